@@ -1,0 +1,1 @@
+"""Floor 1: decisions. Pure: time is always an argument."""

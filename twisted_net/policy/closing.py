@@ -1,0 +1,95 @@
+"""The one table of why a connection ends.
+
+Every end of every connection is exactly one row of this table. The row's code stands in the last
+words that the peer hears, in the log and as the label of a metric, so that a user's report, an
+operator's graph and a line of the log can be held side by side.
+
+After Centrifugo's ``disconnect.go``. WebSocket close codes are those of RFC 6455, section 7.4.1.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class EndedBy(enum.Enum):
+    """Who ended a connection."""
+
+    REMOTE = "remote"
+    LOCAL = "local"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One row: why a connection ended.
+
+    :ivar code: short and stable, for programs: the goodbye, the log, a metric's label.
+    :ivar text: one sentence for people.
+    :ivar by: who ended it.
+    :ivar retry: whether a client should come back by itself.
+    :ivar websocket: the close code for a WebSocket peer (RFC 6455, 7.4.1).
+    :ivar notable: whether an operator wants a line in the log about it; the others are for
+        debugging only.
+    """
+
+    code: str
+    text: str
+    by: EndedBy
+    retry: bool
+    websocket: int
+    notable: bool = True
+
+    def __str__(self) -> str:
+        return self.code
+
+
+_REMOTE, _LOCAL, _NETWORK = EndedBy.REMOTE, EndedBy.LOCAL, EndedBy.NETWORK
+
+# fmt: off
+# ruff: noqa: E501
+PEER_CLOSED = Reason("peer-closed", "The peer closed the connection.",                 _REMOTE,  False, 1000, notable=False)
+PEER_RESET  = Reason("peer-reset",  "The peer reset the connection or vanished.",      _NETWORK, True,  1006, notable=False)
+CLOSED      = Reason("closed",      "The connection is closed.",                       _LOCAL,   False, 1000, notable=False)
+IDLE        = Reason("idle",        "Nothing was heard from you for too long.",        _LOCAL,   True,  1001)
+SLOW        = Reason("slow",        "You read too slowly.",                            _LOCAL,   True,  1008)
+TOO_LONG    = Reason("too-long",    "A message is longer than the limit.",             _LOCAL,   False, 1009)
+BAD_INPUT   = Reason("bad-input",   "What you sent is not understood.",                _LOCAL,   False, 1007)
+FLOOD       = Reason("flood",       "You send too much.",                              _LOCAL,   True,  1008)
+FULL        = Reason("full",        "The server is full.",                             _LOCAL,   True,  1013)
+TOO_MANY    = Reason("too-many",    "Too many connections from your address.",         _LOCAL,   True,  1013)
+TOO_FAST    = Reason("too-fast",    "Your address connects too often.",                _LOCAL,   True,  1013)
+DENIED      = Reason("denied",      "Your address may not connect here.",              _LOCAL,   False, 1008)
+HANDSHAKE   = Reason("handshake",   "The handshake failed or took too long.",          _LOCAL,   True,  1002)
+LOGIN       = Reason("login",       "The login failed.",                               _LOCAL,   False, 1008)
+KICKED      = Reason("kicked",      "An operator closed the connection.",              _LOCAL,   False, 1008)
+DRAINING    = Reason("draining",    "The server is restarting.",                       _LOCAL,   True,  1012)
+UPSTREAM    = Reason("upstream",    "The service behind this one cannot be reached.",  _LOCAL,   True,  1014)
+FAILED      = Reason("failed",      "The server made a mistake.",                      _LOCAL,   True,  1011)
+# fmt: on
+
+REASONS: dict[str, Reason] = {
+    reason.code: reason
+    for reason in (
+        PEER_CLOSED,
+        PEER_RESET,
+        CLOSED,
+        IDLE,
+        SLOW,
+        TOO_LONG,
+        BAD_INPUT,
+        FLOOD,
+        FULL,
+        TOO_MANY,
+        TOO_FAST,
+        DENIED,
+        HANDSHAKE,
+        LOGIN,
+        KICKED,
+        DRAINING,
+        UPSTREAM,
+        FAILED,
+    )
+}
+"""Every row by its code."""

@@ -1,0 +1,1 @@
+"""Floor 5: what ``twistd`` runs: options, and the services put together from them."""

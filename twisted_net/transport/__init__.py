@@ -1,0 +1,1 @@
+"""Floor 2: where Twisted begins. Connections, groups of them, clients, TLS."""

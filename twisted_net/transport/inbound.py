@@ -1,0 +1,242 @@
+"""The receiving half of a connection: from bytes to messages to hooks, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+from typing import Protocol as TypingProtocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_net.policy.closing import FAILED, IDLE, PEER_CLOSED, REASONS, Reason
+from twisted_net.policy.limits import Limits
+from twisted_net.policy.wheel import Watch
+from twisted_net.transport.ticker import Ticker
+from twisted_net.wire.framing import Framing, FramingFactory, Lines, RemoteProtocolError
+
+_log = Logger()
+
+# Why a connection is not read just now. It is read while none of them holds.
+BY_APPLICATION = 1  # pause() was called
+BY_FULL_OUTPUT = 2  # the peer does not read what it is sent
+BY_HOOK = 4  # an asynchronous hook is running: messages come one at a time
+
+
+class Settings(TypingProtocol):
+    """What a connection's receiving half takes from its factory."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much is allowed."""
+
+    @property
+    def ticker(self) -> Ticker:
+        """The timeouts of all the factory's connections."""
+
+
+class Inbound(Protocol):
+    """What :class:`~twisted_net.transport.connection.Connection` does with what it receives.
+
+    The attributes are described there.
+    """
+
+    framing: ClassVar[FramingFactory] = Lines
+    reads_while_full: ClassVar[bool] = False
+
+    factory: Settings  # all that is used of the factory here
+    transport: Any  # no one type says all that Twisted's transports provide
+    id: int
+    peer: IAddress
+    bytes_received = 0
+    messages_received = 0
+    reason: Reason | None = None
+
+    # Defaults stand on the class, so that a quiet connection carries none of them.
+    _framing: Framing[Any]
+    _open = False
+    _begun = False  # connected() was called
+    _held = 0
+    _peer_done = False  # the peer has sent its last byte
+    _gone = False  # the transport is gone, but messages are still to be delivered
+    _inbox: list[Any] | None = None  # messages that wait, or are being delivered
+    _delivering = False
+    _broken: RemoteProtocolError | None = None
+    _watch: Watch[Callable[[], None]] | None = None  # the idle limit; the grace while closing
+    _hook: Deferred[Any] | None = None
+
+    # The three hooks.
+
+    # Twisted has an attribute of this name, which Connection leaves alone.
+    def connected(self) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:  # type: ignore[override]
+        """The peer is there; over TLS, the handshake is done."""
+
+    def message_received(self, message: Any) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
+        """The peer has sent ``message``."""
+
+    def disconnected(self, reason: Reason) -> None:
+        """The connection has ended. Called once, and only if :meth:`connected` was."""
+
+    # What a subclass calls.
+
+    def close(self, reason: Reason, detail: str = "") -> None:
+        """End the connection."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Do not read the peer until :meth:`resume`; no message comes meanwhile."""
+        self._hold(BY_APPLICATION)
+
+    def resume(self) -> None:
+        """Read the peer again."""
+        self._release(BY_APPLICATION)
+
+    def touch(self) -> None:
+        """Count this moment as one in which the peer was heard."""
+        if self._watch is not None and self.reason is None:
+            self._watch.heard = self.factory.ticker.wheel.now
+
+    # From bytes to hooks.
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.reason is not None:
+            return
+        if self._watch is not None:
+            self._watch.heard = self.factory.ticker.wheel.now
+        self.bytes_received += len(data)
+        if not self._begun:  # a wrapper between TLS and this did not pass the handshake on
+            self._begin()
+        try:
+            messages = self._framing.feed(data)
+        except RemoteProtocolError as error:
+            messages = error.messages
+            self._broken = error
+        if self._inbox is None:
+            self._inbox = messages
+        else:
+            self._inbox += messages
+        self._deliver()
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._call(self.connected)
+
+    def _deliver(self) -> None:
+        """Give the messages in the inbox to the hook, one after another, while it may."""
+        if self._delivering or self._inbox is None:
+            return
+        self._delivering = True
+        inbox = self._inbox
+        position = 0
+        # The hook may pause, close, or cause more to arrive: all three are looked at each time.
+        while position < len(inbox) and not self._held and self.reason is None:
+            message = inbox[position]
+            position += 1
+            self.messages_received += 1
+            self._call(self.message_received, message)
+        self._delivering = False
+        if position < len(inbox) and self.reason is None:
+            del inbox[:position]
+            return
+        self._inbox = None
+        if self._broken is not None or self._peer_done or self._gone:
+            self._after_last_message()
+
+    def _after_last_message(self) -> None:
+        """Everything that the peer will ever say has been delivered."""
+        if self._held & BY_HOOK:
+            return  # its answer is still to come
+        if self._gone:
+            self._gone = False
+            if self.reason is None:
+                self.reason = PEER_CLOSED
+            self._end()
+        elif self._broken is not None:
+            self.close(REASONS[self._broken.code], str(self._broken))
+        elif self._peer_done:
+            self.close(PEER_CLOSED)
+
+    def _call(self, hook: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            result = hook(*arguments)
+        except Exception:
+            self._failed(Failure())  # type: ignore[no-untyped-call]
+        else:
+            if result is not None:
+                self._wait_for(result)
+
+    def _wait_for(self, result: object) -> None:
+        """Deliver nothing until an asynchronous hook has finished."""
+        hook = Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
+        if not isinstance(hook, Deferred):
+            return
+        if hook.called and not hook.paused:  # it already has
+            hook.addErrback(self._failed)
+            return
+        self._hold(BY_HOOK)
+        self._hook = hook
+
+        def finished(result: Any) -> None:
+            self._hook = None
+            # A hook is cancelled because the connection has ended: that is no failure.
+            if isinstance(result, Failure) and not (
+                isinstance(result.value, CancelledError) and self.reason is not None
+            ):
+                self._failed(result)
+            self._release(BY_HOOK)
+
+        hook.addBoth(finished)
+
+    def _failed(self, failure: Failure) -> None:
+        _log.failure(
+            "Connection {id} from {peer}: a hook failed", failure, id=self.id, peer=self.peer
+        )
+        if self._gone:
+            self.reason = FAILED
+        self.close(FAILED, failure.getErrorMessage())
+
+    # Reading, or not.
+
+    def _hold(self, why: int) -> None:
+        if not self._held and self._open and not self._peer_done:
+            self.transport.pauseProducing()
+        self._held |= why
+
+    def _release(self, why: int) -> None:
+        if not self._held & why:
+            return
+        self._held &= ~why
+        if self._held:
+            return
+        self.touch()  # the silence was of our making
+        self._deliver()
+        if self._held:
+            return
+        if self._inbox is None and (self._broken or self._peer_done or self._gone):
+            self._after_last_message()
+        elif self._open and not self._peer_done and self.reason is None:
+            self.transport.resumeProducing()
+
+    def _silent(self) -> None:
+        """The idle limit has passed."""
+        if self._held & ~BY_FULL_OUTPUT:  # it may well have spoken: nobody listened
+            self._rewatch(self._silent, self.factory.limits.idle_timeout)
+        else:
+            self.close(IDLE)
+
+    # The end, of which the other half decides.
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+    def _has_work(self) -> bool:
+        return self._inbox is not None or bool(self._held & BY_HOOK)
+
+    def _rewatch(self, expired: Callable[[], None], seconds: float) -> None:
+        ticker = self.factory.ticker
+        if self._watch is not None:
+            ticker.forget(self._watch)
+        self._watch = ticker.watch(expired, seconds)

@@ -1,0 +1,62 @@
+"""Drives a timer wheel by a reactor's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from twisted_net.policy.wheel import Watch, Wheel, ticks_for
+
+TICK = 0.5
+"""Seconds in a tick. A timeout is at most two ticks, one second, late."""
+
+_log = Logger()
+
+
+class Ticker:
+    """Timeouts for any number of items, by one timer that runs only while something is watched.
+
+    :param clock: the time, in seconds.
+    :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
+    """
+
+    __slots__ = ("_call", "_clock", "_due", "wheel")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._call: IDelayedCall | None = None
+        self._due = 0.0
+        self.wheel: Wheel[Callable[[], None]] = Wheel()
+
+    def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
+        """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
+        watch = self.wheel.watch(expired, ticks_for(seconds, TICK))
+        if self._call is None:
+            self._due = self._clock.seconds() + TICK
+            self._call = self._clock.callLater(TICK, self._tick)
+        return watch
+
+    def forget(self, watch: Watch[Callable[[], None]]) -> None:
+        """Watch no longer. The timer stops with the last watch."""
+        self.wheel.forget(watch)
+        if not self.wheel and self._call is not None and self._call.active():
+            self._call.cancel()
+            self._call = None
+
+    def _tick(self) -> None:
+        # A process that was stopped for a while did not listen: its peers' bytes still wait to be
+        # read. So a late tick counts as one, and the wheel's time stands still for the rest.
+        now = self._clock.seconds()
+        self._due = now + TICK if now - self._due >= TICK else self._due + TICK
+        # Set before anything is called: a call may watch or forget, and find the timer running.
+        self._call = self._clock.callLater(self._due - now, self._tick)
+        for expired in self.wheel.tick():
+            try:
+                expired()
+            except Exception:
+                _log.failure("A timeout's call failed")
+        if not self.wheel and self._call is not None and self._call.active():
+            self._call.cancel()
+            self._call = None

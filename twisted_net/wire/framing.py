@@ -1,0 +1,544 @@
+"""Bytes to messages and back.
+
+Each framing takes bytes in any pieces (:meth:`Framing.feed`) and gives the messages that are
+complete, and turns a message into bytes (:meth:`Framing.encode`). The size limit is checked before
+a message is complete, so that a peer cannot make the server remember more than one message, and no
+byte is looked at twice, so that a peer that sends one byte at a time costs no more than another.
+
+What a peer can do wrong raises :exc:`RemoteProtocolError`, never anything else; what the local
+program does wrong raises :exc:`LocalProtocolError` (the distinction is h11's).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+DEFAULT_MAX_SIZE = 65536
+"""Bytes in one message. Twisted's ``LineReceiver`` allows 16 KiB, asyncio's streams 64 KiB."""
+
+MAX_DEPTH = 64
+"""How deep the arrays and objects of one JSON message may nest."""
+
+ErrorCode: TypeAlias = Literal["too-long", "bad-input"]
+
+
+class LocalProtocolError(ValueError):
+    """This program tried to send what the framing cannot carry. Nothing was sent."""
+
+
+class RemoteProtocolError(ValueError):
+    """The peer sent what the framing does not allow; no further message can be read from it.
+
+    :ivar code: ``"too-long"`` or ``"bad-input"``: a code of :mod:`twisted_net.policy.closing`.
+    :ivar messages: the messages that were complete before the error, in order. They are valid.
+    """
+
+    def __init__(self, code: ErrorCode, text: str, messages: list[Any] | None = None) -> None:
+        super().__init__(text)
+        self.code: ErrorCode = code
+        self.messages: list[Any] = [] if messages is None else messages
+
+
+Message = TypeVar("Message")
+
+
+class Framing(Protocol[Message]):
+    """How messages lie in a stream of bytes. One instance serves one connection."""
+
+    def feed(self, data: bytes, /) -> list[Message]:
+        """Take the next bytes of the stream and give the messages that they complete.
+
+        :raises RemoteProtocolError: over the limit or malformed. Every later call raises it too.
+        """
+
+    def encode(self, message: Message, /) -> bytes:
+        """Give the bytes that carry ``message``.
+
+        :raises LocalProtocolError: this framing cannot carry it.
+        """
+
+
+FramingFactory: TypeAlias = Callable[..., Framing[Any]]
+"""Makes a framing; called with the keyword ``max_size``, the most bytes of one message."""
+
+
+class _Sticky(Generic[Message]):
+    """What the framings share: after one error, nothing more is read."""
+
+    __slots__ = ("_dead",)
+
+    def __init__(self) -> None:
+        self._dead: RemoteProtocolError | None = None
+
+    def feed(self, data: bytes, /) -> list[Message]:
+        if self._dead is not None:
+            raise RemoteProtocolError(self._dead.code, str(self._dead))
+        messages: list[Message] = []
+        try:
+            self._feed(data, messages)
+        except RemoteProtocolError as error:
+            self._dead = error
+            self._forget()
+            raise RemoteProtocolError(error.code, str(error), messages) from None
+        return messages
+
+    def _feed(self, data: bytes, messages: list[Message]) -> None:
+        """Append what is complete to ``messages``, also before raising."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Give back what is buffered."""
+        raise NotImplementedError
+
+
+class Raw:
+    """No framing: what arrives is the message, exactly as it arrived (RFC 862 wants no more)."""
+
+    __slots__ = ()
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        pass
+
+    def feed(self, data: bytes, /) -> list[bytes]:
+        return [data] if data else []
+
+    def encode(self, message: bytes, /) -> bytes:
+        return message
+
+
+class TooLong:
+    """Stands where a message over the limit was, for a framing that skips such messages.
+
+    :ivar max_size: the limit that the message went over, in bytes.
+    """
+
+    __slots__ = ("max_size",)
+
+    def __init__(self, max_size: int) -> None:
+        self.max_size = max_size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TooLong) and other.max_size == self.max_size
+
+    def __hash__(self) -> int:
+        return hash((TooLong, self.max_size))
+
+    def __repr__(self) -> str:
+        return f"TooLong(max_size={self.max_size})"
+
+
+class Lines(_Sticky[bytes]):
+    """Lines ended by LF or CRLF; the ending is not part of the message.
+
+    :param max_size: the most bytes of a line, its ending not counted.
+    """
+
+    __slots__ = ("_buffer", "_max_size")
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        super().__init__()
+        self._max_size = max_size
+        self._buffer = bytearray()
+
+    def encode(self, message: bytes | str, /) -> bytes:
+        """Give the line with its LF. A ``str`` is sent as UTF-8.
+
+        :raises LocalProtocolError: the line has a line feed inside, or is no text.
+        """
+        try:
+            line = message.encode() if isinstance(message, str) else message
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"not to be sent as UTF-8: {error}") from None
+        if b"\n" in line:
+            raise LocalProtocolError(f"a line cannot have a line feed inside: {line[:40]!r}")
+        return line + b"\n"
+
+    def _feed(self, data: bytes, messages: list[bytes]) -> None:
+        lines, rest = self._cut(data)
+        for line in lines:
+            if len(line) > self._max_size:
+                raise RemoteProtocolError("too-long", self._complaint())
+            messages.append(line)
+        self._buffer += rest
+        if self._is_over():
+            raise RemoteProtocolError("too-long", self._complaint())
+
+    def _forget(self) -> None:
+        self._buffer = bytearray()
+
+    def _cut(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Give the complete lines, whatever their length, and what comes after the last one."""
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._buffer:
+            lines[0] = bytes(self._buffer) + lines[0]
+            self._buffer.clear()
+        return [line[:-1] if line[-1:] == b"\r" else line for line in lines], rest
+
+    def _is_over(self) -> bool:
+        # A CR at the limit may be the first half of the ending.
+        size = len(self._buffer)
+        return size > self._max_size and not (size == self._max_size + 1 and self._buffer[-1] == 13)
+
+    def _complaint(self) -> str:
+        return f"a line is longer than {self._max_size} bytes"
+
+
+class SkippingLines(Lines):
+    """Lines, where one over the limit is skipped and the stream goes on after it.
+
+    A :class:`TooLong` stands in its place, as soon as the limit is passed; what follows up to the
+    next line feed is forgotten as it arrives.
+    """
+
+    __slots__ = ("_skipping",)
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        super().__init__(max_size=max_size)
+        self._skipping = False
+
+    def feed(self, data: bytes, /) -> list[bytes | TooLong]:  # type: ignore[override]  # also TooLong
+        if self._skipping:
+            _, ending, data = data.partition(b"\n")
+            if not ending:
+                return []
+            self._skipping = False
+        lines, rest = self._cut(data)
+        limit = self._max_size
+        messages: list[bytes | TooLong] = [
+            line if len(line) <= limit else TooLong(limit) for line in lines
+        ]
+        self._buffer += rest
+        if self._is_over():
+            messages.append(TooLong(limit))
+            self._forget()
+            self._skipping = True
+        return messages
+
+
+class Netstrings(_Sticky[bytes]):
+    """Netstrings, ``5:hello,`` (https://cr.yp.to/proto/netstrings.txt).
+
+    :param max_size: the most bytes of one string.
+    """
+
+    __slots__ = ("_buffer", "_max_size", "_number", "_size")
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        super().__init__()
+        self._max_size = max_size
+        self._buffer = bytearray()
+        self._number = -1  # what has been read of the length; -1: no digit yet
+        self._size = -1  # of the string that is being read; -1: the length is being read
+
+    def encode(self, message: bytes, /) -> bytes:
+        return b"%d:%b," % (len(message), message)
+
+    def _feed(self, data: bytes, messages: list[bytes]) -> None:
+        position = 0
+        while position < len(data):
+            if self._size < 0:
+                position = self._feed_number(data, position)
+                continue
+            wanted = self._size + 1 - len(self._buffer)
+            piece = data[position : position + wanted]
+            position += len(piece)
+            if len(piece) < wanted:
+                self._buffer += piece
+                return
+            whole = bytes(self._buffer) + piece if self._buffer else piece
+            if whole[-1] != 44:
+                raise RemoteProtocolError("bad-input", "a netstring does not end with a comma")
+            messages.append(whole[:-1])
+            self._buffer.clear()
+            self._size = -1
+
+    def _feed_number(self, data: bytes, position: int) -> int:
+        """Read digits up to the colon; give the position after what was read."""
+        while position < len(data):
+            byte = data[position]
+            position += 1
+            if byte == 58 and self._number >= 0:
+                self._size, self._number = self._number, -1
+                break
+            if not 48 <= byte <= 57 or self._number == 0:  # no digit, or one after a leading 0
+                raise RemoteProtocolError("bad-input", "a netstring does not begin with its length")
+            self._number = max(self._number, 0) * 10 + byte - 48
+            if self._number > self._max_size:
+                raise RemoteProtocolError(
+                    "too-long", f"a netstring is longer than {self._max_size} bytes"
+                )
+        return position
+
+    def _forget(self) -> None:
+        self._buffer = bytearray()
+
+
+class LengthPrefixed(_Sticky[bytes]):
+    """Each message after its length, as Erlang's ``{packet, N}`` and Protocol Buffers have it.
+
+    :param width: bytes of the length: 1, 2, 4, 8, or ``"varint"`` (base-128, least significant
+        group first, as in Protocol Buffers' delimited streams).
+    :param byteorder: ``"big"`` (network order) or ``"little"``; a varint has none.
+    :param max_size: the most bytes of one message.
+    :raises ValueError: no such width or byte order.
+    """
+
+    __slots__ = ("_buffer", "_byteorder", "_header", "_max_size", "_size", "_width")
+
+    def __init__(
+        self,
+        width: Literal[1, 2, 4, 8, "varint"] = 4,
+        byteorder: Literal["big", "little"] = "big",
+        *,
+        max_size: int = DEFAULT_MAX_SIZE,
+    ) -> None:
+        super().__init__()
+        if width not in (1, 2, 4, 8, "varint"):
+            raise ValueError(f"width is 1, 2, 4, 8 or 'varint', not {width!r}")
+        if byteorder not in ("big", "little"):
+            raise ValueError(f"byteorder is 'big' or 'little', not {byteorder!r}")
+        self._width = 0 if width == "varint" else width
+        self._byteorder: Literal["big", "little"] = byteorder
+        self._max_size = max_size
+        self._header = b""
+        self._buffer = bytearray()
+        self._size = -1  # of the message that is being read; -1: the length is being read
+
+    def encode(self, message: bytes, /) -> bytes:
+        """:raises LocalProtocolError: the length does not fit into the width."""
+        size = len(message)
+        if not self._width:
+            return _varint(size) + message
+        try:
+            return size.to_bytes(self._width, self._byteorder) + message
+        except OverflowError:
+            raise LocalProtocolError(
+                f"{size} bytes are too long for a length of {self._width} byte(s)"
+            ) from None
+
+    def _feed(self, data: bytes, messages: list[bytes]) -> None:
+        position = 0
+        while True:
+            if self._size < 0:
+                position = self._feed_length(data, position)
+                if self._size < 0:
+                    return
+            wanted = self._size - len(self._buffer)
+            piece = data[position : position + wanted]
+            position += len(piece)
+            if len(piece) < wanted:
+                self._buffer += piece
+                return
+            messages.append(bytes(self._buffer) + piece if self._buffer else piece)
+            self._buffer.clear()
+            self._size = -1
+
+    def _feed_length(self, data: bytes, position: int) -> int:
+        """Read the length, or a part of it; give the position after what was read."""
+        if not self._width:
+            return self._feed_varint(data, position)
+        piece = data[position : position + self._width - len(self._header)]
+        self._header += piece
+        if len(self._header) == self._width:
+            self._begin(int.from_bytes(self._header, self._byteorder))
+        return position + len(piece)
+
+    def _feed_varint(self, data: bytes, position: int) -> int:
+        while position < len(data):
+            byte = data[position]
+            position += 1
+            self._header += bytes((byte,))
+            if byte < 128:
+                self._begin(sum((group & 127) << 7 * n for n, group in enumerate(self._header)))
+                break
+            if len(self._header) == 10:  # 64 bits need no more groups of seven
+                raise RemoteProtocolError("bad-input", "a varint is longer than ten bytes")
+        return position
+
+    def _begin(self, size: int) -> None:
+        if size > self._max_size:
+            raise RemoteProtocolError(
+                "too-long", f"a message of {size} bytes is longer than {self._max_size} bytes"
+            )
+        self._header = b""
+        self._size = size
+
+    def _forget(self) -> None:
+        self._buffer = bytearray()
+
+
+def _varint(number: int) -> bytes:
+    groups = bytearray()
+    while number > 127:
+        groups.append(number & 127 | 128)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _encode_json(message: Any) -> bytes:
+    try:
+        return _encoder.encode(message).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalProtocolError(f"not to be sent as JSON: {error}") from None
+
+
+def _decode_json(text: bytes) -> Any:
+    """Parse one JSON value (RFC 8259).
+
+    :raises RemoteProtocolError: malformed, or what only Python's parser accepts (``NaN``).
+    """
+    try:
+        return _decoder.decode(text.decode())
+    except (ValueError, RecursionError) as error:
+        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise RemoteProtocolError("bad-input", f"not JSON: {what}") from None
+
+
+class _Scanner:
+    """Finds where one JSON object or array ends, without looking at any byte twice."""
+
+    __slots__ = ("_depth", "_escaped", "_in_string")
+
+    _OUTSIDE = re.compile(rb'["{}\[\]]')
+    _INSIDE = re.compile(rb'["\\]')
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    def scan(self, data: bytes, position: int, stop: int) -> int:
+        """Go on from ``position``; give the position after the value's end, or -1 if it goes on.
+
+        :raises RemoteProtocolError: nested deeper than :data:`MAX_DEPTH`.
+        """
+        while position < stop:
+            if self._escaped:
+                self._escaped = False
+                position += 1
+                continue
+            pattern = self._INSIDE if self._in_string else self._OUTSIDE
+            found = pattern.search(data, position, stop)
+            if found is None:
+                break
+            position = found.end()
+            byte = data[position - 1]
+            if byte == 34:
+                self._in_string = not self._in_string
+            elif byte == 92:
+                self._escaped = True
+            elif byte in b"{[":
+                self._depth += 1
+                if self._depth > MAX_DEPTH:
+                    raise RemoteProtocolError("bad-input", f"JSON nests deeper than {MAX_DEPTH}")
+            else:
+                self._depth -= 1
+                if self._depth <= 0:
+                    return position
+        return -1
+
+
+class JsonLines(_Sticky[Any]):
+    """One JSON value a line (https://jsonlines.org). Empty lines are passed over.
+
+    :param max_size: the most bytes of a line.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        super().__init__()
+        self._lines = Lines(max_size=max_size)
+
+    def encode(self, message: Any, /) -> bytes:
+        """:raises LocalProtocolError: not to be written as JSON."""
+        return _encode_json(message) + b"\n"
+
+    def _feed(self, data: bytes, messages: list[Any]) -> None:
+        late: RemoteProtocolError | None = None
+        try:
+            lines = self._lines.feed(data)
+        except RemoteProtocolError as error:
+            lines, late = error.messages, error
+        for line in lines:
+            if line and not line.isspace():
+                # Python's parser recurses: many brackets are looked at before it sees them.
+                if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+                    _Scanner().scan(line, 0, len(line))
+                messages.append(_decode_json(line))
+        if late is not None:
+            raise late
+
+    def _forget(self) -> None:
+        self._lines = Lines()
+
+
+class JsonStream(_Sticky[Any]):
+    """JSON objects and arrays one after another, with white space or nothing in between.
+
+    That is what ``socket.write(JSON.stringify(x))`` sends. Numbers, strings and literals at the
+    top level are refused: without a separator, nobody can tell where a number ends.
+
+    :param max_size: the most bytes of one value.
+    """
+
+    __slots__ = ("_buffer", "_max_size", "_scanner")
+
+    _SPACE = re.compile(rb"[ \t\r\n]*")
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        super().__init__()
+        self._max_size = max_size
+        self._buffer = bytearray()
+        self._scanner: _Scanner | None = None  # None: between two values
+
+    def encode(self, message: Any, /) -> bytes:
+        """:raises LocalProtocolError: not to be written as JSON, or no object and no array."""
+        if not isinstance(message, (dict, list, tuple)):
+            raise LocalProtocolError(f"only objects and arrays, not {type(message).__name__}")
+        return _encode_json(message)
+
+    def _feed(self, data: bytes, messages: list[Any]) -> None:
+        position = 0
+        while True:
+            if self._scanner is None:
+                position = self._skip_space(data, position)
+                if position == len(data):
+                    return
+                if data[position] not in b"{[":
+                    raise RemoteProtocolError("bad-input", "neither an object nor an array begins")
+                self._scanner = _Scanner()
+            allowed = position + self._max_size - len(self._buffer)
+            end = self._scanner.scan(data, position, min(allowed, len(data)))
+            if end < 0:
+                if allowed < len(data):
+                    raise RemoteProtocolError(
+                        "too-long", f"a value is longer than {self._max_size} bytes"
+                    )
+                self._buffer += data[position:]
+                return
+            text = bytes(self._buffer) + data[position:end] if self._buffer else data[position:end]
+            messages.append(_decode_json(text))
+            self._buffer.clear()
+            self._scanner = None
+            position = end
+
+    def _skip_space(self, data: bytes, position: int) -> int:
+        space = self._SPACE.match(data, position)
+        return position if space is None else space.end()
+
+    def _forget(self) -> None:
+        self._buffer = bytearray()
