@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted_net.transport.connection import Connection, ConnectionFactory
 from twisted_net.wire.framing import Raw
 
@@ -20,4 +18,4 @@ class EchoProtocol(Connection):
 class EchoFactory(ConnectionFactory):
     """Makes echo connections; takes what :class:`ConnectionFactory` takes."""
 
-    protocol: Any = EchoProtocol
+    protocol = EchoProtocol

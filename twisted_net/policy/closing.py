@@ -52,6 +52,7 @@ _REMOTE, _LOCAL, _NETWORK = EndedBy.REMOTE, EndedBy.LOCAL, EndedBy.NETWORK
 PEER_CLOSED = Reason("peer-closed", "The peer closed the connection.",                 _REMOTE,  False, 1000, notable=False)
 PEER_RESET  = Reason("peer-reset",  "The peer reset the connection or vanished.",      _NETWORK, True,  1006, notable=False)
 CLOSED      = Reason("closed",      "The connection is closed.",                       _LOCAL,   False, 1000, notable=False)
+QUIT        = Reason("quit",        "Goodbye.",                                        _REMOTE,  False, 1000, notable=False)
 IDLE        = Reason("idle",        "Nothing was heard from you for too long.",        _LOCAL,   True,  1001)
 SLOW        = Reason("slow",        "You read too slowly.",                            _LOCAL,   True,  1008)
 TOO_LONG    = Reason("too-long",    "A message is longer than the limit.",             _LOCAL,   False, 1009)
@@ -75,6 +76,7 @@ REASONS: dict[str, Reason] = {
         PEER_CLOSED,
         PEER_RESET,
         CLOSED,
+        QUIT,
         IDLE,
         SLOW,
         TOO_LONG,

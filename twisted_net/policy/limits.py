@@ -9,6 +9,11 @@ from typing import TypedDict
 from twisted_net.policy.outbox import SlowRule
 
 
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least or math.isinf(value):
+        raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one factory's connections.
@@ -39,6 +44,10 @@ class Limits:
         _at_least("close_grace", self.close_grace, 0)
 
 
+DEFAULTS = Limits()
+"""Every limit as it is where nobody has said otherwise."""
+
+
 class LimitChanges(TypedDict, total=False):
     """The limits as keywords, for those who change a few; see :class:`Limits`."""
 
@@ -47,8 +56,3 @@ class LimitChanges(TypedDict, total=False):
     queue_limit: int
     slow_rule: SlowRule
     close_grace: float
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least or math.isinf(value):
-        raise ValueError(f"{name}: a number of at least {least}, not {value!r}")

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     INegotiated,
+    IProtocol,
     IPushProducer,
     IReactorTime,
 )
@@ -30,11 +31,11 @@ from twisted_net.policy.closing import (
     PEER_CLOSED,
     PEER_RESET,
     SLOW,
-    EndedBy,
     Reason,
 )
 from twisted_net.policy.limits import LimitChanges, Limits
 from twisted_net.policy.outbox import Outbox
+from twisted_net.transport.addresses import shown, unmapped
 from twisted_net.transport.inbound import BY_FULL_OUTPUT, BY_HOOK, Inbound
 from twisted_net.transport.ticker import Ticker
 
@@ -43,7 +44,7 @@ _log = Logger()
 _REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
 
 
-@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
+@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class Connection(Inbound):
     """One peer. Subclass it, set :attr:`framing`, and override the three hooks.
 
@@ -105,6 +106,18 @@ class Connection(Inbound):
             self.close(SLOW)
         return False
 
+    def established(self) -> Deferred[None]:
+        """Wait until :meth:`connected` was called: over TLS, until the handshake is done.
+
+        :return: fires then; fails with what Twisted gives for the end if that comes first.
+        """
+        waiting: Deferred[None] = Deferred()
+        if self._begun:
+            waiting.callback(None)
+        else:
+            self._unestablished = waiting
+        return waiting
+
     def drained(self) -> Deferred[None]:
         """Wait until the peer has taken what it was sent, so far that more can be sent.
 
@@ -150,7 +163,7 @@ class Connection(Inbound):
         """Send no more, but go on reading (half-close). Over TLS, which has none, close."""
         if self._finishing or self.reason is not None or not self._open:
             return
-        if not self._can_half_close():
+        if self._peer_done or not self._can_half_close():
             self.close(PEER_CLOSED if self._peer_done else CLOSED)
             return
         self._finishing = True
@@ -172,8 +185,8 @@ class Connection(Inbound):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self.peer = transport.getPeer()
-        self.host = transport.getHost()
+        self.peer = unmapped(transport.getPeer())
+        self.host = unmapped(transport.getHost())
         self.id = self.factory.opened(self)
         limits = self.factory.limits
         # Looked up on the class: a function there shall not become a method.
@@ -202,6 +215,9 @@ class Connection(Inbound):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = False
+        waiting, self._unestablished = self._unestablished, None
+        if waiting is not None:
+            waiting.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
         if clean and self.reason is None and self._has_work() and not self._held & ~BY_HOOK:
             # TLS has no half-close: this is how a peer ends that has just sent its last words.
@@ -257,14 +273,14 @@ class Connection(Inbound):
         """Everything is with the transport: begin the end."""
         transport = self.transport
         transport.unregisterProducer()
-        lingers = self.reason is not None and self.reason.by is EndedBy.LOCAL
-        if lingers and not self._peer_done and self._can_half_close():
+        if self._peer_done:
+            transport.loseConnection()
+            return
+        if self._held:
+            transport.resumeProducing()  # the peer's farewell is to be read
+        if self._can_half_close():
             transport.loseWriteConnection()
-            if self._held:
-                transport.resumeProducing()
         else:
-            if self._held and not self._peer_done:
-                transport.resumeProducing()  # the peer's farewell is to be read
             transport.loseConnection()
 
     def _end(self) -> None:
@@ -284,7 +300,9 @@ class Connection(Inbound):
                 self.disconnected(self.reason)
             except Exception:
                 _log.failure(
-                    "Connection {id} from {peer}: disconnected() failed", id=self.id, peer=self.peer
+                    "Connection {id} from {peer}: disconnected() failed",
+                    id=self.id,
+                    peer=shown(self.peer),
                 )
         self.factory.ended(self)
 
@@ -318,6 +336,7 @@ class ConnectionFactory(Factory[Connection]):
         self.accepts = True
         self._clock = clock
         self._last_id = 0
+        self._emptied: list[Deferred[None]] = []
 
     @classmethod
     def forProtocol(cls, protocol: Callable[[], Connection], *args: Any, **kwargs: Any) -> Self:
@@ -363,6 +382,22 @@ class ConnectionFactory(Factory[Connection]):
         for connection in list(self.connections.values()):
             connection.close(reason)
 
+    def abort(self, reason: Reason = CLOSED) -> None:
+        """Abort every open connection; see :meth:`Connection.abort`."""
+        for connection in list(self.connections.values()):
+            connection.abort(reason)
+
+    def emptied(self) -> Deferred[None]:
+        """Wait until no connection is open.
+
+        :return: fires then; at once where none is.
+        """
+        if not self.connections:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._emptied.append(waiting)
+        return waiting
+
     def opened(self, connection: Connection) -> int:
         """Count a connection in, and give it its number."""
         self._last_id += 1
@@ -378,10 +413,14 @@ class ConnectionFactory(Factory[Connection]):
             LogLevel.info if reason.notable else LogLevel.debug,
             "Connection {id} from {peer} ended: {reason}{detail}",
             id=connection.id,
-            peer=connection.peer,
+            peer=shown(connection.peer),
             reason=reason.code,
             detail=connection.detail and f" ({connection.detail})",
         )
+        if not self.connections:
+            waiting, self._emptied = self._emptied, []
+            for each in waiting:
+                each.callback(None)
 
 
 def _awaits_handshake(transport: object) -> bool:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net.policy.closing import FAILED, IDLE, PEER_CLOSED, REASONS, Reason
 from twisted_net.policy.limits import Limits
 from twisted_net.policy.wheel import Watch
+from twisted_net.transport.addresses import shown
 from twisted_net.transport.ticker import Ticker
 from twisted_net.wire.framing import Framing, FramingFactory, Lines, RemoteProtocolError
+
+if TYPE_CHECKING:
+
+    class _Base:
+        """Twisted's protocol without its attribute ``connected``, where this one has a hook.
+
+        With it, every subclass of ours would have to tell its type checker to look away.
+        """
+
+        def makeConnection(self, transport: Any) -> None: ...
+        def connectionMade(self) -> None: ...
+        def dataReceived(self, data: bytes) -> None: ...
+        def connectionLost(self, reason: Failure = connectionDone) -> None: ...
+        def logPrefix(self) -> str: ...
+else:
+    _Base = Protocol
 
 _log = Logger()
 
@@ -38,7 +55,7 @@ class Settings(TypingProtocol):
         """The timeouts of all the factory's connections."""
 
 
-class Inbound(Protocol):
+class Inbound(_Base):
     """What :class:`~twisted_net.transport.connection.Connection` does with what it receives.
 
     The attributes are described there.
@@ -67,11 +84,11 @@ class Inbound(Protocol):
     _broken: RemoteProtocolError | None = None
     _watch: Watch[Callable[[], None]] | None = None  # the idle limit; the grace while closing
     _hook: Deferred[Any] | None = None
+    _unestablished: Deferred[None] | None = None
 
     # The three hooks.
 
-    # Twisted has an attribute of this name, which Connection leaves alone.
-    def connected(self) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:  # type: ignore[override]
+    def connected(self) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
         """The peer is there; over TLS, the handshake is done."""
 
     def message_received(self, message: Any) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
@@ -123,6 +140,9 @@ class Inbound(Protocol):
     def _begin(self) -> None:
         self._begun = True
         self._call(self.connected)
+        waiting, self._unestablished = self._unestablished, None
+        if waiting is not None:
+            waiting.callback(None)
 
     def _deliver(self) -> None:
         """Give the messages in the inbox to the hook, one after another, while it may."""
@@ -157,7 +177,11 @@ class Inbound(Protocol):
         elif self._broken is not None:
             self.close(REASONS[self._broken.code], str(self._broken))
         elif self._peer_done:
-            self.close(PEER_CLOSED)
+            self._peer_finished()
+
+    def _peer_finished(self) -> None:
+        # For what goes on sending to a peer that is done, such as a forwarder.
+        self.close(PEER_CLOSED)
 
     def _call(self, hook: Callable[..., Any], *arguments: Any) -> None:
         try:
@@ -192,7 +216,7 @@ class Inbound(Protocol):
 
     def _failed(self, failure: Failure) -> None:
         _log.failure(
-            "Connection {id} from {peer}: a hook failed", failure, id=self.id, peer=self.peer
+            "Connection {id} from {peer}: a hook failed", failure, id=self.id, peer=shown(self.peer)
         )
         if self._gone:
             self.reason = FAILED

@@ -1,0 +1,73 @@
+"""Who came and who went, told in few lines.
+
+Arrivals and departures are gathered for a moment. Somebody who came and went within it (a health
+check, a port scan) is not mentioned; more than a handful are summed up, so that a thousand people
+who come at once cost each of them a line and not a thousand.
+"""
+
+from __future__ import annotations
+
+NAMED_AT_MOST = 5
+"""So many arrivals or departures of one moment are told by name; more are counted."""
+
+
+class Presence:
+    """The arrivals and departures of one room that have not been told yet."""
+
+    __slots__ = ("_came", "_left", "_room")
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+        self._came: dict[str, None] = {}
+        self._left: dict[str, None] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._came or self._left)
+
+    def came(self, name: str) -> None:
+        """``name`` has come."""
+        self._came[name] = None
+
+    def left(self, name: str) -> None:
+        """``name`` has gone; if its coming was not told, nothing is."""
+        if name in self._came:
+            del self._came[name]
+        else:
+            self._left[name] = None
+
+    def renamed(self, old: str, new: str) -> bool:
+        """``old`` is now ``new``.
+
+        :return: whether the others know ``old``, and so must be told.
+        """
+        if old not in self._came:
+            return True
+        del self._came[old]
+        self._came[new] = None
+        return False
+
+    def introduce(self, name: str) -> str | None:
+        """``name`` is about to speak: give the line to be told before, if there is one."""
+        if name not in self._came:
+            return None
+        del self._came[name]
+        return self._line(name, "joined")
+
+    def tell(self) -> list[tuple[str, str]]:
+        """Give the lines to be told, each after whom it is about, and begin anew.
+
+        A line about several people is about nobody: an empty name.
+        """
+        lines = self._lines(self._came, "joined") + self._lines(self._left, "left")
+        self._came.clear()
+        self._left.clear()
+        return lines
+
+    def _lines(self, names: dict[str, None], verb: str) -> list[tuple[str, str]]:
+        if len(names) > NAMED_AT_MOST:
+            return [("", self._line(f"{len(names)} people", verb))]
+        return [(name, self._line(name, verb)) for name in names]
+
+    def _line(self, who: str, verb: str) -> str:
+        return f"* {who} {verb} {self._room}."

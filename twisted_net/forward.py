@@ -1,0 +1,125 @@
+"""Forwarding: everything from a client to an upstream, and back."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+
+from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
+from twisted_net.policy.limits import LimitChanges, Limits
+from twisted_net.transport.addresses import shown
+from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.wire.framing import Raw
+
+_log = Logger()
+
+
+class _Side(Connection):
+    """One of two connections whose bytes go to the other."""
+
+    framing = Raw
+    reads_while_full = True  # whether it is read depends on the other side's output, not its own
+
+    other: _Side | None = None
+
+    def message_received(self, message: bytes) -> None:
+        other = self.other
+        if other is not None and not other.send_encoded(message) and other.reason is None:
+            self.pause()
+            # It fails if the other side ends; then so does this one.
+            other.drained().addCallbacks(lambda _: self.resume(), lambda _: None)
+
+    def disconnected(self, reason: Reason) -> None:
+        other, self.other = self.other, None
+        if other is None:
+            return
+        other.other = None
+        if reason is PEER_RESET:
+            other.abort(self.ends_other_with(reason))
+        else:
+            other.close(self.ends_other_with(reason))
+
+    def ends_other_with(self, reason: Reason) -> Reason:
+        """For what reason the other side ends when this one has ended."""
+        return reason
+
+    def _peer_finished(self) -> None:
+        if self.other is None:
+            self.close(PEER_CLOSED)
+            return
+        self.other.finish()
+        if self._finishing:  # both have finished
+            self.close(PEER_CLOSED)
+
+
+class ForwardProtocol(_Side):
+    """The client's side. It opens the upstream's, and its idle limit watches both."""
+
+    factory: ForwardFactory
+
+    async def connected(self) -> None:
+        try:
+            upstream = await self.factory.upstream.connect(self.factory.upstream_factory)
+            assert isinstance(upstream, UpstreamProtocol)
+            await upstream.established()
+        except Exception as error:
+            if self.reason is None:  # otherwise the client has gone, which cancelled the attempt
+                _log.warn(
+                    "Connection {id} from {peer}: the upstream cannot be reached: {error}",
+                    id=self.id,
+                    peer=shown(self.peer),
+                    error=error,
+                )
+                self.close(UPSTREAM)
+            return
+        if self.reason is not None:
+            upstream.abort()
+            return
+        self.other, upstream.other = upstream, self
+
+    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+        super().close(reason, detail)
+        if self.other is not None:
+            self.other.close(reason)
+
+
+class UpstreamProtocol(_Side):
+    """The upstream's side."""
+
+    def message_received(self, message: bytes) -> None:
+        if self.other is not None:
+            self.other.touch()  # a client that only listens is not idle
+        super().message_received(message)
+
+    def ends_other_with(self, reason: Reason) -> Reason:
+        return CLOSED if reason is PEER_CLOSED else UPSTREAM
+
+
+class ForwardFactory(ConnectionFactory):
+    """Connects each client to an upstream of its own and passes bytes both ways.
+
+    A side is read only as fast as the other one takes; half-closes are passed on. Where the
+    upstream cannot be reached, the client is closed (``upstream``), and the log has a line.
+
+    :param upstream: where to connect to, for each client.
+    :param clock: as in :class:`ConnectionFactory`, and so are the limits.
+    """
+
+    protocol = ForwardProtocol
+
+    def __init__(
+        self,
+        upstream: IStreamClientEndpoint,
+        *,
+        clock: IReactorTime | None = None,
+        limits: Limits | None = None,
+        **changes: Unpack[LimitChanges],
+    ) -> None:
+        super().__init__(clock=clock, limits=limits, **changes)
+        self.upstream = upstream
+        # The client's side has the idle limit: it is touched by what comes from either.
+        self.upstream_factory = ConnectionFactory.forProtocol(
+            UpstreamProtocol, clock=clock, limits=self.limits, idle_timeout=0
+        )

@@ -1,0 +1,62 @@
+"""A start that fails: one line that names the flag, exit status 1, and no traceback."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any
+
+from twisted.internet.interfaces import IReactorCore
+
+from twisted_net.transport.listening import ListenerService, ListenFailed
+
+
+# twistd lets a SystemExit through, which Python ends with its line and status 1. As an Exception
+# it first has twistd remove its pid file, and tell the parent of a daemon.
+class StartError(SystemExit, Exception):  # what it is called
+    """The service cannot start; the one line that its user is to see."""
+
+
+def fail_late(reactor: IReactorCore, line: str) -> None:
+    """End a start that turned out to be impossible after the reactor began to run.
+
+    Nothing that is raised within the reactor reaches twistd, and its exit status would be 0.
+    """
+    sys.stderr.flush()
+    print(line, file=sys.__stderr__, flush=True)
+    atexit.register(_exit_with_failure)
+    reactor.stop()
+
+
+def _exit_with_failure() -> None:
+    sys.stdout.flush()
+    os._exit(1)
+
+
+class NamedService(ListenerService):
+    """A listening service whose start fails as its user expects, under the service's name."""
+
+    def __init__(self, command: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.command = command
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+        except ListenFailed as error:
+            raise self._start_error(error) from None
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+        except ListenFailed as error:
+            raise self._start_error(error) from None
+
+    def listen_failed_late(self, failure: ListenFailed) -> None:
+        from twisted.internet import reactor
+
+        fail_late(reactor, f"{self.command}: {failure}")
+
+    def _start_error(self, error: ListenFailed) -> StartError:
+        return StartError(f"{self.command}: {error}")

@@ -1,0 +1,145 @@
+"""A service that listens, and that has closed every connection when it has stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_net.policy.closing import DRAINING
+from twisted_net.transport.addresses import shown
+from twisted_net.transport.connection import ConnectionFactory
+
+_log = Logger()
+
+DRAIN = 10.0
+"""Seconds that connections have when a service stops. Thousand Island gives 15 s, Ranch 5 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where to listen.
+
+    :ivar endpoint: one of Twisted's server endpoints.
+    :ivar label: what a person calls it, for the log and for errors: ``"--port 8080"``.
+    """
+
+    endpoint: IStreamServerEndpoint
+    label: str
+
+
+class ListenFailed(Exception):
+    """A listener cannot listen. The message names it and says why."""
+
+
+class ListenerService(Service):
+    """Listens while it runs.
+
+    ``stopService()`` stops accepting, closes every connection (``draining``) once what it was sent
+    is with it, aborts after ``drain`` seconds those that are still there, and fires when none is.
+
+    :param factory: makes the connections.
+    :param listeners: where to listen.
+    :param drain: seconds.
+    :ivar ports: what listens now.
+    """
+
+    def __init__(
+        self, factory: ConnectionFactory, listeners: Sequence[Listener], drain: float = DRAIN
+    ) -> None:
+        self.factory = factory
+        self.listeners = listeners
+        self.drain = drain
+        self.ports: list[IListeningPort] = []
+        self._pending: list[Deferred[Any]] = []
+
+    def privilegedStartService(self) -> None:
+        """Listen, while ports below 1024 can still be had.
+
+        :raises ListenFailed: one of the listeners cannot; none listens then.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._listen()
+
+    def startService(self) -> None:
+        """Listen, if that has not happened yet.
+
+        :raises ListenFailed: as :meth:`privilegedStartService`.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        if not self.ports and not self._pending:
+            self._listen()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop accepting, and close every connection.
+
+        :return: fires when the last one is closed.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    def listen_failed_late(self, failure: ListenFailed) -> None:
+        """A listener that did not say at once whether it can listen has said no."""
+        _log.error("{failure}", failure=failure)
+
+    def _listen(self) -> None:
+        self.factory.accepts = True
+        failures: list[ListenFailed] = []
+        for listener in self.listeners:
+            self._listen_on(listener, failures)
+        if failures:
+            for port in self.ports:
+                port.stopListening()
+            self.ports.clear()
+            raise failures[0]
+
+    def _listen_on(self, listener: Listener, failures: list[ListenFailed]) -> None:
+        starting = True
+
+        def listening(port: IListeningPort) -> None:
+            self.ports.append(port)
+            _log.info(
+                "Listening on {where} ({label})", where=shown(port.getHost()), label=listener.label
+            )
+
+        def failed(failure: Failure) -> None:
+            explained = ListenFailed(f"{listener.label}: {_reason(failure.value)}")
+            if starting:
+                failures.append(explained)
+            else:
+                self.listen_failed_late(explained)
+
+        attempt = listener.endpoint.listen(self.factory)
+        attempt.addCallbacks(listening, failed)
+        starting = False
+        if not attempt.called:
+            self._pending.append(attempt)
+
+    async def _stop(self) -> None:
+        self.factory.accepts = False
+        for attempt in self._pending:
+            attempt.cancel()
+        self._pending.clear()
+        stopping: list[Any] = [port.stopListening() for port in self.ports]
+        self.ports.clear()
+        await DeferredList([each for each in stopping if isinstance(each, Deferred)])
+        clock = self.factory.clock
+        deadline = clock.callLater(self.drain, self.factory.abort, DRAINING)
+        self.factory.close(DRAINING)
+        await self.factory.emptied()
+        if deadline.active():
+            deadline.cancel()
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, CannotListenError):
+        cause = error.socketError
+        return str(getattr(cause, "strerror", None) or cause)
+    return str(error) or type(error).__name__
