@@ -22,7 +22,6 @@ from zope.interface import implementer
 from twisted_net.policy.closing import IDLE, Reason
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.wheel import Watch
-from twisted_net.transport.addresses import shown, unmapped
 from twisted_net.transport.connection import Connection, ConnectionFactory
 from twisted_net.transport.ticker import Ticker
 from twisted_net.wire.framing import Raw

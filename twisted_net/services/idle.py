@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
-from twisted_net.services.starting import NamedService, StartError, fail_late
+from twisted_net.services.starting import NamedService, StartError, fail_late, plainly
 from twisted_net.transport.connection import ConnectionFactory
 
 _log = Logger()
@@ -90,6 +90,6 @@ def makeService(options: Options) -> IService:
     try:
         upstream: IStreamClientEndpoint = clientFromString(reactor, text)  # type: ignore[no-untyped-call]
     except Exception as error:  # each kind of endpoint has its own
-        raise StartError(f"{options.command}: --upstream {text}: {error}") from None
+        raise StartError(f"{options.command}: --upstream {text}: {plainly(error)}") from None
     factory = ForwardFactory(upstream, limits=options.limits())
     return IdleService(reactor, options, factory, upstream)

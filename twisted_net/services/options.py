@@ -23,7 +23,7 @@ from twisted.python import usage
 
 from twisted_net import __version__
 from twisted_net.policy.limits import DEFAULTS, Limits
-from twisted_net.services.starting import StartError
+from twisted_net.services.starting import StartError, plainly
 from twisted_net.transport.listening import DRAIN, Listener
 from twisted_net.transport.tls import CertificateError, self_signed_options, server_options
 
@@ -78,7 +78,7 @@ class ServiceOptions(usage.Options):
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Any Twisted server endpoint, such as unix:/run/x; repeatable; replaces the default port."""
+        """Any Twisted server endpoint; repeatable; replaces the default port."""
         self["listen"].append(endpoint)
 
     def opt_version(self) -> NoReturn:
@@ -90,7 +90,7 @@ class ServiceOptions(usage.Options):
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            raise StartError(f"{self.command}: {_plainly(error)}") from None
+            raise StartError(f"{self.command}: {_flag_first(error)}") from None
 
     def parseArgs(self, *rest: str) -> None:
         if rest:
@@ -206,7 +206,7 @@ class ServiceOptions(usage.Options):
         try:
             found: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
-            raise StartError(f"{self.command}: --listen {text}: {error}") from None
+            raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
         return found
 
 
@@ -218,7 +218,7 @@ def _ip_address(text: str) -> str:
     return text
 
 
-def _plainly(error: usage.UsageError) -> str:
+def _flag_first(error: usage.UsageError) -> str:
     """Say what getopt says with the flag first, as all the other errors do."""
     words = str(error).split()
     match words:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 from typing import Any
 
@@ -14,8 +15,14 @@ from twisted_net.transport.listening import ListenerService, ListenFailed
 
 # twistd lets a SystemExit through, which Python ends with its line and status 1. As an Exception
 # it first has twistd remove its pid file, and tell the parent of a daemon.
-class StartError(SystemExit, Exception):  # what it is called
+class StartError(SystemExit, Exception):
     """The service cannot start; the one line that its user is to see."""
+
+    def show(self) -> StartError:
+        """Show the line now: by this time the log has taken standard error over."""
+        print(self, file=sys.__stderr__, flush=True)
+        self.code = 1
+        return self
 
 
 def fail_late(reactor: IReactorCore, line: str) -> None:
@@ -23,7 +30,6 @@ def fail_late(reactor: IReactorCore, line: str) -> None:
 
     Nothing that is raised within the reactor reaches twistd, and its exit status would be 0.
     """
-    sys.stderr.flush()
     print(line, file=sys.__stderr__, flush=True)
     atexit.register(_exit_with_failure)
     reactor.stop()
@@ -32,6 +38,26 @@ def fail_late(reactor: IReactorCore, line: str) -> None:
 def _exit_with_failure() -> None:
     sys.stdout.flush()
     os._exit(1)
+
+
+_PLAINLY = (
+    (re.compile(r"required positional arguments?: (.*)"), "{} is missing"),
+    (re.compile(r"unexpected keyword argument (.*)"), "{} is not known here"),
+    (re.compile(r"takes .* positional arguments? but"), "there is a part too many"),
+    (re.compile(r"invalid literal for int\(\) with base 10: (.*)"), "{} is not a number"),
+)
+
+
+def plainly(error: BaseException) -> str:
+    """Say what is wrong with an endpoint, which tells it by whatever its parser stumbled over."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = str(error) or type(error).__name__
+    for pattern, sentence in _PLAINLY:
+        found = pattern.search(text)
+        if found:
+            return sentence.format(*found.groups())
+    return text
 
 
 class NamedService(ListenerService):
@@ -59,4 +85,4 @@ class NamedService(ListenerService):
         fail_late(reactor, f"{self.command}: {failure}")
 
     def _start_error(self, error: ListenFailed) -> StartError:
-        return StartError(f"{self.command}: {error}")
+        return StartError(f"{self.command}: {error}").show()

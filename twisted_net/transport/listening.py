@@ -139,7 +139,5 @@ class ListenerService(Service):
 
 
 def _reason(error: BaseException | None) -> str:
-    if isinstance(error, CannotListenError):
-        cause = error.socketError
-        return str(getattr(cause, "strerror", None) or cause)
-    return str(error) or type(error).__name__
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)

@@ -53,8 +53,8 @@ def server_options(cert: str, key: str, client_ca: str | None = None) -> Certifi
         trust = trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
     context = SSL.Context(SSL.TLS_METHOD)
     context.use_certificate(chain[0])
-    context.use_privatekey(private_key)
     try:
+        context.use_privatekey(private_key)
         context.check_privatekey()
     except SSL.Error:
         raise CertificateError("key", key, f"does not belong to the certificate {cert}") from None
