@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -24,11 +25,11 @@ class Backoff:
     factor: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.first <= 0:
+        if not 0 < self.first < math.inf:
             raise ValueError(f"first: more than 0 seconds, not {self.first!r}")
-        if self.longest < self.first:
+        if not self.first <= self.longest < math.inf:
             raise ValueError(f"longest: at least first ({self.first!r}), not {self.longest!r}")
-        if self.factor < 1:
+        if not 1 <= self.factor < math.inf:
             raise ValueError(f"factor: at least 1, not {self.factor!r}")
 
     def delay(self, attempt: int, jitter: float) -> float:
@@ -36,6 +37,8 @@ class Backoff:
 
         :param jitter: a random number, 0 to 1.
         """
-        # An exponent of 64 is past every sensible ``longest``; more would overflow a float.
-        widest = min(self.longest, self.first * self.factor ** min(attempt, 64))
+        try:
+            widest = min(self.longest, self.first * float(self.factor) ** attempt)
+        except OverflowError:  # it is past every ``longest``
+            widest = self.longest
         return self.first + jitter * (widest - self.first)

@@ -42,6 +42,8 @@ class Limits:
         _at_least("idle_timeout", self.idle_timeout, 0)
         _at_least("queue_limit", self.queue_limit, 1)
         _at_least("close_grace", self.close_grace, 0)
+        if not isinstance(self.slow_rule, SlowRule):
+            raise ValueError(f"slow_rule: a SlowRule, not {self.slow_rule!r}")
 
 
 DEFAULTS = Limits()

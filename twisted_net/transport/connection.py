@@ -94,6 +94,8 @@ class Connection(Inbound):
         """
         if self.reason is not None or self._finishing or not self._open:
             return False
+        if not data:
+            return not self._full
         if not self._full:
             self.bytes_sent += len(data)
             self.messages_sent += messages

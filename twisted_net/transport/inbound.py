@@ -130,7 +130,7 @@ class Inbound(_Base):
             messages = self._framing.feed(data)
         except RemoteProtocolError as error:
             messages = error.messages
-            self._broken = error
+            self._broken = error.with_traceback(None)  # which holds what was fed, and this
         if self._inbox is None:
             self._inbox = messages
         else:

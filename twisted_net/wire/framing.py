@@ -12,6 +12,7 @@ program does wrong raises :exc:`LocalProtocolError` (the distinction is h11's).
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
@@ -71,19 +72,20 @@ class _Sticky(Generic[Message]):
     __slots__ = ("_dead",)
 
     def __init__(self) -> None:
-        self._dead: RemoteProtocolError | None = None
+        self._dead: tuple[ErrorCode, str] | None = None
 
     def feed(self, data: bytes, /) -> list[Message]:
         if self._dead is not None:
-            raise RemoteProtocolError(self._dead.code, str(self._dead))
+            raise RemoteProtocolError(*self._dead)
         messages: list[Message] = []
         try:
             self._feed(data, messages)
+            return messages
         except RemoteProtocolError as error:
-            self._dead = error
-            self._forget()
-            raise RemoteProtocolError(error.code, str(error), messages) from None
-        return messages
+            # Not the error itself: its traceback would hold what was fed, and this framing.
+            self._dead = error.code, str(error)
+        self._forget()
+        raise RemoteProtocolError(*self._dead, messages)
 
     def _feed(self, data: bytes, messages: list[Message]) -> None:
         """Append what is complete to ``messages``, also before raising."""
@@ -146,6 +148,8 @@ class Lines(_Sticky[bytes]):
     def encode(self, message: bytes | str, /) -> bytes:
         """Give the line with its LF. A ``str`` is sent as UTF-8.
 
+        A line that ends with CR gets CRLF, so that the CR that is taken off is not its own.
+
         :raises LocalProtocolError: the line has a line feed inside, or is no text.
         """
         try:
@@ -154,7 +158,7 @@ class Lines(_Sticky[bytes]):
             raise LocalProtocolError(f"not to be sent as UTF-8: {error}") from None
         if b"\n" in line:
             raise LocalProtocolError(f"a line cannot have a line feed inside: {line[:40]!r}")
-        return line + b"\n"
+        return line + (b"\r\n" if line[-1:] == b"\r" else b"\n")
 
     def _feed(self, data: bytes, messages: list[bytes]) -> None:
         lines, rest = self._cut(data)
@@ -384,7 +388,14 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -468,11 +479,11 @@ class JsonLines(_Sticky[Any]):
         return _encode_json(message) + b"\n"
 
     def _feed(self, data: bytes, messages: list[Any]) -> None:
-        late: RemoteProtocolError | None = None
+        late: tuple[ErrorCode, str] | None = None
         try:
             lines = self._lines.feed(data)
         except RemoteProtocolError as error:
-            lines, late = error.messages, error
+            lines, late = error.messages, (error.code, str(error))
         for line in lines:
             if line and not line.isspace():
                 # Python's parser recurses: many brackets are looked at before it sees them.
@@ -480,7 +491,7 @@ class JsonLines(_Sticky[Any]):
                     _Scanner().scan(line, 0, len(line))
                 messages.append(_decode_json(line))
         if late is not None:
-            raise late
+            raise RemoteProtocolError(*late)
 
     def _forget(self) -> None:
         self._lines = Lines()
