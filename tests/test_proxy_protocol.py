@@ -267,6 +267,30 @@ class FurtherPieceTests(ParserCase):
         self.refuse(bytes(again), "two checksums")
 
 
+class HaproxyTests(ParserCase):
+    """What HAProxy 2.6.12 sent, with ``proxy-v2-options ssl,cert-cn,...,authority,crc32c``."""
+
+    def test_a_client_with_a_certificate(self) -> None:
+        header = self.read(
+            bytes.fromhex(
+                "0d0a0d0a000d0a515549540a211100817f0000017f000001a860426b0300049f1132fe"
+                "020015786e2d2d6d6c6c65722d6b76612e6578616d706c6505000b3132372e302e302e312d78"
+                "2000450700000000210007544c5376312e33220003616e6e250007525341323034382400"
+                "0a5253412d534841323536230016544c535f4145535f3235365f47434d5f534841333834"
+            )
+        )
+        self.assertEqual(header.source, Endpoint("127.0.0.1", 43104))
+        self.assertEqual(header.destination, Endpoint("127.0.0.1", 17003))
+        self.assertEqual(header.authority, "xn--mller-kva.example")
+        self.assertEqual(
+            header.tls, ProxyTls(True, True, "TLSv1.3", "ann", "TLS_AES_256_GCM_SHA384")
+        )
+
+    def test_a_health_check_carries_a_checksum_all_the_same(self) -> None:
+        data = "0d0a0d0a000d0a515549540a2000000f030004889da1df2000050000000000"
+        self.assertEqual(self.read(bytes.fromhex(data)), ProxyHeader(local=True))
+
+
 class LifeTests(SynchronousTestCase):
     def test_nothing_yet(self) -> None:
         parser = ProxyParser()
