@@ -1,0 +1,313 @@
+"""Who may connect: totals, per address, how often, and from where.
+
+Asked for every connection that the kernel has accepted, before TLS and before any protocol is
+made, so a refusal has to be cheap and a flood must not make this table grow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+from twisted_net.policy.closing import DENIED, FULL, TOO_FAST, TOO_MANY, Reason
+from twisted_net.policy.pace import TokenBucket
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+# IPv4 addresses as IPv6 sockets show them (RFC 4291, 2.5.5.2).
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+def parse_range(name: str, text: str) -> Network:
+    """Read a range of addresses, ``10.0.0.0/8`` or ``2001:db8::/32``; one address is a range too.
+
+    A range of IPv4-mapped IPv6 addresses becomes the range of IPv4 addresses that it means.
+
+    :param name: what the range is for, such as the flag's name; the error begins with it.
+    :raises ValueError: no such range, or one whose address has bits set behind the prefix, as
+        ``10.1.2.3/8``: that may be meant as either, and a guess would let strangers in.
+    """
+    try:
+        if ":" not in text:
+            return IPv4Network(text)
+        network = IPv6Network(text)
+        if network.network_address.scope_id is not None:
+            raise ValueError("an interface (%) cannot be part of it")
+    except ValueError as error:
+        raise ValueError(f"{name}: {text!r} is no address range: {error}") from None
+    if network.subnet_of(_MAPPED):
+        mapped = int(network.network_address) & 0xFFFFFFFF
+        return IPv4Network((mapped, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+@lru_cache(maxsize=4096)  # those who connect mostly leave or come again; 4 us to read one
+def _number(address: str) -> tuple[bool, int]:
+    """Give whether it is an IPv6 address, and its bits. A mapped one is an IPv4 address.
+
+    :raises ValueError: it is no address.
+    """
+    if ":" not in address:
+        return False, int(IPv4Address(address))
+    bits = int(IPv6Address(address))
+    if bits >> 32 == 0xFFFF:
+        return False, bits & 0xFFFFFFFF
+    return True, bits
+
+
+class Ranges:
+    """A set of addresses, given by ranges. ``address in ranges`` is a set's look-up per length of
+    prefix that occurs, however many ranges there are.
+
+    :param networks: see :func:`parse_range`.
+    """
+
+    __slots__ = ("_by_shift",)
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        by_shift: tuple[dict[int, set[int]], dict[int, set[int]]] = ({}, {})
+        for network in networks:
+            shift = network.max_prefixlen - network.prefixlen
+            prefixes = by_shift[network.version == 6].setdefault(shift, set())
+            prefixes.add(int(network.network_address) >> shift)
+        # The shortest prefixes first: they hold most addresses.
+        self._by_shift = tuple(sorted(each.items(), reverse=True) for each in by_shift)
+
+    def __bool__(self) -> bool:
+        """Whether there is any range."""
+        return any(self._by_shift)
+
+    def __contains__(self, address: str) -> bool:
+        """Whether an address is in a range.
+
+        :raises ValueError: it is no IP address.
+        """
+        is_ipv6, bits = _number(address)
+        return any(bits >> shift in prefixes for shift, prefixes in self._by_shift[is_ipv6])
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """Who may connect. Without a rule, everybody may.
+
+    "An address" is an IPv4 address, or the /64 of an IPv6 address: that is what a provider gives
+    to one customer at least (RFC 6177), so a single one of its addresses costs nothing to change.
+
+    :ivar max_connections: open connections in all; 0 is no limit.
+    :ivar max_per_address: open connections of an address; 0 is no limit. The default, since many
+        people may share an address, and all do behind a proxy.
+    :ivar accept_rate: connections a second that an address may make on average; 0 is no limit.
+        Attempts that are refused for another reason count too, as in HAProxy's ``conn_rate``.
+    :ivar accept_burst: how many it may make at once after a pause. A browser opens 6 to a host.
+    :ivar ban: seconds for which an address is refused that was too fast; attempts meanwhile do
+        not prolong it. 0: each attempt is decided by the rate alone.
+    :ivar allow: if there is any, nobody else may connect.
+    :ivar deny: nobody of these may connect, not even if ``allow`` has them. (nginx takes the first
+        rule that matches. Here the order does not matter, so none can be got wrong.)
+    :ivar exempt_local: loopback addresses and Unix sockets have no limits per address.
+    :ivar remembered: addresses without a connection that are remembered at most, for the rate and
+        the ban; the one not heard from for the longest is forgotten first, and then counts as
+        new. Each takes less than 400 bytes.
+    :raises ValueError: a value that makes no sense, named.
+    """
+
+    max_connections: int = 0
+    max_per_address: int = 0
+    accept_rate: float = 0.0
+    accept_burst: int = 20
+    ban: float = 10.0
+    allow: tuple[Network, ...] = ()
+    deny: tuple[Network, ...] = ()
+    exempt_local: bool = True
+    remembered: int = 16384
+
+    def __post_init__(self) -> None:
+        _at_least("max_connections", self.max_connections, 0)
+        _at_least("max_per_address", self.max_per_address, 0)
+        _at_least("accept_rate", self.accept_rate, 0)
+        _at_least("accept_burst", self.accept_burst, 1)
+        _at_least("ban", self.ban, 0)
+        _at_least("remembered", self.remembered, 1)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least or math.isinf(value):
+        raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
+
+
+class _Address:
+    """What is known of one address.
+
+    :ivar open: its connections.
+    :ivar changed: when it last was admitted by the rate, or banned.
+    """
+
+    __slots__ = ("banned_at", "bucket", "changed", "open")
+
+    def __init__(self, rules: AdmissionRules) -> None:
+        self.open = 0
+        self.changed = self.banned_at = -math.inf
+        self.bucket: TokenBucket | None = None
+        if rules.accept_rate:
+            self.bucket = TokenBucket(rules.accept_rate, rules.accept_burst)
+
+    def is_too_fast(self, ban: float, now: float) -> bool:
+        """Count an attempt by the rate, and say whether it was one too many."""
+        if self.bucket is None:
+            return False
+        if 0 <= now - self.banned_at < ban:
+            return True
+        self.changed = now
+        if self.bucket.wait(1, now):
+            self.banned_at = now
+            return True
+        self.bucket.take(1, now)
+        return False
+
+
+class Admission:
+    """Decides who may connect, and counts those who are.
+
+    Each connection that is admitted must :meth:`leave` once, with the address it came with.
+
+    Ranges do not concern Unix sockets, which have no address: their file's permissions do.
+    Times are seconds of any clock; if it is set back, no ban lasts longer
+    than its length from then on.
+
+    :param rules: see :class:`AdmissionRules`.
+    :ivar open: connections admitted that have not left.
+    :ivar refused: how many were refused, by the code of the reason.
+    """
+
+    __slots__ = (
+        "_allow",
+        "_connected",
+        "_deny",
+        "_lifetime",
+        "_now",
+        "_quiet",
+        "_rules",
+        "open",
+        "refused",
+    )
+
+    def __init__(self, rules: AdmissionRules) -> None:
+        self._rules = rules
+        self.open = 0
+        self.refused = {reason.code: 0 for reason in (FULL, TOO_MANY, TOO_FAST, DENIED)}
+        self._allow = Ranges(rules.allow)
+        self._deny = Ranges(rules.deny)
+        # So long after its last change, an address is as one never heard of: its ban is over and
+        # its bucket is full.
+        rate = rules.accept_rate
+        self._lifetime = max(rules.ban, rules.accept_burst / rate) if rate else 0.0
+        self._connected: dict[int, _Address] = {}
+        # Those without a connection; who tried or left last stands last. No plain dictionary: that
+        # one gets slow where the first entry is taken out again and again.
+        self._quiet: OrderedDict[int, _Address] = OrderedDict()
+        self._now = -math.inf
+
+    @property
+    def addresses(self) -> int:
+        """How many addresses are known just now: those connected, and those remembered."""
+        return len(self._connected) + len(self._quiet)
+
+    def admit(self, address: str | None, now: float) -> Reason | None:
+        """Decide about a connection that was just accepted.
+
+        :param address: the peer's IP address; None for a Unix socket.
+        :param now: the time in seconds.
+        :return: None: it is admitted and counted. Otherwise why it is not: ``denied``,
+            ``too-fast``, ``full`` or ``too-many``, the first that is so in this order.
+        :raises ValueError: it is no IP address; nothing is counted.
+        """
+        key = self._key(address)
+        if address is not None and self._is_denied(address):
+            reason: Reason | None = DENIED
+        elif key is None:
+            reason = self._is_full()
+        else:
+            reason = self._count_in(key, now)
+        if reason is None:
+            self.open += 1
+        else:
+            self.refused[reason.code] += 1
+        return reason
+
+    def leave(self, address: str | None) -> None:
+        """Count out a connection that was admitted; its place is free at once.
+
+        :raises ValueError: none is open from there.
+        """
+        key = self._key(address)
+        known = None if key is None else self._connected.get(key)
+        if not self.open or (key is not None and known is None):
+            raise ValueError(f"no connection is open from {address!r}")
+        self.open -= 1
+        if key is not None and known is not None:
+            known.open -= 1
+            if not known.open:
+                del self._connected[key]
+                self._remember(key, known)
+
+    def _key(self, address: str | None) -> int | None:
+        """Give what an address is counted under; None: it is not counted by itself."""
+        rules = self._rules
+        if address is None:
+            is_local, key = True, -1
+        else:
+            is_ipv6, bits = _number(address)
+            is_local = bits == 1 if is_ipv6 else bits >> 24 == 127
+            key = (1 << 32) + (bits >> 64) if is_ipv6 else bits
+        if is_local and rules.exempt_local:
+            return None
+        return key if rules.max_per_address or rules.accept_rate else None
+
+    def _is_denied(self, address: str) -> bool:
+        return address in self._deny or bool(self._allow and address not in self._allow)
+
+    def _is_full(self) -> Reason | None:
+        return FULL if 0 < self._rules.max_connections <= self.open else None
+
+    def _count_in(self, key: int, now: float) -> Reason | None:
+        """Decide about an address that is counted by itself."""
+        rules = self._rules
+        self._now = now
+        self._expire()
+        known = self._connected.get(key) or self._quiet.pop(key, None) or _Address(rules)
+        if known.is_too_fast(rules.ban, now):
+            reason: Reason | None = TOO_FAST
+        elif 0 < rules.max_per_address <= known.open:
+            reason = self._is_full() or TOO_MANY
+        else:
+            reason = self._is_full()
+        if reason is None:
+            known.open += 1
+            self._connected[key] = known
+        elif not known.open:
+            self._remember(key, known)
+        return reason
+
+    def _remember(self, key: int, known: _Address) -> None:
+        """Keep what is known of an address without a connection, if it still matters."""
+        if self._is_outdated(known):
+            return
+        self._quiet[key] = known
+        if len(self._quiet) > self._rules.remembered:
+            self._quiet.popitem(last=False)
+
+    def _expire(self) -> None:
+        # Two for one that may come: so the outdated become fewer, and no attempt pays for many.
+        for _ in range(min(2, len(self._quiet))):
+            key = next(iter(self._quiet))
+            if not self._is_outdated(self._quiet[key]):
+                return
+            del self._quiet[key]
+
+    def _is_outdated(self, known: _Address) -> bool:
+        return self._now - known.changed >= self._lifetime

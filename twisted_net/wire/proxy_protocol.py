@@ -1,0 +1,405 @@
+"""The PROXY protocol, versions 1 and 2: who connected to the proxy that connects to us.
+
+https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt; the numbers of sections below are its.
+A header stands once, at the very beginning of a connection, before TLS. It must be asked for and
+never be guessed (section 2), and only from proxies that are known: anybody can write one.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+from typing import Any, NamedTuple
+
+from twisted_net.wire.framing import LocalProtocolError, RemoteProtocolError
+
+MAX_LENGTH = 4096
+"""Bytes that a version 2 header may have after its first 16. HAProxy's usual ones have under 100;
+a client certificate passed on takes 1 to 3 KiB."""
+
+_LONGEST_V1 = 107  # with its CRLF (2.1)
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_PATH = 108  # bytes of a Unix socket's path (2.2)
+_PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
+
+_AUTHORITY, _CRC32C, _NOOP, _SSL = 0x02, 0x03, 0x04, 0x20
+_SSL_VERSION, _SSL_CN, _SSL_CIPHER = 0x21, 0x22, 0x23
+_HAS_CERTIFICATE = 0x02 | 0x04  # of this connection, or of its session
+
+
+class Family(enum.Enum):
+    """What kind of addresses a header has."""
+
+    UNKNOWN = "unknown"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+    UNIX = "unix"
+
+
+class Endpoint(NamedTuple):
+    """One side of a connection.
+
+    :ivar host: an IP address as RFC 5952 writes it; or the path of a Unix socket, with
+        a NUL first where it is an abstract one, and empty where the socket has no name.
+    :ivar port: 0 for a Unix socket.
+    """
+
+    host: str
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyTls:
+    """What a proxy says about the TLS between the client and itself (2.2.6).
+
+    The texts are the client's as much as the proxy's: see :func:`twisted_net.wire.text.printable`.
+
+    :ivar has_certificate: whether the client presented one.
+    :ivar verified: whether it did, and the proxy found it valid.
+    :ivar version: of TLS, such as ``TLSv1.3``; None where the proxy does not say, as below.
+    :ivar common_name: of the client's certificate.
+    :ivar cipher: the name of the cipher.
+    """
+
+    has_certificate: bool
+    verified: bool
+    version: str | None = None
+    common_name: str | None = None
+    cipher: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """What a proxy says about a connection.
+
+    :ivar family: UNKNOWN: it says nothing of use, so the connection's own addresses count.
+    :ivar source: the client; None where the family is UNKNOWN.
+    :ivar destination: what the client connected to; likewise.
+    :ivar local: the proxy connects on its own account, such as for a health check. UNKNOWN, too.
+    :ivar datagram: the client speaks UDP, or another protocol of datagrams, with the proxy.
+    :ivar tlvs: the type and value of each further piece (2.2), as they came; without checksum and
+        padding. Version 1 has none.
+    """
+
+    family: Family = Family.UNKNOWN
+    source: Endpoint | None = None
+    destination: Endpoint | None = None
+    local: bool = False
+    datagram: bool = False
+    tlvs: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def authority(self) -> str | None:
+        """The name that the client asked for, such as by TLS' SNI (2.2.2). It may be any text.
+
+        :raises UnicodeDecodeError: it is not UTF-8; no header that was read has such a one.
+        """
+        value = dict(self.tlvs).get(_AUTHORITY)
+        return None if value is None else value.decode()
+
+    @property
+    def tls(self) -> ProxyTls | None:
+        """The TLS between the client and the proxy; None: there was none, or it does not say.
+
+        :raises ValueError: malformed; no header that was read has such a one.
+        """
+        value = dict(self.tlvs).get(_SSL)
+        if value is None or not (value and value[0] & 1):
+            return None
+        if len(value) < 5:
+            raise ValueError("the TLS part is cut short")
+        texts = dict(_split_tlvs(value[5:]))
+        has_certificate = bool(value[0] & _HAS_CERTIFICATE)
+        return ProxyTls(
+            has_certificate,
+            has_certificate and not any(value[1:5]),
+            *(
+                texts[kind].decode() if kind in texts else None
+                for kind in (_SSL_VERSION, _SSL_CN, _SSL_CIPHER)
+            ),
+        )
+
+
+class ProxyParser:
+    """Reads the one header at the beginning of a connection.
+
+    It remembers at most one header, and its work is bounded by that.
+
+    :param max_length: bytes that a version 2 header may have after its first 16.
+    """
+
+    __slots__ = ("_buffer", "_dead", "_done", "_max_length")
+
+    def __init__(self, *, max_length: int = MAX_LENGTH) -> None:
+        self._max_length = max_length
+        self._buffer = bytearray()
+        self._dead: RemoteProtocolError | None = None
+        self._done = False
+
+    def feed(self, data: bytes, /) -> tuple[ProxyHeader, bytes] | None:
+        """Take the next bytes.
+
+        :return: None while the header is incomplete. Then the header and the bytes after it,
+            which belong to the connection; there is nothing more to feed.
+        :raises RemoteProtocolError: ``bad-input``: no header, or a wrong one. Every later call
+            raises it too.
+        :raises RuntimeError: the header was complete before.
+        """
+        if self._done:
+            raise RuntimeError("the header is complete: what follows belongs to the connection")
+        if self._dead is not None:
+            raise RemoteProtocolError(self._dead.code, str(self._dead))
+        buffer = self._buffer
+        buffer += data
+        try:
+            if _SIGNATURE.startswith(buffer[: len(_SIGNATURE)]):
+                end = self._end_of_v2()
+                header = _read_v2(bytes(buffer[:end])) if end else None
+            else:
+                end = self._end_of_v1()
+                header = _read_v1(bytes(buffer[: end - 2])) if end else None
+        except RemoteProtocolError as error:
+            self._dead = error
+            self._buffer = bytearray()
+            raise RemoteProtocolError(error.code, str(error)) from None
+        if header is None:
+            return None
+        self._done = True
+        self._buffer = bytearray()
+        return header, bytes(buffer[end:])
+
+    def _end_of_v1(self) -> int:
+        """Give the header's size; 0: it is incomplete."""
+        buffer = self._buffer
+        if not b"PROXY ".startswith(buffer[:6]):
+            raise _bad("it does not begin with a PROXY header")
+        found = buffer.find(b"\r\n", 0, _LONGEST_V1)
+        if found < 0 and len(buffer) >= _LONGEST_V1:
+            raise _bad(f"a PROXY line is longer than {_LONGEST_V1} bytes")
+        return found + 2 if found >= 0 else 0
+
+    def _end_of_v2(self) -> int:
+        """Give the header's size; 0: it is incomplete."""
+        buffer = self._buffer
+        if len(buffer) > 12 and buffer[12] not in (0x20, 0x21):
+            raise _bad(f"no such version and command of the PROXY protocol: 0x{buffer[12]:02x}")
+        if len(buffer) < 16:
+            return 0
+        length = int.from_bytes(buffer[14:16], "big")
+        if length > self._max_length:
+            raise _bad(f"a PROXY header of {length} bytes is longer than {self._max_length} bytes")
+        return 16 + length if len(buffer) >= 16 + length else 0
+
+
+def encode_v1(header: ProxyHeader) -> bytes:
+    """Give the header as a line (2.1). What version 1 does not know is UNKNOWN.
+
+    :raises LocalProtocolError: an address or a port does not fit the family.
+    """
+    if header.family not in (Family.IPV4, Family.IPV6) or header.local or header.datagram:
+        return b"PROXY UNKNOWN\r\n"
+    source, destination, *ports = _packed(header)
+    return b"PROXY %b %b %b %d %d\r\n" % (
+        b"TCP4" if header.family is Family.IPV4 else b"TCP6",
+        _host(source).encode(),
+        _host(destination).encode(),
+        *ports,
+    )
+
+
+def encode_v2(header: ProxyHeader, *, checksum: bool = False) -> bytes:
+    """Give the header in its binary form (2.2).
+
+    :param checksum: add one (2.2.3), 7 bytes.
+    :raises LocalProtocolError: an address, a port or a further piece does not fit.
+    """
+    family = 0
+    block = b""
+    if not header.local and header.family is not Family.UNKNOWN:
+        family = _FAMILIES.index(header.family) << 4 | (2 if header.datagram else 1)
+        block = _LAYOUTS[family >> 4].pack(*_packed(header))
+    elif header.tlvs:
+        # Where the addresses are to be ignored, so is all that follows them.
+        raise LocalProtocolError("without addresses, a PROXY header carries nothing else")
+    for kind, value in header.tlvs:
+        if not 0 <= kind <= 255 or len(value) > 65535:
+            raise LocalProtocolError(f"no PROXY header carries {len(value)} bytes of type {kind}")
+        block += _tlv(kind, value)
+    if checksum:
+        block += _tlv(_CRC32C, bytes(4))
+    if len(block) > 65535:
+        raise LocalProtocolError(f"{len(block)} bytes are too long for a PROXY header")
+    command = 0x20 if header.local else 0x21
+    encoded = _SIGNATURE + bytes((command, family)) + len(block).to_bytes(2, "big") + block
+    if checksum:
+        return encoded[:-4] + _crc32c(encoded).to_bytes(4, "big")
+    return encoded
+
+
+# By their numbers on the wire (2.2): families, and how their addresses and ports lie.
+_FAMILIES = (Family.UNKNOWN, Family.IPV4, Family.IPV6, Family.UNIX)
+_LAYOUTS = (Struct(""), Struct("!4s4sHH"), Struct("!16s16sHH"), Struct(f"{_PATH}s{_PATH}s"))
+
+
+def _bad(text: str) -> RemoteProtocolError:
+    return RemoteProtocolError("bad-input", text)
+
+
+def _read_v1(line: bytes) -> ProxyHeader:
+    if line == b"PROXY UNKNOWN" or line.startswith(b"PROXY UNKNOWN "):
+        return ProxyHeader()
+    fields = line.split(b" ")
+    if len(fields) != 6 or fields[1] not in (b"TCP4", b"TCP6"):
+        raise _bad(f"no PROXY line: {line!r}")
+    family = Family.IPV4 if fields[1] == b"TCP4" else Family.IPV6
+    hosts = []
+    for text in fields[2:4]:
+        try:
+            address = text.decode("ascii")
+            if "%" in address:  # an interface, which Python's type knows and the protocol does not
+                raise ValueError
+            packed = (IPv4Address if family is Family.IPV4 else IPv6Address)(address).packed
+        except ValueError:
+            raise _bad(f"no {fields[1].decode()} address in a PROXY line: {text!r}") from None
+        hosts.append(_host(packed))
+    for text in fields[4:]:
+        if not _PORT.fullmatch(text) or int(text) > 65535:
+            raise _bad(f"no port in a PROXY line: {text!r}")
+    source, destination = map(Endpoint, hosts, map(int, fields[4:]))
+    return ProxyHeader(family, source, destination)
+
+
+def _read_v2(data: bytes) -> ProxyHeader:
+    """Read a complete header, whose signature, version, command and length are right."""
+    if data[12] == 0x20:
+        return ProxyHeader(local=True)  # whatever else there is, is to be discarded
+    family, transport = data[13] >> 4, data[13] & 15
+    if family > 3 or transport > 2:
+        raise _bad(f"no such address family and transport in a PROXY header: 0x{data[13]:02x}")
+    if not family or not transport:
+        return ProxyHeader()
+    layout = _LAYOUTS[family]
+    start = 16 + layout.size
+    if len(data) < start:
+        raise _bad("a PROXY header is too short for its addresses")
+    source, destination, *ports = layout.unpack_from(data, 16)
+    if family == 3:
+        endpoints = Endpoint(_path(source)), Endpoint(_path(destination))
+    else:
+        endpoints = Endpoint(_host(source), ports[0]), Endpoint(_host(destination), ports[1])
+    try:
+        tlvs = tuple(_checked(data, start))
+        header = ProxyHeader(_FAMILIES[family], *endpoints, False, transport == 2, tlvs)
+        # Looked at now, so that nobody who asks later meets an error.
+        _ = header.authority, header.tls
+    except UnicodeDecodeError:
+        raise _bad("a text in a PROXY header is not UTF-8") from None
+    except ValueError as error:
+        raise _bad(f"a PROXY header is wrong: {error}") from None
+    return header
+
+
+def _checked(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    """Give the further pieces, once the checksum among them is found right.
+
+    :raises ValueError: malformed, or the checksum is wrong.
+    """
+    position = start
+    seen = False
+    for kind, value in _split_tlvs(data[start:]):
+        position += 3
+        if kind == _CRC32C:
+            if seen:  # each would cost a look at the whole header
+                raise ValueError("it has two checksums")
+            seen = True
+            zeroed = data[:position] + bytes(len(value)) + data[position + len(value) :]
+            if value != _crc32c(zeroed).to_bytes(4, "big"):
+                raise ValueError("the checksum does not match")
+        elif kind != _NOOP:
+            yield kind, value
+        position += len(value)
+
+
+def _split_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """:raises ValueError: the last one is cut short."""
+    position = 0
+    while position < len(data):
+        start = position + 3
+        end = start + int.from_bytes(data[position + 1 : start], "big")
+        if start > len(data) or end > len(data):
+            raise ValueError("it ends within a piece")
+        yield data[position], data[start:end]
+        position = end
+
+
+def _tlv(kind: int, value: bytes) -> bytes:
+    return bytes((kind,)) + len(value).to_bytes(2, "big") + value
+
+
+def _packed(header: ProxyHeader) -> list[Any]:
+    """Give both addresses and, where the family has them, both ports, as a layout packs them.
+
+    :raises LocalProtocolError: they do not fit the family.
+    """
+    family, source, destination = header.family, header.source, header.destination
+    if source is None or destination is None:
+        raise LocalProtocolError(f"a PROXY header for {family.value} wants both addresses")
+    packed: list[Any] = []
+    for host, port in (source, destination):
+        try:
+            if family is Family.UNIX:
+                packed.append(_packed_path(host))
+            else:
+                address = IPv4Address(host) if family is Family.IPV4 else IPv6Address(host)
+                packed.append(address.packed)
+        except ValueError as error:
+            raise LocalProtocolError(f"no address for a PROXY header: {error}") from None
+        if not 0 <= port <= 65535:
+            raise LocalProtocolError(f"no port for a PROXY header: {port}")
+    return packed if family is Family.UNIX else [*packed, source.port, destination.port]
+
+
+def _packed_path(path: str) -> bytes:
+    """:raises ValueError: too long, or not to be told from a shorter one."""
+    data = path.encode("utf-8", "surrogateescape")
+    if len(data) > _PATH or data.endswith(b"\0") or b"\0" in data[1:]:
+        raise ValueError(f"{path!r} is no path of at most {_PATH} bytes")
+    return data
+
+
+def _host(packed: bytes) -> str:
+    """Write an address as RFC 5952 wants it; its section 5, Python 3.11 does not do."""
+    if len(packed) == 4:
+        return str(IPv4Address(packed))
+    address = IPv6Address(packed)
+    return f"::ffff:{address.ipv4_mapped}" if address.ipv4_mapped else str(address)
+
+
+def _path(padded: bytes) -> str:
+    # Only an abstract socket's name begins with a NUL, and only a path ends at the first one.
+    path = padded[:1] + padded[1:].partition(b"\0")[0] if any(padded) else b""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def _crc32c_table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    return tuple(table)
+
+
+_TABLE = _crc32c_table()
+
+
+def _crc32c(data: bytes) -> int:
+    """The CRC32c of RFC 4960, appendix B. 0.1 us a byte, and headers are short."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
