@@ -140,18 +140,22 @@ class Connection(Inbound):
         sends is read and forgotten, since unread bytes would make the kernel reset the connection
         and take the last words away. After that it is aborted.
         """
+        if self._gone:
+            self._end_gone(reason, detail)
         if self.reason is not None or not self._open:
             return
         self.reason = reason
         self.detail = detail
         if not self._delivering:
             self._inbox = None
-        self._rewatch(self.abort, self.factory.limits.close_grace)
+        self._rewatch(self._give_up, self.factory.limits.close_grace)
         if not self._full and not self._outbox:
             self._let_go()
 
     def abort(self, reason: Reason = CLOSED, detail: str = "") -> None:
         """End the connection at once; what has not been sent is lost."""
+        if self._gone:
+            self._end_gone(reason, detail)
         if not self._open:
             return
         if self.reason is None:
@@ -200,7 +204,7 @@ class Connection(Inbound):
             self._begin()
 
     def handshakeCompleted(self) -> None:
-        if not self._begun:
+        if not self._begun and self.reason is None:
             self._begin()
 
     def readConnectionLost(self) -> None:
@@ -236,11 +240,14 @@ class Connection(Inbound):
 
     def pauseProducing(self) -> None:
         self._full = True
-        if not self.reads_while_full:
+        if self._begun and not self.reads_while_full:  # a handshake cannot go on unread
             self._hold(BY_FULL_OUTPUT)
 
     def resumeProducing(self) -> None:
         self._full = False
+        if self._watch is not None and (self.reason is not None or self._held & BY_FULL_OUTPUT):
+            # It reads. What it may have said nobody heard; while closing, its grace begins anew.
+            self._watch.heard = self.factory.ticker.wheel.now
         outbox = self._outbox
         while outbox and not self._full:
             data, messages = outbox.take(_REFILL)
@@ -252,12 +259,20 @@ class Connection(Inbound):
         if self.reason is not None:
             self._let_go()
             return
+        if not self._can_half_close():
+            # Where the peer has ended TLS meanwhile, the transport waits for its producer to go,
+            # and nothing else would wake it.
+            self.transport.unregisterProducer()
+            self.transport.registerProducer(self, True)
         if self._finishing:
             self.transport.loseWriteConnection()
         self._release(BY_FULL_OUTPUT)
-        waiting, self._waiting = self._waiting, None
-        for each in waiting or ():
-            each.callback(None)
+        # One at least, or whoever answers the peer would keep the others waiting for ever.
+        waiting = self._waiting
+        while waiting:
+            waiting.pop(0).callback(None)
+            if self._full:
+                break
 
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost says so too."""
@@ -278,12 +293,31 @@ class Connection(Inbound):
         if self._peer_done:
             transport.loseConnection()
             return
-        if self._held:
-            transport.resumeProducing()  # the peer's farewell is to be read
+        transport.resumeProducing()  # it may be paused, and the peer's farewell is to be read
         if self._can_half_close():
             transport.loseWriteConnection()
         else:
             transport.loseConnection()
+
+    def _give_up(self) -> None:
+        """The grace is over. What the kernel has of the last words shall still reach the peer."""
+        self._rewatch(self.abort, 0)  # within a second
+        transport = self.transport
+        while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer's
+            transport = transport.transport
+        transport.loseConnection()
+
+    def _end_gone(self, reason: Reason, detail: str) -> None:
+        """The transport is gone already: only messages and hooks are to be ended."""
+
+        def end() -> None:
+            if self._gone:
+                self._gone = False
+                self._end()
+
+        if self.reason is None:
+            self.reason, self.detail = reason, detail
+        self.factory.clock.callLater(0, end)  # it may be the hook itself that calls
 
     def _end(self) -> None:
         assert self.reason is not None
@@ -372,12 +406,13 @@ class ConnectionFactory(Factory[Connection]):
         return super().buildProtocol(addr) if self.accepts else None
 
     def tell(self, message: Any) -> None:
-        """Send ``message`` to every open connection.
+        """Send ``message`` to every open connection; over TLS, not before the handshake is done.
 
         :raises LocalProtocolError: the framing cannot carry it.
         """
         for connection in list(self.connections.values()):
-            connection.send(message)
+            if connection._begun:
+                connection.send(message)
 
     def close(self, reason: Reason = CLOSED) -> None:
         """Close every open connection; see :meth:`Connection.close`."""

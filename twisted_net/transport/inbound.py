@@ -225,7 +225,8 @@ class Inbound(_Base):
     # Reading, or not.
 
     def _hold(self, why: int) -> None:
-        if not self._held and self._open and not self._peer_done:
+        # While closing, it is read: its farewell is waited for.
+        if not self._held and self._open and not self._peer_done and self.reason is None:
             self.transport.pauseProducing()
         self._held |= why
 
