@@ -38,6 +38,7 @@ _PORT_HELP = (
 )
 _IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
 _MESSAGE_HELP = "Seconds in which a message that has begun must be complete; 0 is never."
+_HANDSHAKE_HELP = "Seconds that a TLS handshake may take; 0 is no limit."
 _CONNECTIONS_HELP = (
     "Open connections, at most; 0 is no limit. [default: what the limit on file descriptors allows]"
 )
@@ -67,6 +68,7 @@ def shared_flags(
         ["key", None, None, "File with the certificate's private key (PEM)."],
         ["client-ca", None, None, "File with the CAs of which TLS clients need a certificate."],
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
+        ["handshake-timeout", None, f"{DEFAULTS.handshake_timeout:g}", _HANDSHAKE_HELP],
         ["message-timeout", None, f"{DEFAULTS.message_timeout:g}", _MESSAGE_HELP],
         ["max-connections", None, None, _CONNECTIONS_HELP],
         ["max-per-address", None, "0", _ADDRESS_HELP],
@@ -134,6 +136,7 @@ class ServiceOptions(usage.Options):
         self.number("max-message", 1, 1 << 30)
         self.seconds("idle-timeout")
         self.seconds("drain")
+        self.seconds("handshake-timeout")
         self.seconds("message-timeout")
         self.number("max-connections", 0, 1 << 30)
         self.number("max-per-address", 0, 1 << 30)
@@ -225,6 +228,7 @@ class ServiceOptions(usage.Options):
         """
         limits = Limits(
             idle_timeout=self["idle-timeout"],
+            handshake_timeout=self["handshake-timeout"],
             message_timeout=self["message-timeout"],
             max_message=self["max-message"],
             queue_limit=self["queue-limit"],

@@ -18,6 +18,7 @@ from twisted_net.policy.closing import DRAINING
 from twisted_net.policy.drain import Drain
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.connection import ConnectionFactory
+from twisted_net.transport.descriptors import log_rarely
 
 _log = Logger()
 
@@ -110,6 +111,7 @@ class ListenerService(Service):
 
         def listening(port: IListeningPort) -> None:
             self.ports.append(port)
+            log_rarely(port, self.factory.clock)
             _log.info(
                 "Listening on {where} ({label})", where=shown(port.getHost()), label=listener.label
             )
