@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.policy.closing import DRAINING
 from twisted_net.transport.addresses import shown
+from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.connection import ConnectionFactory
 
 _log = Logger()
@@ -29,10 +30,12 @@ class Listener:
 
     :ivar endpoint: one of Twisted's server endpoints.
     :ivar label: what a person calls it, for the log and for errors: ``"--port 8080"``.
+    :ivar certificates: those that it uses, if it does; for who runs it to look after them.
     """
 
     endpoint: IStreamServerEndpoint
     label: str
+    certificates: Certificates | None = None
 
 
 class ListenFailed(Exception):
