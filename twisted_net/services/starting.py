@@ -8,8 +8,10 @@ import re
 import sys
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 
+from twisted_net.services.upkeep import CertificateUpkeep
 from twisted_net.transport.listening import ListenerService, ListenFailed
 
 
@@ -61,7 +63,12 @@ def plainly(error: BaseException) -> str:
 
 
 class NamedService(ListenerService):
-    """A listening service whose start fails as its user expects, under the service's name."""
+    """A listening service whose start fails as its user expects, under the service's name.
+
+    While it runs, it looks after the certificates of its listeners; on SIGHUP, it reloads them.
+    """
+
+    _upkeep: CertificateUpkeep | None = None
 
     def __init__(self, command: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,6 +85,18 @@ class NamedService(ListenerService):
             super().startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
+        used = [each.certificates for each in self.listeners if each.certificates is not None]
+        if used:
+            from twisted.internet import reactor
+
+            self._upkeep = CertificateUpkeep(used, reactor)
+            self._upkeep.start()
+
+    def stopService(self) -> Deferred[None]:
+        if self._upkeep is not None:
+            self._upkeep.stop()
+            self._upkeep = None
+        return super().stopService()
 
     def listen_failed_late(self, failure: ListenFailed) -> None:
         from twisted.internet import reactor
