@@ -57,6 +57,7 @@ class KeyLog:
             self._append(b"")
         except OSError as error:
             raise CertificateError("keylog", path, error.strerror or str(error)) from None
+        _log.warn("The keys of all TLS connections are written to {path}", path=self.path)
 
     def write(self, connection: SSL.Connection, line: bytes) -> None:
         """Append a line. A disk that is full does not end connections, and is told once."""
