@@ -80,6 +80,26 @@ class SpokenTests(ContextsCase):
             visitor = Visitor(server(), context=context).shake_hands()
             self.assertEqual(visitor.client.get_cipher_name(), chosen.decode())
 
+    def test_groups(self) -> None:
+        """Fast ones, the hybrid one before all; none that makes the server work for nothing."""
+
+        def agreed(groups: bytes) -> str | None:
+            visitor = Visitor(server())
+            lib = SSL._lib  # type: ignore[attr-defined]
+            self.assertEqual(lib.SSL_set1_curves_list(visitor.client._ssl, groups), 1)
+            return visitor.shake_hands().client.get_group_name()
+
+        for groups, best in (
+            (b"P-384:P-256:X25519", "x25519"),
+            (b"P-521:P-384:P-256", "secp256r1"),
+            (b"X448:P-384", "secp384r1"),
+            (b"X25519:X25519MLKEM768", "X25519MLKEM768"),
+        ):
+            self.assertEqual(agreed(groups), best)
+        for bad in (b"P-521", b"X448", b"ffdhe2048", b"ffdhe3072"):
+            with self.assertRaises(SSL.Error):
+                agreed(bad)
+
     def test_no_renegotiation(self) -> None:
         """A client that asks for it is told no."""
         visitor = Visitor(server(), versions=TLS_1_2).shake_hands()
