@@ -206,7 +206,8 @@ class Certificates:
         first = self._make_first(pairs, contexts, rules)
         old, self.pairs = self.pairs, pairs
         self._contexts, self._rules, self._first = contexts, rules, first
-        _announce(old, pairs)
+        if self.from_disk:
+            _announce(old, pairs)
         return True
 
     def _read_rules(self) -> Rules:
