@@ -221,7 +221,8 @@ class Certificates:
         try:
             return pair, self._context(place, pair, rules)
         except SSL.Error as error:
-            raise CertificateError("cert", place.cert, openssl_text(error)) from None
+            said = f"OpenSSL refuses it: {openssl_text(error)}"
+            raise CertificateError("cert", place.cert, said) from None
 
     def _context(self, place: Place, pair: KeyPair, rules: Rules) -> SSL.Context:
         """Give a place's context: the one there is, if nothing has changed."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self, Unpack, cast
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -24,6 +24,8 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_net.policy.admission import Admission
+from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.closing import (
     CLOSED,
     HANDSHAKE,
@@ -32,12 +34,17 @@ from twisted_net.policy.closing import (
     Reason,
 )
 from twisted_net.policy.limits import LimitChanges, Limits
+from twisted_net.policy.pace import TokenBucket
+from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown, unmapped
 from twisted_net.transport.inbound import BY_HOOK
 from twisted_net.transport.outbound import Outbound
+from twisted_net.transport.refusing import Refusals, RefusedProtocol
 from twisted_net.transport.ticker import Ticker
 
 _log = Logger()
+
+_LOOKS = 3  # at each connection within its stall_timeout, to see whether its peer makes progress
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -70,11 +77,14 @@ class Connection(Outbound):
 
         :return: fires then; fails with what Twisted gives for the end if that comes first.
         """
-        waiting: Deferred[None] = Deferred()
         if self._begun:
-            waiting.callback(None)
-        else:
-            self._unestablished = waiting
+            return succeed(None)
+        if not self._open:
+            return fail(ConnectionLost())
+        if self._unestablished is None:
+            self._unestablished = []
+        waiting: Deferred[None] = Deferred()
+        self._unestablished.append(waiting)
         return waiting
 
     # Twisted's protocol.
@@ -95,13 +105,23 @@ class Connection(Outbound):
         self._framing = type(self).framing(max_size=limits.max_message)
         if limits.idle_timeout:
             self._watch = self.factory.ticker.watch(self._silent, limits.idle_timeout)
+        if limits.rate:
+            self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
         if not _awaits_handshake(transport):
             self._begin()
+        elif limits.handshake_timeout:
+            self._patience = self.factory.ticker.watch(
+                self._handshake_is_late, limits.handshake_timeout
+            )
 
     def handshakeCompleted(self) -> None:
         if not self._begun and self.reason is None:
             self._begin()
+
+    def _handshake_is_late(self) -> None:
+        self._patience = None
+        self.abort(HANDSHAKE, "it took too long")
 
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: answer what it has sent, then close."""
@@ -118,8 +138,8 @@ class Connection(Outbound):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = False
         waiting, self._unestablished = self._unestablished, None
-        if waiting is not None:
-            waiting.errback(reason)
+        for each in waiting or ():
+            each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
         if clean and self.reason is None and self._has_work() and not self._held & ~BY_HOOK:
             # TLS has no half-close: this is how a peer ends that has just sent its last words.
@@ -151,7 +171,12 @@ class Connection(Outbound):
         if self._watch is not None:
             self.factory.ticker.forget(self._watch)
             self._watch = None
+        self._lose_patience()
+        if self._going_on is not None:
+            self._going_on.cancel()
+            self._going_on = None
         self._inbox = None
+        self._forget_outbox()
         self._outbox = None
         waiting, self._waiting = self._waiting, None
         for each in waiting or ():
@@ -170,6 +195,15 @@ class Connection(Outbound):
         self.factory.ended(self)
 
 
+class FactorySettings(LimitChanges, total=False):
+    """The keywords of :class:`ConnectionFactory`, for those who pass them on."""
+
+    clock: IReactorTime | None
+    limits: Limits | None
+    admission: Admission | None
+    budget: MemoryBudget[Outbound] | None
+
+
 class ConnectionFactory(Factory[Connection]):
     """Makes the connections of one service, and knows those that are open.
 
@@ -178,6 +212,8 @@ class ConnectionFactory(Factory[Connection]):
 
     :param clock: the time; without it, the reactor's, once it is needed.
     :param limits: how much is allowed.
+    :param admission: who may connect; without it, everybody. One may serve several factories.
+    :param budget: what may wait for slow peers in all; one should serve the whole process.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: a limit that makes no sense; the message names it.
     :raises TypeError: no such limit.
@@ -192,11 +228,17 @@ class ConnectionFactory(Factory[Connection]):
         *,
         clock: IReactorTime | None = None,
         limits: Limits | None = None,
+        admission: Admission | None = None,
+        budget: MemoryBudget[Outbound] | None = None,
         **changes: Unpack[LimitChanges],
     ) -> None:
         self.limits = replace(limits or Limits(), **changes)
         self.connections: dict[int, Connection] = {}
         self.accepts = True
+        self.admission = admission
+        self.budget = budget
+        self._refusals = Refusals()
+        self._sweep: Watch[Callable[[], None]] | None = None
         self._clock = clock
         self._last_id = 0
         self._emptied: list[Deferred[None]] = []
@@ -229,16 +271,39 @@ class ConnectionFactory(Factory[Connection]):
         """A factory without connections is a factory all the same."""
         return True
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
-        return super().buildProtocol(addr) if self.accepts else None
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Give a connection; or None, or what says why not, if ``addr`` may not connect."""
+        if not self.accepts:
+            return None
+        admission = self.admission
+        if admission is None:
+            return self.make(addr)
+        host, now = _host_of(addr), self.clock.seconds()
+        reason = admission.admit(host, now)
+        if reason is not None:
+            self._refusals.count(reason, now)
+            last_words = self.refusal(reason)
+            return RefusedProtocol(last_words) if last_words else None
+        made = self.make(addr)
+        if made is None:
+            admission.leave(host)
+        return made
 
-    def tell(self, message: Any) -> None:
+    def make(self, addr: IAddress | None) -> Connection | None:
+        """Make the connection for a peer that may connect; None refuses it all the same."""
+        return super().buildProtocol(addr)
+
+    def refusal(self, reason: Reason) -> bytes:
+        """Give what a peer is told that may not connect. Empty: it is closed without a word."""
+        return b""
+
+    def tell(self, message: Any, but: Connection | None = None) -> None:
         """Send ``message`` to every open connection; over TLS, not before the handshake is done.
 
         :raises LocalProtocolError: the framing cannot carry it.
         """
         for connection in list(self.connections.values()):
-            if connection._begun:
+            if connection._begun and connection is not but:
                 connection.send(message)
 
     def close(self, reason: Reason = CLOSED) -> None:
@@ -266,11 +331,24 @@ class ConnectionFactory(Factory[Connection]):
         """Count a connection in, and give it its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
+        if self._sweep is None and self.limits.stall_timeout:
+            self._sweep = self.ticker.watch(self._look_for_progress, self._look_every)
         return self._last_id
+
+    @property
+    def _look_every(self) -> float:
+        return self.limits.stall_timeout / _LOOKS
+
+    def _look_for_progress(self) -> None:
+        for connection in list(self.connections.values()):
+            connection.look_for_progress(_LOOKS)
+        self._sweep = self.ticker.watch(self._look_for_progress, self._look_every)
 
     def ended(self, connection: Connection) -> None:
         """Count a connection out, which has its ``reason``."""
         del self.connections[connection.id]
+        if self.admission is not None:
+            self.admission.leave(_host_of(connection.peer))
         reason = connection.reason
         assert reason is not None
         _log.emit(
@@ -282,9 +360,17 @@ class ConnectionFactory(Factory[Connection]):
             detail=connection.detail and f" ({connection.detail})",
         )
         if not self.connections:
+            if self._sweep is not None:
+                self.ticker.forget(self._sweep)
+                self._sweep = None
             waiting, self._emptied = self._emptied, []
             for each in waiting:
                 each.callback(None)
+
+
+def _host_of(address: IAddress | None) -> str | None:
+    """Give an IP address as text; None for a Unix socket, which has none."""
+    return getattr(address, "host", None)
 
 
 def _awaits_handshake(transport: object) -> bool:

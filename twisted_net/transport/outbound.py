@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from typing import Any
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IHalfCloseableDescriptor, INegotiated
 from twisted.protocols.policies import ProtocolWrapper
 
+from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.closing import CLOSED, PEER_CLOSED, SLOW, Reason
 from twisted_net.policy.outbox import Outbox
-from twisted_net.transport.inbound import BY_FULL_OUTPUT, Inbound
+from twisted_net.transport.inbound import BY_FULL_OUTPUT, Inbound, Settings
 
 _REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
+
+
+def unsent(transport: Any) -> int:
+    """How many bytes a transport of Twisted's holds that the kernel has not taken yet.
+
+    There is no public count. Where it cannot be had, it is 0.
+    """
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    try:
+        waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    except AttributeError:
+        return 0
+    return waiting
+
+
+class SendingSettings(Settings, TypingProtocol):
+    """What a connection's sending half takes from its factory besides."""
+
+    @property
+    def budget(self) -> MemoryBudget[Outbound] | None:
+        """What may wait for all the peers of the process together."""
 
 
 class Outbound(Inbound):
@@ -21,6 +45,7 @@ class Outbound(Inbound):
     The attributes are described there.
     """
 
+    factory: SendingSettings  # all that is used of the factory here
     bytes_sent = 0
     messages_sent = 0
     detail = ""
@@ -30,6 +55,8 @@ class Outbound(Inbound):
     _finishing = False  # nothing more will be sent, but the peer is still read
     _outbox: Outbox | None = None
     _waiting: list[Deferred[None]] | None = None
+    _taken = -1  # how far the peer had taken what it was sent, at the last look
+    _looks = 0  # in vain, one after another
 
     # What a subclass calls.
 
@@ -56,11 +83,7 @@ class Outbound(Inbound):
             self.messages_sent += messages
             self.transport.write(data)
             return not self._full
-        if self._outbox is None:
-            limits = self.factory.limits
-            self._outbox = Outbox(limits.queue_limit, limits.slow_rule)
-        if not self._outbox.put(data, messages):
-            self.close(SLOW)
+        self._queue(data, messages)
         return False
 
     def drained(self) -> Deferred[None]:
@@ -104,8 +127,7 @@ class Outbound(Inbound):
         if self.reason is None:
             self.reason = reason
             self.detail = detail
-        if self._outbox is not None:
-            self._outbox.clear()
+        self._forget_outbox()
         self.transport.abortConnection()
 
     def finish(self) -> None:
@@ -124,6 +146,13 @@ class Outbound(Inbound):
         """Bytes that wait for the peer, besides what its transport buffers."""
         return 0 if self._outbox is None else self._outbox.size
 
+    def missed_notice(self, count: int) -> bytes:
+        """Give what tells a slow peer how many messages it missed, encoded; empty: it is not told.
+
+        For those whose ``slow_rule`` drops messages.
+        """
+        return b""
+
     # The transport is a consumer and this is its producer: it says when its buffer is full.
 
     def pauseProducing(self) -> None:
@@ -139,11 +168,15 @@ class Outbound(Inbound):
         outbox = self._outbox
         while outbox and not self._full:
             data, messages = outbox.take(_REFILL)
+            if self.factory.budget is not None:
+                self.factory.budget.charge(self, -len(data))
             self.bytes_sent += len(data)
             self.messages_sent += messages
             self.transport.write(data)
         if self._full:
             return
+        if outbox is not None and outbox.missed:
+            self.transport.write(self.missed_notice(outbox.take_missed()))
         if self.reason is not None:
             self._let_go()
             return
@@ -164,6 +197,31 @@ class Outbound(Inbound):
 
     def stopProducing(self) -> None:
         """The transport is gone; connectionLost says so too."""
+
+    def _queue(self, data: bytes, messages: int) -> None:
+        limits, budget = self.factory.limits, self.factory.budget
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = Outbox(limits.queue_limit, limits.slow_rule)
+        before = outbox.size
+        if not outbox.put(data, messages):
+            self.close(SLOW, f"{outbox.size} bytes waited for it")
+        elif budget is not None and budget.charge(self, outbox.size - before):
+            for worst in budget.shed():
+                budget.forget(worst)
+                worst.abort(SLOW, "it had the most bytes waiting, and there were too many in all")
+
+    def look_for_progress(self, looks: int) -> None:
+        """Abort a peer that has taken nothing of what waits for it, for so many looks."""
+        waiting = unsent(self.transport)
+        if not waiting:
+            self._looks = 0
+            return
+        taken = self.bytes_sent - waiting
+        self._looks = 0 if taken > self._taken else self._looks + 1
+        self._taken = taken
+        if self._looks >= looks:
+            self.abort(SLOW, f"it took nothing of {waiting + self.queued} bytes")
 
     # The end.
 
@@ -194,6 +252,12 @@ class Outbound(Inbound):
         while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer's
             transport = transport.transport
         transport.loseConnection()
+
+    def _forget_outbox(self) -> None:
+        if self._outbox is not None:
+            self._outbox.clear()
+            if self.factory.budget is not None:
+                self.factory.budget.forget(self)
 
     def _end_gone(self, reason: Reason, detail: str) -> None:
         """The transport is gone already: only messages and hooks are to be ended."""

@@ -105,7 +105,7 @@ def load_pair(cert: str, key: str) -> KeyPair:
     try:
         context.use_certificate(chain[0])
     except SSL.Error as error:
-        raise CertificateError("cert", cert, openssl_text(error)) from None
+        raise CertificateError("cert", cert, f"OpenSSL refuses it: {openssl_text(error)}") from None
     try:
         context.use_privatekey(pair.key)
         context.check_privatekey()
@@ -130,7 +130,7 @@ def load_certificates(what: str, path: str) -> tuple[x509.Certificate, ...]:
 def openssl_text(error: SSL.Error) -> str:
     """Give OpenSSL's reason."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return "; ".join(str(entry[-1]) for entry in queue) or "OpenSSL does not like it"
+    return "; ".join(str(entry[-1]) for entry in queue) or "it does not say why"
 
 
 def server_options(cert: str, key: str, client_ca: str | None = None) -> CertificateOptions:
