@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
 from twisted_net.policy.closing import DRAINING
+from twisted_net.services.upkeep import CertificateUpkeep
 from twisted_net.transport.listening import ListenerService, ListenFailed
 
 _log = Logger()
@@ -120,8 +121,11 @@ _impatience = Impatience()
 class NamedService(ListenerService):
     """A listening service whose start fails as its user expects, under the service's name.
 
+    While it runs, it looks after the certificates of its listeners; on SIGHUP, it reloads them.
     While it stops, SIGINT and SIGTERM abort what is still connected.
     """
+
+    _upkeep: CertificateUpkeep | None = None
 
     def __init__(self, command: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -138,8 +142,17 @@ class NamedService(ListenerService):
             super().startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
+        used = [each.certificates for each in self.listeners if each.certificates is not None]
+        if used:
+            from twisted.internet import reactor
+
+            self._upkeep = CertificateUpkeep(used, reactor)
+            self._upkeep.start()
 
     def stopService(self) -> Deferred[None]:
+        if self._upkeep is not None:
+            self._upkeep.stop()
+            self._upkeep = None
         stopped = super().stopService()
         if not stopped.called:
             _impatience.begin(self)
