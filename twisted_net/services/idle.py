@@ -21,6 +21,7 @@ from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
 from twisted_net.services.starting import NamedService, StartError, fail_late, plainly
 from twisted_net.transport.connection import ConnectionFactory
+from twisted_net.transport.sockets import TunedClientEndpoint
 
 _log = Logger()
 
@@ -91,5 +92,6 @@ def makeService(options: Options) -> IService:
         upstream: IStreamClientEndpoint = clientFromString(reactor, text)  # type: ignore[no-untyped-call]
     except Exception as error:  # each kind of endpoint has its own
         raise StartError(f"{options.command}: --upstream {text}: {plainly(error)}") from None
+    upstream = TunedClientEndpoint(upstream, options.socket_options())
     factory = ForwardFactory(upstream, limits=options.limits())
     return IdleService(reactor, options, factory, upstream)

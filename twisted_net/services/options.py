@@ -22,9 +22,13 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net import __version__
+from twisted_net.policy.admission import Ranges, parse_range
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.services.starting import StartError, plainly
 from twisted_net.transport.listening import DRAIN, Listener
+from twisted_net.transport.proxied import ProxiedEndpoint
+from twisted_net.transport.sockets import DEFAULTS as SOCKETS
+from twisted_net.transport.sockets import MOST_USER_TIMEOUT, SocketOptions, TunedServerEndpoint
 from twisted_net.transport.tls import CertificateError, self_signed_options, server_options
 
 _log = Logger()
@@ -38,6 +42,11 @@ BACKLOG = 1024
 _PORT_HELP = (
     "TCP port, without TLS; 0 picks a free one. "
     f"[default: {DEFAULT_PORT}, or none with --tls-port or --listen]"
+)
+_KEEPALIVE_HELP = "Seconds of silence after which TCP asks whether the peer is there; 0 is never."
+_USER_TIMEOUT_HELP = (
+    "Seconds after which a peer that acknowledges nothing is lost; 0 is as the system has it. "
+    "[default: keepalive + keepalive-interval x keepalive-count]"
 )
 _IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
 
@@ -56,6 +65,15 @@ def shared_flags(
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
         ["max-message", None, str(max_message), "Bytes in one message, at most."],
         ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
+        ["keepalive", None, str(SOCKETS.keepalive_idle), _KEEPALIVE_HELP],
+        [
+            "keepalive-interval",
+            None,
+            str(SOCKETS.keepalive_interval),
+            "Seconds until it asks again.",
+        ],
+        ["keepalive-count", None, str(SOCKETS.keepalive_count), "So often, and the peer is lost."],
+        ["user-timeout", None, None, _USER_TIMEOUT_HELP],
     ]
 
 
@@ -76,10 +94,20 @@ class ServiceOptions(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["listen"] = []
+        self["proxy-protocol"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Any Twisted server endpoint; repeatable; replaces the default port."""
         self["listen"].append(endpoint)
+
+    def opt_proxy_protocol(self, sources: str) -> None:
+        """Proxies that send a PROXY header: CIDR ranges, or unix, with commas; repeatable."""
+        for source in sources.split(","):
+            try:
+                proxy = source if source == "unix" else parse_range("--proxy-protocol", source)
+            except ValueError as error:
+                raise usage.UsageError(str(error)) from None
+            self["proxy-protocol"].append(proxy)
 
     def opt_version(self) -> NoReturn:
         """Display the version, and exit."""
@@ -102,6 +130,10 @@ class ServiceOptions(usage.Options):
         self.number("max-message", 1, 1 << 30)
         self.seconds("idle-timeout")
         self.seconds("drain")
+        self.number("keepalive", 0, 32767)
+        self.number("keepalive-interval", 1, 32767)
+        self.number("keepalive-count", 1, 127)
+        self.number("user-timeout", 0, MOST_USER_TIMEOUT)
         self.parse("interface", _ip_address)
         if self["tls-port"] is None:
             for flag in ("cert", "key", "client-ca"):
@@ -166,6 +198,15 @@ class ServiceOptions(usage.Options):
         """Give the limits that were asked for."""
         return Limits(idle_timeout=self["idle-timeout"], max_message=self["max-message"])
 
+    def socket_options(self) -> SocketOptions:
+        """Give what the kernel is to do for connections."""
+        return SocketOptions(
+            keepalive_idle=self["keepalive"],
+            keepalive_interval=self["keepalive-interval"],
+            keepalive_count=self["keepalive-count"],
+            user_timeout=self["user-timeout"],
+        )
+
     def listeners(self, reactor: Any) -> list[Listener]:
         """Give the listeners that were asked for.
 
@@ -190,7 +231,16 @@ class ServiceOptions(usage.Options):
             # One socket for both families, as Node's; IPv4 where the machine has no IPv6.
             interface = "::" if socket.has_dualstack_ipv6() else ""
         kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-        return kind(reactor, port, BACKLOG, interface)
+        return self._at_the_socket(kind(reactor, port, BACKLOG, interface))
+
+    def _at_the_socket(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        """Add what comes before everything else, TLS included."""
+        endpoint = TunedServerEndpoint(endpoint, self.socket_options())
+        proxies = self["proxy-protocol"]
+        if not proxies:
+            return endpoint
+        trusted = Ranges(each for each in proxies if each != "unix")
+        return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
 
     def _certificate(self) -> CertificateOptions:
         if self["self-signed"]:
@@ -207,7 +257,7 @@ class ServiceOptions(usage.Options):
             found: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
-        return found
+        return self._at_the_socket(found)
 
 
 def _ip_address(text: str) -> str:
