@@ -53,17 +53,20 @@ class ChatProtocol(Connection):
     def disconnected(self, reason: Reason) -> None:
         self.factory.leave(self)
 
+    def missed_notice(self, count: int) -> bytes:
+        return f"* You read too slowly and missed {count} lines.\n".encode()
+
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+        self.factory.leave(self)  # which gives it what was said before
         if self.reason is None and self._begun and reason not in _WITHOUT_LAST_WORDS:
             self.send(f"* {reason.text}")
-        self.factory.leave(self)
         super().close(reason, detail)
 
 
 class ChatFactory(ConnectionFactory):
     """One room, and everybody in it.
 
-    :param clock: as in :class:`ConnectionFactory`, and so are the limits. A line has at most
+    :param clock: as in :class:`ConnectionFactory`, and so is the rest. A line has at most
         :data:`MAX_MESSAGE` bytes unless told otherwise.
     """
 
@@ -90,6 +93,9 @@ class ChatFactory(ConnectionFactory):
             self._group = Group(self.clock)
         return self._group
 
+    def refusal(self, reason: Reason) -> bytes:
+        return f"! {reason.text}\n".encode()
+
     def enter(self, person: ChatProtocol) -> None:
         """Give a newcomer a name and a welcome; tell the others soon, if it stays."""
         person.name = self._lobby.enter()
@@ -111,7 +117,6 @@ class ChatFactory(ConnectionFactory):
         if self._people:
             self._tell_soon()
         elif self._telling is not None:  # nobody is there to be told
-            self._telling.cancel()
             self._tell()
 
     def receive(self, person: ChatProtocol, line: str) -> None:
@@ -131,6 +136,8 @@ class ChatFactory(ConnectionFactory):
             case Tell(name, line):
                 self._people[name].send(line)
             case Rename(old, new):
+                if self._presence.has_left(new):  # first its last bearer's end, then the next one
+                    self._tell()
                 person.name = new
                 self._people[new] = self._people.pop(old)
                 if self._presence.renamed(old, new):
@@ -146,6 +153,8 @@ class ChatFactory(ConnectionFactory):
             self._telling = self.clock.callLater(PRESENCE_DELAY, self._tell)
 
     def _tell(self) -> None:
-        self._telling = None
+        telling, self._telling = self._telling, None
+        if telling is not None and telling.active():
+            telling.cancel()
         for name, line in self._presence.tell():
             self._publish(line, self._people.get(name))
