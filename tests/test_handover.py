@@ -66,6 +66,8 @@ class RestTests(ProxiedCase):
     def test_paused_by_the_rest(self) -> None:
         """A protocol that has enough after the first bytes gets no more."""
         protocol, peer = self.made(lambda transport: transport.pauseProducing())
+        peer.resumeProducing()
+        peer.pauseProducing()
 
         def enough(data: bytes) -> None:
             protocol.events.append(data)

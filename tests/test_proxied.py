@@ -251,8 +251,9 @@ class EndTests(ProxiedCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone_within_the_header(self) -> None:
+        """The log has an IPv4 address as such, also where the socket speaks IPv6 too."""
         with capturedLogs() as logged:
-            peer = self.connect()
+            peer = self.connect(IPv6Address("TCP", "::ffff:10.0.0.9", 40000))
             peer.send(b"PROXY ")
             peer.finish()
         line = "Connection from 10.0.0.9:40000 ended: handshake "

@@ -53,7 +53,7 @@ class _Rest:
     same is true of the rest.
     """
 
-    __slots__ = ("_clock", "_data", "_making", "_paused", "_scheduled", "_transport")
+    __slots__ = ("_clock", "_data", "_making", "_paused", "_transport")
 
     _METHODS = ("pauseProducing", "resumeProducing", "loseConnection", "abortConnection")
 
@@ -62,7 +62,7 @@ class _Rest:
         self._data = data
         self._clock = clock
         self._making = True
-        self._paused = self._scheduled = False
+        self._paused = False
         for name in self._METHODS:
             setattr(transport, name, getattr(self, name))
 
@@ -87,10 +87,9 @@ class _Rest:
         self._paused = False
         if self._making:
             type(self._transport).resumeProducing(self._transport)
-        elif not self._scheduled:
+        else:
             # In a turn of its own, as anything that is received. The transport itself stays paused
             # until then: what it would read comes after the rest.
-            self._scheduled = True
             self._clock.callLater(0, self._deliver_late)
 
     def loseConnection(self) -> None:
@@ -118,9 +117,8 @@ class _Rest:
             self._transport.protocol.dataReceived(data)
 
     def _deliver_late(self) -> None:
-        self._scheduled = False
         transport = self._transport
-        if self._paused or not self._data:
+        if self._paused or not self._data:  # paused again since; or taken, by an earlier call
             return
         if not transport.connected:
             self._take()
