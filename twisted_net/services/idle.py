@@ -22,6 +22,7 @@ from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
 from twisted_net.services.starting import NamedService, StartError, fail_late, plainly
 from twisted_net.transport.connection import ConnectionFactory
+from twisted_net.transport.sockets import TunedClientEndpoint
 
 _log = Logger()
 
@@ -99,5 +100,6 @@ def makeService(options: Options) -> IService:
     # Twisted stumbles over it only in a turn of its own, where nobody hears of it.
     if kind == "unix" and len(os.fsencode(rest.partition(":")[0])) > LONGEST_PATH:
         raise StartError(f"{options.command}: --upstream {text}: the path is too long")
+    upstream = TunedClientEndpoint(upstream, options.socket_options())
     factory = ForwardFactory(upstream, **options.settings(descriptors=2))
     return IdleService(reactor, options, factory, upstream)

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net import __version__
-from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.outbox import SlowRule
@@ -23,6 +23,9 @@ from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.descriptors import most_connections
 from twisted_net.transport.endpoints import tcp_endpoint
 from twisted_net.transport.listening import DRAIN, Listener
+from twisted_net.transport.proxied import ProxiedEndpoint
+from twisted_net.transport.sockets import DEFAULTS as SOCKETS
+from twisted_net.transport.sockets import MOST_USER_TIMEOUT, SocketOptions, TunedServerEndpoint
 from twisted_net.transport.tls import CertificateError, self_signed_pair
 from twisted_net.transport.tls_endpoint import TLSServerEndpoint
 
@@ -42,6 +45,11 @@ _TLS_DIR_HELP = (
     "--cert and --key."
 )
 _KEYLOG_HELP = "File for the keys of all TLS connections, which make them readable; to debug only."
+_KEEPALIVE_HELP = "Seconds of silence after which TCP probes whether the peer is there; 0 is never."
+_USER_TIMEOUT_HELP = (
+    "Seconds after which a peer that acknowledges nothing is lost; 0 is as the system has it. "
+    "[default: keepalive + keepalive-interval x keepalive-count]"
+)
 _IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
 _MESSAGE_HELP = "Seconds in which a message that has begun must be complete; 0 is never."
 _HANDSHAKE_HELP = "Seconds that a TLS handshake may take; 0 is no limit."
@@ -88,6 +96,15 @@ def shared_flags(
         ["burst", None, str(DEFAULTS.burst), "Messages a peer may send at once after a pause."],
         ["max-message", None, str(max_message), "Bytes in one message, at most."],
         ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
+        ["keepalive", None, str(SOCKETS.keepalive_idle), _KEEPALIVE_HELP],
+        ["keepalive-interval", None, str(SOCKETS.keepalive_interval), "Seconds to the next one."],
+        [
+            "keepalive-count",
+            None,
+            str(SOCKETS.keepalive_count),
+            "So many without an answer.",
+        ],
+        ["user-timeout", None, None, _USER_TIMEOUT_HELP],
     ]
 
 
@@ -110,6 +127,7 @@ class ServiceOptions(usage.Options):
         self["listen"] = []
         self["allow"] = []
         self["deny"] = []
+        self["proxy-protocol"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Any Twisted server endpoint; repeatable; replaces the default port."""
@@ -122,6 +140,13 @@ class ServiceOptions(usage.Options):
     def opt_deny(self, ranges: str) -> None:
         """Address ranges that may not connect; repeatable."""
         self["deny"] += self._ranges("deny", ranges)
+
+    def opt_proxy_protocol(self, ranges: str) -> None:
+        """Address ranges of proxies, which send a PROXY header; or unix; repeatable."""
+        for each in ranges.split(","):
+            self["proxy-protocol"] += (
+                [each] if each == "unix" else self._ranges("proxy-protocol", each)
+            )
 
     def opt_version(self) -> NoReturn:
         """Display the version, and exit."""
@@ -145,6 +170,10 @@ class ServiceOptions(usage.Options):
         self.seconds("idle-timeout")
         self.seconds("drain")
         self.seconds("handshake-timeout")
+        self.number("keepalive", 0, 32767)
+        self.number("keepalive-interval", 1, 32767)
+        self.number("keepalive-count", 1, 127)
+        self.number("user-timeout", 0, MOST_USER_TIMEOUT)
         self.seconds("message-timeout")
         self.number("max-connections", 0, 1 << 30)
         self.number("max-per-address", 0, 1 << 30)
@@ -260,6 +289,15 @@ class ServiceOptions(usage.Options):
         budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
         return {"limits": limits, "admission": Admission(rules), "budget": budget}
 
+    def socket_options(self) -> SocketOptions:
+        """Give what the kernel is to do for connections."""
+        return SocketOptions(
+            keepalive_idle=self["keepalive"],
+            keepalive_interval=self["keepalive-interval"],
+            keepalive_count=self["keepalive-count"],
+            user_timeout=self["user-timeout"],
+        )
+
     def listeners(self, reactor: Any) -> list[Listener]:
         """Give the listeners that were asked for.
 
@@ -280,7 +318,16 @@ class ServiceOptions(usage.Options):
         ]
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
-        return tcp_endpoint(reactor, port, self["interface"] or "")
+        return self._at_the_socket(tcp_endpoint(reactor, port, self["interface"] or ""))
+
+    def _at_the_socket(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        """Add what comes before everything else, TLS included."""
+        endpoint = TunedServerEndpoint(endpoint, self.socket_options())
+        proxies = self["proxy-protocol"]
+        if not proxies:
+            return endpoint
+        trusted = Ranges(each for each in proxies if each != "unix")
+        return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
 
     def _certificates(self) -> Certificates:
         rules = {"client_ca": self["client-ca"], "keylog": self["keylog"]}
@@ -304,7 +351,7 @@ class ServiceOptions(usage.Options):
             found: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
-        return found
+        return self._at_the_socket(found)
 
 
 def _slow_rule(text: str) -> SlowRule:
