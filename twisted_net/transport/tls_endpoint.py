@@ -15,6 +15,8 @@ from twisted.internet.interfaces import (
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from twisted_net.transport.refusing import RefusedProtocol
+
 
 class TLSServerFactory(TLSMemoryBIOFactory):
     """TLS before a factory that may refuse a connection; Twisted's own fails where it does."""
@@ -22,8 +24,9 @@ class TLSServerFactory(TLSMemoryBIOFactory):
     # Twisted's own promises to refuse nobody, although every other factory may.
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         wrapped = self.wrappedFactory.buildProtocol(addr)
-        # Before anything of OpenSSL's is made: a refusal is to cost nothing.
-        return None if wrapped is None else self.protocol(self, wrapped)
+        if wrapped is None or isinstance(wrapped, RefusedProtocol):
+            return None  # before anything of OpenSSL's is made: a refusal is to cost nothing
+        return self.protocol(self, wrapped)
 
 
 @implementer(IStreamServerEndpoint)
