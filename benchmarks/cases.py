@@ -239,12 +239,15 @@ def chosen(work: str, quick: bool, choice: Choice) -> list[Case]:
     return [case for name in names for case in _product(name, choice)]
 
 
+# What stands where a value is not chosen; for the other works it is their first case.
+_USUAL = {"broadcast": Case("broadcast", 500, 200), "echo": Case("echo", 100)}
+
+
 def _product(work: str, choice: Choice) -> Iterator[Case]:
-    plain = next(case for case in EVERYTHING if case.work == work)
-    rates = {"broadcast": 200, "held": 125}
+    plain = _USUAL.get(work) or next(case for case in EVERYTHING if case.work == work)
     for members, rate, size, rooms, form, store in itertools.product(
-        choice.members or [500 if work == "broadcast" else plain.members],
-        choice.rate or [rates.get(work, 0)],
+        choice.members or [plain.members],
+        choice.rate or [plain.rate],
         choice.size or [plain.size],
         choice.rooms or [1],
         choice.form or [plain.form],

@@ -97,7 +97,7 @@ def _timing(options: argparse.Namespace) -> Timing:
 def _taking_part(wanted: Sequence[str] | None) -> list[Peer]:
     found = []
     for peer in PEERS.values():
-        if wanted and peer.name not in wanted:
+        if peer.name not in wanted if wanted else not peer.usual:
             continue
         if why := peer.absent():
             print(f"{peer.title} is left out: {why}")
@@ -183,7 +183,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls", action=argparse.BooleanOptionalAction, help="over TLS")
     add("--rounds", type=int, metavar="N", help="default 5, with --quick 2")
     add("--seconds", type=float, metavar="S", help="the window; default 3, with --quick 1")
-    add("--peers", type=_peer_names, metavar="P", help=f"of {', '.join(PEERS)}; default all")
+    add(
+        "--peers",
+        type=_peer_names,
+        metavar="P",
+        help=f"of {', '.join(PEERS)}; default all but *-nagle and *-nodelay",
+    )
     add("--our-reactor", default="", metavar="NAME", help="twistd --reactor NAME for our servers")
     add("--our-options", default="", metavar="TEXT", help="more options for our servers")
     add("--quick", action="store_true", help="fewer and shorter: a look, not a measurement")

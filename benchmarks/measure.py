@@ -113,7 +113,7 @@ def _one_window(bench: Bench, server: Server, case: Case) -> Sample:
     }
     if report["done"]:
         figures["cpu_us"] = cpu / report["done"] * 1e6
-        figures["resumed"] = min(1.0, report["resumed"] / report["done"])
+        figures["resumed"] = report["resumed"] / report["established"]
     for name in ("p50_ms", "p99_ms", "p999_ms", "max_ms"):
         if name in report:
             figures[name] = report[name]

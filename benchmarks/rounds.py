@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.cases import Case
+from benchmarks.cases import WORKS, Case
 from benchmarks.measure import Bench, Sample, measure
 from benchmarks.processes import MeasureError
 from benchmarks.servers import Peer
@@ -66,6 +66,8 @@ def take(
     result = Result(case)
     able = []
     for peer in peers:
+        if WORKS[case.work].service not in peer.services:
+            continue
         if why := peer.cannot(case):
             result.note(peer.name, f"left out: {why}")
         else:

@@ -36,6 +36,8 @@ class Peer:
     :ivar command: its command line for a case.
     :ivar absent: why it cannot run at all ("node is not installed"), or an empty string.
     :ivar cannot: why it has no part in this case, or an empty string.
+    :ivar services: for which of them it is worth a row.
+    :ivar usual: it takes part where nobody has been named.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Peer:
     command: Callable[[Case, Setup], list[str]]
     absent: Callable[[], str]
     cannot: Callable[[Case], str]
+    services: tuple[str, ...] = ("chat", "echo")
+    usual: bool = True
 
 
 def _service(case: Case) -> str:
@@ -50,10 +54,6 @@ def _service(case: Case) -> str:
 
 
 def _present() -> str:
-    return ""
-
-
-def _everything(case: Case) -> str:
     return ""
 
 
@@ -110,11 +110,11 @@ def _ours_cannot(case: Case) -> str:
 # The peers.
 
 
-def _c_command(style: str) -> Callable[[Case, Setup], list[str]]:
+def _c_command(*style: str) -> Callable[[Case, Setup], list[str]]:
     def command(case: Case, setup: Setup) -> list[str]:
         if _service(case) == "echo":
             return [str(setup.built.echo)]
-        return [str(setup.built.chat), style]
+        return [str(setup.built.chat), *style]
 
     return command
 
@@ -125,18 +125,17 @@ def _c_cannot(case: Case) -> str:
     return "the peers in C have no JSON" if case.form == "json" else ""
 
 
-def _c_each_cannot(case: Case) -> str:
-    return _c_cannot(case) or ("it is the same" if _service(case) == "echo" else "")
-
-
 def _common(case: Case, setup: Setup) -> list[str]:
     """The options that the scripts in ``peers/`` share."""
     tls = ["--tls", str(setup.built.cert), str(setup.built.key)] if case.tls else []
     return [_service(case), *(["--json"] if case.form == "json" else []), *tls]
 
 
-def _node_command(case: Case, setup: Setup) -> list[str]:
-    return ["node", str(_PEERS / "node_server.js"), *_common(case, setup)]
+def _node_command(*more: str) -> Callable[[Case, Setup], list[str]]:
+    def command(case: Case, setup: Setup) -> list[str]:
+        return ["node", str(_PEERS / "node_server.js"), *_common(case, setup), *more]
+
+    return command
 
 
 def _node_absent() -> str:
@@ -160,28 +159,60 @@ def _eager_absent() -> str:
     return "" if found else "this checkout has no `eager` reactor yet"
 
 
-PEERS = {
-    peer.name: peer
-    for peer in (
-        Peer("ours", "twisted_net", _ours_command, _module("twisted"), _ours_cannot),
-        Peer("c", "C, epoll, a write a turn", _c_command("turn"), _present, _c_cannot),
-        Peer("c-each", "C, epoll, a write a message", _c_command("each"), _present, _c_each_cannot),
-        Peer("node", "Node", _node_command, _node_absent, _no_store),
-        Peer("twisted", "Twisted", _script("twisted_server.py"), _module("twisted"), _no_store),
-        Peer(
-            "twisted-eager",
-            "Twisted, `eager` reactor",
-            _script("twisted_server.py", "--reactor", "eager"),
-            _eager_absent,
-            _no_store,
-        ),
-        Peer("asyncio", "asyncio", _script("asyncio_server.py"), _present, _no_store),
-        Peer(
-            "uvloop",
-            "uvloop",
-            _script("asyncio_server.py", "--loop", "uvloop"),
-            _module("uvloop"),
-            _no_store,
-        ),
-    )
-}
+_ALL = (
+    Peer("ours", "twisted_net", _ours_command, _module("twisted"), _ours_cannot),
+    Peer("c", "C, epoll", _c_command("turn"), _present, _c_cannot),
+    Peer(
+        "c-each",
+        "C, a write a message",
+        _c_command("each"),
+        _present,
+        _c_cannot,
+        services=("chat",),
+    ),
+    Peer(
+        "c-nagle",
+        "C, epoll, Nagle on",
+        _c_command("turn", "nagle"),
+        _present,
+        _c_cannot,
+        services=("chat",),
+        usual=False,
+    ),
+    Peer("node", "Node", _node_command(), _node_absent, _no_store),
+    Peer(
+        "node-nodelay",
+        "Node, Nagle off",
+        _node_command("--nodelay"),
+        _node_absent,
+        _no_store,
+        usual=False,
+    ),
+    Peer("twisted", "Twisted", _script("twisted_server.py"), _module("twisted"), _no_store),
+    Peer(
+        "twisted-nodelay",
+        "Twisted, Nagle off",
+        _script("twisted_server.py", "--nodelay"),
+        _module("twisted"),
+        _no_store,
+        services=("chat",),
+        usual=False,
+    ),
+    Peer(
+        "twisted-eager",
+        "Twisted, `eager` reactor",
+        _script("twisted_server.py", "--reactor", "eager"),
+        _eager_absent,
+        _no_store,
+    ),
+    Peer("asyncio", "asyncio", _script("asyncio_server.py"), _present, _no_store),
+    Peer(
+        "uvloop",
+        "uvloop",
+        _script("asyncio_server.py", "--loop", "uvloop"),
+        _module("uvloop"),
+        _no_store,
+    ),
+)
+
+PEERS = {peer.name: peer for peer in _ALL}

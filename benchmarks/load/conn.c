@@ -134,6 +134,7 @@ static void lost(struct conn *c) {
 static void opened(struct conn *c) {
     c->state = CONN_OPEN;
     open_count++;
+    established_count++;
     watch(c, EPOLLIN);
     work->opened(c);
 }

@@ -81,7 +81,7 @@ extern const struct work *work;
 extern struct conn *conns;
 extern enum phase phase;
 extern uint64_t started_at, go_at, begin_at, end_at;
-extern long open_count, lost_count, failed_count, resumed_count;
+extern long open_count, lost_count, failed_count, established_count, resumed_count;
 extern const struct work broadcast_work, echo_work, connects_work, acked_work, idle_work;
 
 uint64_t now_ns(void);

@@ -12,7 +12,7 @@ struct options opt = {.connections = 1, .in_flight = 32, .size = 100, .rooms = 1
                       .warmup = 1, .seconds = 3, .drain = 5};
 const struct work *work;
 struct conn *conns;
-long open_count, lost_count, failed_count, resumed_count;
+long open_count, lost_count, failed_count, established_count, resumed_count;
 
 static const struct work *const works[] = {&broadcast_work, &echo_work, &connects_work, &acked_work, &idle_work};
 
@@ -73,6 +73,7 @@ int main(int argc, char **argv) {
     run();
     printf("{");
     work->report();
-    printf("\"lost\": %ld, \"failed\": %ld, \"resumed\": %ld}\n", lost_count, failed_count, resumed_count);
+    printf("\"lost\": %ld, \"failed\": %ld, \"established\": %ld, \"resumed\": %ld}\n", lost_count, failed_count,
+           established_count, resumed_count);
     return 0;
 }

@@ -3,6 +3,9 @@
  *   chat each   sends a line to every member as soon as it is read (what every tutorial does)
  *   chat turn   gathers what arrives in one turn of the loop and gives every member one write
  *
+ * With "nagle" as a second word it leaves Nagle's algorithm on: then the kernel gathers as well, and
+ * a message may wait for the ack of the one before, which Linux delays by up to 40 ms.
+ *
  * "/join NAME" changes the room; any other line goes to the others in it as "<guest-7> line".
  */
 #define _GNU_SOURCE
@@ -57,7 +60,7 @@ static struct room *spoken_in[MAX_ROOMS];
 static size_t room_count, spoken_count;
 static struct member *gone[EVENTS * 64];
 static size_t gone_count;
-static bool by_turn;
+static bool by_turn, nagle;
 static int epoll, listener, last_number;
 static char inbox[256 * 1024];
 
@@ -226,7 +229,7 @@ static void accept_some(void) {
         struct member *m = calloc(1, sizeof *m);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = m};
         if (!m) die("memory");
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (!nagle) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         m->fd = fd;
         m->number = ++last_number;
         join(m, "lobby", 5);
@@ -247,6 +250,7 @@ int main(int argc, char **argv) {
     struct epoll_event events[EVENTS];
     signal(SIGPIPE, SIG_IGN);
     by_turn = argc > 1 && strcmp(argv[1], "turn") == 0;
+    nagle = argc > 2 && strcmp(argv[2], "nagle") == 0;
     listen_somewhere();
     for (;;) {
         int count = epoll_wait(epoll, events, EVENTS, -1);
