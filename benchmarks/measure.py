@@ -99,12 +99,14 @@ def _one_window(bench: Bench, server: Server, case: Case) -> Sample:
         report = load.result(bench.timing.drain + 10)
         if not server.alive():
             raise server.failed("ended during the run")
-    cpu, load_cpu, core, elapsed = (end - start for start, end in zip(before, after, strict=True))
+    cpu, load_cpu, core, load_core, elapsed = (
+        end - start for start, end in zip(before, after, strict=True)
+    )
     figures = {
         "busy": cpu / elapsed,
         "cpu_share": cpu / elapsed,
         "load_busy": load_cpu / elapsed,
-        "others": max(0.0, core - cpu) / elapsed,
+        "others": max(0.0, core - cpu, load_core - load_cpu) / elapsed,
         "per_s": report["done"] / elapsed,
         "rss_mb": memory[0] / 1e6,
         "rss_kb_each": each_resident / 1e3,
@@ -120,10 +122,11 @@ def _one_window(bench: Bench, server: Server, case: Case) -> Sample:
     return Sample(figures, _faults(case, report))
 
 
-def _clocks(bench: Bench, server: Server, load: Load) -> tuple[float, float, float, float]:
-    """CPU of server and load, what the server's core has done for anyone, and the time."""
-    core = core_busy_seconds(bench.cores.server) if bench.cores else 0.0
-    return cpu_seconds(server.pid), cpu_seconds(load.pid), core, time.monotonic()
+def _clocks(bench: Bench, server: Server, load: Load) -> list[float]:
+    """Seconds: CPU of server and load, what the core of each has done for anyone, the time."""
+    cores = (bench.cores.server, bench.cores.load) if bench.cores else ()
+    work = [core_busy_seconds(core) for core in cores] or [0.0, 0.0]
+    return [cpu_seconds(server.pid), cpu_seconds(load.pid), *work, time.monotonic()]
 
 
 def _faults(case: Case, report: dict[str, float]) -> list[str]:

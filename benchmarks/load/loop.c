@@ -10,6 +10,8 @@
 #include "load.h"
 
 #define EVENTS 256 /* a turn: few enough that a message is sent at the time it is due */
+#define TICK 10000000l   /* ns */
+#define SHORTEST 200000l /* ns; messages of higher rates go in small bunches */
 
 enum phase phase = OPENING;
 uint64_t started_at, go_at, begin_at, end_at;
@@ -33,14 +35,25 @@ static void watch_file(int fd, int *tag) {
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)) die("epoll_ctl");
 }
 
+/* A whole number of periods to a message, so that one is due when the timer fires; not over 10 ms. */
+static void set_timer(uint64_t from) {
+    long every = TICK;
+    if (opt.rate > 0) {
+        long gap = (long)((double)SECOND / opt.rate);
+        every = gap / (gap / TICK + 1);
+        if (every < SHORTEST) every = SHORTEST;
+    }
+    uint64_t first = from + (uint64_t)every;
+    struct itimerspec spec = {.it_interval.tv_nsec = every,
+                              .it_value = {(time_t)(first / SECOND), (long)(first % SECOND)}};
+    if (timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, NULL)) die("timerfd");
+}
+
 static void start_timer(void) {
-    long every = opt.rate > 0 ? (long)((double)SECOND / opt.rate) : 10000000;
-    if (every > 10000000) every = 10000000;
-    if (every < 200000) every = 200000;
-    struct itimerspec spec = {{0, every}, {0, every}};
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (timer < 0 || timerfd_settime(timer, 0, &spec, NULL)) die("timerfd");
+    if (timer < 0) die("timerfd");
     watch_file(timer, &timer);
+    set_timer(now_ns());
 }
 
 static void say(const char *word) {
@@ -59,6 +72,7 @@ static void go(void) {
     go_at = now_ns();
     begin_at = go_at + (uint64_t)(opt.warmup * 1e9);
     end_at = begin_at + (uint64_t)(opt.seconds * 1e9);
+    set_timer(go_at);
     phase = WARMING;
     work->go();
 }
