@@ -26,7 +26,7 @@ _HELD_WINDOWS = 11  # windows that a search for the highest rate takes, about
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return the exit status: 0, or 2 where nothing could be measured."""
+    """Measure, print, and return the exit status: 0, 2 where nothing could be measured, or 130."""
     options = _parser().parse_args(arguments)
     if not sys.platform.startswith("linux"):
         return _refuse("figures come from Linux's /proc, and this is not Linux")
@@ -57,13 +57,18 @@ def _run(options: argparse.Namespace, built: Built) -> int:
         return _refuse("nothing to measure")
     rounds = options.rounds or (2 if options.quick else 5)
     print(f"{about_machine}\n{_plan(bench.timing, cases, peers, rounds)}\n")
-    results = []
-    for case in cases:
-        results.append(take(bench, case, peers, rounds, _teller()))
-        _tell("")
-        print(table(results[-1]), end="\n\n", flush=True)
+    results: list[Result] = []
+    status = 0
+    try:
+        for case in cases:
+            results.append(take(bench, case, peers, rounds, _teller()))
+            _tell("")
+            print(table(results[-1]), end="\n\n", flush=True)
+    except KeyboardInterrupt:
+        print("\nInterrupted: the cases above are complete.", file=sys.stderr)
+        status = 130
     _finish(options, results, bench.timing, about_machine, rounds)
-    return 0
+    return status
 
 
 def _finish(

@@ -49,6 +49,8 @@ class Bench:
     timing: Timing
 
     def start(self, peer: Peer, case: Case) -> Server:
+        for left in self.setup.built.directory.glob("store.sqlite*"):
+            left.unlink()  # every server begins with an empty store
         log = self.setup.built.directory / f"{peer.name}.log"
         core = self.cores.server if self.cores else None
         return Server(peer.name, peer.command(case, self.setup), core, log, ROOT)
