@@ -89,6 +89,8 @@ def _ours_command(case: Case, setup: Setup) -> list[str]:
     else:
         command += ["--port", "0"]
     command += ["--interface", "127.0.0.1"]
+    if case.work == "idle":
+        command += ["--idle-timeout", "300"]  # on, and longer than any window
     if case.work == "acked":
         database = setup.built.directory / "store.sqlite"
         command += ["--store", f"sqlite:{database}" if case.store == "sqlite:" else case.store]
