@@ -130,6 +130,7 @@ class ProxiedTestCase(LiveTestCase):
         factory, port = await self.serve_proxied(kind)
         near = await self.connect(port, client)
         far = await factory.until(lambda: factory.made, "the header")
+        self.addCleanup(factory.made.transport.abortConnection)  # it may not notice its end
         return far, near
 
 
