@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -77,15 +78,18 @@ def _ranges(text: str) -> tuple[Network, ...]:
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < math.inf:
-        raise ValueError
+        raise ValueError("not a number, 0 or more")
     return value
 
 
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ValueError
+def _whole(text: str, least: int = 0) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ValueError(f"not a whole number, {least} or more")
     return int(text)
 
 
@@ -93,7 +97,7 @@ _LIMITS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "idle": ("idle_timeout", _number),
     "stall": ("stall_timeout", _number),
     "handshake": ("handshake_timeout", _number),
-    "queueLimit": ("queue_limit", _whole),
+    "queueLimit": ("queue_limit", partial(_whole, least=1)),
 }
 _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "maxConnections": ("max_connections", _whole),
@@ -101,12 +105,6 @@ _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "acceptRate": ("accept_rate", _number),
     "allow": ("allow", _ranges),
     "deny": ("deny", _ranges),
-}
-
-
-_WHY: Mapping[Callable[[str], Any], str] = {
-    _number: "not a number, 0 or more",
-    _whole: "not a whole number",
 }
 
 
@@ -123,14 +121,12 @@ def guarded(
         if name not in _LIMITS and name not in _RULES:
             known = ", ".join([*_LIMITS, *_RULES])
             raise ValueError(f"{name}={text}: there is no such option, but {known}")
-        of, target = (Limits, limits) if name in _LIMITS else (AdmissionRules, rules)
         field, parse = (_LIMITS if name in _LIMITS else _RULES)[name]
+        target = limits if name in _LIMITS else rules
         try:
             target[field] = parse(text)
-            of(**{field: target[field]})
         except ValueError as error:
-            why = _WHY.get(parse, str(error))
-            raise ValueError(f"{name}={text}: {why}") from None
+            raise ValueError(f"{name}={text}: {error}") from None
     return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules))
 
 
