@@ -47,14 +47,14 @@ class IdleTests(SynchronousTestCase):
 
     def test_never(self) -> None:
         """Zero is never, and costs no timer."""
-        connection, peer = made(idle_timeout=0)
+        connection, peer = made(idle_timeout=0, stall_timeout=0)
         peer.advance(100_000)
         self.assertIs(connection.reason, None)
         self.assertEqual(peer.clock.getDelayedCalls(), [])
 
     def test_every_byte_counts(self) -> None:
         """An incomplete message is a sign of life; what the peer is sent is none."""
-        connection, peer = made(idle_timeout=2)
+        connection, peer = made(idle_timeout=2, message_timeout=0)
         for _ in range(20):
             peer.advance(1.5)
             peer.send(b"x")

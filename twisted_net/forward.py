@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Unpack
 
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
-from twisted_net.policy.limits import LimitChanges, Limits
 from twisted_net.transport.addresses import shown
-from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
 from twisted_net.wire.framing import Raw
 
 _log = Logger()
@@ -104,7 +104,7 @@ class ForwardFactory(ConnectionFactory):
     upstream cannot be reached, the client is closed (``upstream``), and the log has a line.
 
     :param upstream: where to connect to, for each client.
-    :param clock: as in :class:`ConnectionFactory`, and so are the limits.
+    :param clock: as in :class:`ConnectionFactory`, and so is the rest.
     """
 
     protocol = ForwardProtocol
@@ -112,14 +112,14 @@ class ForwardFactory(ConnectionFactory):
     def __init__(
         self,
         upstream: IStreamClientEndpoint,
-        *,
-        clock: IReactorTime | None = None,
-        limits: Limits | None = None,
-        **changes: Unpack[LimitChanges],
+        **settings: Unpack[FactorySettings],
     ) -> None:
-        super().__init__(clock=clock, limits=limits, **changes)
+        super().__init__(**settings)
         self.upstream = upstream
         # The client's side has the idle limit: it is touched by what comes from either.
         self.upstream_factory = ConnectionFactory.forProtocol(
-            UpstreamProtocol, clock=clock, limits=self.limits, idle_timeout=0
+            UpstreamProtocol,
+            clock=settings.get("clock"),
+            limits=replace(self.limits, idle_timeout=0.0, rate=0.0),
+            budget=self.budget,
         )

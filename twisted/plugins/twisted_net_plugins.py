@@ -1,9 +1,29 @@
-"""What twistd and twist find: one line a service. Nothing of ours is imported to list them."""
+"""What twistd and twist find: one line a plugin. Nothing of ours is imported to list them."""
+
+from importlib import import_module
 
 from twisted.application.service import ServiceMaker
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class EndpointParser:
+    """Parses an endpoint string of ours with a function that is imported once it is needed."""
+
+    def __init__(self, prefix, function):
+        self.prefix = prefix
+        self._function = function
+
+    def parseStreamServer(self, reactor, *args, **options):
+        endpoints = import_module("twisted_net.transport.endpoints")
+        return getattr(endpoints, self._function)(reactor, *args, **options)
+
 
 # ruff: noqa: E501
 # fmt: off
+net = EndpointParser("net", "parse_net")
 netecho = ServiceMaker("netecho", "twisted_net.services.echo", "Echo every byte (RFC 862).", "netecho")
 netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle limits and TLS before any TCP service.", "netidle")
 netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat for nc, telnet and programs.", "netchat")

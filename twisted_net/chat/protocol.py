@@ -53,6 +53,9 @@ class ChatProtocol(Connection):
     def disconnected(self, reason: Reason) -> None:
         self.factory.leave(self)
 
+    def missed_notice(self, count: int) -> bytes:
+        return f"* You read too slowly and missed {count} lines.\n".encode()
+
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
         if self.reason is None and self._begun and reason not in _WITHOUT_LAST_WORDS:
             self.send(f"* {reason.text}")
@@ -63,7 +66,7 @@ class ChatProtocol(Connection):
 class ChatFactory(ConnectionFactory):
     """One room, and everybody in it.
 
-    :param clock: as in :class:`ConnectionFactory`, and so are the limits. A line has at most
+    :param clock: as in :class:`ConnectionFactory`, and so is the rest. A line has at most
         :data:`MAX_MESSAGE` bytes unless told otherwise.
     """
 
@@ -89,6 +92,9 @@ class ChatFactory(ConnectionFactory):
         if self._group is None:
             self._group = Group(self.clock)
         return self._group
+
+    def refusal(self, reason: Reason) -> bytes:
+        return f"! {reason.text}\n".encode()
 
     def enter(self, person: ChatProtocol) -> None:
         """Give a newcomer a name and a welcome; tell the others soon, if it stays."""

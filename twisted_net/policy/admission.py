@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from twisted_net.policy.closing import DENIED, FULL, TOO_FAST, TOO_MANY, Reason
+from twisted_net.policy.limits import at_least
 from twisted_net.policy.pace import TokenBucket
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -127,17 +128,12 @@ class AdmissionRules:
     remembered: int = 16384
 
     def __post_init__(self) -> None:
-        _at_least("max_connections", self.max_connections, 0)
-        _at_least("max_per_address", self.max_per_address, 0)
-        _at_least("accept_rate", self.accept_rate, 0)
-        _at_least("accept_burst", self.accept_burst, 1)
-        _at_least("ban", self.ban, 0)
-        _at_least("remembered", self.remembered, 1)
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least or math.isinf(value):
-        raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
+        at_least("max_connections", self.max_connections, 0)
+        at_least("max_per_address", self.max_per_address, 0)
+        at_least("accept_rate", self.accept_rate, 0)
+        at_least("accept_burst", self.accept_burst, 1)
+        at_least("ban", self.ban, 0)
+        at_least("remembered", self.remembered, 1)
 
 
 class _Address:

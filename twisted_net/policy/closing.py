@@ -56,6 +56,7 @@ QUIT        = Reason("quit",        "Goodbye.",                                 
 IDLE        = Reason("idle",        "Nothing was heard from you for too long.",        _LOCAL,   True,  1001)
 SLOW        = Reason("slow",        "You read too slowly.",                            _LOCAL,   True,  1008)
 TOO_LONG    = Reason("too-long",    "A message is longer than the limit.",             _LOCAL,   False, 1009)
+UNFINISHED  = Reason("unfinished",  "A message took too long to arrive.",              _LOCAL,   True,  1008)
 BAD_INPUT   = Reason("bad-input",   "What you sent is not understood.",                _LOCAL,   False, 1007)
 FLOOD       = Reason("flood",       "You send too much.",                              _LOCAL,   True,  1008)
 FULL        = Reason("full",        "The server is full.",                             _LOCAL,   True,  1013)
@@ -80,6 +81,7 @@ REASONS: dict[str, Reason] = {
         IDLE,
         SLOW,
         TOO_LONG,
+        UNFINISHED,
         BAD_INPUT,
         FLOOD,
         FULL,

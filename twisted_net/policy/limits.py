@@ -9,7 +9,8 @@ from typing import TypedDict
 from twisted_net.policy.outbox import SlowRule
 
 
-def _at_least(name: str, value: float, least: float) -> None:
+def at_least(name: str, value: float, least: float) -> None:
+    """:raises ValueError: ``value`` is less, or no number; names it."""
     if not value >= least or math.isinf(value):
         raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
 
@@ -26,6 +27,17 @@ class Limits:
         (Twisted: 64 KiB) and the kernel's socket buffer; then ``slow_rule`` applies. 1 MiB is ten
         thousand lines of chat.
     :ivar slow_rule: what happens then.
+    :ivar stall_timeout: seconds for which a peer may take nothing at all of what waits for it,
+        before it is closed (``slow``) however little that is; 0 is for ever. Ranch's and Thousand
+        Island's ``send_timeout`` is 30 s.
+    :ivar message_timeout: seconds in which a message that has begun must be complete, or its peer
+        is closed (``unfinished``); 0 is never. That is for peers that drip; Apache's
+        ``RequestReadTimeout`` is 20 to 40 s.
+    :ivar handshake_timeout: seconds for a TLS handshake (``handshake``); 0 is never. Netty has
+        10 s, Ranch 5 s, Node 120 s, Twisted none.
+    :ivar rate: messages a second that a peer may send on average; 0 is no limit. Past it the peer
+        is not read until it may go on: nothing is lost.
+    :ivar burst: messages that it may send at once after a pause.
     :ivar close_grace: seconds that a closing peer has to read its last words and to close its
         side, before it is aborted. nginx' ``lingering_timeout`` is 5 s.
     :raises ValueError: a value that makes no sense; the message names it.
@@ -35,13 +47,23 @@ class Limits:
     idle_timeout: float = 0.0
     queue_limit: int = 1 << 20
     slow_rule: SlowRule = SlowRule.CLOSE
+    stall_timeout: float = 30.0
+    message_timeout: float = 30.0
+    handshake_timeout: float = 10.0
+    rate: float = 0.0
+    burst: int = 20
     close_grace: float = 5.0
 
     def __post_init__(self) -> None:
-        _at_least("max_message", self.max_message, 1)
-        _at_least("idle_timeout", self.idle_timeout, 0)
-        _at_least("queue_limit", self.queue_limit, 1)
-        _at_least("close_grace", self.close_grace, 0)
+        at_least("max_message", self.max_message, 1)
+        at_least("idle_timeout", self.idle_timeout, 0)
+        at_least("queue_limit", self.queue_limit, 1)
+        at_least("stall_timeout", self.stall_timeout, 0)
+        at_least("message_timeout", self.message_timeout, 0)
+        at_least("handshake_timeout", self.handshake_timeout, 0)
+        at_least("rate", self.rate, 0)
+        at_least("burst", self.burst, 1)
+        at_least("close_grace", self.close_grace, 0)
         if not isinstance(self.slow_rule, SlowRule):
             raise ValueError(f"slow_rule: a SlowRule, not {self.slow_rule!r}")
 
@@ -57,4 +79,9 @@ class LimitChanges(TypedDict, total=False):
     idle_timeout: float
     queue_limit: int
     slow_rule: SlowRule
+    stall_timeout: float
+    message_timeout: float
+    handshake_timeout: float
+    rate: float
+    burst: int
     close_grace: float

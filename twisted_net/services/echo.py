@@ -21,7 +21,7 @@ def makeService(options: Options) -> IService:
     """Give the service that twistd runs."""
     from twisted.internet import reactor
 
-    factory = EchoFactory(limits=options.limits())
+    factory = EchoFactory(**options.settings())
     return NamedService(
         options.command, factory, options.listeners(reactor), drain=options["drain"]
     )

@@ -86,10 +86,10 @@ def makeService(options: Options) -> IService:
 
     text = options["upstream"]
     if text is None:
-        return IdleService(reactor, options, DiscardFactory(limits=options.limits()), None)
+        return IdleService(reactor, options, DiscardFactory(**options.settings()), None)
     try:
         upstream: IStreamClientEndpoint = clientFromString(reactor, text)  # type: ignore[no-untyped-call]
     except Exception as error:  # each kind of endpoint has its own
         raise StartError(f"{options.command}: --upstream {text}: {plainly(error)}") from None
-    factory = ForwardFactory(upstream, limits=options.limits())
+    factory = ForwardFactory(upstream, **options.settings(descriptors=2))
     return IdleService(reactor, options, factory, upstream)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import math
-import socket
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
-from twisted.internet.endpoints import (
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    serverFromString,
-    wrapServerTLS,
-)
+from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net import __version__
+from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
+from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULTS, Limits
+from twisted_net.policy.outbox import SlowRule
 from twisted_net.services.starting import StartError, plainly
+from twisted_net.transport.descriptors import most_connections
+from twisted_net.transport.endpoints import tcp_endpoint
 from twisted_net.transport.listening import DRAIN, Listener
 from twisted_net.transport.tls import CertificateError, self_signed_options, server_options
 
@@ -31,15 +30,27 @@ _log = Logger()
 
 DEFAULT_PORT = 8080
 
-BACKLOG = 1024
-"""Connections that wait to be accepted: Thousand Island and Ranch have 1024, Node 511."""
-
-
 _PORT_HELP = (
     "TCP port, without TLS; 0 picks a free one. "
     f"[default: {DEFAULT_PORT}, or none with --tls-port or --listen]"
 )
 _IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
+_MESSAGE_HELP = "Seconds in which a message that has begun must be complete; 0 is never."
+_CONNECTIONS_HELP = (
+    "Open connections, at most; 0 is no limit. [default: what the limit on file descriptors allows]"
+)
+_ADDRESS_HELP = "Open connections of one address (IPv6: of a /64), at most; 0 is no limit."
+_ACCEPT_HELP = (
+    "Connections a second of one address; past it, it is refused for 10 s. 0 is no limit."
+)
+_SLOW_HELP = "When --queue-limit is reached: close, drop-oldest or drop-newest."
+_BUDGET_HELP = (
+    "Bytes that wait for all slow peers together; then the worst is closed. 0 is no limit."
+)
+_QUEUE_HELP = "Bytes that wait for one slow peer, at most."
+_RATE_HELP = (
+    "Messages a second of a peer; past it, it is not read until it may go on. 0 is no limit."
+)
 
 
 def shared_flags(
@@ -54,6 +65,15 @@ def shared_flags(
         ["key", None, None, "File with the certificate's private key (PEM)."],
         ["client-ca", None, None, "File with the CAs of which TLS clients need a certificate."],
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
+        ["message-timeout", None, f"{DEFAULTS.message_timeout:g}", _MESSAGE_HELP],
+        ["max-connections", None, None, _CONNECTIONS_HELP],
+        ["max-per-address", None, "0", _ADDRESS_HELP],
+        ["accept-rate", None, "0", _ACCEPT_HELP],
+        ["queue-limit", None, str(DEFAULTS.queue_limit), _QUEUE_HELP],
+        ["slow", None, DEFAULTS.slow_rule.value, _SLOW_HELP],
+        ["memory-budget", None, "0", _BUDGET_HELP],
+        ["rate", None, "0", _RATE_HELP],
+        ["burst", None, str(DEFAULTS.burst), "Messages a peer may send at once after a pause."],
         ["max-message", None, str(max_message), "Bytes in one message, at most."],
         ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
     ]
@@ -76,10 +96,20 @@ class ServiceOptions(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["listen"] = []
+        self["allow"] = []
+        self["deny"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Any Twisted server endpoint; repeatable; replaces the default port."""
         self["listen"].append(endpoint)
+
+    def opt_allow(self, ranges: str) -> None:
+        """Address ranges that alone may connect, such as 10.0.0.0/8,::1; repeatable."""
+        self["allow"] += self._ranges("allow", ranges)
+
+    def opt_deny(self, ranges: str) -> None:
+        """Address ranges that may not connect; repeatable."""
+        self["deny"] += self._ranges("deny", ranges)
 
     def opt_version(self) -> NoReturn:
         """Display the version, and exit."""
@@ -102,7 +132,19 @@ class ServiceOptions(usage.Options):
         self.number("max-message", 1, 1 << 30)
         self.seconds("idle-timeout")
         self.seconds("drain")
+        self.seconds("message-timeout")
+        self.number("max-connections", 0, 1 << 30)
+        self.number("max-per-address", 0, 1 << 30)
+        self.amount("accept-rate")
+        self.number("queue-limit", 1, 1 << 40)
+        self.parse("slow", _slow_rule)
+        self.number("memory-budget", 0, 1 << 50)
+        self.amount("rate")
+        self.number("burst", 1, 1 << 30)
         self.parse("interface", _ip_address)
+        self._check_tls()
+
+    def _check_tls(self) -> None:
         if self["tls-port"] is None:
             for flag in ("cert", "key", "client-ca"):
                 if self[flag] is not None:
@@ -141,17 +183,21 @@ class ServiceOptions(usage.Options):
 
     def seconds(self, flag: str) -> None:
         """A number of seconds, 0 or more."""
+        self.amount(flag, "a number of seconds, 0 or more")
 
-        def duration(text: str) -> float:
+    def amount(self, flag: str, what: str = "a number, 0 or more") -> None:
+        """A number, 0 or more, with or without a fraction."""
+
+        def number(text: str) -> float:
             try:
                 value = float(text)
             except ValueError:
                 value = -1.0
             if not 0 <= value < math.inf:
-                raise ValueError("not a number of seconds, 0 or more")
+                raise ValueError(f"not {what}")
             return value
 
-        self.parse(flag, duration)
+        self.parse(flag, number)
 
     def refuse(self, flag: str, why: str) -> NoReturn:
         """Refuse a flag's value.
@@ -160,11 +206,38 @@ class ServiceOptions(usage.Options):
         """
         raise usage.UsageError(f"--{flag} {self[flag]}: {why}")
 
+    def _ranges(self, flag: str, text: str) -> list[Network]:
+        try:
+            return [parse_range(flag, each) for each in text.split(",")]
+        except ValueError as error:
+            raise usage.UsageError(f"--{error}") from None
+
     # What the services are put together from.
 
-    def limits(self) -> Limits:
-        """Give the limits that were asked for."""
-        return Limits(idle_timeout=self["idle-timeout"], max_message=self["max-message"])
+    def settings(self, descriptors: int = 1) -> dict[str, Any]:
+        """Give what a factory of connections takes: limits, admission and budget.
+
+        :param descriptors: file descriptors that one connection takes.
+        """
+        limits = Limits(
+            idle_timeout=self["idle-timeout"],
+            message_timeout=self["message-timeout"],
+            max_message=self["max-message"],
+            queue_limit=self["queue-limit"],
+            slow_rule=self["slow"],
+            rate=self["rate"],
+            burst=self["burst"],
+        )
+        most = self["max-connections"]
+        rules = AdmissionRules(
+            max_connections=most_connections(descriptors) if most is None else most,
+            max_per_address=self["max-per-address"],
+            accept_rate=self["accept-rate"],
+            allow=tuple(self["allow"]),
+            deny=tuple(self["deny"]),
+        )
+        budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
+        return {"limits": limits, "admission": Admission(rules), "budget": budget}
 
     def listeners(self, reactor: Any) -> list[Listener]:
         """Give the listeners that were asked for.
@@ -185,12 +258,7 @@ class ServiceOptions(usage.Options):
         ]
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
-        interface = self["interface"]
-        if interface is None:
-            # One socket for both families, as Node's; IPv4 where the machine has no IPv6.
-            interface = "::" if socket.has_dualstack_ipv6() else ""
-        kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-        return kind(reactor, port, BACKLOG, interface)
+        return tcp_endpoint(reactor, port, self["interface"] or "")
 
     def _certificate(self) -> CertificateOptions:
         if self["self-signed"]:
@@ -208,6 +276,13 @@ class ServiceOptions(usage.Options):
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
         return found
+
+
+def _slow_rule(text: str) -> SlowRule:
+    try:
+        return SlowRule(text)
+    except ValueError:
+        raise ValueError("not one of " + ", ".join(rule.value for rule in SlowRule)) from None
 
 
 def _ip_address(text: str) -> str:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Self, Unpack, cast
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
-    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
     INegotiated,
@@ -25,27 +24,31 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_net.policy.admission import Admission
+from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.closing import (
     CLOSED,
     HANDSHAKE,
     PEER_CLOSED,
     PEER_RESET,
-    SLOW,
     Reason,
 )
 from twisted_net.policy.limits import LimitChanges, Limits
-from twisted_net.policy.outbox import Outbox
+from twisted_net.policy.pace import TokenBucket
+from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown, unmapped
-from twisted_net.transport.inbound import BY_FULL_OUTPUT, BY_HOOK, Inbound
+from twisted_net.transport.inbound import BY_HOOK
+from twisted_net.transport.outbound import Outbound
+from twisted_net.transport.refusing import Refusals, RefusedProtocol
 from twisted_net.transport.ticker import Ticker
 
 _log = Logger()
 
-_REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
+_LOOKS = 3  # at each connection within its stall_timeout, to see whether its peer makes progress
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
-class Connection(Inbound):
+class Connection(Outbound):
     """One peer. Subclass it, set :attr:`framing`, and override the three hooks.
 
     Messages come one at a time and in order: where :meth:`message_received` is ``async``, the
@@ -66,120 +69,23 @@ class Connection(Inbound):
 
     factory: ConnectionFactory
     host: IAddress
-    bytes_sent = 0
-    messages_sent = 0
-    detail = ""
-
-    # As in the other half, defaults stand on the class.
-    _full = False  # the transport's buffer is full
-    _finishing = False  # nothing more will be sent, but the peer is still read
-    _outbox: Outbox | None = None
-    _waiting: list[Deferred[None]] | None = None
 
     # What a subclass calls.
-
-    def send(self, message: Any) -> bool:
-        """Send a message.
-
-        :return: whether more can be sent at once. False: what was sent waits in memory, so wait
-            for :meth:`drained`; or the connection is ending, and nothing was sent.
-        :raises LocalProtocolError: the framing cannot carry the message.
-        """
-        return self.send_encoded(self._framing.encode(message))
-
-    def send_encoded(self, data: bytes, messages: int = 1) -> bool:
-        """Send bytes that already are as the framing wants them; otherwise as :meth:`send`.
-
-        :param messages: how many messages they carry.
-        """
-        if self.reason is not None or self._finishing or not self._open:
-            return False
-        if not data:
-            return not self._full
-        if not self._full:
-            self.bytes_sent += len(data)
-            self.messages_sent += messages
-            self.transport.write(data)
-            return not self._full
-        if self._outbox is None:
-            limits = self.factory.limits
-            self._outbox = Outbox(limits.queue_limit, limits.slow_rule)
-        if not self._outbox.put(data, messages):
-            self.close(SLOW)
-        return False
 
     def established(self) -> Deferred[None]:
         """Wait until :meth:`connected` was called: over TLS, until the handshake is done.
 
         :return: fires then; fails with what Twisted gives for the end if that comes first.
         """
-        waiting: Deferred[None] = Deferred()
         if self._begun:
-            waiting.callback(None)
-        else:
-            self._unestablished = waiting
-        return waiting
-
-    def drained(self) -> Deferred[None]:
-        """Wait until the peer has taken what it was sent, so far that more can be sent.
-
-        :return: fires then; fails with :exc:`CancelledError` if the connection ends before.
-        """
-        if self._full and self._open:
-            waiting: Deferred[None] = Deferred()
-            if self._waiting is None:
-                self._waiting = []
-            self._waiting.append(waiting)
-            return waiting
-        return succeed(None)
-
-    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
-        """End the connection once everything has been sent. The first call's reason stands.
-
-        The peer then has ``close_grace`` seconds to read it and to close its side; what it still
-        sends is read and forgotten, since unread bytes would make the kernel reset the connection
-        and take the last words away. After that it is aborted.
-        """
-        if self._gone:
-            self._end_gone(reason, detail)
-        if self.reason is not None or not self._open:
-            return
-        self.reason = reason
-        self.detail = detail
-        if not self._delivering:
-            self._inbox = None
-        self._rewatch(self._give_up, self.factory.limits.close_grace)
-        if not self._full and not self._outbox:
-            self._let_go()
-
-    def abort(self, reason: Reason = CLOSED, detail: str = "") -> None:
-        """End the connection at once; what has not been sent is lost."""
-        if self._gone:
-            self._end_gone(reason, detail)
+            return succeed(None)
         if not self._open:
-            return
-        if self.reason is None:
-            self.reason = reason
-            self.detail = detail
-        if self._outbox is not None:
-            self._outbox.clear()
-        self.transport.abortConnection()
-
-    def finish(self) -> None:
-        """Send no more, but go on reading (half-close). Over TLS, which has none, close."""
-        if self._finishing or self.reason is not None or not self._open:
-            return
-        if self._peer_done or not self._can_half_close():
-            self.close(PEER_CLOSED if self._peer_done else CLOSED)
-            return
-        self._finishing = True
-        if not self._full and not self._outbox:
-            self.transport.loseWriteConnection()
-
-    @property
-    def queued(self) -> int:
-        """Bytes that wait for the peer, besides what its transport buffers."""
-        return 0 if self._outbox is None else self._outbox.size
+            return fail(ConnectionLost())
+        if self._unestablished is None:
+            self._unestablished = []
+        waiting: Deferred[None] = Deferred()
+        self._unestablished.append(waiting)
+        return waiting
 
     # Twisted's protocol.
 
@@ -199,13 +105,23 @@ class Connection(Inbound):
         self._framing = type(self).framing(max_size=limits.max_message)
         if limits.idle_timeout:
             self._watch = self.factory.ticker.watch(self._silent, limits.idle_timeout)
+        if limits.rate:
+            self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
         if not _awaits_handshake(transport):
             self._begin()
+        elif limits.handshake_timeout:
+            self._patience = self.factory.ticker.watch(
+                self._handshake_is_late, limits.handshake_timeout
+            )
 
     def handshakeCompleted(self) -> None:
         if not self._begun and self.reason is None:
             self._begin()
+
+    def _handshake_is_late(self) -> None:
+        self._patience = None
+        self.abort(HANDSHAKE, "it took too long")
 
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: answer what it has sent, then close."""
@@ -222,8 +138,8 @@ class Connection(Inbound):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = False
         waiting, self._unestablished = self._unestablished, None
-        if waiting is not None:
-            waiting.errback(reason)
+        for each in waiting or ():
+            each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
         if clean and self.reason is None and self._has_work() and not self._held & ~BY_HOOK:
             # TLS has no half-close: this is how a peer ends that has just sent its last words.
@@ -236,76 +152,7 @@ class Connection(Inbound):
                 self.reason = PEER_CLOSED if clean else PEER_RESET
         self._end()
 
-    # The transport is a consumer and this is its producer: it says when its buffer is full.
-
-    def pauseProducing(self) -> None:
-        self._full = True
-        if self._begun and not self.reads_while_full:  # a handshake cannot go on unread
-            self._hold(BY_FULL_OUTPUT)
-
-    def resumeProducing(self) -> None:
-        self._full = False
-        if self._watch is not None and (self.reason is not None or self._held & BY_FULL_OUTPUT):
-            # It reads. What it may have said nobody heard; while closing, its grace begins anew.
-            self._watch.heard = self.factory.ticker.wheel.now
-        outbox = self._outbox
-        while outbox and not self._full:
-            data, messages = outbox.take(_REFILL)
-            self.bytes_sent += len(data)
-            self.messages_sent += messages
-            self.transport.write(data)
-        if self._full:
-            return
-        if self.reason is not None:
-            self._let_go()
-            return
-        if not self._can_half_close():
-            # Where the peer has ended TLS meanwhile, the transport waits for its producer to go,
-            # and nothing else would wake it.
-            self.transport.unregisterProducer()
-            self.transport.registerProducer(self, True)
-        if self._finishing:
-            self.transport.loseWriteConnection()
-        self._release(BY_FULL_OUTPUT)
-        # One at least, or whoever answers the peer would keep the others waiting for ever.
-        waiting = self._waiting
-        while waiting:
-            waiting.pop(0).callback(None)
-            if self._full:
-                break
-
-    def stopProducing(self) -> None:
-        """The transport is gone; connectionLost says so too."""
-
     # The end.
-
-    def _can_half_close(self) -> bool:
-        # Behind TLS, the descriptor's half-close would cut the TLS stream itself.
-        transport = self.transport
-        return IHalfCloseableDescriptor.providedBy(transport) and not INegotiated.providedBy(
-            transport
-        )
-
-    def _let_go(self) -> None:
-        """Everything is with the transport: begin the end."""
-        transport = self.transport
-        transport.unregisterProducer()
-        if self._peer_done:
-            transport.loseConnection()
-            return
-        transport.resumeProducing()  # it may be paused, and the peer's farewell is to be read
-        if self._can_half_close():
-            transport.loseWriteConnection()
-        else:
-            transport.loseConnection()
-
-    def _give_up(self) -> None:
-        """The grace is over. What the kernel has of the last words shall still reach the peer."""
-        self._rewatch(self.abort, 0)  # within a second
-        transport = self.transport
-        while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer's
-            transport = transport.transport
-        transport.loseConnection()
 
     def _end_gone(self, reason: Reason, detail: str) -> None:
         """The transport is gone already: only messages and hooks are to be ended."""
@@ -324,7 +171,12 @@ class Connection(Inbound):
         if self._watch is not None:
             self.factory.ticker.forget(self._watch)
             self._watch = None
+        self._lose_patience()
+        if self._going_on is not None:
+            self._going_on.cancel()
+            self._going_on = None
         self._inbox = None
+        self._forget_outbox()
         self._outbox = None
         waiting, self._waiting = self._waiting, None
         for each in waiting or ():
@@ -343,6 +195,15 @@ class Connection(Inbound):
         self.factory.ended(self)
 
 
+class FactorySettings(LimitChanges, total=False):
+    """The keywords of :class:`ConnectionFactory`, for those who pass them on."""
+
+    clock: IReactorTime | None
+    limits: Limits | None
+    admission: Admission | None
+    budget: MemoryBudget[Outbound] | None
+
+
 class ConnectionFactory(Factory[Connection]):
     """Makes the connections of one service, and knows those that are open.
 
@@ -351,6 +212,8 @@ class ConnectionFactory(Factory[Connection]):
 
     :param clock: the time; without it, the reactor's, once it is needed.
     :param limits: how much is allowed.
+    :param admission: who may connect; without it, everybody. One may serve several factories.
+    :param budget: what may wait for slow peers in all; one should serve the whole process.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: a limit that makes no sense; the message names it.
     :raises TypeError: no such limit.
@@ -365,11 +228,17 @@ class ConnectionFactory(Factory[Connection]):
         *,
         clock: IReactorTime | None = None,
         limits: Limits | None = None,
+        admission: Admission | None = None,
+        budget: MemoryBudget[Outbound] | None = None,
         **changes: Unpack[LimitChanges],
     ) -> None:
         self.limits = replace(limits or Limits(), **changes)
         self.connections: dict[int, Connection] = {}
         self.accepts = True
+        self.admission = admission
+        self.budget = budget
+        self._refusals = Refusals()
+        self._sweep: Watch[Callable[[], None]] | None = None
         self._clock = clock
         self._last_id = 0
         self._emptied: list[Deferred[None]] = []
@@ -402,16 +271,39 @@ class ConnectionFactory(Factory[Connection]):
         """A factory without connections is a factory all the same."""
         return True
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
-        return super().buildProtocol(addr) if self.accepts else None
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Give a connection; or None, or what says why not, if ``addr`` may not connect."""
+        if not self.accepts:
+            return None
+        admission = self.admission
+        if admission is None:
+            return self.make(addr)
+        host, now = _host_of(addr), self.clock.seconds()
+        reason = admission.admit(host, now)
+        if reason is not None:
+            self._refusals.count(reason, now)
+            last_words = self.refusal(reason)
+            return RefusedProtocol(last_words) if last_words else None
+        made = self.make(addr)
+        if made is None:
+            admission.leave(host)
+        return made
 
-    def tell(self, message: Any) -> None:
+    def make(self, addr: IAddress | None) -> Connection | None:
+        """Make the connection for a peer that may connect; None refuses it all the same."""
+        return super().buildProtocol(addr)
+
+    def refusal(self, reason: Reason) -> bytes:
+        """Give what a peer is told that may not connect. Empty: it is closed without a word."""
+        return b""
+
+    def tell(self, message: Any, but: Connection | None = None) -> None:
         """Send ``message`` to every open connection; over TLS, not before the handshake is done.
 
         :raises LocalProtocolError: the framing cannot carry it.
         """
         for connection in list(self.connections.values()):
-            if connection._begun:
+            if connection._begun and connection is not but:
                 connection.send(message)
 
     def close(self, reason: Reason = CLOSED) -> None:
@@ -439,11 +331,24 @@ class ConnectionFactory(Factory[Connection]):
         """Count a connection in, and give it its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
+        if self._sweep is None and self.limits.stall_timeout:
+            self._sweep = self.ticker.watch(self._look_for_progress, self._look_every)
         return self._last_id
+
+    @property
+    def _look_every(self) -> float:
+        return self.limits.stall_timeout / _LOOKS
+
+    def _look_for_progress(self) -> None:
+        for connection in list(self.connections.values()):
+            connection.look_for_progress(_LOOKS)
+        self._sweep = self.ticker.watch(self._look_for_progress, self._look_every)
 
     def ended(self, connection: Connection) -> None:
         """Count a connection out, which has its ``reason``."""
         del self.connections[connection.id]
+        if self.admission is not None:
+            self.admission.leave(_host_of(connection.peer))
         reason = connection.reason
         assert reason is not None
         _log.emit(
@@ -455,9 +360,17 @@ class ConnectionFactory(Factory[Connection]):
             detail=connection.detail and f" ({connection.detail})",
         )
         if not self.connections:
+            if self._sweep is not None:
+                self.ticker.forget(self._sweep)
+                self._sweep = None
             waiting, self._emptied = self._emptied, []
             for each in waiting:
                 each.callback(None)
+
+
+def _host_of(address: IAddress | None) -> str | None:
+    """Give an IP address as text; None for a Unix socket, which has none."""
+    return getattr(address, "host", None)
 
 
 def _awaits_handshake(transport: object) -> bool:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.policy.closing import FAILED, IDLE, PEER_CLOSED, REASONS, Reason
+from twisted_net.policy.closing import FAILED, IDLE, PEER_CLOSED, REASONS, UNFINISHED, Reason
 from twisted_net.policy.limits import Limits
+from twisted_net.policy.pace import TokenBucket
 from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.ticker import Ticker
@@ -41,6 +42,7 @@ _log = Logger()
 BY_APPLICATION = 1  # pause() was called
 BY_FULL_OUTPUT = 2  # the peer does not read what it is sent
 BY_HOOK = 4  # an asynchronous hook is running: messages come one at a time
+BY_RATE = 8  # it sends more than it may
 
 
 class Settings(TypingProtocol):
@@ -53,6 +55,10 @@ class Settings(TypingProtocol):
     @property
     def ticker(self) -> Ticker:
         """The timeouts of all the factory's connections."""
+
+    @property
+    def clock(self) -> IReactorTime:
+        """The time."""
 
 
 class Inbound(_Base):
@@ -83,8 +89,11 @@ class Inbound(_Base):
     _delivering = False
     _broken: RemoteProtocolError | None = None
     _watch: Watch[Callable[[], None]] | None = None  # the idle limit; the grace while closing
+    _patience: Watch[Callable[[], None]] | None = None  # for the handshake, or half a message
+    _bucket: TokenBucket | None = None
+    _going_on: IDelayedCall | None = None  # the end of a hold by the rate
     _hook: Deferred[Any] | None = None
-    _unestablished: Deferred[None] | None = None
+    _unestablished: list[Deferred[None]] | None = None
 
     # The three hooks.
 
@@ -126,11 +135,15 @@ class Inbound(_Base):
         self.bytes_received += len(data)
         if not self._begun:  # a wrapper between TLS and this did not pass the handshake on
             self._begin()
+        framing = self._framing
+        was_pending = framing.pending
         try:
-            messages = self._framing.feed(data)
+            messages = framing.feed(data)
         except RemoteProtocolError as error:
             messages = error.messages
             self._broken = error.with_traceback(None)  # which holds what was fed, and this
+        if framing.pending:
+            self._mind_message(was_pending and not messages)
         if self._inbox is None:
             self._inbox = messages
         else:
@@ -139,10 +152,11 @@ class Inbound(_Base):
 
     def _begin(self) -> None:
         self._begun = True
+        self._lose_patience()
         self._call(self.connected)
         waiting, self._unestablished = self._unestablished, None
-        if waiting is not None:
-            waiting.callback(None)
+        for each in waiting or ():
+            each.callback(None)
 
     def _deliver(self) -> None:
         """Give the messages in the inbox to the hook, one after another, while it may."""
@@ -156,6 +170,8 @@ class Inbound(_Base):
             message = inbox[position]
             position += 1
             self.messages_received += 1
+            if self._bucket is not None:
+                self._mind_rate(self._bucket)
             self._call(self.message_received, message)
         self._delivering = False
         if position < len(inbox) and self.reason is None:
@@ -215,6 +231,10 @@ class Inbound(_Base):
         hook.addBoth(finished)
 
     def _failed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, RemoteProtocolError):  # the hook says that the peer is at fault
+            self.close(REASONS[error.code], str(error))
+            return
         _log.failure(
             "Connection {id} from {peer}: a hook failed", failure, id=self.id, peer=shown(self.peer)
         )
@@ -245,6 +265,38 @@ class Inbound(_Base):
         elif self._open and not self._peer_done and self.reason is None:
             self.transport.resumeProducing()
 
+    def _mind_rate(self, bucket: TokenBucket) -> None:
+        """Count a message; where it was one too many, do not listen until the next may come."""
+        clock = self.factory.clock
+        delay = bucket.take(1, clock.seconds())
+        if delay:
+            self._hold(BY_RATE)
+            self._going_on = clock.callLater(delay, self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = None
+        self._release(BY_RATE)
+
+    def _mind_message(self, goes_on: bool) -> None:
+        """Half a message is there; ``goes_on``: and it was there before."""
+        if self._patience is not None:
+            if not goes_on:
+                self._patience.heard = self.factory.ticker.wheel.now
+        elif self.factory.limits.message_timeout:
+            self._patience = self.factory.ticker.watch(
+                self._unfinished, self.factory.limits.message_timeout
+            )
+
+    def _unfinished(self) -> None:
+        """The time for a message has passed, if one is pending at all."""
+        self._patience = None
+        if not self._framing.pending or self.reason is not None:
+            return
+        if self._held:  # the rest of it may be there: nobody listens
+            self._mind_message(False)
+        else:
+            self.close(UNFINISHED)
+
     def _silent(self) -> None:
         """The idle limit has passed."""
         if self._held & ~BY_FULL_OUTPUT:  # it may well have spoken: nobody listened
@@ -256,6 +308,11 @@ class Inbound(_Base):
 
     def _end(self) -> None:
         raise NotImplementedError
+
+    def _lose_patience(self) -> None:
+        if self._patience is not None:
+            self.factory.ticker.forget(self._patience)
+            self._patience = None
 
     def _has_work(self) -> bool:
         return self._inbox is not None or bool(self._held & BY_HOOK)

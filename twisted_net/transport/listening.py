@@ -10,10 +10,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net.policy.closing import DRAINING
+from twisted_net.policy.drain import Drain
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.connection import ConnectionFactory
 
@@ -42,8 +44,9 @@ class ListenFailed(Exception):
 class ListenerService(Service):
     """Listens while it runs.
 
-    ``stopService()`` stops accepting, closes every connection (``draining``) once what it was sent
-    is with it, aborts after ``drain`` seconds those that are still there, and fires when none is.
+    ``stopService()`` stops accepting, closes one connection after another (``draining``) once what
+    it was sent is with it, spread over three quarters of ``drain`` seconds where they are many,
+    aborts after ``drain`` seconds those that are still there, and fires when none is.
 
     :param factory: makes the connections.
     :param listeners: where to listen.
@@ -130,12 +133,22 @@ class ListenerService(Service):
         stopping: list[Any] = [port.stopListening() for port in self.ports]
         self.ports.clear()
         await DeferredList([each for each in stopping if isinstance(each, Deferred)])
-        clock = self.factory.clock
-        deadline = clock.callLater(self.drain, self.factory.abort, DRAINING)
-        self.factory.close(DRAINING)
+        deadline = self.factory.clock.callLater(self.drain, self.factory.abort, DRAINING)
+        await self._close_spread()
         await self.factory.emptied()
         if deadline.active():
             deadline.cancel()
+
+    async def _close_spread(self) -> None:
+        """Close one after another, so that the clients do not all come back at once."""
+        clock, factory = self.factory.clock, self.factory
+        closing = list(factory.connections.values())
+        drain = Drain(len(closing), self.drain, clock.seconds())
+        for gone, connection in enumerate(closing):
+            delay = drain.wait(gone, clock.seconds())
+            if delay and factory.connections:
+                await deferLater(clock, delay)
+            connection.close(DRAINING)
 
 
 def _reason(error: BaseException | None) -> str:

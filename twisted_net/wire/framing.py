@@ -61,6 +61,10 @@ class Framing(Protocol[Message]):
         :raises LocalProtocolError: this framing cannot carry it.
         """
 
+    @property
+    def pending(self) -> bool:
+        """Whether a message has begun that is not complete yet."""
+
 
 FramingFactory: TypeAlias = Callable[..., Framing[Any]]
 """Makes a framing; called with the keyword ``max_size``, the most bytes of one message."""
@@ -95,11 +99,18 @@ class _Sticky(Generic[Message]):
         """Give back what is buffered."""
         raise NotImplementedError
 
+    @property
+    def pending(self) -> bool:
+        """Whether a message has begun that is not complete yet."""
+        raise NotImplementedError
+
 
 class Raw:
     """No framing: what arrives is the message, exactly as it arrived (RFC 862 wants no more)."""
 
     __slots__ = ()
+
+    pending = False
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         pass
@@ -159,6 +170,10 @@ class Lines(_Sticky[bytes]):
         if b"\n" in line:
             raise LocalProtocolError(f"a line cannot have a line feed inside: {line[:40]!r}")
         return line + (b"\r\n" if line[-1:] == b"\r" else b"\n")
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._buffer)
 
     def _feed(self, data: bytes, messages: list[bytes]) -> None:
         lines, rest = self._cut(data)
@@ -222,6 +237,10 @@ class SkippingLines(Lines):
             self._skipping = True
         return messages
 
+    @property
+    def pending(self) -> bool:
+        return self._skipping or bool(self._buffer)
+
 
 class Netstrings(_Sticky[bytes]):
     """Netstrings, ``5:hello,`` (https://cr.yp.to/proto/netstrings.txt).
@@ -240,6 +259,10 @@ class Netstrings(_Sticky[bytes]):
 
     def encode(self, message: bytes, /) -> bytes:
         return b"%d:%b," % (len(message), message)
+
+    @property
+    def pending(self) -> bool:
+        return self._number >= 0 or self._size >= 0
 
     def _feed(self, data: bytes, messages: list[bytes]) -> None:
         position = 0
@@ -323,6 +346,10 @@ class LengthPrefixed(_Sticky[bytes]):
             raise LocalProtocolError(
                 f"{size} bytes are too long for a length of {self._width} byte(s)"
             ) from None
+
+    @property
+    def pending(self) -> bool:
+        return self._size >= 0 or bool(self._header)
 
     def _feed(self, data: bytes, messages: list[bytes]) -> None:
         position = 0
@@ -478,6 +505,10 @@ class JsonLines(_Sticky[Any]):
         """:raises LocalProtocolError: not to be written as JSON."""
         return _encode_json(message) + b"\n"
 
+    @property
+    def pending(self) -> bool:
+        return self._lines.pending
+
     def _feed(self, data: bytes, messages: list[Any]) -> None:
         late: tuple[ErrorCode, str] | None = None
         try:
@@ -521,6 +552,10 @@ class JsonStream(_Sticky[Any]):
         if not isinstance(message, (dict, list, tuple)):
             raise LocalProtocolError(f"only objects and arrays, not {type(message).__name__}")
         return _encode_json(message)
+
+    @property
+    def pending(self) -> bool:
+        return self._scanner is not None
 
     def _feed(self, data: bytes, messages: list[Any]) -> None:
         position = 0

@@ -1,0 +1,39 @@
+"""A chat of your own: a Group carries what one person says to everybody else in it."""
+
+import sys
+from functools import partial
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+
+from twisted_net.policy.closing import Reason
+from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.group import Group
+from twisted_net.wire.text import printable
+
+
+class Person(Connection):
+    def __init__(self, room: Group) -> None:
+        self.room = room
+
+    def connected(self) -> None:
+        self.send(f"You are guest {self.id}. Others here: {len(self.room)}.")
+        self.room.add(self)
+
+    def message_received(self, line: bytes) -> None:
+        text = printable(line.decode(errors="replace"))  # nothing that upsets a terminal
+        self.room.publish(f"<{self.id}> {text}\n".encode(), sender=self)
+
+    def disconnected(self, reason: Reason) -> None:
+        self.room.discard(self)
+
+
+async def main(reactor: Any, port: str = "8080") -> None:
+    factory = ConnectionFactory.forProtocol(partial(Person, Group(reactor)))
+    listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(factory)
+    print("Listening on port", listening.getHost().port)
+    await defer.Deferred()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

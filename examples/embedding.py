@@ -1,0 +1,38 @@
+"""Embedding: the whole chat beside a twisted.web site, which knows of it, in one process.
+
+``curl localhost:8081`` counts the people; ``curl -d "Lunch!" localhost:8081`` tells them something.
+"""
+
+import sys
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from twisted_net.chat.protocol import ChatFactory
+from twisted_net.wire.text import printable
+
+chat = ChatFactory()
+
+
+class Page(Resource):
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        return b"In the chat: %d\n" % len(chat)
+
+    def render_POST(self, request: Any) -> bytes:
+        chat.tell("* " + printable(request.content.read().decode(errors="replace")))
+        return self.render_GET(request)
+
+
+async def main(reactor: Any, port: str = "8080", web_port: str = "8081") -> None:
+    for factory, where in (chat, port), (Site(Page()), web_port):
+        listening = await endpoints.serverFromString(reactor, f"tcp:{where}").listen(factory)
+        print("Listening on port", listening.getHost().port)
+    await defer.Deferred()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

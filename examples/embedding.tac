@@ -1,0 +1,21 @@
+"""Embedding in an application that twistd runs: ``twistd -n --pidfile= -y embedding.tac``."""
+
+import os
+
+from twisted.application.service import Application
+from twisted.application.strports import service
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from twisted.web.static import Data
+
+from twisted_net.chat.protocol import ChatFactory
+from twisted_net.idle import IdleTimeoutFactory
+
+root = Resource()
+root.putChild(b"", Data(b"Talk to us: nc localhost 8080\n", "text/plain"))
+site = IdleTimeoutFactory(Site(root), seconds=30)
+
+application = Application("a chat and a site")
+chat_port, web_port = os.environ.get("PORT", "8080"), os.environ.get("WEB_PORT", "8081")
+service(f"tcp:{chat_port}", ChatFactory()).setServiceParent(application)
+service(f"tcp:{web_port}", site).setServiceParent(application)

@@ -1,0 +1,35 @@
+"""Errors: a hook that fails closes its own connection alone, and connect() tells what failed."""
+
+import sys
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+
+from twisted_net.policy.closing import Reason
+from twisted_net.transport.client import ConnectFailed, connect
+from twisted_net.transport.connection import Connection, ConnectionFactory
+
+
+class Divide(Connection):
+    def message_received(self, line: bytes) -> None:
+        dividend, divisor = line.split()  # "6 3" is answered; "6 0" and "six" fail
+        self.send(str(int(dividend) // int(divisor)))
+
+    def disconnected(self, reason: Reason) -> None:
+        print(f"Connection {self.id} ended: {reason.code} ({self.detail})")
+
+
+async def main(reactor: Any, port: str = "8080") -> None:
+    try:
+        await connect(reactor, ("127.0.0.1", 1), Connection)  # nobody listens there
+    except ConnectFailed as error:
+        print(f"Failed: code={error.code} address={error.address} port={error.port}")
+
+    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
+    listening = await endpoint.listen(ConnectionFactory.forProtocol(Divide))
+    print("Listening on port", listening.getHost().port)
+    await defer.Deferred()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

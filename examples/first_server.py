@@ -1,0 +1,30 @@
+"""Your first server: it gives every line back in capitals.
+
+Run it, then talk to it from another terminal: ``nc localhost 8080``.
+"""
+
+import sys
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+
+from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.wire.framing import Lines
+
+
+class Shout(Connection):
+    framing = Lines  # what a message is: here, a line
+
+    def message_received(self, line: bytes) -> None:
+        self.send(line.upper())
+
+
+async def main(reactor: Any, port: str = "8080") -> None:
+    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
+    listening = await endpoint.listen(ConnectionFactory.forProtocol(Shout))
+    print("Listening on port", listening.getHost().port)
+    await defer.Deferred()  # until Ctrl-C
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

@@ -1,0 +1,35 @@
+"""A large file, streamed with backpressure: it is read only as fast as the client takes it."""
+
+import sys
+from functools import partial
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+
+from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.wire.framing import Raw
+
+
+class SendFile(Connection):
+    framing = Raw
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    async def connected(self) -> None:
+        with open(self.path, "rb") as file:
+            while piece := file.read(65536):
+                if not self.send(piece):  # no more fits: wait, and keep nothing in memory
+                    await self.drained()
+        self.close()
+
+
+async def main(reactor: Any, port: str = "8080", path: str = __file__) -> None:
+    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
+    listening = await endpoint.listen(ConnectionFactory.forProtocol(partial(SendFile, path)))
+    print("Listening on port", listening.getHost().port)
+    await defer.Deferred()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

@@ -1,0 +1,39 @@
+"""Many clients: each has a number, and what one says goes to all the others.
+
+As no framing is named, messages are lines.
+"""
+
+import sys
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+
+from twisted_net.policy.closing import Reason
+from twisted_net.transport.connection import Connection, ConnectionFactory
+
+
+class Numbered(Connection):
+    def connected(self) -> None:
+        self.send(f"You are number {self.id}; {len(self.factory)} are here.")
+
+    def message_received(self, line: bytes) -> None:
+        self.tell_others(b"%d: %b" % (self.id, line))
+
+    def disconnected(self, reason: Reason) -> None:
+        self.tell_others(f"{self.id} has left: {reason.text}")
+
+    def tell_others(self, line: bytes | str) -> None:
+        others = [each for each in self.factory.connections.values() if each is not self]
+        for other in others:
+            other.send(line)
+
+
+async def main(reactor: Any, port: str = "8080") -> None:
+    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
+    listening = await endpoint.listen(ConnectionFactory.forProtocol(Numbered))
+    print("Listening on port", listening.getHost().port)
+    await defer.Deferred()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

@@ -1,0 +1,34 @@
+"""Timeouts: an idle limit for your own connections, and one before any factory of Twisted's."""
+
+import sys
+from typing import Any
+
+from twisted.internet import defer, endpoints, task
+from twisted.internet.protocol import Factory
+from twisted.protocols.wire import Echo
+
+from twisted_net.idle import IdleTimeoutFactory
+from twisted_net.policy.closing import Reason
+from twisted_net.transport.connection import Connection, ConnectionFactory
+
+
+class Sleepy(Connection):
+    def connected(self) -> None:
+        self.send("Say something now and then, or I hang up.")
+
+    def disconnected(self, reason: Reason) -> None:
+        print(f"Connection {self.id} ended: {reason.code}")
+
+
+async def main(reactor: Any, port: str = "8080", other: str = "8081", limit: str = "10") -> None:
+    seconds = float(limit)
+    own = ConnectionFactory.forProtocol(Sleepy, idle_timeout=seconds)
+    any_factory = IdleTimeoutFactory(Factory.forProtocol(Echo), seconds)
+    for factory, where in (own, port), (any_factory, other):
+        listening = await endpoints.serverFromString(reactor, f"tcp:{where}").listen(factory)
+        print("Listening on port", listening.getHost().port)
+    await defer.Deferred()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

@@ -1,0 +1,33 @@
+"""A TLS client: it talks to the TLS server only once the certificate is verified."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import task
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+
+from twisted_net.transport.client import ConnectFailed, connect
+from twisted_net.transport.connection import Connection, ConnectionFactory
+
+
+class Ask(Connection):
+    def message_received(self, line: bytes) -> None:
+        print("The server says:", line.decode())
+        self.close()
+
+
+async def main(reactor: Any, port: str = "8443", trusted: str = "server.pem") -> None:
+    # Without trust=, the authorities that this machine trusts: right for a server on the Internet.
+    trust = trustRootFromCertificates([Certificate.loadPEM(Path(trusted).read_bytes())])
+    factory = ConnectionFactory.forProtocol(Ask)
+    try:
+        server = await connect(reactor, ("localhost", int(port)), factory, tls=True, trust=trust)
+    except ConnectFailed as error:
+        sys.exit(f"No connection: {error}")
+    server.send("hello")
+    await factory.emptied()
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

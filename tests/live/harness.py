@@ -1,0 +1,388 @@
+"""Real processes for the tests: servers from ``twistd``, and the programs that people use.
+
+Nothing here sleeps: a test waits for what it is to see, at most :data:`PATIENCE` seconds, and
+says what it saw instead. Every process and connection ends with its test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, TestCase
+
+PATIENCE = 30.0
+"""Seconds after which what has not happened will not happen, on the noisiest of machines."""
+
+LAST_CALL = 5.0
+"""Seconds between asking a process to end and ending it."""
+
+LOCALHOST = "127.0.0.1"
+
+_LISTENING = re.compile(rb"Listening on (\S+) \((.*?)\)")
+
+
+def program(name: str) -> str:
+    """Give the path of a program that a test needs.
+
+    :raises SkipTest: it is not on this machine. ``.ci/run`` takes a skip for a failure.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise SkipTest(f"{name} is not installed")
+    return path
+
+
+def script(name: str) -> str:
+    """Give the path of a program, such as ``twistd``, that was installed beside this Python."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def memory(pid: int, what: str = "VmRSS") -> int:
+    """Give how many bytes of memory a process has, as ``/proc`` tells it.
+
+    :param what: ``"VmRSS"`` for now, ``"VmHWM"`` for the most it ever had.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"^{what}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+class Watched:
+    """Something that tells when it has changed, so that a test can wait until it is as it says."""
+
+    on_change: Callable[[], None] | None = None
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def changed(self) -> None:
+        """Look which waits are over."""
+        if self.on_change is not None:
+            self.on_change()
+        for wait in list(self._waiting):
+            result = wait[0]()
+            if result:
+                self._waiting.remove(wait)
+                wait[1].callback(result)
+
+    async def until(self, true: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+        """Wait until ``true()`` is, and give what it gives.
+
+        :param what: what is waited for, to be told if it does not come.
+        :raises AssertionError: it did not come within ``seconds``.
+        """
+        from twisted.internet import reactor
+
+        result = true()
+        if result:
+            return result
+        wait: tuple[Callable[[], Any], Deferred[Any]] = (true, Deferred())
+        self._waiting.append(wait)
+        wait[1].addTimeout(seconds, reactor)  # type: ignore[arg-type]  # it is a module to mypy
+        try:
+            return await wait[1]
+        except (TimeoutError, CancelledError):
+            self._waiting.remove(wait)
+            raise AssertionError(f"waited {seconds:g} s for {what}; there is {self!r}") from None
+
+
+class Program(Watched, ProcessProtocol):
+    """A process: what it has written, and how it ended.
+
+    :ivar output: everything that it has written to its standard output.
+    :ivar errors: likewise, to its standard error.
+    :ivar status: its exit status, or minus the number of the signal that ended it; None while it
+        runs.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.output = bytearray()
+        self.errors = bytearray()
+        self.status: int | None = None
+        self._read = 0  # how much of the output a test has expected already
+        self.transport: Any = None
+
+    def __repr__(self) -> str:
+        seen = bytes(self.output[-2000:]) + bytes(self.errors[-2000:])
+        return f"{self.name} (status {self.status}) with {seen!r}"
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data
+        self.changed()
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data
+        self.changed()
+
+    def processEnded(self, reason: Failure) -> None:
+        value = reason.value
+        assert isinstance(value, error.ProcessDone | error.ProcessTerminated)
+        self.status = -value.signal if value.signal else value.exitCode
+        self.changed()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return int(self.transport.pid)
+
+    def write(self, data: bytes) -> None:
+        """Give it standard input: what a person types."""
+        self.transport.write(data)
+
+    def end_input(self) -> None:
+        """End its standard input, as Ctrl-D does."""
+        self.transport.closeStdin()
+
+    async def expect(self, pattern: bytes, seconds: float = PATIENCE) -> re.Match[bytes]:
+        """Wait until what was not expected yet of its output has ``pattern``, a regular expression.
+
+        What comes before the match, and the match, are then expected.
+        """
+        compiled = re.compile(pattern, re.MULTILINE)
+        match: re.Match[bytes] = await self.until(
+            lambda: compiled.search(self.output, self._read), repr(pattern), seconds
+        )
+        self._read = match.end()
+        # The match lies in a buffer that is still to grow.
+        return (
+            re.compile(pattern, re.MULTILINE).match(bytes(self.output[match.start() : match.end()]))
+            or match
+        )
+
+    async def ended(self, seconds: float = PATIENCE) -> int:
+        """Wait until it has ended, and give its status."""
+        await self.until(lambda: self.status is not None, "its end", seconds)
+        assert self.status is not None
+        return self.status
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self.status is None:
+            os.kill(self.pid, number)
+
+    async def stop(self) -> None:
+        """End it, first politely."""
+        if self.status is not None:
+            return
+        self.signal(signal.SIGTERM)
+        try:
+            await self.ended(LAST_CALL)
+        except AssertionError:
+            self.signal(signal.SIGKILL)
+            await self.ended()
+
+
+class Server(Program):
+    """A process of ``twistd`` or ``twist`` with a service of ours."""
+
+    async def port(self, label: str = "--port 0") -> int:
+        """Wait until it listens, and give the port that it got for a flag."""
+        await self.until(
+            lambda: label in self._listening() or self.status is not None, f"it to listen, {label}"
+        )
+        listening = self._listening()
+        if label not in listening:
+            raise AssertionError(f"it does not listen: {self!r}")
+        return int(listening[label].rpartition(":")[2])
+
+    def _listening(self) -> dict[str, str]:
+        text = bytes(self.output + self.errors)
+        return {label.decode(): where.decode() for where, label in _LISTENING.findall(text)}
+
+    def log(self, pattern: str = "") -> list[str]:
+        """Give the lines of its log that have a pattern."""
+        lines = self.output.decode(errors="replace").splitlines()
+        return [line for line in lines if re.search(pattern, line)]
+
+
+class Client(Watched, Protocol):
+    """A connection in this process.
+
+    :ivar received: everything that it has received.
+    :ivar address: its own address, as a server's log has it.
+    :ivar lost: why it ended; None while it has not.
+    :ivar ended_at: the monotonic time in seconds at which it ended.
+    """
+
+    address = ""
+    ended_at = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = bytearray()
+        self.lost: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"a client (lost: {self.lost!r}) with {bytes(self.received[-2000:])!r}"
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        self.changed()
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
+        self.lost = reason.value
+        self.ended_at = time.monotonic()
+        self.changed()
+
+    def makeConnection(self, transport: Any) -> None:
+        here = transport.getHost()
+        self.address = f"{here.host}:{here.port}"
+        super().makeConnection(transport)
+
+    def send(self, data: bytes) -> None:
+        """Send."""
+        assert self.transport is not None
+        self.transport.write(data)
+
+    async def has(self, text: bytes, seconds: float = PATIENCE) -> None:
+        """Wait until it has received ``text``, somewhere."""
+        await self.until(lambda: text in self.received, repr(text), seconds)
+
+    async def closed(self, seconds: float = PATIENCE) -> None:
+        """Wait until the connection has ended."""
+        await self.until(lambda: self.lost is not None, "the connection's end", seconds)
+
+
+class Upstream(Watched, Factory):  # type: ignore[type-arg]
+    """Something in this process that a server of ours connects to.
+
+    :ivar clients: the connections, as they came.
+    """
+
+    noisy = False
+
+    def __init__(self, kind: type[Client]) -> None:
+        super().__init__()
+        self.protocol = kind
+        self.clients: list[Client] = []
+        self.port = 0
+
+    def __repr__(self) -> str:
+        return f"an upstream with {self.clients!r}"
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint string that leads here."""
+        return f"tcp:{LOCALHOST}:{self.port}"
+
+    def buildProtocol(self, addr: object) -> Any:
+        client: Any = super().buildProtocol(addr)  # type: ignore[arg-type]
+        client.on_change = self.changed
+        self.clients.append(client)
+        return client
+
+    async def hears(self, text: bytes) -> Any:
+        """Wait until a connection has received ``text``, and give that connection."""
+        return await self.until(
+            lambda: next((each for each in self.clients if text in each.received), None),
+            f"a connection with {text!r}",
+        )
+
+
+class LiveTestCase(TestCase):
+    """A test with real processes, which end with it."""
+
+    timeout = 120
+
+    def directory(self) -> Path:
+        """Give a new empty directory, below trial's own."""
+        path = Path(self.mktemp()).absolute()
+        path.mkdir(parents=True)
+        return path
+
+    def spawn(
+        self,
+        *command: str,
+        cwd: Path | None = None,
+        kind: type[Program] = Program,
+        without: tuple[str, ...] = (),
+    ) -> Any:
+        """Start a process, in a new directory unless told otherwise.
+
+        :param without: variables that are not to be in its environment.
+        :return: the process, of the kind asked for.
+        """
+        from twisted.internet import reactor
+
+        running = kind(Path(command[0]).name)
+        omitted = ("PYTHONPATH", *without)  # it uses what was installed, not the checkout
+        reactor.spawnProcess(  # type: ignore[attr-defined]  # it is a module to mypy
+            running,
+            command[0],
+            command,
+            env={name: value for name, value in os.environ.items() if name not in omitted},
+            path=str(cwd or self.directory()),
+        )
+        self.addCleanup(lambda: Deferred.fromCoroutine(running.stop()))
+        return running
+
+    def twistd(self, *arguments: str, **how: Any) -> Server:
+        """Start ``twistd -n`` with a service and its flags; otherwise as :meth:`spawn`."""
+        command = (script("twistd"), "-n", "--pidfile=", *arguments)
+        server: Server = self.spawn(*command, kind=Server, **how)
+        return server
+
+    async def serve(self, service: str, *flags: str) -> tuple[Server, int]:
+        """Start a service on a free port of this machine, and wait until it listens."""
+        server = self.twistd(service, "--port", "0", "--interface", LOCALHOST, *flags)
+        return server, await server.port()
+
+    async def connect(self, port: int, client: type[Client] = Client) -> Any:
+        """Connect to a port of this machine.
+
+        :return: the client, of the kind asked for.
+        """
+        from twisted.internet import reactor
+
+        endpoint = TCP4ClientEndpoint(reactor, LOCALHOST, port, timeout=PATIENCE)
+        connected: Any = await endpoint.connect(Factory.forProtocol(client))  # type: ignore[arg-type]
+        self.addCleanup(self._disconnect, connected)
+        return connected
+
+    def _disconnect(self, client: Any) -> Deferred[Any]:
+        client.transport.abortConnection()
+        return Deferred.fromCoroutine(client.closed())
+
+    def listen(self, kind: type[Client] = Client) -> Upstream:
+        """Listen in this process, on a free port."""
+        from twisted.internet import reactor
+
+        upstream = Upstream(kind)
+        port: IListeningPort = reactor.listenTCP(0, upstream, interface=LOCALHOST)  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.addCleanup(self._end_upstream, upstream)
+        upstream.port = port.getHost().port  # type: ignore[attr-defined]  # its kind is known
+        return upstream
+
+    def _end_upstream(self, upstream: Upstream) -> Deferred[Any]:
+        return gatherResults([self._disconnect(each) for each in upstream.clients])
+
+    def nc(self, port: int, *flags: str) -> Program:
+        """Start ``nc`` to a port of this machine."""
+        running: Program = self.spawn(program("nc"), *flags, LOCALHOST, str(port))
+        return running
+
+    async def together(self, *waits: Any) -> list[Any]:
+        """Wait for several things at once; the first failure is the test's."""
+        deferreds = [Deferred.fromCoroutine(each) for each in waits]
+        try:
+            return await gatherResults(deferreds, consumeErrors=True)
+        except Exception as failed:
+            raise getattr(failed, "subFailure", failed).value from None

@@ -1,0 +1,330 @@
+"""Every example is run as its reader would run it, and does what it says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet.task import LoopingCall
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.live.harness import LOCALHOST, Client, LiveTestCase, Program, memory, program, script
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FILES = sorted(
+    path
+    for path in EXAMPLES.iterdir()
+    if path.suffix in (".py", ".tac") and path.name != "__init__.py"
+)
+MIB = 1 << 20
+
+
+class Counting(Client):
+    """A client that forgets what it reads.
+
+    :ivar count: how many bytes it has read.
+    """
+
+    count = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self.count += len(data)
+
+
+class Unread(Client):
+    """A client that does not read."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+
+class ExampleCase(LiveTestCase):
+    """Starts examples, and hears what they say."""
+
+    def setUp(self) -> None:
+        self.where = self.directory()
+
+    def start(self, name: str, *arguments: object) -> Program:
+        """Start an example, in this test's directory."""
+        command = (sys.executable, "-u", str(EXAMPLES / name), *map(str, arguments))
+        started: Program = self.spawn(*command, cwd=self.where)
+        return started
+
+    async def port(self, example: Program) -> int:
+        """Wait until it says on which port it listens; the next call is for the next port."""
+        return int((await example.expect(rb"^Listening on port (\d+)$"))[1])
+
+    async def serve_example(self, name: str, *arguments: object) -> int:
+        """Start an example that listens on one port, and give that."""
+        return await self.port(self.start(name, 0, *arguments))
+
+    async def hears(self, client: Client, *lines: str) -> None:
+        """Wait until a client has received so much, and look that it is these lines."""
+        expected = "".join(line + "\n" for line in lines).encode()
+        await client.until(lambda: len(client.received) >= len(expected), repr(expected))
+        self.assertEqual(bytes(client.received), expected)
+        client.received.clear()
+
+    async def curl(self, port: int, *flags: str) -> str:
+        """Give the page that curl gets."""
+        url = f"http://{LOCALHOST}:{port}/"
+        fetching: Program = self.spawn(program("curl"), "-sS", "--noproxy", "*", *flags, url)
+        self.assertEqual(await fetching.ended(), 0, fetching)
+        return fetching.output.decode()
+
+
+class RoadTests(SynchronousTestCase):
+    """The road of a learner is complete, and each step is short."""
+
+    def test_each_is_under_forty_lines(self) -> None:
+        """An example fits on a screen."""
+        sizes = {path.name: len(path.read_text().splitlines()) for path in FILES}
+        self.assertEqual({name: size for name, size in sizes.items() if size >= 40}, {})
+
+    def test_each_says_first_what_it_teaches(self) -> None:
+        """The first line of an example is a whole sentence of its docstring."""
+        for path in FILES:
+            text = path.read_text()
+            docstring = ast.get_docstring(ast.parse(text))
+            assert docstring is not None, path.name
+            first = docstring.splitlines()[0]
+            self.assertTrue(text.startswith(f'"""{first}'), path.name)
+            self.assertTrue(first.endswith("."), path.name)
+
+    def test_the_readme_names_each_once(self) -> None:
+        """The list of the examples is the list of the files."""
+        readme = (EXAMPLES / "README.rst").read_text()
+        listed = re.findall(r"^#\. `(\S+) <\1>`_: \S.*\.$", readme, re.MULTILINE)
+        self.assertEqual(sorted(listed), [path.name for path in FILES])
+
+    def test_each_is_run_by_a_test(self) -> None:
+        """No example comes into the house without a test of it in this file."""
+        tests = Path(__file__).read_text()
+        self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
+
+
+class FirstStepsTests(ExampleCase):
+    """The first server, the first client, and many of them."""
+
+    async def test_first_server(self) -> None:
+        """Every line comes back in capitals, to each client its own."""
+        port = await self.serve_example("first_server.py")
+        one, other = await self.connect(port), await self.connect(port)
+        one.send(b"hello\r\nhow are you?\n")
+        other.send(b"and I\n")
+        await self.hears(one, "HELLO", "HOW ARE YOU?")
+        await self.hears(other, "AND I")
+
+    async def test_first_client(self) -> None:
+        """The client prints what the first server answers, and ends well."""
+        port = await self.serve_example("first_server.py")
+        client = self.start("first_client.py", port, "good morning")
+        self.assertEqual(await client.ended(), 0, client)
+        self.assertEqual(client.output, b"The server says: GOOD MORNING\n")
+
+    async def test_many_clients(self) -> None:
+        """Each learns its number; a line and a farewell go to all but the one they come from."""
+        port = await self.serve_example("many_clients.py")
+        clients = []
+        for number in (1, 2, 3):
+            clients.append(await self.connect(port))
+            await self.hears(clients[-1], f"You are number {number}; {number} are here.")
+        one, two, three = clients
+        two.send(b"hello\n")
+        await self.hears(one, "2: hello")
+        await self.hears(three, "2: hello")
+        one.send(b"hello to you\n")
+        await self.hears(two, "1: hello to you")  # and not its own line before
+        await self.hears(three, "1: hello to you")
+        three.transport.loseConnection()
+        await self.hears(one, "3 has left: The peer closed the connection.")
+        await self.hears(two, "3 has left: The peer closed the connection.")
+
+
+class TroubleTests(ExampleCase):
+    """What fails, and what is silent."""
+
+    async def test_errors_of_a_connect(self) -> None:
+        """A connection that does not come about is an error with code, address and port."""
+        example = self.start("errors.py", 0)
+        await example.expect(rb"^Failed: code=ECONNREFUSED address=127\.0\.0\.1 port=1$")
+        await self.port(example)  # and the program goes on
+
+    async def test_errors_of_a_hook(self) -> None:
+        """A hook that fails closes its own connection, and leaves a traceback; others go on."""
+        example = self.start("errors.py", 0)
+        port = await self.port(example)
+        unlucky, other = await self.connect(port), await self.connect(port)
+        address = unlucky.address
+        unlucky.send(b"6 3\n")
+        await self.hears(unlucky, "2")
+        unlucky.send(b"6 0\n")
+        await unlucky.closed()
+        self.assertEqual(unlucky.received, b"")
+        await example.expect(rb"^Connection 1 ended: failed \(.*by zero\)$")
+        await example.until(lambda: b"ZeroDivisionError" in example.errors, "the traceback")
+        self.assertIn(f"Connection 1 from {address}: a hook failed", example.errors.decode())
+        other.send(b"8 2\n")
+        await self.hears(other, "4")
+
+    async def test_timeouts_of_ones_own_connections(self) -> None:
+        """Who is silent longer than the limit is closed, with the reason; who speaks is not."""
+        example = self.start("timeouts.py", 0, 0, 1)
+        await self.silence_ends(await self.port(example))
+        await example.expect(rb"^Connection 1 ended: idle$")
+
+    async def test_timeouts_before_any_factory(self) -> None:
+        """Likewise on the other port, where the protocol is Twisted's and knows of no limit."""
+        example = self.start("timeouts.py", 0, 0, 1)
+        await self.port(example)
+        await self.silence_ends(await self.port(example))
+
+    async def silence_ends(self, port: int) -> None:
+        from twisted.internet import reactor
+
+        clock: Any = reactor
+        begin = clock.seconds()
+        silent, talking = await self.connect(port), await self.connect(port)
+        talk = LoopingCall(talking.send, b"still here\n")
+        talk.start(0.3)
+        self.addCleanup(lambda: talk.stop() if talk.running else None)
+        await silent.closed()
+        self.assertGreater(clock.seconds() - begin, 1)
+        self.assertIsNone(talking.lost)
+        talk.stop()
+        await talking.closed()
+
+
+class MessageTests(ExampleCase):
+    """Messages that are more than lines."""
+
+    async def test_json_messages(self) -> None:
+        """Objects are answered by objects, and what is not understood by an error."""
+        client = await self.connect(await self.serve_example("json_messages.py"))
+        client.send(b'{"add": [1, 2]}\n{"add"')
+        await self.hears(client, '{"sum":3}')
+        client.send(b": [20, 22]}\n")
+        await self.hears(client, '{"sum":42}')
+        client.send(b'{"add": "everything"}\n')
+        await client.has(b"\n")
+        self.assertEqual(list(json.loads(client.received)), ["error"])
+
+    async def test_json_messages_with_nc(self) -> None:
+        """The command of the docstring gets its answer, although it sends its last byte first."""
+        nc = self.nc(await self.serve_example("json_messages.py"), "-N")
+        nc.write(b'{"add": [1, 2]}\n')
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0, nc)
+        self.assertEqual(nc.output, b'{"sum":3}\n')
+
+    async def test_large_file(self) -> None:
+        """A file larger than the memory used arrives whole, while another client does not read."""
+        size = 256 * MIB
+        with (self.where / "large").open("wb") as file:
+            file.truncate(size)  # takes no room on the disk
+        example = self.start("large_file.py", 0, "large")
+        port = await self.port(example)
+        before = memory(example.pid, "VmHWM")
+        await self.connect(port, Unread)
+        reading = await self.connect(port, Counting)
+        await reading.closed()
+        self.assertEqual(reading.count, size)
+        self.assertLess(memory(example.pid, "VmHWM") - before, 16 * MIB)
+
+    async def test_large_file_as_it_is(self) -> None:
+        """Not a byte changes on the way; without a path, the example sends itself."""
+        client = await self.connect(await self.serve_example("large_file.py"))
+        await client.closed()
+        self.assertEqual(client.received, (EXAMPLES / "large_file.py").read_bytes())
+
+
+class TlsTests(ExampleCase):
+    """The TLS server and the TLS client."""
+
+    async def test_tls_client_and_server(self) -> None:
+        """The client trusts the certificate that the server made, and talks to it."""
+        port = await self.serve_example("tls_server.py")
+        client = self.start("tls_client.py", port)
+        self.assertEqual(await client.ended(), 0, client)
+        self.assertEqual(client.output, b"The server says: HELLO\n")
+
+    async def test_tls_client_refuses_others(self) -> None:
+        """To a server whose certificate is not trusted, the client says nothing; it says why."""
+        port = await self.serve_example("tls_server.py")
+        trustme.CA().cert_pem.write_to_path(str(self.where / "other.pem"))
+        client = self.start("tls_client.py", port, "other.pem")
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertEqual(client.output, b"")
+        expected = rf"^No connection: CERTIFICATE: localhost:{port}: .*\n$"
+        self.assertRegex(client.errors.decode(), expected)
+
+    async def test_tls_server_with_files(self) -> None:
+        """The server takes a certificate and its key from files; ``openssl`` can talk to it."""
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost")
+        authority.cert_pem.write_to_path(str(self.where / "ca.pem"))
+        issued.private_key_pem.write_to_path(str(self.where / "key.pem"))
+        issued.cert_chain_pems[0].write_to_path(str(self.where / "cert.pem"))
+        port = await self.serve_example("tls_server.py", "cert.pem", "key.pem")
+        verified = ("-verify_return_error", "-verify_hostname", "localhost", "-CAfile", "ca.pem")
+        connect = ("s_client", "-quiet", "-connect", f"{LOCALHOST}:{port}")
+        client: Program = self.spawn(program("openssl"), *connect, *verified, cwd=self.where)
+        client.write(b"hello\n")
+        await client.expect(rb"^HELLO$")
+        self.assertFalse((self.where / "server.pem").exists())
+
+
+class ApplicationTests(ExampleCase):
+    """The chat: of one's own, and embedded."""
+
+    async def test_chat(self) -> None:
+        """A line goes to everybody else, without what could upset a terminal."""
+        port = await self.serve_example("chat.py")
+        one = await self.connect(port)
+        await self.hears(one, "You are guest 1. Others here: 0.")
+        two = await self.connect(port)
+        await self.hears(two, "You are guest 2. Others here: 1.")
+        one.send(b"hello\n")
+        await self.hears(two, "<1> hello")
+        two.send("\x1b[31mhé\x07\n".encode())
+        await self.hears(one, "<2> hé")
+        two.transport.loseConnection()
+        await two.closed()
+        three = await self.connect(port)
+        await self.hears(three, "You are guest 3. Others here: 1.")
+
+    async def test_embedding(self) -> None:
+        """The site counts the people in the chat, and tells them what is posted to it."""
+        example = self.start("embedding.py", 0, 0)
+        chat, web = await self.port(example), await self.port(example)
+        self.assertEqual(await self.curl(web), "In the chat: 0\n")
+        ann = await self.connect(chat)
+        await self.hears(
+            ann, "Welcome to the chat server! You are guest-1 in #lobby. /help lists commands."
+        )
+        self.assertEqual(await self.curl(web, "-d", "Lunch!"), "In the chat: 1\n")
+        await self.hears(ann, "* Lunch!")
+
+    async def test_embedding_in_twistd(self) -> None:
+        """``twistd -y`` runs the chat and the site of the application, until SIGTERM."""
+        ports = (program("env"), "PORT=0", "WEB_PORT=0")
+        command = (script("twistd"), "-n", "--pidfile=", "-y", str(EXAMPLES / "embedding.tac"))
+        example: Program = self.spawn(*ports, *command)
+        chat = int((await example.expect(rb"ChatFactory starting on (\d+)$"))[1])
+        web = int((await example.expect(rb" starting on (\d+)$"))[1])
+        ann, bob = await self.connect(chat), await self.connect(chat)
+        await ann.has(b"/help lists commands.\n")
+        await bob.has(b"/help lists commands.\n")
+        ann.send(b"hello\n")
+        await bob.has(b"<guest-1> hello\n")
+        self.assertEqual(await self.curl(web), "Talk to us: nc localhost 8080\n")
+        example.signal(signal.SIGTERM)
+        await example.expect(rb"Server Shut Down\.$")
+        await example.ended()

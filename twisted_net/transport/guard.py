@@ -1,0 +1,223 @@
+"""A guard before anybody's factory: limits, admission and a stop that cuts nobody off.
+
+The wrapped protocol sees a transport like the one that it would have had without the guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Unpack
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    IProtocolFactory,
+    IPullProducer,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer, providedBy
+
+from twisted_net.policy.closing import Reason
+from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.wire.framing import Raw
+
+
+class GuardTransport:
+    """What a guarded protocol takes for its transport.
+
+    What has to do with sending and ending goes to the guard; all else to the real transport.
+    """
+
+    disconnecting = False
+
+    def __init__(self, guard: GuardProtocol) -> None:
+        self._guard = guard
+        self._closes_without_producer = False
+        directlyProvides(self, providedBy(guard.transport))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._guard.transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._guard.send_encoded(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._guard.send_encoded(b"".join(data))
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+        if self._guard.producer is None:
+            self._guard.close()
+        else:  # as Twisted's transports: what the producer still has to write is written
+            self._closes_without_producer = True
+
+    def abortConnection(self) -> None:
+        self.disconnecting = True
+        self._guard.abort()
+
+    def loseWriteConnection(self) -> None:
+        self._guard.finish()
+
+    def pauseProducing(self) -> None:
+        self._guard.pause()
+
+    def resumeProducing(self) -> None:
+        self._guard.resume()
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """:raises RuntimeError: there is one already."""
+        guard = self._guard
+        if guard.producer is not None:
+            raise RuntimeError(f"{guard.producer!r} is registered already, so not {producer!r}")
+        if guard.reason is not None:
+            producer.stopProducing()
+        elif streaming:
+            guard.producer = producer
+            if guard.is_full:
+                producer.pauseProducing()
+        else:
+            guard.producer = pulled = _Pulled(producer, guard.factory.clock)
+            if not guard.is_full:
+                pulled.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        producer, self._guard.producer = self._guard.producer, None
+        if isinstance(producer, _Pulled):
+            producer.pauseProducing()
+        if self._closes_without_producer:
+            self._guard.close()
+
+
+@implementer(IPushProducer)
+class _Pulled:
+    """Makes a pull producer push: it is asked for more once a turn, while it may write."""
+
+    def __init__(self, producer: IPullProducer, clock: IReactorTime) -> None:
+        self._producer = producer
+        self._clock = clock
+        self._next: IDelayedCall | None = None
+
+    def resumeProducing(self) -> None:
+        if self._next is None:
+            self._next = self._clock.callLater(0, self._pull)
+
+    def pauseProducing(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def stopProducing(self) -> None:
+        self.pauseProducing()
+        self._producer.stopProducing()
+
+    def _pull(self) -> None:
+        self._next = self._clock.callLater(0, self._pull)  # which a write may cancel: it is full
+        self._producer.resumeProducing()
+
+
+class GuardProtocol(Connection):
+    """Stands before a protocol that knows nothing of it.
+
+    :ivar producer: what the wrapped protocol has registered to be told when to write.
+    """
+
+    framing = Raw
+    reads_while_full = True  # whether to read is the wrapped protocol's to say
+
+    factory: GuardFactory
+    producer: Any = None
+
+    def __init__(self, wrapped: IProtocol) -> None:
+        self.wrapped = wrapped
+        self._lost: Failure = connectionDone
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is written now waits for the peer."""
+        return self._full
+
+    def connected(self) -> None:
+        transport: Any = GuardTransport(self)
+        self.wrapped.makeConnection(transport)
+        if IHandshakeListener.providedBy(self.wrapped):
+            self.wrapped.handshakeCompleted()
+
+    def message_received(self, message: bytes) -> None:
+        self.wrapped.dataReceived(message)
+
+    def disconnected(self, reason: Reason) -> None:
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
+        self.wrapped.connectionLost(self._lost)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = reason
+        super().connectionLost(reason)
+
+    def writeConnectionLost(self) -> None:
+        if self.reason is None and IHalfCloseableProtocol.providedBy(self.wrapped):
+            self.wrapped.writeConnectionLost()
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        if self.producer is not None:
+            self.producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.producer is not None and not self._full:
+            self.producer.resumeProducing()
+
+    def _peer_finished(self) -> None:
+        if IHalfCloseableProtocol.providedBy(self.wrapped):
+            self.wrapped.readConnectionLost()
+        else:
+            super()._peer_finished()
+
+
+class GuardFactory(ConnectionFactory):
+    """Puts the limits before any factory of Twisted's, without a change to it.
+
+    What a peer sends is bytes to the guard: ``rate`` counts reads, ``max_message`` and
+    ``message_timeout`` do not apply, and of the slow rules only ``close`` does.
+
+    :param wrapped: the factory to protect. It may refuse a connection by returning None.
+    :param clock: as in :class:`ConnectionFactory`, and so is the rest.
+    """
+
+    def __init__(
+        self,
+        wrapped: IProtocolFactory,
+        **settings: Unpack[FactorySettings],
+    ) -> None:
+        super().__init__(**settings)
+        self.wrapped = wrapped
+
+    def doStart(self) -> None:
+        super().doStart()  # type: ignore[no-untyped-call]
+        self.wrapped.doStart()
+
+    def doStop(self) -> None:
+        self.wrapped.doStop()
+        super().doStop()  # type: ignore[no-untyped-call]
+
+    def logPrefix(self) -> str:
+        prefix = getattr(self.wrapped, "logPrefix", None)
+        return str(prefix()) if prefix is not None else type(self.wrapped).__name__
+
+    def make(self, addr: Any) -> GuardProtocol | None:
+        wrapped = self.wrapped.buildProtocol(addr)
+        if wrapped is None:
+            return None
+        guard = GuardProtocol(wrapped)
+        guard.factory = self
+        return guard
