@@ -11,17 +11,32 @@ from twisted_net.policy.limits import LimitChanges, Limits
 from twisted_net.policy.outbox import SlowRule
 from twisted_net.wire.framing import DEFAULT_MAX_SIZE
 
-LEAST: dict[str, int] = {"max_message": 1, "idle_timeout": 0, "queue_limit": 1, "close_grace": 0}
+LEAST: dict[str, int] = {
+    "max_message": 1,
+    "idle_timeout": 0,
+    "queue_limit": 1,
+    "stall_timeout": 0,
+    "message_timeout": 0,
+    "handshake_timeout": 0,
+    "rate": 0,
+    "burst": 1,
+    "close_grace": 0,
+}
 
 
 class LimitsTests(SynchronousTestCase):
     def test_the_defaults_are_those_that_are_documented(self) -> None:
-        """64 KiB a message, no idle timeout, a queue of 1 MiB, five seconds of grace."""
+        """64 KiB a message, no idle timeout, a queue of 1 MiB, five seconds of grace, and the others."""
         expected = {
             "max_message": 65536,
             "idle_timeout": 0,
             "queue_limit": 1048576,
             "slow_rule": SlowRule.CLOSE,
+            "stall_timeout": 30,
+            "message_timeout": 30,
+            "handshake_timeout": 10,
+            "rate": 0,
+            "burst": 20,
             "close_grace": 5,
         }
         self.assertEqual(asdict(Limits()), expected)

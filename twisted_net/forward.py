@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
-from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
+from twisted_net.policy.closing import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
 from twisted_net.wire.framing import Raw
@@ -59,12 +59,17 @@ class ForwardProtocol(_Side):
 
     factory: ForwardFactory
 
+    _moved = -1  # what the upstream had been sent when it was last looked at
+
     async def connected(self) -> None:
+        upstream: Any = None  # any protocol, until it is looked at
         try:
             upstream = await self.factory.upstream.connect(self.factory.upstream_factory)
             assert isinstance(upstream, UpstreamProtocol)
             await upstream.established()
         except Exception as error:
+            if upstream is not None:
+                upstream.abort()
             if self.reason is None:  # otherwise the client has gone, which cancelled the attempt
                 _log.warn(
                     "Connection {id} from {peer}: the upstream cannot be reached: {error}",
@@ -78,15 +83,36 @@ class ForwardProtocol(_Side):
             upstream.abort()
             return
         self.other, upstream.other = upstream, self
+        upstream.resume()
 
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
         super().close(reason, detail)
         if self.other is not None:
             self.other.close(reason)
 
+    def _silent(self) -> None:
+        # A client that is held by its upstream is not idle, unless that takes nothing at all. A
+        # full transport shows only now and then that it moves: look at it twice.
+        other = self.other
+        if other is None or not other._full:
+            super()._silent()
+        elif other.bytes_sent == self._moved:
+            self.close(IDLE)
+        else:
+            self._moved = other.bytes_sent
+            self._rewatch(self._silent, self.factory.limits.idle_timeout)
+
 
 class UpstreamProtocol(_Side):
     """The upstream's side."""
+
+    def connected(self) -> None:
+        self.pause()  # until somebody is there to hear it
+
+    def finish(self) -> None:
+        # TLS has no half-close, and to close would lose the answer. The client's limit watches it.
+        if self._can_half_close():
+            super().finish()
 
     def message_received(self, message: bytes) -> None:
         if self.other is not None:

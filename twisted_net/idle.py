@@ -65,7 +65,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
-        if self._watch is not None:
+        if self.reason is None and self._watch is not None:  # words do not put the grace off
             self._watch.heard = self._wheel.now
         self.wrappedProtocol.dataReceived(data)
 

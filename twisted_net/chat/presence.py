@@ -36,6 +36,10 @@ class Presence:
         else:
             self._left[name] = None
 
+    def has_left(self, name: str) -> bool:
+        """Whether the departure of ``name`` is still to be told."""
+        return name in self._left
+
     def renamed(self, old: str, new: str) -> bool:
         """``old`` is now ``new``.
 
@@ -59,7 +63,8 @@ class Presence:
 
         A line about several people is about nobody: an empty name.
         """
-        lines = self._lines(self._came, "joined") + self._lines(self._left, "left")
+        # A newcomer may have the name of somebody who has left.
+        lines = self._lines(self._left, "left") + self._lines(self._came, "joined")
         self._came.clear()
         self._left.clear()
         return lines

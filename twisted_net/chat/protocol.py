@@ -57,9 +57,9 @@ class ChatProtocol(Connection):
         return f"* You read too slowly and missed {count} lines.\n".encode()
 
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+        self.factory.leave(self)  # which gives it what was said before
         if self.reason is None and self._begun and reason not in _WITHOUT_LAST_WORDS:
             self.send(f"* {reason.text}")
-        self.factory.leave(self)
         super().close(reason, detail)
 
 
@@ -117,7 +117,6 @@ class ChatFactory(ConnectionFactory):
         if self._people:
             self._tell_soon()
         elif self._telling is not None:  # nobody is there to be told
-            self._telling.cancel()
             self._tell()
 
     def receive(self, person: ChatProtocol, line: str) -> None:
@@ -137,6 +136,8 @@ class ChatFactory(ConnectionFactory):
             case Tell(name, line):
                 self._people[name].send(line)
             case Rename(old, new):
+                if self._presence.has_left(new):  # first its last bearer's end, then the next one
+                    self._tell()
                 person.name = new
                 self._people[new] = self._people.pop(old)
                 if self._presence.renamed(old, new):
@@ -152,6 +153,8 @@ class ChatFactory(ConnectionFactory):
             self._telling = self.clock.callLater(PRESENCE_DELAY, self._tell)
 
     def _tell(self) -> None:
-        self._telling = None
+        telling, self._telling = self._telling, None
+        if telling is not None and telling.active():
+            telling.cancel()
         for name, line in self._presence.tell():
             self._publish(line, self._people.get(name))

@@ -21,7 +21,8 @@ LONGEST_NAME = 24
 WHO_AT_MOST = 50
 """So many names are listed by ``/who``: a line that a terminal can still show."""
 
-_NAME = re.compile(r"[^\W_][\w.-]*")
+# Without the four Hangul fillers: letters to Unicode, which nobody sees.
+_NAME = re.compile("(?![._-])(?:(?![\u115f\u1160\u3164\uffa0])[\\w.-])+")
 
 
 @dataclass(frozen=True, slots=True)

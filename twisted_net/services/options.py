@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import math
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
@@ -29,6 +28,9 @@ from twisted_net.transport.tls import CertificateError, self_signed_options, ser
 _log = Logger()
 
 DEFAULT_PORT = 8080
+
+MOST = 1e9
+"""Of seconds, thirty years. 1e308 would be a number too, but twice of it is none."""
 
 _PORT_HELP = (
     "TCP port, without TLS; 0 picks a free one. "
@@ -154,6 +156,8 @@ class ServiceOptions(usage.Options):
         elif self["self-signed"]:
             if self["cert"] is not None or self["key"] is not None:
                 raise usage.UsageError("--self-signed: it replaces --cert and --key")
+            if self["client-ca"] is not None:
+                self.refuse("client-ca", "it needs --cert and --key")
         elif self["cert"] is None or self["key"] is None:
             missing = "--cert" if self["cert"] is None else "--key"
             self.refuse("tls-port", f"it needs {missing}, or --self-signed")
@@ -193,7 +197,7 @@ class ServiceOptions(usage.Options):
                 value = float(text)
             except ValueError:
                 value = -1.0
-            if not 0 <= value < math.inf:
+            if not 0 <= value <= MOST:
                 raise ValueError(f"not {what}")
             return value
 

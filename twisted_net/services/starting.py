@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Any
 
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IReactorCore
 
 from twisted_net.transport.listening import ListenerService, ListenFailed
@@ -52,7 +53,9 @@ def plainly(error: BaseException) -> str:
     """Say what is wrong with an endpoint, which tells it by whatever its parser stumbled over."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = str(error) or type(error).__name__
+    if isinstance(error, SSL.Error | crypto.Error) and error.args:
+        return "OpenSSL: " + "; ".join(str(entry[-1]) for entry in error.args[0])
+    text = " ".join(str(error).split()) or type(error).__name__
     for pattern, sentence in _PLAINLY:
         found = pattern.search(text)
         if found:

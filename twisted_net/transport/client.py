@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import random
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -16,10 +17,11 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.application.internet import ClientService
 from twisted.internet import error
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.failure import Failure
 
 from twisted_net.policy.backoff import Backoff
 from twisted_net.transport.connection import Connection, ConnectionFactory
@@ -142,18 +144,34 @@ class ReconnectingClient(ClientService):
         )
 
 
-def _established(connection: Any) -> Deferred[None]:
-    established: Deferred[None] = connection.established()
-    return established
+def _established(proxy: Any) -> Deferred[None]:
+    # Twisted's machine knows no connection that is lost, or given up, while it is being prepared:
+    # there, the failure of this Deferred says it all.
+    told, proxy._lostNotification = proxy._lostNotification, lambda reason: None
+
+    def established(_: None) -> None:
+        proxy._lostNotification = told
+
+    def failed(failure: Failure) -> Failure:
+        proxy.abort()
+        return failure
+
+    waiting: Deferred[None] = proxy.established()
+    return waiting.addCallbacks(established, failed)
 
 
 async def _connect(
     endpoint: IStreamClientEndpoint, factory: ConnectionFactory, where: Where
 ) -> Connection:
+    connection: Any = None  # any protocol, until it is looked at
     try:
         connection = await endpoint.connect(factory)
         assert isinstance(connection, Connection)
         await connection.established()
+    except (CancelledError, error.ConnectingCancelledError):
+        if connection is not None:
+            connection.abort()
+        raise CancelledError from None
     except Exception as reason:
         raise _explain(reason, where) from reason
     return connection
@@ -178,7 +196,7 @@ def _explain(reason: BaseException, where: Where) -> ConnectFailed:
         case error.ConnectionClosed() | error.ConnectionLost() | error.ConnectionDone():
             return ConnectFailed("ECONNRESET", address, port, "closed before it was established")
         case _:
-            return ConnectFailed("EFAILED", address, port, text)
+            return ConnectFailed("EFAILED", address, port, " ".join(text.split()))
 
 
 def _openssl_text(reason: SSL.Error) -> str:
@@ -186,13 +204,17 @@ def _openssl_text(reason: SSL.Error) -> str:
     return "; ".join(str(entry[-1]) for entry in queue) or "the TLS handshake failed"
 
 
+def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
+    """Take an endpoint string apart: its kind, its positional parts, its named ones."""
+    kind, *parts = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    return kind, [part for part in parts if "=" not in part], named
+
+
 def _host_in(description: str) -> str:
     """Give the host of an endpoint string, for the kinds that have one."""
-    kind, *rest = description.split(":")
-    if kind not in ("tcp", "tls", "ssl") or not rest:
-        return ""
-    named = [part[5:] for part in rest if part.startswith("host=")]
-    return named[0] if named else rest[0]
+    kind, parts, named = _parts(description)
+    return named.get("host", parts[0] if parts else "") if kind in ("tcp", "tls", "ssl") else ""
 
 
 def _place(where: Where) -> tuple[str, int]:
@@ -201,7 +223,9 @@ def _place(where: Where) -> tuple[str, int]:
         return where
     if not isinstance(where, str):
         return repr(where), 0
-    kind, *rest = where.split(":")
-    if kind in ("tcp", "tls", "ssl") and len(rest) > 1 and rest[1].isdigit():
-        return rest[0], int(rest[1])
-    return where, 0
+    kind, parts, named = _parts(where)
+    if kind == "unix":
+        return named.get("path", parts[0] if parts else where), 0
+    host = _host_in(where)
+    port = named.get("port", parts[-1] if parts else "")
+    return (host, int(port)) if host and port.isdigit() else (where, 0)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
+from twisted_net.policy.closing import FAILED
 from twisted_net.transport.connection import Connection
+
+_log = Logger()
 
 
 class Group:
@@ -35,6 +39,8 @@ class Group:
 
     def add(self, member: Connection) -> None:
         """Let ``member`` hear what is published from now on."""
+        if member in self._members:
+            return
         self._members[member] = None
         if self._pending:
             self._late[member] = len(self._pending)
@@ -43,11 +49,10 @@ class Group:
         """Let ``member`` hear no more; what was published before this is given to it now."""
         if member not in self._members:
             return
-        if self._pending:
-            self._give_part(member)
+        # First out, then given: what it is given can end it, and its end discards it.
         del self._members[member]
-        self._own.pop(member, None)
-        self._late.pop(member, None)
+        own, start = self._own.pop(member, set()), self._late.pop(member, 0)
+        _give_part(member, self._pending, own, start)
 
     def publish(self, data: bytes, sender: Connection | None = None) -> None:
         """Send one encoded message to every member but ``sender``."""
@@ -58,22 +63,25 @@ class Group:
         self._pending.append(data)
 
     def _flush(self) -> None:
-        special = self._own.keys() | self._late.keys()
-        count = len(self._pending)
-        data = b"".join(self._pending)
-        # A write can end a member, whose end may discard it from here.
+        pending, own, late = self._pending, self._own, self._late
+        # What a write ends, adds, discards or publishes from here on belongs to the next turn.
+        self._pending, self._own, self._late = [], {}, {}
+        data, count = b"".join(pending), len(pending)
+        special = own.keys() | late.keys()
         for member in list(self._members):
-            if member in special:
-                self._give_part(member)
-            else:
-                member.send_encoded(data, count)
-        self._pending.clear()
-        self._own.clear()
-        self._late.clear()
+            if member not in self._members:  # an earlier member's end has taken it along
+                continue
+            try:
+                if member in special:
+                    _give_part(member, pending, own.get(member, set()), late.get(member, 0))
+                else:
+                    member.send_encoded(data, count)
+            except Exception:
+                _log.failure("Connection {id}: a broadcast to it failed", id=member.id)
+                member.abort(FAILED)
 
-    def _give_part(self, member: Connection) -> None:
-        own = self._own.get(member, ())
-        start = self._late.get(member, 0)
-        part = [self._pending[n] for n in range(start, len(self._pending)) if n not in own]
-        if part:
-            member.send_encoded(b"".join(part), len(part))
+
+def _give_part(member: Connection, pending: list[bytes], own: set[int], start: int) -> None:
+    part = [pending[n] for n in range(start, len(pending)) if n not in own]
+    if part:
+        member.send_encoded(b"".join(part), len(part))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import deferLater
@@ -62,6 +62,7 @@ class ListenerService(Service):
         self.drain = drain
         self.ports: list[IListeningPort] = []
         self._pending: list[Deferred[Any]] = []
+        self._given_up: list[Deferred[Any]] = []
 
     def privilegedStartService(self) -> None:
         """Listen, while ports below 1024 can still be had.
@@ -90,7 +91,7 @@ class ListenerService(Service):
 
     def listen_failed_late(self, failure: ListenFailed) -> None:
         """A listener that did not say at once whether it can listen has said no."""
-        _log.error("{failure}", failure=failure)
+        _log.error("{reason}", reason=str(failure))  # "failure" is Twisted's own name
 
     def _listen(self) -> None:
         self.factory.accepts = True
@@ -98,13 +99,14 @@ class ListenerService(Service):
         for listener in self.listeners:
             self._listen_on(listener, failures)
         if failures:
+            self._give_up()
             for port in self.ports:
                 port.stopListening()
             self.ports.clear()
             raise failures[0]
 
     def _listen_on(self, listener: Listener, failures: list[ListenFailed]) -> None:
-        starting = True
+        starting = waiting = True
 
         def listening(port: IListeningPort) -> None:
             self.ports.append(port)
@@ -114,22 +116,31 @@ class ListenerService(Service):
 
         def failed(failure: Failure) -> None:
             explained = ListenFailed(f"{listener.label}: {_reason(failure.value)}")
-            if starting:
+            if attempt in self._given_up:  # which was ours to say
+                self._given_up.remove(attempt)
+            elif starting:
                 failures.append(explained)
             else:
                 self.listen_failed_late(explained)
 
-        attempt = listener.endpoint.listen(self.factory)
-        attempt.addCallbacks(listening, failed)
+        def settled(_: object) -> None:
+            nonlocal waiting
+            waiting = False
+
+        attempt = maybeDeferred(listener.endpoint.listen, self.factory)
+        attempt.addCallbacks(listening, failed).addCallback(settled)
         starting = False
-        if not attempt.called:
+        if waiting:
             self._pending.append(attempt)
+
+    def _give_up(self) -> None:
+        self._given_up, self._pending = self._pending, []
+        for attempt in list(self._given_up):
+            attempt.cancel()
 
     async def _stop(self) -> None:
         self.factory.accepts = False
-        for attempt in self._pending:
-            attempt.cancel()
-        self._pending.clear()
+        self._give_up()
         stopping: list[Any] = [port.stopListening() for port in self.ports]
         self.ports.clear()
         await DeferredList([each for each in stopping if isinstance(each, Deferred)])
@@ -153,4 +164,4 @@ class ListenerService(Service):
 
 def _reason(error: BaseException | None) -> str:
     cause = error.socketError if isinstance(error, CannotListenError) else error
-    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+    return str(getattr(cause, "strerror", None) or cause) or type(cause).__name__

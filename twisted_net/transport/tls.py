@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -52,7 +53,11 @@ def server_options(cert: str, key: str, client_ca: str | None = None) -> Certifi
         roots = [Certificate(each) for each in _certificates("client-ca", client_ca)]  # type: ignore[no-untyped-call]
         trust = trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
     context = SSL.Context(SSL.TLS_METHOD)
-    context.use_certificate(chain[0])
+    try:
+        context.use_certificate(chain[0])
+    except SSL.Error as error:  # a key that is too short for today's OpenSSL
+        said = "; ".join(str(entry[-1]) for entry in error.args[0])
+        raise CertificateError("cert", cert, f"OpenSSL refuses it: {said}") from None
     try:
         context.use_privatekey(private_key)
         context.check_privatekey()
@@ -126,7 +131,7 @@ def _key(path: str) -> crypto.PKey:
     try:
         key = serialization.load_pem_private_key(data, password=None)
         return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # or TypeError
-    except TypeError as error:
+    except (TypeError, UnsupportedAlgorithm) as error:
         encrypted = "encrypted" in str(error) or "Password" in str(error)
         text = "is encrypted" if encrypted else "is of a kind that TLS does not use"
         raise CertificateError("key", path, text) from None

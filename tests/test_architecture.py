@@ -1,0 +1,257 @@
+"""The house stands as DESIGN has it: which room may know which, read from the source alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+PACKAGE = "twisted_net"
+PLUGINS = "twisted/plugins/twisted_net_plugins.py"
+
+FLOORS = {
+    "wire": 1,
+    "policy": 1,
+    "transport": 2,
+    "echo": 3,
+    "idle": 3,
+    "forward": 3,
+    "chat": 3,
+    "store": 3,
+    "web": 4,
+    "services": 5,
+    "testing": 5,  # for tests: nothing else imports it
+}
+"""The floor of each room: a directory of the package, or a file beside them."""
+
+IMPURE = {"twisted", "socket", "time", "random", "os"}
+"""What pure code does not import."""
+
+CHAT_BEYOND_PURITY = {f"{PACKAGE}.chat.protocol"}
+"""The files of ``chat/`` that are not pure."""
+
+
+class Module:
+    """A file of the package, and what it imports.
+
+    :ivar name: its dotted name; a package has its own.
+    :ivar imports: the dotted names that it imports, anywhere and for whatever purpose, and the
+        lines; ``from a import b`` imports ``a`` and, if there is such a module, ``a.b``.
+    """
+
+    def __init__(self, path: Path, root: Path) -> None:
+        parts = path.relative_to(root).with_suffix("").parts
+        self.is_package = parts[-1] == "__init__"
+        self.name = ".".join(parts[:-1] if self.is_package else parts)
+        self.tree = ast.parse(path.read_text(), str(path))
+        self.imports = dict(self._imports(ast.walk(self.tree)))
+
+    @property
+    def room(self) -> str:
+        """The directory or file, directly in the package, that it is in."""
+        return [*self.name.split("."), ""][1]
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether it may know no Twisted, no clock and no sockets."""
+        if self.room == "chat":
+            return self.name not in CHAT_BEYOND_PURITY
+        return FLOORS.get(self.room) == 1
+
+    def imports_at_import(self) -> dict[str, int]:
+        """Give what is imported when the module is, ``if TYPE_CHECKING:`` included."""
+        return dict(self._imports(_outside_functions(self.tree)))
+
+    def _imports(self, nodes: Iterator[ast.AST]) -> Iterator[tuple[str, int]]:
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield alias.name, node.lineno
+            elif isinstance(node, ast.ImportFrom):
+                base = self._absolute(node)
+                yield base, node.lineno
+                for alias in node.names:
+                    yield f"{base}.{alias.name}", node.lineno
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        up = node.level - 1 if self.is_package else node.level
+        parts = self.name.split(".")
+        base = parts[: len(parts) - up]
+        return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _outside_functions(child)
+
+
+def problems(root: Path) -> list[str]:
+    """Give what is wrong with the house below ``root``, a sentence each."""
+    files = sorted((root / PACKAGE).rglob("*.py"))
+    modules = {module.name: module for module in (Module(path, root) for path in files)}
+    found = [f"{path.relative_to(root)}: give it a name" for path in files if path.stem == "utils"]
+    for module in modules.values():
+        found += _problems_of(module, modules)
+    found += _cycles(modules)
+    plugins = root / PLUGINS
+    if plugins.exists():
+        for name, line in Module(plugins, root).imports.items():
+            if name.split(".")[0] == PACKAGE:
+                found.append(f"{PLUGINS}:{line}: imports {name}, to list plugins, nothing is")
+    return found
+
+
+def _problems_of(module: Module, modules: dict[str, Module]) -> Iterator[str]:
+    if module.name == PACKAGE:
+        for name, line in module.imports.items():
+            yield f"{PACKAGE}:{line}: imports {name}; it imports nothing"
+        return
+    if module.room not in FLOORS:
+        yield f"{module.name}: its room {module.room} has no floor; see FLOORS in this test"
+        return
+    for name, line in module.imports.items():
+        where = f"{module.name}:{line}"
+        if module.is_pure and name.split(".")[0] in IMPURE:
+            yield f"{where}: imports {name}, but is pure"
+        if name in modules and name != PACKAGE:
+            room = modules[name].room
+            if room != module.room and FLOORS.get(room, 0) >= FLOORS[module.room]:
+                yield f"{where}: imports {name}, which is on no floor below"
+    for name, line in module.imports_at_import().items():
+        if name == "twisted.internet.reactor":
+            yield f"{module.name}:{line}: imports the reactor, which installs one"
+
+
+def _cycles(modules: dict[str, Module]) -> list[str]:
+    graph = {
+        module.name: {name for name in module.imports if name in modules and name != module.name}
+        for module in modules.values()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return ["modules import each other: " + " <- ".join(error.args[1])]
+    return []
+
+
+class TheHouseTests(SynchronousTestCase):
+    """This package."""
+
+    def test_the_house_stands(self) -> None:
+        """Every rule holds."""
+        self.assertEqual(problems(CHECKOUT), [])
+
+    def test_it_is_looked_at(self) -> None:
+        """The rules are about files that exist."""
+        names = {Module(path, CHECKOUT).name for path in (CHECKOUT / PACKAGE).rglob("*.py")}
+        self.assertLessEqual({f"{PACKAGE}.chat.session", f"{PACKAGE}.chat.presence"}, names)
+        self.assertLessEqual(CHAT_BEYOND_PURITY, names)
+        self.assertTrue((CHECKOUT / PLUGINS).exists())
+        for namespace in ("twisted", "twisted/plugins"):
+            self.assertFalse((CHECKOUT / namespace / "__init__.py").exists())
+
+
+class RulesTests(SynchronousTestCase):
+    """A house that somebody has spoilt."""
+
+    def found(self, **files: str) -> list[str]:
+        """Give the problems of a house with these files; ``__`` in a name is a directory."""
+        root = Path(self.mktemp())
+        sound = {
+            "__init__": '__version__ = "1"\n',
+            "wire__framing": "import re\n",
+            "policy__limits": "from twisted_net.policy import closing\n",
+            "policy__closing": "",
+            "transport__connection": "from twisted_net.wire.framing import Lines\nimport socket\n",
+            "chat__protocol": "from twisted_net.chat import session\nimport time\n",
+            "chat__session": "from twisted_net.policy.closing import QUIT\n",
+            "services__chat": "from twisted_net import __version__\n"
+            "import twisted_net.chat.protocol\n"
+            "def start():\n    from twisted.internet import reactor\n",
+        }
+        for name, text in (sound | files).items():
+            stem = name if name.startswith("__") else name.replace("__", "/")
+            path = root / PACKAGE / f"{stem}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return problems(root)
+
+    def assertFound(self, *words: str, **files: str) -> None:
+        """Check that the house with these files has one problem, which is told in these words."""
+        found = self.found(**files)
+        self.assertEqual(len(found), 1, found)
+        for word in words:
+            self.assertIn(word, found[0])
+
+    def test_a_sound_house(self) -> None:
+        """Nothing is found."""
+        self.assertEqual(self.found(), [])
+
+    def test_a_floor_above(self) -> None:
+        """Neither a floor above nor another room of the same floor is imported."""
+        above = "from twisted_net.services.chat import start\n"
+        self.assertFound("transport.group:1", "no floor below", transport__group=above)
+        beside = "import twisted_net.chat.protocol\n"
+        self.assertFound("twisted_net.echo:1", "no floor below", echo=beside)
+
+    def test_for_the_type_checker_only(self) -> None:
+        """Counts as well, and so does an import within a function, or a relative one."""
+        for text in (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+            "    from twisted_net.transport import connection\n",
+            "def later():\n    from twisted_net.transport import connection\n",
+            "from ..transport import connection\n",
+            "from ..transport.connection import Connection\n",
+        ):
+            self.assertFound("wire.text:", "no floor below", wire__text=text)
+
+    def test_purity(self) -> None:
+        """The first floor and the chat's decisions know nothing of the world."""
+        for name in sorted(IMPURE):
+            self.assertFound("pure", name, wire__text=f"import {name}\n")
+            self.assertFound("pure", name, policy__pace=f"def f():\n    import {name}.path\n")
+            self.assertFound("pure", name, chat__rooms=f"import re, {name}\n")
+
+    def test_cycles(self) -> None:
+        """Two files of a room that import each other."""
+        self.assertFound(
+            *("import each other", "policy.pace"),
+            policy__pace="from twisted_net.policy.limits import Limits\n",
+            policy__closing="from . import pace\n",
+        )
+
+    def test_the_reactor(self) -> None:
+        """Whoever imports a module does not thereby choose the reactor."""
+        for text in (
+            "from twisted.internet import reactor\n",
+            "import twisted.internet.reactor\n",
+            "class Service:\n    from twisted.internet import reactor\n",
+        ):
+            self.assertFound("services.echo:", "the reactor", services__echo=text)
+
+    def test_the_map(self) -> None:
+        """The package itself imports nothing."""
+        found = self.found(__init__="import re\n")
+        self.assertEqual(found, ["twisted_net:1: imports re; it imports nothing"])
+
+    def test_the_plugins(self) -> None:
+        """To list the plugins, nothing of ours is imported."""
+        root = Path(self.mktemp())
+        path = root / PLUGINS
+        path.parent.mkdir(parents=True)
+        path.write_text("from twisted_net.services import chat\n")
+        self.assertIn("to list plugins, nothing is", problems(root)[0])
+
+    def test_names(self) -> None:
+        """No room for what belongs nowhere, and none that has no floor."""
+        self.assertFound("give it a name", wire__utils="")
+        self.assertFound("cellar", "no floor", cellar__rats="")

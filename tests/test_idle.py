@@ -1,0 +1,418 @@
+"""An idle limit before any factory: :mod:`twisted_net.idle`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    INegotiated,
+    IProtocol,
+)
+from twisted.internet.protocol import Factory, Protocol, ServerFactory
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
+
+from twisted_net.idle import DiscardFactory, IdleTimeoutFactory, IdleTimeoutProtocol
+from twisted_net.policy.closing import IDLE
+from twisted_net.testing import Peer, connect, connect_tls
+from twisted_net.transport.connection import Connection, ConnectionFactory
+
+
+class Recorder(Protocol):
+    """Somebody else's protocol: it knows what happened to it."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connectionMade(self) -> None:
+        self.events.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.events.append(reason.type.__name__)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfRecorder(Recorder):
+    """It wants to know of half-closes as well."""
+
+    def readConnectionLost(self) -> None:
+        self.events.append("read lost")
+        self.transport.write(b"answer")
+        self.transport.loseWriteConnection()  # type: ignore[union-attr]
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("write lost")
+
+
+@implementer(IHandshakeListener)
+class HandshakeRecorder(Recorder):
+    """It wants to know of the handshake."""
+
+    def handshakeCompleted(self) -> None:
+        self.events.append("handshake")
+
+
+class IdleCase(SynchronousTestCase):
+    """With a clock, and connections that have a limit of 5 s and a grace of 2 s."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def limited(self, wrapped: Any, seconds: float = 5, how: Any = connect) -> Any:
+        """Connect to a protocol class, or a factory, behind an idle limit."""
+        if isinstance(wrapped, type):
+            wrapped = ServerFactory.forProtocol(wrapped)
+        factory = IdleTimeoutFactory(wrapped, seconds, clock=self.clock, close_grace=2)
+        return how(factory, clock=self.clock)
+
+
+class TimeoutTests(IdleCase):
+    def test_a_silent_peer_is_closed(self) -> None:
+        """Not before the limit, and at most a second after it."""
+        for offset in (0.0, 0.1, 0.25, 0.5, 0.7, 0.9):
+            self.clock.advance(offset)
+            peer = self.limited(Recorder)
+            wrapped = peer.protocol.wrappedProtocol
+            peer.advance(5)
+            self.assertTrue(peer.connected, offset)
+            peer.advance(1)
+            self.assertFalse(peer.connected, offset)
+            self.assertIs(peer.protocol.reason, IDLE)
+            self.assertEqual(wrapped.events, ["made", "ConnectionDone"])
+
+    def test_every_byte_counts(self) -> None:
+        """The limit is counted from the last one."""
+        peer = self.limited(Recorder)
+        wrapped = peer.protocol.wrappedProtocol
+        for _ in range(20):
+            peer.advance(4.9)
+            peer.send(b"x")
+        peer.advance(5)
+        self.assertTrue(peer.connected)
+        peer.advance(1)
+        self.assertFalse(peer.connected)
+        self.assertEqual(wrapped.events.count(b"x"), 20)
+
+    def test_what_the_server_sends_does_not_count(self) -> None:
+        """It is the peer that has to be heard."""
+        peer = self.limited(Recorder)
+        wrapped = peer.protocol.wrappedProtocol
+        for _ in range(6):
+            peer.advance(1)
+            wrapped.transport.write(b"tick")
+        self.assertFalse(peer.connected)
+
+    def test_zero_is_never(self) -> None:
+        """And nothing runs meanwhile."""
+        peer = self.limited(Recorder, seconds=0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        peer.advance(10_000_000)
+        self.assertTrue(peer.connected)
+
+    def test_less_than_a_second(self) -> None:
+        """A limit may be a fraction."""
+        peer = self.limited(Recorder, seconds=0.2)
+        peer.advance(0.2)
+        self.assertTrue(peer.connected)
+        peer.advance(1)
+        self.assertFalse(peer.connected)
+
+    def test_nothing_is_left_behind(self) -> None:
+        """When the last connection is over, however it ended, no timer runs."""
+        for end in ("reset", "finish", "idle"):
+            peers = [self.limited(Recorder) for _ in range(3)]
+            for peer in peers:
+                peer.advance(10) if end == "idle" else getattr(peer, end)()
+                self.assertFalse(peer.connected)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_timer_for_all(self) -> None:
+        """A thousand connections of a factory have one delayed call."""
+        factory = IdleTimeoutFactory(
+            ServerFactory.forProtocol(Recorder), 5, clock=self.clock, close_grace=2
+        )
+        peers = [connect(factory, clock=self.clock) for _ in range(1000)]
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        peers[0].advance(6)
+        self.assertFalse(any(peer.connected for peer in peers))
+
+    def test_the_end_has_one_line_in_the_log(self) -> None:
+        """It names the peer and the reason."""
+        peer = self.limited(Recorder)
+        with capturedLogs() as events:
+            peer.advance(10)
+        lines = [event for event in events if event["log_level"] >= LogLevel.info]
+        self.assertEqual(len(lines), 1)
+        self.assertEqual((lines[0]["reason"], lines[0]["peer"]), (IDLE, peer.getPeer()))
+
+    def test_a_wrapped_protocol_that_closes_as_it_begins(self) -> None:
+        """Its timer goes with it."""
+
+        class Refusing(Protocol):
+            def connectionMade(self) -> None:
+                self.transport.loseConnection()  # type: ignore[union-attr]
+
+        peer = self.limited(Refusing)
+        self.assertFalse(peer.connected)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_wrapped_protocol_that_aborts_as_it_receives(self) -> None:
+        """Likewise."""
+
+        class Aborting(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.abortConnection()  # type: ignore[union-attr]
+
+        peer = self.limited(Aborting)
+        peer.send(b"x")
+        self.assertTrue(peer.aborted)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class GraceTests(IdleCase):
+    def test_a_peer_that_does_not_read_is_aborted(self) -> None:
+        """Closing waits for what is unsent; after the grace it waits no longer."""
+        peer = self.limited(Recorder)
+        wrapped = peer.protocol.wrappedProtocol
+        peer.full()
+        wrapped.transport.write(b"x" * 100_000)
+        peer.advance(6)
+        self.assertTrue(peer.connected)
+        self.assertTrue(peer.disconnecting)
+        peer.advance(3)
+        self.assertEqual((peer.connected, peer.aborted), (False, True))
+        self.assertEqual(wrapped.events, ["made", "ConnectionAborted"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_peer_that_reads_late_gets_everything(self) -> None:
+        """Within the grace nothing is lost."""
+        peer = self.limited(Recorder)
+        peer.full()
+        peer.protocol.wrappedProtocol.transport.write(b"x" * 100_000)
+        peer.advance(6.5)
+        peer.drain()
+        self.assertEqual((len(peer.received), peer.connected), (100_000, False))
+        self.assertFalse(peer.aborted)
+
+    def test_speaking_after_the_limit_helps_nobody(self) -> None:
+        """TLS goes on delivering until the peer answers its farewell: the grace is not put off."""
+        peer = self.limited(Recorder, how=connect_tls)
+        peer.full()
+        peer.protocol.wrappedProtocol.transport.write(b"x")
+        peer.advance(6)
+        self.assertIs(peer.protocol.reason, IDLE)
+        for _ in range(10):
+            if peer.connected:
+                peer.protocol.dataReceived(b"still here")
+            peer.advance(0.5)
+        self.assertFalse(peer.connected)
+
+
+class WrappedTests(IdleCase):
+    """What the wrapped protocol sees of its connection."""
+
+    def test_bytes_pass_unchanged_both_ways(self) -> None:
+        """In the pieces that they came in."""
+        peer = self.limited(Recorder)
+        wrapped = peer.protocol.wrappedProtocol
+        peer.send(b"\x00\xff", b"two")
+        wrapped.transport.write(b"one")
+        wrapped.transport.writeSequence([b"two", b"three"])
+        self.assertEqual(wrapped.events, ["made", b"\x00\xff", b"two"])
+        self.assertEqual(peer.received, b"onetwothree")
+
+    def test_half_closes_are_passed_on(self) -> None:
+        """To a protocol that wants to know of them, and it may still answer."""
+        peer = self.limited(HalfRecorder)
+        peer.send(b"question")
+        peer.finish()
+        self.assertEqual((peer.received, peer.finished, peer.connected), (b"answer", True, True))
+        events = peer.protocol.wrappedProtocol.events
+        self.assertEqual(events, ["made", b"question", "read lost", "write lost"])
+
+    def test_a_half_closed_connection_is_closed_when_idle(self) -> None:
+        """The last byte was heard when it was heard."""
+        peer = self.limited(HalfRecorder)
+        peer.finish()
+        peer.advance(6)
+        self.assertFalse(peer.connected)
+
+    def test_others_do_not_hear_of_half_closes(self) -> None:
+        """For a plain protocol, the peer's last byte is the end."""
+        peer = self.limited(Recorder)
+        wrapped = peer.protocol.wrappedProtocol
+        self.assertFalse(IHalfCloseableProtocol.providedBy(peer.protocol))
+        peer.finish()
+        self.assertEqual(wrapped.events, ["made", "ConnectionDone"])
+
+    def test_the_handshake_is_passed_on(self) -> None:
+        """Over TLS, and to those who want to know."""
+        peer = self.limited(HandshakeRecorder, how=connect_tls)
+        peer.handshake()
+        self.assertEqual(peer.protocol.wrappedProtocol.events, ["made", "handshake"])
+        self.limited(Recorder, how=connect_tls).handshake()
+
+    def test_a_handshake_that_never_comes(self) -> None:
+        """The limit holds from the first moment."""
+        peer = self.limited(HandshakeRecorder, how=connect_tls)
+        peer.advance(6)
+        self.assertFalse(peer.connected)
+
+    def test_the_transport_is_still_what_it_was(self) -> None:
+        """Interfaces and addresses are those of the transport beneath."""
+        plain, tls = self.limited(Recorder), self.limited(Recorder, how=connect_tls)
+        self.assertFalse(INegotiated.providedBy(plain.protocol))
+        self.assertTrue(INegotiated.providedBy(tls.protocol))
+        self.assertTrue(IProtocol.providedBy(plain.protocol))
+        transport = plain.protocol.wrappedProtocol.transport
+        self.assertEqual(transport.getPeer(), plain.getPeer())
+        self.assertEqual(transport.getHost(), plain.getHost())
+
+    def test_before_a_connection_of_ours(self) -> None:
+        """Which then knows of handshakes, half-closes and backpressure as ever."""
+        heard: list[Any] = []
+
+        class Ours(Connection):
+            def connected(self) -> None:
+                heard.append("connected")
+
+            def message_received(self, message: bytes) -> None:
+                self.send(message.upper())
+
+            def disconnected(self, reason: Any) -> None:
+                heard.append(reason.code)
+
+        factory = ConnectionFactory.forProtocol(Ours, clock=self.clock)
+        peer = self.limited(factory, how=connect_tls)
+        self.assertEqual(heard, [])
+        peer.handshake()
+        peer.send(b"hello\n")
+        self.assertEqual((heard, peer.received), (["connected"], b"HELLO\n"))
+        peer.advance(6)
+        self.assertEqual((heard, len(factory)), (["connected", "peer-closed"], 0))
+        peer = self.limited(factory)
+        peer.send(b"first\nsecond")
+        peer.finish()
+        self.assertEqual((peer.received, peer.connected), (b"FIRST\n", False))
+
+
+class FactoryTests(IdleCase):
+    def test_a_factory_that_refuses(self) -> None:
+        """The refusal is passed on, and nothing runs for it."""
+
+        class Refusing(Factory[Protocol]):
+            def buildProtocol(self, addr: Any) -> None:
+                return None
+
+        factory = IdleTimeoutFactory(Refusing(), 5, clock=self.clock)
+        self.assertIsNone(factory.buildProtocol(None))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_starts_and_stops_what_it_wraps(self) -> None:
+        """Once per port, as Twisted does."""
+        calls: list[str] = []
+
+        class Counted(Factory[Protocol]):
+            noisy = False
+
+            def startFactory(self) -> None:
+                calls.append("start")
+
+            def stopFactory(self) -> None:
+                calls.append("stop")
+
+        factory = IdleTimeoutFactory(Counted(), 5, clock=self.clock)
+        for step in (factory.doStart, factory.doStart, factory.doStop, factory.doStop):
+            step()
+        self.assertEqual(calls, ["start", "stop"])
+
+    def test_without_a_factory_it_discards(self) -> None:
+        """What is sent is read and forgotten (RFC 863)."""
+        peer = connect(IdleTimeoutFactory(seconds=5, clock=self.clock), clock=self.clock)
+        peer.send(b"x" * 1_000_000)
+        self.assertEqual((bytes(peer.unread), peer.received, peer.connected), (b"", b"", True))
+        peer.advance(6)
+        self.assertFalse(peer.connected)
+
+    def test_limits_that_make_no_sense(self) -> None:
+        """Are refused when the factory is made."""
+        for seconds in (-1, float("nan"), float("inf")):
+            with self.assertRaises(ValueError):
+                IdleTimeoutFactory(Factory(), seconds)
+        with self.assertRaises(ValueError):
+            IdleTimeoutFactory(Factory(), 5, close_grace=-1)
+
+    def test_protocols_are_listed_while_they_live(self) -> None:
+        """As with every ``WrappingFactory``."""
+        factory = IdleTimeoutFactory(DiscardFactory(clock=self.clock), 5, clock=self.clock)
+        peer = connect(factory, clock=self.clock)
+        self.assertIsInstance(peer.protocol, IdleTimeoutProtocol)
+        self.assertEqual(list(factory.protocols), [peer.protocol])
+        peer.reset()
+        self.assertEqual(list(factory.protocols), [])
+
+
+class Page(Resource):
+    """A page of a site; one that never comes at ``/slow``."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> Any:
+        if request.path == b"/slow":
+            return NOT_DONE_YET
+        return b"<p>hello " + request.path + b"</p>"
+
+
+class WebTests(IdleCase):
+    """Before a ``twisted.web`` site, whose own timeout is off."""
+
+    def site(self) -> Peer:
+        site = Site(Page(), timeout=None, reactor=self.clock)
+        peer = self.limited(site)
+        assert isinstance(peer, Peer)
+        return peer
+
+    def test_requests_are_answered(self) -> None:
+        """Several on one connection, until it is idle."""
+        peer = self.site()
+        for path in (b"/a", b"/b"):
+            peer.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertIn(b"<p>hello " + path + b"</p>", peer.take())
+            peer.advance(4)
+        peer.advance(2)
+        self.assertFalse(peer.connected)
+
+    def test_a_request_in_pieces(self) -> None:
+        """Byte by byte, a second each: each byte counts."""
+        peer = self.site()
+        for byte in b"GET /slowly HTTP/1.0\r\n\r\n":
+            peer.advance(1)
+            peer.send(bytes([byte]))
+        self.assertIn(b"<p>hello /slowly</p>", peer.received)
+        self.assertFalse(peer.connected)
+
+    def test_half_a_request(self) -> None:
+        """Whoever stops in the middle of it is closed."""
+        peer = self.site()
+        peer.send(b"GET / HT")
+        peer.advance(6)
+        self.assertFalse(peer.connected)
+
+    def test_a_page_that_never_comes(self) -> None:
+        """The peer is silent meanwhile, so the limit holds; the request is told of it."""
+        peer = self.site()
+        peer.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        (request,) = peer.protocol.wrappedProtocol._channel.requests
+        failed = request.notifyFinish()
+        peer.advance(10)
+        self.assertFalse(peer.connected)
+        self.failureResultOf(failed)

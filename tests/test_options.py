@@ -1,0 +1,300 @@
+"""Flags, and what a wrong one says: :mod:`twisted_net.services.options` and ``starting``."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+import trustme
+from OpenSSL import SSL
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.services import chat, echo, idle
+from twisted_net.services.starting import StartError, fail_late, plainly
+
+SERVICES = (echo, idle, chat)
+
+
+class OptionsCase(SynchronousTestCase):
+    """With a certificate of its own."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        authority = trustme.CA()
+        issued = authority.issue_cert("chat.example")
+        self.cert = self.file(issued.cert_chain_pems[0].bytes())
+        self.key = self.file(issued.private_key_pem.bytes())
+        self.other_key = self.file(authority.issue_cert("x.example").private_key_pem.bytes())
+
+    def file(self, data: bytes) -> str:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(data)
+        return os.path.abspath(path)
+
+    def parsed(self, *words: str, service: Any = echo) -> Any:
+        """The options that a command line gives."""
+        options = service.Options()
+        options.parseOptions(list(words))
+        return options
+
+    def labels(self, *words: str) -> list[str]:
+        """What a command line listens on."""
+        return [each.label for each in self.parsed(*words).listeners(self.reactor)]
+
+    def refusal(self, *words: str, service: Any = echo) -> str:
+        """Why a command line is refused: one line, after the name of the service."""
+
+        def start() -> None:
+            self.parsed(*words, service=service).listeners(self.reactor)
+
+        line = str(self.assertRaises(StartError, start))
+        command = service.Options.command
+        self.assertTrue(line.startswith(f"{command}: "), line)
+        self.assertNotIn("\n", line)
+        self.assertNotIn("Traceback", line)
+        return line[len(command) + 2 :]
+
+
+class ListenersTests(OptionsCase):
+    def test_the_default_port(self) -> None:
+        """Stands where nothing else is asked for."""
+        for service in SERVICES:
+            (listener,) = self.parsed(service=service).listeners(self.reactor)
+            self.assertEqual(listener.label, "--port 8080")
+            listener.endpoint.listen(None)
+        self.assertEqual({port for port, *_ in self.reactor.tcpServers}, {8080})
+
+    def test_others_replace_it(self) -> None:
+        """But not a port that is asked for."""
+        tls = ("--tls-port", "8443", "--self-signed")
+        self.assertEqual(self.labels(*tls), ["--tls-port 8443"])
+        self.assertEqual(self.labels("--listen", "tcp:1"), ["--listen tcp:1"])
+        words = (*tls, "--listen=tcp:1", "--listen", "unix:/x", "-p", "0")
+        expected = ["--port 0", "--tls-port 8443", "--listen tcp:1", "--listen unix:/x"]
+        self.assertEqual(self.labels(*words), expected)
+
+    def test_the_interface(self) -> None:
+        """Is that of both ports, of either family."""
+        for address in ("127.0.0.1", "::1"):
+            words = ("--interface", address, "--port", "1", "--tls-port", "2", "--self-signed")
+            for listener in self.parsed(*words).listeners(self.reactor):
+                listener.endpoint.listen(None)
+            self.assertEqual([server[3] for server in self.reactor.tcpServers[-2:]], [address] * 2)
+
+    def test_certificates(self) -> None:
+        """From files, with a CA for clients or without."""
+        words = ("--tls-port", "1", "--cert", self.cert, "--key", self.key)
+        self.assertEqual(self.labels(*words), ["--tls-port 1"])
+        self.assertEqual(self.labels(*words, "--client-ca", self.cert), ["--tls-port 1"])
+
+    def test_a_chat_and_an_echo_know_nothing_of_each_other(self) -> None:
+        """Nor does one command line of the next one."""
+        self.parsed("--listen", "tcp:1")
+        self.assertEqual(self.parsed()["listen"], [])
+
+
+class ValueTests(OptionsCase):
+    def test_numbers(self) -> None:
+        """What is none, or not within its bounds, names flag, value and reason."""
+        whole = "not a whole number from {} to {}"
+        for flag, values, least, most in (
+            ("port", ("x", "", "-1", "65536", "1.5", "1e3", "0x10", "٣", "+1", " 1"), 0, 65535),
+            ("tls-port", ("x", "65536"), 0, 65535),
+            ("max-message", ("0", "x", "1073741825"), 1, 1073741824),
+        ):
+            for value in values:
+                line = self.refusal(f"--{flag}", value)
+                self.assertEqual(line, f"--{flag} {value}: {whole.format(least, most)}")
+
+    def test_a_number_without_end(self) -> None:
+        """Is refused as well: Python does not even read it."""
+        self.assertTrue(self.refusal("--port", "9" * 5000).startswith("--port 9"))
+
+    def test_seconds(self) -> None:
+        """May have a fraction; they have an end."""
+        for flag in ("idle-timeout", "drain"):
+            for value in ("x", "", "-1", "-0.1", "nan", "inf", "-inf", "1e400", "5s", "1e308"):
+                line = self.refusal(f"--{flag}", value)
+                self.assertEqual(line, f"--{flag} {value}: not a number of seconds, 0 or more")
+            for value in ("0", "0.5", "3600"):
+                self.assertEqual(self.parsed(f"--{flag}", value)[flag], float(value))
+
+    def test_interfaces(self) -> None:
+        """Are addresses."""
+        for value in ("localhost", "1.2.3", "1.2.3.4.5", "", ":::1", "eth0"):
+            line = self.refusal("--interface", value)
+            self.assertEqual(line, f"--interface {value}: not an IP address")
+
+    def test_flags_that_there_are_not(self) -> None:
+        """Nor words without a flag, nor flags without a value."""
+        for service in SERVICES:
+            for words, line in (
+                (["--nope"], "--nope: there is no such flag; --help lists them"),
+                (["--nope=1"], "--nope: there is no such flag; --help lists them"),
+                (["-z"], "-z: there is no such flag; --help lists them"),
+                (["--port"], "--port: a value is missing"),
+                (["--self-signed=1"], "--self-signed: takes no value"),
+                (["8080"], "8080: only flags are taken, which begin with --"),
+                (["--port", "1", "x"], "x: only flags are taken, which begin with --"),
+            ):
+                self.assertEqual(self.refusal(*words, service=service), line)
+
+    def test_the_upstream_is_netidles_alone(self) -> None:
+        """The other services have no such flag."""
+        self.assertEqual(self.parsed("--upstream", "tcp:h:1", service=idle)["upstream"], "tcp:h:1")
+        for service in (echo, chat):
+            line = self.refusal("--upstream", "tcp:h:1", service=service)
+            self.assertEqual(line, "--upstream: there is no such flag; --help lists them")
+
+
+class TLSTests(OptionsCase):
+    def test_flags_that_need_each_other(self) -> None:
+        """Half of what TLS needs is not enough; twice is too much."""
+        port = ("--tls-port", "1")
+        for words, line in (
+            (["--cert", "c"], "--cert c: it needs --tls-port"),
+            (["--key", "k"], "--key k: it needs --tls-port"),
+            (["--client-ca", "a"], "--client-ca a: it needs --tls-port"),
+            (["--self-signed"], "--self-signed: it needs --tls-port"),
+            (port, "--tls-port 1: it needs --cert, or --self-signed"),
+            ([*port, "--key", "k"], "--tls-port 1: it needs --cert, or --self-signed"),
+            ([*port, "--cert", "c"], "--tls-port 1: it needs --key, or --self-signed"),
+            (
+                [*port, "--self-signed", "--cert", "c"],
+                "--self-signed: it replaces --cert and --key",
+            ),
+            ([*port, "--self-signed", "--key", "k"], "--self-signed: it replaces --cert and --key"),
+        ):
+            self.assertEqual(self.refusal(*words), line)
+
+    def test_a_ca_for_clients_is_never_passed_over(self) -> None:
+        """Where it cannot be used, the start ends: anybody could connect otherwise."""
+        words = ("--tls-port", "1", "--self-signed", "--client-ca", self.cert)
+        self.assertTrue(self.refusal(*words).startswith(f"--client-ca {self.cert}: "))
+
+    def test_files(self) -> None:
+        """The flag of the one at fault is named, with the file."""
+        missing = self.mktemp()
+        empty = self.file(b"")
+        for cert, key, more, line in (
+            (missing, self.key, (), f"--cert {missing}: No such file or directory"),
+            (self.cert, missing, (), f"--key {missing}: No such file or directory"),
+            (empty, self.key, (), f"--cert {empty}: has no certificate in PEM form"),
+            (self.cert, empty, (), f"--key {empty}: has no private key in PEM form"),
+            (
+                self.cert,
+                self.other_key,
+                (),
+                f"--key {self.other_key}: does not belong to the certificate {self.cert}",
+            ),
+            (
+                self.cert,
+                self.key,
+                ("--client-ca", empty),
+                f"--client-ca {empty}: has no certificate in PEM form",
+            ),
+        ):
+            words = ("--tls-port", "1", "--cert", cert, "--key", key, *more)
+            self.assertEqual(self.refusal(*words), line)
+
+
+class EndpointTests(OptionsCase):
+    def test_typing_errors(self) -> None:
+        """Are said without the words of Twisted's parser."""
+        for text, why in (
+            ("tcp", "'port' is missing"),
+            ("tcp:abc", "'abc' is not a number"),
+            ("tcpp:80", "Unknown endpoint type: 'tcpp'"),
+            ("", "Unknown endpoint type: ''"),
+            ("tcp:1:2:3:4:5:6", "there is a part too many"),
+            ("tcp:1:nonsense=2", "'nonsense' is not known here"),
+        ):
+            self.assertEqual(self.refusal("--listen", text), f"--listen {text}: {why}")
+
+    def test_certificates_in_an_endpoint(self) -> None:
+        """A file that is not there, or has something else in it, is named or described."""
+        missing, empty = os.path.abspath(self.mktemp()), self.file(b"")
+        text = f"ssl:1:privateKey={missing}"
+        why = f"{missing}: No such file or directory"
+        self.assertEqual(self.refusal("--listen", text), f"--listen {text}: {why}")
+        text = f"ssl:1:privateKey={empty}:certKey={self.cert}"
+        self.assertNotIn("[(", self.refusal("--listen", text))
+
+    def test_upstreams(self) -> None:
+        """Likewise, once the service is made."""
+        for text, why in (
+            ("tcp:h:p", "'p' is not a number"),
+            ("tcp:h", "'port' is missing"),
+            ("nope:1", "Unknown endpoint type: 'nope'"),
+        ):
+            options = self.parsed("--upstream", text, service=idle)
+            error = self.assertRaises(StartError, idle.makeService, options)
+            self.assertEqual(str(error), f"netidle: --upstream {text}: {why}")
+
+
+class PlainlyTests(SynchronousTestCase):
+    def test_errors_of_the_system(self) -> None:
+        """With the file, if there is one."""
+        self.assertEqual(plainly(OSError(2, "No such file", "/x")), "/x: No such file")
+        self.assertEqual(plainly(OSError(98, "Address in use")), "Address in use")
+
+    def test_errors_without_words(self) -> None:
+        """Have a name."""
+        self.assertEqual(plainly(RuntimeError()), "RuntimeError")
+
+    def test_several_lines_become_one(self) -> None:
+        """Only one is shown."""
+        self.assertEqual(plainly(ValueError("one\n  two")), "one two")
+
+    def test_what_openssl_says(self) -> None:
+        """Without its brackets."""
+        error = SSL.Error([("x509 routines", "", "key values mismatch")])
+        self.assertIn("key values mismatch", plainly(error))
+        self.assertNotIn("[", plainly(error))
+
+    def test_what_python_says_of_arguments(self) -> None:
+        """In the words of somebody who types an endpoint."""
+
+        def parse(port: str, host: str = "") -> None:
+            """As a parser of endpoints."""
+
+        for arguments, named, text in (
+            ((), {}, "'port' is missing"),
+            ((1, 2, 3), {}, "there is a part too many"),
+            ((1,), {"x": 1}, "'x' is not known here"),
+        ):
+            error = self.assertRaises(TypeError, parse, *arguments, **named)
+            self.assertEqual(plainly(error), text)
+
+
+class StartErrorTests(SynchronousTestCase):
+    def test_it_ends_a_program_with_its_line(self) -> None:
+        """And status 1, as ``SystemExit`` does with text."""
+        error = StartError("netecho: --port x: why")
+        self.assertIsInstance(error, SystemExit)
+        self.assertEqual((error.code, str(error)), ("netecho: --port x: why",) * 2)
+
+    def test_it_can_be_shown_early(self) -> None:
+        """On the real standard error, once."""
+        shown = io.StringIO()
+        self.patch(sys, "__stderr__", shown)
+        error = StartError("netecho: --port 1: busy").show()
+        self.assertEqual((error.code, shown.getvalue()), (1, "netecho: --port 1: busy\n"))
+
+    def test_a_late_failure(self) -> None:
+        """Is shown, stops the reactor, and makes the exit status 1."""
+        shown, calls = io.StringIO(), []
+        self.patch(sys, "__stderr__", shown)
+        self.patch(sys.modules["twisted_net.services.starting"].atexit, "register", calls.append)
+
+        class Reactor:
+            def stop(self) -> None:
+                calls.append("stop")
+
+        fail_late(Reactor(), "netidle: --upstream x: gone")  # type: ignore[arg-type]
+        self.assertEqual(shown.getvalue(), "netidle: --upstream x: gone\n")
+        self.assertEqual((len(calls), calls[-1]), (2, "stop"))

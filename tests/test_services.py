@@ -1,0 +1,213 @@
+"""What twistd runs: ``makeService`` of the three services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import twisted.internet.reactor  # so that there is one to be patched
+from twisted.application.service import IService, IServiceMaker
+from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.plugin import getPlugins
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.echo import EchoFactory
+from twisted_net.forward import ForwardFactory
+from twisted_net.idle import DiscardFactory
+from twisted_net.services import chat, echo, idle, starting
+from twisted_net.services.starting import StartError
+from twisted_net.testing import Peer
+
+
+class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
+    """Twisted's reactor in memory, on which some ports are busy."""
+
+    busy: tuple[int, ...] = ()
+
+    def listenTCP(self, port: int, *arguments: Any, **more: Any) -> Any:
+        if port in self.busy:
+            raise CannotListenError("", port, OSError(98, "Address already in use"))
+        return super().listenTCP(port, *arguments, **more)
+
+
+class ServiceCase(SynchronousTestCase):
+    """With a reactor in memory in the place of the global one."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = Reactor()
+        self.patch(twisted.internet, "reactor", self.reactor)
+        self.lines: list[str] = []
+        self.patch(starting.StartError, "show", lambda error: error)
+        for module in (starting, idle):
+            self.patch(module, "fail_late", lambda reactor, line: self.lines.append(line))
+
+    def made(self, module: Any, *words: str) -> Any:
+        """The service that a command line gives."""
+        options = module.Options()
+        options.parseOptions(list(words))
+        return module.makeService(options)
+
+    def connect(self, number: int = -1) -> Peer:
+        """Somebody connects to a port of the reactor."""
+        factory = self.reactor.tcpServers[number][1]
+        peer = Peer(self.reactor)
+        peer.protocol = factory.buildProtocol(peer.getPeer())
+        peer.protocol.makeConnection(peer)
+        peer.turn()
+        return peer
+
+
+class MakeServiceTests(ServiceCase):
+    def test_each_has_its_factory(self) -> None:
+        """With the limits that were asked for, and is a service."""
+        words = ("--idle-timeout", "7", "--max-message", "99", "--drain", "3")
+        for module, more, kind in (
+            (echo, (), EchoFactory),
+            (idle, (), DiscardFactory),
+            (idle, ("--upstream", "tcp:127.0.0.1:1"), ForwardFactory),
+            (chat, (), ChatFactory),
+        ):
+            service = self.made(module, *words, *more)
+            verifyObject(IService, service)
+            self.assertIs(type(service.factory), kind)
+            limits = service.factory.limits
+            self.assertEqual((limits.idle_timeout, limits.max_message), (7, 99))
+            self.assertEqual(service.drain, 3)
+        self.assertEqual(self.reactor.tcpServers, [], "made, not started")
+
+    def test_defaults(self) -> None:
+        """Each service has its own."""
+        self.assertEqual(self.made(echo).factory.limits.idle_timeout, 0)
+        self.assertEqual(self.made(idle).factory.limits.idle_timeout, 60)
+        self.assertEqual(self.made(chat).factory.limits.max_message, MAX_MESSAGE)
+
+    def test_they_work(self) -> None:
+        """A byte goes in and the right thing comes out."""
+        for module, sent, answer in (
+            (echo, b"hello", b"hello"),
+            (idle, b"hello", b""),
+            (chat, b"/ping\n", b"* pong\n"),
+        ):
+            service = self.made(module, "--port", "0")
+            service.privilegedStartService()
+            service.startService()
+            peer = self.connect()
+            peer.take()
+            peer.send(sent)
+            self.assertEqual(peer.received, answer)
+            stopped = service.stopService()
+            peer.finish()
+            self.successResultOf(stopped)
+        self.assertEqual(len(self.reactor.tcpServers), 3)
+
+    def test_idle_peers_are_closed(self) -> None:
+        """By all of the three, plain and behind TLS's port."""
+        for module in (echo, idle, chat):
+            service = self.made(module, "--idle-timeout", "5")
+            service.startService()
+            peer = self.connect()
+            peer.advance(4)
+            self.assertIsNone(peer.protocol.reason)
+            peer.advance(2)
+            self.assertEqual(peer.protocol.reason.code, "idle")
+            service.stopService()
+
+    def test_twice_in_one_process(self) -> None:
+        """Two of a kind share nothing."""
+        one, two = self.made(chat, "--port", "1"), self.made(chat, "--port", "2")
+        one.startService()
+        two.startService()
+        first, second = self.connect(0), self.connect(1)
+        self.assertIn(b"guest-1 ", first.take())
+        self.assertIn(b"guest-1 ", second.take())
+        first.send(b"hello\n")
+        self.assertEqual(second.received, b"")
+
+
+class StartTests(ServiceCase):
+    def test_a_busy_port(self) -> None:
+        """Ends the start with a line, and no other port listens."""
+        self.reactor.busy = (8443,)
+        words = ("--port", "8080", "--tls-port", "8443", "--self-signed")
+        for module in (echo, idle, chat):
+            for start in ("privilegedStartService", "startService"):
+                service = self.made(module, *words)
+                error = self.assertRaises(StartError, getattr(service, start))
+                line = f"{module.Options.command}: --tls-port 8443: Address already in use"
+                self.assertEqual((str(error), service.ports), (line, []))
+
+    def test_a_listener_that_fails_late(self) -> None:
+        """Ends the program with a line."""
+        service = self.made(echo)
+        service.listen_failed_late(Exception("--listen x: gone"))
+        self.assertEqual(self.lines, ["netecho: --listen x: gone"])
+
+
+class UpstreamTests(ServiceCase):
+    """netidle looks at its upstream as it starts."""
+
+    def started(self, upstream: str = "tcp:upstream.example:1") -> Any:
+        service = self.made(idle, "--upstream", upstream)
+        self.addCleanup(service.stopService)
+        service.startService()
+        clients = self.reactor.tcpClients or self.reactor.unixClients
+        self.factory = clients[-1][2] if self.reactor.tcpClients else clients[-1][1]
+        return service
+
+    def fails(self, error: Exception) -> list[str]:
+        """Let the look fail; give the lines that are warnings or worse."""
+        with capturedLogs() as events:
+            self.factory.clientConnectionFailed(None, Failure(error))
+        return [formatEvent(each) for each in events if each["log_level"] >= LogLevel.warn]
+
+    def test_a_host_that_there_is_not(self) -> None:
+        """Ends the start with a line."""
+        self.started()
+        self.assertEqual(self.fails(DNSLookupError()), [])
+        self.assertEqual(
+            self.lines, ["netidle: --upstream tcp:upstream.example:1: there is no such host"]
+        )
+
+    def test_a_path_that_there_is_not(self) -> None:
+        """Likewise."""
+        self.started("unix:/nowhere")
+        self.fails(ConnectError(osError=2))
+        self.assertEqual(self.lines, ["netidle: --upstream unix:/nowhere: there is no such path"])
+
+    def test_an_upstream_that_is_down(self) -> None:
+        """May come up: a line in the log, and the service runs."""
+        service = self.started()
+        lines = self.fails(ConnectError(osError=111))
+        self.assertEqual((len(lines), self.lines, bool(service.running)), (1, [], True))
+        self.assertIn("--upstream tcp:upstream.example:1 cannot be reached yet", lines[0])
+
+    def test_an_upstream_that_is_there(self) -> None:
+        """Is left at once, and nothing is said."""
+        self.started()
+        peer = Peer(self.reactor)
+        peer.protocol = self.factory.buildProtocol(None)
+        with capturedLogs() as events:
+            peer.protocol.makeConnection(peer)
+            peer.turn()
+        self.assertEqual((peer.connected, self.lines), (False, []))
+        self.assertEqual([e for e in events if e["log_level"] >= LogLevel.info], [])
+
+    def test_without_an_upstream(self) -> None:
+        """There is nothing to look at."""
+        self.made(idle).startService()
+        self.assertEqual(self.reactor.tcpClients, [])
+
+
+class PluginTests(SynchronousTestCase):
+    def test_twistd_finds_them(self) -> None:
+        """Each under its name, with a line that says what it is."""
+        found = {each.tapname: each for each in getPlugins(IServiceMaker)}
+        for module in (echo, idle, chat):
+            maker = found[module.Options.command]
+            self.assertIs(maker.options, module.Options)
+            self.assertIs(maker.makeService, module.makeService)
+            self.assertTrue(maker.description.endswith("."))
