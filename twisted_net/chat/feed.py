@@ -195,6 +195,9 @@ class Feed:
     def _append(self, entries: list[Entry]) -> None:
         self._storing = True
         stored = self._store.append(self.name, entries)
+        if stored.called and isinstance(stored.result, Appended):  # as a store in memory does
+            self._stored(stored.result, entries)
+            return
         stored.addCallbacks(
             self._stored, self._not_stored, callbackArgs=(entries,), errbackArgs=(entries,)
         )
@@ -237,30 +240,34 @@ class Feed:
 
     def _deliver(self, epoch: str, fresh: Sequence[Kept]) -> None:
         """The store has more."""
-        for kept in fresh:
-            entry = kept.entry
-            speaker = self._link_of(entry)
-            ignorers = self._ignorers(entry.sender)
-            for form, group in self._groups.items():
-                if len(group):
-                    data = form.encode(Said(self.name, kept))
-                    if speaker is not None and speaker in group:
-                        ack = form.encode(Acked(entry.id, self.name, kept.offset))
-                        group.put(data, speaker, ack)
-                    else:
-                        group.put(data)
-                    if form.is_text:
-                        for person in ignorers:
-                            if person.link in group and person.link is not speaker:
-                                group.leave_out(person.link)
-            for newcomer in self._newcomers.values():
-                newcomer.heard.append(kept)
+        for form, group in self._groups.items():
+            if len(group):
+                self._put(form, group, fresh)
+        for newcomer in self._newcomers.values():
+            newcomer.heard.extend(fresh)
         self.at = Position(epoch, fresh[-1].offset)
         for newcomer in list(self._newcomers.values()):
             if newcomer.page is not None:
                 self._recover(newcomer.page, newcomer)
         if not self._working and not self._storing:  # it comes from elsewhere
             self._flush()
+
+    def _put(self, form: Form, group: Group, fresh: Sequence[Kept]) -> None:
+        is_text = form.is_text
+        for kept in fresh:
+            entry = kept.entry
+            data = form.encode(Said(self.name, kept))
+            speaker = self._link_of(entry)
+            if speaker is None or speaker not in group:
+                group.put(data)
+            elif is_text:
+                group.put(data, speaker)
+            else:
+                group.put(data, speaker, form.encode(Acked(entry.id, self.name, kept.offset)))
+            if is_text:
+                for person in self._ignorers(entry.sender):
+                    if person.link in group and person.link is not speaker:
+                        group.leave_out(person.link)
 
     def _link_of(self, entry: Entry) -> Member | None:
         """Give whose an entry is, if it is anybody's here."""

@@ -36,7 +36,9 @@ class Entry(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that it is counted with."""
-        return _ENTRY_OVERHEAD + len(self.text.encode()) + len(self.sender.encode())
+        text = self.text
+        length = len(text) if text.isascii() else len(text.encode())
+        return _ENTRY_OVERHEAD + length + len(self.sender)
 
 
 class Kept(NamedTuple):
@@ -132,19 +134,21 @@ class Ring:
         """Add entries, but those that are there already; then trim."""
         offsets = []
         fresh = []
+        top = self.top
         for entry in entries:
-            known = self._ids.get((entry.origin, entry.id)) if entry.id else None
-            if known is not None:
-                offsets.append(known)
-                continue
-            self.top += 1
-            kept = Kept(self.top, entry)
-            self._kept.append(kept)
-            self.size += entry.size
             if entry.id:
-                self._ids[entry.origin, entry.id] = self.top
-            offsets.append(self.top)
-            fresh.append(kept)
+                mark = entry.origin, entry.id
+                known = self._ids.get(mark)
+                if known is not None:
+                    offsets.append(known)
+                    continue
+                self._ids[mark] = top + 1
+            top += 1
+            self.size += entry.size
+            offsets.append(top)
+            fresh.append(Kept(top, entry))
+        self.top = top
+        self._kept += fresh
         self.trim(now)
         return Appended(self.epoch, offsets, fresh)
 

@@ -102,7 +102,11 @@ class Group:
 
 def _give_part(member: Connection, pending: list[bytes], own: dict[int, bytes], start: int) -> None:
     part = pending[start:]
-    if own:
-        part = [data for data in (own.get(n, data) for n, data in enumerate(part, start)) if data]
-    if part:
-        member.send_encoded(b"".join(part), len(part))
+    count = len(part)
+    for number, data in own.items():
+        if number >= start:
+            part[number - start] = data
+            if not data:
+                count -= 1
+    if count:
+        member.send_encoded(b"".join(part), count)
