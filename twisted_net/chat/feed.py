@@ -23,8 +23,8 @@ from twisted_net.chat.rooms import Person, Room
 from twisted_net.policy.chat_limits import ChatLimits
 from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Appended, Entry, Kept, Page, Position
-from twisted_net.transport.connection import Connection
 from twisted_net.transport.group import Group
+from twisted_net.transport.heartbeat import Beating
 
 _log = Logger()
 
@@ -37,7 +37,7 @@ def reason(failure: Failure) -> str:
     return "the server made a mistake"
 
 
-class Member(Connection):
+class Member(Beating):
     """A connection that hears rooms.
 
     :ivar form: how it is told what it hears.
@@ -367,8 +367,14 @@ class Feed:
         if merged is None:
             self._let_in(newcomer, [], False)
             return
-        encode = newcomer.form.encode
-        missed = [encode(Said(self.name, kept)) for kept in merged]
+        encode, link = newcomer.form.encode, newcomer.link
+        missed = [
+            # Its own have their ids: it may not know yet that they were stored.
+            encode(
+                Said(self.name, kept, kept.entry.id if self._link_of(kept.entry) is link else "")
+            )
+            for kept in merged
+        ]
         if sum(map(len, missed)) > newcomer.link.factory.limits.queue_limit:
             self._let_in(newcomer, [], False)
         else:

@@ -244,6 +244,11 @@ def _kept_json(room: str, kept: Kept) -> dict[str, Any]:
     return message | {"action": True} if entry.action else message
 
 
+def _said_json(event: Said) -> dict[str, Any]:
+    message = _kept_json(event.room, event.kept)
+    return message | {"id": event.id} if event.id else message
+
+
 def _joined_json(event: Joined) -> dict[str, Any]:
     return {
         "type": "joined",
@@ -295,7 +300,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     AskedToLogIn: lambda event: {},
     Joined: _joined_json,
     Left: lambda event: {"type": "left", "room": event.room},
-    Said: lambda event: _kept_json(event.room, event.kept),
+    Said: _said_json,
     Acked: _acked_json,
     Told: _told_json,
     Delivered: lambda event: _acked_json(Acked(event.id)),

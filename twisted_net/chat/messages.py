@@ -209,8 +209,11 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Said:
+    """A message; ``id`` is told to its own sender, when it comes back."""
+
     room: str
     kept: Kept
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

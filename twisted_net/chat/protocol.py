@@ -44,14 +44,13 @@ from twisted_net.chat.messages import (
 from twisted_net.chat.rooms import House, Person, Room
 from twisted_net.chat.session import Rules, Session, State
 from twisted_net.policy.chat_limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
-from twisted_net.policy.closing import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, SLOW, Reason
+from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
 from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Entry, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.connection import ConnectionFactory, FactorySettings
-from twisted_net.transport.inbound import BY_FULL_OUTPUT
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable
@@ -85,7 +84,6 @@ class ChatProtocol(Member):
     session: Session
 
     _telnet: Telnet | None = None
-    _asked_at = -1  # how many bytes had come when it was last asked for a sign of life
 
     @property
     def name(self) -> str:
@@ -105,7 +103,8 @@ class ChatProtocol(Member):
         if session.state in _UNDECIDED and message:
             is_json = isinstance(message, bytes) and message[:1] == b"{"
             if is_json:
-                self._speak_json()
+                self.form = self.factory.json
+                self.beat(self.factory.heartbeat)
             self.factory.act(session.first_line(is_json))
         try:
             if isinstance(message, TooLong):
@@ -143,22 +142,8 @@ class ChatProtocol(Member):
             self.send_encoded(answers, 0)
         return data
 
-    def _speak_json(self) -> None:
-        self.form = self.factory.json
-        self._rewatch(self._quiet, self.factory.heartbeat)
-
-    def _quiet(self) -> None:
-        """Nothing was heard for a heartbeat: ask once, then take it for gone."""
-        if self.reason is not None:
-            return
-        listens = not self._held & ~BY_FULL_OUTPUT
-        if listens and self._asked_at == self.bytes_received:
-            self.close(IDLE)
-            return
-        if listens:
-            self._asked_at = self.bytes_received
-            self.tell(AreYouThere())
-        self._rewatch(self._quiet, self.factory.heartbeat)
+    def ask(self) -> None:
+        self.tell(AreYouThere())
 
 
 class ChatFactory(ConnectionFactory):
