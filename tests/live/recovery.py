@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -210,11 +211,8 @@ async def _talk(
         account.cuts += 1
         watcher.cut()
 
-    for number in range(plan.messages):
-        happenings.append((chance.random(), lambda number=number: say(number)))  # type: ignore[misc]
-    for watcher in watchers:
-        for _ in range(plan.cuts):
-            happenings.append((chance.random(), lambda who=watcher: cut(who)))  # type: ignore[misc]
+    happenings += [(chance.random(), partial(say, n)) for n in range(plan.messages)]
+    happenings += [(chance.random(), partial(cut, who)) for who in watchers * plan.cuts]
     happenings += [((n + 0.5) / plan.kills, kill) for n in range(plan.kills)]
     happenings.sort(key=lambda happening: happening[0])
     start = time.monotonic()
