@@ -12,7 +12,7 @@ from twisted.application import service, strports
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
-from twisted.protocols.policies import TimeoutFactory, TrafficLoggingFactory
+from twisted.protocols.policies import TimeoutFactory, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -211,7 +211,7 @@ class NeighboursTests(EmbeddingCase):
         """Ours are factories like others."""
         for wrap in (
             lambda factory: TimeoutFactory(factory, 5),
-            lambda factory: TrafficLoggingFactory(factory, self.mktemp()),
+            WrappingFactory,
         ):
             factory = EchoFactory()
             self.reactor.listenTCP(1, wrap(factory))

@@ -290,8 +290,8 @@ class EndTests(ForwardCase):
             client = connect(self.factory)
             client.finish()
         self.assertEqual((client.connected, client.received), (False, b""))
-        warnings = [event for event in events if event["log_level"] == LogLevel.warn]
-        self.assertEqual(len(warnings), 1)
+        lines = [event for event in events if event["log_level"] > LogLevel.debug]
+        self.assertEqual([(line["id"], line["reason"]) for line in lines], [(1, "upstream")])
         self.assertEqual(client.protocol.reason.code, "upstream")
         self.assertAllOver()
 

@@ -26,7 +26,7 @@ LEAST: dict[str, int] = {
 
 class LimitsTests(SynchronousTestCase):
     def test_the_defaults_are_those_that_are_documented(self) -> None:
-        """64 KiB a message, no idle timeout, a queue of 1 MiB, five seconds of grace, and the others."""
+        """64 KiB a message, no idle timeout, a queue of 1 MiB, five seconds of grace…"""
         expected = {
             "max_message": 65536,
             "idle_timeout": 0,

@@ -117,7 +117,7 @@ class StartTests(ListeningCase):
             peer = connect(self.factory)
             peer.finish()
             self.successResultOf(service.stopService())
-            self.assertIsNone(self.factory.buildProtocol(None))
+            self.assertRaises(ConnectionRefusedError, connect, self.factory)
 
     def test_twisteds_endpoints(self) -> None:
         """On Twisted's reactor in memory."""
@@ -268,7 +268,7 @@ class StopTests(ListeningCase):
         """Not even one who was waiting to be accepted."""
         service, _ = self.started()
         service.stopService()
-        self.assertIsNone(self.factory.buildProtocol(None))
+        self.assertRaises(ConnectionRefusedError, connect, self.factory)
 
     def test_who_does_not_read_is_aborted(self) -> None:
         """After ``drain`` seconds, however much it should have had."""

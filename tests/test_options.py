@@ -160,14 +160,21 @@ class TLSTests(OptionsCase):
             (["--key", "k"], "--key k: it needs --tls-port"),
             (["--client-ca", "a"], "--client-ca a: it needs --tls-port"),
             (["--self-signed"], "--self-signed: it needs --tls-port"),
-            (port, "--tls-port 1: it needs --cert, or --self-signed"),
-            ([*port, "--key", "k"], "--tls-port 1: it needs --cert, or --self-signed"),
-            ([*port, "--cert", "c"], "--tls-port 1: it needs --key, or --self-signed"),
+            (port, "--tls-port 1: it needs --cert, --tls-dir or --self-signed"),
+            ([*port, "--key", "k"], "--tls-port 1: it needs --cert, --tls-dir or --self-signed"),
+            ([*port, "--cert", "c"], "--tls-port 1: it needs --key, --tls-dir or --self-signed"),
             (
                 [*port, "--self-signed", "--cert", "c"],
                 "--self-signed: it replaces --cert and --key",
             ),
             ([*port, "--self-signed", "--key", "k"], "--self-signed: it replaces --cert and --key"),
+            ([*port, "--self-signed", "--tls-dir", "d"], "--self-signed: it replaces --tls-dir"),
+            (["--tls-dir", "d"], "--tls-dir d: it needs --tls-port"),
+            (["--keylog", "k"], "--keylog k: it needs --tls-port"),
+            (
+                [*port, "--tls-dir", "d", "--key", "k"],
+                "--tls-dir d: it replaces --cert and --key",
+            ),
         ):
             self.assertEqual(self.refusal(*words), line)
 

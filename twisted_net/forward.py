@@ -6,14 +6,10 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.logger import Logger
 
 from twisted_net.policy.closing import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
-from twisted_net.transport.addresses import shown
 from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
 from twisted_net.wire.framing import Raw
-
-_log = Logger()
 
 
 class _Side(Connection):
@@ -70,14 +66,8 @@ class ForwardProtocol(_Side):
         except Exception as error:
             if upstream is not None:
                 upstream.abort()
-            if self.reason is None:  # otherwise the client has gone, which cancelled the attempt
-                _log.warn(
-                    "Connection {id} from {peer}: the upstream cannot be reached: {error}",
-                    id=self.id,
-                    peer=shown(self.peer),
-                    error=error,
-                )
-                self.close(UPSTREAM)
+            # If the client has gone, which cancelled the attempt, this does nothing.
+            self.close(UPSTREAM, " ".join(str(error).split()) or type(error).__name__)
             return
         if self.reason is not None:
             upstream.abort()

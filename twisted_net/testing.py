@@ -35,6 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_net.transport.connection import ConnectionFactory
+from twisted_net.transport.refusing import RefusedProtocol
 
 BUFFER_SIZE = 65536
 """Bytes that a transport reads in a turn, and buffers before it says that it is full."""
@@ -66,6 +67,10 @@ class Peer:
     """
 
     disconnecting = False
+
+    # By these names Twisted's descriptors have what they hold, and stall_timeout asks for it.
+    dataBuffer = property(lambda self: self.unsent)
+    offset = _tempDataLen = 0
 
     def __init__(self, clock: Clock, host: Any = HOST, peer: Any = PEER) -> None:
         self.clock = clock
@@ -384,7 +389,7 @@ def connect(
     :param clock: the time; without it, the factory's or a new one.
     :param host: the protocol's own address.
     :param peer: the address of the other side.
-    :raises ConnectionRefusedError: the factory refuses the connection.
+    :raises ConnectionRefusedError: the factory refuses the connection without a word.
     :raises TypeError: the factory has a clock that a test cannot move.
     """
     return _connected(factory, Peer(_clock_for(clock, factory), host, peer))
@@ -485,7 +490,8 @@ def _clock_for(clock: Clock | None, *factories: Any) -> Clock:
 def _build(factory: Any, transport: Peer) -> None:
     factory.doStart()
     transport.protocol = factory.buildProtocol(transport.getPeer())
-    if transport.protocol is None:
+    refused = transport.protocol
+    if refused is None or (isinstance(refused, RefusedProtocol) and not refused.last_words):
         raise ConnectionRefusedError(f"{factory!r} refuses the connection")
 
 

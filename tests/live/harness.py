@@ -323,10 +323,13 @@ class LiveTestCase(TestCase):
 
         running = kind(Path(command[0]).name)
         omitted = ("PYTHONPATH", *without)  # it uses what was installed, not the checkout
+        # Should this process be killed, its own would stay behind; setpriv is Linux's.
+        tied = shutil.which("setpriv")
+        argv = (tied, "--pdeathsig", "KILL", *command) if tied else command
         reactor.spawnProcess(  # type: ignore[attr-defined]  # it is a module to mypy
             running,
-            command[0],
-            command,
+            argv[0],
+            argv,
             env={name: value for name, value in os.environ.items() if name not in omitted},
             path=str(cwd or self.directory()),
         )

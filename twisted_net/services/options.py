@@ -8,22 +8,26 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
-from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net import __version__
-from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.outbox import SlowRule
 from twisted_net.services.starting import StartError, plainly
+from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.descriptors import most_connections
 from twisted_net.transport.endpoints import tcp_endpoint
 from twisted_net.transport.listening import DRAIN, Listener
-from twisted_net.transport.tls import CertificateError, self_signed_options, server_options
+from twisted_net.transport.proxied import ProxiedEndpoint
+from twisted_net.transport.sockets import DEFAULTS as SOCKETS
+from twisted_net.transport.sockets import MOST_USER_TIMEOUT, SocketOptions, TunedServerEndpoint
+from twisted_net.transport.tls import CertificateError, self_signed_pair
+from twisted_net.transport.tls_endpoint import TLSServerEndpoint
 
 _log = Logger()
 
@@ -36,8 +40,19 @@ _PORT_HELP = (
     "TCP port, without TLS; 0 picks a free one. "
     f"[default: {DEFAULT_PORT}, or none with --tls-port or --listen]"
 )
+_TLS_DIR_HELP = (
+    "Directory of certificates and keys, picked by the name that a client asks for; in place of "
+    "--cert and --key."
+)
+_KEYLOG_HELP = "File for the keys of all TLS connections, which make them readable; to debug only."
+_KEEPALIVE_HELP = "Seconds of silence after which TCP probes whether the peer is there; 0 is never."
+_USER_TIMEOUT_HELP = (
+    "Seconds after which a peer that acknowledges nothing is lost; 0 is as the system has it. "
+    "[default: keepalive + keepalive-interval x keepalive-count]"
+)
 _IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
 _MESSAGE_HELP = "Seconds in which a message that has begun must be complete; 0 is never."
+_HANDSHAKE_HELP = "Seconds that a TLS handshake may take; 0 is no limit."
 _CONNECTIONS_HELP = (
     "Open connections, at most; 0 is no limit. [default: what the limit on file descriptors allows]"
 )
@@ -65,8 +80,11 @@ def shared_flags(
         ["tls-port", None, None, "Port for TLS; 0 picks a free one."],
         ["cert", None, None, "File with the TLS certificate and its chain (PEM)."],
         ["key", None, None, "File with the certificate's private key (PEM)."],
+        ["tls-dir", None, None, _TLS_DIR_HELP],
         ["client-ca", None, None, "File with the CAs of which TLS clients need a certificate."],
+        ["keylog", None, None, _KEYLOG_HELP],
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
+        ["handshake-timeout", None, f"{DEFAULTS.handshake_timeout:g}", _HANDSHAKE_HELP],
         ["message-timeout", None, f"{DEFAULTS.message_timeout:g}", _MESSAGE_HELP],
         ["max-connections", None, None, _CONNECTIONS_HELP],
         ["max-per-address", None, "0", _ADDRESS_HELP],
@@ -78,6 +96,15 @@ def shared_flags(
         ["burst", None, str(DEFAULTS.burst), "Messages a peer may send at once after a pause."],
         ["max-message", None, str(max_message), "Bytes in one message, at most."],
         ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
+        ["keepalive", None, str(SOCKETS.keepalive_idle), _KEEPALIVE_HELP],
+        ["keepalive-interval", None, str(SOCKETS.keepalive_interval), "Seconds to the next one."],
+        [
+            "keepalive-count",
+            None,
+            str(SOCKETS.keepalive_count),
+            "So many without an answer.",
+        ],
+        ["user-timeout", None, None, _USER_TIMEOUT_HELP],
     ]
 
 
@@ -100,6 +127,7 @@ class ServiceOptions(usage.Options):
         self["listen"] = []
         self["allow"] = []
         self["deny"] = []
+        self["proxy-protocol"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Any Twisted server endpoint; repeatable; replaces the default port."""
@@ -112,6 +140,13 @@ class ServiceOptions(usage.Options):
     def opt_deny(self, ranges: str) -> None:
         """Address ranges that may not connect; repeatable."""
         self["deny"] += self._ranges("deny", ranges)
+
+    def opt_proxy_protocol(self, ranges: str) -> None:
+        """Address ranges of proxies, which send a PROXY header; or unix; repeatable."""
+        for each in ranges.split(","):
+            self["proxy-protocol"] += (
+                [each] if each == "unix" else self._ranges("proxy-protocol", each)
+            )
 
     def opt_version(self) -> NoReturn:
         """Display the version, and exit."""
@@ -134,6 +169,11 @@ class ServiceOptions(usage.Options):
         self.number("max-message", 1, 1 << 30)
         self.seconds("idle-timeout")
         self.seconds("drain")
+        self.seconds("handshake-timeout")
+        self.number("keepalive", 0, 32767)
+        self.number("keepalive-interval", 1, 32767)
+        self.number("keepalive-count", 1, 127)
+        self.number("user-timeout", 0, MOST_USER_TIMEOUT)
         self.seconds("message-timeout")
         self.number("max-connections", 0, 1 << 30)
         self.number("max-per-address", 0, 1 << 30)
@@ -147,20 +187,25 @@ class ServiceOptions(usage.Options):
         self._check_tls()
 
     def _check_tls(self) -> None:
+        given = [flag for flag in ("cert", "key", "tls-dir") if self[flag] is not None]
         if self["tls-port"] is None:
-            for flag in ("cert", "key", "client-ca"):
+            for flag in (*given, "client-ca", "keylog"):
                 if self[flag] is not None:
                     self.refuse(flag, "it needs --tls-port")
             if self["self-signed"]:
                 raise usage.UsageError("--self-signed: it needs --tls-port")
         elif self["self-signed"]:
-            if self["cert"] is not None or self["key"] is not None:
-                raise usage.UsageError("--self-signed: it replaces --cert and --key")
+            if given:
+                replaced = "--tls-dir" if given == ["tls-dir"] else "--cert and --key"
+                raise usage.UsageError(f"--self-signed: it replaces {replaced}")
             if self["client-ca"] is not None:
-                self.refuse("client-ca", "it needs --cert and --key")
-        elif self["cert"] is None or self["key"] is None:
+                self.refuse("client-ca", "it needs --cert and --key, or --tls-dir")
+        elif self["tls-dir"] is not None:
+            if len(given) > 1:
+                self.refuse("tls-dir", "it replaces --cert and --key")
+        elif len(given) < 2:
             missing = "--cert" if self["cert"] is None else "--key"
-            self.refuse("tls-port", f"it needs {missing}, or --self-signed")
+            self.refuse("tls-port", f"it needs {missing}, --tls-dir or --self-signed")
 
     # For this class's kinds of values and those of its subclasses.
 
@@ -225,6 +270,7 @@ class ServiceOptions(usage.Options):
         """
         limits = Limits(
             idle_timeout=self["idle-timeout"],
+            handshake_timeout=self["handshake-timeout"],
             message_timeout=self["message-timeout"],
             max_message=self["max-message"],
             queue_limit=self["queue-limit"],
@@ -243,6 +289,15 @@ class ServiceOptions(usage.Options):
         budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
         return {"limits": limits, "admission": Admission(rules), "budget": budget}
 
+    def socket_options(self) -> SocketOptions:
+        """Give what the kernel is to do for connections."""
+        return SocketOptions(
+            keepalive_idle=self["keepalive"],
+            keepalive_interval=self["keepalive-interval"],
+            keepalive_count=self["keepalive-count"],
+            user_timeout=self["user-timeout"],
+        )
+
     def listeners(self, reactor: Any) -> list[Listener]:
         """Give the listeners that were asked for.
 
@@ -255,31 +310,48 @@ class ServiceOptions(usage.Options):
         if port is not None:
             found.append(Listener(self._tcp(reactor, port), f"--port {port}"))
         if self["tls-port"] is not None:
-            endpoint = wrapServerTLS(self._certificate(), self._tcp(reactor, self["tls-port"]))
-            found.append(Listener(endpoint, f"--tls-port {self['tls-port']}"))
+            certificates = self._certificates()
+            endpoint = TLSServerEndpoint(self._tcp(reactor, self["tls-port"]), certificates)
+            found.append(Listener(endpoint, f"--tls-port {self['tls-port']}", certificates))
         return found + [
             Listener(self._endpoint(reactor, text), f"--listen {text}") for text in self["listen"]
         ]
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
-        return tcp_endpoint(reactor, port, self["interface"] or "")
+        return self._at_the_socket(tcp_endpoint(reactor, port, self["interface"] or ""))
 
-    def _certificate(self) -> CertificateOptions:
-        if self["self-signed"]:
-            options, fingerprint = self_signed_options(datetime.datetime.now(datetime.UTC))
-            _log.info("Self-signed certificate, SHA-256 {fingerprint}", fingerprint=fingerprint)
-            return options
+    def _at_the_socket(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        """Add what comes before everything else, TLS included."""
+        endpoint = TunedServerEndpoint(endpoint, self.socket_options())
+        proxies = self["proxy-protocol"]
+        if not proxies:
+            return endpoint
+        trusted = Ranges(each for each in proxies if each != "unix")
+        return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
+
+    def _certificates(self) -> Certificates:
+        rules = {"client_ca": self["client-ca"], "keylog": self["keylog"]}
         try:
-            return server_options(self["cert"], self["key"], self["client-ca"])
+            if self["self-signed"]:
+                pair = self_signed_pair(datetime.datetime.now(datetime.UTC))
+                _log.info(
+                    "Self-signed certificate, SHA-256 {fingerprint}", fingerprint=pair.fingerprint
+                )
+                return Certificates.from_pair(pair, "self-signed", **rules)
+            if self["tls-dir"] is not None:
+                return Certificates.from_directory(self["tls-dir"], **rules)
+            return Certificates.from_files(self["cert"], self["key"], **rules)
         except CertificateError as error:
-            raise StartError(f"{self.command}: --{error.what} {error.path}: {error}") from None
+            # By its flag's own value: the error has the path that became of it.
+            where = f"--{error.what} {self[error.what]}"
+            raise StartError(f"{self.command}: {where}: {error}") from None
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
         try:
             found: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
-        return found
+        return self._at_the_socket(found)
 
 
 def _slow_rule(text: str) -> SlowRule:

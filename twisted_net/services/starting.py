@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
+import signal
 import sys
+import threading
+from types import FrameType
 from typing import Any
 
 from OpenSSL import SSL, crypto
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
+from twisted.logger import Logger
 
+from twisted_net.policy.closing import DRAINING
+from twisted_net.services.upkeep import CertificateUpkeep
 from twisted_net.transport.listening import ListenerService, ListenFailed
+
+_log = Logger()
 
 
 # twistd lets a SystemExit through, which Python ends with its line and status 1. As an Exception
@@ -63,8 +74,58 @@ def plainly(error: BaseException) -> str:
     return text
 
 
+class Impatience:
+    """While services stop, a signal to stop ends them at once: it is the second one."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._stopping: list[ListenerService] = []
+        self._before: dict[signal.Signals, Any] = {}
+
+    def begin(self, service: ListenerService) -> None:
+        """``service`` begins to stop. Only a program's main thread may listen for signals."""
+        from twisted.internet import reactor
+
+        running = getattr(reactor, "running", False)
+        if not running or threading.current_thread() is not threading.main_thread():
+            return
+        if not self._stopping:
+            self._before = {each: signal.signal(each, self._hear) for each in self.SIGNALS}
+        self._stopping.append(service)
+
+    def end(self, service: ListenerService) -> None:
+        """``service`` has stopped."""
+        if service in self._stopping:
+            self._stopping.remove(service)
+            if not self._stopping:
+                for each, handler in self._before.items():
+                    signal.signal(each, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        from twisted.internet import reactor
+
+        reactor.callFromThread(self._end_all, reactor)  # type: ignore[attr-defined]
+
+    def _end_all(self, reactor: IReactorCore) -> None:
+        _log.info("A signal to stop, while stopping: every connection is aborted")
+        for service in list(self._stopping):
+            service.factory.abort(DRAINING)
+        with contextlib.suppress(ReactorNotRunning):
+            reactor.stop()  # where the service alone was being stopped
+
+
+_impatience = Impatience()
+
+
 class NamedService(ListenerService):
-    """A listening service whose start fails as its user expects, under the service's name."""
+    """A listening service whose start fails as its user expects, under the service's name.
+
+    While it runs, it looks after the certificates of its listeners; on SIGHUP, it reloads them.
+    While it stops, SIGINT and SIGTERM abort what is still connected.
+    """
+
+    _upkeep: CertificateUpkeep | None = None
 
     def __init__(self, command: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,6 +142,26 @@ class NamedService(ListenerService):
             super().startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
+        used = [each.certificates for each in self.listeners if each.certificates is not None]
+        if used:
+            from twisted.internet import reactor
+
+            self._upkeep = CertificateUpkeep(used, reactor)
+            self._upkeep.start()
+
+    def stopService(self) -> Deferred[None]:
+        if self._upkeep is not None:
+            self._upkeep.stop()
+            self._upkeep = None
+        stopped = super().stopService()
+        if not stopped.called:
+            _impatience.begin(self)
+            stopped.addBoth(self._has_stopped)
+        return stopped
+
+    def _has_stopped(self, result: Any) -> Any:
+        _impatience.end(self)
+        return result
 
     def listen_failed_late(self, failure: ListenFailed) -> None:
         from twisted.internet import reactor

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.policy.backoff import Backoff
 from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.sockets import DEFAULTS, SocketOptions, TunedClientEndpoint
 
 Where: TypeAlias = str | tuple[str, int] | IStreamClientEndpoint
 
@@ -58,6 +59,7 @@ def client_endpoint(
     trust: Any = None,
     server_name: str | None = None,
     timeout: float = CONNECT_TIMEOUT,
+    socket_options: SocketOptions | None = DEFAULTS,
 ) -> IStreamClientEndpoint:
     """Give the endpoint to connect to.
 
@@ -67,6 +69,7 @@ def client_endpoint(
         it, the platform's.
     :param server_name: the name to verify, where it is not the host's.
     :param timeout: seconds for a pair of host and port; a string says it itself.
+    :param socket_options: keepalive and the like; None leaves the system's.
     :raises ValueError: no such endpoint, or TLS without a name to verify.
     """
     if isinstance(where, str):
@@ -80,6 +83,8 @@ def client_endpoint(
         name = server_name or host
     else:
         endpoint, name = where, server_name or ""
+    if socket_options is not None:
+        endpoint = TunedClientEndpoint(endpoint, socket_options)
     if not tls:
         return endpoint
     if not name:

@@ -22,7 +22,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
@@ -37,7 +37,7 @@ from twisted_net.policy.limits import LimitChanges, Limits
 from twisted_net.policy.pace import TokenBucket
 from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown, unmapped
-from twisted_net.transport.inbound import BY_HOOK
+from twisted_net.transport.inbound import BY_HOOK, BY_ITSELF
 from twisted_net.transport.outbound import Outbound
 from twisted_net.transport.refusing import Refusals, RefusedProtocol
 from twisted_net.transport.ticker import Ticker
@@ -69,6 +69,7 @@ class Connection(Outbound):
 
     factory: ConnectionFactory
     host: IAddress
+    place: str | None = None  # the address that admission has counted it under; "": a Unix socket
 
     # What a subclass calls.
 
@@ -97,6 +98,11 @@ class Connection(Outbound):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        # Twisted's client endpoints put a protocol of theirs before this one, which then passes on
+        # only the last of the interfaces that it looks for.
+        before = getattr(transport, "protocol", None)
+        if before is not self and getattr(before, "_wrappedProtocol", None) is self:
+            alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         self.peer = unmapped(transport.getPeer())
         self.host = unmapped(transport.getHost())
         self.id = self.factory.opened(self)
@@ -141,7 +147,7 @@ class Connection(Outbound):
         for each in waiting or ():
             each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
-        if clean and self.reason is None and self._has_work() and not self._held & ~BY_HOOK:
+        if clean and self.reason is None and self._has_work() and not self._held & ~BY_ITSELF:
             # TLS has no half-close: this is how a peer ends that has just sent its last words.
             self._gone = True
             return
@@ -272,21 +278,30 @@ class ConnectionFactory(Factory[Connection]):
         return True
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Give a connection; or None, or what says why not, if ``addr`` may not connect."""
-        if not self.accepts:
-            return None
+        """Give a connection; or, if ``addr`` may not connect, what says so and closes.
+
+        It is never None, which Twisted's TLS takes for a protocol.
+        """
+        made = self._admitted(addr) if self.accepts else None
+        return RefusedProtocol() if made is None else made
+
+    def _admitted(self, addr: IAddress | None) -> Any:
         admission = self.admission
         if admission is None:
             return self.make(addr)
         host, now = _host_of(addr), self.clock.seconds()
         reason = admission.admit(host, now)
         if reason is not None:
-            self._refusals.count(reason, now)
-            last_words = self.refusal(reason)
-            return RefusedProtocol(last_words) if last_words else None
-        made = self.make(addr)
-        if made is None:
-            admission.leave(host)
+            self._refusals.count(reason.code, now)
+            return RefusedProtocol(self.refusal(reason))
+        made = None
+        try:
+            made = self.make(addr)
+        finally:
+            if isinstance(made, Connection):
+                made.place = host or ""
+            else:
+                admission.leave(host)
         return made
 
     def make(self, addr: IAddress | None) -> Connection | None:
@@ -347,8 +362,9 @@ class ConnectionFactory(Factory[Connection]):
     def ended(self, connection: Connection) -> None:
         """Count a connection out, which has its ``reason``."""
         del self.connections[connection.id]
-        if self.admission is not None:
-            self.admission.leave(_host_of(connection.peer))
+        place, connection.place = connection.place, None
+        if self.admission is not None and place is not None:
+            self.admission.leave(place or None)
         reason = connection.reason
         assert reason is not None
         _log.emit(

@@ -5,6 +5,7 @@ They work wherever Twisted takes a server endpoint: ``twistd web --listen net:80
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,9 +15,9 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
-from twisted_net.policy.admission import Admission, AdmissionRules, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
 from twisted_net.policy.limits import Limits
-from twisted_net.transport.descriptors import most_connections
+from twisted_net.transport.descriptors import log_rarely, most_connections
 from twisted_net.transport.guard import GuardFactory
 
 BACKLOG = 1024
@@ -58,31 +59,54 @@ class GuardedEndpoint:
         self._rules = rules
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        def listening(port: IListeningPort) -> IListeningPort:
+            log_rarely(port, self._reactor)
+            return port
+
         guard: Any = GuardFactory(
             protocolFactory,
             clock=self._reactor,
             limits=self._limits,
             admission=Admission(self._rules),
         )
-        return self._endpoint.listen(guard)
+        return self._endpoint.listen(guard).addCallback(listening)
 
 
-def _ranges(name: str) -> Callable[[str], Any]:
-    return lambda text: tuple(parse_range(name, each) for each in text.split(","))
+def _ranges(text: str) -> tuple[Network, ...]:
+    return tuple(parse_range("a part of it", each) for each in text.split(","))
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError
+    return int(text)
 
 
 _LIMITS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "idle": ("idle_timeout", float),
-    "stall": ("stall_timeout", float),
-    "handshake": ("handshake_timeout", float),
-    "queueLimit": ("queue_limit", int),
+    "idle": ("idle_timeout", _number),
+    "stall": ("stall_timeout", _number),
+    "handshake": ("handshake_timeout", _number),
+    "queueLimit": ("queue_limit", _whole),
 }
 _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "maxConnections": ("max_connections", int),
-    "perAddress": ("max_per_address", int),
-    "acceptRate": ("accept_rate", float),
-    "allow": ("allow", _ranges("allow")),
-    "deny": ("deny", _ranges("deny")),
+    "maxConnections": ("max_connections", _whole),
+    "perAddress": ("max_per_address", _whole),
+    "acceptRate": ("accept_rate", _number),
+    "allow": ("allow", _ranges),
+    "deny": ("deny", _ranges),
+}
+
+
+_WHY: Mapping[Callable[[str], Any], str] = {
+    _number: "not a number, 0 or more",
+    _whole: "not a whole number",
 }
 
 
@@ -96,17 +120,17 @@ def guarded(
     limits: dict[str, Any] = {}
     rules: dict[str, Any] = {"max_connections": most_connections()}
     for name, text in options.items():
-        if name in _LIMITS:
-            target, (field, parse) = limits, _LIMITS[name]
-        elif name in _RULES:
-            target, (field, parse) = rules, _RULES[name]
-        else:
+        if name not in _LIMITS and name not in _RULES:
             known = ", ".join([*_LIMITS, *_RULES])
             raise ValueError(f"{name}={text}: there is no such option, but {known}")
+        of, target = (Limits, limits) if name in _LIMITS else (AdmissionRules, rules)
+        field, parse = (_LIMITS if name in _LIMITS else _RULES)[name]
         try:
             target[field] = parse(text)
+            of(**{field: target[field]})
         except ValueError as error:
-            raise ValueError(f"{name}={text}: {error}") from None
+            why = _WHY.get(parse, str(error))
+            raise ValueError(f"{name}={text}: {why}") from None
     return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules))
 
 

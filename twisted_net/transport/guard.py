@@ -16,15 +16,19 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IPullProducer,
     IPushProducer,
-    IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from twisted_net.policy.closing import Reason
 from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.transport.outbound import unsent
+from twisted_net.transport.refusing import RefusedProtocol
 from twisted_net.wire.framing import Raw
+
+_log = Logger()
 
 
 class GuardTransport:
@@ -32,8 +36,6 @@ class GuardTransport:
 
     What has to do with sending and ending goes to the guard; all else to the real transport.
     """
-
-    disconnecting = False
 
     def __init__(self, guard: GuardProtocol) -> None:
         self._guard = guard
@@ -43,21 +45,35 @@ class GuardTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._guard.transport, name)
 
+    @property
+    def disconnecting(self) -> bool:
+        """Whether the end has begun, whoever wanted it."""
+        return self._closes_without_producer or self._guard.reason is not None
+
+    def startTLS(self, *arguments: Any) -> None:
+        """As the real transport's; the client has ``handshake_timeout`` seconds for it."""
+        guard = self._guard
+        guard.transport.startTLS(*arguments)
+        directlyProvides(self, providedBy(guard.transport))
+        guard.await_handshake()
+
     def write(self, data: bytes) -> None:
+        """:raises TypeError: text; it has to be encoded."""
+        if isinstance(data, str):  # or it would be found out only when a queue is emptied
+            raise TypeError("a transport takes bytes, not str")
         self._guard.send_encoded(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         self._guard.send_encoded(b"".join(data))
 
     def loseConnection(self) -> None:
-        self.disconnecting = True
         if self._guard.producer is None:
             self._guard.close()
         else:  # as Twisted's transports: what the producer still has to write is written
+            self._guard.pause()
             self._closes_without_producer = True
 
     def abortConnection(self) -> None:
-        self.disconnecting = True
         self._guard.abort()
 
     def loseWriteConnection(self) -> None:
@@ -67,7 +83,8 @@ class GuardTransport:
         self._guard.pause()
 
     def resumeProducing(self) -> None:
-        self._guard.resume()
+        if not self._closes_without_producer:
+            self._guard.resume()
 
     def stopProducing(self) -> None:
         self.loseConnection()
@@ -84,7 +101,7 @@ class GuardTransport:
             if guard.is_full:
                 producer.pauseProducing()
         else:
-            guard.producer = pulled = _Pulled(producer, guard.factory.clock)
+            guard.producer = pulled = _Pulled(producer, guard)
             if not guard.is_full:
                 pulled.resumeProducing()
 
@@ -100,14 +117,14 @@ class GuardTransport:
 class _Pulled:
     """Makes a pull producer push: it is asked for more once a turn, while it may write."""
 
-    def __init__(self, producer: IPullProducer, clock: IReactorTime) -> None:
+    def __init__(self, producer: IPullProducer, guard: GuardProtocol) -> None:
         self._producer = producer
-        self._clock = clock
+        self._guard = guard
         self._next: IDelayedCall | None = None
 
     def resumeProducing(self) -> None:
-        if self._next is None:
-            self._next = self._clock.callLater(0, self._pull)
+        if self._next is None and self._guard.reason is None:
+            self._next = self._guard.factory.clock.callLater(0, self._pull)
 
     def pauseProducing(self) -> None:
         if self._next is not None:
@@ -119,8 +136,15 @@ class _Pulled:
         self._producer.stopProducing()
 
     def _pull(self) -> None:
-        self._next = self._clock.callLater(0, self._pull)  # which a write may cancel: it is full
-        self._producer.resumeProducing()
+        self._next = None
+        if self._guard.reason is not None:  # nothing that it writes would be sent
+            return
+        self.resumeProducing()  # which a write may cancel: it is full
+        try:
+            self._producer.resumeProducing()
+        except Exception:
+            self.pauseProducing()
+            self._guard.failed()
 
 
 class GuardProtocol(Connection):
@@ -134,6 +158,7 @@ class GuardProtocol(Connection):
 
     factory: GuardFactory
     producer: Any = None
+    _introduced = False  # the wrapped protocol has its transport
 
     def __init__(self, wrapped: IProtocol) -> None:
         self.wrapped = wrapped
@@ -144,20 +169,42 @@ class GuardProtocol(Connection):
         """Whether what is written now waits for the peer."""
         return self._full
 
+    def await_handshake(self) -> None:
+        """Begin to wait for the handshake of a connection that has changed to TLS."""
+        seconds = self.factory.limits.handshake_timeout
+        if seconds and self._patience is None:
+            self._patience = self.factory.ticker.watch(self._handshake_is_late, seconds)
+
+    def failed(self) -> None:
+        """End the connection by the exception that is being handled."""
+        self._failed(Failure())  # type: ignore[no-untyped-call]
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._call(self.connected)  # over TLS too at once, as it would be without the guard
+
     def connected(self) -> None:
-        transport: Any = GuardTransport(self)
-        self.wrapped.makeConnection(transport)
-        if IHandshakeListener.providedBy(self.wrapped):
-            self.wrapped.handshakeCompleted()
+        if not self._introduced:
+            self._introduced = True
+            transport: Any = GuardTransport(self)
+            self.wrapped.makeConnection(transport)
+
+    def handshakeCompleted(self) -> None:
+        self._lose_patience()
+        super().handshakeCompleted()
+        if self.reason is None and IHandshakeListener.providedBy(self.wrapped):
+            self._call(self.wrapped.handshakeCompleted)
 
     def message_received(self, message: bytes) -> None:
         self.wrapped.dataReceived(message)
 
     def disconnected(self, reason: Reason) -> None:
         producer, self.producer = self.producer, None
-        if producer is not None:
-            producer.stopProducing()
-        self.wrapped.connectionLost(self._lost)
+        try:
+            if producer is not None:
+                producer.stopProducing()
+        finally:
+            self.wrapped.connectionLost(self._lost)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = reason
@@ -165,7 +212,7 @@ class GuardProtocol(Connection):
 
     def writeConnectionLost(self) -> None:
         if self.reason is None and IHalfCloseableProtocol.providedBy(self.wrapped):
-            self.wrapped.writeConnectionLost()
+            self._call(self.wrapped.writeConnectionLost)
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
@@ -174,21 +221,35 @@ class GuardProtocol(Connection):
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        if self.producer is not None and not self._full:
+        if self.producer is not None and not self._full and self.reason is None:
             self.producer.resumeProducing()
+
+    def _silent(self) -> None:
+        limits = self.factory.limits
+        if limits.stall_timeout and unsent(self.transport):
+            # A peer has nothing to say while it is being answered. Whether it takes what it is
+            # sent is for the other limit.
+            self._rewatch(self._silent, limits.idle_timeout)
+        else:
+            super()._silent()
 
     def _peer_finished(self) -> None:
         if IHalfCloseableProtocol.providedBy(self.wrapped):
-            self.wrapped.readConnectionLost()
+            self._call(self.wrapped.readConnectionLost)
         else:
             super()._peer_finished()
+
+    def _end(self) -> None:
+        self._begun = self._introduced  # who was introduced without a handshake hears of the end
+        super()._end()
 
 
 class GuardFactory(ConnectionFactory):
     """Puts the limits before any factory of Twisted's, without a change to it.
 
     What a peer sends is bytes to the guard: ``rate`` counts reads, ``max_message`` and
-    ``message_timeout`` do not apply, and of the slow rules only ``close`` does.
+    ``message_timeout`` do not apply, and of the slow rules only ``close`` does. A peer that takes
+    what it is sent is not idle.
 
     :param wrapped: the factory to protect. It may refuse a connection by returning None.
     :param clock: as in :class:`ConnectionFactory`, and so is the rest.
@@ -216,8 +277,8 @@ class GuardFactory(ConnectionFactory):
 
     def make(self, addr: Any) -> GuardProtocol | None:
         wrapped = self.wrapped.buildProtocol(addr)
-        if wrapped is None:
-            return None
+        if wrapped is None or isinstance(wrapped, RefusedProtocol):
+            return wrapped  # type: ignore[return-value]  # it says so itself
         guard = GuardProtocol(wrapped)
         guard.factory = self
         return guard

@@ -44,6 +44,9 @@ BY_FULL_OUTPUT = 2  # the peer does not read what it is sent
 BY_HOOK = 4  # an asynchronous hook is running: messages come one at a time
 BY_RATE = 8  # it sends more than it may
 
+BY_ITSELF = BY_HOOK | BY_RATE
+"""Holds that pass by themselves: what has been read is then delivered, even after the end."""
+
 
 class Settings(TypingProtocol):
     """What a connection's receiving half takes from its factory."""
@@ -257,6 +260,8 @@ class Inbound(_Base):
         if self._held:
             return
         self.touch()  # the silence was of our making
+        if self._patience is not None and self.reason is None:
+            self._patience.heard = self.factory.ticker.wheel.now
         self._deliver()
         if self._held:
             return
@@ -266,9 +271,10 @@ class Inbound(_Base):
             self.transport.resumeProducing()
 
     def _mind_rate(self, bucket: TokenBucket) -> None:
-        """Count a message; where it was one too many, do not listen until the next may come."""
+        """Count a message; where it was the last for now, do not listen until the next may come."""
         clock = self.factory.clock
-        delay = bucket.take(1, clock.seconds())
+        bucket.take(1, clock.seconds())
+        delay = bucket.wait(1, clock.seconds())
         if delay:
             self._hold(BY_RATE)
             self._going_on = clock.callLater(delay, self._go_on)

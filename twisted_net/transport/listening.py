@@ -17,7 +17,9 @@ from twisted.python.failure import Failure
 from twisted_net.policy.closing import DRAINING
 from twisted_net.policy.drain import Drain
 from twisted_net.transport.addresses import shown
+from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.connection import ConnectionFactory
+from twisted_net.transport.descriptors import log_rarely
 
 _log = Logger()
 
@@ -31,10 +33,12 @@ class Listener:
 
     :ivar endpoint: one of Twisted's server endpoints.
     :ivar label: what a person calls it, for the log and for errors: ``"--port 8080"``.
+    :ivar certificates: those that it uses, if it does; for who runs it to look after them.
     """
 
     endpoint: IStreamServerEndpoint
     label: str
+    certificates: Certificates | None = None
 
 
 class ListenFailed(Exception):
@@ -110,6 +114,7 @@ class ListenerService(Service):
 
         def listening(port: IListeningPort) -> None:
             self.ports.append(port)
+            log_rarely(port, self.factory.clock)
             _log.info(
                 "Listening on {where} ({label})", where=shown(port.getHost()), label=listener.label
             )

@@ -6,7 +6,7 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IHalfCloseableDescriptor, INegotiated
+from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_net.policy.budget import MemoryBudget
@@ -22,13 +22,18 @@ def unsent(transport: Any) -> int:
 
     There is no public count. Where it cannot be had, it is 0.
     """
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
+    transport = _descriptor(transport)
     try:
         waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     except AttributeError:
         return 0
     return waiting
+
+
+def _descriptor(transport: Any) -> Any:
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 class SendingSettings(Settings, TypingProtocol):
@@ -55,7 +60,8 @@ class Outbound(Inbound):
     _finishing = False  # nothing more will be sent, but the peer is still read
     _outbox: Outbox | None = None
     _waiting: list[Deferred[None]] | None = None
-    _taken = -1  # how far the peer had taken what it was sent, at the last look
+    _taken = 0  # how far the peer had taken what it was sent, at the last look
+    _front = (0, 0)  # which buffer its transport was sending then, and from where on
     _looks = 0  # in vain, one after another
 
     # What a subclass calls.
@@ -176,7 +182,9 @@ class Outbound(Inbound):
         if self._full:
             return
         if outbox is not None and outbox.missed:
-            self.transport.write(self.missed_notice(outbox.take_missed()))
+            notice = self.missed_notice(outbox.take_missed())
+            self.bytes_sent += len(notice)
+            self.transport.write(notice)
         if self.reason is not None:
             self._let_go()
             return
@@ -217,18 +225,21 @@ class Outbound(Inbound):
         if not waiting:
             self._looks = 0
             return
-        taken = self.bytes_sent - waiting
-        self._looks = 0 if taken > self._taken else self._looks + 1
-        self._taken = taken
+        # Over TLS the two numbers are not of the same bytes, and only the buffer itself tells.
+        taken, descriptor = self.bytes_sent - waiting, _descriptor(self.transport)
+        front = id(descriptor.dataBuffer), descriptor.offset
+        self._looks = 0 if taken > self._taken or front != self._front else self._looks + 1
+        self._taken, self._front = taken, front
         if self._looks >= looks:
             self.abort(SLOW, f"it took nothing of {waiting + self.queued} bytes")
 
     # The end.
 
     def _can_half_close(self) -> bool:
-        # Behind TLS, the descriptor's half-close would cut the TLS stream itself.
+        # Behind TLS, the descriptor's half-close would cut the TLS stream itself. (After startTLS()
+        # a transport is no INegotiated.)
         transport = self.transport
-        return IHalfCloseableDescriptor.providedBy(transport) and not INegotiated.providedBy(
+        return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(
             transport
         )
 

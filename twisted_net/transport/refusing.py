@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
-
-from twisted_net.policy.closing import Reason
 
 _log = Logger()
 
@@ -18,31 +17,42 @@ LOG_EVERY = 60.0
 class RefusedProtocol(Protocol):
     """Says why, and closes. It stands for a peer that never was a connection.
 
-    Over TLS nothing is said: whoever puts TLS before a factory closes such a peer instead.
+    Over TLS nothing is said: for that a handshake would have to come first, which costs a hundred
+    times as much as the refusal, and may never come.
+
+    :ivar last_words: what it says; where that is nothing, the peer is reset.
     """
 
     transport: Any
 
-    def __init__(self, last_words: bytes) -> None:
-        self._last_words = last_words
+    def __init__(self, last_words: bytes = b"") -> None:
+        self.last_words = last_words
 
     def connectionMade(self) -> None:
-        self.transport.write(self._last_words)
-        self.transport.loseConnection()
+        transport = self.transport
+        if self.last_words and not ISSLTransport.providedBy(transport):
+            transport.write(self.last_words)
+            transport.loseConnection()
+        else:
+            transport.abortConnection()
 
 
 class Refusals:
-    """Counts refusals, and tells the log of the first at once and of the others once a minute."""
+    """Counts refusals, and tells the log of the first at once and of the others once a minute.
 
-    def __init__(self) -> None:
+    :param what: what the line in the log begins with.
+    """
+
+    def __init__(self, what: str = "Refused connections") -> None:
+        self._what = what
         self._counts: dict[str, int] = {}
         self._told_at = float("-inf")
 
-    def count(self, reason: Reason, now: float) -> None:
+    def count(self, why: str, now: float) -> None:
         """Count one."""
-        self._counts[reason.code] = self._counts.get(reason.code, 0) + 1
+        self._counts[why] = self._counts.get(why, 0) + 1
         if not 0 <= now - self._told_at < LOG_EVERY:
             self._told_at = now
-            counts = ", ".join(f"{code} {count}" for code, count in self._counts.items())
-            _log.info("Refused connections since the last line: {counts}", counts=counts)
+            counts = ", ".join(f"{why} {count}" for why, count in self._counts.items())
+            _log.info("{what} since the last line: {counts}", what=self._what, counts=counts)
             self._counts.clear()

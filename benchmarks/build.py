@@ -1,0 +1,83 @@
+"""Compiles the C programs and makes the certificate, once, in a directory that is thrown away."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What is ready to run.
+
+    :ivar load: the load generator.
+    :ivar chat, echo: the peers in C.
+    :ivar cert, key: PEM files for ``localhost``; None where ``openssl`` is missing.
+    :ivar no_tls: why there is no TLS; empty if there is.
+    """
+
+    directory: Path
+    load: Path
+    chat: Path
+    echo: Path
+    cert: Path
+    key: Path
+    no_tls: str
+
+
+class BuildError(Exception):
+    """There is no compiler, or it refused."""
+
+
+def build(directory: Path) -> Built:
+    """Compile everything into ``directory``.
+
+    :raises BuildError: there is no ``cc``, or it refused.
+    """
+    if shutil.which("cc") is None:
+        raise BuildError("the load generator is written in C and there is no `cc`")
+    load = directory / "load"
+    sources = sorted((HERE / "load").glob("*.c"))
+    no_tls = _compile(load, sources, "-lssl", "-lcrypto")
+    if no_tls:
+        no_tls = "the headers of OpenSSL are missing (libssl-dev)"
+        _must(_compile(load, sources, "-DNO_TLS"))
+    for name in ("chat", "echo"):
+        _must(_compile(directory / name, [HERE / "peers" / f"{name}.c"]))
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    return Built(
+        directory,
+        load,
+        directory / "chat",
+        directory / "echo",
+        cert,
+        key,
+        no_tls or _make_certificate(cert, key),
+    )
+
+
+def _compile(target: Path, sources: list[Path], *more: str) -> str:
+    """The compiler's complaint, or an empty string."""
+    command = ["cc", "-O2", "-o", str(target), *map(str, sources), *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr or "failed" if done.returncode else ""
+
+
+def _must(complaint: str) -> None:
+    if complaint:
+        raise BuildError(complaint)
+
+
+def _make_certificate(cert: Path, key: Path) -> str:
+    """An ECDSA certificate as most sites have it today: RSA would measure RSA, not the servers."""
+    if shutil.which("openssl") is None:
+        return "there is no `openssl` to make a certificate with"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-out", str(cert), "-keyout", str(key)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr if done.returncode else ""

@@ -1,0 +1,220 @@
+"""Who takes part: how each server is started, and why one must be left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.build import HERE, Built
+from benchmarks.cases import WORKS, Case
+
+ROOT = HERE.parent
+_PEERS = HERE / "peers"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the command lines of the servers are made of.
+
+    :ivar reactor: for our servers; empty: what Twisted chooses.
+    :ivar extra: further options for our servers.
+    """
+
+    built: Built
+    reactor: str = ""
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server to measure.
+
+    :ivar command: its command line for a case.
+    :ivar absent: why it cannot run at all ("node is not installed"), or an empty string.
+    :ivar cannot: why it has no part in this case, or an empty string.
+    :ivar services: for which of them it is worth a row.
+    :ivar usual: it takes part where nobody has been named.
+    """
+
+    name: str
+    title: str
+    command: Callable[[Case, Setup], list[str]]
+    absent: Callable[[], str]
+    cannot: Callable[[Case], str]
+    services: tuple[str, ...] = ("chat", "echo")
+    usual: bool = True
+
+
+def _service(case: Case) -> str:
+    return WORKS[case.work].service
+
+
+def _present() -> str:
+    return ""
+
+
+def _module(name: str) -> Callable[[], str]:
+    def absent() -> str:
+        return "" if importlib.util.find_spec(name) else f"{name} is not installed"
+
+    return absent
+
+
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+# Ours.
+
+
+def _twistd(setup: Setup) -> list[str]:
+    beside = Path(sys.executable).parent / "twistd"
+    twistd = str(beside) if beside.exists() else shutil.which("twistd") or "twistd"
+    reactor = ["--reactor", setup.reactor] if setup.reactor else []
+    return [sys.executable, twistd, *reactor, "--pidfile=", "--nodaemon"]
+
+
+def _ours_command(case: Case, setup: Setup) -> list[str]:
+    command = [*_twistd(setup), "net" + _service(case)]
+    if case.tls:
+        files = ["--cert", str(setup.built.cert), "--key", str(setup.built.key)]
+        command += ["--tls-port", "0", *files]
+    else:
+        command += ["--port", "0"]
+    command += ["--interface", "127.0.0.1"]
+    if case.work == "idle":
+        command += ["--idle-timeout", "300"]  # on, and longer than any window
+    if case.work == "acked":
+        database = setup.built.directory / "store.sqlite"
+        command += ["--store", f"sqlite:{database}" if case.store == "sqlite:" else case.store]
+    return [*command, *setup.extra]
+
+
+def _ours_cannot(case: Case) -> str:
+    if not _exists(f"twisted_net.services.{_service(case)}"):
+        return f"this checkout has no net{_service(case)} yet"
+    if case.form == "json" and not _exists("twisted_net.chat.forms"):
+        return "this checkout's netchat has no JSON form yet"
+    if case.rooms > 1 and not _exists("twisted_net.chat.rooms"):
+        return "this checkout's netchat has no rooms yet"
+    if case.work == "acked" and not _exists("twisted_net.store"):
+        return "this checkout's netchat has no stores yet"
+    return ""
+
+
+# The peers.
+
+
+def _c_command(*style: str) -> Callable[[Case, Setup], list[str]]:
+    def command(case: Case, setup: Setup) -> list[str]:
+        if _service(case) == "echo":
+            return [str(setup.built.echo)]
+        return [str(setup.built.chat), *style]
+
+    return command
+
+
+def _c_cannot(case: Case) -> str:
+    if case.tls:
+        return "the peers in C have no TLS"
+    return "the peers in C have no JSON" if case.form == "json" else ""
+
+
+def _common(case: Case, setup: Setup) -> list[str]:
+    """The options that the scripts in ``peers/`` share."""
+    tls = ["--tls", str(setup.built.cert), str(setup.built.key)] if case.tls else []
+    return [_service(case), *(["--json"] if case.form == "json" else []), *tls]
+
+
+def _node_command(*more: str) -> Callable[[Case, Setup], list[str]]:
+    def command(case: Case, setup: Setup) -> list[str]:
+        return ["node", str(_PEERS / "node_server.js"), *_common(case, setup), *more]
+
+    return command
+
+
+def _node_absent() -> str:
+    return "" if shutil.which("node") else "node is not installed"
+
+
+def _script(name: str, *more: str) -> Callable[[Case, Setup], list[str]]:
+    def command(case: Case, setup: Setup) -> list[str]:
+        return [sys.executable, str(_PEERS / name), *_common(case, setup), *more]
+
+    return command
+
+
+def _no_store(case: Case) -> str:
+    other = case.work == "acked" and case.store != "memory:"
+    return "it keeps nothing" if other else ""
+
+
+def _eager_absent() -> str:
+    found = _exists("twisted_net.transport.reactor")
+    return "" if found else "this checkout has no `eager` reactor yet"
+
+
+_ALL = (
+    Peer("ours", "twisted_net", _ours_command, _module("twisted"), _ours_cannot),
+    Peer("c", "C, epoll", _c_command("turn"), _present, _c_cannot),
+    Peer(
+        "c-each",
+        "C, a write a message",
+        _c_command("each"),
+        _present,
+        _c_cannot,
+        services=("chat",),
+    ),
+    Peer(
+        "c-nagle",
+        "C, epoll, Nagle on",
+        _c_command("turn", "nagle"),
+        _present,
+        _c_cannot,
+        services=("chat",),
+        usual=False,
+    ),
+    Peer("node", "Node", _node_command(), _node_absent, _no_store),
+    Peer(
+        "node-nodelay",
+        "Node, Nagle off",
+        _node_command("--nodelay"),
+        _node_absent,
+        _no_store,
+        usual=False,
+    ),
+    Peer("twisted", "Twisted", _script("twisted_server.py"), _module("twisted"), _no_store),
+    Peer(
+        "twisted-nodelay",
+        "Twisted, Nagle off",
+        _script("twisted_server.py", "--nodelay"),
+        _module("twisted"),
+        _no_store,
+        services=("chat",),
+        usual=False,
+    ),
+    Peer(
+        "twisted-eager",
+        "Twisted, `eager` reactor",
+        _script("twisted_server.py", "--reactor", "eager"),
+        _eager_absent,
+        _no_store,
+    ),
+    Peer("asyncio", "asyncio", _script("asyncio_server.py"), _present, _no_store),
+    Peer(
+        "uvloop",
+        "uvloop",
+        _script("asyncio_server.py", "--loop", "uvloop"),
+        _module("uvloop"),
+        _no_store,
+    ),
+)
+
+PEERS = {peer.name: peer for peer in _ALL}

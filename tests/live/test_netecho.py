@@ -1,0 +1,136 @@
+"""The echo service with real programs: :mod:`twisted_net.services.echo`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from tests.live.harness import Client, LiveTestCase, memory
+
+STILL = 1.5
+"""Seconds without progress after which a connection is taken to be blocked."""
+
+GIGABYTE = 1 << 30
+
+
+@implementer(IPushProducer)
+class Pusher(Client):
+    """Sends up to a gigabyte, as fast as it is taken, and reads nothing before it is told to.
+
+    :ivar given: bytes given to its transport.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = 0
+        self.arrived = 0
+        self._piece = os.urandom(1 << 16)
+        self._full = False
+        self._ends = False
+        self._sent, self._seen = hashlib.sha256(), hashlib.sha256()
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()
+
+    def push(self) -> None:
+        """Begin to send."""
+        self.transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        self.changed()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        while not self._full and not self._ends and self.given < GIGABYTE:
+            self.given += len(self._piece)
+            self._sent.update(self._piece)
+            self.transport.write(self._piece)
+        self.changed()
+
+    def stopProducing(self) -> None:
+        """Gone."""
+
+    def end(self) -> None:
+        """Send no more, and read everything."""
+        self._ends = True
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        self.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.arrived += len(data)
+        self._seen.update(data)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether everything came back as it was sent."""
+        return self._sent.digest() == self._seen.digest()
+
+    async def blocked(self) -> None:
+        """Wait until the other side takes no more."""
+        given = -1
+        while given != self.given:
+            given = self.given
+            try:
+                await self.until(lambda: self.given != given, "it to go on", STILL)  # noqa: B023
+            except AssertionError:
+                return
+
+
+class EchoTests(LiveTestCase):
+    """Every byte comes back."""
+
+    async def test_megabytes_come_back_as_they_were(self) -> None:
+        """Binary bytes through nc, which then closes its side: all come back, then the end."""
+        _, port = await self.serve("netecho")
+        data = os.urandom(4 << 20)
+        nc = self.nc(port, "-N")
+        nc.write(data)
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0)
+        self.assertEqual(len(nc.output), len(data))
+        self.assertEqual(bytes(nc.output), data)
+
+    async def test_who_has_finished_gets_its_answer(self) -> None:
+        """A half-closed connection is answered, then closed."""
+        _, port = await self.serve("netecho")
+        client = await self.connect(port)
+        client.send(b"\x00\xff\r\n\xff\xf4")
+        client.transport.loseWriteConnection()
+        await client.closed()
+        self.assertEqual(bytes(client.received), b"\x00\xff\r\n\xff\xf4")
+
+    async def test_who_does_not_read_is_not_read(self) -> None:
+        """A client that sends and never reads is stopped, and costs under 1 MiB of memory.
+
+        Once it reads, everything that was taken from it comes back unchanged.
+        """
+        server, port = await self.serve("netecho")
+        first = await self.connect(port)
+        first.send(b"x" * (1 << 20))  # what the first megabyte costs, the service costs
+        await first.until(lambda: len(first.received) == 1 << 20, "a megabyte")
+        before = memory(server.pid)
+        pusher: Pusher = await self.connect(port, Pusher)
+        pusher.push()
+        await pusher.blocked()
+        growth = memory(server.pid, "VmHWM") - before
+        self.assertLess(growth, 1 << 20)
+        # What was taken waits in the kernel's buffers of two sockets on each side.
+        self.assertLess(pusher.given, GIGABYTE // 8)
+        first.send(b"still here")
+        await first.has(b"still here")
+        pusher.end()
+        await pusher.closed()
+        self.assertEqual(pusher.arrived, pusher.given)
+        self.assertTrue(pusher.unchanged)
+
+    async def test_a_silent_client_is_closed(self) -> None:
+        """``--idle-timeout`` counts for every service."""
+        _, port = await self.serve("netecho", "--idle-timeout", "1")
+        nc = self.nc(port, "-d")  # without -d, it waits for its input too
+        self.assertEqual(await nc.ended(), 0)

@@ -1,0 +1,225 @@
+"""Idle limits before other services, with real programs: :mod:`twisted_net.services.idle`."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.task import LoopingCall, deferLater
+from zope.interface import implementer
+
+from tests.live.harness import LOCALHOST, Client, LiveTestCase
+
+LIMIT = 1.0
+"""The idle limit of these tests, in seconds."""
+
+GRACE = 5.0
+"""Seconds that a closing peer has, until it is aborted: the service's default."""
+
+NOISE = 3.0
+"""Seconds by which a machine with other work may be late."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Careful(Client):
+    """An upstream that knows when its peer has sent everything, and then still may answer."""
+
+    finished = False
+
+    def readConnectionLost(self) -> None:
+        self.finished = True
+        self.changed()
+
+    def writeConnectionLost(self) -> None:
+        """Its own end."""
+
+
+@implementer(IPushProducer)
+class Flood(Client):
+    """An upstream that never stops to send."""
+
+    def connectionMade(self) -> None:
+        self._full = False
+        self.transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        while not self._full:
+            self.transport.write(b"flood " * 10000)
+
+    def pauseProducing(self) -> None:
+        self._full = True
+
+    def stopProducing(self) -> None:
+        self._full = True
+
+
+async def speak_for(client: Client, seconds: float) -> None:
+    """Let somebody say something, often, for some time."""
+    from twisted.internet import reactor
+
+    speaking = LoopingCall(client.send, b".")
+    speaking.clock = reactor
+    ending = deferLater(reactor, seconds, speaking.stop)  # type: ignore[arg-type]
+    await speaking.start(LIMIT / 10)
+    await ending
+
+
+class DiscardTests(LiveTestCase):
+    """Without an upstream."""
+
+    async def test_what_is_sent_is_read_and_forgotten(self) -> None:
+        """A megabyte through nc: nothing comes back, then the end."""
+        _, port = await self.serve("netidle")
+        nc = self.nc(port, "-N")
+        nc.write(b"x" * (1 << 20))
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0)
+        self.assertEqual(bytes(nc.output), b"")
+
+    async def test_silence_ends_it(self) -> None:
+        """A client is closed between S and S + 1 seconds after its last byte, and not before."""
+        server, port = await self.serve("netidle", "--idle-timeout", f"{LIMIT:g}")
+        client = await self.connect(port)
+        await speak_for(client, 2 * LIMIT)
+        self.assertIsNone(client.lost)
+        client.send(b"the last")
+        spoke_at = time.monotonic()
+        await client.closed()
+        self.assertGreaterEqual(client.ended_at - spoke_at, LIMIT)
+        self.assertLess(client.ended_at - spoke_at, LIMIT + 1 + NOISE)
+        await server.until(lambda: server.log("ended: idle"), "the line in the log")
+
+    async def test_zero_is_never(self) -> None:
+        """A client that is silent under a limit of 0 stays, while one with a limit goes."""
+        _, never = await self.serve("netidle", "--idle-timeout", "0")
+        _, limited = await self.serve("netidle", "--idle-timeout", f"{LIMIT:g}")
+        stays = await self.connect(never)
+        goes = await self.connect(limited)
+        await goes.closed()
+        self.assertIsNone(stays.lost)
+
+
+class UpstreamTests(LiveTestCase):
+    """Before another service."""
+
+    async def test_it_forwards_both_ways(self) -> None:
+        """Bytes reach the upstream and come back, all of them, and so do half-closes."""
+        _, echo = await self.serve("netecho")
+        _, port = await self.serve("netidle", "--upstream", f"tcp:{LOCALHOST}:{echo}")
+        data = bytes(range(256)) * 8192
+        nc = self.nc(port, "-N")
+        nc.write(data)
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0)
+        self.assertEqual(len(nc.output), len(data))
+        self.assertEqual(bytes(nc.output), data)
+
+    async def test_an_upstream_hears_that_the_client_has_finished(self) -> None:
+        """The client's half-close arrives, and the answer after it comes back."""
+        upstream = self.listen(Careful)
+        _, port = await self.serve("netidle", "--upstream", upstream.endpoint)
+        nc = self.nc(port, "-N")
+        nc.write(b"question")
+        nc.end_input()
+        asked = await upstream.hears(b"question")
+        await upstream.until(lambda: asked.finished, "the end of the question")
+        asked.send(b"answer")
+        asked.transport.loseConnection()
+        self.assertEqual(await nc.ended(), 0)
+        self.assertEqual(bytes(nc.output), b"answer")
+
+    async def test_a_client_hears_that_the_upstream_has_finished(self) -> None:
+        """An upstream that has sent everything can still be sent to."""
+        upstream = self.listen(Careful)
+        _, port = await self.serve("netidle", "--upstream", upstream.endpoint)
+        client = await self.connect(port, Careful)
+        client.send(b"hello")
+        spoken_to = await upstream.hears(b"hello")
+        spoken_to.send(b"all that there is")
+        spoken_to.transport.loseWriteConnection()
+        await client.until(lambda: client.finished, "the upstream's end")
+        self.assertEqual(bytes(client.received), b"all that there is")
+        client.send(b", thank you")
+        await spoken_to.has(b"hello, thank you")
+
+    async def test_an_idle_pair_is_closed(self) -> None:
+        """Silence on both sides ends both, between S and S + 1 seconds after the last byte."""
+        _, echo = await self.serve("netecho")
+        server, port = await self.serve(
+            "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", f"tcp:{LOCALHOST}:{echo}"
+        )
+        client = await self.connect(port)
+        await speak_for(client, 2 * LIMIT)
+        self.assertIsNone(client.lost)
+        client.send(b"the last")
+        spoke_at = time.monotonic()
+        await client.closed()
+        self.assertGreaterEqual(client.ended_at - spoke_at, LIMIT)
+        self.assertLess(client.ended_at - spoke_at, LIMIT + 1 + NOISE)
+        await server.until(lambda: server.log("ended: idle"), "the line in the log")
+
+    async def test_who_only_listens_is_not_idle(self) -> None:
+        """While the upstream speaks, its client may be silent."""
+        upstream = self.listen()
+        _, port = await self.serve(
+            "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", upstream.endpoint
+        )
+        client = await self.connect(port)
+        client.send(b"begin")
+        speaker = await upstream.hears(b"begin")
+        await speak_for(speaker, 3 * LIMIT)
+        self.assertIsNone(client.lost)
+
+    async def test_who_does_not_read_is_closed_and_then_aborted(self) -> None:
+        """A silent client that takes nothing more goes too, after the grace."""
+        upstream = self.listen(Flood)
+        server, port = await self.serve(
+            "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", upstream.endpoint
+        )
+        began = time.monotonic()
+        client = await self.connect(port)
+        client.transport.pauseProducing()
+        await server.until(lambda: server.log(f"{client.address} ended: idle"), "the log's line")
+        took = time.monotonic() - began
+        self.assertGreaterEqual(took, LIMIT + GRACE)
+        self.assertLess(took, LIMIT + 1 + GRACE + 1 + NOISE)
+
+    async def test_a_pair_that_is_stuck_is_closed(self) -> None:
+        """A client that sends and never reads, before an echo: nothing moves, so both go."""
+        _, echo = await self.serve("netecho")
+        server, port = await self.serve(
+            "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", f"tcp:{LOCALHOST}:{echo}"
+        )
+        client = await self.connect(port)
+        client.transport.pauseProducing()
+        client.send(b"x" * (64 << 20))
+        await server.until(
+            lambda: server.log(f"{client.address} ended: idle"),
+            "the log's line",
+            LIMIT + 1 + GRACE + 1 + 4 * NOISE,
+        )
+
+    async def test_an_upstream_that_is_down(self) -> None:
+        """The client is closed, and the log has one line about it; the service goes on."""
+        reserved = socket.socket()
+        self.addCleanup(reserved.close)
+        reserved.bind((LOCALHOST, 0))  # and does not listen: nobody else can
+        where = f"tcp:{LOCALHOST}:{reserved.getsockname()[1]}"
+        server, port = await self.serve("netidle", "--upstream", where)
+        await server.until(lambda: server.log("cannot be reached yet"), "its warning")
+        client = await self.connect(port)
+        await client.closed()
+        self.assertEqual(bytes(client.received), b"")
+        again = await self.connect(port)
+        await again.closed()
+        await server.until(lambda: server.log(again.address), "its lines")
+        self.assertEqual(len(server.log(client.address)), 1, server.log(client.address))
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
+        reserved.listen()
+        waits = await self.connect(port)
+        waits.send(b"hello")
+        connection, _ = reserved.accept()
+        self.addCleanup(connection.close)

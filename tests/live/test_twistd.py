@@ -1,0 +1,268 @@
+"""Life under ``twistd`` and ``twist``: help, several at once, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from tests.live.harness import LOCALHOST, LiveTestCase, Program, Server, script
+
+FLAGS = {
+    "--port": "8080",
+    "--interface": "all",
+    "--tls-port": "",
+    "--cert": "PEM",
+    "--key": "PEM",
+    "--client-ca": "TLS clients",
+    "--idle-timeout": "Seconds",
+    "--max-message": "Bytes",
+    "--drain": "Seconds",
+    "--listen": "endpoint",
+    "--self-signed": "development",
+}
+"""The flags that every service has, and what the explanation of each has."""
+
+NOISE = 3.0
+"""Seconds by which a machine with other work may be late."""
+
+
+class HelpTests(LiveTestCase):
+    """What a user who asks is told."""
+
+    async def said(self, *command: str) -> str:
+        """Give what a command says, with its lines joined."""
+        asked = self.spawn(*command)
+        self.assertEqual(await asked.ended(), 0, asked)
+        self.assertEqual(bytes(asked.errors), b"")
+        return " ".join(asked.output.decode().split())
+
+    async def test_the_services_are_listed(self) -> None:
+        """By both programs, from any directory."""
+        for name in ("twistd", "twist"):
+            said = await self.said(script(name), "--help")
+            for line in ("netecho Echo every byte", "netidle Idle limits", "netchat A chat for nc"):
+                self.assertIn(line, said)
+
+    async def test_every_flag_is_explained(self) -> None:
+        """With its default and unit, in every service."""
+        defaults = {
+            "netecho": {"idle-timeout": "0", "max-message": "65536"},
+            "netidle": {"idle-timeout": "60", "max-message": "65536"},
+            "netchat": {"idle-timeout": "0", "max-message": "8192"},
+        }
+        for name in ("twistd", "twist"):
+            for service, expected in defaults.items():
+                said = await self.said(script(name), service, "--help")
+                for flag, text in FLAGS.items():
+                    explanation = self._explanation(said, flag)
+                    self.assertIn(text, explanation, (service, flag))
+                for flag, default in expected.items():
+                    self.assertIn(f"[default: {default}]", self._explanation(said, f"--{flag}"))
+                self.assertIn("[default: 10]", self._explanation(said, "--drain"))
+
+    def _explanation(self, said: str, flag: str) -> str:
+        for begin in (f"{flag}= ", f"{flag} "):
+            _, found, rest = said.partition(f" {begin}")
+            if found:
+                return rest.partition(" --")[0]
+        raise AssertionError(f"{flag} is not explained in {said!r}")
+
+    async def test_the_upstream_is_explained(self) -> None:
+        """netidle's own flag."""
+        said = await self.said(script("twistd"), "netidle", "--help")
+        self.assertIn("client endpoint", self._explanation(said, "--upstream"))
+
+    async def test_the_version(self) -> None:
+        """Of this package, not of Twisted."""
+        said = await self.said(script("twistd"), "netchat", "--version")
+        self.assertRegex(said, r"^twisted_net \d+\.\d+")
+
+
+class EndTests(LiveTestCase):
+    """SIGTERM, while people are there."""
+
+    async def test_people_are_told_and_everything_ends(self) -> None:
+        """Each gets a last line and its end; then twistd, as always, ends by the signal it got."""
+        server, port = await self.serve("netchat")
+        people = [self.nc(port) for _ in range(3)]
+        await self.together(*(each.expect(b"Welcome") for each in people))
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        for each in people:
+            await each.expect(rb"^\* The server is restarting\.\n\Z")
+            each.end_input()
+            self.assertEqual(await each.ended(), 0)
+        status = await server.ended()
+        self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(status, -signal.SIGTERM)
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+    async def test_drain_is_the_longest_that_it_takes(self) -> None:
+        """Somebody who does not read holds the end up for --drain seconds, and not longer."""
+        server, port = await self.serve("netecho", "--drain", "1")
+        client = await self.connect(port)
+        client.send(b"x" * (32 << 20))
+        await client.has(b"x")
+        client.transport.pauseProducing()
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        await server.ended()
+        took = time.monotonic() - began
+        self.assertGreaterEqual(took, 1)
+        self.assertLess(took, 1 + NOISE)
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+    async def test_nobody_comes_in_meanwhile(self) -> None:
+        """While the last one is waited for, the port is closed."""
+        server, port = await self.serve("netecho", "--drain", "2")
+        client = await self.connect(port)
+        client.send(b"x" * (32 << 20))
+        await client.has(b"x")
+        client.transport.pauseProducing()
+        server.signal(signal.SIGTERM)
+        await server.until(lambda: server.log("Port .* Closed"), "the port to close")
+        refused = self.nc(port)
+        self.assertEqual(await refused.ended(), 1)
+        await server.ended()
+
+    async def test_all_bytes_that_were_under_way_arrive(self) -> None:
+        """What the service has taken before it ends is answered before it ends."""
+        server, port = await self.serve("netecho")
+        client = await self.connect(port)
+        client.send(b"x" * (1 << 20))
+        await client.until(lambda: len(client.received) == 1 << 20, "a megabyte")
+        server.signal(signal.SIGTERM)
+        await client.closed()
+        self.assertEqual(len(client.received), 1 << 20)
+        await server.ended()
+
+
+class SeveralTests(LiveTestCase):
+    """More than one at a time."""
+
+    async def test_two_in_one_directory(self) -> None:
+        """With ``--pidfile=``, services do not mind each other."""
+        here = self.directory()
+        flags = ("--port", "0", "--interface", LOCALHOST)
+        chat = self.twistd("netchat", *flags, cwd=here)
+        echo = self.twistd("netecho", *flags, cwd=here)
+        ann, nc = self.nc(await chat.port()), self.nc(await echo.port())
+        await ann.expect(b"Welcome")
+        nc.write(b"hello\n")
+        await nc.expect(b"hello\n")
+        self.assertEqual(list(here.glob("*.pid")), [])
+
+    async def test_two_in_one_process(self) -> None:
+        """A ``.tac`` file with a chat of each kind of port, and an echo."""
+        here = self.directory()
+        (here / "both.tac").write_text(_TAC)
+        server = self.spawn(
+            script("twistd"), "-n", "--pidfile=", "-oy", "both.tac", cwd=here, kind=Server
+        )
+        ports = [await server.port(label) for label in ("first", "second", "echo")]
+        first, second = self.nc(ports[0]), self.nc(ports[1])
+        await first.expect(b"You are guest-1 in")
+        await second.expect(b"You are guest-1 in")
+        nc = self.nc(ports[2])
+        nc.write(b"hello\n")
+        await nc.expect(b"hello\n")
+
+    async def test_twist(self) -> None:
+        """The other program starts and ends them as well."""
+        server = self.spawn(
+            *(script("twist"), "--log-format", "text", "netchat"),
+            *("--port", "0", "--interface", LOCALHOST),
+            kind=Server,
+        )
+        nc = self.nc(await server.port())
+        await nc.expect(b"Welcome")
+        server.signal(signal.SIGTERM)
+        await nc.expect(rb"^\* The server is restarting\.\n")
+        await server.ended()
+
+
+_TAC = """
+from twisted.application.service import Application, MultiService
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+from twisted_net.chat.protocol import ChatFactory
+from twisted_net.echo import EchoFactory
+from twisted_net.transport.listening import Listener, ListenerService
+
+application = Application("both")
+for label, factory in ("first", ChatFactory()), ("second", ChatFactory()), ("echo", EchoFactory()):
+    endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+    ListenerService(factory, [Listener(endpoint, label)]).setServiceParent(application)
+"""
+
+
+class PidFileTests(LiveTestCase):
+    """``--pidfile``, and the daemon that it is for."""
+
+    def start(self, *arguments: str, here: Path) -> Program:
+        """Start twistd with a pid file."""
+        started: Server = self.spawn(
+            *(script("twistd"), *arguments, "--interface", LOCALHOST), cwd=here, kind=Server
+        )
+        return started
+
+    async def test_it_is_there_while_the_service_runs(self) -> None:
+        """It has the process's number, and goes with it."""
+        here = self.directory()
+        server = self.start("-n", "--pidfile=chat.pid", "netchat", "--port", "0", here=here)
+        assert isinstance(server, Server)
+        nc = self.nc(await server.port())
+        await nc.expect(b"Welcome")  # by now, SIGTERM has more to it than the end of a process
+        self.assertEqual(int((here / "chat.pid").read_text()), server.pid)
+        server.signal(signal.SIGTERM)
+        await server.ended()
+        self.assertFalse((here / "chat.pid").exists())
+
+    async def test_a_start_that_fails_leaves_none(self) -> None:
+        """So that the next start is not refused."""
+        here = self.directory()
+        _, port = await self.serve("netecho")
+        server = self.start("-n", "--pidfile=x.pid", "netecho", "--port", str(port), here=here)
+        self.assertEqual(await server.ended(), 1)
+        self.assertEqual(list(here.glob("*.pid")), [])
+
+    async def test_a_daemon(self) -> None:
+        """Without -n, twistd returns once the service listens, and SIGTERM ends the daemon."""
+        here = self.directory()
+        log, pid_file = here / "log", here / "d.pid"
+        flags = ("--pidfile=d.pid", "--logfile=log", "netecho", "--port", "0")
+        starter = self.start(*flags, here=here)
+        self.assertEqual(await starter.ended(), 0, starter)
+        pid = int(pid_file.read_text())
+        self.addCleanup(_kill, pid)
+        ending = self.spawn("/bin/sh", "-c", f"while kill -0 {pid} 2>/dev/null; do sleep 0.1; done")
+        port = re.search(r"Listening on \S+:(\d+) ", log.read_text())
+        assert port is not None
+        nc = self.nc(int(port[1]))
+        nc.write(b"hello\n")
+        await nc.expect(b"hello\n")
+        os.kill(pid, signal.SIGTERM)
+        await ending.ended()
+        self.assertFalse(pid_file.exists())
+
+    async def test_a_daemon_that_cannot_start(self) -> None:
+        """The starting shell learns of it: a line, and a status."""
+        here = self.directory()
+        _, port = await self.serve("netecho")
+        flags = ("--pidfile=d.pid", "--logfile=log", "netecho", "--port", str(port))
+        starter = self.start(*flags, here=here)
+        self.assertEqual(await starter.ended(), 1, starter)
+        self.assertIn(f"--port {port}: Address already in use".encode(), starter.errors)
+        self.assertNotIn(b"Traceback", starter.errors)
+        self.assertEqual(list(here.glob("*.pid")), [])
+
+
+# contextlib.suppress is not imported by name: trial takes a module's ``suppress`` for its own.
+def _kill(pid: int) -> None:
+    """End a daemon that a test has left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,190 @@
+"""What a user sees who makes a mistake: one line, an exit status, and no traceback."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+
+from tests.live.harness import LOCALHOST, LiveTestCase, script
+from tests.live.test_tls import Certificates
+
+AT_MOST = 2.0
+"""Seconds until a mistake is told, besides what it takes to start Python and Twisted."""
+
+NO_HOST = "no-such-host.invalid"  # RFC 2606
+
+
+class UserErrorsTests(LiveTestCase):
+    """Each mistake: the command line, and the line that its user sees."""
+
+    async def refused(self, *arguments: str, says: str, extra: float = 0.0) -> None:
+        """Check a start that is to fail.
+
+        :param says: a regular expression, which the one line is to match as a whole.
+        :param extra: seconds that a machine's resolver takes.
+        """
+        began = time.monotonic()
+        await self.spawn(script("twistd"), arguments[0], "--version").ended()
+        started = time.monotonic()
+        # What a user sees does not depend on how this test treats warnings.
+        server = self.twistd(*arguments, without=("PYTHONWARNINGS",))
+        status = await server.ended()
+        took = time.monotonic() - started
+        errors = server.errors.decode().splitlines()
+        self.assertEqual(len(errors), 1, server)
+        self.assertTrue(re.fullmatch(says, errors[0]), f"{errors[0]!r} is not as {says!r}")
+        self.assertIn(status, (1, 2))
+        self.assertNotIn(b"Traceback", server.output)
+        self.assertNotIn(b"Unhandled", server.output)
+        self.assertLess(took, AT_MOST + (started - began) + extra)
+
+    def taken(self) -> int:
+        """Give a port that somebody else listens on."""
+        busy = socket.socket()
+        self.addCleanup(busy.close)
+        busy.bind((LOCALHOST, 0))
+        busy.listen()
+        return int(busy.getsockname()[1])
+
+    async def test_a_busy_port(self) -> None:
+        """With --port, --tls-port and --listen, in every service."""
+        port = self.taken()
+        why = r"Address already in use\.?"
+        here = ("--interface", LOCALHOST)
+        for service in ("netecho", "netidle", "netchat"):
+            await self.refused(
+                service, "--port", str(port), *here, says=f"{service}: --port {port}: {why}"
+            )
+        await self.refused(
+            *("netchat", "--tls-port", str(port), "--self-signed", *here),
+            says=f"netchat: --tls-port {port}: {why}",
+        )
+        endpoint = f"tcp:{port}:interface={LOCALHOST}"
+        await self.refused(
+            *("netchat", "--port", "0", *here, "--listen", endpoint),
+            says=f"netchat: --listen {re.escape(endpoint)}: {why}",
+        )
+
+    async def test_a_port_out_of_range(self) -> None:
+        """Too high, negative, and no number at all."""
+        for flag in ("--port", "--tls-port"):
+            for port in ("65536", "-1", "http"):
+                await self.refused(
+                    *("netchat", f"{flag}={port}"),
+                    says=rf"netchat: {flag} {port}: not a whole number from 0 to 65535",
+                )
+
+    async def test_a_missing_file(self) -> None:
+        """A certificate, a key or a CA that is not there, or is nothing of the kind."""
+        files = Certificates(self.directory())
+        missing = str(self.directory() / "missing.pem")
+        good = {"cert": files.cert, "key": files.key, "client-ca": files.ca}
+        for flag in good:
+            for path, why in (
+                (missing, "No such file or directory"),
+                (__file__, "has no .* PEM.*"),
+            ):
+                given = [f"--{name}={value}" for name, value in (good | {flag: path}).items()]
+                await self.refused(
+                    *("netchat", "--tls-port", "0", *given),
+                    says=rf"netchat: --{flag} {re.escape(path)}: {why}",
+                )
+
+    async def test_a_missing_flag(self) -> None:
+        """A TLS port without a certificate, and a certificate without a port."""
+        files = Certificates(self.directory())
+        await self.refused(
+            *("netchat", "--tls-port", "0", "--cert", files.cert),
+            says=r"netchat: --tls-port 0: it needs --key.*",
+        )
+        await self.refused(
+            *("netchat", "--cert", files.cert, "--key", files.key),
+            says=rf"netchat: --cert {re.escape(files.cert)}: it needs --tls-port",
+        )
+
+    async def test_a_key_of_another_certificate(self) -> None:
+        """Each file is fine, but they do not belong together."""
+        files, others = Certificates(self.directory()), Certificates(self.directory())
+        await self.refused(
+            *("netchat", "--tls-port", "0", "--cert", files.cert, "--key", others.key),
+            says=rf"netchat: --key {re.escape(others.key)}: does not belong to the certificate .*",
+        )
+
+    async def test_an_unknown_flag(self) -> None:
+        """In every service; and a word that is no flag."""
+        for service in ("netecho", "netidle", "netchat"):
+            await self.refused(
+                service, "--prot", "8080", says=rf"{service}: --prot: there is no such flag.*"
+            )
+        await self.refused("netchat", "8080", says=r"netchat: 8080: .*")
+
+    async def test_a_flag_with_a_bad_value(self) -> None:
+        """Each says which values it takes."""
+        for flag, value in (
+            ("--idle-timeout", "soon"),
+            ("--idle-timeout", "-1"),
+            ("--idle-timeout", "nan"),
+            ("--drain", "inf"),
+            ("--max-message", "0"),
+            ("--max-message", "1.5"),
+            ("--interface", "nowhere"),
+        ):
+            await self.refused(
+                "netchat", f"{flag}={value}", says=rf"netchat: {flag} {re.escape(value)}: not .*"
+            )
+
+    async def test_a_foreign_interface(self) -> None:
+        """An address of another machine (RFC 5737)."""
+        await self.refused(
+            *("netchat", "--port", "0", "--interface", "192.0.2.1"),
+            says=r"netchat: --port 0: .*Cannot assign requested address.*",
+        )
+
+    async def test_an_endpoint_with_a_typo(self) -> None:
+        """To listen on, and as the upstream."""
+        for endpoint in ("tpc:8080", "tcp:http-alt-typo", "tcp:0:interfaec=127.0.0.1", "ssl:0"):
+            await self.refused(
+                *("netchat", "--listen", endpoint),
+                says=rf"netchat: --listen {re.escape(endpoint)}: .+",
+            )
+        for endpoint in ("tpc:localhost:80", "tcp:localhost", "tcp:localhost:http-alt-typo", ""):
+            await self.refused(
+                *("netidle", "--port", "0", "--interface", LOCALHOST, f"--upstream={endpoint}"),
+                says=rf"netidle: --upstream {re.escape(endpoint)}: .+",
+            )
+
+    async def test_an_upstream_without_a_host(self) -> None:
+        """A host name that does not resolve."""
+        began = time.monotonic()
+        try:
+            socket.getaddrinfo(NO_HOST, 80)
+        except socket.gaierror:
+            pass
+        else:
+            self.skipTest("the resolver of this machine finds every name")
+        upstream = f"tcp:{NO_HOST}:80"
+        await self.refused(
+            *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", upstream),
+            says=rf"netidle: --upstream {re.escape(upstream)}: there is no such host",
+            extra=time.monotonic() - began,
+        )
+
+    async def test_an_upstream_without_a_path(self) -> None:
+        """A Unix socket that is not there."""
+        await self.refused(
+            *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", "unix:nowhere"),
+            says=r"netidle: --upstream unix:nowhere: there is no such path",
+        )
+
+    async def test_a_path_that_is_too_long(self) -> None:
+        """A Unix socket's path has at most 107 bytes on Linux, to connect and to listen."""
+        path = "/tmp/" + "x" * 107
+        await self.refused(
+            *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", f"unix:{path}"),
+            says=rf"netidle: --upstream unix:{path}: .*too long.*",
+        )
+        await self.refused(
+            *("netchat", "--listen", f"unix:{path}"),
+            says=rf"netchat: --listen unix:{path}: .*too long.*",
+        )
