@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import twisted.internet.reactor  # so that there is one to be patched
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from twisted_net.chat.messages import Say
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.idle import IdleTimeoutFactory
@@ -252,8 +254,10 @@ class OwnTests(EmbeddingCase):
         """A subclass of the factory, and limits of one's own."""
 
         class Quiet(ChatFactory):
-            def receive(self, person: Any, line: str) -> None:
-                super().receive(person, line.lower())
+            def receive(self, link: Any, request: Any, id: str) -> Any:
+                if isinstance(request, Say):
+                    request = replace(request, text=request.text.lower())
+                return super().receive(link, request, id)
 
         factory = Quiet(limits=Limits(max_message=10), idle_timeout=5)
         self.assertEqual((factory.limits.max_message, factory.limits.idle_timeout), (10, 5))

@@ -36,10 +36,6 @@ class Presence:
         else:
             self._left[name] = None
 
-    def has_left(self, name: str) -> bool:
-        """Whether the departure of ``name`` is still to be told."""
-        return name in self._left
-
     def renamed(self, old: str, new: str) -> bool:
         """``old`` is now ``new``.
 
@@ -58,18 +54,27 @@ class Presence:
         del self._came[name]
         return self._line(name, "joined")
 
+    def has_left(self, name: str) -> bool:
+        """Whether the departure of ``name`` is still to be told."""
+        return name in self._left
+
+    def take(self) -> tuple[list[str], list[str]]:
+        """Give who has left and who has come, and begin anew."""
+        gone, come = list(self._left), list(self._came)
+        self._left.clear()
+        self._came.clear()
+        return gone, come
+
     def tell(self) -> list[tuple[str, str]]:
         """Give the lines to be told, each after whom it is about, and begin anew.
 
-        A line about several people is about nobody: an empty name.
+        A line about several people is about nobody: an empty name. Departures come first:
+        somebody may have come under the name of one who has left.
         """
-        # A newcomer may have the name of somebody who has left.
-        lines = self._lines(self._left, "left") + self._lines(self._came, "joined")
-        self._came.clear()
-        self._left.clear()
-        return lines
+        gone, come = self.take()
+        return self._lines(gone, "left") + self._lines(come, "joined")
 
-    def _lines(self, names: dict[str, None], verb: str) -> list[tuple[str, str]]:
+    def _lines(self, names: list[str], verb: str) -> list[tuple[str, str]]:
         if len(names) > NAMED_AT_MOST:
             return [("", self._line(f"{len(names)} people", verb))]
         return [(name, self._line(name, verb)) for name in names]

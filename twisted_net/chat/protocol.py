@@ -1,19 +1,59 @@
-"""The chat on the wire: its connections, and the room that they share."""
+"""The chat on the wire: its connections, and the factory that does what their sessions decide."""
 
 from __future__ import annotations
 
-from typing import Unpack
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Any, Unpack
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, INegotiated, ISSLTransport
+from twisted.python.failure import Failure
 
-from twisted_net.chat.presence import Presence
-from twisted_net.chat.session import ROOM, Action, Leave, Lobby, Rename, Reply, Say, Tell
+from twisted_net import __version__
+from twisted_net.chat import order
+from twisted_net.chat.actions import (
+    Action,
+    Announce,
+    Append,
+    End,
+    Enter,
+    Exit,
+    ReadPast,
+    Send,
+    Verify,
+)
+from twisted_net.chat.feed import Feed, Member, reason
+from twisted_net.chat.forms import Form, Json, Text
+from twisted_net.chat.login import Accounts
+from twisted_net.chat.messages import (
+    AreYouThere,
+    Came,
+    Goodbye,
+    Notice,
+    Past,
+    Problem,
+    Refused,
+    Request,
+)
+from twisted_net.chat.rooms import House, Person, Room
+from twisted_net.chat.session import Rules, Session, State
+from twisted_net.policy.chat_limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
-from twisted_net.policy.limits import LimitChanges, Limits
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.group import Group
-from twisted_net.wire.framing import RemoteProtocolError, SkippingLines, TooLong
-from twisted_net.wire.text import decode_line, printable
+from twisted_net.policy.limits import Limits
+from twisted_net.store.interface import Store
+from twisted_net.store.log import Entry, Page
+from twisted_net.store.memory import MemoryStore
+from twisted_net.transport.addresses import shown
+from twisted_net.transport.connection import ConnectionFactory, FactorySettings
+from twisted_net.wire.framing import SkippingLines, TooLong
+from twisted_net.wire.telnet import Telnet
+from twisted_net.wire.text import printable
 
 PRESENCE_DELAY = 0.2
 """Seconds for which arrivals and departures are gathered before they are told."""
@@ -21,53 +61,104 @@ PRESENCE_DELAY = 0.2
 MAX_MESSAGE = 8192
 """Bytes in a line, unless told otherwise. IRC has 512 (RFC 2812), or 8191 of tags (IRCv3)."""
 
+TEXT = Text()
+TAGGED = Text(tagged=True)
+
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # they would not be read
+_UNDECIDED = (State.NEW, State.GUEST)
 
 
-class ChatProtocol(Connection):
-    """A person in the chat, with ``nc`` or telnet: UTF-8 lines.
+class ChatProtocol(Member):
+    """A connection of the chat: a person with ``nc`` or telnet, or a program that speaks JSON.
 
-    :ivar name: what the person is called now; empty once it has left.
+    :ivar person: who it is.
+    :ivar session: its conversation.
     """
 
     framing = SkippingLines
     reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
 
     factory: ChatFactory
-    name = ""
+    form: Form = TEXT
+    person: Person
+    session: Session
+
+    _telnet: Telnet | None = None
+
+    @property
+    def name(self) -> str:
+        """What the person is called now."""
+        return self.person.name
 
     def connected(self) -> None:
         self.factory.enter(self)
 
-    def message_received(self, message: bytes | TooLong) -> None:
-        if isinstance(message, TooLong):
-            self.send(f"! A line has at most {message.max_size} bytes; yours was not sent.")
-            return
+    def dataReceived(self, data: bytes) -> None:
+        if b"\xff" in data or self._telnet is not None:
+            data = self._without_telnet(data)
+        super().dataReceived(data)
+
+    def message_received(self, message: bytes | TooLong) -> Deferred[None] | None:
+        session = self.session
+        if session.state in _UNDECIDED and message:
+            is_json = isinstance(message, bytes) and message[:1] == b"{"
+            if is_json:
+                self.form = self.factory.json
+                self.beat(self.factory.heartbeat)
+            self.factory.act(session.first_line(is_json))
         try:
-            line = printable(decode_line(message))
-        except RemoteProtocolError as error:
-            self.send(f"! Your line was not sent: {error}.")
-            return
-        self.factory.receive(self, line)
+            if isinstance(message, TooLong):
+                what = f"A line has at most {message.max_size} bytes; yours was not sent."
+                raise Refused("too-long", what)
+            asked = self.form.parse(message)
+        except Refused as refused:
+            self.tell(Problem(refused.code, refused.text, refused.field, refused.id))
+            return None
+        if asked.request is None:
+            return None
+        return self.factory.receive(self, asked.request, asked.id)
 
     def disconnected(self, reason: Reason) -> None:
-        self.factory.leave(self)
+        self.factory.act(self.session.end())
 
     def missed_notice(self, count: int) -> bytes:
-        return f"* You read too slowly and missed {count} lines.\n".encode()
+        return self.form.encode(Notice(f"You read too slowly and missed {count} lines."))
 
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
-        self.factory.leave(self)  # which gives it what was said before
-        if self.reason is None and self._begun and reason not in _WITHOUT_LAST_WORDS:
-            self.send(f"* {reason.text}")
+        if self.reason is None and self._begun:
+            self.factory.act(self.session.end())
+            if reason not in _WITHOUT_LAST_WORDS:
+                self.tell(Goodbye(reason))
         super().close(reason, detail)
+
+    def _without_telnet(self, data: bytes) -> bytes:
+        if not self.form.is_text:
+            self._telnet = None
+            return data
+        if self._telnet is None:
+            self._telnet = Telnet()
+        data, answers = self._telnet.feed(data)
+        if answers:
+            self.send_encoded(answers, 0)
+        return data
+
+    def ask(self) -> None:
+        self.tell(AreYouThere())
 
 
 class ChatFactory(ConnectionFactory):
-    """One room, and everybody in it.
+    """The chat: everybody, and every room.
 
-    :param clock: as in :class:`ConnectionFactory`, and so is the rest. A line has at most
-        :data:`MAX_MESSAGE` bytes unless told otherwise.
+    :param store: where messages are kept; without one, in memory. See :func:`store_from_url`.
+    :param chat_limits: how much is allowed in the chat.
+    :param checkers: whose passwords are right; without one there are no accounts.
+    :param anonymous: whether people without an account are let in.
+    :param operators: the accounts that may keep order.
+    :param plain_logins: whether passwords are taken on connections that others can listen to.
+    :param now: gives the time, in seconds since 1970.
+    :param token: gives a random text of 32 hexadecimal digits, never the same.
+    :param settings: as for :class:`ConnectionFactory`. A line has at most :data:`MAX_MESSAGE`
+        bytes unless told otherwise.
     """
 
     protocol = ChatProtocol
@@ -75,86 +166,250 @@ class ChatFactory(ConnectionFactory):
     def __init__(
         self,
         *,
-        clock: IReactorTime | None = None,
-        limits: Limits | None = None,
-        **changes: Unpack[LimitChanges],
+        store: Store | None = None,
+        chat_limits: ChatLimits | None = None,
+        checkers: Sequence[ICredentialsChecker] = (),
+        anonymous: bool = True,
+        operators: Iterable[str] = (),
+        plain_logins: bool = False,
+        now: Callable[[], float] = time.time,
+        token: Callable[[], str] = lambda: secrets.token_hex(16),
+        **settings: Unpack[FactorySettings],
     ) -> None:
-        super().__init__(clock=clock, limits=limits or Limits(max_message=MAX_MESSAGE), **changes)
-        self._lobby = Lobby()
-        self._people: dict[str, ChatProtocol] = {}
-        self._group: Group | None = None
-        self._presence = Presence(ROOM)
+        if settings.get("limits") is None:
+            settings["limits"] = Limits(max_message=MAX_MESSAGE)
+        super().__init__(**settings)
+        self.now = now
+        self.chat_limits = chat_limits or ChatLimits()
+        self.house = House(self.chat_limits.all_rooms, list(operators))
+        self.accounts = Accounts(checkers)
+        self._rules = Rules(self.chat_limits, anonymous, bool(checkers))
+        self._token = token
+        self._plain_logins = plain_logins
+        self._store = store or MemoryStore(now, token)
+        self._started = False
+        self._origin = token()
+        self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
         self._telling: IDelayedCall | None = None
 
-    @property
-    def group(self) -> Group:
-        """Everybody in the room."""
-        if self._group is None:
-            self._group = Group(self.clock)
-        return self._group
+    # The store.
+
+    def startFactory(self) -> None:
+        self.start_store()
+
+    def start_store(self) -> None:
+        """Open the store, if that has not happened yet.
+
+        :raises StoreError: it cannot be opened.
+        """
+        if not self._started:
+            self._store.start()
+            self._started = True
+
+    def stop_store(self) -> Deferred[None]:
+        """Finish what is to be stored, and close the store."""
+        self._started = False
+        return self._store.stop()
+
+    # What programs are told.
+
+    @cached_property
+    def heartbeat(self) -> float:
+        """Seconds of silence after which a program is asked for a sign of life."""
+        idle = self.limits.idle_timeout
+        return min(self.chat_limits.heartbeat, idle / 2) if idle else self.chat_limits.heartbeat
+
+    @cached_property
+    def json(self) -> Form:
+        """The form that programs speak here."""
+        chat = self.chat_limits
+        announced = {
+            "message": self.limits.max_message,
+            "nick": LONGEST_NAME,
+            "topic": LONGEST_TOPIC,
+            "id": LONGEST_ID,
+            "rooms": chat.rooms,
+            "history": chat.page,
+            "recover": chat.recover,
+        }
+        return Json(f"twisted_net/{__version__}", self.heartbeat, announced)
 
     def refusal(self, reason: Reason) -> bytes:
         return f"! {reason.text}\n".encode()
 
-    def enter(self, person: ChatProtocol) -> None:
-        """Give a newcomer a name and a welcome; tell the others soon, if it stays."""
-        person.name = self._lobby.enter()
-        self._people[person.name] = person
-        person.send(self._lobby.welcome(person.name))
-        self.group.add(person)
-        self._presence.came(person.name)
-        self._tell_soon()
+    def tell(self, message: str, but: Any = None) -> None:
+        """Send a notice to everybody; ``* `` before it is not needed."""
+        notice = Notice(printable(message.removeprefix("* ")))
+        for connection in list(self.connections.values()):
+            if isinstance(connection, Member) and connection._begun and connection is not but:
+                connection.tell(notice)
 
-    def leave(self, person: ChatProtocol) -> None:
-        """Let a person go; tell the others soon. Nothing happens if it has left already."""
-        name, person.name = person.name, ""
-        if not name:
-            return
-        self.group.discard(person)
-        self._lobby.leave(name)
-        del self._people[name]
-        self._presence.left(name)
-        if self._people:
-            self._tell_soon()
-        elif self._telling is not None:  # nobody is there to be told
-            self._tell()
+    # Coming and going.
 
-    def receive(self, person: ChatProtocol, line: str) -> None:
-        """Do what a person's line asks for."""
-        for action in self._lobby.receive(person.name, line):
-            self._act(person, action)
+    def enter(self, link: ChatProtocol) -> None:
+        """Begin somebody's conversation."""
+        host = getattr(link.peer, "host", "")
+        person = link.person = Person(link, "" if _is_loopback(host) else host)
+        self.house.begin(person, f"{self._origin}.{link.id}")
+        secret = (
+            self._plain_logins
+            or INegotiated.providedBy(link.transport)
+            or ISSLTransport.providedBy(link.transport)
+            or isinstance(link.peer, UNIXAddress)
+        )
+        link.session = Session(person, self.house, self._rules, self._token, secret)
+        self.act(link.session.begin(self.now(), _certified(link.transport)))
 
-    def _act(self, person: ChatProtocol, action: Action) -> None:
-        match action:
-            case Reply(line):
-                person.send(line)
-            case Say(line):
-                introduction = self._presence.introduce(person.name)
-                if introduction is not None:
-                    self._publish(introduction, person)
-                self._publish(line, person)
-            case Tell(name, line):
-                self._people[name].send(line)
-            case Rename(old, new):
-                if self._presence.has_left(new):  # first its last bearer's end, then the next one
-                    self._tell()
-                person.name = new
-                self._people[new] = self._people.pop(old)
-                if self._presence.renamed(old, new):
-                    self._publish(f"* {old} is now {new}.", person)
-            case Leave(reason):
-                person.close(reason)
+    def expel(self, person: Person, room: Room) -> None:
+        """Let somebody out of a room that cannot be opened."""
+        if room in person.rooms:
+            self.house.leave(person, room)
+            self._exit(person, room, True)
 
-    def _publish(self, line: str, sender: ChatProtocol | None = None) -> None:
-        self.group.publish(line.encode() + b"\n", sender)
+    # What sessions have decided.
 
-    def _tell_soon(self) -> None:
+    def receive(self, link: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
+        """Do what somebody asks for. Override it to look at requests, change or drop them.
+
+        :param id: what a program calls its message.
+        :return: fires when the next message of the same connection may be looked at.
+        """
+        return self.act(link.session.receive(request, id, self.now()))
+
+    def act(self, actions: Iterable[Action]) -> Deferred[None] | None:
+        """Do what is to be done.
+
+        :return: fires when the next message of the same connection may be looked at.
+        """
+        waiting = None
+        for action in actions:
+            match action:
+                case Append(room, entry):
+                    self._append(room, entry)
+                case Send(person, event):
+                    person.link.tell(event)
+                case Announce(room, event, but):
+                    self._feed(room).announce(event, None if but is None else but.link)
+                case Enter(person, room, since, told, quietly):
+                    self._enter(person, room, quietly)
+                    self._feed(room).enter(person, since, told)
+                case Exit(person, room, quietly):
+                    self._exit(person, room, quietly)
+                case ReadPast(person, room, before, limit):
+                    self._read_past(person, room, before, limit)
+                case Verify(person, user, password):
+                    waiting = Deferred.fromCoroutine(self._verify(person, user, password))
+                case End(person, reason, detail):
+                    person.link.close(reason, detail)
+        return waiting
+
+    def _append(self, room: Room, entry: Entry) -> None:
+        feed = self._feed(room)
+        speaker = self.house.speaker(entry.origin)
+        link = None if speaker is None else speaker.link
+        if room.presence.introduce(entry.sender) is not None:
+            feed.announce(Came(room.name, entry.sender), link)
+        try:
+            feed.say(entry)
+        except Refused as refused:
+            if link is not None:
+                link.tell(Problem(refused.code, refused.text, id=entry.id))
+
+    def _enter(self, person: Person, room: Room, quietly: bool) -> None:
+        self._store.arrive(room.name, person.name)
+        if not quietly:
+            room.presence.came(person.name)
+            self._tell_soon(room)
+        if len(person.rooms) > 1:
+            self._mark_rooms(person, TEXT, TAGGED)
+
+    def _exit(self, person: Person, room: Room, quietly: bool) -> None:
+        self._feed(room).leave(person.link)
+        self._store.depart(room.name, person.name)
+        if not quietly:
+            room.presence.left(person.name)
+        if room.people:
+            if not quietly:
+                self._tell_soon(room)
+        else:
+            self._close_room(room)
+        if len(person.rooms) == 1:
+            self._mark_rooms(person, TAGGED, TEXT)
+
+    def _mark_rooms(self, person: Person, old: Form, new: Form) -> None:
+        """Say with each message which room it is from, or no more."""
+        link = person.link
+        if link.form is old:
+            link.form = new
+            for room in person.rooms:
+                self._feed(room).change_form(link, old, new)
+
+    def _feed(self, room: Room) -> Feed:
+        feed: Feed | None = room.link
+        if feed is None:
+            house = self.house
+            feed = room.link = Feed(
+                *(room, self._store, self.clock, self.chat_limits),
+                *(house.speaker, house.ignorers, self.expel),
+            )
+        return feed
+
+    def _close_room(self, room: Room) -> None:
+        if self.house.rooms.get(room.name) is room:
+            return  # somebody leaves and comes in one go
+        self._news.pop(room, None)
+        if not self._news and self._telling is not None:  # nobody is there to be told
+            self._telling.cancel()
+            self._telling = None
+        self._feed(room).close()
+
+    def _read_past(self, person: Person, room: Room, before: int | None, limit: int) -> None:
+        link, name = person.link, room.name
+
+        def show(page: Page) -> None:
+            more = bool(page.kept) and page.kept[0].offset > page.first
+            link.tell(Past(name, page.epoch, page.kept, more))
+
+        def fail(failure: Failure) -> None:
+            link.tell(Problem("store", f"The past cannot be read: {reason(failure)}."))
+
+        self._store.before(name, before, limit).addCallbacks(show, fail)
+
+    async def _verify(self, person: Person, user: str, password: str) -> None:
+        link = person.link
+        account = await self.accounts.verify(
+            self.clock, user, password, person.host, shown(link.peer)
+        )
+        if link.reason is None and link.session.state is not State.ENDED:
+            session: Session = link.session
+            self.act(
+                session.refused() if account is None else session.verified(account, self.now())
+            )
+
+    # Who came and who went.
+
+    def _tell_soon(self, room: Room) -> None:
+        self._news[room] = None
         if self._telling is None:
-            self._telling = self.clock.callLater(PRESENCE_DELAY, self._tell)
+            self._telling = self.clock.callLater(PRESENCE_DELAY, self._tell_news)
 
-    def _tell(self) -> None:
-        telling, self._telling = self._telling, None
-        if telling is not None and telling.active():
-            telling.cancel()
-        for name, line in self._presence.tell():
-            self._publish(line, self._people.get(name))
+    def _tell_news(self) -> None:
+        self._telling = None
+        rooms, self._news = list(self._news), {}
+        for room in rooms:
+            self.act(order.tell_presence(self.house, room))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _certified(transport: Any) -> str:
+    """Give the subject's common name of a client's certificate, which TLS has verified."""
+    if not INegotiated.providedBy(transport):
+        return ""
+    certificate: Any = transport.getPeerCertificate()
+    return "" if certificate is None else printable(certificate.get_subject().CN or "")

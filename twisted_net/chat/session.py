@@ -1,179 +1,459 @@
-"""What one person's line means: pure, so that every sentence of the chat can be read here.
+"""One connection's conversation: in which state it is, what is asked of it, what comes of it.
 
-A :class:`Lobby` is the one room and its people. It takes lines that are already fit for other
-people's terminals and gives what is to be done about them, in order; it does nothing itself.
+A session decides and does nothing: it gives :mod:`actions`. What it knows of others is in the
+:class:`~twisted_net.chat.rooms.House`. Pure: the time and random texts are arguments.
 """
 
 from __future__ import annotations
 
+import enum
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any
 
-from twisted_net.policy.closing import QUIT, Reason
+from twisted_net.chat import commands, names, order
+from twisted_net.chat.actions import (
+    Action,
+    Announce,
+    Append,
+    End,
+    Enter,
+    Exit,
+    ReadPast,
+    Send,
+    Verify,
+)
+from twisted_net.chat.messages import (
+    Alive,
+    AskedToLogIn,
+    Ban,
+    Delivered,
+    Greeted,
+    Hello,
+    Help,
+    History,
+    Ignore,
+    Join,
+    Kick,
+    Leave,
+    Left,
+    Lines,
+    Listing,
+    Login,
+    Mute,
+    Named,
+    Nick,
+    Notice,
+    Ping,
+    Pong,
+    Present,
+    Problem,
+    Quit,
+    Refused,
+    Request,
+    Rooms,
+    Say,
+    Tell,
+    Told,
+    Topic,
+    TopicIs,
+    Who,
+)
+from twisted_net.chat.rooms import LOBBY, House, Person
+from twisted_net.policy.chat_limits import LONGEST_TOPIC, ChatLimits
+from twisted_net.policy.closing import CLOSED, LOGIN, QUIT
+from twisted_net.store.log import Entry
 
-ROOM = "#lobby"
+MOST_FAILURES = 5
+"""Failed logins after which a connection is closed (``login``)."""
 
-LONGEST_NAME = 24
-"""Characters in a name. IRC servers allow from 9 (RFC 2812) to 32."""
-
-WHO_AT_MOST = 50
-"""So many names are listed by ``/who``: a line that a terminal can still show."""
-
-# Without the four Hangul fillers: letters to Unicode, which nobody sees.
-_NAME = re.compile("(?![._-])(?:(?![\u115f\u1160\u3164\uffa0])[\\w.-])+")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A line to the person itself."""
-
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """A line to all the others in the room."""
-
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """A line to one person."""
-
-    name: str
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rename:
-    """The person has another name from now on."""
-
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """The connection is to be closed."""
-
-    reason: Reason
-
-
-Action: TypeAlias = Reply | Say | Tell | Rename | Leave
-
-
-class Lobby:
-    """The room: who is in it, and what their lines cause."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}  # by their folded form: Ann and ann are one name
-        self._last_guest = 0
-
-    def __len__(self) -> int:
-        """How many people are in the room."""
-        return len(self._names)
-
-    def enter(self) -> str:
-        """Let a guest in, and give its name."""
-        while True:
-            self._last_guest += 1
-            name = f"guest-{self._last_guest}"
-            if name not in self._names:
-                self._names[name] = name
-                return name
-
-    def leave(self, name: str) -> None:
-        """Let ``name`` go; the name is free again."""
-        self._names.pop(name.casefold(), None)
-
-    def welcome(self, name: str) -> str:
-        """Give the first line that a person sees."""
-        return f"Welcome to the chat server! You are {name} in {ROOM}. /help lists commands."
-
-    def receive(self, name: str, line: str) -> list[Action]:
-        """Give what is to be done about a line of ``name``'s."""
-        if line.startswith("//"):
-            line = line[1:]
-        elif line.startswith("/"):
-            return self._command(name, line)
-        if not line.strip():
-            return []
-        return [Say(f"<{name}> {line}")]
-
-    def _command(self, name: str, line: str) -> list[Action]:
-        word, _, rest = line.partition(" ")
-        command = _COMMANDS.get(word.lower())
-        if command is None:
-            return [Reply(f"! There is no command {word}. /help lists commands.")]
-        return command.run(self, name, rest.strip())
-
-    def _help(self, name: str, rest: str) -> list[Action]:
-        return [Reply(f"* {each.usage}: {each.help}") for each in _COMMANDS.values()]
-
-    def _me(self, name: str, rest: str) -> list[Action]:
-        return [Say(f"* {name} {rest}")] if rest else [_usage("/me")]
-
-    def _msg(self, name: str, rest: str) -> list[Action]:
-        to, _, text = rest.partition(" ")
-        text = text.strip()
-        if not text:
-            return [_usage("/msg")]
-        known = self._names.get(to.casefold())
-        if known is None:
-            return [Reply(f"! There is nobody called {to} here.")]
-        return [Tell(known, f"* {name} tells you: {text}"), Reply(f"* You told {known}: {text}")]
-
-    def _nick(self, name: str, rest: str) -> list[Action]:
-        if not rest:
-            return [_usage("/nick")]
-        if len(rest) > LONGEST_NAME:
-            return [Reply(f"! A name has at most {LONGEST_NAME} characters.")]
-        if not _NAME.fullmatch(rest):
-            return [Reply("! A name has letters and digits, and then also . _ and -")]
-        if rest == name:
-            return [Reply(f"* You are {name} already.")]
-        folded = rest.casefold()
-        if folded in self._names and folded != name.casefold():
-            return [Reply(f"! The name {rest} is taken.")]
-        del self._names[name.casefold()]
-        self._names[folded] = rest
-        return [Rename(name, rest), Reply(f"* You are {rest} now.")]
-
-    def _ping(self, name: str, rest: str) -> list[Action]:
-        return [Reply("* pong")]
-
-    def _quit(self, name: str, rest: str) -> list[Action]:
-        return [Leave(QUIT)]
-
-    def _who(self, name: str, rest: str) -> list[Action]:
-        shown = sorted(self._names.values(), key=str.casefold)[:WHO_AT_MOST]
-        more = len(self._names) - len(shown)
-        listed = ", ".join(shown) + (f" and {more} more" if more else "")
-        return [Reply(f"* {len(self._names)} in {ROOM}: {listed}")]
+_SESSION = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command: how it is typed, what it does, and what runs it."""
+class State(enum.Enum):
+    """How far a conversation has come."""
 
-    usage: str
-    help: str
-    run: Callable[[Lobby, str, str], list[Action]]
+    NEW = "nothing has been said, nobody was let in"
+    GUEST = "a guest was let in, who has said nothing: the form is open"
+    TEXT_OUT = "a person who has to log in"
+    TEXT = "a person in the chat"
+    JSON_OUT = "a program that has to say hello"
+    JSON = "a program in the chat"
+    ENDED = "it is over"
 
 
-_COMMANDS = {
-    "/help": Command("/help", "list the commands", Lobby._help),
-    "/me": Command("/me TEXT", "say what you do", Lobby._me),
-    "/msg": Command("/msg NAME TEXT", "tell one person something", Lobby._msg),
-    "/nick": Command("/nick NAME", "take another name", Lobby._nick),
-    "/ping": Command("/ping", "see whether the server is there", Lobby._ping),
-    "/quit": Command("/quit", "leave", Lobby._quit),
-    "/who": Command("/who", "list who is here", Lobby._who),
+class Step(enum.Enum):
+    """What takes a conversation from one state to another."""
+
+    TEXT_LINE = "the first line is text"
+    JSON_LINE = "the first line begins with {"
+    LET_IN = "somebody was let in"
+    END = "the connection ends"
+
+
+TRANSITIONS = {
+    (State.NEW, Step.LET_IN): State.GUEST,
+    (State.NEW, Step.TEXT_LINE): State.TEXT_OUT,
+    (State.NEW, Step.JSON_LINE): State.JSON_OUT,
+    (State.GUEST, Step.TEXT_LINE): State.TEXT,
+    (State.GUEST, Step.JSON_LINE): State.JSON_OUT,
+    (State.TEXT_OUT, Step.LET_IN): State.TEXT,
+    (State.JSON_OUT, Step.LET_IN): State.JSON,
+    **{(state, Step.END): State.ENDED for state in State},
 }
+"""Every step that there is. Any other is a mistake of ours."""
+
+_OUTSIDE = (Hello, Login, Help, Ping, Pong, Quit)
+"""What may be asked by somebody who is not in the chat."""
 
 
-def _usage(word: str) -> Reply:
-    return Reply(f"! Usage: {_COMMANDS[word].usage}")
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for all sessions of a chat.
+
+    :ivar anonymous: whether people without an account are let in.
+    :ivar accounts: whether there are accounts at all.
+    """
+
+    limits: ChatLimits
+    anonymous: bool = True
+    accounts: bool = False
+
+
+class Session:
+    """One connection's conversation.
+
+    :param house: everybody else.
+    :param token: gives a random text of 32 hexadecimal digits, never the same.
+    :param secret: whether nobody can listen on this connection, so that it may carry a password.
+    """
+
+    __slots__ = ("_failures", "_hello", "_house", "_rules", "_secret", "_token", "person", "state")
+
+    def __init__(
+        self, person: Person, house: House, rules: Rules, token: Callable[[], str], secret: bool
+    ) -> None:
+        self.person = person
+        self.state = State.NEW
+        self._house = house
+        self._rules = rules
+        self._token = token
+        self._secret = secret
+        self._failures = 0
+        self._hello: Hello | None = None  # what waits for its password
+
+    # The steps.
+
+    def _step(self, step: Step) -> None:
+        self.state = TRANSITIONS[self.state, step]
+
+    def begin(self, now: float, account: str = "") -> list[Action]:
+        """The connection is there; ``account`` is what its certificate says."""
+        person, house = self.person, self._house
+        person.account = account
+        try:
+            house.may_come("", account, person.host, now)
+        except Refused as refused:
+            problem = Problem(refused.code, refused.text)
+            return [Send(person, problem), End(person, CLOSED, "banned")]
+        if not (self._rules.anonymous or account):
+            return [Send(person, AskedToLogIn())]
+        return self._let_in(now)
+
+    def first_line(self, is_json: bool) -> list[Action]:
+        """The first line is there, which decides about the form."""
+        was = self.state
+        self._step(Step.JSON_LINE if is_json else Step.TEXT_LINE)
+        if was is State.GUEST and is_json:  # a program says itself where it wants to be
+            return self._leave_all()
+        return []
+
+    def end(self) -> list[Action]:
+        """The connection ends, or is to end."""
+        if self.state is State.ENDED:
+            return []
+        self._step(Step.END)
+        actions = self._leave_all()
+        self._house.remove(self.person)
+        return actions
+
+    def receive(self, request: Request, id: str, now: float) -> list[Action]:
+        """Give what is to be done about a request."""
+        try:
+            if self.state not in (State.TEXT, State.JSON) and not isinstance(request, _OUTSIDE):
+                if self.state is State.JSON_OUT:
+                    raise Refused("hello-first", "Say hello first.")
+                raise Refused("login-first", "Log in first: /login NAME PASSWORD")
+            return _HANDLERS[type(request)](self, request, now)
+        except Refused as refused:
+            return [Send(self.person, Problem(refused.code, refused.text, refused.field, id))]
+
+    # Coming in.
+
+    def _greet(self, hello: Hello, now: float) -> list[Action]:
+        if self.state is not State.JSON_OUT:
+            raise Refused("again", "You have said hello already.")
+        if hello.user or hello.password:
+            self._hello = hello
+            return self._check(hello.user, hello.password)
+        if not (self._rules.anonymous or self.person.account):
+            raise Refused("login-first", "A user and a password are needed.", "user")
+        return self._welcome(hello, now)
+
+    def _welcome(self, hello: Hello, now: float) -> list[Action]:
+        person, house = self.person, self._house
+        nick = names.nick(hello.nick) if hello.nick else ""
+        room = names.room(hello.room) if hello.room else ""
+        if hello.session and not _SESSION.fullmatch(hello.session):
+            raise Refused("bad-field", "session: it is what a welcome gave.", "session")
+        if not person.name:
+            house.guest(person)
+        ghost = house.session(hello.session) if hello.session else None
+        keeps = ghost is not None and (not nick or names.fold(nick) == names.fold(ghost.name))
+        if nick and nick != person.name and not keeps and not person.account:
+            house.rename(person, nick, now)  # what can be refused, before anything is done
+        actions: list[Action] = []
+        if ghost is not None and ghost is not person:
+            actions = [*order.replace(house, ghost), End(ghost, CLOSED, "it has connected anew")]
+            house.take_name_of(person, ghost) if keeps else house.remove(ghost)
+        if person.account:
+            actions += self._take_account_name(now)
+        session = hello.session or self._token()
+        # What the store keeps shall not open the session.
+        origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
+        house.begin_session(person, session, origin)
+        self._step(Step.LET_IN)
+        actions.append(Send(person, Greeted(person.name, "", session)))
+        return actions + (self.receive(Join(room), "", now) if room else [])
+
+    # Accounts.
+
+    def _login(self, login: Login, now: float) -> list[Action]:
+        if self.state is State.JSON_OUT:
+            raise Refused("hello-first", "Say hello first, with user and password.")
+        return self._check(login.user, login.password)
+
+    def _check(self, user: str, password: str) -> list[Action]:
+        if not self._rules.accounts:
+            raise Refused("no-accounts", "There are no accounts here.", "user")
+        if not self._secret:
+            raise Refused("not-secret", "Passwords are taken over TLS only.", "password")
+        if self.person.account:
+            raise Refused("again", "You are logged in already.", "user")
+        if not user or not password:
+            raise Refused("missing", "A user and a password are needed.", "user")
+        return [Verify(self.person, user, password)]
+
+    def verified(self, account: str, now: float) -> list[Action]:
+        """The password was right, for an account of this name."""
+        person, house = self.person, self._house
+        hello, self._hello = self._hello, None
+        try:
+            house.may_come("", account, "", now)
+            person.account = account
+            if self.state is State.JSON_OUT:
+                return self._welcome(hello or Hello(), now)
+            if self.state is State.TEXT_OUT:
+                return self._let_in(now)
+            old = person.name
+            actions = self._take_account_name(now)
+        except Refused as refused:
+            return [Send(person, Problem(refused.code, refused.text, refused.field))]
+        return [*actions, Send(person, Named(person.name)), *order.announce_name(person, old)]
+
+    def _let_in(self, now: float) -> list[Action]:
+        person, house = self.person, self._house
+        house.guest(person)
+        actions = self._take_account_name(now) if person.account else []
+        self._step(Step.LET_IN)
+        room = house.join(person, LOBBY)
+        greeting = Send(person, Greeted(person.name, LOBBY))
+        return [*actions, greeting, Enter(person, room, told=False)]
+
+    def refused(self) -> list[Action]:
+        """The password was not right."""
+        self._hello = None
+        self._failures += 1
+        problem = Send(self.person, Problem("login-failed", "The login failed.", "password"))
+        if self._failures >= MOST_FAILURES:
+            return [problem, End(self.person, LOGIN)]
+        return [problem]
+
+    def _take_account_name(self, now: float) -> list[Action]:
+        person, house = self.person, self._house
+        person.operator = names.fold(person.account) in house.operators
+        try:
+            name = names.nick(person.account)
+        except Refused:
+            return []  # an account's name need not be one for the chat
+        owner = house.find(name)
+        if owner is person:
+            return []
+        # The name belongs to the account.
+        actions = order.evict(house, owner) if owner is not None and not owner.account else []
+        house.rename(person, house.spare(name), now)
+        return actions
+
+    # Names.
+
+    def _nick(self, request: Nick, now: float) -> list[Action]:
+        person = self.person
+        name, old = names.nick(request.nick), person.name
+        if name == old:
+            return [Send(person, Named(name, already=True))]
+        if person.account and names.fold(name) != names.fold(person.account):
+            owner = self._house.find(person.account)
+            if owner is person:
+                raise Refused("not-allowed", "Your name is that of your account.", "nick")
+        leaving = [room for room in person.rooms if room.presence.has_left(name)]
+        self._house.rename(person, name, now)
+        told: list[Action] = [Send(person, Named(name))]
+        for room in leaving:  # whoever had the name has left before
+            told += order.tell_presence(self._house, room)
+        return told + order.announce_name(person, old)
+
+    # Rooms.
+
+    def _join(self, request: Join, now: float) -> list[Action]:
+        person, house = self.person, self._house
+        name = names.room(request.room)
+        for room in person.rooms:
+            if room.name == name:
+                person.here = name
+                if self.state is State.JSON:  # it has lost track, and begins anew
+                    return [
+                        Exit(person, room, quietly=True),
+                        Enter(person, room, request.since, quietly=True),
+                    ]
+                return [Send(person, Notice(f"You talk in #{name} now."))]
+        if len(person.rooms) >= self._rules.limits.rooms:
+            most = self._rules.limits.rooms
+            raise Refused("too-many-rooms", f"You may be in {most} rooms.", "room")
+        room = house.join(person, name)
+        return [Enter(person, room, request.since)]
+
+    def _leave(self, request: Leave, now: float) -> list[Action]:
+        person, house = self.person, self._house
+        room = house.room_of(person, names.room(request.room) if request.room else "")
+        house.leave(person, room)
+        return [Exit(person, room), Send(person, Left(room.name, person.here))]
+
+    def _leave_all(self) -> list[Action]:
+        actions: list[Action] = []
+        for room in list(self.person.rooms):
+            self._house.leave(self.person, room)
+            actions.append(Exit(self.person, room))
+        return actions
+
+    def _topic(self, request: Topic, now: float) -> list[Action]:
+        person = self.person
+        room = self._house.room_of(person, names.room(request.room) if request.room else "")
+        if request.topic is None:
+            return [Send(person, TopicIs(room.name, room.topic))]
+        self._house.may_speak(person, now)
+        topic = "" if request.topic == "-" else request.topic
+        if len(topic) > LONGEST_TOPIC:
+            raise Refused("too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic")
+        room.topic = topic
+        return [Announce(room, TopicIs(room.name, topic, person.name))]
+
+    def _who(self, request: Who, now: float) -> list[Action]:
+        name = names.room(request.room) if request.room else self.person.here
+        room = self._house.rooms.get(name)
+        if room is None:
+            if not name:
+                self._house.room_of(self.person, "")
+            return [Send(self.person, Present(name, (), 0))]
+        nicks = sorted((each.name for each in room.people), key=str.casefold)
+        return [Send(self.person, Present(room.name, nicks, len(nicks)))]
+
+    def _rooms(self, request: Rooms, now: float) -> list[Action]:
+        rooms = sorted(self._house.rooms.values(), key=lambda room: (-len(room.people), room.name))
+        listed = [(room.name, len(room.people), room.topic) for room in rooms]
+        return [Send(self.person, Listing(listed[:1000], len(listed)))]
+
+    # Talking.
+
+    def _say(self, request: Say, now: float) -> list[Action]:
+        person = self.person
+        room = self._house.room_of(person, names.room(request.room) if request.room else "")
+        self._house.may_speak(person, now)
+        entry = Entry(person.name, request.text, now, request.action, person.origin, request.id)
+        return [Append(room, entry)]
+
+    def _tell(self, request: Tell, now: float) -> list[Action]:
+        person = self.person
+        self._house.may_speak(person, now)
+        to = self._house.known(request.to)
+        actions: list[Action] = []
+        if to not in self._house.ignorers(person.name):  # who is ignored does not learn of it
+            actions.append(Send(to, Told(person.name, request.text, now)))
+        return [*actions, Send(person, Delivered(to.name, request.text, request.id))]
+
+    def _history(self, request: History, now: float) -> list[Action]:
+        room = self._house.room_of(self.person, names.room(request.room) if request.room else "")
+        page = self._rules.limits.page
+        limit = 20 if request.limit is None else request.limit
+        return [ReadPast(self.person, room, request.before, max(1, min(limit, page)))]
+
+    def _ignore(self, request: Ignore, now: float) -> list[Action]:
+        person, house = self.person, self._house
+        if not request.nick:
+            listed = ", ".join(sorted(person.ignoring)) or "nobody"
+            return [Send(person, Notice(f"You ignore {listed}."))]
+        if not request.on:
+            ended = house.hear(person, request.nick)
+            said = f"You hear {request.nick} again." if ended else "You did not ignore them."
+            return [Send(person, Notice(said))]
+        name = names.nick(request.nick)
+        house.ignore(person, name, self._rules.limits.ignored)
+        return [Send(person, Notice(f"You hear nothing of {name} now."))]
+
+    # The rest.
+
+    def _help(self, request: Help, now: float) -> list[Action]:
+        lines = commands.help_lines(request.command, self.person.operator)
+        return [Send(self.person, Lines(lines))]
+
+    def _ping(self, request: Ping, now: float) -> list[Action]:
+        return [Send(self.person, Alive())]
+
+    def _pong(self, request: Pong, now: float) -> list[Action]:
+        return []
+
+    def _quit(self, request: Quit, now: float) -> list[Action]:
+        return [End(self.person, QUIT)]
+
+    def _kick(self, request: Kick, now: float) -> list[Action]:
+        return order.kick(self._house, self.person, request)
+
+    def _ban(self, request: Ban, now: float) -> list[Action]:
+        return order.ban(self._house, self.person, request, now)
+
+    def _mute(self, request: Mute, now: float) -> list[Action]:
+        return order.mute(self._house, self.person, request, now)
+
+
+_HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
+    Hello: Session._greet,
+    Login: Session._login,
+    Join: Session._join,
+    Leave: Session._leave,
+    Say: Session._say,
+    Tell: Session._tell,
+    Nick: Session._nick,
+    Who: Session._who,
+    Rooms: Session._rooms,
+    Topic: Session._topic,
+    History: Session._history,
+    Ignore: Session._ignore,
+    Kick: Session._kick,
+    Ban: Session._ban,
+    Mute: Session._mute,
+    Help: Session._help,
+    Ping: Session._ping,
+    Pong: Session._pong,
+    Quit: Session._quit,
+}

@@ -27,7 +27,7 @@ class Group:
         self._clock = clock
         self._members: dict[Connection, None] = {}
         self._pending: list[bytes] = []
-        self._own: dict[Connection, set[int]] = {}  # what each has published itself this turn
+        self._own: dict[Connection, dict[int, bytes]] = {}  # what each is sent in another's place
         self._late: dict[Connection, int] = {}  # who came this turn, and after how much
 
     def __len__(self) -> int:
@@ -51,18 +51,37 @@ class Group:
             return
         # First out, then given: what it is given can end it, and its end discards it.
         del self._members[member]
-        own, start = self._own.pop(member, set()), self._late.pop(member, 0)
+        own, start = self._own.pop(member, {}), self._late.pop(member, 0)
         _give_part(member, self._pending, own, start)
 
     def publish(self, data: bytes, sender: Connection | None = None) -> None:
         """Send one encoded message to every member but ``sender``."""
         if not self._pending:
-            self._clock.callLater(0, self._flush)
+            self._clock.callLater(0, self.flush)
+        self.put(data, sender)
+
+    def put(self, data: bytes, sender: Connection | None = None, instead: bytes = b"") -> None:
+        """As :meth:`publish`, for those who call :meth:`flush` themselves.
+
+        :param instead: what ``sender`` is sent in its place among the others; may be empty.
+        """
         if sender is not None:
-            self._own.setdefault(sender, set()).add(len(self._pending))
+            self._own.setdefault(sender, {})[len(self._pending)] = instead
         self._pending.append(data)
 
-    def _flush(self) -> None:
+    def give(self, member: Connection, data: bytes) -> None:
+        """As :meth:`put`, for one member alone."""
+        self._own.setdefault(member, {})[len(self._pending)] = data
+        self._pending.append(b"")
+
+    def leave_out(self, member: Connection) -> None:
+        """Do not give ``member`` what was put last."""
+        self._own.setdefault(member, {})[len(self._pending) - 1] = b""
+
+    def flush(self) -> None:
+        """Give the members what was gathered."""
+        if not self._pending:
+            return
         pending, own, late = self._pending, self._own, self._late
         # What a write ends, adds, discards or publishes from here on belongs to the next turn.
         self._pending, self._own, self._late = [], {}, {}
@@ -73,7 +92,7 @@ class Group:
                 continue
             try:
                 if member in special:
-                    _give_part(member, pending, own.get(member, set()), late.get(member, 0))
+                    _give_part(member, pending, own.get(member, {}), late.get(member, 0))
                 else:
                     member.send_encoded(data, count)
             except Exception:
@@ -81,7 +100,13 @@ class Group:
                 member.abort(FAILED)
 
 
-def _give_part(member: Connection, pending: list[bytes], own: set[int], start: int) -> None:
-    part = [pending[n] for n in range(start, len(pending)) if n not in own]
-    if part:
-        member.send_encoded(b"".join(part), len(part))
+def _give_part(member: Connection, pending: list[bytes], own: dict[int, bytes], start: int) -> None:
+    part = pending[start:]
+    count = len(part)
+    for number, data in own.items():
+        if number >= start:
+            part[number - start] = data
+            if not data:
+                count -= 1
+    if count:
+        member.send_encoded(b"".join(part), count)

@@ -1,0 +1,108 @@
+"""People and programs for tests of the chat: far ends of connections in memory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.chat.protocol import PRESENCE_DELAY, ChatFactory
+from twisted_net.testing import Peer, connect
+
+SCHEMA = json.loads(
+    (Path(__file__).resolve().parent.parent / "docs" / "netchat.schema.json").read_text()
+)
+
+NOW = 1_700_000_000.0
+
+
+def _validator(side: str) -> Any:
+    schema = {**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{side}"}]}
+    return jsonschema.Draft202012Validator(schema)
+
+
+_SERVER, _CLIENT = _validator("server"), _validator("client")
+
+
+class Program:
+    """A program that speaks JSON. What it is sent is held against the schema.
+
+    :ivar prelude: the lines for people that came before.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.prelude: list[str] = []
+        self.skipping = True
+
+    def send(self, **message: Any) -> None:
+        """Send a message, as the schema has it."""
+        _CLIENT.validate(message)
+        self.raw(json.dumps(message).encode())
+
+    def raw(self, line: bytes) -> None:
+        """Send a line."""
+        self.peer.send(line + b"\n")
+
+    def heard(self) -> list[dict[str, Any]]:
+        """What came since the last time."""
+        found = []
+        for line in self.peer.take().decode().split("\n")[:-1]:
+            if self.skipping and not line.startswith("{"):
+                self.prelude.append(line)
+                continue
+            self.skipping = False
+            message = json.loads(line)
+            _SERVER.validate(message)
+            found.append(message)
+        return found
+
+    def asks(self, **message: Any) -> list[dict[str, Any]]:
+        """Send a message, and give what comes."""
+        self.heard()
+        self.send(**message)
+        return self.heard()
+
+
+class ChatCase(SynchronousTestCase):
+    """A chat with a clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.numbers = itertools.count(1)
+        self.factory = self.make()
+
+    def make(self, **settings: Any) -> ChatFactory:
+        """Give a chat."""
+        return ChatFactory(
+            clock=self.clock,
+            now=lambda: NOW + self.clock.seconds(),
+            token=lambda: f"{next(self.numbers):032x}",
+            **settings,
+        )
+
+    def person(self, name: str = "") -> Peer:
+        """Somebody with nc, who has read what comes first."""
+        peer = connect(self.factory)
+        if name:
+            peer.send(f"/nick {name}\n".encode())
+        peer.take()
+        return peer
+
+    def program(self, nick: str, room: str = "lobby", **more: Any) -> Program:
+        """A program that has said hello, and read the answer."""
+        program = Program(connect(self.factory))
+        program.send(type="hello", nick=nick, **({"room": room} if room else {}), **more)
+        program.heard()
+        return program
+
+    def pass_presence(self, *peers: Peer | Program) -> None:
+        """Let the arrivals be told and read."""
+        self.clock.advance(PRESENCE_DELAY)
+        for peer in peers:
+            peer.heard() if isinstance(peer, Program) else peer.take()

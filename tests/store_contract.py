@@ -1,0 +1,238 @@
+"""What every store keeps to: :class:`twisted_net.store.interface.Store`.
+
+A store's own tests mix :class:`StoreContract` with a test case.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.store.interface import Store
+from twisted_net.store.log import Bounds, Entry, Kept
+
+Result = TypeVar("Result")
+
+NOW = 1_700_000_000.0
+
+
+def entry(text: str, id: str = "", origin: str = "o", time: float = NOW) -> Entry:
+    """An entry with little in it."""
+    return Entry("ann", text, time, origin=origin, id=id)
+
+
+class StoreCase(SynchronousTestCase):
+    """Makes stores whose time and tokens a test knows."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.now = NOW
+        numbers = itertools.count(1)
+        self.token = lambda: f"epoch-{next(numbers)}"
+
+    def make(self, bounds: Bounds) -> Store:
+        """Give a store that is not started."""
+        raise NotImplementedError
+
+    def started(self, **bounds: Any) -> Store:
+        """Give a store that runs, and ends with the test."""
+        store = self.make(Bounds(**bounds))
+        store.start()
+        self.addCleanup(lambda: self.value(store.stop()))
+        return store
+
+    def settle(self) -> None:
+        """Let the store do what it was asked for."""
+        self.clock.advance(0)
+
+    def value(self, result: Deferred[Result]) -> Result:
+        """Give what a Deferred fires with, once the store has done its work."""
+        self.settle()
+        return self.successResultOf(result)
+
+    def fill(self, store: Store, room: str, count: int) -> str:
+        """Add entries called ``1`` to ``count``; give the room's epoch."""
+        entries = [entry(str(number)) for number in range(1, count + 1)]
+        return self.value(store.append(room, entries)).epoch
+
+
+class Heard:
+    """A subscriber."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        self.epochs: set[str] = set()
+
+    def __call__(self, epoch: str, kept: Sequence[Kept]) -> None:
+        self.epochs.add(epoch)
+        self.kept += kept
+
+    @property
+    def offsets(self) -> list[int]:
+        return [each.offset for each in self.kept]
+
+
+class StoreContract:
+    """The tests, for a class that is a :class:`StoreCase` too."""
+
+    def test_offsets_rise_by_one(self) -> None:
+        """From 1, in the order of the calls, in each room by itself."""
+        store = self.started()
+        results = [store.append("a", [entry("x"), entry("y")]), store.append("b", [entry("x")])]
+        results.append(store.append("a", [entry("z")]))
+        self.settle()
+        offsets = [self.value(result).offsets for result in results]
+        self.assertEqual(offsets, [[1, 2], [1], [3]])
+        self.assertEqual(self.value(store.append("a", [])).offsets, [])
+
+    def test_what_was_appended_is_read(self) -> None:
+        """As it was, by a read that was asked for right after."""
+        store = self.started()
+        told = Entry("Å" * 9, "waves\u2028 'x' \U0001f40d", NOW + 0.125, True, "origin", "id-1")
+        store.append("a", [told, entry("x")])
+        page = self.value(store.before("a", None, 10))
+        self.assertEqual(page.kept, [Kept(1, told), Kept(2, entry("x"))])
+        self.assertEqual((page.top, page.first), (2, 1))
+
+    def test_since_gives_all_that_came_after(self) -> None:
+        """Down to nothing, where nothing came."""
+        store = self.started()
+        epoch = self.fill(store, "a", 5)
+        for offset in range(6):
+            page = self.value(store.since("a", epoch, offset, 5))
+            assert page is not None
+            self.assertEqual([each.offset for each in page.kept], list(range(offset + 1, 6)))
+            self.assertEqual((page.epoch, page.top), (epoch, 5))
+
+    def test_since_gives_all_or_nothing(self) -> None:
+        """Another epoch, an offset that never was, more than the limit, a room that never was."""
+        store = self.started()
+        epoch = self.fill(store, "a", 5)
+        for asked in (("a", "other", 3, 9), ("a", epoch, 6, 9), ("a", epoch, -1, 9),
+                      ("a", epoch, 2, 2), ("b", epoch, 0, 9), ("a", "", 5, 9)):  # fmt: skip
+            self.assertIsNone(self.value(store.since(*asked)), asked)
+
+    def test_since_is_none_where_something_is_gone(self) -> None:
+        """Exactly where the first that is missing is gone."""
+        store = self.started(count=10)
+        epoch = self.fill(store, "a", 30)
+        self.assertIsNone(self.value(store.since("a", epoch, 19, 100)))
+        page = self.value(store.since("a", epoch, 20, 100))
+        assert page is not None
+        self.assertEqual((len(page.kept), page.first), (10, 21))
+
+    def test_pages_backwards(self) -> None:
+        """Each begins where the one before ended, down to the first."""
+        store = self.started()
+        self.fill(store, "a", 7)
+        below, pages = None, []
+        for _ in range(4):
+            page = self.value(store.before("a", below, 3))
+            pages.append([each.offset for each in page.kept])
+            below = pages[-1][0] if pages[-1] else below
+        self.assertEqual(pages, [[5, 6, 7], [2, 3, 4], [1], []])
+        self.assertEqual(self.value(store.before("a", 99, 2)).kept[-1].offset, 7)
+        self.assertEqual(self.value(store.before("nowhere", None, 3)).kept, [])
+
+    def test_an_id_is_stored_once(self) -> None:
+        """The same offset is given again: within a call, a turn, and later."""
+        store = self.started()
+        first = store.append("a", [entry("x", "1"), entry("y", "2"), entry("x", "1")])
+        again = store.append("a", [entry("y", "2"), entry("z", "3")])
+        self.settle()
+        self.assertEqual(self.value(first).offsets, [1, 2, 1])
+        appended = self.value(again)
+        self.assertEqual(appended.offsets, [2, 3])
+        self.assertEqual([kept.offset for kept in appended.fresh], [3])
+        self.assertEqual(self.value(store.append("a", [entry("x", "1")])).offsets, [1])
+        self.assertEqual(self.value(store.before("a", None, 9)).top, 3)
+
+    def test_ids_of_others_are_others(self) -> None:
+        """Another session, another room; and no id is no id."""
+        store = self.started()
+        same = [entry("x", "1"), entry("x", "1", "p"), entry("x"), entry("x")]
+        self.assertEqual(self.value(store.append("a", same)).offsets, [1, 2, 3, 4])
+        self.assertEqual(self.value(store.append("b", same[:1])).offsets, [1])
+
+    def test_an_id_is_forgotten_with_its_entry(self) -> None:
+        """The window is what the log still has."""
+        store = self.started(count=2)
+        self.value(store.append("a", [entry("x", "1")]))
+        self.fill(store, "a", 2)
+        self.assertEqual(self.value(store.append("a", [entry("x", "1")])).offsets, [4])
+
+    def test_subscribers_hear_everything_after_their_position(self) -> None:
+        """In order, before the append fires, and only of their room; ids once."""
+        store, heard = self.started(), Heard()
+        self.fill(store, "a", 3)
+        position = self.value(store.subscribe("a", heard))
+        self.assertEqual(position.offset, 3)
+        before = []
+        appended = store.append("a", [entry("x", "1"), entry("x", "1"), entry("y")])
+        appended.addCallback(lambda _: before.append(list(heard.offsets)))
+        store.append("b", [entry("z")])
+        self.settle()
+        self.assertEqual((before, heard.offsets), ([[4, 5]], [4, 5]))
+        self.assertEqual(heard.epochs, {position.epoch})
+
+    def test_who_unsubscribes_hears_no_more(self) -> None:
+        """Others do; and who never did may do so."""
+        store, ann, bob = self.started(), Heard(), Heard()
+        for heard in (ann, bob):
+            self.value(store.subscribe("a", heard))
+        store.unsubscribe("a", ann)
+        store.unsubscribe("a", ann)
+        self.fill(store, "a", 1)
+        self.assertEqual((ann.offsets, bob.offsets), ([], [1]))
+
+    def test_a_subscriber_that_fails_harms_nobody(self) -> None:
+        """The others hear, the append is done, the log has a line."""
+        store, heard = self.started(), Heard()
+        self.value(store.subscribe("a", lambda epoch, kept: 1 / 0))
+        self.value(store.subscribe("a", heard))
+        self.fill(store, "a", 1)
+        self.assertEqual(heard.offsets, [1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_bounded_by_count(self) -> None:
+        """The newest stay; the offsets go on."""
+        store = self.started(count=3)
+        self.fill(store, "a", 10)
+        self.fill(store, "a", 1)
+        page = self.value(store.before("a", None, 99))
+        self.assertEqual(([each.offset for each in page.kept], page.first), ([9, 10, 11], 9))
+
+    def test_bounded_by_bytes(self) -> None:
+        """As an entry counts them."""
+        size = entry("x" * 100).size
+        store = self.started(bytes=3 * size + 1)
+        self.value(store.append("a", [entry("x" * 100) for _ in range(10)]))
+        self.assertEqual(len(self.value(store.before("a", None, 99)).kept), 3)
+
+    def test_bounded_by_age(self) -> None:
+        """Also where nothing is added: what is too old is not given."""
+        store = self.started(age=60)
+        epoch = self.value(store.append("a", [entry("old"), entry("new", time=NOW + 50)])).epoch
+        self.now = NOW + 61
+        page = self.value(store.before("a", None, 9))
+        self.assertEqual([each.entry.text for each in page.kept], ["new"])
+        self.assertIsNone(self.value(store.since("a", epoch, 0, 9)))
+        self.assertIsNotNone(self.value(store.since("a", epoch, 1, 9)))
+        self.now = NOW + 200
+        self.assertEqual(self.value(store.before("a", None, 9)).kept, [])
+        self.assertEqual(self.value(store.append("a", [entry("x")])).offsets, [3])
+
+    def test_presence(self) -> None:
+        """Who has arrived and not departed."""
+        store = self.started()
+        store.arrive("a", "ann")
+        store.arrive("a", "bob")
+        store.depart("a", "ann")
+        store.depart("a", "eve")
+        self.assertEqual(self.value(store.present("a")), ["bob"])
+        self.assertEqual(self.value(store.present("b")), [])

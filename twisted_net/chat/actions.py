@@ -1,0 +1,95 @@
+"""What a session has decided, for others to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from twisted_net.chat.messages import Event
+from twisted_net.chat.rooms import Person, Room
+from twisted_net.policy.closing import Reason
+from twisted_net.store.log import Entry, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Tell one person."""
+
+    person: Person
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Put a message into a room's log; everybody in the room hears it then."""
+
+    room: Room
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell everybody in a room but one; what was said before it is told before it."""
+
+    room: Room
+    event: Event
+    but: Person | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Somebody is in a room now.
+
+    :ivar since: from where it wants to hear what it missed.
+    :ivar told: whether it is told that it is there.
+    :ivar quietly: whether the others are not told, since for them it was there before.
+    """
+
+    person: Person
+    room: Room
+    since: Position | None = None
+    told: bool = True
+    quietly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Somebody is in a room no more; as for :class:`Enter`."""
+
+    person: Person
+    room: Room
+    quietly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPast:
+    """Read a part of a room's log for somebody."""
+
+    person: Person
+    room: Room
+    before: int | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Look whether a password is right, and tell the session; read nothing more until then."""
+
+    person: Person
+    user: str
+    password: str
+
+    def __repr__(self) -> str:  # whatever happens, no password stands in a log
+        return f"Verify({self.user!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Close somebody's connection."""
+
+    person: Person
+    reason: Reason
+    detail: str = ""
+
+
+Action: TypeAlias = Send | Append | Announce | Enter | Exit | ReadPast | Verify | End

@@ -1,0 +1,180 @@
+"""The text form's commands: what a line asks for, and the help for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted_net.chat.messages import (
+    Ban,
+    Help,
+    History,
+    Ignore,
+    Join,
+    Kick,
+    Leave,
+    Login,
+    Mute,
+    Nick,
+    Ping,
+    Quit,
+    Refused,
+    Request,
+    Rooms,
+    Say,
+    Tell,
+    Topic,
+    Who,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: how it is typed, what it does, in a line and in full, and what it asks for.
+
+    :ivar request: makes the request of what follows the command's word; None is not understood.
+    """
+
+    usage: str
+    help: str
+    request: Callable[[str], Request | None]
+    more: str = ""
+    operator: bool = False
+
+
+def request(line: str) -> Request | None:
+    """Give what a line asks for; None where it says nothing.
+
+    :raises Refused: no such command, or not its usage.
+    """
+    if line.startswith("//"):
+        line = line[1:]
+    elif line.startswith("/"):
+        word, _, rest = line.partition(" ")
+        command = COMMANDS.get(word.lower())
+        if command is None:
+            raise Refused("no-command", f"There is no command {word}. /help lists commands.")
+        asked = command.request(rest.strip())
+        if asked is None:
+            raise Refused("usage", f"Usage: {command.usage}")
+        return asked
+    elif not line or line.isspace():
+        return None
+    return Say(line)
+
+
+def help_lines(word: str, operator: bool) -> list[str]:
+    """Give the help for a command, or a line for each.
+
+    :param operator: whether the reader is one.
+    :raises Refused: no such command.
+    """
+    if not word:
+        shown = [each for each in COMMANDS.values() if operator or not each.operator]
+        return [f"{each.usage}: {each.help}" for each in shown]
+    command = COMMANDS.get(f"/{word.lower().lstrip('/')}")
+    if command is None:
+        raise Refused("no-command", f"There is no command {word}. /help lists commands.")
+    return [f"{command.usage}: {command.help}", *filter(None, [command.more])]
+
+
+def _words(rest: str, count: int) -> list[str]:
+    """Cut into ``count`` parts, of which the last is all the rest; missing ones are empty."""
+    parts = [part.strip() for part in rest.split(None, count - 1)]
+    return parts + [""] * (count - len(parts))
+
+
+def _msg(rest: str) -> Request | None:
+    to, text = _words(rest, 2)
+    return Tell(to, text) if text else None
+
+
+def _login(rest: str) -> Request | None:
+    user, password = _words(rest, 2)
+    return Login(user, password) if password else None
+
+
+def _topic(rest: str) -> Request | None:
+    return Topic(topic=rest or None)
+
+
+def _history(rest: str) -> Request | None:
+    if not rest:
+        return History()
+    return History(limit=int(rest)) if _is_number(rest) else None
+
+
+def _kick(rest: str) -> Request | None:
+    nick, text = _words(rest, 2)
+    return Kick(nick, text) if nick else None
+
+
+def _ban(rest: str) -> Request | None:
+    nick, minutes, text = _words(rest, 3)
+    if not nick or not (_is_number(minutes) or not minutes):
+        return None
+    return Ban(nick, int(minutes) if minutes else 60, text)
+
+
+def _mute(rest: str) -> Request | None:
+    nick, minutes = _words(rest, 2)
+    if not nick or not (_is_number(minutes) or not minutes):
+        return None
+    return Mute(nick, int(minutes) if minutes else 10)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 9
+
+
+COMMANDS = {
+    "/ban": Command(
+        "/ban NAME [MINUTES [WHY]]", "keep somebody out", _ban,
+        "The name, the account and the address; 60 minutes unless told otherwise, 0 ends it.",
+        operator=True,
+    ),
+    "/help": Command("/help [COMMAND]", "list the commands, or explain one", Help),
+    "/history": Command(
+        "/history [COUNT]", "show what was said before", _history,
+        "The last messages of the room that you talk in. Times are UTC.",
+    ),
+    "/ignore": Command(
+        "/ignore [NAME]", "hear nothing of somebody", lambda rest: Ignore(rest),
+        "Without a name, it lists whom you ignore. /unignore NAME ends it.",
+    ),
+    "/join": Command(
+        "/join ROOM", "go to a room", lambda rest: Join(rest) if rest else None,
+        "You stay in the rooms that you are in, and talk in the one that you joined last.",
+    ),
+    "/kick": Command(
+        "/kick NAME [WHY]", "close somebody's connection", _kick,
+        "Who is kicked may come back; see /ban.", operator=True,
+    ),
+    "/leave": Command("/leave [ROOM]", "leave a room", lambda rest: Leave(rest)),
+    "/login": Command(
+        "/login NAME PASSWORD", "log in to your account", _login,
+        "Your name becomes the account's. Over TLS only, unless the server says otherwise.",
+    ),
+    "/me": Command(
+        "/me TEXT", "say what you do", lambda rest: Say(rest, action=True) if rest else None,
+        "/me waves is shown as: * ann waves",
+    ),
+    "/msg": Command("/msg NAME TEXT", "tell one person something", _msg),
+    "/mute": Command(
+        "/mute NAME [MINUTES]", "let somebody not speak", _mute,
+        "10 minutes unless told otherwise, 0 ends it.", operator=True,
+    ),
+    "/nick": Command("/nick NAME", "take another name", lambda rest: Nick(rest) if rest else None),
+    "/ping": Command("/ping", "see whether the server is there", lambda rest: Ping()),
+    "/quit": Command("/quit", "leave", lambda rest: Quit()),
+    "/rooms": Command("/rooms", "list the rooms", lambda rest: Rooms()),
+    "/topic": Command(
+        "/topic [TEXT]", "show or set what the room is about", _topic,
+        "/topic - takes the topic away.",
+    ),
+    "/unignore": Command(
+        "/unignore NAME", "hear somebody again",
+        lambda rest: Ignore(rest, on=False) if rest else None,
+    ),
+    "/who": Command("/who [ROOM]", "list who is here", lambda rest: Who(rest)),
+}  # fmt: skip

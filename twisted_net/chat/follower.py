@@ -1,0 +1,212 @@
+"""What a client of the chat has to remember: what it has seen, and what it has sent in vain.
+
+Messages in, things to do out: pure, for any program that speaks the JSON form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Message: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this to the server."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Somebody else has said something, or something else has come."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A message of one's own is in the store; ``offset`` is 0 for a private one."""
+
+    id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A message of one's own was refused."""
+
+    id: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Messages of a room may have been missed; none of them will come."""
+
+    room: str
+
+
+Output: TypeAlias = Send | Hear | Done | Failed | Lost
+
+
+class _Room:
+    """What was seen of a room: everything up to an offset of an epoch."""
+
+    __slots__ = ("epoch", "joined", "offset")
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        self.offset = -1  # nothing yet
+        self.joined = False
+
+
+class Follower:
+    """One client's memory, over any number of connections.
+
+    :param hello: what it introduces itself with.
+    :ivar nick: what it is called, as the server says.
+    :ivar heartbeat: seconds, as the server says.
+    """
+
+    def __init__(self, **hello: str) -> None:
+        self.nick = hello.get("nick", "")
+        self.heartbeat = 30.0
+        self._hello = hello
+        self._rooms: dict[str, _Room] = {}
+        self._unacked: dict[str, Message] = {}
+        self._greeted = False  # on this connection
+        self._refusals = 0  # of the name
+
+    @property
+    def unacked(self) -> int:
+        """How many messages wait for their ack."""
+        return len(self._unacked)
+
+    # What the program wants.
+
+    def connected(self) -> list[Output]:
+        """A connection is there: begin anew, as the one that it was."""
+        for room in self._rooms.values():
+            room.joined = False
+        self._greeted = False
+        self._refusals = 0
+        return [Send({"type": "hello", **self._hello})]
+
+    def join(self, name: str, online: bool) -> list[Output]:
+        """Be in a room from now on."""
+        self._rooms.setdefault(name, _Room())
+        return [self._join(name)] if online else []
+
+    def leave(self, name: str, online: bool) -> list[Output]:
+        """Be in it no more; what was not acked is forgotten."""
+        self._rooms.pop(name, None)
+        gone = [id for id, message in self._unacked.items() if message.get("room") == name]
+        for id in gone:
+            del self._unacked[id]
+        left: list[Output] = [Failed(id, "left", "The room was left.") for id in gone]
+        return [*left, Send({"type": "leave", "room": name})] if online else left
+
+    def send(self, message: Message, online: bool) -> list[Output]:
+        """Send a message with an id, now or as soon as it can be."""
+        self._unacked[message["id"]] = message
+        room = self._rooms.get(message.get("room", ""))
+        ready = room.joined if room is not None else message["type"] == "private"
+        return [Send(message)] if online and ready else []
+
+    # What the server says.
+
+    def received(self, message: Message) -> list[Output]:
+        """Give what is to be done about a message of the server's."""
+        match message.get("type"):
+            case "welcome":
+                return self._welcomed(message)
+            case "joined":
+                return self._joined(message)
+            case "message":
+                return self._message(message)
+            case "ack":
+                return self._ack(message)
+            case "error" if message.get("id") in self._unacked:
+                del self._unacked[message["id"]]
+                return [Failed(message["id"], message["code"], message["text"])]
+            case "error" if message["code"] == "taken" and not self._greeted:
+                return self._next_name()
+            case "ping":
+                return [Send({"type": "pong"})]
+            case "pong":
+                return []
+            case "nick":
+                self.nick = message["nick"]
+        return [Hear(message)]
+
+    def _welcomed(self, message: Message) -> list[Output]:
+        self._greeted = True
+        self._hello["session"] = message["session"]
+        self.nick = message["nick"]
+        self.heartbeat = message["heartbeat"]
+        private = [each for each in self._unacked.values() if each["type"] == "private"]
+        return [Hear(message), *map(self._join, self._rooms), *map(Send, private)]
+
+    def _next_name(self) -> list[Output]:
+        """Somebody else has the name: take one like it for now."""
+        self._refusals += 1
+        if self._refusals > 20:
+            return []
+        nick = f"{self._hello['nick'][:20]}-{self._refusals + 1}"
+        return [Send({"type": "hello", **self._hello, "nick": nick})]
+
+    def _join(self, name: str) -> Send:
+        room = self._rooms[name]
+        room.joined = False
+        if room.offset < 0:
+            return Send({"type": "join", "room": name})
+        since = {"epoch": room.epoch, "offset": room.offset}
+        return Send({"type": "join", "room": name, "since": since})
+
+    def _joined(self, message: Message) -> list[Output]:
+        name = message["room"]
+        room = self._rooms.get(name)
+        if room is None:
+            return [Hear(message)]
+        room.joined = True
+        outputs: list[Output] = [Hear(message)]
+        if message["recovered"] is not True:
+            if message["recovered"] is False:
+                outputs.insert(0, Lost(name))
+            room.epoch, room.offset = message["epoch"], message["offset"]
+        waiting = [each for each in self._unacked.values() if each.get("room") == name]
+        return outputs + [Send(each) for each in waiting]
+
+    def _message(self, message: Message) -> list[Output]:
+        outputs = self._advance(message["room"], message["offset"])
+        if outputs is None:
+            return []
+        if not any(isinstance(each, Send) for each in outputs):
+            id = message.get("id", "")
+            outputs.append(self._done(id, message["offset"]) or Hear(message))
+        return outputs
+
+    def _ack(self, message: Message) -> list[Output]:
+        outputs = []
+        if "room" in message:
+            outputs = self._advance(message["room"], message["offset"]) or []
+        done = self._done(message.get("id", ""), message.get("offset", 0))
+        return [*outputs, done] if done else outputs
+
+    def _done(self, id: str, offset: int) -> Done | None:
+        return Done(id, offset) if self._unacked.pop(id, None) is not None else None
+
+    def _advance(self, name: str, offset: int) -> list[Output] | None:
+        """Count an offset as seen; None where it was before, or is not to be counted yet."""
+        room = self._rooms.get(name)
+        if room is None:
+            return []
+        if not room.joined or offset <= room.offset:
+            return None
+        if offset > room.offset + 1:  # something was dropped on the way: ask for it again
+            return [self._join(name)]
+        room.offset = offset
+        return []

@@ -1,0 +1,61 @@
+"""Accounts, as Twisted has them: credential checkers, asked one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from twisted_net.policy.attempts import Attempts
+
+_log = Logger()
+
+
+class Accounts:
+    """Looks whether passwords are right; who guesses has to wait longer and longer.
+
+    :param checkers: of :mod:`twisted.cred`, for user names and passwords.
+    :ivar attempts: counts those that failed.
+    """
+
+    def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
+        self._checkers = checkers
+        self.attempts = Attempts()
+
+    async def verify(
+        self, clock: IReactorTime, user: str, password: str, host: str, peer: str
+    ) -> str | None:
+        """Give the account's name if the password is right; otherwise None.
+
+        :param host: who is to wait, if it guesses.
+        :param peer: from where, for the log.
+        """
+        said = user, password
+        wait = self.attempts.attempt(host, clock.seconds())
+        if wait > 0:
+            await deferLater(clock, wait)
+        # What UTF-8 cannot carry is nobody's password.
+        credentials = UsernamePassword(*(each.encode(errors="surrogatepass") for each in said))
+        for checker in self._checkers:
+            try:
+                account: Any = await maybeDeferred(checker.requestAvatarId, credentials)
+            except UnauthorizedLogin:
+                continue
+            except Exception:
+                _log.failure("A credential checker failed")
+                continue
+            if account:
+                self.attempts.succeeded(host)
+                return (
+                    account.decode(errors="replace") if isinstance(account, bytes) else str(account)
+                )
+        self.attempts.failed += 1
+        _log.info("A login as {user!r} from {peer} failed", user=user, peer=peer)
+        return None

@@ -1,0 +1,85 @@
+"""Names of people and rooms: which there may be, and which are the same to the eye.
+
+After Unicode's UAX #31 (identifiers) and UTS #39 (security): letters and digits of any one script,
+in the form NFKC, and no two names that differ only in case or in letters that look alike.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from twisted_net.chat.messages import Refused
+from twisted_net.policy.chat_limits import LONGEST_NAME
+
+_NAME = re.compile(r"[^\W_][\w.-]*")
+
+# Letters to Unicode, nothing to the eye: fillers, and vowels that are not to be seen.
+_INVISIBLE = re.compile("[\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f\u180b-\u180e\ufe00-\ufe0f]")
+
+# After case folding. The rest of what looks alike has several scripts, or looks alike less.
+_LOOKALIKES = str.maketrans(
+    "0" "1" "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u0261\u04cf\u04bb"
+    "\u051b\u051d\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba\u03c7\u03b3\u03c5\u043a\u043c\u0442\u0432"
+    "\u043d\u0431\u0131",
+    "o" "l" "aeopcyxijsdglh"
+    "qwoavpikxyukmtb"
+    "h6i",
+)  # fmt: skip
+
+_TOGETHER = (
+    frozenset({"LATIN", "CJK", "HIRAGANA", "KATAKANA"}),
+    frozenset({"LATIN", "CJK", "HANGUL"}),
+    frozenset({"LATIN", "CJK", "BOPOMOFO"}),
+)
+"""Scripts that are written together ("highly restrictive" of UTS #39, 5.2)."""
+
+
+def key(name: str) -> str:
+    """Give what two names have in common that nobody should have to tell apart."""
+    if name.isascii():
+        return name.lower().replace("0", "o").replace("1", "l")
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return folded.translate(_LOOKALIKES)
+
+
+def fold(name: str) -> str:
+    """Give a name without its case: two that are the same are one name."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+@lru_cache(1024)
+def nick(text: str, field: str = "nick") -> str:
+    """Give the name that ``text`` stands for.
+
+    :raises Refused: ``bad-name``: it is none.
+    """
+    return _checked(text, "A name", field)
+
+
+@lru_cache(1024)
+def room(text: str, field: str = "room") -> str:
+    """Give the name of a room, with or without its ``#``, in small letters.
+
+    :raises Refused: ``bad-name``: it is none.
+    """
+    return _checked(fold(text.removeprefix("#")), "A room's name", field)
+
+
+def _checked(text: str, what: str, field: str) -> str:
+    name = unicodedata.normalize("NFKC", text)
+    if len(name) > LONGEST_NAME or len(text) > 4 * LONGEST_NAME:
+        raise Refused("bad-name", f"{what} has at most {LONGEST_NAME} characters.", field)
+    if not _NAME.fullmatch(name) or _INVISIBLE.search(name):
+        raise Refused("bad-name", f"{what} has letters and digits, and then also . _ and -", field)
+    if not name.isascii():
+        scripts = {_script(letter) for letter in name if letter.isalpha()}
+        if len(scripts) > 1 and not any(scripts <= allowed for allowed in _TOGETHER):
+            raise Refused("bad-name", f"{what} has letters of one script only.", field)
+    return name
+
+
+def _script(letter: str) -> str:
+    # Unicode's names begin with the script; the standard library has no table of scripts.
+    return unicodedata.name(letter, "?").split()[0]

@@ -1,0 +1,65 @@
+"""The seam between a chat and where its messages are kept: one process here, many there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+
+from twisted_net.store.log import Appended, Entry, Kept, Page, Position
+
+Deliver: TypeAlias = Callable[[str, Sequence[Kept]], None]
+"""Called with an epoch and what was added under it, in the order of the offsets."""
+
+
+class StoreError(Exception):
+    """The store cannot do what it was asked for; the text says why, for people."""
+
+
+class Store(Protocol):
+    """Keeps the logs of rooms, and tells who subscribes what is added to them.
+
+    Results come in the order of the calls for a room: a read sees every append before it.
+    """
+
+    def start(self) -> None:
+        """Open it. Called once, before anything else.
+
+        :raises StoreError: it cannot be opened.
+        """
+
+    def stop(self) -> Deferred[None]:
+        """Finish what was asked for, and close it."""
+
+    def append(self, room: str, entries: Sequence[Entry]) -> Deferred[Appended]:
+        """Add entries to a room's log: all that one turn of the reactor has brought.
+
+        :return: fires once they are durable, after every subscriber was told; fails with
+            :exc:`StoreError`, and then none of them was added.
+        """
+
+    def since(self, room: str, epoch: str, offset: int, limit: int) -> Deferred[Page | None]:
+        """Read everything that came after ``offset``.
+
+        :return: fires with None where that cannot be done completely: another epoch, an offset
+            that there never was, entries that are gone, or more than ``limit``.
+        """
+
+    def before(self, room: str, offset: int | None, limit: int) -> Deferred[Page]:
+        """Read the last ``limit`` entries before ``offset``, or of all where it is None."""
+
+    def subscribe(self, room: str, deliver: Deliver) -> Deferred[Position]:
+        """Have ``deliver`` called with everything that is added after the position given."""
+
+    def unsubscribe(self, room: str, deliver: Deliver) -> None:
+        """End it. A room without subscribers may be forgotten where there are too many."""
+
+    def arrive(self, room: str, name: str) -> None:
+        """Somebody is in the room, whoever asks and wherever."""
+
+    def depart(self, room: str, name: str) -> None:
+        """Somebody is in the room no more."""
+
+    def present(self, room: str) -> Deferred[list[str]]:
+        """Give who is in the room, in all processes that share the store."""

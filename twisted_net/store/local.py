@@ -1,0 +1,50 @@
+"""What the stores of a single process share: who subscribes, and who is present."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from twisted_net.store.interface import Deliver
+from twisted_net.store.log import Kept
+
+_log = Logger()
+
+
+class Local:
+    """Subscriptions and presence within this process."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str, list[Deliver]] = {}
+        self._present: dict[str, dict[str, None]] = {}
+
+    def unsubscribe(self, room: str, deliver: Deliver) -> None:
+        subscribers = self._subscribers.get(room, [])
+        if deliver in subscribers:
+            subscribers.remove(deliver)
+        if not subscribers:
+            self._subscribers.pop(room, None)
+
+    def arrive(self, room: str, name: str) -> None:
+        self._present.setdefault(room, {})[name] = None
+
+    def depart(self, room: str, name: str) -> None:
+        names = self._present.get(room, {})
+        names.pop(name, None)
+        if not names:
+            self._present.pop(room, None)
+
+    def present(self, room: str) -> Deferred[list[str]]:
+        return succeed(list(self._present.get(room, ())))
+
+    def _tell(self, room: str, epoch: str, fresh: Sequence[Kept]) -> None:
+        """Tell the subscribers; one that fails does not keep the others from it."""
+        if not fresh:
+            return
+        for deliver in list(self._subscribers.get(room, ())):
+            try:
+                deliver(epoch, fresh)
+            except Exception:
+                _log.failure("A subscriber of room {room} failed", room=room)

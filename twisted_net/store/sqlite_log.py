@@ -1,0 +1,307 @@
+"""The rooms' logs in an SQLite file: the SQL, without threads and without Twisted.
+
+The file is in WAL mode, so a commit is one append to a file that no reader waits for. It belongs
+to one process at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from twisted_net.store.interface import StoreError
+from twisted_net.store.log import Appended, Bounds, Entry, Kept, Page, Position
+
+APPLICATION_ID = 0x746E6574
+"""What the file's header says that it is (https://sqlite.org/fileformat.html): "tnet"."""
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL,
+        first INTEGER NOT NULL, top INTEGER NOT NULL, bytes INTEGER NOT NULL, used REAL NOT NULL);
+    CREATE TABLE entries (
+        room INTEGER NOT NULL, offset INTEGER NOT NULL, time REAL NOT NULL, sender TEXT NOT NULL,
+        text TEXT NOT NULL, origin TEXT NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (room, offset)) WITHOUT ROWID;
+    CREATE UNIQUE INDEX ids ON entries (room, origin, id) WHERE id <> '';
+    """,
+    "ALTER TABLE entries ADD COLUMN action INTEGER NOT NULL DEFAULT 0;",
+)
+"""From each version of the schema to the next; a new file goes through all of them."""
+
+_TRIM_STEP = 256
+"""Rows that are let go at most beside an append, and for every row that it adds two more."""
+
+Request: TypeAlias = tuple[str, Sequence[Entry]]
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Room:
+    """The row of a room, as it will stand in the file after the next commit."""
+
+    id: int
+    epoch: str
+    first: int
+    top: int
+    bytes: int
+
+
+class SqliteLog:
+    """The logs in one file. Every method may be called from any one thread at a time.
+
+    :param path: the file; it is made where there is none.
+    :param token: gives a random text, never the same: a room's epoch.
+    :param bounds: how much is kept.
+    :param power_safe: whether a commit waits for the disk, so that it survives a power cut; it
+        survives the end of the process in any case.
+    :raises StoreError: the file cannot be used; says why.
+    """
+
+    def __init__(
+        self, path: str, token: Callable[[], str], bounds: Bounds, power_safe: bool = False
+    ) -> None:
+        self._path = path
+        self._token = token
+        self._bounds = bounds
+        self._rooms: dict[str, _Room] = {}
+        try:
+            self._db = sqlite3.connect(
+                path, timeout=2.0, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from None
+        try:
+            self._prepare(power_safe)
+        except sqlite3.Error as error:
+            self._db.close()
+            why = "another process uses it" if "locked" in str(error) else str(error)
+            raise StoreError(f"{path}: {why}") from None
+        except StoreError:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was committed moves from the WAL into it."""
+        self._db.close()
+
+    def append(self, requests: Sequence[Request], now: float) -> list[Appended]:
+        """Add the entries of several rooms in one commit.
+
+        :raises StoreError: such as a full disk; then nothing was added.
+        """
+
+        def work() -> list[Appended]:
+            return [self._append(self._used(name, now), entries, now) for name, entries in requests]
+
+        return self._in_transaction(work)
+
+    def open_room(self, name: str, now: float) -> Position:
+        """Give a room's position, and make the room where there is none.
+
+        :raises StoreError: it cannot be made.
+        """
+        room = self._in_transaction(lambda: self._used(name, now))
+        return Position(room.epoch, room.top)
+
+    def since(self, name: str, epoch: str, offset: int, limit: int, now: float) -> Page | None:
+        """As :meth:`twisted_net.store.interface.Store.since`."""
+        room = self._find(name)
+        if room is None or epoch != room.epoch or not 0 <= room.top - offset <= limit:
+            return None
+        kept = self._read(
+            "SELECT * FROM entries WHERE room = ? AND offset > ? AND time >= ? ORDER BY offset",
+            (room.id, offset, self._oldest(now)),
+        )
+        if len(kept) != room.top - offset:
+            return None
+        return Page(room.epoch, room.top, kept, room.first)
+
+    def before(self, name: str, offset: int | None, limit: int, now: float) -> Page:
+        """As :meth:`twisted_net.store.interface.Store.before`."""
+        room = self._find(name)
+        if room is None:
+            return Page("", 0, [], 1)
+        below = room.top + 1 if offset is None else min(offset, room.top + 1)
+        kept = self._read(
+            "SELECT * FROM entries WHERE room = ? AND offset < ? AND time >= ?"
+            " ORDER BY offset DESC LIMIT ?",
+            (room.id, below, self._oldest(now), limit),
+        )
+        return Page(room.epoch, room.top, kept[::-1], room.first)
+
+    def sweep(self, now: float, busy: frozenset[str] = frozenset()) -> bool:
+        """Let some go of what has become too old or too many.
+
+        :param busy: rooms that stay although they are too many.
+        :return: whether there is more to do.
+        """
+
+        def work() -> bool:
+            more = self._forget_rooms(busy)
+            for (name,) in self._db.execute(
+                "SELECT name FROM rooms WHERE first <= top ORDER BY used LIMIT 1000"
+            ).fetchall():
+                room = self._find(name)
+                assert room is not None
+                if self._trim(room, _TRIM_STEP, now) == _TRIM_STEP:
+                    more = True
+                self._save(room)
+            return more
+
+        more = self._in_transaction(work)
+        self._db.execute("PRAGMA incremental_vacuum(256)").fetchall()
+        return more
+
+    # Opening.
+
+    def _prepare(self, power_safe: bool) -> None:
+        execute = self._db.execute
+        # Nobody else counts this file's offsets while this process does.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        version = execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            execute("PRAGMA auto_vacuum = INCREMENTAL")
+            execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        elif execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{self._path}: it is a database, but not one of this chat")
+        if version > len(_MIGRATIONS):
+            raise StoreError(
+                f"{self._path}: a newer version has written it"
+                f" (schema {version}; this one knows {len(_MIGRATIONS)})"
+            )
+        execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {'FULL' if power_safe else 'NORMAL'}")
+        execute("PRAGMA journal_size_limit = 16777216")
+        execute("BEGIN IMMEDIATE")
+        for number in range(version, len(_MIGRATIONS)):
+            for statement in _MIGRATIONS[number].split(";"):
+                execute(statement)
+        execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        execute("COMMIT")
+
+    # One transaction.
+
+    def _in_transaction(self, work: Callable[[], Result]) -> Result:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            result = work()
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, StoreError) as error:
+            self._rooms.clear()  # what it says was not committed
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StoreError(f"the store cannot be written: {error}") from None
+        return result
+
+    def _find(self, name: str) -> _Room | None:
+        room = self._rooms.get(name)
+        if room is None:
+            row = self._db.execute(
+                "SELECT id, epoch, first, top, bytes FROM rooms WHERE name = ?", (name,)
+            ).fetchone()
+            if row is None:
+                return None
+            if len(self._rooms) >= self._bounds.rooms:
+                self._rooms.clear()
+            room = self._rooms[name] = _Room(*row)
+        return room
+
+    def _used(self, name: str, now: float) -> _Room:
+        room = self._find(name)
+        if room is None:
+            self._db.execute(
+                "INSERT INTO rooms (name, epoch, first, top, bytes, used)"
+                " VALUES (?, ?, 1, 0, 0, ?)",
+                (name, self._token(), now),
+            )
+            room = self._find(name)
+            assert room is not None
+        return room
+
+    def _append(self, room: _Room, entries: Sequence[Entry], now: float) -> Appended:
+        offsets: list[int] = []
+        fresh: list[Kept] = []
+        known: dict[tuple[str, str], int] = {}
+        for entry in entries:
+            if entry.id:
+                offset = known.get((entry.origin, entry.id)) or self._offset_of(room, entry)
+                if offset:
+                    offsets.append(offset)
+                    continue
+                known[entry.origin, entry.id] = room.top + 1
+            room.top += 1
+            room.bytes += entry.size
+            offsets.append(room.top)
+            fresh.append(Kept(room.top, entry))
+        self._db.executemany(
+            "INSERT INTO entries (room, offset, time, sender, text, origin, id, action)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(room.id, at, e.time, e.sender, e.text, e.origin, e.id, e.action) for at, e in fresh],
+        )
+        self._trim(room, _TRIM_STEP + 2 * len(fresh), now)
+        self._save(room, now)
+        return Appended(room.epoch, offsets, fresh)
+
+    def _offset_of(self, room: _Room, entry: Entry) -> int:
+        row = self._db.execute(
+            "SELECT offset FROM entries WHERE room = ? AND origin = ? AND id = ? AND id <> ''",
+            (room.id, entry.origin, entry.id),
+        ).fetchone()
+        return row[0] if row else 0
+
+    def _save(self, room: _Room, now: float | None = None) -> None:
+        self._db.execute(
+            "UPDATE rooms SET first = ?, top = ?, bytes = ?, used = coalesce(?, used) WHERE id = ?",
+            (room.first, room.top, room.bytes, now, room.id),
+        )
+
+    def _trim(self, room: _Room, most: int, now: float) -> int:
+        """Let the oldest rows go, at most so many; give how many went."""
+        bounds, oldest = self._bounds, self._oldest(now)
+        over = room.top - room.first + 1 - bounds.count
+        if over <= 0 and room.bytes <= bounds.bytes and not bounds.age:
+            return 0
+        gone = 0
+        for row in self._read(
+            "SELECT * FROM entries WHERE room = ? ORDER BY offset LIMIT ?", (room.id, most)
+        ):
+            if gone >= over and room.bytes <= bounds.bytes and row.entry.time >= oldest:
+                break
+            gone += 1
+            room.bytes -= row.entry.size
+            room.first = row.offset + 1
+        if gone:
+            self._db.execute(
+                "DELETE FROM entries WHERE room = ? AND offset < ?", (room.id, room.first)
+            )
+        return gone
+
+    def _forget_rooms(self, busy: frozenset[str]) -> bool:
+        """Forget one room of those too many; give whether there are more."""
+        count = self._db.execute("SELECT count(*) FROM rooms").fetchone()[0]
+        if count <= self._bounds.rooms:
+            return False
+        for number, name in self._db.execute("SELECT id, name FROM rooms ORDER BY used"):
+            if name not in busy:
+                self._db.execute("DELETE FROM entries WHERE room = ?", (number,))
+                self._db.execute("DELETE FROM rooms WHERE id = ?", (number,))
+                self._rooms.pop(name, None)
+                return bool(count - 1 > self._bounds.rooms)
+        return False
+
+    def _oldest(self, now: float) -> float:
+        return now - self._bounds.age if self._bounds.age else 0.0
+
+    def _read(self, query: str, values: tuple[Any, ...]) -> list[Kept]:
+        query = query.replace("*", "offset, sender, text, time, action, origin, id", 1)
+        try:
+            return [
+                Kept(row[0], Entry(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
+                for row in self._db.execute(query, values)
+            ]
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be read: {error}") from None

@@ -1,0 +1,76 @@
+"""The store that a user has named: ``memory:`` or ``sqlite:PATH``, with options after ``?``."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from twisted_net.store.interface import Store
+from twisted_net.store.log import Bounds
+from twisted_net.store.memory import MemoryStore
+from twisted_net.store.sqlite import FILE_BOUNDS, SqliteStore, ThreadWorker
+
+_BOUNDS = {"count": int, "bytes": int, "age": float, "rooms": int}
+
+
+def epoch() -> str:
+    """Give a new epoch's name."""
+    return secrets.token_hex(8)
+
+
+def store_from_url(url: str, reactor: Any) -> Store:
+    """Give the store that ``url`` names. It is not opened yet: see :meth:`Store.start`.
+
+    ``memory:`` and ``sqlite:PATH`` both take the options of :class:`Bounds`, such as
+    ``memory:?count=500&age=3600`` (seconds); ``sqlite:`` also ``durable=power``: an
+    acknowledged message then survives a power cut, not only the end of the process.
+
+    :raises ValueError: no such store or option; says what there is.
+    """
+    kind, colon, rest = url.partition(":")
+    path, _, query = rest.partition("?")
+    if not colon or kind not in ("memory", "sqlite"):
+        raise ValueError("a store is memory: or sqlite:PATH")
+    options = _options(query)
+    durable = options.pop("durable", "process") if kind == "sqlite" else "process"
+    if durable not in ("process", "power"):
+        raise ValueError(f"durable={durable}: it is process or power")
+    bounds = _bounds(options, FILE_BOUNDS if kind == "sqlite" else Bounds())
+    if kind == "memory":
+        if path:
+            raise ValueError(f"memory: takes no path, such as {path}")
+        return MemoryStore(time.time, epoch, bounds)
+    if not path:
+        raise ValueError("sqlite: needs the path of a file, as in sqlite:chat.db")
+    return SqliteStore(
+        unquote(path),
+        reactor,
+        lambda: ThreadWorker(reactor),
+        time.time,
+        epoch,
+        bounds,
+        power_safe=durable == "power",
+    )
+
+
+def _options(query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in options:
+            raise ValueError(f"{name}: it is given twice")
+        options[name] = value
+    return options
+
+
+def _bounds(options: dict[str, str], defaults: Bounds) -> Bounds:
+    values: dict[str, Any] = {name: getattr(defaults, name) for name in _BOUNDS}
+    for name, value in options.items():
+        if name not in _BOUNDS:
+            raise ValueError(f"{name}: there is no such option of this store")
+        try:
+            values[name] = _BOUNDS[name](value)
+        except ValueError:
+            raise ValueError(f"{name}={value}: not a number") from None
+    return Bounds(**values)

@@ -1,0 +1,37 @@
+"""A peer that falls silent is asked for a sign of life, once, and then taken for gone."""
+
+from __future__ import annotations
+
+from twisted_net.policy.closing import IDLE
+from twisted_net.transport.connection import Connection
+from twisted_net.transport.inbound import BY_FULL_OUTPUT
+
+
+class Beating(Connection):
+    """A connection that can have a heartbeat, without a timer of its own or work per byte."""
+
+    _heartbeat = 0.0
+    _asked_at = -1  # how many bytes had come when the peer was last asked
+
+    def beat(self, seconds: float) -> None:
+        """Ask for a sign of life after so many seconds of silence, and close (``idle``) after as
+        many again. This takes the place of the idle timeout.
+        """
+        self._heartbeat = seconds
+        self._rewatch(self._quiet, seconds)
+
+    def ask(self) -> None:
+        """Send what the peer has to answer."""
+        raise NotImplementedError
+
+    def _quiet(self) -> None:
+        if self.reason is not None:
+            return
+        listens = not self._held & ~BY_FULL_OUTPUT
+        if listens and self._asked_at == self.bytes_received:
+            self.close(IDLE)
+            return
+        if listens:
+            self._asked_at = self.bytes_received
+            self.ask()
+        self._rewatch(self._quiet, self._heartbeat)

@@ -1,0 +1,85 @@
+"""Telnet's own bytes (RFC 854), taken out of a stream of text in any split.
+
+The byte 255 begins a command and never occurs in UTF-8, so text is not mistaken for one. Every
+option that the other side offers or asks for is refused, once, which RFC 854 allows and RFC 1143
+shows to end: nothing is ever asked for from here, and nothing answers a refusal.
+"""
+
+from __future__ import annotations
+
+import re
+
+IAC = 255
+_DONT, _DO, _WONT, _WILL, _SB, _SE = 254, 253, 252, 251, 250, 240
+
+LONGEST_SUBNEGOTIATION = 512
+"""Bytes after which a subnegotiation that has no end is taken for ended."""
+
+# A CR or LF is no option that anybody offers: such bytes are binary noise, and the line ends.
+_COMMAND = re.compile(rb"\xff(?:[\xf1-\xf9]|[\xfb-\xfe][^\r\n]|\xfa|\xf0)", re.DOTALL)
+_UNFINISHED = re.compile(rb"\xff[\xfb-\xfe]?\Z")
+
+
+class Telnet:
+    """Takes telnet commands out of what a peer sends, and says what to answer.
+
+    :ivar pending: whether a command has begun and not ended.
+    """
+
+    __slots__ = ("_answered", "_held", "_inside")
+
+    def __init__(self) -> None:
+        self._held = b""  # the beginning of a command
+        self._inside = -1  # how far into a subnegotiation; -1: in none
+        self._answered: set[bytes] = set()
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._held) or self._inside >= 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take the next bytes; give the text among them, and what is to be sent back."""
+        data = self._held + data
+        self._held = b""
+        text, answers = bytearray(), bytearray()
+        position = 0
+        while position < len(data):
+            if self._inside >= 0:
+                position = self._skip(data, position)
+                continue
+            found = _COMMAND.search(data, position)
+            end = len(data) if found is None else found.start()
+            if found is None and (unfinished := _UNFINISHED.search(data, position)):
+                end = unfinished.start()
+                self._held = data[end:]
+            text += data[position:end]
+            if found is None:
+                break
+            position = found.end()
+            self._obey(found[0], answers)
+        return bytes(text), bytes(answers)
+
+    def _obey(self, command: bytes, answers: bytearray) -> None:
+        kind = command[1]
+        if kind == _SB:
+            self._inside = 0
+        elif kind in (_WILL, _DO) and command not in self._answered:
+            self._answered.add(command)
+            answers += bytes((IAC, _DONT if kind == _WILL else _WONT, command[2]))
+
+    def _skip(self, data: bytes, position: int) -> int:
+        """Skip what belongs to a subnegotiation; give the position after it."""
+        end = data.find(b"\xff\xf0", position)
+        most = position + LONGEST_SUBNEGOTIATION - self._inside
+        if 0 <= end < most:
+            self._inside = -1
+            return end + 2
+        if len(data) >= most:
+            self._inside = -1
+            return most
+        if data[-1] == IAC:  # the first half of its end
+            self._held = data[-1:]
+            self._inside += len(data) - 1 - position
+        else:
+            self._inside += len(data) - position
+        return len(data)
