@@ -437,6 +437,9 @@ class StopTests(GuardCase):
         """Ends it at once, whoever is still there; either signal does."""
         for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)):
             server, port = await self.serve("netecho", "--drain", "60", "--queue-limit", "99999999")
+            first_client = await self.connect(port)
+            first_client.send(b"hello")
+            await first_client.has(b"hello")  # now it runs, and listens for signals
             client = await self.connect(port, Stubborn)
             await client.until(lambda each=client: each.full, "that nobody reads")
             server.signal(first)

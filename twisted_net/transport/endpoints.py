@@ -1,6 +1,8 @@
 """Endpoint strings of ours: ``net:8080:idle=60:perAddress=20`` guards any factory.
 
-They work wherever Twisted takes a server endpoint: ``twistd web --listen net:8080:idle=60``.
+``nettls:8443:cert=F:key=F`` and ``nettls:8443:dir=D`` do so over TLS, and pick renewed
+certificates up by themselves. They work wherever Twisted takes a server endpoint:
+``twistd web --listen net:8080:idle=60``.
 """
 
 from __future__ import annotations
@@ -18,8 +20,12 @@ from zope.interface import implementer
 
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
 from twisted_net.policy.limits import Limits
+from twisted_net.transport.certificates import Certificates, CertificateWatch
 from twisted_net.transport.descriptors import log_rarely, most_connections
 from twisted_net.transport.guard import GuardFactory
+from twisted_net.transport.sockets import SocketOptions, TunedServerEndpoint
+from twisted_net.transport.tls import CertificateError
+from twisted_net.transport.tls_endpoint import TLSServerEndpoint
 
 BACKLOG = 1024
 """Connections that wait to be accepted: Thousand Island and Ranch have 1024, Node 511."""
@@ -45,6 +51,7 @@ class GuardedEndpoint:
     :param reactor: the time.
     :param limits: how much is allowed.
     :param rules: who may connect.
+    :param watch: what looks after the endpoint's certificates while it listens.
     """
 
     def __init__(
@@ -53,24 +60,43 @@ class GuardedEndpoint:
         reactor: Any,
         limits: Limits,
         rules: AdmissionRules,
+        watch: CertificateWatch | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._reactor = reactor
         self._limits = limits
         self._rules = rules
+        self._watch = watch
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         def listening(port: IListeningPort) -> IListeningPort:
             log_rarely(port, self._reactor)
             return port
 
-        guard: Any = GuardFactory(
+        guard: Any = _WatchingGuard(
+            self._watch,
             protocolFactory,
             clock=self._reactor,
             limits=self._limits,
             admission=Admission(self._rules),
         )
         return self._endpoint.listen(guard).addCallback(listening)
+
+
+class _WatchingGuard(GuardFactory):
+    """Has its certificates looked after while a port listens for it."""
+
+    def __init__(self, watch: CertificateWatch | None, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._watch = watch
+
+    def startFactory(self) -> None:
+        if self._watch is not None:
+            self._watch.startService()
+
+    def stopFactory(self) -> None:
+        if self._watch is not None:
+            self._watch.stopService()
 
 
 def _ranges(text: str) -> tuple[Network, ...]:
@@ -109,7 +135,10 @@ _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def guarded(
-    endpoint: IStreamServerEndpoint, reactor: Any, options: Mapping[str, str]
+    endpoint: IStreamServerEndpoint,
+    reactor: Any,
+    options: Mapping[str, str],
+    watch: CertificateWatch | None = None,
 ) -> GuardedEndpoint:
     """Give a guarded endpoint, with the options of its string.
 
@@ -127,7 +156,7 @@ def guarded(
             target[field] = parse(text)
         except ValueError as error:
             raise ValueError(f"{name}={text}: {error}") from None
-    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules))
+    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules), watch)
 
 
 def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:
@@ -135,7 +164,39 @@ def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> G
 
     :raises ValueError: names what makes no sense.
     """
-    return guarded(tcp_endpoint(reactor, port_number(port), interface), reactor, options)
+    return guarded(_tuned(reactor, port, interface), reactor, options)
+
+
+def parse_nettls(
+    reactor: Any,
+    port: str,
+    interface: str = "",
+    cert: str = "",
+    key: str = "",
+    dir: str = "",
+    clientCA: str = "",
+    **options: str,
+) -> GuardedEndpoint:
+    """Parse ``nettls:PORT:cert=F:key=F[:clientCA=F][:OPTION=VALUE…]``, or with ``dir=D``.
+
+    :raises ValueError: names what makes no sense.
+    """
+    if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
+        raise ValueError("either cert= and key= or dir= is needed")
+    rules = {"client_ca": clientCA or None}
+    try:
+        if dir:
+            certificates = Certificates.from_directory(dir, **rules)
+        else:
+            certificates = Certificates.from_files(cert, key, **rules)
+    except CertificateError as error:
+        raise ValueError(f"{error.what}={error.path}: {error}") from None
+    endpoint = TLSServerEndpoint(_tuned(reactor, port, interface), certificates, reactor)
+    return guarded(endpoint, reactor, options, CertificateWatch([certificates], reactor))
+
+
+def _tuned(reactor: Any, port: str, interface: str) -> IStreamServerEndpoint:
+    return TunedServerEndpoint(tcp_endpoint(reactor, port_number(port), interface), SocketOptions())
 
 
 def port_number(text: str) -> int:
