@@ -13,7 +13,7 @@ from twisted_net.transport.tls_endpoint import TLSServerFactory
 class NetTLSTests(EndpointCase):
     def setUp(self) -> None:
         super().setUp()
-        self.folder = Path(self.mktemp())
+        self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.cert, self.key = self.folder / "a.crt", self.folder / "a.key"
         Issued("a.example").write(self.cert, self.key)
@@ -43,7 +43,7 @@ class NetTLSTests(EndpointCase):
             ("", both),
             (f"cert={self.cert}", both),
             (f"key={self.key}:cert={self.cert}:dir={self.folder}", both),
-            (f"cert=nowhere:key={self.key}", "nowhere: No such file or directory"),
+            (f"cert=nowhere:key={self.key}", "/nowhere: No such file or directory"),
             (f"cert={self.key}:key={self.key}", f"cert={self.key}: "),
             (f"dir={self.folder}/nowhere", f"={self.folder}/nowhere: "),
             (f"dir={self.folder}:idle=-1", "idle=-1: "),
