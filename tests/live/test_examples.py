@@ -297,8 +297,21 @@ class ApplicationTests(ExampleCase):
         await self.hears(one, "<2> hé")
         two.transport.loseConnection()
         await two.closed()
-        three = await self.connect(port)
-        await self.hears(three, "You are guest 3. Others here: 1.")
+        three = await self.connect(port)  # by whose greeting the server has seen two's end
+        await three.has(b"You are guest 3.")
+        four = await self.connect(port)
+        await self.hears(four, "You are guest 4. Others here: 2.")
+
+    async def test_a_bot(self) -> None:
+        """It answers who speaks to it, and nobody else."""
+        _, port = await self.serve("netchat")
+        bot = self.start("chat_bot.py", f"tcp:{LOCALHOST}:{port}")
+        await bot.expect(rb"I am bot")
+        ann = await self.connect(port)
+        ann.send(b"hello\n!echo hello\n")
+        await ann.has(b"<bot> guest-2 says: hello\n")
+        await bot.expect(rb"Answered guest-2 at 3")
+        self.assertEqual(ann.received.count(b"<bot>"), 1)
 
     async def test_embedding(self) -> None:
         """The site counts the people in the chat, and tells them what is posted to it."""

@@ -159,7 +159,9 @@ class RenewalTests(ReloadCase):
         server, port = await self.serve_tls(*self.files)
         new = self.issue()
         server.signal(signal.SIGHUP)
-        await server.until(lambda: len(server.log("expires .* SHA-256")) == 2, "it", 2.0)
+        await server.until(
+            lambda: len(server.log("expires .* SHA-256")) == 2, "it", 4.0
+        )  # the watch alone takes 5 s at least
         self.assertEqual((await self.come(port)).saw, new)
 
     async def test_no_files(self) -> None:

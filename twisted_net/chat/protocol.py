@@ -258,7 +258,7 @@ class ChatFactory(ConnectionFactory):
             or isinstance(link.peer, UNIXAddress)
         )
         link.session = Session(person, self.house, self._rules, self._token, secret)
-        self.act(link.session.begin(self.now(), _certified(link.transport)))
+        self.act(link.session.begin(self.now(), peer_subject(link.transport) or ""))
 
     def expel(self, person: Person, room: Room) -> None:
         """Let somebody out of a room that cannot be opened."""
@@ -405,11 +405,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _certified(transport: Any) -> str:
-    """Give the subject's common name of a client's certificate, which TLS has verified."""
-    if not INegotiated.providedBy(transport):
-        return ""
-    certificate: Any = transport.getPeerCertificate()
-    return "" if certificate is None else printable(certificate.get_subject().CN or "")
