@@ -51,6 +51,7 @@ from twisted_net.store.log import Entry, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.connection import ConnectionFactory, FactorySettings
+from twisted_net.transport.tls import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable
