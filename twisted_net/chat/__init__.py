@@ -2,6 +2,6 @@
 
 The way of a line: ``forms`` (with ``commands`` and ``fields``) makes a request of it, ``session``
 decides by what ``rooms`` knows and gives ``actions``, ``protocol`` does them, ``feed`` stores what
-was said and tells it to everybody in the room. All but ``protocol``, ``feed``, ``login`` and
-``client`` are pure: they know no Twisted and no clock.
+was said and tells it to everybody in the room. ``protocol``, ``feed``, ``members``, ``login`` and
+``client`` know Twisted; all the others are pure.
 """

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from ipaddress import ip_address
 from typing import Any, Unpack
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -28,9 +27,10 @@ from twisted_net.chat.actions import (
     Send,
     Verify,
 )
-from twisted_net.chat.feed import Feed, Member, reason
+from twisted_net.chat.feed import Feed
 from twisted_net.chat.forms import Form, Json, Text
 from twisted_net.chat.login import Accounts
+from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
     AreYouThere,
     Came,
@@ -49,7 +49,7 @@ from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Entry, Page
 from twisted_net.store.memory import MemoryStore
-from twisted_net.transport.addresses import shown
+from twisted_net.transport.addresses import is_loopback, shown
 from twisted_net.transport.connection import ConnectionFactory, FactorySettings
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.telnet import Telnet
@@ -249,7 +249,7 @@ class ChatFactory(ConnectionFactory):
     def enter(self, link: ChatProtocol) -> None:
         """Begin somebody's conversation."""
         host = getattr(link.peer, "host", "")
-        person = link.person = Person(link, "" if _is_loopback(host) else host)
+        person = link.person = Person(link, "" if is_loopback(host) else host)
         self.house.begin(person, f"{self._origin}.{link.id}")
         secret = (
             self._plain_logins
@@ -398,13 +398,6 @@ class ChatFactory(ConnectionFactory):
         rooms, self._news = list(self._news), {}
         for room in rooms:
             self.act(order.tell_presence(self.house, room))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _certified(transport: Any) -> str:

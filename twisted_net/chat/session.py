@@ -373,19 +373,6 @@ class Session:
             actions.append(Send(to, Told(person.name, request.text, now)))
         return [*actions, Send(person, Delivered(to.name, request.text, request.id))]
 
-    def _ignore(self, request: Ignore, now: float) -> list[Action]:
-        person, house = self.person, self._house
-        if not request.nick:
-            listed = ", ".join(sorted(person.ignoring)) or "nobody"
-            return [Send(person, Notice(f"You ignore {listed}."))]
-        if not request.on:
-            ended = house.hear(person, request.nick)
-            said = f"You hear {request.nick} again." if ended else "You did not ignore them."
-            return [Send(person, Notice(said))]
-        name = names.nick(request.nick)
-        house.ignore(person, name, self._rules.limits.ignored)
-        return [Send(person, Notice(f"You hear nothing of {name} now."))]
-
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Hello: Session._greet,
@@ -401,7 +388,9 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     History: lambda session, request, now: asking.history(
         session._house, session.person, request, session._rules.limits.page
     ),
-    Ignore: Session._ignore,
+    Ignore: lambda session, request, now: order.ignore(
+        session._house, session.person, request, session._rules.limits.ignored
+    ),
     Kick: lambda session, request, now: order.kick(session._house, session.person, request),
     Ban: lambda session, request, now: order.ban(session._house, session.person, request, now),
     Mute: lambda session, request, now: order.mute(session._house, session.person, request, now),
