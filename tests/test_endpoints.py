@@ -122,17 +122,15 @@ class NetTests(EndpointCase):
             ("net:1:idle=nan", "idle=nan: not a number, 0 or more"),
             ("net:1:stall=inf", "stall=inf: not a number, 0 or more"),
             ("net:1:handshake=", "handshake=: not a number, 0 or more"),
-            ("net:1:perAddress=1.5", "perAddress=1.5: not a whole number"),
-            ("net:1:perAddress=-1", "perAddress=-1: not a whole number"),
-            ("net:1:maxConnections=many", "maxConnections=many: not a whole number"),
-            ("net:1:queueLimit=0", "queueLimit=0: queue_limit: a number of at least 1, not 0"),
+            ("net:1:perAddress=1.5", "perAddress=1.5: not a whole number, 0 or more"),
+            ("net:1:perAddress=-1", "perAddress=-1: not a whole number, 0 or more"),
+            ("net:1:maxConnections=many", "maxConnections=many: not a whole number, 0 or more"),
+            ("net:1:queueLimit=0", "queueLimit=0: not a whole number, 1 or more"),
             ("net:1:acceptRate=-0.1", "acceptRate=-0.1: not a number, 0 or more"),
         ):
             self.assertEqual(self.error(text), line)
         self.assertIn("allow=10.1.2.3/8: ", self.error("net:1:allow=10.1.2.3/8"))
-        self.assertIn(
-            "has host bits set", self.error("net:1:allow=::1,10.1.2.3/8".replace("::1,", ""))
-        )
+        self.assertIn("has host bits set", self.error(r"net:1:allow=\:\:1,10.1.2.3/8"))
         self.assertIn("deny=: ", self.error("net:1:deny="))
         self.assertIn("there is no such option, but idle, stall,", self.error("net:1:idel=5"))
 

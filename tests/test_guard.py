@@ -370,7 +370,7 @@ class ProducerTests(GuardCase):
 
     def test_registered_too_late(self) -> None:
         """It is stopped at once."""
-        wrapped, peer = self.made()
+        wrapped, _ = self.made()
         wrapped.transport.loseConnection()
         producer = Producer()
         wrapped.transport.registerProducer(producer, True)

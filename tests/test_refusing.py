@@ -14,7 +14,7 @@ from twisted_net.chat.protocol import ChatFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import Peer, connect, connect_tls
 from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.refusing import RefusedProtocol, Refusals
+from twisted_net.transport.refusing import Refusals, RefusedProtocol
 
 
 class AdmissionCase(SynchronousTestCase):
@@ -183,7 +183,7 @@ class LogTests(SynchronousTestCase):
     def test_one_line_a_minute(self) -> None:
         """The first at once, the others with the next line."""
         refusals, lines = Refusals(), []
-        for now in range(0, 130):
+        for now in range(130):
             with capturedLogs() as events:
                 refusals.count("full", now)
                 refusals.count("denied", now)

@@ -12,7 +12,7 @@ from tests.live.harness import LiveTestCase
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
-PARTS = ("twisted_net", "twisted", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
+PARTS = ("twisted_net", "twisted", "tests", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
 """What of the checkout a build needs."""
 
 UNINVOLVED = {"twisted-net", "hypothesis", "mypy", "mypy-zope", "ruff", "trustme", "pip"}

@@ -24,6 +24,7 @@ class EndpointParser:
 # ruff: noqa: E501
 # fmt: off
 net = EndpointParser("net", "parse_net")
+nettls = EndpointParser("nettls", "parse_nettls")
 netecho = ServiceMaker("netecho", "twisted_net.services.echo", "Echo every byte (RFC 862).", "netecho")
 netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle limits and TLS before any TCP service.", "netidle")
 netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat for nc, telnet and programs.", "netchat")

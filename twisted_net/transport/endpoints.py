@@ -1,6 +1,8 @@
 """Endpoint strings of ours: ``net:8080:idle=60:perAddress=20`` guards any factory.
 
-They work wherever Twisted takes a server endpoint: ``twistd web --listen net:8080:idle=60``.
+``nettls:8443:cert=F:key=F`` and ``nettls:8443:dir=D`` do so over TLS, and pick renewed
+certificates up by themselves. They work wherever Twisted takes a server endpoint:
+``twistd web --listen net:8080:idle=60``.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,8 +20,12 @@ from zope.interface import implementer
 
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
 from twisted_net.policy.limits import Limits
+from twisted_net.transport.certificates import Certificates, CertificateWatch
 from twisted_net.transport.descriptors import log_rarely, most_connections
 from twisted_net.transport.guard import GuardFactory
+from twisted_net.transport.sockets import SocketOptions, TunedServerEndpoint
+from twisted_net.transport.tls import CertificateError
+from twisted_net.transport.tls_endpoint import TLSServerEndpoint
 
 BACKLOG = 1024
 """Connections that wait to be accepted: Thousand Island and Ranch have 1024, Node 511."""
@@ -44,6 +51,7 @@ class GuardedEndpoint:
     :param reactor: the time.
     :param limits: how much is allowed.
     :param rules: who may connect.
+    :param watch: what looks after the endpoint's certificates while it listens.
     """
 
     def __init__(
@@ -52,18 +60,21 @@ class GuardedEndpoint:
         reactor: Any,
         limits: Limits,
         rules: AdmissionRules,
+        watch: CertificateWatch | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._reactor = reactor
         self._limits = limits
         self._rules = rules
+        self._watch = watch
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         def listening(port: IListeningPort) -> IListeningPort:
             log_rarely(port, self._reactor)
             return port
 
-        guard: Any = GuardFactory(
+        guard: Any = _WatchingGuard(
+            self._watch,
             protocolFactory,
             clock=self._reactor,
             limits=self._limits,
@@ -72,20 +83,39 @@ class GuardedEndpoint:
         return self._endpoint.listen(guard).addCallback(listening)
 
 
+class _WatchingGuard(GuardFactory):
+    """Has its certificates looked after while a port listens for it."""
+
+    def __init__(self, watch: CertificateWatch | None, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._watch = watch
+
+    def startFactory(self) -> None:
+        if self._watch is not None:
+            self._watch.startService()
+
+    def stopFactory(self) -> None:
+        if self._watch is not None:
+            self._watch.stopService()
+
+
 def _ranges(text: str) -> tuple[Network, ...]:
     return tuple(parse_range("a part of it", each) for each in text.split(","))
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < math.inf:
-        raise ValueError
+        raise ValueError("not a number, 0 or more")
     return value
 
 
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ValueError
+def _whole(text: str, least: int = 0) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ValueError(f"not a whole number, {least} or more")
     return int(text)
 
 
@@ -93,7 +123,7 @@ _LIMITS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "idle": ("idle_timeout", _number),
     "stall": ("stall_timeout", _number),
     "handshake": ("handshake_timeout", _number),
-    "queueLimit": ("queue_limit", _whole),
+    "queueLimit": ("queue_limit", partial(_whole, least=1)),
 }
 _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "maxConnections": ("max_connections", _whole),
@@ -104,14 +134,11 @@ _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-_WHY: Mapping[Callable[[str], Any], str] = {
-    _number: "not a number, 0 or more",
-    _whole: "not a whole number",
-}
-
-
 def guarded(
-    endpoint: IStreamServerEndpoint, reactor: Any, options: Mapping[str, str]
+    endpoint: IStreamServerEndpoint,
+    reactor: Any,
+    options: Mapping[str, str],
+    watch: CertificateWatch | None = None,
 ) -> GuardedEndpoint:
     """Give a guarded endpoint, with the options of its string.
 
@@ -123,15 +150,13 @@ def guarded(
         if name not in _LIMITS and name not in _RULES:
             known = ", ".join([*_LIMITS, *_RULES])
             raise ValueError(f"{name}={text}: there is no such option, but {known}")
-        of, target = (Limits, limits) if name in _LIMITS else (AdmissionRules, rules)
         field, parse = (_LIMITS if name in _LIMITS else _RULES)[name]
+        target = limits if name in _LIMITS else rules
         try:
             target[field] = parse(text)
-            of(**{field: target[field]})
         except ValueError as error:
-            why = _WHY.get(parse, str(error))
-            raise ValueError(f"{name}={text}: {why}") from None
-    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules))
+            raise ValueError(f"{name}={text}: {error}") from None
+    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules), watch)
 
 
 def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:
@@ -139,7 +164,39 @@ def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> G
 
     :raises ValueError: names what makes no sense.
     """
-    return guarded(tcp_endpoint(reactor, port_number(port), interface), reactor, options)
+    return guarded(_tuned(reactor, port, interface), reactor, options)
+
+
+def parse_nettls(
+    reactor: Any,
+    port: str,
+    interface: str = "",
+    cert: str = "",
+    key: str = "",
+    dir: str = "",
+    clientCA: str = "",
+    **options: str,
+) -> GuardedEndpoint:
+    """Parse ``nettls:PORT:cert=F:key=F[:clientCA=F][:OPTION=VALUE…]``, or with ``dir=D``.
+
+    :raises ValueError: names what makes no sense.
+    """
+    if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
+        raise ValueError("either cert= and key= or dir= is needed")
+    rules = {"client_ca": clientCA or None}
+    try:
+        if dir:
+            certificates = Certificates.from_directory(dir, **rules)
+        else:
+            certificates = Certificates.from_files(cert, key, **rules)
+    except CertificateError as error:
+        raise ValueError(f"{error.what}={error.path}: {error}") from None
+    endpoint = TLSServerEndpoint(_tuned(reactor, port, interface), certificates, reactor)
+    return guarded(endpoint, reactor, options, CertificateWatch([certificates], reactor))
+
+
+def _tuned(reactor: Any, port: str, interface: str) -> IStreamServerEndpoint:
+    return TunedServerEndpoint(tcp_endpoint(reactor, port_number(port), interface), SocketOptions())
 
 
 def port_number(text: str) -> int:

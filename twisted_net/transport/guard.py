@@ -226,7 +226,7 @@ class GuardProtocol(Connection):
 
     def _silent(self) -> None:
         limits = self.factory.limits
-        if limits.stall_timeout and unsent(self.transport):
+        if limits.stall_timeout and (self.queued or unsent(self.transport)):
             # A peer has nothing to say while it is being answered. Whether it takes what it is
             # sent is for the other limit.
             self._rewatch(self._silent, limits.idle_timeout)

@@ -221,17 +221,17 @@ class Outbound(Inbound):
 
     def look_for_progress(self, looks: int) -> None:
         """Abort a peer that has taken nothing of what waits for it, for so many looks."""
-        waiting = unsent(self.transport)
-        if not waiting:
+        held = unsent(self.transport)
+        if not held and not self.queued:
             self._looks = 0
             return
         # Over TLS the two numbers are not of the same bytes, and only the buffer itself tells.
-        taken, descriptor = self.bytes_sent - waiting, _descriptor(self.transport)
-        front = id(descriptor.dataBuffer), descriptor.offset
+        taken, descriptor = self.bytes_sent - held, _descriptor(self.transport)
+        front = id(getattr(descriptor, "dataBuffer", None)), getattr(descriptor, "offset", 0)
         self._looks = 0 if taken > self._taken or front != self._front else self._looks + 1
         self._taken, self._front = taken, front
         if self._looks >= looks:
-            self.abort(SLOW, f"it took nothing of {waiting + self.queued} bytes")
+            self.abort(SLOW, f"it took nothing of {held + self.queued} bytes")
 
     # The end.
 

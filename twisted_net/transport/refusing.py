@@ -17,10 +17,10 @@ LOG_EVERY = 60.0
 class RefusedProtocol(Protocol):
     """Says why, and closes. It stands for a peer that never was a connection.
 
-    Over TLS nothing is said: for that a handshake would have to come first, which costs a hundred
-    times as much as the refusal, and may never come.
+    Over TLS nothing is said and the peer is reset: for words a handshake would have to come first,
+    which costs a hundred times as much as the refusal, and may never come.
 
-    :ivar last_words: what it says; where that is nothing, the peer is reset.
+    :ivar last_words: what it says; may be nothing.
     """
 
     transport: Any
@@ -30,11 +30,11 @@ class RefusedProtocol(Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        if self.last_words and not ISSLTransport.providedBy(transport):
+        if ISSLTransport.providedBy(transport):
+            transport.abortConnection()
+        else:
             transport.write(self.last_words)
             transport.loseConnection()
-        else:
-            transport.abortConnection()
 
 
 class Refusals:

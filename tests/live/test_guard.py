@@ -1,0 +1,495 @@
+"""Floods, slow and silent peers, full houses and stops, with real servers.
+
+The sizes are in :mod:`tests.live.siege`, which can run all of it at full size.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import LoopingCall, deferLater
+from zope.interface import implementer
+
+from tests.live.harness import (
+    LOCALHOST,
+    PATIENCE,
+    Client,
+    LiveTestCase,
+    Server,
+    memory,
+    script,
+)
+from tests.live.siege import full_size, size, tell
+
+NOISE = 5.0
+"""Seconds by which a machine with other work may be late."""
+
+MEBIBYTE = 1 << 20
+
+
+class Deaf(Client):
+    """Never reads."""
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+
+
+class Timed(Client):
+    """Notes how long what it hears has been under way: each line tells when it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latencies: list[float] = []
+        self._rest = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        now = time.perf_counter()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            _, sent, _ = (line + b"||").split(b"|", 2)
+            if sent:
+                self.latencies.append(now - float(sent))
+        self.changed()
+
+
+def milliseconds(latencies: list[float], part: float) -> float:
+    """Give a percentile."""
+    return sorted(latencies)[int(part * (len(latencies) - 1))] * 1000
+
+
+def descriptors(server: Server) -> int:
+    """How many file descriptors a server has."""
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+
+
+async def passing(seconds: float) -> None:
+    """Wait for the time itself, which is what the caller is about."""
+    from twisted.internet import reactor
+
+    await deferLater(reactor, seconds)  # type: ignore[arg-type]
+
+
+class GuardCase(LiveTestCase):
+    timeout = 600
+
+    async def crowd(self, port: int, count: int, kind: type[Client] = Client) -> list[Any]:
+        """Connect many, so many at a time as a server's queue has room for."""
+        clients: list[Any] = []
+        while len(clients) < count:
+            some = min(200, count - len(clients))
+            clients += await self.together(*(self.connect(port, kind) for _ in range(some)))
+        return clients
+
+    def repeat(self, call: Any, seconds: float) -> LoopingCall:
+        """Call something again and again, until the test ends."""
+        loop = LoopingCall(call)
+        loop.start(seconds)
+        self.addCleanup(lambda: loop.stop() if loop.running else None)
+        return loop
+
+    async def eventually(self, true: Callable[[], bool]) -> None:
+        """Wait for what nothing tells of."""
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            self.assertLess(time.monotonic(), deadline)
+            await passing(0.05)
+
+    def no_traceback(self, server: Server) -> None:
+        self.assertNotIn(b"Traceback", server.output + server.errors)
+
+    async def latency(self, port: int, seconds: float, text: bytes = b"") -> list[float]:
+        """Let one person talk to another for a while, and give how long the lines took."""
+        listener, speaker = await self.connect(port, Timed), await self.connect(port)
+        await speaker.has(b"Welcome")
+
+        def speak() -> None:
+            speaker.send(b"|%f|" % time.perf_counter() + text + b"\n")
+
+        talking = self.repeat(speak, 0.02)
+        await passing(seconds)
+        talking.stop()
+        listener.transport.loseConnection()
+        speaker.transport.loseConnection()
+        self.assertGreater(len(listener.latencies), 10)
+        return list(listener.latencies)
+
+    async def pings(self, port: int, seconds: float) -> list[float]:
+        """Let somebody ask for an answer again and again, and give how long each took."""
+        client, latencies = await self.connect(port), []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            client.received.clear()
+            asked = time.perf_counter()
+            client.send(b"/ping\n")
+            await client.has(b"pong")
+            latencies.append(time.perf_counter() - asked)
+            await passing(0.005)
+        client.transport.loseConnection()
+        return latencies
+
+
+class SlowTests(GuardCase):
+    """Those who drip, who never read, and who never begin."""
+
+    async def test_slowloris(self) -> None:
+        """All of them are gone in time, each with its reason; the others hardly notice."""
+        count, limit = size("slowloris"), 2.0
+        server, port = await self.serve("netchat", "--message-timeout", f"{limit:g}")
+        quiet = await self.pings(port, 2.0)
+        clients = await self.crowd(port, count)
+        before = memory(server.pid)
+
+        turn = iter(range(1 << 30))
+
+        def drip() -> None:
+            for client in clients[next(turn) % 10 :: 10]:
+                if client.lost is None:
+                    client.send(b"x")
+
+        self.repeat(drip, 0.05)
+        began = time.monotonic()
+        measured, *_ = await self.together(
+            self.pings(port, limit + 1.5), *(each.closed() for each in clients)
+        )
+        lasted = max(each.ended_at for each in clients) - began
+        lines = await server.until(
+            lambda: len(found := server.log("ended: unfinished")) >= count and found, "the reasons"
+        )
+        self.assertEqual(len(lines), count)
+        self.assertLess(lasted, limit + 1 + NOISE)
+        self.assertLess(milliseconds(measured, 0.5), 50 + 10 * milliseconds(quiet, 0.5))
+        self.no_traceback(server)
+        tell(
+            f"{count} slowloris peers, --message-timeout {limit:g}: the last was gone after "
+            f"{lasted:.2f} s; latency p50 {milliseconds(measured, 0.5):.2f} ms (quiet "
+            f"{milliseconds(quiet, 0.5):.2f}), p99 {milliseconds(measured, 0.99):.2f} ms (quiet "
+            f"{milliseconds(quiet, 0.99):.2f}); {before / MEBIBYTE:.0f} MiB resident"
+        )
+
+    async def test_never_read(self) -> None:
+        """They are closed as slow, within a bound of memory; the others hear as before."""
+        count, queue = size("never_read"), 65536
+        flags = ("--queue-limit", str(queue), "--message-timeout", "0")
+        server, port = await self.serve("netchat", *flags)
+        readers = await self.crowd(port, count)
+        text = b"x" * 4000
+        quiet = await self.latency(port, 3.0, text)
+        for each in readers:
+            each.transport.abortConnection()
+        before = memory(server.pid, "VmHWM")
+        await self.crowd(port, count, Deaf)
+        measured = await self.latency(port, 4.0, text)
+        talker = await self.connect(port)
+        self.repeat(lambda: talker.send(text + b"\n"), 0.02)
+        began = time.monotonic()
+        await server.until(lambda: len(server.log("ended: slow")) >= count, "the reasons", 60)
+        grown = memory(server.pid, "VmHWM") - before
+        # For each: its queue, twice what a transport buffers, and what is being joined.
+        bound = count * (queue + 4 * 65536) + 16 * MEBIBYTE
+        lasted = time.monotonic() - began + 4
+        self.assertLess(grown, bound)
+        self.assertLess(milliseconds(measured, 0.5), 50 + 10 * milliseconds(quiet, 0.5))
+        self.no_traceback(server)
+        tell(
+            f"{count} that never read, lines of 4 kB at 50/s: latency p50 "
+            f"{milliseconds(measured, 0.5):.2f} ms ({count} that read: "
+            f"{milliseconds(quiet, 0.5):.2f}), p99 {milliseconds(measured, 0.99):.2f} ms "
+            f"({milliseconds(quiet, 0.99):.2f}); memory grew by {grown / MEBIBYTE:.1f} MiB "
+            f"(bound {bound / MEBIBYTE:.0f}); all closed as slow {lasted:.0f} s later"
+        )
+
+    async def test_silent_tls_clients(self) -> None:
+        """They are gone when the time for the handshake is over."""
+        count, limit = size("silent_tls"), 10.0 if full_size() else 2.0
+        flags = ("--tls-port", "0", "--self-signed", "--handshake-timeout", f"{limit:g}")
+        server, port = await self.serve("netecho", *flags)
+        tls_port = await server.port("--tls-port 0")
+        began = time.monotonic()
+        clients = await self.crowd(tls_port, count)
+        lively = await self.connect(port)
+        lively.send(b"still here")
+        await lively.has(b"still here")
+        before = memory(server.pid)
+        await self.together(*(each.closed() for each in clients))
+        first = min(each.ended_at for each in clients) - began
+        last = max(each.ended_at for each in clients) - began
+        self.assertGreater(first, limit)
+        self.assertLess(last, limit + 1 + NOISE)
+        await server.until(lambda: len(server.log("ended: handshake")) >= count, "the reasons")
+        self.assertEqual(len(server.log("ended: handshake")), count)
+        self.no_traceback(server)
+        tell(
+            f"{count} silent TLS clients, --handshake-timeout {limit:g}: gone after {first:.2f} to "
+            f"{last:.2f} s; {before / MEBIBYTE:.0f} MiB resident"
+        )
+
+
+class ManyTests(GuardCase):
+    """Those who come and go, and those for whom there is no room."""
+
+    async def test_connect_and_close(self) -> None:
+        """Nothing grows, and nothing is complained about."""
+        count = size("connect_and_close")
+        server, port = await self.serve("netchat")
+
+        async def come_and_go() -> None:
+            client = await self.connect(port)
+            client.transport.loseConnection()
+            await client.closed()
+
+        async def crowds(number: int) -> None:
+            for _ in range(number // 50):
+                await self.together(*(come_and_go() for _ in range(50)))
+
+        open_before = descriptors(server)
+        await crowds(1000)
+        before = memory(server.pid)
+        began = time.monotonic()
+        await crowds(count)
+        grown = memory(server.pid) - before
+        await self.eventually(lambda: descriptors(server) == open_before)
+        self.assertLess(grown, 4 * MEBIBYTE)
+        self.no_traceback(server)
+        tell(
+            f"{count} times connect and close, in {time.monotonic() - began:.1f} s: memory grew by "
+            f"{grown / 1024:.0f} KiB, descriptors by 0 ({open_before})"
+        )
+
+    async def test_a_full_house(self) -> None:
+        """The first ten are served, the others told; a place that is free is free at once."""
+        server, port = await self.serve("netchat", "--max-connections", "10")
+        clients = [await self.connect(port) for _ in range(20)]
+        for each in clients[:10]:
+            await each.has(b"Welcome")
+        for each in clients[10:]:
+            await each.closed()
+            self.assertEqual(each.received, b"! The server is full.\n")
+        clients[3].transport.loseConnection()
+        await clients[3].closed()
+
+        async def try_again() -> bool:
+            client = await self.connect(port)
+            await client.until(lambda: client.received, "an answer")
+            return b"Welcome" in client.received
+
+        tries = 1
+        while not await try_again():  # the server hears of the end when it does
+            tries += 1
+        self.assertLess(tries, 20)
+        self.assertEqual(len(server.log("Refused connections")), 1)
+        self.no_traceback(server)
+
+    async def test_a_full_house_over_tls(self) -> None:
+        """Who may not come in is closed before TLS, without a traceback."""
+        flags = ("--tls-port", "0", "--self-signed", "--max-connections", "2")
+        server, _ = await self.serve("netecho", *flags)
+        port = await server.port("--tls-port 0")
+        clients = [await self.connect(port) for _ in range(5)]
+        await self.together(*(each.closed() for each in clients[2:]))
+        self.assertEqual([each.lost is None for each in clients[:2]], [True, True])
+        self.no_traceback(server)
+
+    def limited(self, limit: int, *arguments: str) -> Server:
+        """Start a server that may have so many file descriptors."""
+        command = f'ulimit -n {limit}; exec "$0" -n --pidfile= "$@"'
+        words = ("/bin/sh", "-c", command, script("twistd"), *arguments)
+        server: Server = self.spawn(*words, kind=Server)
+        return server
+
+    async def test_out_of_descriptors(self) -> None:
+        """It keeps those connected, says so once, and accepts again when there is room."""
+        flags = ("netecho", "--port", "0", "--interface", LOCALHOST)
+        server = self.limited(64, *flags, "--max-connections", "0")
+        port = await server.port()
+        clients = []
+        for _ in range(100):
+            client = await self.connect(port)
+            client.send(b"hello")
+            await client.until(lambda each=client: each.received or each.lost, "an end")
+            clients.append(client)
+        served = [each for each in clients if each.lost is None]
+        self.assertTrue(30 < len(served) < 64, len(served))
+        for each in served:
+            each.send(b" still here")
+        await self.together(*(each.has(b"hello still here") for each in served))
+        for each in served[:10]:
+            each.transport.loseConnection()
+        await self.together(*(each.closed() for each in served[:10]))
+        await self.eventually(lambda: descriptors(server) < 60)
+        again = await self.connect(port)
+        again.send(b"hello")
+        await again.has(b"hello")
+        lines = server.log("could not be accepted|EMFILE")
+        self.assertEqual(len(lines), 1, lines)
+        self.no_traceback(server)
+        tell(f"64 descriptors: {len(served)} of 100 served; {lines[0]!r}")
+
+    async def test_by_default_it_does_not_come_to_that(self) -> None:
+        """The limit on connections is below that on descriptors."""
+        server = self.limited(200, "netchat", "--port", "0", "--interface", LOCALHOST)
+        clients = await self.crowd(await server.port(), 150)
+        for each in clients:
+            await each.until(lambda each=each: each.received, "an answer")
+        full = [each for each in clients if each.received.startswith(b"! The server is full")]
+        self.assertEqual(len(full), 150 - (200 - 64))
+        self.assertEqual(server.log("could not be accepted"), [])
+
+
+class Talker(Client):
+    """Says numbered lines, until it is told that this is the end."""
+
+    number = 0
+    said = 0
+
+    def say(self) -> None:
+        if self.lost is None:
+            self.said += 1
+            self.send(b"said %d %d\n" % (self.number, self.said))
+
+    def heard(self) -> list[tuple[int, int]]:
+        """Give who said what, in the order in which it has heard it."""
+        found = []
+        for line in bytes(self.received).split(b"\n"):
+            words = line.split()
+            if len(words) == 4 and words[1] == b"said":
+                found.append((int(words[2]), int(words[3])))
+        return found
+
+
+@implementer(IPushProducer)
+class Stubborn(Client):
+    """Sends and does not read."""
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+        self.transport.registerProducer(self, True)  # type: ignore[union-attr]
+        self.full = False
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        self.full = False
+        while not self.full:
+            self.send(b"x" * 65536)
+
+    def pauseProducing(self) -> None:
+        self.full = True
+        self.changed()
+
+    def stopProducing(self) -> None:
+        self.full = True
+
+
+class StopTests(GuardCase):
+    async def test_under_load(self) -> None:
+        """All hear the same, in one order, up to a goodbye; nobody hears half a line."""
+        count = size("talkers")
+        server, port = await self.serve("netchat", "--drain", "8")
+        clients = await self.crowd(port, count, Talker)
+        await self.together(*(each.has(b"Welcome") for each in clients))
+        for number, each in enumerate(clients):
+            each.number = number
+        turn = iter(range(1 << 30))
+
+        def talk() -> None:
+            for _ in range(5):
+                clients[next(turn) % count].say()
+
+        self.repeat(talk, 0.05)
+        await clients[0].until(lambda: len(clients[0].heard()) > 200, "some talk")
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        await self.together(*(each.closed() for each in clients))
+        await server.ended()
+        lasted = time.monotonic() - began
+        heard = 0
+        order = max((each.heard() for each in clients), key=len)
+        place = {message: at for at, message in enumerate(order)}
+        for each in clients:
+            self.assertTrue(each.received.endswith(b"\n* The server is restarting.\n"), each)
+            messages = each.heard()
+            heard += len(messages)
+            self.check_order(each.number, messages, order, place)
+        self.assertLess(lasted, 8 + NOISE)
+        self.no_traceback(server)
+        tell(
+            f"SIGTERM with {count} talking, --drain 8: {lasted:.1f} s; {heard} lines heard by all, "
+            f"none missing, none out of order, none cut; the last line of each is the goodbye"
+        )
+
+    def check_order(self, me: int, messages: Any, order: Any, place: Any) -> None:
+        """What one has heard is the beginning of what all have heard, without its own."""
+        known = [message for message in messages if message in place]
+        self.assertEqual(max(Counter(messages).values(), default=1), 1, "nothing twice")
+        if not known:
+            return
+        upto = place[known[-1]]
+        self.assertEqual(known, [each for each in order[: upto + 1] if each[0] != me])
+        # The one whose order it is has not heard itself: these only may be unknown.
+        self.assertLessEqual(len({each[0] for each in messages} - {each[0] for each in order}), 1)
+
+    async def test_a_second_signal(self) -> None:
+        """Ends it at once, whoever is still there; either signal does."""
+        for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)):
+            server, port = await self.serve("netecho", "--drain", "60", "--queue-limit", "99999999")
+            first_client = await self.connect(port)
+            first_client.send(b"hello")
+            await first_client.has(b"hello")  # now it runs, and listens for signals
+            client = await self.connect(port, Stubborn)
+            await client.until(lambda each=client: each.full, "that nobody reads")
+            server.signal(first)
+            await server.until(lambda each=server: each.log("Port .* Closed"), "the first signal")
+            self.assertIsNone(client.lost)
+            server.signal(second)
+            began = time.monotonic()
+            self.assertEqual(await server.ended(), -first)
+            self.assertLess(time.monotonic() - began, NOISE)
+            self.assertEqual(len(server.log("while stopping")), 1)
+            self.no_traceback(server)
+
+
+class WebTests(GuardCase):
+    """``twistd web`` behind the guard, with no line of code."""
+
+    def web(self, where: str, *flags: str) -> Server:
+        # It warns of itself, and a test's own environment may make errors of that.
+        without = ("PYTHONWARNINGS",)
+        return self.twistd("web", "--listen", where, *flags, without=without)
+
+    async def test_it_is_guarded(self) -> None:
+        directory = self.directory()
+        data = bytes(range(256)) * 40_000
+        (directory / "large").write_bytes(data)
+        where = f"net:0:interface={LOCALHOST}:idle=1:maxConnections=2:perAddress=20"
+        server = self.web(where, "--path", str(directory))
+        await server.until(lambda: server.log(r"starting on \d+"), "it to listen")
+        port = int(server.log(r"starting on \d+")[0].rpartition(" ")[2])
+        client = await self.connect(port)
+        client.send(b"GET /large HTTP/1.0\r\n\r\n")
+        await client.closed()
+        head, _, body = bytes(client.received).partition(b"\r\n\r\n")
+        self.assertTrue(head.startswith(b"HTTP/1.0 200"), head)
+        self.assertEqual((len(body), body == data), (len(data), True))
+        began = time.monotonic()
+        silent = [await self.connect(port) for _ in range(3)]
+        await silent[2].closed()
+        self.assertLess(silent[2].ended_at - began, 1)
+        await self.together(*(each.closed() for each in silent))
+        self.assertTrue(all(each.ended_at - began > 1 for each in silent[:2]))
+        await server.until(lambda: len(server.log("ended: idle")) == 2, "the reasons")
+        self.assertEqual(len(server.log("Refused connections since the last line: full 1")), 1)
+        self.no_traceback(server)
+        server.signal(signal.SIGTERM)
+        self.assertEqual(await server.ended(), -signal.SIGTERM)
+
+    async def test_errors(self) -> None:
+        """Are in the last line that it says."""
+        server = self.web("net:8080:idel=1")
+        self.assertNotEqual(await server.ended(), 0)
+        said = (server.output + server.errors).decode().strip().splitlines()
+        self.assertIn("idel=1: there is no such option, but idle,", said[-1])
