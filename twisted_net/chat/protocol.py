@@ -188,7 +188,7 @@ class ChatFactory(ConnectionFactory):
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
         self._started = False
-        self._origin = token()
+        self._origin = token()[:12]  # short: every connection has it
         self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
         self._telling: IDelayedCall | None = None
 
