@@ -32,7 +32,9 @@ FLOORS = {
 IMPURE = {"twisted", "socket", "time", "random", "os"}
 """What pure code does not import."""
 
-CHAT_BEYOND_PURITY = {f"{PACKAGE}.chat.{name}" for name in ("client", "feed", "login", "protocol")}
+CHAT_BEYOND_PURITY = {
+    f"{PACKAGE}.chat.{name}" for name in ("client", "feed", "login", "members", "protocol")
+}
 """The files of ``chat/`` that are not pure."""
 
 

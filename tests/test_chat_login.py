@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL.crypto import X509
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.address import IPv4Address
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat_peers import ChatCase, Program
+from tests.handshakes import Issued
 from twisted_net.policy.attempts import FORGOTTEN, LONGEST, Attempts
 from twisted_net.testing import connect, connect_tls
 
@@ -133,14 +135,9 @@ class LoginTests(ChatCase):
     def test_a_certificate(self) -> None:
         """Is an account, from the beginning."""
 
-        class Subject:
-            CN = "boss"
-
-        class Certificate:
-            get_subject = staticmethod(Subject)
-
+        shown = X509.from_cryptography(Issued("boss").certificate)
         peer = connect_tls(self.factory)
-        peer.getPeerCertificate = Certificate  # type: ignore[method-assign]
+        peer.getPeerCertificate = lambda: shown  # type: ignore[method-assign]
         peer.handshake()
         self.assertIn(b"You are boss in #lobby.", peer.take())
         self.assertTrue(peer.protocol.person.operator)

@@ -313,6 +313,17 @@ class ApplicationTests(ExampleCase):
         await bot.expect(rb"Answered guest-2 at 3")
         self.assertEqual(ann.received.count(b"<bot>"), 1)
 
+    async def test_chat_bot(self) -> None:
+        """It is in the room, and answers."""
+        _, port = await self.serve("netchat")
+        bot = self.start("chat_bot.py", f"tcp:{LOCALHOST}:{port}")
+        await bot.expect(rb"^I am bot$")
+        ann = await self.connect(port)
+        await ann.has(b"/help lists commands.\n")
+        ann.send(b"!echo hello\nnothing\n")
+        await ann.has(b"<bot> guest-2 says: hello\n")
+        await bot.expect(rb"^Answered guest-2 at 2$|^Answered guest-2 at 3$")
+
     async def test_embedding(self) -> None:
         """The site counts the people in the chat, and tells them what is posted to it."""
         example = self.start("embedding.py", 0, 0)

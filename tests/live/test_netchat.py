@@ -32,7 +32,7 @@ class TwoPeopleTests(LiveTestCase):
 
     async def test_two_with_nc_talk(self) -> None:
         """The others get a line, with its sender's name; the sender gets nothing back."""
-        _, port = await self.serve("netchat")
+        _, port = await self.serve("netchat", "--history", "0")
         ann = self.nc(port)
         await ann.expect(WELCOME % 1)
         ann.write(b"anybody here?\n/ping\n")  # now the others know of her
@@ -58,6 +58,22 @@ class TwoPeopleTests(LiveTestCase):
             + b"* pong\n* guest-2 joined #lobby.\n"
             + b"<guest-2> hi, \xc3\xa5nn\n* guest-2 left #lobby.\n",
         )
+
+    async def test_a_newcomer_sees_what_was_said(self) -> None:
+        """A little of it, marked as old; a program asks for it, in the same room."""
+        _, port = await self.serve("netchat")
+        ann = await in_the_room(port, self)
+        ann.send(b"anybody here?\n")
+        await answered(ann)
+        bob = self.nc(port)
+        await bob.expect(WELCOME % 2 + rb"\* Earlier in #lobby, times are UTC:\n\* [-0-9]+\n")
+        await bob.expect(rb"\* \d\d:\d\d <guest-1> anybody here\?\n")
+        program: Client = await self.connect(port)
+        program.send(b'{"type":"hello","nick":"prog","room":"lobby"}\n')
+        program.send(b'{"type":"message","room":"lobby","text":"hi","id":"1"}\n')
+        await program.has(b'{"type":"ack","id":"1","room":"lobby","offset":2}\n')
+        await bob.expect(rb"\* prog joined #lobby\.\n<prog> hi\n")
+        await ann.has(b"<prog> hi\n")
 
     async def test_who_has_typed_everything_gets_the_answers(self) -> None:
         """nc closes its side after its input; every answer comes before the end."""

@@ -1,5 +1,7 @@
-"""A chat: people with ``nc`` and telnet, and the same rooms to embed.
+"""A chat: people with ``nc`` and telnet, programs that speak JSON, and the same rooms to embed.
 
-What is said and to whom is decided in pure modules (``names``, ``presence``, ``session``), which
-know no Twisted and no clock; ``protocol`` carries their decisions out.
+The way of a line: ``forms`` (with ``commands`` and ``fields``) makes a request of it, ``session``
+decides by what ``rooms`` knows and gives ``actions``, ``protocol`` does them, ``feed`` stores what
+was said and tells it to everybody in the room. ``protocol``, ``feed``, ``members``, ``login`` and
+``client`` know Twisted; all the others are pure.
 """

@@ -9,6 +9,7 @@ from twisted_net.chat.messages import (
     Came,
     Crowd,
     Event,
+    Ignore,
     Kick,
     Mute,
     Notice,
@@ -61,6 +62,24 @@ def evict(house: House, owner: Person) -> list[Action]:
         Send(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
         *announce_name(owner, old),
     ]
+
+
+def ignore(house: House, person: Person, request: Ignore, most: int) -> list[Action]:
+    """Hear nothing of somebody, or hear it again, or list of whom nothing is heard.
+
+    :param most: names that one may ignore.
+    :raises Refused: ``bad-name`` or ``too-many``.
+    """
+    if not request.nick:
+        said = f"You ignore {', '.join(sorted(person.ignoring)) or 'nobody'}."
+    elif not request.on:
+        ended = house.hear(person, request.nick)
+        said = f"You hear {request.nick} again." if ended else "You did not ignore them."
+    else:
+        name = names.nick(request.nick)
+        house.ignore(person, name, most)
+        said = f"You hear nothing of {name} now."
+    return [Send(person, Notice(said))]
 
 
 def _need_operator(person: Person) -> None:

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from ipaddress import ip_address
 from typing import Any, Unpack
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -28,9 +27,10 @@ from twisted_net.chat.actions import (
     Send,
     Verify,
 )
-from twisted_net.chat.feed import Feed, Member, reason
+from twisted_net.chat.feed import Feed
 from twisted_net.chat.forms import Form, Json, Text
 from twisted_net.chat.login import Accounts
+from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
     AreYouThere,
     Came,
@@ -49,7 +49,7 @@ from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Entry, Page
 from twisted_net.store.memory import MemoryStore
-from twisted_net.transport.addresses import shown
+from twisted_net.transport.addresses import is_loopback, shown
 from twisted_net.transport.connection import ConnectionFactory, FactorySettings
 from twisted_net.transport.tls import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
@@ -189,7 +189,7 @@ class ChatFactory(ConnectionFactory):
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
         self._started = False
-        self._origin = token()
+        self._origin = token()[:12]  # short: every connection has it
         self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
         self._telling: IDelayedCall | None = None
 
@@ -250,7 +250,7 @@ class ChatFactory(ConnectionFactory):
     def enter(self, link: ChatProtocol) -> None:
         """Begin somebody's conversation."""
         host = getattr(link.peer, "host", "")
-        person = link.person = Person(link, "" if _is_loopback(host) else host)
+        person = link.person = Person(link, "" if is_loopback(host) else host)
         self.house.begin(person, f"{self._origin}.{link.id}")
         secret = (
             self._plain_logins
@@ -399,10 +399,3 @@ class ChatFactory(ConnectionFactory):
         rooms, self._news = list(self._news), {}
         for room in rooms:
             self.act(order.tell_presence(self.house, room))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted_net.chat import commands, names, order
+from twisted_net.chat import asking, names, order
 from twisted_net.chat.actions import (
     Action,
     Announce,
@@ -21,7 +21,6 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
-    ReadPast,
     Send,
     Verify,
 )
@@ -39,8 +38,6 @@ from twisted_net.chat.messages import (
     Kick,
     Leave,
     Left,
-    Lines,
-    Listing,
     Login,
     Mute,
     Named,
@@ -48,7 +45,6 @@ from twisted_net.chat.messages import (
     Notice,
     Ping,
     Pong,
-    Present,
     Problem,
     Quit,
     Refused,
@@ -359,21 +355,6 @@ class Session:
         room.topic = topic
         return [Announce(room, TopicIs(room.name, topic, person.name))]
 
-    def _who(self, request: Who, now: float) -> list[Action]:
-        name = names.room(request.room) if request.room else self.person.here
-        room = self._house.rooms.get(name)
-        if room is None:
-            if not name:
-                self._house.room_of(self.person, "")
-            return [Send(self.person, Present(name, (), 0))]
-        nicks = sorted((each.name for each in room.people), key=str.casefold)
-        return [Send(self.person, Present(room.name, nicks, len(nicks)))]
-
-    def _rooms(self, request: Rooms, now: float) -> list[Action]:
-        rooms = sorted(self._house.rooms.values(), key=lambda room: (-len(room.people), room.name))
-        listed = [(room.name, len(room.people), room.topic) for room in rooms]
-        return [Send(self.person, Listing(listed[:1000], len(listed)))]
-
     # Talking.
 
     def _say(self, request: Say, now: float) -> list[Action]:
@@ -392,49 +373,6 @@ class Session:
             actions.append(Send(to, Told(person.name, request.text, now)))
         return [*actions, Send(person, Delivered(to.name, request.text, request.id))]
 
-    def _history(self, request: History, now: float) -> list[Action]:
-        room = self._house.room_of(self.person, names.room(request.room) if request.room else "")
-        page = self._rules.limits.page
-        limit = 20 if request.limit is None else request.limit
-        return [ReadPast(self.person, room, request.before, max(1, min(limit, page)))]
-
-    def _ignore(self, request: Ignore, now: float) -> list[Action]:
-        person, house = self.person, self._house
-        if not request.nick:
-            listed = ", ".join(sorted(person.ignoring)) or "nobody"
-            return [Send(person, Notice(f"You ignore {listed}."))]
-        if not request.on:
-            ended = house.hear(person, request.nick)
-            said = f"You hear {request.nick} again." if ended else "You did not ignore them."
-            return [Send(person, Notice(said))]
-        name = names.nick(request.nick)
-        house.ignore(person, name, self._rules.limits.ignored)
-        return [Send(person, Notice(f"You hear nothing of {name} now."))]
-
-    # The rest.
-
-    def _help(self, request: Help, now: float) -> list[Action]:
-        lines = commands.help_lines(request.command, self.person.operator)
-        return [Send(self.person, Lines(lines))]
-
-    def _ping(self, request: Ping, now: float) -> list[Action]:
-        return [Send(self.person, Alive())]
-
-    def _pong(self, request: Pong, now: float) -> list[Action]:
-        return []
-
-    def _quit(self, request: Quit, now: float) -> list[Action]:
-        return [End(self.person, QUIT)]
-
-    def _kick(self, request: Kick, now: float) -> list[Action]:
-        return order.kick(self._house, self.person, request)
-
-    def _ban(self, request: Ban, now: float) -> list[Action]:
-        return order.ban(self._house, self.person, request, now)
-
-    def _mute(self, request: Mute, now: float) -> list[Action]:
-        return order.mute(self._house, self.person, request, now)
-
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Hello: Session._greet,
@@ -444,16 +382,20 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Say: Session._say,
     Tell: Session._tell,
     Nick: Session._nick,
-    Who: Session._who,
-    Rooms: Session._rooms,
+    Who: lambda session, request, now: asking.who(session._house, session.person, request),
+    Rooms: lambda session, request, now: asking.rooms(session._house, session.person),
     Topic: Session._topic,
-    History: Session._history,
-    Ignore: Session._ignore,
-    Kick: Session._kick,
-    Ban: Session._ban,
-    Mute: Session._mute,
-    Help: Session._help,
-    Ping: Session._ping,
-    Pong: Session._pong,
-    Quit: Session._quit,
+    History: lambda session, request, now: asking.history(
+        session._house, session.person, request, session._rules.limits.page
+    ),
+    Ignore: lambda session, request, now: order.ignore(
+        session._house, session.person, request, session._rules.limits.ignored
+    ),
+    Kick: lambda session, request, now: order.kick(session._house, session.person, request),
+    Ban: lambda session, request, now: order.ban(session._house, session.person, request, now),
+    Mute: lambda session, request, now: order.mute(session._house, session.person, request, now),
+    Help: lambda session, request, now: asking.help(session.person, request),
+    Ping: lambda session, request, now: [Send(session.person, Alive())],
+    Pong: lambda session, request, now: [],
+    Quit: lambda session, request, now: [End(session.person, QUIT)],
 }

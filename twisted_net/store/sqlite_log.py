@@ -266,14 +266,18 @@ class SqliteLog:
         if over <= 0 and room.bytes <= bounds.bytes and not bounds.age:
             return 0
         gone = 0
-        for row in self._read(
-            "SELECT * FROM entries WHERE room = ? ORDER BY offset LIMIT ?", (room.id, most)
-        ):
-            if gone >= over and room.bytes <= bounds.bytes and row.entry.time >= oldest:
+        rows = self._db.execute(
+            "SELECT offset, sender, text, time FROM entries WHERE room = ? ORDER BY offset LIMIT ?",
+            (room.id, most),
+        )
+        for offset, *rest in rows:  # of which only as many are read as are needed
+            entry = Entry(*rest)
+            if gone >= over and room.bytes <= bounds.bytes and entry.time >= oldest:
                 break
             gone += 1
-            room.bytes -= row.entry.size
-            room.first = row.offset + 1
+            room.bytes -= entry.size
+            room.first = offset + 1
+        rows.close()
         if gone:
             self._db.execute(
                 "DELETE FROM entries WHERE room = ? AND offset < ?", (room.id, room.first)

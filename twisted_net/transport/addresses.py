@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -50,3 +51,11 @@ def _address(header: ProxyHeader, endpoint: Endpoint) -> IAddress:
         return UNIXAddress(host.encode("utf-8", "surrogateescape") or None)
     kind = IPv4Address if header.family is Family.IPV4 else IPv6Address
     return kind("UDP" if header.datagram else "TCP", host, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an IP address is this machine's own."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,58 @@
+"""Those who hear a room: connections with a form, and newcomers who are not there quite yet."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_net.chat.forms import Form
+from twisted_net.chat.messages import Event
+from twisted_net.chat.rooms import Person
+from twisted_net.store.interface import StoreError
+from twisted_net.store.log import Kept, Page, Position
+from twisted_net.transport.heartbeat import Beating
+
+_log = Logger()
+
+
+def reason(failure: Failure) -> str:
+    """Give why the store could not do something; what is our mistake is logged."""
+    if isinstance(failure.value, StoreError):
+        return str(failure.value)
+    _log.failure("The store failed", failure)
+    return "the server made a mistake"
+
+
+class Member(Beating):
+    """A connection that hears rooms.
+
+    :ivar form: how it is told what it hears.
+    """
+
+    form: Form
+
+    def tell(self, event: Event) -> None:
+        """Tell this one alone."""
+        self.send_encoded(self.form.encode(event))
+
+
+class Newcomer:
+    """Somebody who has joined, until it has been told what was before.
+
+    :ivar heard: what was said meanwhile: messages, and encoded events. Where it is too much, what
+        is lost is noticed when it is put together.
+    :ivar page: what was read for it.
+    """
+
+    __slots__ = ("form", "heard", "link", "page", "person", "since", "told")
+
+    def __init__(self, person: Person, since: Position | None, told: bool, most: int) -> None:
+        self.person = person
+        self.link: Member = person.link
+        self.form = self.link.form
+        self.since = since
+        self.told = told
+        self.page: Page | None = None
+        self.heard: deque[Kept | bytes] = deque(maxlen=most)
