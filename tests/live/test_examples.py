@@ -302,17 +302,6 @@ class ApplicationTests(ExampleCase):
         four = await self.connect(port)
         await self.hears(four, "You are guest 4. Others here: 2.")
 
-    async def test_a_bot(self) -> None:
-        """It answers who speaks to it, and nobody else."""
-        _, port = await self.serve("netchat")
-        bot = self.start("chat_bot.py", f"tcp:{LOCALHOST}:{port}")
-        await bot.expect(rb"I am bot")
-        ann = await self.connect(port)
-        ann.send(b"hello\n!echo hello\n")
-        await ann.has(b"<bot> guest-2 says: hello\n")
-        await bot.expect(rb"Answered guest-2 at 3")
-        self.assertEqual(ann.received.count(b"<bot>"), 1)
-
     async def test_chat_bot(self) -> None:
         """It is in the room, and answers."""
         _, port = await self.serve("netchat")
