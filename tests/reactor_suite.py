@@ -69,6 +69,8 @@ FACTORIES = {
 class EPollReactor(EagerReactor):
     """The eager reactor by stock's name: some tests ask for it to know what epoll cannot do."""
 
+    __module__ = EagerReactor.__module__  # where tests that start programs have them install it
+
 
 def run_here(which: str, suites: Sequence[str], results: Path) -> None:
     """Run ``suites`` in this process, and write how each test ended."""

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from twisted_net.transport.eager import eager
+from twisted_net.transport.calls import eager
 from twisted_net.transport.reactor import EagerReactor
 
 

@@ -21,7 +21,8 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import TestCase
 
-from twisted_net.transport.eager import Eager, eager
+from twisted_net.transport.calls import eager
+from twisted_net.transport.eager import Eager
 
 DEADLINE = 20  # seconds for a test, on the slowest machine
 

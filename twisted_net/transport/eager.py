@@ -15,10 +15,10 @@ was written by a ``dataReceived`` that raised is not sent.
 * With the ``eager`` reactor (:mod:`twisted_net.transport.reactor`), every stock listening and
   connecting call makes these transports, and the event that ends is the turn.
 * With another reactor that is made of Twisted's own parts (epoll, poll, select, kqueue, asyncio),
-  :func:`eager` gives a reactor whose calls make them, and the event is one transport's
-  ``dataReceived``. What is written outside of any, by a timer for example, is sent at once over
-  TCP, which is why ``TCP_NODELAY`` is on there, as asyncio has it for the same reason; Unix
-  transports then queue as stock ones do, since a descriptor may follow.
+  :func:`twisted_net.transport.calls.eager` gives one whose calls make them, and the event is one
+  transport's ``dataReceived``. What is written outside of any, by a timer for example, is sent at
+  once over TCP, which is why ``TCP_NODELAY`` is on there, as asyncio has it for the same reason;
+  Unix transports then queue as stock ones do, since a descriptor may follow.
 * With any other (IOCP, or a test's), that function changes nothing.
 
 After libuv's ``uv_try_write`` and the transports of asyncio, which send inside ``write``.
@@ -33,11 +33,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from twisted.internet import main, tcp, unix
-from twisted.internet.error import ConnectionLost, UnsupportedAddressFamily
-from twisted.internet.interfaces import IConnector, IListeningPort, IProtocol
-from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
-from zope.interface import directlyProvides, providedBy
 
 _log = Logger()
 
@@ -187,7 +185,7 @@ class Eager(tcp.Connection):
             else:  # a giant write keeps the others waiting no longer than in stock
                 sent = self.socket.send(memoryview(data)[: self.SEND_LIMIT])
         except OSError as error:
-            self._keep(error)
+            self.keep(error.errno)
             sent = 0
         queue.clear()
         self._tempDataLen = 0
@@ -203,12 +201,12 @@ class Eager(tcp.Connection):
             self._gathered = False
             self.startWriting()
 
-    def _keep(self, error: OSError) -> None:
+    def keep(self, errno: int | None) -> None:
         """Let an error of sending show in a later turn, as the end of the connection."""
         # The kernel tells most errors once. EPIPE it repeats, and reading has an answer of its own.
-        if error.errno not in (EWOULDBLOCK, ENOBUFS, EPIPE):
+        if errno not in (EWOULDBLOCK, ENOBUFS, EPIPE):
             self._broken = True
-            self.doWrite = _lost  # type: ignore[method-assign]
+            self.doWrite = lost  # type: ignore[method-assign]
 
     # What decides what is to happen when all is sent: stock's doWrite knows, and is to do it.
 
@@ -254,7 +252,8 @@ class Eager(tcp.Connection):
             gather.flush()
 
 
-def _lost() -> ConnectionLost:
+def lost() -> ConnectionLost:
+    """Stand in for ``doWrite`` of a transport whose end is known, and shows in a later turn."""
     return main.CONNECTION_LOST
 
 
@@ -362,107 +361,3 @@ class EagerUNIXConnector(unix.Connector):
 
     def _makeTransport(self) -> Any:
         return EagerUNIXClient(self.address, self, self.reactor, self.checkPID)
-
-
-class EagerCalls:
-    """A reactor's stream calls, making the transports of this module. They take what stock's do."""
-
-    @property
-    def _for(self) -> Any:
-        """The reactor that what is made belongs to."""
-        return self
-
-    def listenTCP(
-        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> IListeningPort:
-        return _started(EagerPort(port, factory, backlog, interface, self._for))
-
-    def connectTCP(
-        self, host: str, port: Any, factory: Any, timeout: float = 30.0, bindAddress: Any = None
-    ) -> IConnector:
-        return _begun(EagerConnector(host, port, factory, timeout, bindAddress, self._for))
-
-    def listenUNIX(
-        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: Any = 0
-    ) -> IListeningPort:
-        return _started(EagerUNIXPort(address, factory, backlog, mode, self._for, wantPID))
-
-    def connectUNIX(
-        self, address: Any, factory: Any, timeout: float = 30, checkPID: Any = 0
-    ) -> IConnector:
-        return _begun(EagerUNIXConnector(address, factory, timeout, self._for, checkPID))
-
-    def adoptStreamPort(
-        self, fileDescriptor: int, addressFamily: Any, factory: Any
-    ) -> IListeningPort:
-        reactor = self._for
-        if addressFamily == socket.AF_UNIX:
-            return _started(
-                EagerUNIXPort._fromListeningDescriptor(reactor, fileDescriptor, factory)
-            )
-        _check(addressFamily)
-        return _started(
-            EagerPort._fromListeningDescriptor(reactor, fileDescriptor, addressFamily, factory)
-        )
-
-    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        reactor = self._for
-        if addressFamily == socket.AF_UNIX:
-            return EagerUNIXServer._fromConnectedSocket(fileDescriptor, factory, reactor)
-        _check(addressFamily)
-        return EagerServer._fromConnectedSocket(fileDescriptor, addressFamily, factory, reactor)
-
-
-class _EagerView(EagerCalls):
-    """A reactor as it is, but for the stream calls."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        directlyProvides(self, providedBy(reactor))
-
-    @property
-    def _for(self) -> Any:
-        return self._reactor
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-
-def eager(reactor: Any) -> Any:
-    """``reactor``, making eager transports where that can be.
-
-    What comes back can be given to any endpoint or service. It is ``reactor`` itself where its
-    stream calls are its own: the ``eager`` reactor's, which need no help, or those of a reactor
-    that is not made of Twisted's usual parts, whose transports then are what they are.
-    """
-    cls = type(reactor)
-    if isinstance(reactor, PosixReactorBase) and all(
-        getattr(cls, name) is getattr(PosixReactorBase, name) for name in _CALLS
-    ):
-        return _EagerView(reactor)
-    return reactor
-
-
-_CALLS = (
-    "listenTCP",
-    "connectTCP",
-    "listenUNIX",
-    "connectUNIX",
-    "adoptStreamPort",
-    "adoptStreamConnection",
-)
-
-
-def _started(port: Any) -> Any:
-    port.startListening()
-    return port
-
-
-def _begun(connector: Any) -> Any:
-    connector.connect()
-    return connector
-
-
-def _check(family: Any) -> None:
-    if family not in (socket.AF_INET, socket.AF_INET6):
-        raise UnsupportedAddressFamily(family)

@@ -31,7 +31,8 @@ from twisted.python.context import get as context_get
 from twisted.python.log import ILogContext
 from zope.interface import implementer
 
-from twisted_net.transport.eager import SLICE, Eager, EagerCalls, Gather
+from twisted_net.transport.calls import EagerCalls
+from twisted_net.transport.eager import SLICE, Eager, Gather
 
 try:
     from twisted.internet.epollreactor import EPOLLIN, EPollReactor
