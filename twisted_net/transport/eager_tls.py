@@ -198,7 +198,7 @@ class EagerTLS(TLSMemoryBIOProtocol):
         if self._aborted:
             return None
         try:
-            self._tlsConnection.do_handshake()
+            openssl.do_handshake(self._tlsConnection)
         except WantReadError:
             return None
         except WantWriteError:
@@ -312,7 +312,7 @@ class EagerTLS(TLSMemoryBIOProtocol):
     def send_shutdown(self) -> None:
         """Send our farewell now; if the peer's has come, close."""
         try:
-            over = self._tlsConnection.shutdown()
+            over = openssl.shutdown(self._tlsConnection)
         except WantWriteError:
             self.transport.startWriting()
             return

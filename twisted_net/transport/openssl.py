@@ -72,8 +72,7 @@ def read(connection: Any, into: Any) -> bytes:
     size = _SSL_read(connection._ssl, into, RECORD)
     if size > 0:
         return ffi.buffer(into, size)[:]  # type: ignore[no-any-return]
-    connection._raise_ssl_error(connection._ssl, size)
-    raise SSL.WantReadError  # it always raises
+    raise _failure(connection, size)
 
 
 def write(connection: Any, data: bytes | memoryview) -> int:
@@ -88,18 +87,51 @@ def write(connection: Any, data: bytes | memoryview) -> int:
         sent: int = _SSL_write(ssl, data, size)
         if sent > 0:
             return sent
-        connection._raise_ssl_error(ssl, sent)
+        raise _failure(connection, sent)
     total = 0
     with ffi.from_buffer(data) as start:
         while total < size:
             sent = _SSL_write(ssl, start + total, min(RECORD, size - total))
             if sent > 0:
                 total += sent
-                continue
-            try:
-                connection._raise_ssl_error(ssl, sent)
-            except SSL.Error:
-                if not total:
-                    raise
-            break
+            elif total:
+                lib.ERR_clear_error()  # it will be met again
+                break
+            else:
+                raise _failure(connection, sent)
     return total
+
+
+def do_handshake(connection: Any) -> None:
+    """Go on with the handshake.
+
+    :raises SSL.Error: as ``connection.do_handshake``.
+    """
+    try:
+        connection.do_handshake()
+    finally:
+        lib.ERR_clear_error()
+
+
+def shutdown(connection: Any) -> bool:
+    """Send close_notify.
+
+    :return: whether the peer's has come, too.
+    :raises SSL.Error: as ``connection.shutdown``.
+    """
+    try:
+        return bool(connection.shutdown())
+    finally:
+        lib.ERR_clear_error()
+
+
+def _failure(connection: Any, result: int) -> SSL.Error:
+    # Where the socket fails, OpenSSL notes more than pyOpenSSL takes, in a list that all of a
+    # thread's connections share: what is left there looks like the next one's failure.
+    try:
+        connection._raise_ssl_error(connection._ssl, result)
+    except SSL.Error as error:
+        return error
+    finally:
+        lib.ERR_clear_error()
+    return SSL.WantReadError()  # it always raises
