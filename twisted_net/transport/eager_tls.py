@@ -38,6 +38,9 @@ from twisted_net.transport.eager import (
 _RECORDS = 4
 """Records read for one event: 64 KiB, as stock reads from a socket."""
 
+_TRUST = 8
+"""After looking for another record in vain, so many full ones are taken for the last."""
+
 
 class _OnSocket(Eager):
     """A TCP transport whose bytes OpenSSL reads and writes.
@@ -153,6 +156,7 @@ class EagerTLS(TLSMemoryBIOProtocol):
     transport: _OnSocket
 
     shutdown_due = False
+    _alone = 0  # how many more full records are taken for the last that has come
     _flows = False  # what is written goes to the transport, without further questions
 
     def makeConnection(self, transport: Any) -> None:
@@ -229,12 +233,14 @@ class EagerTLS(TLSMemoryBIOProtocol):
             if why is not None or not self._handshakeDone:
                 return why
         connection, into = self._tlsConnection, self.factory.into
-        for _ in range(_RECORDS):
+        for looked in range(_RECORDS):
             if self._lostTLSConnection:
                 break
             try:
                 data = openssl.read(connection, into)
             except WantReadError:
+                # A full record was the last one. Whoever sends such one by one does it again.
+                self._alone = _TRUST if looked else 0
                 break
             except WantWriteError:
                 self.transport.startWriting()
@@ -250,6 +256,9 @@ class EagerTLS(TLSMemoryBIOProtocol):
                 if not self._aborted:
                     self.wrappedProtocol.dataReceived(data)
                 if len(data) < openssl.RECORD:  # if there is more, the poller says so
+                    break
+                if self._alone:
+                    self._alone -= 1
                     break
         return None
 

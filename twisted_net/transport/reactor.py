@@ -8,7 +8,8 @@
 
 Every connection that is made by ``listenTCP``, ``connectTCP``, ``listenUNIX``, ``connectUNIX``,
 ``adoptStreamPort`` and ``adoptStreamConnection`` is one of :mod:`twisted_net.transport.eager`. A
-turn first sends what the last one has written, then asks the poller, then reads.
+turn first sends what the last one has written, then asks the poller, then reads. (What is large is
+sent as soon as the event is over: there is nothing to gather it with.)
 
 The turn is lean: the stock reactor makes a logging context for every event, so that what is logged
 meanwhile has the transport's prefix. Here a turn has one context, which finds the prefix when
@@ -79,7 +80,7 @@ class EagerReactor(EagerCalls, EPollReactor):
         :param timeout: how many seconds to wait; None is for ever.
         """
         gather = self.gather
-        if gather.waiting:
+        if gather.waiting or gather.large:
             gather.flush(SLICE)
             if gather.waiting:  # the rest has its turn after those who have arrived meanwhile
                 timeout = 0
@@ -104,6 +105,7 @@ class EagerReactor(EagerCalls, EPollReactor):
 
     def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
         context = self._context
+        gather = self.gather
         selectables = self._selectables
         for fd, event in events:
             selectable = selectables.get(fd)
@@ -122,6 +124,8 @@ class EagerReactor(EagerCalls, EPollReactor):
             else:
                 context.selectable = None
                 log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+            if gather.large:
+                gather.flush_large()
 
     def _end(self, selectable: Any, why: BaseException) -> None:
         """A read has said that the connection is over."""
