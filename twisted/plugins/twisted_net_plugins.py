@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import IPlugin
@@ -28,3 +29,4 @@ nettls = EndpointParser("nettls", "parse_nettls")
 netecho = ServiceMaker("netecho", "twisted_net.services.echo", "Echo every byte (RFC 862).", "netecho")
 netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle limits and TLS before any TCP service.", "netidle")
 netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat for nc, telnet and programs.", "netchat")
+eager = Reactor("eager", "twisted_net.transport.reactor", "epoll(7) that sends before it waits: stock behaviour, half the CPU.")

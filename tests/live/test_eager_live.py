@@ -1,0 +1,183 @@
+"""Eager transports on the reactor that runs the tests, and the eager reactor in a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    UNIXClientEndpoint,
+    UNIXServerEndpoint,
+    connectProtocol,
+    serverFromString,
+)
+from twisted.internet.error import ProcessDone
+from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.protocols.basic import LineReceiver
+from twisted.trial.unittest import TestCase
+
+from twisted_net.transport.calls import eager
+from twisted_net.transport.eager import Eager
+
+DEADLINE = 20  # seconds for a test, on the slowest machine
+
+
+class Echo(Protocol):
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Asker(LineReceiver):
+    """Asks line by line, and waits for each answer."""
+
+    delimiter = b"\n"
+
+    def ask(self, line: bytes) -> Deferred[bytes]:
+        self.answer: Deferred[bytes] = Deferred()
+        self.sendLine(line)
+        return self.answer
+
+    def lineReceived(self, line: bytes) -> None:
+        self.answer.callback(line)
+
+
+class EchoTests(TestCase):
+    """An echo, asked many times."""
+
+    timeout = DEADLINE
+
+    @inlineCallbacks
+    def _asked(self, server: Any, client: Any) -> Any:
+        port = yield server.listen(Factory.forProtocol(Echo))
+        self.addCleanup(port.stopListening)
+        asker = yield connectProtocol(client(port), Asker())
+        self.assertIsInstance(asker.transport, Eager)
+        for number in range(100):
+            line = b"%d" % number
+            answer = yield asker.ask(line)
+            self.assertEqual(answer, line)
+        big = b"x" * 10_000
+        asker.MAX_LENGTH = 1 << 20
+        self.assertEqual((yield asker.ask(big)), big)
+        asker.transport.loseConnection()
+
+    def test_tcp(self):
+        """Over TCP."""
+        ours = eager(reactor)
+        return self._asked(
+            TCP4ServerEndpoint(ours, 0, interface="127.0.0.1"),
+            lambda port: TCP4ClientEndpoint(ours, "127.0.0.1", port.getHost().port),
+        )
+
+    def test_unix(self):
+        """Over a Unix socket."""
+        ours = eager(reactor)
+        path = self.mktemp()
+        return self._asked(
+            UNIXServerEndpoint(ours, path), lambda port: UNIXClientEndpoint(ours, path)
+        )
+
+    @inlineCallbacks
+    def test_string(self):
+        """What ``eager`` gives can be used with endpoint strings."""
+        port = yield serverFromString(eager(reactor), "tcp:0:interface=127.0.0.1").listen(
+            Factory.forProtocol(Echo)
+        )
+        yield port.stopListening()
+
+
+class Talking(ProcessProtocol):
+    """A process, until it has said what is waited for."""
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.heard: list[tuple[bytes, Deferred[bytes]]] = []
+        self.ended: Deferred[Any] = Deferred()
+
+    def until(self, text: bytes) -> Deferred[bytes]:
+        waiting: Deferred[bytes] = Deferred()
+        self.heard.append((text, waiting))
+        self._look()
+        return waiting
+
+    def outReceived(self, data: bytes) -> None:
+        self.said += data
+        self._look()
+
+    errReceived = outReceived
+
+    def _look(self) -> None:
+        for each in list(self.heard):
+            if each[0] in self.said:
+                self.heard.remove(each)
+                each[1].callback(self.said)
+
+    def processEnded(self, reason: Any) -> None:
+        for _, waiting in self.heard:
+            waiting.errback(AssertionError(self.said))
+        self.reason = reason
+        self.ended.callback(None)
+
+
+SERVER = """
+import sys
+from twisted_net.transport import reactor
+reactor.install()
+from twisted.internet import reactor
+from twisted.web import resource, server
+class Page(resource.Resource):
+    isLeaf = True
+    def render_GET(self, request):
+        return request.uri
+port = reactor.listenTCP(0, server.Site(Page()), interface="127.0.0.1")
+print("port", port.getHost().port, "ready", flush=True)
+reactor.run()
+print("over", flush=True)
+"""
+
+
+class ReactorTests(TestCase):
+    """The eager reactor, running."""
+
+    timeout = DEADLINE * 3
+
+    @inlineCallbacks
+    def test_web(self):
+        """Twisted's own web server runs on it, answers, and stops cleanly."""
+        process = Talking()
+        running = reactor.spawnProcess(
+            process, sys.executable, [sys.executable, "-c", SERVER], env=os.environ
+        )
+        said = yield process.until(b"ready")
+        number = int(said.split()[1])
+        asker = yield connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", number), Getter())
+        for path in (b"/a", b"/b"):
+            answer = yield asker.get(path)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer)
+            self.assertTrue(answer.endswith(b"\r\n\r\n" + path), answer)
+        running.signalProcess("TERM")
+        yield process.ended
+        self.assertIn(b"over", process.said)
+        process.reason.trap(ProcessDone)
+        asker.transport.abortConnection()
+
+
+class Getter(Protocol):
+    """Gets pages whose body is their path."""
+
+    def get(self, path: bytes) -> Deferred[bytes]:
+        self.got = b""
+        self.path = path
+        self.answer: Deferred[bytes] = Deferred()
+        self.transport.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+        return self.answer
+
+    def dataReceived(self, data: bytes) -> None:
+        self.got += data
+        if self.got.endswith(b"\r\n\r\n" + self.path):
+            self.answer.callback(self.got)

@@ -1,0 +1,390 @@
+"""TLS on the socket itself.
+
+Twisted's TLS moves every record through two memory buffers and a transport. Here OpenSSL reads and
+writes the socket. To everybody else it is Twisted's: :class:`EagerTLS` is a
+``TLSMemoryBIOProtocol`` over a TCP transport, made by a ``TLSMemoryBIOFactory``, and all that does
+not move bytes is inherited. What is written waits as plain text in the TCP transport's queue, whose
+rules for producers, closing and errors are stock's, and becomes records when it is sent: all that
+is written in a turn together, as Twisted's own aggregates small writes.
+
+It is for listening and connecting by ``listenSSL`` and ``connectSSL``. ``startTLS`` and TLS over
+anything but TCP are Twisted's, and so is a connection whose creator makes something unusual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from OpenSSL.SSL import Error, SysCallError, WantReadError, WantWriteError, ZeroReturnError
+from twisted.internet import main
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+
+from twisted_net.transport import openssl
+from twisted_net.transport.eager import (
+    Eager,
+    EagerClient,
+    EagerConnector,
+    EagerPort,
+    EagerServer,
+    lost,
+)
+
+_RECORDS = 4
+"""Records read for one event: 64 KiB, as stock reads from a socket."""
+
+_TRUST = 8
+"""After looking for another record in vain, so many full ones are taken for the last."""
+
+
+class _OnSocket(Eager):
+    """A TCP transport whose bytes OpenSSL reads and writes.
+
+    :ivar tls: what decides about them; None if TLS is done above this, by Twisted's own.
+    """
+
+    tls: EagerTLS | None = None
+    blocked = False  # OpenSSL must read before it can write
+
+    def doRead(self) -> Any:
+        if self.tls is None or not self._gather.open:
+            return super().doRead()
+        why = self.tls.readable()
+        if self.blocked:
+            self.blocked = False
+            self.startWriting()
+        if why is main.CONNECTION_DONE and self._broken:
+            return main.CONNECTION_LOST
+        return why
+
+    def doWrite(self) -> Any:
+        tls = self.tls
+        if tls is None:
+            return super().doWrite()
+        if not self.disconnecting and not tls.ready():
+            self.stopWriting()
+            return tls.handshake()
+        why = super().doWrite()
+        if self.blocked and self.connected:
+            self.stopWriting()
+        if tls.shutdown_due and not self.unsent():
+            tls.send_shutdown()
+            if tls.shutdown_due:
+                return None
+        return why
+
+    def flush_gathered(self) -> None:
+        tls = self.tls
+        if tls is None:
+            super().flush_gathered()
+            return
+        if not self._gathered:
+            return
+        self._gathered = False
+        queue = self._tempDataBuffer
+        if self.dataBuffer or not queue or self._aborting:
+            return
+        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        sent = self.writeSomeData(data)
+        if not isinstance(sent, int):
+            self.doWrite = lost  # type: ignore[method-assign]
+            sent = 0
+        queue.clear()
+        self._tempDataLen = 0
+        if sent < len(data):
+            self.dataBuffer = data
+            self.offset = sent
+            if not self.blocked:
+                self.startWriting()
+        elif tls.shutdown_due:
+            tls.send_shutdown()
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        tls = self.tls
+        if tls is None:
+            return super().writeSomeData(data)
+        if not data:
+            return 0
+        return tls.encrypt(
+            data if len(data) <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT]
+        )
+
+    def unsent(self) -> bool:
+        """Whether anything that was written is still to be sent."""
+        return bool(self._tempDataLen or self.dataBuffer)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.tls is not None and self.connected:
+            self.tls.leave_socket()
+        super().connectionLost(reason)
+
+
+class EagerTLSServer(_OnSocket, EagerServer):
+    """An accepted TCP connection with TLS on it."""
+
+
+class EagerTLSClient(_OnSocket, EagerClient):
+    """A TCP connection that this side has opened, with TLS on it."""
+
+
+class EagerTLSPort(EagerPort):
+    """A TCP port whose connections do TLS on the socket."""
+
+    transport = EagerTLSServer
+    _type = "TLS"
+
+
+class EagerTLSConnector(EagerConnector):
+    """Connects by :class:`EagerTLSClient`."""
+
+    def _makeTransport(self) -> EagerTLSClient:
+        return EagerTLSClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+
+class EagerTLS(TLSMemoryBIOProtocol):
+    """What a protocol has for its transport: Twisted's own, but for the moving of bytes.
+
+    :ivar shutdown_due: our farewell (close_notify) is to be sent when everything else is.
+    """
+
+    factory: EagerTLSFactory
+    transport: _OnSocket
+
+    shutdown_due = False
+    _alone = 0  # how many more full records are taken for the last that has come
+    _flows = False  # what is written goes to the transport, without further questions
+
+    def makeConnection(self, transport: Any) -> None:
+        connection = self.factory._creatorCallable(self)
+        if not openssl.can_put_on(connection):
+            stock = BufferingTLSTransport(self.factory, self.wrappedProtocol)
+            transport.protocol = stock
+            stock.makeConnection(transport)
+            return
+        openssl.put_on(connection, transport.socket)
+        transport.tls = self
+        self._tlsConnection = connection
+        self._appSendBuffer: list[bytes] = []
+        ProtocolWrapper.makeConnection(self, transport)
+        self._checkHandshakeStatus()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._flows = False
+        if not self._lostTLSConnection:
+            # No farewell has come: to whoever trusts TLS, this is no clean end.
+            self._lostTLSConnection = True
+            if self._reason is None:
+                self._reason = Failure(main.CONNECTION_LOST)
+        super().connectionLost(reason)
+
+    # The handshake.
+
+    def _checkHandshakeStatus(self) -> None:
+        """Begin. An error shows in a later turn."""
+        if self.handshake() is main.CONNECTION_LOST:
+            self.transport.doWrite = lost  # type: ignore[method-assign]
+            self.transport.startWriting()
+
+    def ready(self) -> bool:
+        """Whether the handshake is over, one way or the other."""
+        return self._handshakeDone or self._lostTLSConnection
+
+    def handshake(self) -> ConnectionLost | ConnectionDone | None:
+        """Go on with the handshake.
+
+        :return: why the connection is over, if it is.
+        """
+        if self._aborted:
+            return None
+        try:
+            openssl.do_handshake(self._tlsConnection)
+        except WantReadError:
+            return None
+        except WantWriteError:
+            self.transport.startWriting()
+            return None
+        except SysCallError as error:
+            return _why(error)
+        except Error:
+            self._tlsShutdownFinished(Failure())
+            return None
+        self._handshakeDone = True
+        self._flows = not self.disconnecting
+        if IHandshakeListener.providedBy(self.wrappedProtocol):
+            self.wrappedProtocol.handshakeCompleted()
+        if self._appSendBuffer:
+            self._unbufferPendingWrites()
+        return None
+
+    # Reading.
+
+    def readable(self) -> ConnectionLost | ConnectionDone | None:
+        """Read what has come, and deliver it.
+
+        :return: why the connection is over, if it is.
+        """
+        if not self._handshakeDone:
+            why = self.handshake()
+            if why is not None or not self._handshakeDone:
+                return why
+        connection, into = self._tlsConnection, self.factory.into
+        for looked in range(_RECORDS):
+            if self._lostTLSConnection:
+                break
+            try:
+                data = openssl.read(connection, into)
+            except WantReadError:
+                # A full record was the last one. Whoever sends such one by one does it again.
+                self._alone = _TRUST if looked else 0
+                break
+            except WantWriteError:
+                self.transport.startWriting()
+                break
+            except ZeroReturnError:  # the peer's farewell: answer it, and close
+                self._shutdownTLS()
+                self._tlsShutdownFinished(None)
+            except SysCallError as error:
+                return _why(error)
+            except Error:
+                self._tlsShutdownFinished(Failure())
+            else:
+                if not self._aborted:
+                    self.wrappedProtocol.dataReceived(data)
+                if len(data) < openssl.RECORD:  # if there is more, the poller says so
+                    break
+                if self._alone:
+                    self._alone -= 1
+                    break
+        return None
+
+    # Writing.
+
+    def write(self, data: bytes) -> None:
+        if self._flows and isinstance(data, bytes):
+            self.transport.write(data)
+        elif not self.disconnecting or self._producer is not None:
+            self._write(data + b"")
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))
+
+    def _write(self, data: bytes) -> None:
+        if not data or self._lostTLSConnection:
+            return
+        if self._handshakeDone:
+            self.transport.write(bytes(data))
+        else:
+            self._bufferedWrite(data)
+
+    def encrypt(self, data: bytes | memoryview) -> int | ConnectionLost:
+        """Send what the socket takes.
+
+        :return: how many bytes, or why the connection is over.
+        """
+        try:
+            return openssl.write(self._tlsConnection, data)
+        except WantWriteError:
+            return 0
+        except WantReadError:
+            self.transport.blocked = True
+            return 0
+        except SysCallError as error:
+            self.transport.keep(error.args[0])
+            return main.CONNECTION_LOST
+        except Error:
+            self._tlsShutdownFinished(Failure())
+            return len(data)  # nobody will ever take it
+
+    # The end.
+
+    def loseConnection(self) -> None:
+        self._flows = False
+        super().loseConnection()
+
+    def abortConnection(self) -> None:
+        self._flows = False
+        super().abortConnection()
+
+    def _shutdownTLS(self) -> None:
+        """Send our farewell, after all that is to be sent before."""
+        if self._aborted:
+            return
+        self.shutdown_due = True
+        if not self.transport.unsent():
+            self.send_shutdown()
+
+    def send_shutdown(self) -> None:
+        """Send our farewell now; if the peer's has come, close."""
+        try:
+            over = openssl.shutdown(self._tlsConnection)
+        except WantWriteError:
+            self.transport.startWriting()
+            return
+        except Error:
+            over = False
+        self.shutdown_due = False
+        if over:
+            self.transport.loseConnection()
+
+    def leave_socket(self) -> None:
+        """The socket is about to be closed."""
+        openssl.take_off(self._tlsConnection)
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        self._flows = False
+        super()._tlsShutdownFinished(reason)
+
+    def _flushSendBIO(self) -> None:
+        """Nothing to do: OpenSSL has sent it."""
+
+
+class EagerTLSFactory(TLSMemoryBIOFactory):
+    """Makes :class:`EagerTLS`. Takes what stock's does.
+
+    :ivar into: what its connections, all of one reactor, read into.
+    """
+
+    protocol = EagerTLS
+
+    def __init__(
+        self, contextFactory: Any, isClient: bool, wrappedFactory: Any, clock: Any = None
+    ) -> None:
+        super().__init__(contextFactory, isClient, wrappedFactory, clock)
+        self.into = openssl.buffer()
+
+
+def _why(error: SysCallError) -> ConnectionLost | ConnectionDone:
+    return main.CONNECTION_DONE if error.args[0] == -1 else main.CONNECTION_LOST
+
+
+def tls_port(
+    port: Any, factory: Any, contextFactory: Any, backlog: int, interface: str, reactor: Any
+) -> EagerPort:
+    """Make the port of ``listenSSL``, which takes the same."""
+    if not openssl.KNOWN:
+        stock = TLSMemoryBIOFactory(contextFactory, False, factory, reactor)
+        return EagerPort(port, stock, backlog, interface, reactor)
+    ours = EagerTLSFactory(contextFactory, False, factory, reactor)
+    return EagerTLSPort(port, ours, backlog, interface, reactor)
+
+
+def tls_connector(
+    host: str,
+    port: Any,
+    factory: Any,
+    contextFactory: Any,
+    timeout: float,
+    bindAddress: Any,
+    reactor: Any,
+) -> EagerConnector:
+    """Make the connector of ``connectSSL``, which takes the same."""
+    if not openssl.KNOWN:
+        stock = TLSMemoryBIOFactory(contextFactory, True, factory, reactor)
+        return EagerConnector(host, port, stock, timeout, bindAddress, reactor)
+    ours = EagerTLSFactory(contextFactory, True, factory, reactor)
+    return EagerTLSConnector(host, port, ours, timeout, bindAddress, reactor)
