@@ -318,7 +318,7 @@ class ChatFactory(ConnectionFactory):
     def _enter(self, person: Person, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, person.name)
         if not quietly:
-            room.presence.came(person.name)
+            room.presence.came(person.name, self.clock.seconds())
             self._tell_soon(room)
         if len(person.rooms) > 1:
             self._mark_rooms(person, TEXT, TAGGED)
@@ -327,7 +327,7 @@ class ChatFactory(ConnectionFactory):
         self._feed(room).leave(person.link)
         self._store.depart(room.name, person.name)
         if not quietly:
-            room.presence.left(person.name)
+            room.presence.left(person.name, self.clock.seconds())
         if room.people:
             if not quietly:
                 self._tell_soon(room)
@@ -396,8 +396,12 @@ class ChatFactory(ConnectionFactory):
     def _tell_news(self) -> None:
         self._telling = None
         rooms, self._news = list(self._news), {}
+        # Who has come a moment ago may be gone in another: a health check is not mentioned.
+        until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
-            self.act(order.tell_presence(self.house, room))
+            self.act(order.tell_presence(self.house, room, until))
+            if room.presence:
+                self._tell_soon(room)
 
 
 def _certified(transport: Any) -> str:
