@@ -91,6 +91,19 @@ class PresenceTests(ChatCase):
         self.assertEqual([e for e in events if e["log_level"] > LogLevel.debug], [])
         self.assertEqual((ann.received, len(self.factory)), (b"", 1))
 
+    def test_one_that_comes_just_before_others_are_told(self) -> None:
+        """Has its moment all the same: if it goes within it, it was never there."""
+        (ann,) = self.people(1)
+        self.newcomer()
+        ann.advance(PRESENCE_DELAY - 0.05)
+        check = self.newcomer()
+        ann.advance(0.1)
+        self.assertEqual(ann.take(), b"* guest-2 joined #lobby.\n")
+        check.finish()
+        late = self.newcomer()
+        ann.advance(2 * PRESENCE_DELAY)
+        self.assertEqual((ann.received, late.connected), (b"* guest-4 joined #lobby.\n", True))
+
     def test_many_at_once_are_one_line(self) -> None:
         """In both directions."""
         (ann,) = self.people(1)

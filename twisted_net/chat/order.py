@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from twisted_net.chat import names
 from twisted_net.chat.actions import Action, Announce, End, Exit, Send
 from twisted_net.chat.messages import (
@@ -31,9 +33,9 @@ def announce_name(person: Person, old: str) -> list[Action]:
     ]
 
 
-def tell_presence(house: House, room: Room) -> list[Action]:
-    """Tell a room who has come and gone, few by name and many by number."""
-    gone, come = room.presence.take()
+def tell_presence(house: House, room: Room, until: float = math.inf) -> list[Action]:
+    """Tell a room who has come and gone until then, few by name and many by number."""
+    gone, come = room.presence.take(until)
     actions: list[Action] = []
     for event, count, make in (("leave", gone, Went), ("join", come, Came)):
         if len(count) > NAMED_AT_MOST:

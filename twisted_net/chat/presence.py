@@ -7,6 +7,8 @@ who come at once cost each of them a line and not a thousand.
 
 from __future__ import annotations
 
+import math
+
 NAMED_AT_MOST = 5
 """So many arrivals or departures of one moment are told by name; more are counted."""
 
@@ -18,23 +20,23 @@ class Presence:
 
     def __init__(self, room: str) -> None:
         self._room = room
-        self._came: dict[str, None] = {}
-        self._left: dict[str, None] = {}
+        self._came: dict[str, float] = {}  # when
+        self._left: dict[str, float] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
         return bool(self._came or self._left)
 
-    def came(self, name: str) -> None:
+    def came(self, name: str, now: float = 0.0) -> None:
         """``name`` has come."""
-        self._came[name] = None
+        self._came[name] = now
 
-    def left(self, name: str) -> None:
+    def left(self, name: str, now: float = 0.0) -> None:
         """``name`` has gone; if its coming was not told, nothing is."""
         if name in self._came:
             del self._came[name]
         else:
-            self._left[name] = None
+            self._left[name] = now
 
     def renamed(self, old: str, new: str) -> bool:
         """``old`` is now ``new``.
@@ -43,8 +45,7 @@ class Presence:
         """
         if old not in self._came:
             return True
-        del self._came[old]
-        self._came[new] = None
+        self._came[new] = self._came.pop(old)
         return False
 
     def introduce(self, name: str) -> str | None:
@@ -58,11 +59,19 @@ class Presence:
         """Whether the departure of ``name`` is still to be told."""
         return name in self._left
 
-    def take(self) -> tuple[list[str], list[str]]:
-        """Give who has left and who has come, and begin anew."""
-        gone, come = list(self._left), list(self._came)
-        self._left.clear()
-        self._came.clear()
+    def take(self, until: float = math.inf) -> tuple[list[str], list[str]]:
+        """Give who has left and who has come until then; what is later stays to be told."""
+        gone = [name for name, when in self._left.items() if when <= until]
+        # Nobody comes under a name whose bearer's end has not been told.
+        come = [
+            name
+            for name, when in self._came.items()
+            if when <= until and (name not in self._left or name in gone)
+        ]
+        for name in gone:
+            del self._left[name]
+        for name in come:
+            del self._came[name]
         return gone, come
 
     def tell(self) -> list[tuple[str, str]]:

@@ -319,7 +319,7 @@ class ChatFactory(ConnectionFactory):
     def _enter(self, person: Person, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, person.name)
         if not quietly:
-            room.presence.came(person.name)
+            room.presence.came(person.name, self.clock.seconds())
             self._tell_soon(room)
         if len(person.rooms) > 1:
             self._mark_rooms(person, TEXT, TAGGED)
@@ -328,7 +328,7 @@ class ChatFactory(ConnectionFactory):
         self._feed(room).leave(person.link)
         self._store.depart(room.name, person.name)
         if not quietly:
-            room.presence.left(person.name)
+            room.presence.left(person.name, self.clock.seconds())
         if room.people:
             if not quietly:
                 self._tell_soon(room)
@@ -397,5 +397,21 @@ class ChatFactory(ConnectionFactory):
     def _tell_news(self) -> None:
         self._telling = None
         rooms, self._news = list(self._news), {}
+        # Who has come a moment ago may be gone in another: a health check is not mentioned.
+        until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
+<<<<<<< HEAD
             self.act(order.tell_presence(self.house, room))
+=======
+            self.act(order.tell_presence(self.house, room, until))
+            if room.presence:
+                self._tell_soon(room)
+
+
+def _certified(transport: Any) -> str:
+    """Give the subject's common name of a client's certificate, which TLS has verified."""
+    if not INegotiated.providedBy(transport):
+        return ""
+    certificate: Any = transport.getPeerCertificate()
+    return "" if certificate is None else printable(certificate.get_subject().CN or "")
+>>>>>>> aa48b918101bcd26159683bedd194b13ef012a39
