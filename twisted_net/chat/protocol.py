@@ -400,18 +400,6 @@ class ChatFactory(ConnectionFactory):
         # Who has come a moment ago may be gone in another: a health check is not mentioned.
         until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
-<<<<<<< HEAD
-            self.act(order.tell_presence(self.house, room))
-=======
             self.act(order.tell_presence(self.house, room, until))
             if room.presence:
                 self._tell_soon(room)
-
-
-def _certified(transport: Any) -> str:
-    """Give the subject's common name of a client's certificate, which TLS has verified."""
-    if not INegotiated.providedBy(transport):
-        return ""
-    certificate: Any = transport.getPeerCertificate()
-    return "" if certificate is None else printable(certificate.get_subject().CN or "")
->>>>>>> aa48b918101bcd26159683bedd194b13ef012a39
