@@ -179,8 +179,8 @@ class SlowTests(GuardCase):
         server, port = await self.serve("netchat", *flags)
         readers = await self.crowd(port, count)
         await passing(1)  # in which everybody is told who came
-        text = b"x" * 4000
-        quiet = await self.latency(port, 3.0, text)
+        text = b"x" * (4000 if full_size() else 8000)
+        quiet = await self.latency(port, 2.0, text)
         for each in readers:
             each.transport.abortConnection()
         before = memory(server.pid, "VmHWM")
@@ -188,7 +188,7 @@ class SlowTests(GuardCase):
         await passing(1)
         began = time.monotonic()
         # At full size to their very end: when they are full, and when they are closed.
-        measured = await self.latency(port, 25.0 if full_size() else 4.0, text)
+        measured = await self.latency(port, 25.0 if full_size() else 2.0, text)
         talker = await self.connect(port)
         self.repeat(lambda: talker.send(text + b"\n"), 0.02)
         await server.until(lambda: len(server.log("ended: slow")) >= count, "the reasons", 60)
