@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.testing import advance
-from twisted_net.transport.ticker import TICK, Ticker
+from twisted_net.transport.ticker import AT_ONCE, TICK, Ticker
 
 
 class TickerTests(SynchronousTestCase):
@@ -36,6 +37,29 @@ class TickerTests(SynchronousTestCase):
         self.ticker.watch(self.note, 1)
         advance(self.clock, 60)
         self.assertEqual(len(self.calls), 1)
+
+    def test_a_thousand_at_once(self) -> None:
+        """They are called over several turns, in order, and none that has ended meanwhile."""
+        called: list[int] = []
+        turns: list[int] = []
+
+        def begin_turn() -> None:  # what else the reactor does: it comes in between
+            turns.append(len(called))
+            if len(called) < 5 * AT_ONCE:
+                self.clock.callLater(0, begin_turn)
+
+        def call(number: int) -> None:
+            if not called:
+                self.clock.callLater(0, begin_turn)
+                for watch in watches[1::2]:
+                    self.ticker.forget(watch)
+            called.append(number)
+
+        watches = [self.ticker.watch(partial(call, n), TICK) for n in range(10 * AT_ONCE)]
+        advance(self.clock, 2 * TICK)
+        self.assertEqual(called, list(range(0, 10 * AT_ONCE, 2)))
+        self.assertEqual(turns[:2], [AT_ONCE // 2, AT_ONCE])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_timer(self) -> None:
         """However much is watched, and none while nothing is."""

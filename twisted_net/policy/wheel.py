@@ -14,6 +14,9 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
+_OVER, _FORGOTTEN = -1, -2  # in place of a slot
+
+
 class Watch(Generic[Item]):
     """One timeout on a wheel.
 
@@ -28,7 +31,12 @@ class Watch(Generic[Item]):
         self.item = item
         self.heard = now
         self._ticks = ticks
-        self._due = -1  # the slot that it stands in; -1: in none
+        self._due = _OVER  # the slot that it stands in, if it is in one
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it was given up, also after its timeout had passed."""
+        return self._due == _FORGOTTEN
 
 
 class Wheel(Generic[Item]):
@@ -68,16 +76,16 @@ class Wheel(Generic[Item]):
             slot.pop(watch, None)
             if not slot:
                 del self._slots[watch._due]
-        watch._due = -1
+        watch._due = _FORGOTTEN
 
-    def tick(self) -> list[Item]:
-        """Let a tick pass, and give the items whose timeout passed with it. Their watch is over."""
+    def tick(self) -> list[Watch[Item]]:
+        """Let a tick pass, and give the watches whose timeout passed with it. They are over."""
         self.now += 1
         expired = []
         for watch in self._slots.pop(self.now, ()):
             if watch.heard + watch._ticks < self.now:
-                watch._due = -1
-                expired.append(watch.item)
+                watch._due = _OVER
+                expired.append(watch)
             else:
                 self._place(watch)
         return expired

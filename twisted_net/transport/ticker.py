@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -11,6 +12,10 @@ from twisted_net.policy.wheel import Watch, Wheel, ticks_for
 
 TICK = 0.5
 """Seconds in a tick. A timeout is at most two ticks, one second, late."""
+
+AT_ONCE = 50
+"""Timeouts that are called in one turn of the reactor: a thousand silent peers whose time is up
+together shall not make the others wait until the last of them is closed."""
 
 _log = Logger()
 
@@ -22,12 +27,14 @@ class Ticker:
     :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "wheel")
+    __slots__ = ("_call", "_clock", "_due", "_expired", "_rest", "wheel")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._call: IDelayedCall | None = None
         self._due = 0.0
+        self._expired: deque[Watch[Callable[[], None]]] = deque()
+        self._rest: IDelayedCall | None = None
         self.wheel: Wheel[Callable[[], None]] = Wheel()
 
     def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
@@ -52,11 +59,23 @@ class Ticker:
         self._due = now + TICK if now - self._due >= TICK else self._due + TICK
         # Set before anything is called: a call may watch or forget, and find the timer running.
         self._call = self._clock.callLater(self._due - now, self._tick)
-        for expired in self.wheel.tick():
-            try:
-                expired()
-            except Exception:
-                _log.failure("A timeout's call failed")
+        self._expired.extend(self.wheel.tick())
+        if self._rest is None:
+            self._call_expired()
         if not self.wheel and self._call is not None and self._call.active():
             self._call.cancel()
             self._call = None
+
+    def _call_expired(self) -> None:
+        """Call some of those whose timeout has passed, and the rest in later turns."""
+        self._rest = None
+        for _ in range(min(AT_ONCE, len(self._expired))):
+            watch = self._expired.popleft()
+            if watch.is_forgotten:  # it ended in the meantime
+                continue
+            try:
+                watch.item()
+            except Exception:
+                _log.failure("A timeout's call failed")
+        if self._expired:
+            self._rest = self._clock.callLater(0, self._call_expired)
