@@ -285,6 +285,13 @@ class BadInputTests(ChatCase):
         for line in lines:
             self.assertTrue(line.isprintable(), line)
 
+    def test_nobody_of_a_strange_name(self) -> None:
+        """What nobody can be called comes back in an error that a terminal can bear."""
+        for name, shown in (("\ud800", ""), ("bo\nb", "bob"), ("a\u202eb", "ab")):
+            (error,) = self.bob.asks(type="private", to=name, text="hi")
+            self.assertEqual(error["code"], "no-such-nick")
+            self.assertEqual(error["text"], f"There is nobody called {shown} here.")
+
     @settings(deadline=None, max_examples=150, database=None)
     @given(st.data())
     def test_anything(self, data: Any) -> None:

@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(
     path
     for path in EXAMPLES.iterdir()
-    if path.suffix in (".py", ".tac") and path.name != "__init__.py"
+    if path.suffix in (".py", ".tac", ".js") and path.name != "__init__.py"
 )
 MIB = 1 << 20
 
@@ -53,7 +53,8 @@ class ExampleCase(LiveTestCase):
 
     def start(self, name: str, *arguments: object) -> Program:
         """Start an example, in this test's directory."""
-        command = (sys.executable, "-u", str(EXAMPLES / name), *map(str, arguments))
+        interpreter = (program("node"),) if name.endswith(".js") else (sys.executable, "-u")
+        command = (*interpreter, str(EXAMPLES / name), *map(str, arguments))
         started: Program = self.spawn(*command, cwd=self.where)
         return started
 
@@ -89,9 +90,12 @@ class RoadTests(SynchronousTestCase):
         self.assertEqual({name: size for name, size in sizes.items() if size >= 40}, {})
 
     def test_each_says_first_what_it_teaches(self) -> None:
-        """The first line of an example is a whole sentence of its docstring."""
+        """The first line of an example is a whole sentence of its docstring, or a comment."""
         for path in FILES:
             text = path.read_text()
+            if path.suffix == ".js":
+                self.assertRegex(text, r"\A// [A-Z].*\.\n", path.name)
+                continue
             docstring = ast.get_docstring(ast.parse(text))
             assert docstring is not None, path.name
             first = docstring.splitlines()[0]
@@ -312,6 +316,17 @@ class ApplicationTests(ExampleCase):
         ann.send(b"!echo hello\nnothing\n")
         await ann.has(b"<bot> guest-2 says: hello\n")
         await bot.expect(rb"^Answered guest-2 at 2$|^Answered guest-2 at 3$")
+
+    async def test_chat_program(self) -> None:
+        """It is in the room, hears what is said there, and knows where its own words are."""
+        _, port = await self.serve("netchat")
+        ann = await self.connect(port)
+        await ann.has(b"/help lists commands.\n")
+        node = self.start("chat_program.js", port, "nod", "hi, \u00e5nn")
+        await node.expect(rb"\AI am nod\nIn lobby: guest-1, nod\nStored first at 1\n\Z")
+        await ann.has("* nod joined #lobby.\n<nod> hi, \u00e5nn\n".encode())
+        ann.send(b"hi\n")
+        await node.expect(rb"^guest-1: hi\n\Z")
 
     async def test_embedding(self) -> None:
         """The site counts the people in the chat, and tells them what is posted to it."""

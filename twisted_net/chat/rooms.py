@@ -10,6 +10,7 @@ from twisted_net.chat import names
 from twisted_net.chat.messages import Refused
 from twisted_net.chat.presence import Presence
 from twisted_net.policy.chat_limits import LONGEST_NAME
+from twisted_net.wire.text import printable
 
 LOBBY = "lobby"
 
@@ -119,7 +120,8 @@ class House:
         """
         person = self.find(name)
         if person is None:
-            raise Refused("no-such-nick", f"There is nobody called {name[:80]} here.", "to")
+            shown = printable(name)[:80]  # a program's JSON can have anything in it
+            raise Refused("no-such-nick", f"There is nobody called {shown} here.", "to")
         return person
 
     def rename(self, person: Person, name: str, now: float) -> None:
