@@ -50,12 +50,13 @@ class _OnSocket(Eager):
 
     tls: EagerTLS | None = None
     blocked = False  # OpenSSL must read before it can write
+    unread = False  # OpenSSL must write before it can go on reading
 
     def doRead(self) -> Any:
         if self.tls is None or not self._gather.open:
             return super().doRead()
         why = self.tls.readable()
-        if self.blocked:
+        if self.blocked and self.connected:
             self.blocked = False
             self.startWriting()
         if why is main.CONNECTION_DONE and self._broken:
@@ -69,6 +70,11 @@ class _OnSocket(Eager):
         if not self.disconnecting and not tls.ready():
             self.stopWriting()
             return tls.handshake()
+        if self.unread:
+            self.unread = False
+            why = self.doRead()
+            if why is not None or not self.connected:
+                return why
         why = super().doWrite()
         if self.blocked and self.connected:
             self.stopWriting()
@@ -243,6 +249,7 @@ class EagerTLS(TLSMemoryBIOProtocol):
                 self._alone = _TRUST if looked else 0
                 break
             except WantWriteError:
+                self.transport.unread = True
                 self.transport.startWriting()
                 break
             except ZeroReturnError:  # the peer's farewell: answer it, and close
