@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reactor_turns import OnStock, TurnsTestCase
 from twisted_net.transport import reactor as module
+from twisted_net.transport.eager import LARGE
 from twisted_net.transport.reactor import EagerReactor
 
 
@@ -207,6 +208,26 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         started = self.reactor.seconds()
         self.reactor.doIteration(5)
         self.assertLess(self.reactor.seconds() - started, 5)
+
+    def test_large(self):
+        """What is large is sent when its event is over, what is small when the turn is."""
+        sizes = {LARGE: LARGE, LARGE - 1: None}
+        for size, expected in sizes.items():
+            protocol, peer = self.connect()
+            protocol.received = lambda self, data, size=size: self.transport.write(b"x" * size)
+            peer.send(b"go")
+            self.reactor.doIteration(1)
+            if expected is None:
+                self.assertRaises(BlockingIOError, peer.recv, 1 << 20)
+            else:
+                self.assertEqual(len(peer.recv(1 << 20)), expected)
+            self.turn()
+
+    def test_large_writers(self):
+        """Who has much to send is among the writers, too."""
+        protocol, _ = self.connect()
+        protocol.transport.write(b"x" * LARGE)
+        self.assertIn(protocol.transport, self.reactor.getWriters())
 
     def test_lost_after_failed_send(self):
         """A reset that a send has met is not taken for the end of the stream by the next read."""

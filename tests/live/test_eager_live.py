@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import (
+    SSL4ClientEndpoint,
     TCP4ClientEndpoint,
     TCP4ServerEndpoint,
     UNIXClientEndpoint,
@@ -16,13 +17,16 @@ from twisted.internet.endpoints import (
     connectProtocol,
     serverFromString,
 )
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ConnectionDone, ProcessDone
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import TestCase
 
+from tests.tls_turns import client_options, server_options
 from twisted_net.transport.calls import eager
 from twisted_net.transport.eager import Eager
+from twisted_net.transport.eager_tls import EagerTLS
 
 DEADLINE = 20  # seconds for a test, on the slowest machine
 
@@ -89,6 +93,78 @@ class EchoTests(TestCase):
             Factory.forProtocol(Echo)
         )
         yield port.stopListening()
+
+
+class TLSTests(TestCase):
+    """TLS on the socket, at both ends."""
+
+    timeout = DEADLINE * 3
+
+    @inlineCallbacks
+    def test_much(self):
+        """Much goes both ways at once, however it is cut, and the end is clean at both ends."""
+        ours = eager(reactor)
+        server = Collector()
+        ended = server.ended
+        port = ours.listenSSL(
+            0, Factory.forProtocol(lambda: server), server_options(), interface="127.0.0.1"
+        )
+        self.addCleanup(port.stopListening)
+        client = yield connectProtocol(
+            SSL4ClientEndpoint(ours, "127.0.0.1", port.getHost().port, client_options()),
+            Collector(),
+        )
+        self.assertIsInstance(client.transport, EagerTLS)
+        sent = b"".join(b"%08d" % number for number in range(400_000))
+        pieces = (1, 100, 5_000, 16_384, 16_385, 70_000, 1_000_000)
+        start = 0
+        while start < len(sent):
+            piece = sent[start : start + pieces[start % len(pieces)]]
+            client.transport.write(piece)
+            start += len(piece)
+            if start % 3 == 0:
+                yield deferLater(reactor, 0)
+        server.when(len(sent), server.transport.write, sent)
+        yield client.reached(len(sent))
+        self.assertEqual((bytes(server.got), bytes(client.got)), (sent, sent))
+        client.transport.loseConnection()
+        for reason in (yield ended), (yield client.ended):
+            self.assertIs(reason.type, ConnectionDone)
+
+
+class Collector(Protocol):
+    """Keeps what it receives."""
+
+    def __init__(self) -> None:
+        self.got = bytearray()
+        self.ended: Deferred[Any] = Deferred()
+        self._after: list[tuple[int, Deferred[None]]] = []
+
+    def reached(self, size: int) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._after.append((size, waiting))
+        self.dataReceived(b"")
+        return waiting
+
+    def when(self, size: int, call: Any, *arguments: Any) -> None:
+        self.reached(size).addCallback(lambda _: call(*arguments))
+
+    def dataReceived(self, data: bytes) -> None:
+        self.got += data
+        for each in list(self._after):
+            if len(self.got) >= each[0]:
+                self._after.remove(each)
+                each[1].callback(None)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.ended.callback(_Kept(reason))
+
+
+class _Kept:
+    """A reason that a Deferred does not take for a failure."""
+
+    def __init__(self, reason: Any) -> None:
+        self.type = reason.type
 
 
 class Talking(ProcessProtocol):

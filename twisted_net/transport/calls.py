@@ -11,8 +11,10 @@ from typing import Any
 from twisted.internet.error import UnsupportedAddressFamily
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
+from twisted_net.transport import openssl
 from twisted_net.transport.eager import (
     EagerConnector,
     EagerPort,
@@ -21,7 +23,7 @@ from twisted_net.transport.eager import (
     EagerUNIXPort,
     EagerUNIXServer,
 )
-from twisted_net.transport.eager_tls import tls_connector, tls_port
+from twisted_net.transport.eager_tls import EagerTLSConnector, EagerTLSFactory, EagerTLSPort
 
 
 class EagerCalls:
@@ -61,7 +63,12 @@ class EagerCalls:
         interface: str = "",
     ) -> IListeningPort:
         reactor = self._for
-        return _started(tls_port(port, factory, contextFactory, backlog, interface, reactor))
+        make_port: Any = EagerTLSPort
+        make_factory: Any = EagerTLSFactory
+        if not openssl.KNOWN:
+            make_port, make_factory = EagerPort, TLSMemoryBIOFactory
+        tls = make_factory(contextFactory, False, factory, reactor)
+        return _started(make_port(port, tls, backlog, interface, reactor))
 
     def connectSSL(
         self,
@@ -73,9 +80,12 @@ class EagerCalls:
         bindAddress: Any = None,
     ) -> IConnector:
         reactor = self._for
-        return _begun(
-            tls_connector(host, port, factory, contextFactory, timeout, bindAddress, reactor)
-        )
+        make_connector: Any = EagerTLSConnector
+        make_factory: Any = EagerTLSFactory
+        if not openssl.KNOWN:
+            make_connector, make_factory = EagerConnector, TLSMemoryBIOFactory
+        tls = make_factory(contextFactory, True, factory, reactor)
+        return _begun(make_connector(host, port, tls, timeout, bindAddress, reactor))
 
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: Any, factory: Any

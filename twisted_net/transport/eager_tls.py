@@ -2,7 +2,7 @@
 
 Twisted's TLS moves every record through two memory buffers and a transport. Here OpenSSL reads and
 writes the socket. To everybody else it is Twisted's: :class:`EagerTLS` is a
-``TLSMemoryBIOProtocol`` over a TCP transport, made by a ``TLSMemoryBIOFactory``, and all that does
+``BufferingTLSTransport`` over a TCP transport, made by a ``TLSMemoryBIOFactory``, and all that does
 not move bytes is inherited. What is written waits as plain text in the TCP transport's queue, whose
 rules for producers, closing and errors are stock's, and becomes records when it is sent: all that
 is written in a turn together, as Twisted's own aggregates small writes.
@@ -22,7 +22,12 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import (
+    BufferingTLSTransport,
+    TLSMemoryBIOFactory,
+    TLSMemoryBIOProtocol,
+    _NullAggregator,
+)
 from twisted.python.failure import Failure
 
 from twisted_net.transport import openssl
@@ -50,12 +55,13 @@ class _OnSocket(Eager):
 
     tls: EagerTLS | None = None
     blocked = False  # OpenSSL must read before it can write
+    unread = False  # OpenSSL must write before it can go on reading
 
     def doRead(self) -> Any:
         if self.tls is None or not self._gather.open:
             return super().doRead()
         why = self.tls.readable()
-        if self.blocked:
+        if self.blocked and self.connected:
             self.blocked = False
             self.startWriting()
         if why is main.CONNECTION_DONE and self._broken:
@@ -69,6 +75,11 @@ class _OnSocket(Eager):
         if not self.disconnecting and not tls.ready():
             self.stopWriting()
             return tls.handshake()
+        if self.unread:
+            self.unread = False
+            why = self.doRead()
+            if why is not None or not self.connected:
+                return why
         why = super().doWrite()
         if self.blocked and self.connected:
             self.stopWriting()
@@ -146,7 +157,7 @@ class EagerTLSConnector(EagerConnector):
         return EagerTLSClient(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
-class EagerTLS(TLSMemoryBIOProtocol):
+class EagerTLS(BufferingTLSTransport):
     """What a protocol has for its transport: Twisted's own, but for the moving of bytes.
 
     :ivar shutdown_due: our farewell (close_notify) is to be sent when everything else is.
@@ -155,9 +166,16 @@ class EagerTLS(TLSMemoryBIOProtocol):
     factory: EagerTLSFactory
     transport: _OnSocket
 
+    # Small writes are gathered by the transport.
+    _aggregator = _NullAggregator()
+
     shutdown_due = False
     _alone = 0  # how many more full records are taken for the last that has come
     _flows = False  # what is written goes to the transport, without further questions
+
+    def __init__(self, factory: Any, wrappedProtocol: Any) -> None:
+        # Past the other one's, which makes what gathers there.
+        TLSMemoryBIOProtocol.__init__(self, factory, wrappedProtocol)
 
     def makeConnection(self, transport: Any) -> None:
         connection = self.factory._creatorCallable(self)
@@ -243,6 +261,7 @@ class EagerTLS(TLSMemoryBIOProtocol):
                 self._alone = _TRUST if looked else 0
                 break
             except WantWriteError:
+                self.transport.unread = True
                 self.transport.startWriting()
                 break
             except ZeroReturnError:  # the peer's farewell: answer it, and close
@@ -360,31 +379,3 @@ class EagerTLSFactory(TLSMemoryBIOFactory):
 
 def _why(error: SysCallError) -> ConnectionLost | ConnectionDone:
     return main.CONNECTION_DONE if error.args[0] == -1 else main.CONNECTION_LOST
-
-
-def tls_port(
-    port: Any, factory: Any, contextFactory: Any, backlog: int, interface: str, reactor: Any
-) -> EagerPort:
-    """Make the port of ``listenSSL``, which takes the same."""
-    if not openssl.KNOWN:
-        stock = TLSMemoryBIOFactory(contextFactory, False, factory, reactor)
-        return EagerPort(port, stock, backlog, interface, reactor)
-    ours = EagerTLSFactory(contextFactory, False, factory, reactor)
-    return EagerTLSPort(port, ours, backlog, interface, reactor)
-
-
-def tls_connector(
-    host: str,
-    port: Any,
-    factory: Any,
-    contextFactory: Any,
-    timeout: float,
-    bindAddress: Any,
-    reactor: Any,
-) -> EagerConnector:
-    """Make the connector of ``connectSSL``, which takes the same."""
-    if not openssl.KNOWN:
-        stock = TLSMemoryBIOFactory(contextFactory, True, factory, reactor)
-        return EagerConnector(host, port, stock, timeout, bindAddress, reactor)
-    ours = EagerTLSFactory(contextFactory, True, factory, reactor)
-    return EagerTLSConnector(host, port, ours, timeout, bindAddress, reactor)
