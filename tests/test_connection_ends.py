@@ -34,6 +34,7 @@ class EndTests(SynchronousTestCase):
         self.assertIs(connection.reason, reason)
         self.assertFalse(peer.connected)
         self.assertEqual(len(connection.factory), 0)
+        self.assertEqual(connection.factory.endings, {reason.code: 1})
         peer.advance(20)
         self.assertEqual(peer.clock.getDelayedCalls(), [])
         self.assertEqual(connection.events.count(reason), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -224,6 +225,7 @@ class ConnectionFactory(Factory[Connection]):
     :raises ValueError: a limit that makes no sense; the message names it.
     :raises TypeError: no such limit.
     :ivar connections: the open connections by their number.
+    :ivar endings: how many connections have ended, by the code of the reason.
     :ivar accepts: set it to False to refuse every further connection.
     """
 
@@ -240,6 +242,7 @@ class ConnectionFactory(Factory[Connection]):
     ) -> None:
         self.limits = replace(limits or Limits(), **changes)
         self.connections: dict[int, Connection] = {}
+        self.endings: Counter[str] = Counter()
         self.accepts = True
         self.admission = admission
         self.budget = budget
@@ -367,6 +370,7 @@ class ConnectionFactory(Factory[Connection]):
             self.admission.leave(place or None)
         reason = connection.reason
         assert reason is not None
+        self.endings[reason.code] += 1
         _log.emit(
             LogLevel.info if reason.notable else LogLevel.debug,
             "Connection {id} from {peer} ended: {reason}{detail}",
