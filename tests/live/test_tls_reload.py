@@ -157,6 +157,7 @@ class RenewalTests(ReloadCase):
         """It is read at once."""
         self.issue()
         server, port = await self.serve_tls(*self.files)
+        await self.come(port)  # the reactor runs: before, the signal would be its end
         new = self.issue()
         server.signal(signal.SIGHUP)
         await server.until(
