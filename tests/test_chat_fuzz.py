@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
 import sys
-import textwrap
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat_attack import SCHEMA, Complaint, attack, check_answers, check_people
+from tests.fuzz_chat import main
 from twisted_net.chat.commands import COMMANDS
 
 _NAMES = st.sampled_from(["ann", "bob", "BOB", "eve", "lobby", "#x", "a\u202eb", "\x1b[31m", "zoë"])
@@ -101,13 +102,9 @@ class CommandTests(SynchronousTestCase):
 
     def test_without_atheris(self) -> None:
         """It says in one line what it needs."""
-        code = textwrap.dedent("""
-            import sys
-            sys.modules["atheris"] = None
-            sys.argv = ["fuzz_chat", "--seconds", "1"]
-            from tests.fuzz_chat import main
-            main()
-        """)
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        self.assertEqual((run.returncode, run.stdout), (2, ""), run.stderr)
-        self.assertEqual(run.stderr, "This needs atheris: pip install atheris\n")
+        self.patch(sys, "argv", ["fuzz_chat", "--seconds", "1"])
+        self.patch(sys, "stderr", io.StringIO())
+        with patch.dict(sys.modules, {"atheris": None}):  # None: not to be imported
+            ended = self.assertRaises(SystemExit, main)
+        self.assertEqual(ended.code, 2)
+        self.assertEqual(sys.stderr.getvalue(), "This needs atheris: pip install atheris\n")
