@@ -1,0 +1,49 @@
+"""Everything of ours on Twisted's asyncio reactor, which is not the one that it is made for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.live.harness import LOCALHOST, LiveTestCase
+
+
+class AsyncioTests(LiveTestCase):
+    """``twistd --reactor asyncio``."""
+
+    async def serve_on_asyncio(self, service: str, *flags: str) -> tuple[Any, int]:
+        """Start a service on a free port."""
+        at = ("--port", "0", "--interface", LOCALHOST)
+        server = self.twistd("--reactor", "asyncio", service, *at, *flags)
+        port = await server.port()
+        self.assertEqual(len(server.log("AsyncioSelectorReactor")), 1)
+        return server, port
+
+    async def test_echo(self) -> None:
+        """A megabyte comes back, and so does the half-close."""
+        server, port = await self.serve_on_asyncio("netecho")
+        nc = self.nc(port, "-N")
+        sent = bytes(range(256)) * 4096
+        nc.write(sent)
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0)
+        self.assertEqual(bytes(nc.output), sent)
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+    async def test_chat(self) -> None:
+        """Two people talk."""
+        server, port = await self.serve_on_asyncio("netchat")
+        ann = self.nc(port)
+        await ann.expect(b"You are guest-1 in #lobby")
+        bob = self.nc(port)
+        await bob.expect(b"You are guest-2 in #lobby")
+        ann.write(b"hello\n")
+        await bob.expect(b"<guest-1> hello\n")
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+    async def test_idle(self) -> None:
+        """A silent peer is closed."""
+        server, port = await self.serve_on_asyncio("netidle", "--idle-timeout", "1")
+        client = await self.connect(port)
+        await client.closed()
+        await server.until(lambda: server.log("ended: idle"), "its line")
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
