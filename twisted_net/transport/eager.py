@@ -27,12 +27,13 @@ After libuv's ``uv_try_write`` and the transports of asyncio, which send inside 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import ENOBUFS, EPIPE, EWOULDBLOCK
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from twisted.internet import main, tcp, unix
+from twisted.internet.address import IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
@@ -109,6 +110,26 @@ def _gather_of(reactor: Any) -> Gather:
     return gather
 
 
+class _Fileno:
+    """Stock's ``fileno``, the socket's own method, made when asked for: each would be kept."""
+
+    def __get__(self, transport: Any, owner: type) -> Any:
+        if transport is None:
+            return self
+        sock = getattr(transport, "socket", None)
+        return _no_fileno if sock is None else sock.fileno
+
+    def __set__(self, transport: Any, method: object) -> None:
+        """The socket's method it is anyway."""
+
+    def __delete__(self, transport: Any) -> None:
+        """The socket goes, and its method with it."""
+
+
+def _no_fileno() -> int:
+    return -1
+
+
 class Eager(tcp.Connection):
     """What the transports of this module have over stock ones; see there.
 
@@ -121,6 +142,7 @@ class Eager(tcp.Connection):
     at_once = True
 
     # Defaults stand on the class, so that an idle connection carries none of them.
+    fileno: Any = _Fileno()
     _gather: Gather
     _gathered = False  # waits in _gather
     _broken = False  # a send has taken the socket's error, which a read would have shown
@@ -301,20 +323,58 @@ class _EagerUNIX(Eager):
 # The transports, and what makes them.
 
 
+class _Told:
+    """Text of stock's that is only for people, made when asked for unless it has been set."""
+
+    def __init__(self, tell: Callable[[Any], Any]) -> None:
+        self._tell = tell
+
+    def __get__(self, transport: Any, owner: type) -> Any:
+        return self if transport is None else self._tell(transport)
+
+
+def _logstr(transport: EagerServer) -> str:
+    return f"{transport.prefix},{transport.sessionno},{transport.hostname}"
+
+
+def _repstr(transport: EagerServer) -> str:
+    return f"<{transport.kind.__name__} #{transport.sessionno} on {transport.server.number}>"
+
+
 class EagerServer(Eager, tcp.Server):
-    """An accepted or adopted TCP connection."""
+    """An accepted or adopted TCP connection.
+
+    :ivar prefix: the log prefix of the protocol that it was made for; :attr:`kind`: its class.
+    """
+
+    server: Any  # an EagerPort, or None where the connection was adopted
+    hostname: Any = _Told(lambda transport: transport.client[0])
+    logstr: Any = _Told(_logstr)
+    repstr: Any = _Told(_repstr)
 
     def __init__(
         self,
         sock: socket.socket,
         protocol: IProtocol,
         client: tuple[object, ...],
-        server: tcp.Port,
+        server: Any,
         sessionno: int,
         reactor: Any,
     ) -> None:
+        # Not stock's, which makes three texts that hardly anybody reads.
+        tcp.Connection.__init__(self, sock, protocol, reactor)
         self._gather = gather = _gather_of(reactor)
-        super().__init__(sock, protocol, client, server, sessionno, reactor)
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.prefix = self._getLogPrefix(protocol)
+        self.kind = type(protocol)
+        if server is not None:
+            server.number = server._realPortNumber
+        self.startReading()
+        self.connected = 1
         if not gather.lasting:
             self.setTcpNoDelay(True)
 
@@ -359,9 +419,13 @@ class EagerUNIXClient(_EagerUNIX, unix.Client):
 
 
 class EagerPort(tcp.Port):
-    """A TCP port whose connections are eager. Takes what stock's does."""
+    """A TCP port whose connections are eager. Takes what stock's does.
+
+    :ivar number: its number, also after its end.
+    """
 
     transport = EagerServer
+    number = 0
 
 
 class EagerUNIXPort(unix.Port):

@@ -76,7 +76,6 @@ class Inbound(_Base):
     factory: Settings  # all that is used of the factory here
     transport: Any  # no one type says all that Twisted's transports provide
     id: int
-    peer: IAddress
     bytes_received = 0
     messages_received = 0
     reason: Reason | None = None
@@ -97,6 +96,11 @@ class Inbound(_Base):
     _going_on: IDelayedCall | None = None  # the end of a hold by the rate
     _hook: Deferred[Any] | None = None
     _unestablished: list[Deferred[None]] | None = None
+
+    @property
+    def peer(self) -> IAddress:
+        """The other side's address."""
+        raise NotImplementedError
 
     # The three hooks.
 
