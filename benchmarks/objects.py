@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import gc
 import importlib
+import math
 import sys
 import tempfile
 import time
@@ -37,7 +38,7 @@ KINDS = {
     "tls": Case("idle", tls=True),
 }
 _POINTER = 8
-_SETTLES = 3.0
+_QUIET = 0.1  # of a core
 _SHARED = 0.02  # so many a connection are shared among many, or growth of a container
 
 
@@ -158,10 +159,19 @@ class Server:
             case = replace(KINDS[self._kind], members=self._members)
             with self._bench.load(case, port) as load:
                 load.wait_for("connected", 120)
-                time.sleep(_SETTLES)  # counting makes the server slow: it is still at it
+                _wait_for_quiet()
                 self.count = blockingCallFromThread(self._reactor, census.take, self._members)
         finally:
             self._reactor.callFromThread(self._reactor.stop)
+
+
+def _wait_for_quiet() -> None:
+    """Counting makes the server slow: it may still be at it when the others wait already."""
+    used = math.inf
+    while used > _QUIET:
+        before = time.process_time()
+        time.sleep(1.0)
+        used = time.process_time() - before
 
 
 def _service(kind: str, built: Built) -> Any:

@@ -77,6 +77,7 @@ class ChatProtocol(Member):
     """
 
     framing = SkippingLines
+    lasting = (*Member.lasting, "form", "person", "session")
     reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
 
     factory: ChatFactory

@@ -47,7 +47,7 @@ class Person:
         self.link = link
         self.host = host
         self.name = ""
-        self.rooms: list[Room] = []
+        self.rooms: tuple[Room, ...] = ()
         self.here = ""
         self.origin = ""
         self.session = ""
@@ -61,16 +61,18 @@ class Room:
 
     :ivar people: those who are in it, in the order of joining.
     :ivar presence: who has come and gone and not been told of.
+    :ivar alone: the rooms of those who are in this one only, which most are.
     :ivar link: what carries its messages; nothing here looks into it.
     """
 
-    __slots__ = ("link", "name", "people", "presence", "topic")
+    __slots__ = ("alone", "link", "name", "people", "presence", "topic")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.people: dict[Person, None] = {}
         self.topic = ""
         self.presence = Presence(f"#{name}")
+        self.alone = (self,)
         self.link: Any = None
 
 
@@ -154,7 +156,7 @@ class House:
             if old != key and old in self._ignored:  # another name is no way out
                 self._ignored.setdefault(key, set()).update(self._ignored[old])
         person.name = name
-        self._people[key] = person
+        self._people[name if key == name else key] = person  # one text of the two, if it can be
 
     def remove(self, person: Person) -> None:
         """Forget somebody who is in no room any more."""
@@ -210,14 +212,15 @@ class House:
                 raise Refused("too-many-rooms", "There are too many rooms already.", "room")
             room = self.rooms[name] = Room(name)
         room.people[person] = None
-        person.rooms.append(room)
+        person.rooms = (*person.rooms, room) if person.rooms else room.alone
         person.here = name
         return room
 
     def leave(self, person: Person, room: Room) -> None:
         """Let somebody out of a room; the last one takes the room with it."""
         del room.people[person]
-        person.rooms.remove(room)
+        left = tuple(each for each in person.rooms if each is not room)
+        person.rooms = left[0].alone if len(left) == 1 else left
         if person.here == room.name:
             person.here = person.rooms[-1].name if person.rooms else ""
         if not room.people:

@@ -38,6 +38,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 
+from twisted_net.transport.attributes import share_names
+
 _log = Logger()
 
 SLICE = 512
@@ -377,6 +379,16 @@ class EagerServer(Eager, tcp.Server):
         self.connected = 1
         if not gather.lasting:
             self.setTcpNoDelay(True)
+
+
+LASTING = (
+    *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_gather", "server"),
+    *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
+    *("_gathered", "dataBuffer", "offset", "producerPaused", "disconnected"),
+)
+"""What an accepted connection has sooner or later; see :func:`share_names`."""
+
+share_names(EagerServer, LASTING)
 
 
 class EagerClient(Eager, tcp.Client):

@@ -10,6 +10,8 @@ from twisted_net.transport.inbound import BY_FULL_OUTPUT
 class Beating(Connection):
     """A connection that can have a heartbeat, without a timer of its own or work per byte."""
 
+    lasting = (*Connection.lasting, "_heartbeat", "_asked_at")
+
     _heartbeat = 0.0
     _asked_at = -1  # how many bytes had come when the peer was last asked
 
