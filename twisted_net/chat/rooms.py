@@ -23,7 +23,8 @@ class Person:
     :ivar name: what it is called now.
     :ivar rooms: the rooms that it is in, in the order of joining.
     :ivar here: the one that it talks in, in the text form; may be empty.
-    :ivar origin: whose its messages are, for the store; never shown to anybody.
+    :ivar origin: whose its messages are, for the store; never shown to anybody. Empty until it
+        has said something.
     :ivar session: what it shows when it comes back; a secret.
     :ivar account: whose account it has shown to be; empty for a guest.
     :ivar host: where it comes from; empty where that means nothing.
@@ -81,9 +82,10 @@ class House:
 
     :param most_rooms: rooms in all.
     :param operators: accounts that may keep order.
+    :param origin: what the origins of people without a session begin with.
     """
 
-    def __init__(self, most_rooms: int, operators: Collection[str] = ()) -> None:
+    def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
         self.rooms: dict[str, Room] = {}
         self.operators = {names.fold(name) for name in operators}
         self._most_rooms = most_rooms
@@ -94,6 +96,8 @@ class House:
         self._bans: dict[str, tuple[float, str]] = {}  # by mark: until when, and for which name
         self._mutes: dict[str, tuple[float, str]] = {}
         self._last_guest = 0
+        self._origin = origin
+        self._last_origin = 0
 
     def __len__(self) -> int:
         """How many people there are."""
@@ -172,8 +176,15 @@ class House:
 
     # Sessions.
 
+    def origin_of(self, person: Person) -> str:
+        """Give whose somebody's messages are; only who speaks has need of it."""
+        if not person.origin:
+            self._last_origin += 1
+            self.begin(person, f"{self._origin}.{self._last_origin}")
+        return person.origin
+
     def begin(self, person: Person, origin: str) -> None:
-        """Somebody is there, without a session yet."""
+        """Somebody's messages have this origin from now on."""
         person.origin = origin
         self._origins[origin] = person
 

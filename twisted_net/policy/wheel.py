@@ -83,6 +83,17 @@ class Wheel(Generic[Item]):
         self._place(watch)
         return watch
 
+    def again(self, watch: Watch[Item], ticks: int) -> None:
+        """Watch once more what was over, as if it had just been heard.
+
+        :raises ValueError: it is not over, or was forgotten.
+        """
+        if watch._slot is not _OVER:
+            raise ValueError("only a watch that is over can begin again")
+        watch.heard = self.now
+        watch._ticks = ticks
+        self._place(watch)
+
     def forget(self, watch: Watch[Item]) -> None:
         """Watch no longer. Nothing happens where the watch is over already."""
         slot = watch._slot

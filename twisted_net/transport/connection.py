@@ -102,6 +102,10 @@ class Connection(Outbound):
         # Twisted's own would set an attribute ``connected``, where this class has a hook.
         self.transport = transport
         self._open = True
+        # An instance's own are found faster than its class's, and have their places anyway.
+        self.reason = self._patience = self._inbox = None
+        self._delivering = False
+        self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
         self.connectionMade()
 
     def connectionMade(self) -> None:

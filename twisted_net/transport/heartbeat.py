@@ -6,6 +6,10 @@ from twisted_net.policy.closing import IDLE
 from twisted_net.transport.connection import Connection
 from twisted_net.transport.inbound import BY_FULL_OUTPUT
 
+_SPREAD = 0.25
+_GOLDEN = (5**0.5 - 1) / 2
+"""Of which the multiples' fractions lie as evenly as can be, however many they are."""
+
 
 class Beating(Connection):
     """A connection that can have a heartbeat, without a timer of its own or work per byte."""
@@ -36,4 +40,5 @@ class Beating(Connection):
         if listens:
             self._asked_at = self.bytes_received
             self.ask()
-        self._rewatch(self._quiet, self._heartbeat)
+        if self.reason is None and self._watch is not None:  # asking may have ended it
+            self.factory.ticker.again(self._watch, self._heartbeat)

@@ -48,9 +48,18 @@ class Ticker:
         else:
             watch = self.wheel.watch(expired, ticks, call)
         if self._call is None:
-            self._due = self._clock.seconds() + TICK
-            self._call = self._clock.callLater(TICK, self._tick)
+            self._run()
         return watch
+
+    def again(self, watch: Watch[Any], seconds: float) -> None:
+        """Watch once more, for so long, after ``watch`` was over."""
+        self.wheel.again(watch, ticks_for(seconds, TICK))
+        if self._call is None:
+            self._run()
+
+    def _run(self) -> None:
+        self._due = self._clock.seconds() + TICK
+        self._call = self._clock.callLater(TICK, self._tick)
 
     def forget(self, watch: Watch[Callable[[], None]]) -> None:
         """Watch no longer. The timer stops with the last watch."""
