@@ -27,7 +27,7 @@ After libuv's ``uv_try_write`` and the transports of asyncio, which send inside 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from errno import ENOBUFS, EPIPE, EWOULDBLOCK
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,7 +38,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 
-from twisted_net.transport.attributes import share_names
+from twisted_net.transport.attributes import Fileno, Told, share_names
 
 _log = Logger()
 
@@ -112,26 +112,6 @@ def _gather_of(reactor: Any) -> Gather:
     return gather
 
 
-class _Fileno:
-    """Stock's ``fileno``, the socket's own method, made when asked for: each would be kept."""
-
-    def __get__(self, transport: Any, owner: type) -> Any:
-        if transport is None:
-            return self
-        sock = getattr(transport, "socket", None)
-        return _no_fileno if sock is None else sock.fileno
-
-    def __set__(self, transport: Any, method: object) -> None:
-        """The socket's method it is anyway."""
-
-    def __delete__(self, transport: Any) -> None:
-        """The socket goes, and its method with it."""
-
-
-def _no_fileno() -> int:
-    return -1
-
-
 class Eager(tcp.Connection):
     """What the transports of this module have over stock ones; see there.
 
@@ -144,7 +124,7 @@ class Eager(tcp.Connection):
     at_once = True
 
     # Defaults stand on the class, so that an idle connection carries none of them.
-    fileno: Any = _Fileno()
+    fileno: Any = Fileno()
     _gather: Gather
     _gathered = False  # waits in _gather
     _broken = False  # a send has taken the socket's error, which a read would have shown
@@ -325,16 +305,6 @@ class _EagerUNIX(Eager):
 # The transports, and what makes them.
 
 
-class _Told:
-    """Text of stock's that is only for people, made when asked for unless it has been set."""
-
-    def __init__(self, tell: Callable[[Any], Any]) -> None:
-        self._tell = tell
-
-    def __get__(self, transport: Any, owner: type) -> Any:
-        return self if transport is None else self._tell(transport)
-
-
 def _logstr(transport: EagerServer) -> str:
     return f"{transport.prefix},{transport.sessionno},{transport.hostname}"
 
@@ -350,9 +320,9 @@ class EagerServer(Eager, tcp.Server):
     """
 
     server: Any  # an EagerPort, or None where the connection was adopted
-    hostname: Any = _Told(lambda transport: transport.client[0])
-    logstr: Any = _Told(_logstr)
-    repstr: Any = _Told(_repstr)
+    hostname: Any = Told(lambda transport: transport.client[0])
+    logstr: Any = Told(_logstr)
+    repstr: Any = Told(_repstr)
 
     def __init__(
         self,

@@ -367,6 +367,16 @@ class EagerTLS(BufferingTLSTransport):
         """Nothing to do: OpenSSL has sent it."""
 
 
+share_names(
+    EagerTLS,
+    (
+        *("wrappedProtocol", "factory", "_connectWrapped", "_tlsConnection", "_appSendBuffer"),
+        *("__provides__", "connected", "transport", "_producer", "_handshakeDone", "_flows"),
+        *("_alone", "disconnecting", "_lostTLSConnection", "_reason"),
+    ),
+)
+
+
 class EagerTLSFactory(TLSMemoryBIOFactory):
     """Makes :class:`EagerTLS`. Takes what stock's does.
 
