@@ -42,6 +42,7 @@ FIGURES = {
     "busy": Figure("busy", "{:.0%}"),
     "cpu_share": Figure("core", "{:.2%}"),
     "load_busy": Figure("load", "{:.0%}"),
+    "beats_per_s": Figure("heartbeats/s", "{:.0f}", less_is_better=False),
     "others": Figure("others", "{:.0%}"),
     "p50_ms": Figure("p50 ms", "{:.2f}"),
     "p99_ms": Figure("p99 ms", "{:.2f}"),
@@ -65,7 +66,7 @@ _FLOW = (
     "rss_mb",
     "kernel_mb",
 )
-_IDLE = ("rss_kb_each", "kernel_kb_each", "cpu_share", "others", "rss_mb")
+_IDLE = ("rss_kb_each", "kernel_kb_each", "cpu_share", "beats_per_s", "others", "rss_mb")
 
 WORKS = {
     work.name: work

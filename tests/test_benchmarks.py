@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.cases import EVERYTHING, FIGURES, QUICK, WORKS, Case, Choice, chosen
 from benchmarks.goals import GOALS, goal_cases, goal_peers, judge
 from benchmarks.measure import Sample
+from benchmarks.objects import Census, report
 from benchmarks.plot import bars, lines
 from benchmarks.report import as_json, base_of, table
 from benchmarks.rounds import Result
@@ -112,3 +114,24 @@ class ShowingTests(SynchronousTestCase):
         made = json.loads(as_json([result(Case("echo"), ours=[1.0, None])], {"rounds": 2}))
         self.assertEqual(made["results"][0]["samples"]["ours"][0]["figures"]["cpu_us"], 1.0)
         self.assertIsNone(made["results"][0]["samples"]["ours"][1])
+
+
+class ObjectsTests(SynchronousTestCase):
+    def test_a_census(self) -> None:
+        """What has come since, by type, a connection; what was there before is not counted."""
+
+        class Thing:
+            def __init__(self, number: int) -> None:
+                self.text = f"thing {number}"
+
+        before = [Thing(number) for number in range(100)]
+        census = Census()
+        after = [(Thing(number), bytearray(100)) for number in range(200)]
+        count = census.take(100)
+        self.assertEqual((len(before), len(after)), (100, 200))
+        thing = Thing.__qualname__
+        self.assertEqual([count.objects[name] for name in (thing, "bytearray")], [2, 2])
+        self.assertGreaterEqual(count.objects["str"], 2)
+        self.assertAlmostEqual(count.sizes["bytearray"], 2 * sys.getsizeof(after[0][1]))
+        self.assertGreater(count.python, count.sizes["bytearray"])
+        self.assertIn(thing, report(count))

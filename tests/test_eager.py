@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.epollreactor import EPollReactor
@@ -19,6 +20,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reactor_turns import (
+    HalfRecorder,
     OnStockEagerly,
     OverUNIX,
     Recorder,
@@ -151,6 +153,10 @@ class ElsewhereUNIXTests(OverUNIX, ElsewhereTests):
     sent_at_once = False
 
 
+def _how(transport: tcp.Server) -> tuple[Any, ...]:
+    return transport.client, transport.server, transport.sessionno
+
+
 class CallsTests(OnStockEagerly, TurnsTestCase):
     """The reactor that ``eager`` gives."""
 
@@ -184,6 +190,32 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
         )
         self._check(client, server)
         self.assertTrue(client.transport.getTcpNoDelay())
+
+    def test_names(self):
+        """What a transport is called in logs is stock's, whatever happens to it meanwhile."""
+        port = self.calls.listenTCP(0, Factory.forProtocol(Recorder), interface="127.0.0.1")
+        host = port.getHost()
+        client, server = self._connected(
+            port, lambda factory: self.calls.connectTCP(host.host, host.port, factory)
+        )
+        transport = server.transport
+        stock = tcp.Server(transport.socket, server, *_how(transport), MemoryReactor())
+        self.assertLessEqual(set(vars(stock)), set(dir(transport)))
+        names = ("logstr", "repstr", "hostname", "sessionno", "client")
+        told = [getattr(stock, name) for name in names]
+        self.assertEqual([getattr(transport, name) for name in names], told)
+        self.assertEqual((transport.logPrefix(), repr(transport)), (stock.logstr, stock.repstr))
+        self.assertEqual(transport.fileno(), transport.socket.fileno())
+        port.stopListening()
+        transport.protocol = HalfRecorder()
+        client.transport.loseConnection()
+        self.turn_until(lambda: transport.protocol.events if transport.connected else True)
+        self.assertEqual([getattr(transport, name) for name in names], told)
+        self.assertEqual(transport.fileno(), transport.socket.fileno())
+        transport.abortConnection()
+        self.turn_until(lambda: not transport.connected)
+        self.assertEqual([getattr(transport, name) for name in names], told)
+        self.assertEqual(transport.fileno(), -1)
 
     def test_unix(self):
         """listenUNIX and connectUNIX make eager transports."""

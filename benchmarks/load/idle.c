@@ -16,16 +16,18 @@ static void opened(struct conn *c) {
 }
 
 static void received(struct conn *c, const char *data, size_t size) {
-    last_heard = now_ns();
-    if (!opt.json || !memmem(data, size, ping, sizeof ping - 1)) return;
-    heartbeats++;
-    conn_write(c, pong, sizeof pong - 1);
+    if (opt.json && memmem(data, size, ping, sizeof ping - 1)) {
+        heartbeats++;
+        conn_write(c, pong, sizeof pong - 1);
+    } else {
+        last_heard = now_ns();
+    }
 }
 
 /* Quiet for a while: the greetings and the notices of those who joined have all come. */
 static bool ready(uint64_t now) { return now - last_heard > SECOND / 2 && now - conns[opt.connections - 1].opened_at > SECOND / 2; }
 
-static void go(void) {}
+static void go(void) { heartbeats = 0; }
 
 static void tick(uint64_t now) { (void)now; }
 

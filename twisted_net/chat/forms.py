@@ -187,6 +187,12 @@ _TEXT: dict[type, Callable[[Any], str]] = {
 }
 
 
+_PING = b'{"type":"ping"}\n'
+# Of idle programs these are all that comes, as most write it; having come, they have done it all.
+_SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
+_NOTHING = Asked(None)
+
+
 class Json:
     """One JSON object a line (docs/netchat.schema.json).
 
@@ -201,8 +207,8 @@ class Json:
         self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
 
     def parse(self, line: bytes) -> Asked:
-        if not line or line.isspace():
-            return Asked(None)
+        if line in _SIGNS_OF_LIFE or not line or line.isspace():
+            return _NOTHING
         message = fields.decode(line)
         id = fields.id_of(message)
         try:
@@ -212,6 +218,8 @@ class Json:
             raise
 
     def encode(self, event: Event) -> bytes:
+        if type(event) is AreYouThere:
+            return _PING
         message = _JSON[type(event)](event)
         if isinstance(event, Greeted):
             message |= self._greeting

@@ -77,6 +77,7 @@ class ChatProtocol(Member):
     """
 
     framing = SkippingLines
+    lasting = (*Member.lasting, "form", "person", "session")
     reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
 
     factory: ChatFactory
@@ -182,14 +183,14 @@ class ChatFactory(ConnectionFactory):
         super().__init__(**settings)
         self.now = now
         self.chat_limits = chat_limits or ChatLimits()
-        self.house = House(self.chat_limits.all_rooms, list(operators))
+        origin = token()[:12]  # short: every message has it
+        self.house = House(self.chat_limits.all_rooms, list(operators), origin)
         self.accounts = Accounts(checkers)
         self._rules = Rules(self.chat_limits, anonymous, bool(checkers))
         self._token = token
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
         self._started = False
-        self._origin = token()[:12]  # short: every connection has it
         self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
         self._telling: IDelayedCall | None = None
 
@@ -251,7 +252,6 @@ class ChatFactory(ConnectionFactory):
         """Begin somebody's conversation."""
         host = getattr(link.peer, "host", "")
         person = link.person = Person(link, "" if is_loopback(host) else host)
-        self.house.begin(person, f"{self._origin}.{link.id}")
         secret = (
             self._plain_logins
             or INegotiated.providedBy(link.transport)

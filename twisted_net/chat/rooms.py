@@ -23,7 +23,8 @@ class Person:
     :ivar name: what it is called now.
     :ivar rooms: the rooms that it is in, in the order of joining.
     :ivar here: the one that it talks in, in the text form; may be empty.
-    :ivar origin: whose its messages are, for the store; never shown to anybody.
+    :ivar origin: whose its messages are, for the store; never shown to anybody. Empty until it
+        has said something.
     :ivar session: what it shows when it comes back; a secret.
     :ivar account: whose account it has shown to be; empty for a guest.
     :ivar host: where it comes from; empty where that means nothing.
@@ -47,7 +48,7 @@ class Person:
         self.link = link
         self.host = host
         self.name = ""
-        self.rooms: list[Room] = []
+        self.rooms: tuple[Room, ...] = ()
         self.here = ""
         self.origin = ""
         self.session = ""
@@ -61,16 +62,18 @@ class Room:
 
     :ivar people: those who are in it, in the order of joining.
     :ivar presence: who has come and gone and not been told of.
+    :ivar alone: the rooms of those who are in this one only, which most are.
     :ivar link: what carries its messages; nothing here looks into it.
     """
 
-    __slots__ = ("link", "name", "people", "presence", "topic")
+    __slots__ = ("alone", "link", "name", "people", "presence", "topic")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.people: dict[Person, None] = {}
         self.topic = ""
         self.presence = Presence(f"#{name}")
+        self.alone = (self,)
         self.link: Any = None
 
 
@@ -79,9 +82,10 @@ class House:
 
     :param most_rooms: rooms in all.
     :param operators: accounts that may keep order.
+    :param origin: what the origins of people without a session begin with.
     """
 
-    def __init__(self, most_rooms: int, operators: Collection[str] = ()) -> None:
+    def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
         self.rooms: dict[str, Room] = {}
         self.operators = {names.fold(name) for name in operators}
         self._most_rooms = most_rooms
@@ -92,6 +96,8 @@ class House:
         self._bans: dict[str, tuple[float, str]] = {}  # by mark: until when, and for which name
         self._mutes: dict[str, tuple[float, str]] = {}
         self._last_guest = 0
+        self._origin = origin
+        self._last_origin = 0
 
     def __len__(self) -> int:
         """How many people there are."""
@@ -154,7 +160,7 @@ class House:
             if old != key and old in self._ignored:  # another name is no way out
                 self._ignored.setdefault(key, set()).update(self._ignored[old])
         person.name = name
-        self._people[key] = person
+        self._people[name if key == name else key] = person  # one text of the two, if it can be
 
     def remove(self, person: Person) -> None:
         """Forget somebody who is in no room any more."""
@@ -170,8 +176,15 @@ class House:
 
     # Sessions.
 
+    def origin_of(self, person: Person) -> str:
+        """Give whose somebody's messages are; only who speaks has need of it."""
+        if not person.origin:
+            self._last_origin += 1
+            self.begin(person, f"{self._origin}.{self._last_origin}")
+        return person.origin
+
     def begin(self, person: Person, origin: str) -> None:
-        """Somebody is there, without a session yet."""
+        """Somebody's messages have this origin from now on."""
         person.origin = origin
         self._origins[origin] = person
 
@@ -210,14 +223,15 @@ class House:
                 raise Refused("too-many-rooms", "There are too many rooms already.", "room")
             room = self.rooms[name] = Room(name)
         room.people[person] = None
-        person.rooms.append(room)
+        person.rooms = (*person.rooms, room) if person.rooms else room.alone
         person.here = name
         return room
 
     def leave(self, person: Person, room: Room) -> None:
         """Let somebody out of a room; the last one takes the room with it."""
         del room.people[person]
-        person.rooms.remove(room)
+        left = tuple(each for each in person.rooms if each is not room)
+        person.rooms = left[0].alone if len(left) == 1 else left
         if person.here == room.name:
             person.here = person.rooms[-1].name if person.rooms else ""
         if not room.people:

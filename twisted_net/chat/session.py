@@ -361,7 +361,8 @@ class Session:
         person = self.person
         room = self._house.room_of(person, names.room(request.room) if request.room else "")
         self._house.may_speak(person, now)
-        entry = Entry(person.name, request.text, now, request.action, person.origin, request.id)
+        origin = person.origin or self._house.origin_of(person)
+        entry = Entry(person.name, request.text, now, request.action, origin, request.id)
         return [Append(room, entry)]
 
     def _tell(self, request: Tell, now: float) -> list[Action]:

@@ -9,12 +9,22 @@ After Synapse's ``wheel_timer.py`` and the lazy timers of Netty's idle handler.
 from __future__ import annotations
 
 import math
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
-_OVER, _FORGOTTEN = -1, -2  # in place of a slot
+class _Slot(dict["Watch[Any]", None]):
+    """The watches that are looked at in one tick."""
+
+    __slots__ = ("tick",)
+
+    def __init__(self, tick: int) -> None:
+        super().__init__()
+        self.tick = tick
+
+
+_OVER, _FORGOTTEN = _Slot(-1), _Slot(-2)  # of a watch that is in none; they stay empty
 
 
 class Watch(Generic[Item]):
@@ -23,20 +33,23 @@ class Watch(Generic[Item]):
     :ivar heard: the tick in which the item was last heard from; whoever hears it writes
         ``watch.heard = wheel.now``.
     :ivar item: whose timeout this is.
+    :ivar then: whatever the wheel was given beside it, such as what to do about it.
     """
 
-    __slots__ = ("_due", "_ticks", "heard", "item")
+    # One stands for every open connection: it has no object of its own, not even a number.
+    __slots__ = ("_slot", "_ticks", "heard", "item", "then")
 
-    def __init__(self, item: Item, ticks: int, now: int) -> None:
+    def __init__(self, item: Item, ticks: int, now: int, then: Any) -> None:
         self.item = item
         self.heard = now
+        self.then = then
         self._ticks = ticks
-        self._due = _OVER  # the slot that it stands in, if it is in one
+        self._slot = _OVER
 
     @property
     def is_forgotten(self) -> bool:
         """Whether it was given up, also after its timeout had passed."""
-        return self._due == _FORGOTTEN
+        return self._slot is _FORGOTTEN
 
 
 class Wheel(Generic[Item]):
@@ -52,31 +65,41 @@ class Wheel(Generic[Item]):
 
     def __init__(self) -> None:
         self.now = 0
-        self._slots: dict[int, dict[Watch[Item], None]] = {}
+        self._slots: dict[int, _Slot] = {}
 
     def __bool__(self) -> bool:
         """Whether anything is watched."""
         return bool(self._slots)
 
-    def watch(self, item: Item, ticks: int) -> Watch[Item]:
+    def watch(self, item: Item, ticks: int, then: Any = None) -> Watch[Item]:
         """Begin to watch ``item``, as if it had just been heard.
 
+        :param then: kept beside it.
         :raises ValueError: less than one tick.
         """
         if ticks < 1:
             raise ValueError(f"a timeout has at least one tick, not {ticks}")
-        watch = Watch(item, ticks, self.now)
+        watch = Watch(item, ticks, self.now, then)
         self._place(watch)
         return watch
 
+    def again(self, watch: Watch[Item], ticks: int) -> None:
+        """Watch once more what was over, as if it had just been heard.
+
+        :raises ValueError: it is not over, or was forgotten.
+        """
+        if watch._slot is not _OVER:
+            raise ValueError("only a watch that is over can begin again")
+        watch.heard = self.now
+        watch._ticks = ticks
+        self._place(watch)
+
     def forget(self, watch: Watch[Item]) -> None:
         """Watch no longer. Nothing happens where the watch is over already."""
-        slot = self._slots.get(watch._due)
-        if slot is not None:
-            slot.pop(watch, None)
-            if not slot:
-                del self._slots[watch._due]
-        watch._due = _FORGOTTEN
+        slot = watch._slot
+        if slot.pop(watch, self) is None and not slot:
+            self._slots.pop(slot.tick, None)
+        watch._slot = _FORGOTTEN
 
     def tick(self) -> list[Watch[Item]]:
         """Let a tick pass, and give the watches whose timeout passed with it. They are over."""
@@ -84,15 +107,19 @@ class Wheel(Generic[Item]):
         expired = []
         for watch in self._slots.pop(self.now, ()):
             if watch.heard + watch._ticks < self.now:
-                watch._due = _OVER
+                watch._slot = _OVER
                 expired.append(watch)
             else:
                 self._place(watch)
         return expired
 
     def _place(self, watch: Watch[Item]) -> None:
-        watch._due = watch.heard + watch._ticks + 1
-        self._slots.setdefault(watch._due, {})[watch] = None
+        tick = watch.heard + watch._ticks + 1
+        slot = self._slots.get(tick)
+        if slot is None:
+            slot = self._slots[tick] = _Slot(tick)
+        slot[watch] = None
+        watch._slot = slot
 
 
 def ticks_for(seconds: float, tick: float) -> int:

@@ -61,7 +61,7 @@ class Connection(Outbound):
     :cvar reads_while_full: whether a peer is read although it does not read what it is sent.
         Where a message causes an answer, leave it False: then such a peer costs bounded memory.
     :ivar id: the connection's number within its factory, from 1.
-    :ivar peer: the other side's address; kept after the end, as is :attr:`host`, this side's.
+    :ivar host: this side's address; kept after the end, as is :attr:`peer`, the other side's.
     :ivar bytes_received: bytes read from the peer; likewise :attr:`messages_received`,
         :attr:`bytes_sent` and :attr:`messages_sent` (given to the transport).
     :ivar reason: why the connection ends or has ended; None while it is open.
@@ -70,7 +70,14 @@ class Connection(Outbound):
 
     factory: ConnectionFactory
     host: IAddress
+    _peer: IAddress | None = None  # once the transport is gone
     place: str | None = None  # the address that admission has counted it under; "": a Unix socket
+
+    @property
+    def peer(self) -> IAddress:
+        """The other side's address."""
+        # The transport has what it is made of.
+        return self._peer or unmapped(self.transport.getPeer())
 
     # What a subclass calls.
 
@@ -95,6 +102,10 @@ class Connection(Outbound):
         # Twisted's own would set an attribute ``connected``, where this class has a hook.
         self.transport = transport
         self._open = True
+        # An instance's own are found faster than its class's, and have their places anyway.
+        self.reason = self._patience = self._inbox = None
+        self._delivering = False
+        self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
         self.connectionMade()
 
     def connectionMade(self) -> None:
@@ -104,8 +115,7 @@ class Connection(Outbound):
         before = getattr(transport, "protocol", None)
         if before is not self and getattr(before, "_wrappedProtocol", None) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
-        self.peer = unmapped(transport.getPeer())
-        self.host = unmapped(transport.getHost())
+        self.host = self.factory.host(unmapped(transport.getHost()))
         self.id = self.factory.opened(self)
         limits = self.factory.limits
         # Looked up on the class: a function there shall not become a method.
@@ -144,6 +154,7 @@ class Connection(Outbound):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = False
+        self._peer = self.peer
         waiting, self._unestablished = self._unestablished, None
         for each in waiting or ():
             each.errback(reason)
@@ -250,6 +261,7 @@ class ConnectionFactory(Factory[Connection]):
         self._sweep: Watch[Callable[[], None]] | None = None
         self._clock = clock
         self._last_id = 0
+        self._host: IAddress | None = None
         self._emptied: list[Deferred[None]] = []
 
     @classmethod
@@ -344,6 +356,12 @@ class ConnectionFactory(Factory[Connection]):
         waiting: Deferred[None] = Deferred()
         self._emptied.append(waiting)
         return waiting
+
+    def host(self, address: IAddress) -> IAddress:
+        """Give one object for the address that one connection after another was made to."""
+        if address != self._host:
+            self._host = address
+        return self._host
 
     def opened(self, connection: Connection) -> int:
         """Count a connection in, and give it its number."""

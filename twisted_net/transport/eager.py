@@ -33,9 +33,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from twisted.internet import main, tcp, unix
+from twisted.internet.address import IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
+
+from twisted_net.transport.attributes import Fileno, Told, share_names
 
 _log = Logger()
 
@@ -124,6 +127,7 @@ class Eager(tcp.Connection):
     at_once = True
 
     # Defaults stand on the class, so that an idle connection carries none of them.
+    fileno: Any = Fileno()
     _gather: Gather
     _gathered = False  # waits in _gather
     _broken = False  # a send has taken the socket's error, which a read would have shown
@@ -304,22 +308,60 @@ class _EagerUNIX(Eager):
 # The transports, and what makes them.
 
 
+def _logstr(transport: EagerServer) -> str:
+    return f"{transport.prefix},{transport.sessionno},{transport.hostname}"
+
+
+def _repstr(transport: EagerServer) -> str:
+    return f"<{transport.kind.__name__} #{transport.sessionno} on {transport.server.number}>"
+
+
 class EagerServer(Eager, tcp.Server):
-    """An accepted or adopted TCP connection."""
+    """An accepted or adopted TCP connection.
+
+    :ivar prefix: the log prefix of the protocol that it was made for; :attr:`kind`: its class.
+    """
+
+    server: Any  # an EagerPort, or None where the connection was adopted
+    hostname: Any = Told(lambda transport: transport.client[0])
+    logstr: Any = Told(_logstr)
+    repstr: Any = Told(_repstr)
 
     def __init__(
         self,
         sock: socket.socket,
         protocol: IProtocol,
         client: tuple[object, ...],
-        server: tcp.Port,
+        server: Any,
         sessionno: int,
         reactor: Any,
     ) -> None:
+        # Not stock's, which makes three texts that hardly anybody reads.
+        tcp.Connection.__init__(self, sock, protocol, reactor)
         self._gather = gather = _gather_of(reactor)
-        super().__init__(sock, protocol, client, server, sessionno, reactor)
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.prefix = self._getLogPrefix(protocol)
+        self.kind = type(protocol)
+        if server is not None:
+            server.number = server._realPortNumber
+        self.startReading()
+        self.connected = 1
         if not gather.lasting:
             self.setTcpNoDelay(True)
+
+
+LASTING = (
+    *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_gather", "server"),
+    *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
+    *("_gathered", "dataBuffer", "offset", "producerPaused", "disconnected"),
+)
+"""What an accepted connection has sooner or later; see :func:`share_names`."""
+
+share_names(EagerServer, LASTING)
 
 
 class EagerClient(Eager, tcp.Client):
@@ -377,9 +419,13 @@ class _PatientPort(tcp.Port):
 
 
 class EagerPort(_PatientPort):
-    """A TCP port whose connections are eager. Takes what stock's does."""
+    """A TCP port whose connections are eager. Takes what stock's does.
+
+    :ivar number: its number, also after its end.
+    """
 
     transport = EagerServer
+    number = 0
 
 
 class EagerUNIXPort(_PatientPort, unix.Port):

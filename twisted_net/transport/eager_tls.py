@@ -31,7 +31,9 @@ from twisted.protocols.tls import (
 from twisted.python.failure import Failure
 
 from twisted_net.transport import openssl
+from twisted_net.transport.attributes import share_names
 from twisted_net.transport.eager import (
+    LASTING,
     Eager,
     EagerClient,
     EagerConnector,
@@ -137,6 +139,9 @@ class _OnSocket(Eager):
 
 class EagerTLSServer(_OnSocket, EagerServer):
     """An accepted TCP connection with TLS on it."""
+
+
+share_names(EagerTLSServer, (*LASTING, "tls"))
 
 
 class EagerTLSClient(_OnSocket, EagerClient):
@@ -360,6 +365,16 @@ class EagerTLS(BufferingTLSTransport):
 
     def _flushSendBIO(self) -> None:
         """Nothing to do: OpenSSL has sent it."""
+
+
+share_names(
+    EagerTLS,
+    (
+        *("wrappedProtocol", "factory", "_connectWrapped", "_tlsConnection", "_appSendBuffer"),
+        *("__provides__", "connected", "transport", "_producer", "_handshakeDone", "_flows"),
+        *("_alone", "disconnecting", "_lostTLSConnection", "_reason"),
+    ),
+)
 
 
 class EagerTLSFactory(TLSMemoryBIOFactory):

@@ -17,6 +17,7 @@ from twisted_net.policy.limits import Limits
 from twisted_net.policy.pace import TokenBucket
 from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown
+from twisted_net.transport.attributes import share_names
 from twisted_net.transport.ticker import Ticker
 from twisted_net.wire.framing import Framing, FramingFactory, Lines, RemoteProtocolError
 
@@ -76,7 +77,6 @@ class Inbound(_Base):
     factory: Settings  # all that is used of the factory here
     transport: Any  # no one type says all that Twisted's transports provide
     id: int
-    peer: IAddress
     bytes_received = 0
     messages_received = 0
     reason: Reason | None = None
@@ -97,6 +97,22 @@ class Inbound(_Base):
     _going_on: IDelayedCall | None = None  # the end of a hold by the rate
     _hook: Deferred[Any] | None = None
     _unestablished: list[Deferred[None]] | None = None
+
+    @property
+    def peer(self) -> IAddress:
+        """The other side's address."""
+        raise NotImplementedError
+
+    # What every instance has sooner or later; see there.
+    lasting: ClassVar[tuple[str, ...]] = (
+        *("factory", "place", "transport", "_open", "host", "id", "_framing", "_watch", "_begun"),
+        *("bytes_sent", "messages_sent", "bytes_received", "messages_received"),
+        *("_inbox", "_delivering", "_patience", "reason"),
+    )
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        share_names(cls, cls.lasting)
 
     # The three hooks.
 
@@ -157,9 +173,10 @@ class Inbound(_Base):
         self._begun = True
         self._lose_patience()
         self._call(self.connected)
-        waiting, self._unestablished = self._unestablished, None
-        for each in waiting or ():
-            each.callback(None)
+        if self._unestablished is not None:
+            waiting, self._unestablished = self._unestablished, None
+            for each in waiting:
+                each.callback(None)
 
     def _deliver(self) -> None:
         """Give the messages in the inbox to the hook, one after another, while it may."""

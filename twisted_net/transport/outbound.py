@@ -223,7 +223,8 @@ class Outbound(Inbound):
         """Abort a peer that has taken nothing of what waits for it, for so many looks."""
         held = unsent(self.transport)
         if not held and not self.queued:
-            self._looks = 0
+            if self._looks:
+                self._looks = 0
             return
         # Over TLS the two numbers are not of the same bytes, and only the buffer itself tells.
         taken, descriptor = self.bytes_sent - held, _descriptor(self.transport)

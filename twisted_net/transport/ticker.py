@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from operator import call
+from types import MethodType
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -33,18 +36,31 @@ class Ticker:
         self._clock = clock
         self._call: IDelayedCall | None = None
         self._due = 0.0
-        self._expired: deque[Watch[Callable[[], None]]] = deque()
+        self._expired: deque[Watch[Any]] = deque()
         self._rest: IDelayedCall | None = None
         self._pause = 0.0
-        self.wheel: Wheel[Callable[[], None]] = Wheel()
+        self.wheel: Wheel[Any] = Wheel()
 
     def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
         """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
-        watch = self.wheel.watch(expired, ticks_for(seconds, TICK))
+        ticks = ticks_for(seconds, TICK)
+        if isinstance(expired, MethodType):  # in its two halves, which are there anyway
+            watch = self.wheel.watch(expired.__self__, ticks, expired.__func__)
+        else:
+            watch = self.wheel.watch(expired, ticks, call)
         if self._call is None:
-            self._due = self._clock.seconds() + TICK
-            self._call = self._clock.callLater(TICK, self._tick)
+            self._run()
         return watch
+
+    def again(self, watch: Watch[Any], seconds: float) -> None:
+        """Watch once more, for so long, after ``watch`` was over."""
+        self.wheel.again(watch, ticks_for(seconds, TICK))
+        if self._call is None:
+            self._run()
+
+    def _run(self) -> None:
+        self._due = self._clock.seconds() + TICK
+        self._call = self._clock.callLater(TICK, self._tick)
 
     def forget(self, watch: Watch[Callable[[], None]]) -> None:
         """Watch no longer. The timer stops with the last watch."""
@@ -76,7 +92,7 @@ class Ticker:
             if watch.is_forgotten:  # it ended in the meantime
                 continue
             try:
-                watch.item()
+                watch.then(watch.item)
             except Exception:
                 _log.failure("A timeout's call failed")
         if self._expired:

@@ -154,7 +154,7 @@ class Lines(_Sticky[bytes]):
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__()
         self._max_size = max_size
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""  # it may grow while there is half a line only
 
     def encode(self, message: bytes | str, /) -> bytes:
         """Give the line with its LF. A ``str`` is sent as UTF-8.
@@ -181,12 +181,18 @@ class Lines(_Sticky[bytes]):
             if len(line) > self._max_size:
                 raise RemoteProtocolError("too-long", self._complaint())
             messages.append(line)
-        self._buffer += rest
+        self._keep(rest)
         if self._is_over():
             raise RemoteProtocolError("too-long", self._complaint())
 
     def _forget(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
+
+    def _keep(self, rest: bytes) -> None:
+        if self._buffer:
+            self._buffer += rest
+        elif rest:
+            self._buffer = bytearray(rest)
 
     def _cut(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Give the complete lines, whatever their length, and what comes after the last one."""
@@ -194,7 +200,7 @@ class Lines(_Sticky[bytes]):
         rest = lines.pop()
         if lines and self._buffer:
             lines[0] = bytes(self._buffer) + lines[0]
-            self._buffer.clear()
+            self._buffer = b""
         return [line[:-1] if line[-1:] == b"\r" else line for line in lines], rest
 
     def _is_over(self) -> bool:
@@ -230,7 +236,7 @@ class SkippingLines(Lines):
         messages: list[bytes | TooLong] = [
             line if len(line) <= limit else TooLong(limit) for line in lines
         ]
-        self._buffer += rest
+        self._keep(rest)
         if self._is_over():
             messages.append(TooLong(limit))
             self._forget()

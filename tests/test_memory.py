@@ -1,0 +1,188 @@
+"""What an idle connection consists of: few objects, and none that could be made when needed."""
+
+from __future__ import annotations
+
+import abc
+import gc
+import sys
+from collections import Counter
+from types import FunctionType, ModuleType
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chat_peers import ChatCase
+from tests.recording import Recorder
+from twisted_net.chat.rooms import House, Room
+from twisted_net.echo import EchoFactory
+from twisted_net.policy.closing import SLOW
+from twisted_net.policy.wheel import _Slot
+from twisted_net.testing import Peer, connect
+from twisted_net.transport.attributes import share_names
+from twisted_net.transport.connection import Connection, ConnectionFactory
+
+CROWD = 40  # more than the thirty instances within which CPython lets names be shared
+
+# What all connections have together.
+_SHARED = (type, ModuleType, FunctionType, ConnectionFactory, House, Room, _Slot, Peer)
+
+
+def own(connection: Connection, neighbour: Connection) -> Counter[str]:
+    """Count what is there for one connection alone, by type, its transport left out."""
+    shared = {id(each) for each in _reachable(neighbour)}
+    found = [each for each in _reachable(connection) if id(each) not in shared]
+    return Counter(type(each).__name__ for each in found if not isinstance(each, int | str))
+
+
+def _reachable(connection: Connection) -> list[Any]:
+    seen: set[int] = set()
+    found: list[Any] = []
+    stack: list[Any] = [connection]
+    while stack:
+        each = stack.pop()
+        if id(each) not in seen and not isinstance(each, _SHARED):
+            seen.add(id(each))
+            found.append(each)
+            stack += gc.get_referents(each)
+    return found
+
+
+def crowd(factory: ConnectionFactory, *lines: bytes) -> list[Connection]:
+    """Many connect, and only then say something."""
+    peers = [connect(factory) for _ in range(CROWD)]
+    for peer in peers:
+        peer.send(*lines)
+    return [peer.protocol for peer in peers]
+
+
+class IdleTests(ChatCase):
+    def test_echo(self) -> None:
+        """A connection, its framing, and one timeout."""
+        *_, one, other = crowd(EchoFactory(clock=self.clock, idle_timeout=300), b"hello")
+        self.assertEqual(own(one, other), {"EchoProtocol": 1, "Raw": 1, "Watch": 1})
+
+    def test_chat(self) -> None:
+        """In the chat it is somebody besides; its framing has no buffer."""
+        member = ["ChatProtocol", "SkippingLines", "Watch", "Person", "Session"]
+        for lines in ((), (b"/topic x\n",), (b"hello\n",)):
+            self.setUp()
+            factory = self.make(idle_timeout=300)
+            *_, one, other = crowd(factory, *lines)
+            self.assertEqual(own(one, other), Counter(member), lines)
+
+    def test_program(self) -> None:
+        """As much, also when it has been asked for a sign of life."""
+        *_, one, other = crowd(self.make(idle_timeout=300), b'{"type":"hello","room":"lobby"}\n')
+        for _ in range(3):
+            for each in (one, other):
+                each.transport.advance(20)
+                each.transport.send(b'{"type":"pong"}\n')
+        self.assertEqual(
+            own(one, other),
+            Counter(["ChatProtocol", "SkippingLines", "Watch", "Person", "Session"]),
+        )
+
+    def test_bytes(self) -> None:
+        """What the transport, the kernel and the tables of others take is not counted."""
+        *_, one, other = crowd(self.make(idle_timeout=300))
+        shared = {id(each) for each in _reachable(other)}
+        size = sum(sys.getsizeof(each) for each in _reachable(one) if id(each) not in shared)
+        size += 8 * len(vars(one))  # beside the instance, not in it
+        self.assertLess(size, 900)
+
+    def test_the_sweep(self) -> None:
+        """Looking for progress leaves nothing behind where there is nothing to be seen."""
+        *_, one, other = crowd(self.make(idle_timeout=0, stall_timeout=3))
+        before = set(vars(other))
+        one.transport.advance(10)
+        self.assertEqual(set(vars(one)), before)
+
+    def test_own_names(self) -> None:
+        """Nor does it cost a dictionary what a subclass notes for itself."""
+
+        class Noting(Recorder):
+            def message_received(self, message: bytes) -> None:
+                self.last = message
+
+        factory = ConnectionFactory.forProtocol(Noting, clock=Clock())
+        connections = crowd(factory, b"a\n")
+        held = [type(each) for each in gc.get_referents(connections[-1])]
+        self.assertEqual((connections[-1].last, dict in held), (b"a", False))
+
+    def test_one_address(self) -> None:
+        """Those who came to one address share it; each keeps its own peer's after its end."""
+        factory = EchoFactory(clock=Clock())
+        one, other = connect(factory).protocol, connect(factory).protocol
+        self.assertIs(one.host, other.host)
+        peer = one.peer
+        one.abort()
+        one.transport.turn()
+        self.assertNotIn(one.id, factory.connections)
+        one.transport = None
+        self.assertEqual(one.peer, peer)
+
+    def test_origins(self) -> None:
+        """Only those who have said something have one."""
+        ann, bob = self.person("ann"), self.person("bob")
+        self.pass_presence(ann, bob)
+        ann.send(b"hello\n")
+        self.assertEqual(bob.take(), b"<ann> hello\n")
+        self.assertEqual(list(self.factory.house._origins.values()), [ann.protocol.person])
+        ann.finish()
+        self.assertEqual(self.factory.house._origins, {})
+
+
+class ShareNamesTests(SynchronousTestCase):
+    def test_a_class_that_cannot_be_made(self) -> None:
+        """Abstract classes and properties are left as they are."""
+
+        class Abstract(Connection, abc.ABC):
+            @abc.abstractmethod
+            def missing(self) -> None: ...
+
+        class Owned(Connection):
+            @property
+            def reason(self) -> Any:  # type: ignore[override]
+                return None
+
+        for cls in (Abstract, Owned):
+            share_names(cls, cls.lasting)
+        self.assertIsNone(Owned().reason)
+
+
+class HeartbeatTests(ChatCase):
+    def test_those_who_came_together_are_not_asked_together(self) -> None:
+        """They are asked within a quarter of the time, evenly, and none late."""
+        crowd(self.factory, b'{"type":"hello"}\n')
+        peers = [each.transport for each in self.factory.connections.values()]
+        asked: dict[Peer, float] = {}
+        while len(asked) < CROWD:
+            for peer in peers:
+                if b"ping" in peer.take():
+                    asked[peer] = self.clock.seconds()
+            self.clock.advance(0.5)
+        self.assertGreaterEqual(min(asked.values()), 22)
+        self.assertLessEqual(max(asked.values()), 31)
+        self.assertLessEqual(max(Counter(asked.values()).values()), CROWD / 8)
+
+    def test_full(self) -> None:
+        """Who cannot even be asked, its queue being full, is closed, and aborted after that."""
+        self.factory = self.make(queue_limit=10, close_grace=2, stall_timeout=0)
+        program = self.program("ann").peer
+        program.full()
+        program.protocol.send_encoded(b"x" * 10)
+        program.advance(33)
+        self.assertIs(program.protocol.reason, SLOW)
+        program.advance(10)
+        self.assertTrue(program.aborted)
+
+    def test_signs_of_life(self) -> None:
+        """Every way of writing one counts."""
+        program = self.program("ann")
+        for line in (b'{"type":"pong"}', b'{"type": "pong"}', b' { "type":"pong","x":1}'):
+            for _ in range(3):
+                program.peer.advance(25)
+                program.raw(line)
+        self.assertTrue(program.peer.connected)
+        self.assertLessEqual({each["type"] for each in program.heard()}, {"ping", "presence"})
