@@ -279,6 +279,25 @@ class EagerUNIXTests(OverUNIX, EagerTests):
     """Unix sockets on the eager reactor."""
 
 
+class AtWork:
+    """Connections that have sent before, and so ask less when they send again."""
+
+    def connect(self, protocol=None):
+        made, peer = super().connect(protocol)
+        made.transport.write(b"before")
+        self.turn()
+        self.assertEqual(peer.recv(100), b"before")
+        return made, peer
+
+
+class EagerAtWorkTests(AtWork, EagerTests):
+    """TCP on the eager reactor, after something was sent."""
+
+
+class EagerUNIXAtWorkTests(AtWork, EagerUNIXTests):
+    """Unix sockets on the eager reactor, after something was sent."""
+
+
 class ElsewhereTests(Promises, OnStockEagerly, TurnsTestCase):
     """Eager TCP on a stock reactor, where bytes written outside any event are sent at once."""
 
@@ -327,6 +346,10 @@ class StockDescriptorTests(DescriptorPromises, OverUNIX, OnStock, TurnsTestCase)
 
 class EagerDescriptorTests(DescriptorPromises, OverUNIX, TurnsTestCase):
     """On the eager reactor."""
+
+
+class EagerDescriptorAtWorkTests(AtWork, EagerDescriptorTests):
+    """On the eager reactor, after something was sent."""
 
 
 class ElsewhereDescriptorTests(DescriptorPromises, OverUNIX, OnStockEagerly, TurnsTestCase):

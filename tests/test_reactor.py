@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.reactor_turns import OnStock, TurnsTestCase
 from twisted_net.transport import reactor as module
-from twisted_net.transport.eager import LARGE
+from twisted_net.transport.gather import LARGE
 from twisted_net.transport.reactor import EagerReactor
 
 

@@ -102,9 +102,10 @@ class Connection(Outbound):
         # Twisted's own would set an attribute ``connected``, where this class has a hook.
         self.transport = transport
         self._open = True
-        # An instance's own are found faster than its class's, and have their places anyway.
-        self.reason = self._patience = self._inbox = None
-        self._delivering = False
+        # An instance's own are found in a third of the time, and have their places anyway.
+        self.reason = self._patience = self._inbox = self._watch = None
+        self._delivering = self._full = self._finishing = False
+        self._held = 0
         self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
         self.connectionMade()
 
@@ -143,6 +144,7 @@ class Connection(Outbound):
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: answer what it has sent, then close."""
         self._peer_done = True
+        self._whole = False
         if self.reason is not None:
             if not self._full and not self._outbox:  # it has the last words: nothing to wait for
                 self.transport.loseConnection()
@@ -153,7 +155,7 @@ class Connection(Outbound):
         """The last byte is on its way. Nothing to do: the peer ends it, or the grace does."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._open = False
+        self._open = self._whole = False
         self._peer = self.peer
         waiting, self._unestablished = self._unestablished, None
         for each in waiting or ():

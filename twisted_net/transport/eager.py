@@ -30,89 +30,19 @@ import socket
 from collections.abc import Iterable
 from errno import ENOBUFS, EPIPE, EWOULDBLOCK
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from twisted.internet import main, tcp, unix
 from twisted.internet.address import IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol
-from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twisted_net.transport.attributes import Fileno, Told, share_names
-
-_log = Logger()
-
-SLICE = 512
-"""Transports flushed before the poller is asked again: about two milliseconds of sending."""
+from twisted_net.transport.gather import LARGE, Gather, gather_of
 
 ACCEPTS = 1
 """Connections that a port accepts in a turn. Stock's has 100 and more, in which a crowd that comes
 at once keeps the others waiting; nginx has one, Netty 16."""
-
-LARGE = 8192
-"""Bytes that need not be gathered with others, and are better sent while they are in the cache."""
-
-
-class Gather:
-    """The transports of one reactor that have bytes to send when the event is over.
-
-    :ivar open: whether an event is going on, whose end will flush. Otherwise nothing is gathered.
-    :ivar lasting: whether it is always open, since the reactor itself flushes once a turn.
-    :ivar waiting: the transports, each once.
-    :ivar large: those that have much to send, and do when the event is over even if it is a turn.
-    """
-
-    __slots__ = ("large", "lasting", "open", "waiting")
-
-    def __init__(self, lasting: bool = False) -> None:
-        self.lasting = lasting
-        self.open = lasting
-        self.waiting: list[Eager] = []
-        self.large: list[Eager] = []
-
-    def flush(self, at_most: int | None = None) -> None:
-        """Send what the first ``at_most`` waiting transports have; without it, all of them."""
-        if self.large:
-            self.flush_large()
-        waiting = self.waiting
-        if at_most is None or len(waiting) <= at_most:
-            self.waiting = []
-        else:
-            self.waiting = waiting[at_most:]
-            del waiting[at_most:]
-        _flush(waiting)
-
-    def flush_large(self) -> None:
-        """Send what those have that have much."""
-        large, self.large = self.large, []
-        _flush(large)
-
-    def settle(self) -> None:
-        """Hand every waiting transport to the reactor, as if it had never been gathered."""
-        waiting = self.large + self.waiting
-        self.waiting, self.large = [], []
-        for transport in waiting:
-            transport.settle_gathered()
-
-
-def _flush(transports: list[Eager]) -> None:
-    for transport in transports:
-        try:
-            transport.flush_gathered()
-        except Exception:
-            _log.failure("Cannot send what {transport} has gathered", transport=transport)
-
-
-_gathers: WeakKeyDictionary[Any, Gather] = WeakKeyDictionary()
-
-
-def _gather_of(reactor: Any) -> Gather:
-    gather = getattr(reactor, "gather", None)
-    if not isinstance(gather, Gather):
-        gather = _gathers.get(reactor)
-        if gather is None:
-            gather = _gathers[reactor] = Gather()
-    return gather
 
 
 class Eager(tcp.Connection):
@@ -130,10 +60,24 @@ class Eager(tcp.Connection):
     fileno: Any = Fileno()
     _gather: Gather
     _gathered = False  # waits in _gather
+    _room = 0  # see _find_room()
     _broken = False  # a send has taken the socket's error, which a read would have shown
     _tempDataBuffer: list[bytes]
 
     def write(self, data: bytes) -> None:
+        if type(data) is bytes and data:
+            size = self._tempDataLen + len(data)
+            if size < self._room:
+                self._tempDataBuffer.append(data)
+                self._tempDataLen = size
+                if not self._gathered:
+                    self._gathered = True
+                    self._gather.waiting.append(self)
+                return
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Write what may not be gathered without further questions."""
         if (
             not isinstance(data, bytes)
             or not data
@@ -176,6 +120,7 @@ class Eager(tcp.Connection):
             self.startWriting()  # older bytes wait for the poller already
         elif self._gather.open:
             self._gathered = True
+            self._find_room()
             if self._tempDataLen < LARGE:
                 self._gather.waiting.append(self)
             else:
@@ -185,6 +130,15 @@ class Eager(tcp.Connection):
             self.flush_gathered()
         else:
             self.startWriting()
+
+    def _find_room(self) -> None:
+        """Work out below how many bytes in the queue :meth:`write` has nothing to ask or to tell.
+
+        That holds while nothing is sent but by :meth:`flush_gathered`: until the poller is to be
+        asked for writing (or no more), TLS begins, a producer comes, or the connection is lost.
+        """
+        if self._gather.lasting:
+            self._room = min(LARGE, self.bufferSize + 1, self.SEND_LIMIT + 1)
 
     def _pause_producer(self) -> bool:
         """Pause the producer if the queue is full.
@@ -204,11 +158,13 @@ class Eager(tcp.Connection):
             return
         self._gathered = False
         queue = self._tempDataBuffer
-        if self.dataBuffer or not queue or self._aborting:  # doWrite was here, or nothing will be
-            return
+        size = self._tempDataLen
+        small = size < self._room
+        if not small and (self.dataBuffer or not queue or self._aborting):
+            return  # doWrite was here, or nothing will be
         data = queue[0] if len(queue) == 1 else b"".join(queue)
         try:
-            if len(data) <= self.SEND_LIMIT:
+            if small or size <= self.SEND_LIMIT:
                 sent = self.socket.send(data)
             else:  # a giant write keeps the others waiting no longer than in stock
                 sent = self.socket.send(memoryview(data)[: self.SEND_LIMIT])
@@ -217,7 +173,7 @@ class Eager(tcp.Connection):
             sent = 0
         queue.clear()
         self._tempDataLen = 0
-        if sent < len(data):
+        if sent < size:
             # As doWrite leaves it: nothing is copied, however much it is.
             self.dataBuffer = data
             self.offset = sent
@@ -247,12 +203,26 @@ class Eager(tcp.Connection):
         super().loseWriteConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self._room = 0
         self.settle_gathered()
         super().registerProducer(producer, streaming)
 
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        self._room = 0
+        super().startTLS(ctx, normal)
+
+    def startWriting(self) -> None:
+        self._room = 0
+        super().startWriting()
+
     def stopWriting(self) -> None:
+        self._room = 0
         self._gathered = False  # what is queued waits until somebody starts writing again
         super().stopWriting()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._room = 0
+        super().connectionLost(reason)
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
         if not self._gather.open:
@@ -338,7 +308,7 @@ class EagerServer(Eager, tcp.Server):
     ) -> None:
         # Not stock's, which makes three texts that hardly anybody reads.
         tcp.Connection.__init__(self, sock, protocol, reactor)
-        self._gather = gather = _gather_of(reactor)
+        self._gather = gather = gather_of(reactor)
         if len(client) != 2:
             self._addressType = IPv6Address
         self.server = server
@@ -370,7 +340,7 @@ class EagerClient(Eager, tcp.Client):
     def __init__(
         self, host: str, port: int, bindAddress: Any, connector: Any, reactor: Any
     ) -> None:
-        self._gather = _gather_of(reactor)
+        self._gather = gather_of(reactor)
         super().__init__(host, port, bindAddress, connector, reactor)
 
     def _connectDone(self) -> None:
@@ -391,7 +361,7 @@ class EagerUNIXServer(_EagerUNIX, unix.Server):
         sessionno: int,
         reactor: Any,
     ) -> None:
-        self._gather = _gather_of(reactor)
+        self._gather = gather_of(reactor)
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
 
@@ -399,7 +369,7 @@ class EagerUNIXClient(_EagerUNIX, unix.Client):
     """A Unix connection that this side has opened."""
 
     def __init__(self, filename: Any, connector: Any, reactor: Any, checkPID: Any = 0) -> None:
-        self._gather = _gather_of(reactor)
+        self._gather = gather_of(reactor)
         super().__init__(filename, connector, reactor, checkPID)
 
 

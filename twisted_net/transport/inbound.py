@@ -19,7 +19,7 @@ from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.attributes import share_names
 from twisted_net.transport.ticker import Ticker
-from twisted_net.wire.framing import Framing, FramingFactory, Lines, RemoteProtocolError
+from twisted_net.wire.framing import Framing, FramingFactory, Lines, Raw, RemoteProtocolError
 
 if TYPE_CHECKING:
 
@@ -85,6 +85,7 @@ class Inbound(_Base):
     _framing: Framing[Any]
     _open = False
     _begun = False  # connected() was called
+    _whole = False  # it was, and each read is a message, until the last byte has come
     _held = 0
     _peer_done = False  # the peer has sent its last byte
     _gone = False  # the transport is gone, but messages are still to be delivered
@@ -152,6 +153,28 @@ class Inbound(_Base):
         if self._watch is not None:
             self._watch.heard = self.factory.ticker.wheel.now
         self.bytes_received += len(data)
+        if not self._whole or self._held or self._inbox is not None or not data:
+            self._feed(data)
+            return
+        # What _feed and _deliver do for a message that is alone, all in one.
+        later: list[Any] = []
+        self._inbox = later  # what comes while the hook runs
+        self._delivering = True
+        self.messages_received += 1
+        try:
+            result = self.message_received(data)
+        except Exception:
+            self._failed(Failure())  # type: ignore[no-untyped-call]
+        else:
+            if result is not None:
+                self._wait_for(result)
+        self._delivering = False
+        if later or not self._whole:
+            self._deliver()
+        else:
+            self._inbox = None
+
+    def _feed(self, data: bytes) -> None:
         if not self._begun:  # a wrapper between TLS and this did not pass the handshake on
             self._begin()
         framing = self._framing
@@ -171,6 +194,7 @@ class Inbound(_Base):
 
     def _begin(self) -> None:
         self._begun = True
+        self._whole = type(self._framing) is Raw and self._bucket is None
         self._lose_patience()
         self._call(self.connected)
         if self._unestablished is not None:

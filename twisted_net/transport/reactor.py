@@ -33,7 +33,8 @@ from twisted.python.log import ILogContext
 from zope.interface import implementer
 
 from twisted_net.transport.calls import EagerCalls
-from twisted_net.transport.eager import SLICE, Eager, Gather
+from twisted_net.transport.eager import Eager
+from twisted_net.transport.gather import SLICE, Gather
 
 try:
     from twisted.internet.epollreactor import EPOLLIN, EPollReactor

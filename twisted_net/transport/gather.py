@@ -1,0 +1,89 @@
+"""Who has written, and is to send when the event is over that caused the writing."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from twisted.logger import Logger
+
+_log = Logger()
+
+SLICE = 512
+"""Transports flushed before the poller is asked again: about two milliseconds of sending."""
+
+LARGE = 8192
+"""Bytes that need not be gathered with others, and are better sent while they are in the cache."""
+
+
+class Gathered(Protocol):
+    """A transport that waits to send."""
+
+    def flush_gathered(self) -> None:
+        """Send what the socket takes."""
+
+    def settle_gathered(self) -> None:
+        """Wait for the poller instead."""
+
+
+class Gather:
+    """The transports of one reactor that have bytes to send when the event is over.
+
+    :ivar open: whether an event is going on, whose end will flush. Otherwise nothing is gathered.
+    :ivar lasting: whether it is always open, since the reactor itself flushes once a turn.
+    :ivar waiting: the transports, each once.
+    :ivar large: those that have much to send, and do when the event is over even if it is a turn.
+    """
+
+    __slots__ = ("large", "lasting", "open", "waiting")
+
+    def __init__(self, lasting: bool = False) -> None:
+        self.lasting = lasting
+        self.open = lasting
+        self.waiting: list[Gathered] = []
+        self.large: list[Gathered] = []
+
+    def flush(self, at_most: int | None = None) -> None:
+        """Send what the first ``at_most`` waiting transports have; without it, all of them."""
+        if self.large:
+            self.flush_large()
+        waiting = self.waiting
+        if at_most is None or len(waiting) <= at_most:
+            self.waiting = []
+        else:
+            self.waiting = waiting[at_most:]
+            del waiting[at_most:]
+        _flush(waiting)
+
+    def flush_large(self) -> None:
+        """Send what those have that have much."""
+        large, self.large = self.large, []
+        _flush(large)
+
+    def settle(self) -> None:
+        """Hand every waiting transport to the reactor, as if it had never been gathered."""
+        waiting = self.large + self.waiting
+        self.waiting, self.large = [], []
+        for transport in waiting:
+            transport.settle_gathered()
+
+
+def _flush(transports: list[Gathered]) -> None:
+    for transport in transports:
+        try:
+            transport.flush_gathered()
+        except Exception:
+            _log.failure("Cannot send what {transport} has gathered", transport=transport)
+
+
+_gathers: WeakKeyDictionary[Any, Gather] = WeakKeyDictionary()
+
+
+def gather_of(reactor: Any) -> Gather:
+    """Give the reactor's own, or the one that is kept here for it."""
+    gather = getattr(reactor, "gather", None)
+    if not isinstance(gather, Gather):
+        gather = _gathers.get(reactor)
+        if gather is None:
+            gather = _gathers[reactor] = Gather()
+    return gather
