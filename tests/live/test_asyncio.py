@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.live.harness import LOCALHOST, LiveTestCase
+from tests.live.harness import LiveTestCase
 
 
 class AsyncioTests(LiveTestCase):
     """``twistd --reactor asyncio``."""
 
+    reactor = "asyncio"
+
     async def serve_on_asyncio(self, service: str, *flags: str) -> tuple[Any, int]:
         """Start a service on a free port."""
-        at = ("--port", "0", "--interface", LOCALHOST)
-        server = self.twistd("--reactor", "asyncio", service, *at, *flags)
-        port = await server.port()
+        server, port = await self.serve(service, *flags)
         self.assertEqual(len(server.log("AsyncioSelectorReactor")), 1)
         return server, port
 

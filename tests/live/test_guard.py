@@ -23,7 +23,6 @@ from tests.live.harness import (
     LiveTestCase,
     Server,
     memory,
-    script,
 )
 from tests.live.siege import full_size, size, tell
 
@@ -303,8 +302,7 @@ class ManyTests(GuardCase):
 
     def limited(self, limit: int, *arguments: str) -> Server:
         """Start a server that may have so many file descriptors."""
-        command = f'ulimit -n {limit}; exec "$0" -n --pidfile= "$@"'
-        words = ("/bin/sh", "-c", command, script("twistd"), *arguments)
+        words = ("/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" "$@"', *self.command(*arguments))
         server: Server = self.spawn(*words, kind=Server)
         return server
 

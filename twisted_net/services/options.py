@@ -19,6 +19,7 @@ from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.outbox import SlowRule
 from twisted_net.services.starting import StartError, plainly
+from twisted_net.transport.calls import eager
 from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.descriptors import most_connections
 from twisted_net.transport.endpoints import tcp_endpoint
@@ -311,7 +312,9 @@ class ServiceOptions(usage.Options):
             found.append(Listener(self._tcp(reactor, port), f"--port {port}"))
         if self["tls-port"] is not None:
             certificates = self._certificates()
-            endpoint = TLSServerEndpoint(self._tcp(reactor, self["tls-port"]), certificates)
+            endpoint = TLSServerEndpoint(
+                self._tcp(reactor, self["tls-port"]), certificates, reactor
+            )
             found.append(Listener(endpoint, f"--tls-port {self['tls-port']}", certificates))
         return found + [
             Listener(self._endpoint(reactor, text), f"--listen {text}") for text in self["listen"]
@@ -348,7 +351,7 @@ class ServiceOptions(usage.Options):
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
         try:
-            found: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]
+            found: IStreamServerEndpoint = serverFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
         return self._at_the_socket(found)
