@@ -121,6 +121,7 @@ class ServiceOptions(usage.Options):
 
     optFlags = [
         ["self-signed", None, "Use a certificate made for this run, for development only."],
+        ["log-ends", None, "A line in the log for every connection that ends, to debug."],
     ]
 
     def __init__(self) -> None:
@@ -265,7 +266,7 @@ class ServiceOptions(usage.Options):
     # What the services are put together from.
 
     def settings(self, descriptors: int = 1) -> dict[str, Any]:
-        """Give what a factory of connections takes: limits, admission and budget.
+        """Give what a factory of connections takes: limits, admission, budget, and what to log.
 
         :param descriptors: file descriptors that one connection takes.
         """
@@ -288,7 +289,12 @@ class ServiceOptions(usage.Options):
             deny=tuple(self["deny"]),
         )
         budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
-        return {"limits": limits, "admission": Admission(rules), "budget": budget}
+        return {
+            "limits": limits,
+            "admission": Admission(rules),
+            "budget": budget,
+            "log_ends": bool(self["log-ends"]),
+        }
 
     def socket_options(self) -> SocketOptions:
         """Give what the kernel is to do for connections."""
