@@ -40,6 +40,7 @@ from twisted_net.transport.eager_tls import EagerTLS
 from twisted_net.transport.endpoints import tcp_endpoint
 from twisted_net.transport.guard import GuardTransport
 from twisted_net.transport.reactor import EagerReactor
+from twisted_net.transport.sockets import SocketOptions, TunedServerEndpoint
 from twisted_net.transport.tls import self_signed_pair
 from twisted_net.transport.tls_endpoint import TLSServerEndpoint
 from twisted_net.transport.tls_sockets import EagerTLSClient, EagerTLSServer
@@ -311,6 +312,19 @@ class Anywhere:
             client.close()
             self.until(lambda client=client: client.ended is not None)
             self.assertEqual(client.ended.code, "closed")
+
+    def test_no_delay(self) -> None:
+        """It is as the endpoint was told, whatever a transport would rather have."""
+        for nodelay in (False, True):
+            self.factory = EchoFactory(clock=self.reactor)
+            below = tcp_endpoint(self.reactor, 0, "127.0.0.1")
+            endpoint = TunedServerEndpoint(below, SocketOptions(nodelay=nodelay))
+            port: Any = self.successResultOf(endpoint.listen(self.factory))
+            self.addCleanup(port.stopListening)
+            self.dial(port.getHost())
+            self.until(lambda: self.factory.connections)
+            (connection,) = self.factory.connections.values()
+            self.assertEqual(bool(connection.transport.getTcpNoDelay()), nodelay)
 
 
 class EPollTests(Anywhere, TransportsCase):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import trustme
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
@@ -23,6 +24,7 @@ from tests.live.harness import (
     LiveTestCase,
     Server,
     memory,
+    program,
 )
 from tests.live.siege import full_size, size, tell
 
@@ -491,6 +493,31 @@ class WebTests(GuardCase):
         self.no_traceback(server)
         server.signal(signal.SIGTERM)
         self.assertEqual(await server.ended(), -signal.SIGTERM)
+
+    async def test_over_tls(self) -> None:
+        """With a certificate that ``curl`` verifies, and many requests on a connection."""
+        directory, files = self.directory(), self.directory()
+        data = bytes(range(256)) * 40_000
+        (directory / "large").write_bytes(data)
+        authority = trustme.CA()
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+            files / "localhost.pem"
+        )
+        authority.cert_pem.write_to_path(files / "ca")
+        where = f"nettls:0:interface={LOCALHOST}:dir={files}:idle=5"
+        server = self.web(where, "--path", str(directory))
+        await server.until(lambda: server.log(r"starting on \d+"), "it to listen")
+        port = int(server.log(r"starting on \d+")[0].rpartition(" ")[2])
+        url = f"https://localhost:{port}/large"
+        for version in ("--tlsv1.3", "--tls-max=1.2"):
+            curl = self.spawn(
+                program("curl"), "-sS", "-4", f"--cacert={files / 'ca'}", version, *[url] * 3
+            )
+            self.assertEqual(await curl.ended(), 0, curl)
+            self.assertEqual(
+                (len(curl.output), bytes(curl.output) == data * 3), (3 * len(data), True)
+            )
+        self.no_traceback(server)
 
     async def test_errors(self) -> None:
         """Are in the last line that it says."""

@@ -309,13 +309,13 @@ class EagerServer(Eager, tcp.Server):
         sock: socket.socket,
         protocol: IProtocol,
         client: tuple[object, ...],
-        server: tcp.Port,
+        server: Any,  # the port; None where it is adopted
         sessionno: int,
         reactor: Any,
     ) -> None:
         self._gather = gather = _gather_of(reactor)
         super().__init__(sock, protocol, client, server, sessionno, reactor)
-        if not gather.lasting:
+        if server is None and not gather.lasting:  # others have it from their port
             self.setTcpNoDelay(True)
 
 
@@ -362,6 +362,11 @@ class EagerPort(tcp.Port):
     """A TCP port whose connections are eager. Takes what stock's does."""
 
     transport = EagerServer
+
+    def startListening(self) -> None:
+        super().startListening()
+        if not _gather_of(self.reactor).lasting:  # accepted sockets inherit it, once for all
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class EagerUNIXPort(unix.Port):
