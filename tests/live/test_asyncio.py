@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.live import test_tls
 from tests.live.harness import LiveTestCase
 
 
@@ -47,3 +48,9 @@ class AsyncioTests(LiveTestCase):
         await client.closed()
         await server.until(lambda: server.log("ended: idle"), "its line")
         self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+
+class AsyncioTLSTests(test_tls.ServicesTests):
+    """TLS on the socket there."""
+
+    reactor = "asyncio"

@@ -509,14 +509,11 @@ class WebTests(GuardCase):
         await server.until(lambda: server.log(r"starting on \d+"), "it to listen")
         port = int(server.log(r"starting on \d+")[0].rpartition(" ")[2])
         url = f"https://localhost:{port}/large"
-        for version in ("--tlsv1.3", "--tls-max=1.2"):
-            curl = self.spawn(
-                program("curl"), "-sS", "-4", f"--cacert={files / 'ca'}", version, *[url] * 3
-            )
+        for version in ("--tlsv1.3",), ("--tls-max", "1.2"):
+            flags = ("-sS", "-4", "--cacert", str(files / "ca"), *version)
+            curl = self.spawn(program("curl"), *flags, *[url] * 3)
             self.assertEqual(await curl.ended(), 0, curl)
-            self.assertEqual(
-                (len(curl.output), bytes(curl.output) == data * 3), (3 * len(data), True)
-            )
+            self.assertEqual(bytes(curl.output) == data * 3, True, len(curl.output))
         self.no_traceback(server)
 
     async def test_errors(self) -> None:
