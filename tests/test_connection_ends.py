@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.recording import Recorder, Waiting, factory_of, made
@@ -44,6 +44,26 @@ class EndTests(SynchronousTestCase):
         peer.finish()
         self.assert_ended(connection, peer, PEER_CLOSED)
         self.assertFalse(peer.aborted)
+
+    def test_what_is_logged(self) -> None:
+        """Ends that an operator wants to know of; every end only for who asks for it."""
+        for settings, lines in (
+            ({}, ["Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)"]),
+            (
+                {"log_ends": True},
+                [
+                    "Connection 1 from 192.0.2.2:54321 ended: peer-closed",
+                    "Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)",
+                ],
+            ),
+        ):
+            factory = factory_of(Recorder, **settings)
+            with capturedLogs() as events:
+                connect(factory).finish()
+                peer = connect(factory)
+                peer.protocol.close(KICKED, "by ann")
+                peer.finish()
+            self.assertEqual([formatEvent(event) for event in events], lines)
 
     def test_peer_resets(self) -> None:
         connection, peer = made(idle_timeout=5)

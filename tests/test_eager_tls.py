@@ -19,7 +19,8 @@ from zope.interface import implementer
 from tests.reactor_turns import OnStockEagerly, Recorder, tcp_pair
 from tests.tls_turns import ISSUED, AsClient, AsServer, TLSRecorder, TLSTestCase, server_options
 from twisted_net.transport import openssl
-from twisted_net.transport.eager_tls import EagerTLS, EagerTLSClient, EagerTLSServer
+from twisted_net.transport.eager_tls import EagerTLS
+from twisted_net.transport.tls_sockets import EagerTLSClient, EagerTLSServer
 
 LOST = ("lost", ConnectionLost)
 

@@ -138,4 +138,5 @@ class ForwardFactory(ConnectionFactory):
             clock=settings.get("clock"),
             limits=replace(self.limits, idle_timeout=0.0, rate=0.0),
             budget=self.budget,
+            log_ends=self.log_ends,
         )

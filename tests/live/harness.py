@@ -297,9 +297,14 @@ class Upstream(Watched, Factory):  # type: ignore[type-arg]
 
 
 class LiveTestCase(TestCase):
-    """A test with real processes, which end with it."""
+    """A test with real processes, which end with it.
+
+    :cvar reactor: what ``twistd`` is to run on; empty: what it takes by itself. The variable
+        ``LIVE_REACTOR`` says it for all tests: ``LIVE_REACTOR=eager trial tests.live``.
+    """
 
     timeout = 120
+    reactor = os.environ.get("LIVE_REACTOR", "")
 
     def directory(self) -> Path:
         """Give a new empty directory, below trial's own."""
@@ -338,9 +343,13 @@ class LiveTestCase(TestCase):
 
     def twistd(self, *arguments: str, **how: Any) -> Server:
         """Start ``twistd -n`` with a service and its flags; otherwise as :meth:`spawn`."""
-        command = (script("twistd"), "-n", "--pidfile=", *arguments)
-        server: Server = self.spawn(*command, kind=Server, **how)
+        server: Server = self.spawn(*self.command(*arguments), kind=Server, **how)
         return server
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """Give the words that start ``twistd -n``."""
+        reactor = ("--reactor", self.reactor) if self.reactor else ()
+        return (script("twistd"), "-n", "--pidfile=", *reactor, *arguments)
 
     async def serve(self, service: str, *flags: str) -> tuple[Server, int]:
         """Start a service on a free port of this machine, and wait until it listens."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.live.harness import LOCALHOST, LiveTestCase
+from tests.live import test_tls
+from tests.live.harness import LiveTestCase
 
 
 class AsyncioTests(LiveTestCase):
     """``twistd --reactor asyncio``."""
 
+    reactor = "asyncio"
+
     async def serve_on_asyncio(self, service: str, *flags: str) -> tuple[Any, int]:
         """Start a service on a free port."""
-        at = ("--port", "0", "--interface", LOCALHOST)
-        server = self.twistd("--reactor", "asyncio", service, *at, *flags)
-        port = await server.port()
+        server, port = await self.serve(service, *flags)
         self.assertEqual(len(server.log("AsyncioSelectorReactor")), 1)
         return server, port
 
@@ -47,3 +48,9 @@ class AsyncioTests(LiveTestCase):
         await client.closed()
         await server.until(lambda: server.log("ended: idle"), "its line")
         self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+
+class AsyncioTLSTests(test_tls.ServicesTests):
+    """TLS on the socket there."""
+
+    reactor = "asyncio"

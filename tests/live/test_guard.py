@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import trustme
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
@@ -28,7 +29,7 @@ from tests.live.harness import (
     Program,
     Server,
     memory,
-    script,
+    program,
 )
 from tests.live.siege import full_size, reactor, size, tell
 
@@ -347,8 +348,7 @@ class ManyTests(GuardCase):
 
     def limited(self, limit: int, *arguments: str) -> Server:
         """Start a server that may have so many file descriptors."""
-        command = f'ulimit -n {limit}; exec "$0" -n --pidfile= "$@"'
-        words = ("/bin/sh", "-c", command, script("twistd"), *arguments)
+        words = ("/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" "$@"', *self.command(*arguments))
         server: Server = self.spawn(*words, kind=Server)
         return server
 
@@ -537,6 +537,28 @@ class WebTests(GuardCase):
         self.no_traceback(server)
         server.signal(signal.SIGTERM)
         self.assertEqual(await server.ended(), -signal.SIGTERM)
+
+    async def test_over_tls(self) -> None:
+        """With a certificate that ``curl`` verifies, and many requests on a connection."""
+        directory, files = self.directory(), self.directory()
+        data = bytes(range(256)) * 40_000
+        (directory / "large").write_bytes(data)
+        authority = trustme.CA()
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+            files / "localhost.pem"
+        )
+        authority.cert_pem.write_to_path(files / "ca")
+        where = f"nettls:0:interface={LOCALHOST}:dir={files}:idle=5"
+        server = self.web(where, "--path", str(directory))
+        await server.until(lambda: server.log(r"starting on \d+"), "it to listen")
+        port = int(server.log(r"starting on \d+")[0].rpartition(" ")[2])
+        url = f"https://localhost:{port}/large"
+        for version in ("--tlsv1.3",), ("--tls-max", "1.2"):
+            flags = ("-sS", "-4", "--cacert", str(files / "ca"), *version)
+            curl = self.spawn(program("curl"), *flags, *[url] * 3)
+            self.assertEqual(await curl.ended(), 0, curl)
+            self.assertEqual(bytes(curl.output) == data * 3, True, len(curl.output))
+        self.no_traceback(server)
 
     async def test_errors(self) -> None:
         """Are in the last line that it says."""

@@ -22,7 +22,6 @@ from tests.live.harness import (
     Program,
     Server,
     program,
-    script,
 )
 
 CONNECTIONS = 100
@@ -290,9 +289,7 @@ class SClientTests(ReloadCase):
         self.authority.issue(*ann, "ann@example.org", subject="Ann")
         where = self.directory()
         (where / "who.tac").write_text(WHO.format(*self.files[1::2], self.authority.ca))
-        server: Server = self.spawn(
-            *(script("twistd"), "-n", "--pidfile=", "-y", "who.tac"), cwd=where, kind=Server
-        )
+        server = self.twistd("-y", "who.tac", cwd=where)
         port = await server.port("who")
         client = self.s_client(port, "-quiet", "-cert", str(ann[0]), "-key", str(ann[1]))
         await client.expect(rb"You are Ann\.")

@@ -21,6 +21,7 @@ from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
 from twisted_net.services.starting import NamedService, StartError, fail_late, plainly
+from twisted_net.transport.calls import eager
 from twisted_net.transport.connection import ConnectionFactory
 from twisted_net.transport.sockets import TunedClientEndpoint
 
@@ -89,17 +90,25 @@ def makeService(options: Options) -> IService:
     """Give the service that twistd runs."""
     from twisted.internet import reactor
 
-    text = options["upstream"]
-    if text is None:
+    if options["upstream"] is None:
         return IdleService(reactor, options, DiscardFactory(**options.settings()), None)
+    upstream = upstream_endpoint(reactor, options)
+    factory = ForwardFactory(upstream, **options.settings(descriptors=2))
+    return IdleService(reactor, options, factory, upstream)
+
+
+def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
+    """Give where clients are connected to.
+
+    :raises StartError: an endpoint that cannot be used.
+    """
+    text = options["upstream"]
     try:
-        upstream: IStreamClientEndpoint = clientFromString(reactor, text)  # type: ignore[no-untyped-call]
+        upstream: IStreamClientEndpoint = clientFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
     except Exception as error:  # each kind of endpoint has its own
         raise StartError(f"{options.command}: --upstream {text}: {plainly(error)}") from None
     kind, _, rest = text.partition(":")
     # Twisted stumbles over it only in a turn of its own, where nobody hears of it.
     if kind == "unix" and len(os.fsencode(rest.partition(":")[0])) > LONGEST_PATH:
         raise StartError(f"{options.command}: --upstream {text}: the path is too long")
-    upstream = TunedClientEndpoint(upstream, options.socket_options())
-    factory = ForwardFactory(upstream, **options.settings(descriptors=2))
-    return IdleService(reactor, options, factory, upstream)
+    return TunedClientEndpoint(upstream, options.socket_options())

@@ -19,6 +19,7 @@ from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.outbox import SlowRule
 from twisted_net.services.starting import StartError, plainly
+from twisted_net.transport.calls import eager
 from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.descriptors import most_connections
 from twisted_net.transport.endpoints import tcp_endpoint
@@ -120,6 +121,7 @@ class ServiceOptions(usage.Options):
 
     optFlags = [
         ["self-signed", None, "Use a certificate made for this run, for development only."],
+        ["log-ends", None, "A line in the log for every connection that ends, to debug."],
     ]
 
     def __init__(self) -> None:
@@ -264,7 +266,7 @@ class ServiceOptions(usage.Options):
     # What the services are put together from.
 
     def settings(self, descriptors: int = 1) -> dict[str, Any]:
-        """Give what a factory of connections takes: limits, admission and budget.
+        """Give what a factory of connections takes: limits, admission, budget, and what to log.
 
         :param descriptors: file descriptors that one connection takes.
         """
@@ -287,7 +289,12 @@ class ServiceOptions(usage.Options):
             deny=tuple(self["deny"]),
         )
         budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
-        return {"limits": limits, "admission": Admission(rules), "budget": budget}
+        return {
+            "limits": limits,
+            "admission": Admission(rules),
+            "budget": budget,
+            "log_ends": bool(self["log-ends"]),
+        }
 
     def socket_options(self) -> SocketOptions:
         """Give what the kernel is to do for connections."""
@@ -311,7 +318,9 @@ class ServiceOptions(usage.Options):
             found.append(Listener(self._tcp(reactor, port), f"--port {port}"))
         if self["tls-port"] is not None:
             certificates = self._certificates()
-            endpoint = TLSServerEndpoint(self._tcp(reactor, self["tls-port"]), certificates)
+            endpoint = TLSServerEndpoint(
+                self._tcp(reactor, self["tls-port"]), certificates, reactor
+            )
             found.append(Listener(endpoint, f"--tls-port {self['tls-port']}", certificates))
         return found + [
             Listener(self._endpoint(reactor, text), f"--listen {text}") for text in self["listen"]
@@ -348,7 +357,7 @@ class ServiceOptions(usage.Options):
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
         try:
-            found: IStreamServerEndpoint = serverFromString(reactor, text)  # type: ignore[no-untyped-call]
+            found: IStreamServerEndpoint = serverFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
         return self._at_the_socket(found)

@@ -23,7 +23,8 @@ from twisted_net.transport.eager import (
     EagerUNIXPort,
     EagerUNIXServer,
 )
-from twisted_net.transport.eager_tls import EagerTLSConnector, EagerTLSFactory, EagerTLSPort
+from twisted_net.transport.eager_tls import EagerTLSFactory
+from twisted_net.transport.tls_sockets import EagerTLSConnector, EagerTLSPort
 
 
 class EagerCalls:
@@ -123,6 +124,20 @@ class _EagerView(EagerCalls):
         return getattr(self._reactor, name)
 
 
+class _TLSView(_EagerView):
+    """Besides, what it connects can do TLS on the socket."""
+
+    def connectTCP(
+        self, host: str, port: Any, factory: Any, timeout: float = 30.0, bindAddress: Any = None
+    ) -> IConnector:
+        return _begun(EagerTLSConnector(host, port, factory, timeout, bindAddress, self._for))
+
+
+def plain(reactor: Any) -> Any:
+    """Give the reactor itself, of what :func:`eager` has given: for the time, say."""
+    return reactor._reactor if isinstance(reactor, _EagerView) else reactor
+
+
 def eager(reactor: Any) -> Any:
     """``reactor``, making eager transports where that can be.
 
@@ -136,6 +151,14 @@ def eager(reactor: Any) -> Any:
     ):
         return _EagerView(reactor)
     return reactor
+
+
+def eager_for_tls(reactor: Any) -> Any:
+    """As :func:`eager`, for TCP connections on which an ``EagerTLSFactory`` will be a client."""
+    actual = plain(reactor)
+    if eager(actual) is actual and not isinstance(actual, EagerCalls):
+        return reactor
+    return _TLSView(actual)
 
 
 _CALLS = (

@@ -3,7 +3,7 @@
 ::
 
     certificates = Certificates.from_directory("/etc/letsencrypt/live")
-    endpoint = TLSServerEndpoint(serverFromString(reactor, "tcp:8443"), certificates)
+    endpoint = TLSServerEndpoint(serverFromString(eager(reactor), "tcp:8443"), certificates)
     watch = CertificateWatch([certificates], reactor)
 
 :class:`Certificates` also goes where Twisted takes its ``CertificateOptions``.

@@ -18,14 +18,16 @@ from service_identity import VerificationError
 from twisted.application.internet import ClientService
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from twisted_net.policy.backoff import Backoff
+from twisted_net.transport.calls import eager, eager_for_tls, plain
 from twisted_net.transport.connection import Connection, ConnectionFactory
 from twisted_net.transport.sockets import DEFAULTS, SocketOptions, TunedClientEndpoint
+from twisted_net.transport.tls_endpoint import TLSClientEndpoint
 
 Where: TypeAlias = str | tuple[str, int] | IStreamClientEndpoint
 
@@ -72,14 +74,15 @@ def client_endpoint(
     :param socket_options: keepalive and the like; None leaves the system's.
     :raises ValueError: no such endpoint, or TLS without a name to verify.
     """
+    calls = eager_for_tls(reactor) if tls else eager(reactor)
     if isinstance(where, str):
-        endpoint: IStreamClientEndpoint = clientFromString(reactor, where)  # type: ignore[no-untyped-call]
+        endpoint: IStreamClientEndpoint = clientFromString(calls, where)  # type: ignore[no-untyped-call]
         name = server_name or _host_in(where)
     elif isinstance(where, tuple):
         host, port = where
         if not 0 < port < 65536:
             raise ValueError(f"a port is a number from 1 to 65535, not {port!r}")
-        endpoint = HostnameEndpoint(reactor, host, port, timeout=timeout)
+        endpoint = HostnameEndpoint(calls, host, port, timeout=timeout)
         name = server_name or host
     else:
         endpoint, name = where, server_name or ""
@@ -90,8 +93,7 @@ def client_endpoint(
     if not name:
         raise ValueError(f"server_name: whose certificate should {where!r} have?")
     options: Any = optionsForClientTLS(name) if trust is None else optionsForClientTLS(name, trust)
-    wrapped: IStreamClientEndpoint = wrapClientTLS(options, endpoint)
-    return wrapped
+    return TLSClientEndpoint(endpoint, options, plain(reactor))
 
 
 def connect(

@@ -222,6 +222,7 @@ class FactorySettings(LimitChanges, total=False):
     limits: Limits | None
     admission: Admission | None
     budget: MemoryBudget[Outbound] | None
+    log_ends: bool
 
 
 class ConnectionFactory(Factory[Connection]):
@@ -234,6 +235,8 @@ class ConnectionFactory(Factory[Connection]):
     :param limits: how much is allowed.
     :param admission: who may connect; without it, everybody. One may serve several factories.
     :param budget: what may wait for slow peers in all; one should serve the whole process.
+    :param log_ends: whether the log has a line, at debug level, for ends that nobody needs to know
+        of as well. Written to a file, a line costs as much as half of all else of a connection.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: a limit that makes no sense; the message names it.
     :raises TypeError: no such limit.
@@ -251,6 +254,7 @@ class ConnectionFactory(Factory[Connection]):
         limits: Limits | None = None,
         admission: Admission | None = None,
         budget: MemoryBudget[Outbound] | None = None,
+        log_ends: bool = False,
         **changes: Unpack[LimitChanges],
     ) -> None:
         self.limits = replace(limits or Limits(), **changes)
@@ -259,6 +263,7 @@ class ConnectionFactory(Factory[Connection]):
         self.accepts = True
         self.admission = admission
         self.budget = budget
+        self.log_ends = log_ends
         self._refusals = Refusals()
         self._sweep: Watch[Callable[[], None]] | None = None
         self._clock = clock
@@ -391,14 +396,15 @@ class ConnectionFactory(Factory[Connection]):
         reason = connection.reason
         assert reason is not None
         self.endings[reason.code] += 1
-        _log.emit(
-            LogLevel.info if reason.notable else LogLevel.debug,
-            "Connection {id} from {peer} ended: {reason}{detail}",
-            id=connection.id,
-            peer=shown(connection.peer),
-            reason=reason.code,
-            detail=connection.detail and f" ({connection.detail})",
-        )
+        if reason.notable or self.log_ends:
+            _log.emit(
+                LogLevel.info if reason.notable else LogLevel.debug,
+                "Connection {id} from {peer} ended: {reason}{detail}",
+                id=connection.id,
+                peer=shown(connection.peer),
+                reason=reason.code,
+                detail=connection.detail and f" ({connection.detail})",
+            )
         if not self.connections:
             if self._sweep is not None:
                 self.ticker.forget(self._sweep)

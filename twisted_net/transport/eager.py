@@ -302,7 +302,7 @@ class EagerServer(Eager, tcp.Server):
         sock: socket.socket,
         protocol: IProtocol,
         client: tuple[object, ...],
-        server: Any,
+        server: Any,  # the port; None where it is adopted
         sessionno: int,
         reactor: Any,
     ) -> None:
@@ -320,7 +320,7 @@ class EagerServer(Eager, tcp.Server):
             server.number = server._realPortNumber
         self.startReading()
         self.connected = 1
-        if not gather.lasting:
+        if server is None and not gather.lasting:  # others have it from their port
             self.setTcpNoDelay(True)
 
 
@@ -396,6 +396,11 @@ class EagerPort(_PatientPort):
 
     transport = EagerServer
     number = 0
+
+    def startListening(self) -> None:
+        super().startListening()
+        if not gather_of(self.reactor).lasting:  # accepted sockets inherit it, once for all
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class EagerUNIXPort(_PatientPort, unix.Port):

@@ -7,13 +7,15 @@ not move bytes is inherited. What is written waits as plain text in the TCP tran
 rules for producers, closing and errors are stock's, and becomes records when it is sent: all that
 is written in a turn together, as Twisted's own aggregates small writes.
 
-It is for listening and connecting by ``listenSSL`` and ``connectSSL``. ``startTLS`` and TLS over
-anything but TCP are Twisted's, and so is a connection whose creator makes something unusual.
+It is for listening and connecting by ``listenSSL`` and ``connectSSL``, and for our own endpoints,
+behind a PROXY header too. ``startTLS`` and TLS over anything but an eager TCP transport are
+Twisted's, and so is a connection whose creator makes something unusual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from errno import ENOBUFS, EWOULDBLOCK
 from typing import Any
 
 from OpenSSL.SSL import Error, SysCallError, WantReadError, WantWriteError, ZeroReturnError
@@ -32,134 +34,14 @@ from twisted.python.failure import Failure
 
 from twisted_net.transport import openssl
 from twisted_net.transport.attributes import share_names
-from twisted_net.transport.eager import (
-    LASTING,
-    Eager,
-    EagerClient,
-    EagerConnector,
-    EagerPort,
-    EagerServer,
-    lost,
-)
+from twisted_net.transport.eager import lost
+from twisted_net.transport.tls_sockets import OnSocket
 
 _RECORDS = 4
 """Records read for one event: 64 KiB, as stock reads from a socket."""
 
 _TRUST = 8
 """After looking for another record in vain, so many full ones are taken for the last."""
-
-
-class _OnSocket(Eager):
-    """A TCP transport whose bytes OpenSSL reads and writes.
-
-    :ivar tls: what decides about them; None if TLS is done above this, by Twisted's own.
-    """
-
-    tls: EagerTLS | None = None
-    blocked = False  # OpenSSL must read before it can write
-    unread = False  # OpenSSL must write before it can go on reading
-
-    def doRead(self) -> Any:
-        if self.tls is None or not self._gather.open:
-            return super().doRead()
-        why = self.tls.readable()
-        if self.blocked and self.connected:
-            self.blocked = False
-            self.startWriting()
-        if why is main.CONNECTION_DONE and self._broken:
-            return main.CONNECTION_LOST
-        return why
-
-    def doWrite(self) -> Any:
-        tls = self.tls
-        if tls is None:
-            return super().doWrite()
-        if not self.disconnecting and not tls.ready():
-            self.stopWriting()
-            return tls.handshake()
-        if self.unread:
-            self.unread = False
-            why = self.doRead()
-            if why is not None or not self.connected:
-                return why
-        why = super().doWrite()
-        if self.blocked and self.connected:
-            self.stopWriting()
-        if tls.shutdown_due and not self.unsent():
-            tls.send_shutdown()
-            if tls.shutdown_due:
-                return None
-        return why
-
-    def flush_gathered(self) -> None:
-        tls = self.tls
-        if tls is None:
-            super().flush_gathered()
-            return
-        if not self._gathered:
-            return
-        self._gathered = False
-        queue = self._tempDataBuffer
-        if self.dataBuffer or not queue or self._aborting:
-            return
-        data = queue[0] if len(queue) == 1 else b"".join(queue)
-        sent = self.writeSomeData(data)
-        if not isinstance(sent, int):
-            self.doWrite = lost  # type: ignore[method-assign]
-            sent = 0
-        queue.clear()
-        self._tempDataLen = 0
-        if sent < len(data):
-            self.dataBuffer = data
-            self.offset = sent
-            if not self.blocked:
-                self.startWriting()
-        elif tls.shutdown_due:
-            tls.send_shutdown()
-
-    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
-        tls = self.tls
-        if tls is None:
-            return super().writeSomeData(data)
-        if not data:
-            return 0
-        return tls.encrypt(
-            data if len(data) <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT]
-        )
-
-    def unsent(self) -> bool:
-        """Whether anything that was written is still to be sent."""
-        return bool(self._tempDataLen or self.dataBuffer)
-
-    def connectionLost(self, reason: Failure) -> None:
-        if self.tls is not None and self.connected:
-            self.tls.leave_socket()
-        super().connectionLost(reason)
-
-
-class EagerTLSServer(_OnSocket, EagerServer):
-    """An accepted TCP connection with TLS on it."""
-
-
-share_names(EagerTLSServer, (*LASTING, "tls"))
-
-
-class EagerTLSClient(_OnSocket, EagerClient):
-    """A TCP connection that this side has opened, with TLS on it."""
-
-
-class EagerTLSPort(EagerPort):
-    """A TCP port whose connections do TLS on the socket."""
-
-    transport = EagerTLSServer
-    _type = "TLS"
-
-
-class EagerTLSConnector(EagerConnector):
-    """Connects by :class:`EagerTLSClient`."""
-
-    def _makeTransport(self) -> EagerTLSClient:
-        return EagerTLSClient(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
 class EagerTLS(BufferingTLSTransport):
@@ -169,7 +51,7 @@ class EagerTLS(BufferingTLSTransport):
     """
 
     factory: EagerTLSFactory
-    transport: _OnSocket
+    transport: OnSocket
 
     # Small writes are gathered by the transport.
     _aggregator = _NullAggregator()
@@ -183,18 +65,31 @@ class EagerTLS(BufferingTLSTransport):
         TLSMemoryBIOProtocol.__init__(self, factory, wrappedProtocol)
 
     def makeConnection(self, transport: Any) -> None:
-        connection = self.factory._creatorCallable(self)
+        connection: Any = None
+        if self._is_next_to(transport):
+            connection = self.factory._creatorCallable(self)
         if not openssl.can_put_on(connection):
-            stock = BufferingTLSTransport(self.factory, self.wrappedProtocol)
-            transport.protocol = stock
-            stock.makeConnection(transport)
+            self._become_stock()
+            self.makeConnection(transport)
             return
-        openssl.put_on(connection, transport.socket)
         transport.tls = self
         self._tlsConnection = connection
         self._appSendBuffer: list[bytes] = []
         ProtocolWrapper.makeConnection(self, transport)
-        self._checkHandshakeStatus()
+        if self.factory.is_client:  # a server has nothing to say before it has read
+            self._checkHandshakeStatus()
+
+    def _is_next_to(self, transport: Any) -> bool:
+        """Whether nobody else looks at what comes from the socket."""
+        if not isinstance(transport, OnSocket):
+            return False
+        protocol = transport.protocol
+        # Twisted's client endpoints put one before it that only passes everything on.
+        return protocol is self or getattr(protocol, "_wrappedProtocol", None) is self
+
+    def _become_stock(self) -> None:
+        self.__class__ = BufferingTLSTransport  # type: ignore[assignment]
+        BufferingTLSTransport.__init__(self, self.factory, self.wrappedProtocol)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._flows = False
@@ -217,6 +112,32 @@ class EagerTLS(BufferingTLSTransport):
         """Whether the handshake is over, one way or the other."""
         return self._handshakeDone or self._lostTLSConnection
 
+    def dataReceived(self, data: bytes) -> None:
+        """Take what was read before the socket is OpenSSL's: a hello behind a PROXY header.
+
+        The answer comes from memory, too. If the socket does not take it all, stock goes on.
+        """
+        if self._aborted:
+            return
+        connection, transport = self._tlsConnection, self.transport
+        connection.bio_write(data)
+        self._shake()
+        answer = openssl.from_memory(connection)
+        if not answer:
+            return
+        try:
+            sent = transport.socket.send(answer)
+        except OSError as error:
+            if error.errno not in (EWOULDBLOCK, ENOBUFS):
+                transport.keep(error.errno)
+                transport.startWriting()
+                return
+            sent = 0
+        if sent < len(answer):
+            transport.tls = None
+            self._become_stock()
+            transport.write(answer[sent:])
+
     def handshake(self) -> ConnectionLost | ConnectionDone | None:
         """Go on with the handshake.
 
@@ -224,6 +145,11 @@ class EagerTLS(BufferingTLSTransport):
         """
         if self._aborted:
             return None
+        if not openssl.is_on(self._tlsConnection):
+            openssl.put_on(self._tlsConnection, self.transport.socket)
+        return self._shake()
+
+    def _shake(self) -> ConnectionLost | ConnectionDone | None:
         try:
             openssl.do_handshake(self._tlsConnection)
         except WantReadError:
@@ -389,7 +315,8 @@ class EagerTLSFactory(TLSMemoryBIOFactory):
         self, contextFactory: Any, isClient: bool, wrappedFactory: Any, clock: Any = None
     ) -> None:
         super().__init__(contextFactory, isClient, wrappedFactory, clock)
-        self.into = openssl.buffer()
+        self.is_client = isClient
+        self.into = openssl.buffer() if openssl.KNOWN else None
 
 
 def _why(error: SysCallError) -> ConnectionLost | ConnectionDone:

@@ -2,7 +2,8 @@
 
 ``nettls:8443:cert=F:key=F`` and ``nettls:8443:dir=D`` do so over TLS, and pick renewed
 certificates up by themselves. They work wherever Twisted takes a server endpoint:
-``twistd web --listen net:8080:idle=60``.
+``twistd web --listen net:8080:idle=60``. The transports are eager ones where the reactor can have
+such; see :mod:`twisted_net.transport.eager`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zope.interface import implementer
 
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
 from twisted_net.policy.limits import Limits
+from twisted_net.transport.calls import eager, plain
 from twisted_net.transport.certificates import Certificates, CertificateWatch
 from twisted_net.transport.descriptors import log_rarely, most_connections
 from twisted_net.transport.guard import GuardFactory
@@ -32,7 +34,7 @@ BACKLOG = 1024
 
 
 def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerEndpoint:
-    """Give the endpoint of a port.
+    """Give the endpoint of a port, whose transports are eager where that can be.
 
     :param interface: an IP address; empty: all, with one socket for IPv4 and IPv6 as Node's, or
         for IPv4 alone where the machine has no IPv6.
@@ -40,7 +42,7 @@ def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerE
     if not interface:
         interface = "::" if socket.has_dualstack_ipv6() else ""
     kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-    return kind(reactor, port, BACKLOG, interface)
+    return kind(eager(reactor), port, BACKLOG, interface)
 
 
 @implementer(IStreamServerEndpoint)
@@ -164,7 +166,7 @@ def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> G
 
     :raises ValueError: names what makes no sense.
     """
-    return guarded(_tuned(reactor, port, interface), reactor, options)
+    return guarded(_tuned(reactor, port, interface), plain(reactor), options)
 
 
 def parse_nettls(
@@ -191,8 +193,9 @@ def parse_nettls(
             certificates = Certificates.from_files(cert, key, **rules)
     except CertificateError as error:
         raise ValueError(f"{error.what}={error.path}: {error}") from None
-    endpoint = TLSServerEndpoint(_tuned(reactor, port, interface), certificates, reactor)
-    return guarded(endpoint, reactor, options, CertificateWatch([certificates], reactor))
+    clock = plain(reactor)
+    endpoint = TLSServerEndpoint(_tuned(reactor, port, interface), certificates, clock)
+    return guarded(endpoint, clock, options, CertificateWatch([certificates], clock))
 
 
 def _tuned(reactor: Any, port: str, interface: str) -> IStreamServerEndpoint:

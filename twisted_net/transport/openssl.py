@@ -42,8 +42,13 @@ def can_put_on(connection: object) -> bool:
     )
 
 
+def is_on(connection: Any) -> bool:
+    """Whether :func:`put_on` was called for ``connection``."""
+    return connection._socket is not None
+
+
 def put_on(connection: Any, sock: socket.socket) -> None:
-    """Let a connection that has not begun send and receive by ``sock``."""
+    """Let a connection send and receive by ``sock``; nothing may be left in its memory."""
     # What is left of a record that the socket did not take may be given again at another address,
     # with more behind it.
     lib.SSL_set_mode(connection._ssl, _MODE)
@@ -55,8 +60,18 @@ def put_on(connection: Any, sock: socket.socket) -> None:
 
 def take_off(connection: Any) -> None:
     """Let a connection use its socket no more, whose number will soon be another's."""
-    _SSL_set_fd(connection._ssl, -1)
-    connection._socket = None
+    if is_on(connection):
+        _SSL_set_fd(connection._ssl, -1)
+        connection._socket = None
+
+
+def from_memory(connection: Any) -> bytes:
+    """Give what a connection that is on no socket yet has to send."""
+    try:
+        data: bytes = connection.bio_read(1 << 20)
+    except SSL.WantReadError:
+        return b""
+    return data
 
 
 def buffer() -> Any:

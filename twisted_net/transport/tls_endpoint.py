@@ -1,24 +1,32 @@
-"""Listening with TLS, as Twisted's ``wrapServerTLS``, before any factory."""
+"""TLS over other endpoints, as Twisted's ``wrapServerTLS`` and ``wrapClientTLS`` have it.
+
+Over eager TCP transports, OpenSSL has the socket; see :mod:`twisted_net.transport.eager_tls`.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
+    IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from twisted_net.transport.eager_tls import EagerTLSFactory
 from twisted_net.transport.refusing import RefusedProtocol
+from twisted_net.transport.tls_sockets import let_do_tls
 
 
-class TLSServerFactory(TLSMemoryBIOFactory):
+class TLSServerFactory(EagerTLSFactory):
     """TLS before a factory that may refuse a connection; Twisted's own fails where it does."""
 
     # Twisted's own promises to refuse nobody, although every other factory may.
@@ -51,6 +59,35 @@ class TLSServerEndpoint:
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; as every endpoint does."""
-        return self._endpoint.listen(
+        listening: Deferred[IListeningPort] = self._endpoint.listen(
             TLSServerFactory(self._creator, False, factory, clock=self._clock)
         )
+        return listening.addCallback(let_do_tls)
+
+
+@implementer(IStreamClientEndpoint)
+class TLSClientEndpoint:
+    """Connects as another endpoint does, with TLS.
+
+    :param endpoint: where to. Its reactor may be one of
+        :func:`~twisted_net.transport.calls.eager_for_tls`.
+    :param creator: whom to trust: what Twisted's ``optionsForClientTLS`` gives.
+    :param clock: for buffered writes; without it, the reactor's.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        creator: IOpenSSLClientConnectionCreator,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._creator = creator
+        self._clock = clock
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect; as every endpoint does."""
+        connecting: Deferred[Any] = self._endpoint.connect(
+            EagerTLSFactory(self._creator, True, factory, self._clock)
+        )
+        return connecting.addCallback(lambda tls: tls.wrappedProtocol)
