@@ -36,6 +36,7 @@ from twisted.internet import main, tcp, unix
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 _log = Logger()
 
@@ -123,6 +124,7 @@ class Eager(tcp.Connection):
     # Defaults stand on the class, so that an idle connection carries none of them.
     _gather: Gather
     _gathered = False  # waits in _gather
+    _is_plain = False  # it has a push producer, and nothing is ending or encrypted
     _broken = False  # a send has taken the socket's error, which a read would have shown
     _tempDataBuffer: list[bytes]
 
@@ -160,6 +162,28 @@ class Eager(tcp.Connection):
             self._send_soon(len(iovec))
         elif self.producer is not None:
             self._pause_producer()
+
+    def send_now(self, data: bytes) -> bool:
+        """As :meth:`write`, but at once, where that is as good.
+
+        It is for one who writes nothing more until the event is over, so that there is nothing to
+        gather, and who is a push producer, which hears of what could not be sent.
+
+        :return: False: nothing was done, since something waits, is ending, or is to be encrypted.
+        """
+        if not self._is_plain or self._tempDataBuffer or self.dataBuffer:
+            return False
+        try:
+            sent = self.socket.send(data)
+        except OSError as error:
+            self.keep(error.errno)
+            sent = 0
+        if sent < len(data):
+            self.dataBuffer = data
+            self.offset = sent
+            self.startWriting()
+            self._maybePauseProducer()
+        return True
 
     def _send_soon(self, added: int) -> None:
         """Send when the event is over, unless that is for stock to do."""
@@ -232,16 +256,37 @@ class Eager(tcp.Connection):
     # What decides what is to happen when all is sent: stock's doWrite knows, and is to do it.
 
     def loseConnection(self) -> None:
+        self._is_plain = False
         self.settle_gathered()
         super().loseConnection()
 
     def loseWriteConnection(self) -> None:
+        self._is_plain = False
         self.settle_gathered()
         super().loseWriteConnection()
+
+    def abortConnection(self) -> None:
+        self._is_plain = False
+        super().abortConnection()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._is_plain = False
+        super().connectionLost(reason)
+
+    def startTLS(self, *arguments: Any, **keywords: Any) -> None:
+        self._is_plain = False
+        super().startTLS(*arguments, **keywords)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         self.settle_gathered()
         super().registerProducer(producer, streaming)
+        self._is_plain = bool(
+            streaming and self.producer is producer and not self.TLS and not self._aborting
+        )
+
+    def unregisterProducer(self) -> None:
+        self._is_plain = False
+        super().unregisterProducer()
 
     def stopWriting(self) -> None:
         self._gathered = False  # what is queued waits until somebody starts writing again
@@ -290,6 +335,9 @@ class _EagerUNIX(Eager):
             self.settle_gathered()
         else:
             super().flush_gathered()
+
+    def send_now(self, data: bytes) -> bool:
+        return not self._sendmsgQueue and super().send_now(data)
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
         if not self._gather.open:
