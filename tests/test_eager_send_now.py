@@ -57,7 +57,7 @@ class SendNow:
             protocol, _ = self.producing()
             getattr(protocol.transport, end)()
             self.assertFalse(protocol.transport.send_now(b"x"), end)
-        protocol, peer = self.connect()
+        protocol, _ = self.connect()
         self.assertFalse(protocol.transport.send_now(b"x"))
         protocol, _ = self.producing()
         transport = protocol.transport
