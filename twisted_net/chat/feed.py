@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,7 +24,7 @@ from twisted_net.chat.rooms import Person, Room
 from twisted_net.policy.chat_limits import ChatLimits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Appended, Entry, Kept, Page, Position
-from twisted_net.transport.group import Group
+from twisted_net.transport.group import Group, Turns
 
 _log = Logger()
 
@@ -32,6 +32,7 @@ _log = Logger()
 class Feed:
     """The messages of one room, in this process.
 
+    :param turns: the turns of the reactor, which it shares with the other rooms.
     :param speaker: gives whose an entry is, by its ``origin``, if it is anybody's here.
     :param ignorers: gives who is not to hear somebody of this name.
     :param expel: called for those who cannot be let in, since the store cannot open the room.
@@ -43,6 +44,7 @@ class Feed:
         room: Room,
         store: Store,
         clock: IReactorTime,
+        turns: Turns,
         limits: ChatLimits,
         speaker: Callable[[str], Person | None],
         ignorers: Callable[[str], Iterable[Person]],
@@ -53,6 +55,7 @@ class Feed:
         self.at = Position("", 0)
         self._store = store
         self._clock = clock
+        self._turns = turns
         self._limits = limits
         self._speaker = speaker
         self._ignorers = ignorers
@@ -63,7 +66,7 @@ class Feed:
         self._opening: Deferred[Any] | None = None
         self._open = False
         self._storing = self._working = self._closed = False
-        self._call: IDelayedCall | None = None
+        self._is_due = False
 
     # Members.
 
@@ -71,7 +74,7 @@ class Feed:
         """Give the members with this form."""
         group = self._groups.get(form)
         if group is None:
-            group = self._groups[form] = Group(self._clock)
+            group = self._groups[form] = Group(self._clock, self._turns)
         return group
 
     def enter(self, person: Person, since: Position | None, told: bool) -> None:
@@ -122,11 +125,12 @@ class Feed:
         self._soon()
 
     def _soon(self) -> None:
-        if self._call is None:
-            self._call = self._clock.callLater(0, self._turn)
+        if not self._is_due:
+            self._is_due = True
+            self._turns.before_next(self._turn)
 
     def _turn(self) -> None:
-        self._call = None
+        self._is_due = False
         self._work()
         self._flush()
 

@@ -51,6 +51,7 @@ from twisted_net.store.log import Entry, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.transport.addresses import is_loopback, shown
 from twisted_net.transport.connection import ConnectionFactory, FactorySettings
+from twisted_net.transport.group import Turns
 from twisted_net.transport.tls import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.telnet import Telnet
@@ -213,6 +214,10 @@ class ChatFactory(ConnectionFactory):
         self._started = False
         return self._store.stop()
 
+    @cached_property
+    def _turns(self) -> Turns:
+        return Turns(self.clock)
+
     # What programs are told.
 
     @cached_property
@@ -350,7 +355,7 @@ class ChatFactory(ConnectionFactory):
         if feed is None:
             house = self.house
             feed = room.link = Feed(
-                *(room, self._store, self.clock, self.chat_limits),
+                *(room, self._store, self.clock, self._turns, self.chat_limits),
                 *(house.speaker, house.ignorers, self.expel),
             )
         return feed

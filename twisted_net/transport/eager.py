@@ -61,6 +61,7 @@ class Eager(tcp.Connection):
     _gather: Gather
     _gathered = False  # waits in _gather
     _room = 0  # see _find_room()
+    _is_plain = False  # it has a push producer, and nothing is ending or encrypted
     _broken = False  # a send has taken the socket's error, which a read would have shown
     _tempDataBuffer: list[bytes]
 
@@ -111,6 +112,28 @@ class Eager(tcp.Connection):
             self._send_soon(len(iovec))
         elif self.producer is not None:
             self._pause_producer()
+
+    def send_now(self, data: bytes) -> bool:
+        """As :meth:`write`, but at once, where that is as good.
+
+        It is for one who writes nothing more until the event is over, so that there is nothing to
+        gather, and who is a push producer, which hears of what could not be sent.
+
+        :return: False: nothing was done, since something waits, is ending, or is to be encrypted.
+        """
+        if not self._is_plain or self._tempDataBuffer or self.dataBuffer:
+            return False
+        try:
+            sent = self.socket.send(data)
+        except OSError as error:
+            self.keep(error.errno)
+            sent = 0
+        if sent < len(data):
+            self.dataBuffer = data
+            self.offset = sent
+            self.startWriting()
+            self._maybePauseProducer()
+        return True
 
     def _send_soon(self, added: int) -> None:
         """Send when the event is over, unless that is for stock to do."""
@@ -195,20 +218,33 @@ class Eager(tcp.Connection):
     # What decides what is to happen when all is sent: stock's doWrite knows, and is to do it.
 
     def loseConnection(self) -> None:
+        self._is_plain = False
         self.settle_gathered()
         super().loseConnection()
 
     def loseWriteConnection(self) -> None:
+        self._is_plain = False
         self.settle_gathered()
         super().loseWriteConnection()
+
+    def abortConnection(self) -> None:
+        self._is_plain = False
+        super().abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         self._room = 0
         self.settle_gathered()
         super().registerProducer(producer, streaming)
+        self._is_plain = bool(
+            streaming and self.producer is producer and not self.TLS and not self._aborting
+        )
+
+    def unregisterProducer(self) -> None:
+        self._is_plain = False
+        super().unregisterProducer()
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
-        self._room = 0
+        self._is_plain, self._room = False, 0
         super().startTLS(ctx, normal)
 
     def startWriting(self) -> None:
@@ -221,7 +257,7 @@ class Eager(tcp.Connection):
         super().stopWriting()
 
     def connectionLost(self, reason: Failure) -> None:
-        self._room = 0
+        self._is_plain, self._room = False, 0
         super().connectionLost(reason)
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
@@ -267,6 +303,9 @@ class _EagerUNIX(Eager):
             self.settle_gathered()
         else:
             super().flush_gathered()
+
+    def send_now(self, data: bytes) -> bool:
+        return not self._sendmsgQueue and super().send_now(data)
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
         if not self._gather.open:
@@ -327,7 +366,7 @@ class EagerServer(Eager, tcp.Server):
 LASTING = (
     *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_gather", "server"),
     *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
-    *("_gathered", "dataBuffer", "offset", "producerPaused", "disconnected"),
+    *("_gathered", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
 )
 """What an accepted connection has sooner or later; see :func:`share_names`."""
 

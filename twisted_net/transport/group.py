@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -10,25 +13,108 @@ from twisted_net.transport.connection import Connection
 
 _log = Logger()
 
+SLICE = 256
+"""Members that are written to before the reactor looks for what has arrived: some two milliseconds
+of sending. More in one go would hold up everybody else; fewer cost more turns."""
+
+MOST_BEHIND = 1 << 18
+"""Bytes that a group keeps for the members whose turn is still to come. Past that all of them are
+given it in one go: then it waits in each one's own queue, which has a limit and a rule."""
+
+
+class Turns:
+    """The turns of a reactor, shared by groups: so many writes in each, whoever has them.
+
+    :param clock: the reactor whose turns count.
+    :param size: members that are written to in a turn.
+    """
+
+    __slots__ = ("_clock", "_groups", "_is_due", "_size", "_work")
+
+    def __init__(self, clock: IReactorTime, size: int = SLICE) -> None:
+        self._clock = clock
+        self._size = size
+        self._groups: deque[Group] = deque()
+        self._work: list[Callable[[], None]] = []
+        self._is_due = False  # or it is going on
+
+    def before_next(self, work: Callable[[], None]) -> None:
+        """Call ``work`` at the beginning of the next turn, before members are written to."""
+        self._work.append(work)
+        self._call_soon()
+
+    def serve(self, group: Group) -> None:
+        """Give a group's members what they have not been given, from the next turn on.
+
+        What is asked for by the work before a turn belongs to that turn.
+        """
+        self._groups.append(group)
+        self._call_soon()
+
+    def _call_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        work, self._work = self._work, []
+        for each in work:
+            try:
+                each()
+            except Exception:
+                _log.failure("What was to be broadcast failed")
+        groups, left = self._groups, self._size
+        for _ in range(len(groups)):  # each once: what they publish meanwhile is for another turn
+            group = groups.popleft()
+            left -= group.serve(left)
+            if group.is_behind:
+                groups.append(group)
+            if left <= 0:
+                break
+        self._is_due = False
+        if groups or self._work:
+            self._call_soon()
+
 
 class Group:
     """Connections that hear the same.
 
-    What is published within one turn of the reactor is gathered, joined once, and given to every
-    member in one write, at the beginning of the next turn. A member hears what was published
-    after it came and before it left, in order, and nothing of its own.
+    What is published is gathered, joined, and given to the members from the beginning of the next
+    turn of the reactor on: to some of them in each turn, round after round, and to each one all
+    that was published since it was last given something. So nothing that arrives waits until the
+    last of many members was written to, and however much is published meanwhile, it is one write
+    a member and round; one also for a member of several groups that share their turns.
+
+    A member hears what was published after it came and before it left, in order, and nothing of
+    its own.
 
     :param clock: the reactor whose turns count.
+    :param turns: what shares them with other groups.
     """
 
-    __slots__ = ("_clock", "_late", "_members", "_own", "_pending")
+    __slots__ = (
+        "_alone",
+        "_first",
+        "_is_waiting",
+        "_members",
+        "_pending",
+        "_round",
+        "_round_head",
+        "_size",
+        "_turns",
+    )
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._members: dict[Connection, None] = {}
+    def __init__(self, clock: IReactorTime, turns: Turns | None = None) -> None:
+        self._turns = turns or Turns(clock)
+        self._alone = (self,)  # the groups of a member of no other
+        # Messages have numbers: that of the first that is pending, and how far each member is.
         self._pending: list[bytes] = []
-        self._own: dict[Connection, dict[int, bytes]] = {}  # what each is sent in another's place
-        self._late: dict[Connection, int] = {}  # who came this turn, and after how much
+        self._first = 0
+        self._size = 0  # bytes in them
+        self._members: dict[Connection, int | _Apart] = {}
+        self._is_waiting = False  # for its turn
+        self._round: list[Connection] = []  # whose turn is still to come, the next one last
+        self._round_head = 0  # everybody is so far when the round is over
 
     def __len__(self) -> int:
         """How many members there are."""
@@ -41,72 +127,158 @@ class Group:
         """Let ``member`` hear what is published from now on."""
         if member in self._members:
             return
-        self._members[member] = None
-        if self._pending:
-            self._late[member] = len(self._pending)
+        self._members[member] = self._head
+        if not member.groups:
+            member.groups = self._alone
+            return
+        member.groups = (*member.groups, self)
+        for group in member.groups:
+            group._set_apart(member)
 
     def discard(self, member: Connection) -> None:
         """Let ``member`` hear no more; what was published before this is given to it now."""
         if member not in self._members:
             return
         # First out, then given: what it is given can end it, and its end discards it.
+        pieces = self._take(member)
         del self._members[member]
-        own, start = self._own.pop(member, {}), self._late.pop(member, 0)
-        _give_part(member, self._pending, own, start)
+        others = tuple(group for group in member.groups if group is not self)
+        member.groups = others[0]._alone if len(others) == 1 else others
+        if pieces:
+            member.send_encoded(b"".join(pieces), len(pieces))
 
     def publish(self, data: bytes, sender: Connection | None = None) -> None:
         """Send one encoded message to every member but ``sender``."""
-        if not self._pending:
-            self._clock.callLater(0, self.flush)
         self.put(data, sender)
+        self.flush()
 
     def put(self, data: bytes, sender: Connection | None = None, instead: bytes = b"") -> None:
         """As :meth:`publish`, for those who call :meth:`flush` themselves.
 
         :param instead: what ``sender`` is sent in its place among the others; may be empty.
+        :raises TypeError: it is not bytes.
         """
-        if sender is not None:
-            self._own.setdefault(sender, {})[len(self._pending)] = instead
+        if not isinstance(data, bytes):
+            raise TypeError(f"a group is given bytes, not {type(data).__name__}")
+        if sender is not None and sender in self._members:
+            self._set_apart(sender).own[self._head] = instead
         self._pending.append(data)
+        self._size += len(data)
 
     def give(self, member: Connection, data: bytes) -> None:
         """As :meth:`put`, for one member alone."""
-        self._own.setdefault(member, {})[len(self._pending)] = data
-        self._pending.append(b"")
+        self.put(b"", member, data)
 
     def leave_out(self, member: Connection) -> None:
         """Do not give ``member`` what was put last."""
-        self._own.setdefault(member, {})[len(self._pending) - 1] = b""
+        if member in self._members:
+            self._set_apart(member).own[self._head - 1] = b""
 
     def flush(self) -> None:
-        """Give the members what was gathered."""
-        if not self._pending:
-            return
-        pending, own, late = self._pending, self._own, self._late
-        # What a write ends, adds, discards or publishes from here on belongs to the next turn.
-        self._pending, self._own, self._late = [], {}, {}
-        data, count = b"".join(pending), len(pending)
-        special = own.keys() | late.keys()
-        for member in list(self._members):
-            if member not in self._members:  # an earlier member's end has taken it along
-                continue
+        """Let the members be given what was gathered, from the next turn on."""
+        if self._pending and not self._is_waiting:
+            self._is_waiting = True
+            self._turns.serve(self)
+
+    # For the turns.
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether somebody is still to be given something."""
+        return self._is_waiting
+
+    def serve(self, most: int) -> int:
+        """Give the next members what they have not been given.
+
+        :param most: so many members, unless too much waits for them.
+        :return: how many it was.
+        """
+        if not self._round:
+            self._round = list(reversed(self._members))
+            self._round_head = self._head
+        if self._size > MOST_BEHIND:
+            most = len(self._round)
+        now = self._round[-most:]
+        del self._round[-most:]
+        now.reverse()
+        self._give(now)
+        if not self._round:
+            self._forget(self._round_head)
+            self._is_waiting = bool(self._pending)
+        return len(now)
+
+    def _give(self, members: list[Connection]) -> None:
+        # What a write ends, adds, discards or publishes from here on is for a later turn.
+        positions, first, head = self._members, self._first, self._head
+        start, data, count = -1, b"", 0
+        for member in members:
+            position = positions.get(member)
             try:
-                if member in special:
-                    _give_part(member, pending, own.get(member, {}), late.get(member, 0))
-                else:
-                    member.send_encoded(data, count)
+                if position != start:
+                    if position is None:  # an earlier one's end has taken it along
+                        continue
+                    if isinstance(position, _Apart):
+                        _give_all(member)
+                        continue
+                    start = position
+                    pieces = self._pending[start - first : head - first]
+                    data, count = b"".join(pieces), len(pieces) - pieces.count(b"")
+                positions[member] = head
+                if count:
+                    member.send_at_once(data, count)
             except Exception:
                 _log.failure("Connection {id}: a broadcast to it failed", id=member.id)
                 member.abort(FAILED)
 
+    @property
+    def _head(self) -> int:
+        """The number of the message that will be put next."""
+        return self._first + len(self._pending)
 
-def _give_part(member: Connection, pending: list[bytes], own: dict[int, bytes], start: int) -> None:
-    part = pending[start:]
-    count = len(part)
-    for number, data in own.items():
-        if number >= start:
-            part[number - start] = data
-            if not data:
-                count -= 1
-    if count:
-        member.send_encoded(b"".join(part), count)
+    def _set_apart(self, member: Connection) -> _Apart:
+        place = self._members[member]
+        if not isinstance(place, _Apart):
+            self._members[member] = place = _Apart(place)
+        return place
+
+    def _take(self, member: Connection) -> list[bytes]:
+        """Give what a member has not been given yet; from now on it has."""
+        place = self._members[member]
+        own = place.own if isinstance(place, _Apart) else {}
+        position = place.position if isinstance(place, _Apart) else place
+        head = self._head
+        self._members[member] = head if member.groups is self._alone else _Apart(head)
+        pieces = self._pending[position - self._first :]
+        for number, data in own.items():
+            if number >= position:
+                pieces[number - position] = data
+        return [piece for piece in pieces if piece]
+
+    def _forget(self, number: int) -> None:
+        """Forget the messages before this one: everybody has them."""
+        count = number - self._first
+        self._size -= sum(map(len, self._pending[:count]))
+        del self._pending[:count]
+        self._first = number
+
+
+class _Apart:
+    """How far a member is that is not given just what the others are.
+
+    It has spoken, or it is in other groups as well and is given all of theirs in one write.
+
+    :ivar own: by number, what it is sent in a message's place.
+    """
+
+    __slots__ = ("own", "position")
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.own: dict[int, bytes] = {}
+
+
+def _give_all(member: Connection) -> None:
+    """Give a member what it has not been given in any of its groups."""
+    pieces = [piece for group in member.groups for piece in group._take(member)]
+    if pieces:
+        member.send_at_once(b"".join(pieces), len(pieces))

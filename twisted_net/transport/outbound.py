@@ -12,6 +12,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.closing import CLOSED, PEER_CLOSED, SLOW, Reason
 from twisted_net.policy.outbox import Outbox
+from twisted_net.transport.eager import Eager
 from twisted_net.transport.inbound import BY_FULL_OUTPUT, Inbound, Settings
 
 _REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
@@ -60,6 +61,7 @@ class Outbound(Inbound):
     _finishing = False  # nothing more will be sent, but the peer is still read
     _outbox: Outbox | None = None
     _waiting: list[Deferred[None]] | None = None
+    groups: tuple[Any, ...] = ()  # whose members it is: theirs to set
     _taken = 0  # how far the peer had taken what it was sent, at the last look
     _front = (0, 0)  # which buffer its transport was sending then, and from where on
     _looks = 0  # in vain, one after another
@@ -91,6 +93,19 @@ class Outbound(Inbound):
             return not self._full
         self._queue(data, messages)
         return False
+
+    def send_at_once(self, data: bytes, messages: int = 1) -> None:
+        """As :meth:`send_encoded`, where nothing more is to be sent until the event is over.
+
+        So there is nothing to gather it with, and it need not be looked at again.
+        """
+        transport = self.transport
+        # Wrappers, such as TLS, show what they wrap as if it were theirs: they are no Eager.
+        if isinstance(transport, Eager) and transport.send_now(data):
+            self.bytes_sent += len(data)
+            self.messages_sent += messages
+        else:
+            self.send_encoded(data, messages)
 
     def drained(self) -> Deferred[None]:
         """Wait until the peer has taken what it was sent, so far that more can be sent.

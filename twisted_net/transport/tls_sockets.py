@@ -93,6 +93,9 @@ class OnSocket(Eager):
                 return None
         return why
 
+    def send_now(self, data: bytes) -> bool:
+        return self.tls is None and super().send_now(data)  # OpenSSL may have to read before
+
     def flush_gathered(self) -> None:
         tls = self.tls
         if tls is None:

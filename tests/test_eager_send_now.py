@@ -1,0 +1,177 @@
+"""``send_now`` of :mod:`twisted_net.transport.eager`, and who may use it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Factory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from tests.reactor_turns import OnStockEagerly, OverUNIX, Recorder, TurnsTestCase, tcp_pair
+from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.group import Group
+from twisted_net.wire.framing import Raw
+
+MANY = 4 << 20  # more bytes than any kernel buffers
+
+
+class SendNow:
+    """What is to hold on every reactor."""
+
+    def producing(self) -> tuple[Any, socket.socket]:
+        protocol, peer = self.connect()
+        protocol.transport.registerProducer(protocol, True)
+        return protocol, peer
+
+    def test_at_once(self):
+        """It is sent when it returns, and the poller hears nothing of it."""
+        protocol, peer = self.producing()
+        poller = self.count_changes()
+        self.assertTrue(protocol.transport.send_now(b"x"))
+        self.assertEqual((peer.recv(100), poller.changes), (b"x", 0))
+
+    def test_not_before_what_waits(self):
+        """Where older bytes are queued it does nothing."""
+        protocol, peer = self.producing()
+        protocol.transport._tempDataBuffer.append(b"a")
+        self.assertFalse(protocol.transport.send_now(b"b"))
+        self.assertRaises(BlockingIOError, peer.recv, 100)
+
+    def test_the_rest_waits(self):
+        """What the socket does not take is queued, the producer is paused, and hears of its end."""
+        protocol, peer = self.producing()
+        self.assertTrue(protocol.transport.send_now(b"a" * MANY))
+        self.assertEqual(protocol.events, [("pause",)])
+        self.assertFalse(protocol.transport.send_now(b"b"))
+        self.assertEqual(len(self.drain(peer, MANY)), MANY)
+        self.assertEqual(protocol.events, [("pause",), ("resume",)])
+        self.assertTrue(protocol.transport.send_now(b"b"))
+        self.assertEqual(self.drain(peer, 1), b"b")
+
+    def test_only_while_nothing_ends(self):
+        """Not without a push producer, nor once the connection is ending or has ended."""
+        for end in ("unregisterProducer", "loseConnection", "loseWriteConnection"):
+            protocol, _ = self.producing()
+            getattr(protocol.transport, end)()
+            self.assertFalse(protocol.transport.send_now(b"x"), end)
+        protocol, _ = self.connect()
+        self.assertFalse(protocol.transport.send_now(b"x"))
+        protocol, _ = self.producing()
+        transport = protocol.transport
+        transport.abortConnection()
+        self.assertFalse(transport.send_now(b"x"))
+        transport.unregisterProducer()
+        transport.registerProducer(protocol, True)
+        self.assertFalse(transport.send_now(b"x"))
+        self.turn(2)
+        self.assertFalse(transport.send_now(b"x"))
+
+
+class SendNowTests(SendNow, TurnsTestCase):
+    """On the eager reactor."""
+
+    def test_errors_show_later(self):
+        """A reset is the end of the connection in a later turn, and raises nothing."""
+        protocol, peer = self.producing()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        protocol.transport.send_now(b"x")
+        protocol.transport.send_now(b"y")
+        self.assertEqual(protocol.events, [])
+        self.turn_until(lambda: protocol.events)
+        self.assertEqual(protocol.events, [("stop",), ("lost", ConnectionLost)])
+
+
+class ElsewhereTests(OnStockEagerly, SendNowTests):
+    """On a stock reactor."""
+
+
+class UNIXTests(OverUNIX, SendNow, TurnsTestCase):
+    """Over a Unix socket, which carries descriptors as well."""
+
+    def test_not_before_descriptors(self):
+        """A descriptor that waits to be sent goes first."""
+        protocol, _ = self.producing()
+        with socket.socket() as sent:
+            protocol.transport.sendFileDescriptor(sent.fileno())
+            self.assertFalse(protocol.transport.send_now(b"x"))
+            protocol.transport.write(b"y")
+            self.turn()
+
+
+class Shouting(ProtocolWrapper):
+    """Stands for what must see all bytes, as TLS must."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data.upper())
+
+
+class Member(Connection):
+    framing = Raw
+
+
+class GroupTests(TurnsTestCase):
+    def members(self, wrapped: bool) -> tuple[Connection, Recorder]:
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(Member())
+            return made[0]
+
+        factory: Factory = ConnectionFactory.forProtocol(make, clock=self.reactor)
+        if wrapped:
+            factory = WrappingFactory(factory)
+            factory.protocol = Shouting
+        ours, theirs = tcp_pair()
+        theirs.setblocking(False)
+        self.addCleanup(theirs.close)
+        with ours:
+            self.reactor.adoptStreamConnection(ours.fileno(), self.family, factory)
+        return made[0], theirs
+
+    def test_one_send(self):
+        """A broadcast is one ``send`` for each member, in the turn after, and is counted."""
+        group = Group(self.reactor)
+        member, peer = self.members(wrapped=False)
+        group.add(member)
+        sends = self.count_sends(member)
+        group.publish(b"ab")
+        group.publish(b"cd")
+        self.reactor.runUntilCurrent()
+        self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
+        self.assertEqual((member.bytes_sent, member.messages_sent), (4, 2))
+
+    def test_after_an_answer(self):
+        """What was written before goes before it, in the same ``send``."""
+        group = Group(self.reactor)
+        member, peer = self.members(wrapped=False)
+        group.add(member)
+        sends = self.count_sends(member)
+        group.publish(b"cd")
+        member.send(b"ab")
+        self.turn()
+        self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
+
+    def test_wrappers_see_everything(self):
+        """No broadcast passes by what wraps the transport."""
+        group = Group(self.reactor)
+        member, peer = self.members(wrapped=True)
+        group.add(member)
+        group.publish(b"ab")
+        self.assertEqual(self.drain(peer, 2), b"AB")
+        self.assertEqual((member.bytes_sent, member.messages_sent), (2, 1))
+
+    def test_a_slow_member(self):
+        """What it does not take waits in its queue, and comes in order when it reads."""
+        group = Group(self.reactor)
+        member, peer = self.members(wrapped=False)
+        group.add(member)
+        for piece in (b"a" * MANY, b"b", b"c"):
+            group.publish(piece)
+            self.turn()
+        self.assertEqual(member.queued, 2)
+        self.assertEqual(self.drain(peer, MANY + 2), b"a" * MANY + b"bc")
+        self.assertEqual(member.bytes_sent, MANY + 2)
