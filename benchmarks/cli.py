@@ -8,13 +8,13 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.build import BuildError, Built, build
 from benchmarks.cases import WORKS, Case, Choice, chosen
-from benchmarks.goals import goal_cases, judge
+from benchmarks.goals import goal_cases, goal_peers, judge
 from benchmarks.measure import Bench, Timing
 from benchmarks.plot import draw
 from benchmarks.report import as_json, goals_table, table
@@ -56,12 +56,13 @@ def _run(options: argparse.Namespace, built: Built) -> int:
     if not peers or not cases:
         return _refuse("nothing to measure")
     rounds = options.rounds or (2 if options.quick else 5)
-    print(f"{about_machine}\n{_plan(bench.timing, cases, peers, rounds)}\n")
+    samples = {case: len(_peers_of(options, case, peers)) * rounds for case in cases}
+    print(f"{about_machine}\n{_plan(bench.timing, samples, rounds)}\n")
     results: list[Result] = []
     status = 0
     try:
         for case in cases:
-            results.append(take(bench, case, peers, rounds, _teller()))
+            results.append(take(bench, case, _peers_of(options, case, peers), rounds, _teller()))
             _tell("")
             print(table(results[-1]), end="\n\n", flush=True)
     except KeyboardInterrupt:
@@ -131,13 +132,22 @@ def _cases(options: argparse.Namespace, built: Built) -> list[Case]:
     return cases
 
 
-def _plan(timing: Timing, cases: Sequence[Case], peers: Sequence[Peer], rounds: int) -> str:
+def _peers_of(options: argparse.Namespace, case: Case, peers: Sequence[Peer]) -> list[Peer]:
+    """Those who are measured for a case: for a goal, unless some were named, whom it names."""
+    if options.work != "goals" or options.peers:
+        return list(peers)
+    wanted = goal_peers(case)
+    return [peer for peer in peers if peer.name in wanted]
+
+
+def _plan(timing: Timing, samples: Mapping[Case, int], rounds: int) -> str:
     window = timing.warmup + timing.seconds + _SETUP_SECONDS
-    windows = sum(_HELD_WINDOWS if case.work == "held" else 1 for case in cases)
-    minutes = window * windows * len(peers) * rounds / 60
+    windows = sum(
+        count * (_HELD_WINDOWS if case.work == "held" else 1) for case, count in samples.items()
+    )
     return (
-        f"{len(cases)} cases, {len(peers)} servers, {rounds} rounds of {timing.seconds:g} s: "
-        f"at most {minutes:.0f} minutes or so"
+        f"{len(samples)} cases, {rounds} rounds of {timing.seconds:g} s: "
+        f"at most {window * windows / 60:.0f} minutes or so"
     )
 
 
@@ -194,7 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help=f"of {', '.join(PEERS)}; default all but *-nagle and *-nodelay",
     )
-    add("--our-reactor", default="", metavar="NAME", help="twistd --reactor NAME for our servers")
+    add(
+        "--our-reactor",
+        default="eager",
+        metavar="NAME",
+        help="twistd --reactor NAME for our servers; default eager",
+    )
     add("--our-options", default="", metavar="TEXT", help="more options for our servers")
     add("--quick", action="store_true", help="fewer and shorter: a look, not a measurement")
     add("--plot", type=Path, metavar="DIR", help="write pictures (SVG) into DIR")

@@ -89,6 +89,12 @@ def goal_cases() -> list[Case]:
     return list(dict.fromkeys(cases))
 
 
+def goal_peers(case: Case) -> set[str]:
+    """The servers whose figures the goals want for a case."""
+    concerned = [goal for goal in GOALS if case in (goal.case, goal.than_case)]
+    return {goal.who for goal in concerned} | {goal.than for goal in concerned if goal.than}
+
+
 def judge(results: Sequence[Result]) -> list[Verdict]:
     """The goals of which these results have all figures."""
     by_case = {result.case: result for result in results}

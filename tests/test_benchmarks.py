@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.cases import EVERYTHING, FIGURES, QUICK, WORKS, Case, Choice, chosen
-from benchmarks.goals import GOALS, goal_cases, judge
+from benchmarks.goals import GOALS, goal_cases, goal_peers, judge
 from benchmarks.measure import Sample
 from benchmarks.objects import Census, report
 from benchmarks.plot import bars, lines
@@ -50,6 +50,16 @@ class CaseTests(SynchronousTestCase):
     def test_the_cases_of_the_goals_come_once(self) -> None:
         cases = goal_cases()
         self.assertEqual(len(cases), len(set(cases)))
+
+    def test_the_peers_of_a_goal(self) -> None:
+        """Every goal finds the figures that it needs, and nobody is measured for nothing."""
+        for goal in GOALS:
+            self.assertLessEqual({goal.who, goal.than or goal.who}, goal_peers(goal.case))
+        named = {name for goal in GOALS for name in (goal.who, goal.than)}
+        for case in goal_cases():
+            self.assertIn("ours", goal_peers(case))
+            self.assertLessEqual(goal_peers(case), named)
+        self.assertEqual(goal_peers(GOALS[0].case), {"ours", "c", "node"})
 
 
 class RatioTests(SynchronousTestCase):

@@ -244,6 +244,30 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
                 connect = lambda factory, name=name: self.calls.connectUNIX(name, factory)  # noqa: E731
             self._check(*self._connected(port, connect))
 
+    def test_a_crowd(self):
+        """Who comes with many others is let in one a turn, so that those inside have theirs."""
+        path = "\0" + self.id()[-60:] + str(os.getpid())
+        factory = Factory.forProtocol(Recorder)
+        factory.noisy = False
+        ports = (
+            (self.calls.listenTCP(0, factory, interface="127.0.0.1"), socket.AF_INET),
+            (self.calls.listenUNIX(path, factory), socket.AF_UNIX),
+        )
+        for port, family in ports:
+            made = []
+            factory.buildProtocol = lambda address, made=made: made.append(address)  # refused
+            name = port.socket.getsockname()
+            for _ in range(5):
+                client = socket.socket(family)
+                self.addCleanup(client.close)
+                client.connect(name)
+            counts = []
+            while len(made) < 5:
+                self.turn(wait=1)
+                counts.append(len(made))
+            self.assertEqual(counts, [1, 2, 3, 4, 5])
+            self.addCleanup(port.stopListening)
+
     def test_unknown_family(self):
         """An address family that is none of these is refused as in stock."""
         for call in (self.calls.adoptStreamPort, self.calls.adoptStreamConnection):

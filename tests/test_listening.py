@@ -96,6 +96,23 @@ class StartTests(ListeningCase):
         self.assertFalse(any(port.listens for port in ports))
         self.assertEqual((service.ports, bool(service.running)), ([], False))
 
+    def test_ready(self) -> None:
+        """From when it listens everywhere until it begins to stop, whoever is still connected."""
+        late = Endpoint()
+        service = self.service(Endpoint(Port(1)), late)
+        self.assertFalse(service.ready)
+        service.privilegedStartService()
+        service.startService()
+        self.assertFalse(service.ready, "one of them does not listen yet")
+        late.later.callback(Port(2))
+        self.assertTrue(service.ready)
+        peer = connect(self.factory)
+        stopped = service.stopService()
+        self.assertFalse(service.ready)
+        self.assertNoResult(stopped)
+        peer.finish()
+        self.successResultOf(stopped)
+
     def test_without_the_privileged_start(self) -> None:
         """As a program of one's own does it."""
         service = self.service(Endpoint(Port(1)))

@@ -129,6 +129,21 @@ class MakeServiceTests(ServiceCase):
 
 
 class StartTests(ServiceCase):
+    def test_the_garbage_collector_is_spared(self) -> None:
+        """What was imported is left alone once the reactor runs; in one that runs, all is."""
+        calls: list[str] = []
+        self.patch(starting.gc, "collect", lambda: calls.append("collect"))
+        self.patch(starting.gc, "freeze", lambda: calls.append("freeze"))
+        self.made(echo).startService()
+        self.assertEqual(calls, [])
+        for hook, arguments, keywords in self.reactor.whenRunningHooks:
+            hook(*arguments, **keywords)
+        self.assertEqual(calls, ["collect", "freeze"])
+        self.reactor.whenRunningHooks.clear()
+        self.reactor.running = True
+        self.made(echo).startService()
+        self.assertEqual(self.reactor.whenRunningHooks, [])
+
     def test_a_busy_port(self) -> None:
         """Ends the start with a line, and no other port listens."""
         self.reactor.busy = (8443,)

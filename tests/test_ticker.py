@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from itertools import pairwise
 
@@ -39,26 +40,36 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(len(self.calls), 1)
 
     def test_a_thousand_at_once(self) -> None:
-        """They are called over several turns, in order, and none that has ended meanwhile."""
-        called: list[int] = []
-        turns: list[int] = []
-
-        def begin_turn() -> None:  # what else the reactor does: it comes in between
-            turns.append(len(called))
-            if len(called) < 5 * AT_ONCE:
-                self.clock.callLater(0, begin_turn)
+        """They are called evenly over a tick, in order, and none that has ended meanwhile."""
+        called: dict[int, float] = {}
 
         def call(number: int) -> None:
             if not called:
-                self.clock.callLater(0, begin_turn)
                 for watch in watches[1::2]:
                     self.ticker.forget(watch)
-            called.append(number)
+            called[number] = self.clock.seconds()
 
-        watches = [self.ticker.watch(partial(call, n), TICK) for n in range(10 * AT_ONCE)]
-        advance(self.clock, 2 * TICK)
-        self.assertEqual(called, list(range(0, 10 * AT_ONCE, 2)))
-        self.assertEqual(turns[:2], [AT_ONCE // 2, AT_ONCE])
+        watches = [self.ticker.watch(partial(call, n), TICK) for n in range(1000)]
+        self.clock.pump([TICK / 10_000] * 35_000)
+        self.assertEqual(list(called), list(range(0, 1000, 2)))
+        moments = Counter(called.values())
+        self.assertLessEqual(max(moments.values()), AT_ONCE)
+        gaps = [later - earlier for earlier, later in pairwise(moments)]
+        self.assertAlmostEqual(max(gaps), min(gaps), delta=TICK / 500)
+        self.assertTrue(0.9 * TICK < max(moments) - min(moments) <= 1.1 * TICK)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_crowd_after_a_crowd(self) -> None:
+        """None waits for more than a tick longer than it would alone."""
+        called: list[float] = []
+        for _ in range(3):
+            begun = self.clock.seconds()
+            for _ in range(100):
+                self.ticker.watch(lambda: called.append(self.clock.seconds()), 2 * TICK)
+            self.clock.pump([TICK / 100] * 100)
+            self.assertEqual([late for late in called if late > begun + 5 * TICK], [])
+        self.clock.pump([TICK / 100] * 1000)
+        self.assertEqual(len(called), 300)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_timer(self) -> None:

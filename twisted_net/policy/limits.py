@@ -22,14 +22,15 @@ class Limits:
     :ivar max_message: bytes in one message; longer ends the connection (``too-long``). 64 KiB is
         what asyncio's streams allow; ``LineReceiver`` allows 16 KiB, nginx' header lines 8 KiB.
     :ivar idle_timeout: seconds without a byte from the peer after which it is closed (``idle``),
-        at most one second late; 0 is never, as in Node and in most of Twisted.
+        at most one second late, or one and a half where a crowd's time is up together; 0 is
+        never, as in Node and in most of Twisted.
     :ivar queue_limit: bytes that may wait for a slow peer, above what its transport buffers
         (Twisted: 64 KiB) and the kernel's socket buffer; then ``slow_rule`` applies. 1 MiB is ten
         thousand lines of chat.
     :ivar slow_rule: what happens then.
     :ivar stall_timeout: seconds for which a peer may take nothing at all of what waits for it,
-        before it is closed (``slow``) however little that is; 0 is for ever. Ranch's and Thousand
-        Island's ``send_timeout`` is 30 s.
+        before it is closed (``slow``) however little that is, at most a third of it and two
+        seconds late; 0 is for ever. Ranch's and Thousand Island's ``send_timeout`` is 30 s.
     :ivar message_timeout: seconds in which a message that has begun must be complete, or its peer
         is closed (``unfinished``); 0 is never. That is for peers that drip; Apache's
         ``RequestReadTimeout`` is 20 to 40 s.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -118,6 +119,22 @@ class Impatience:
 _impatience = Impatience()
 
 
+def settle() -> None:
+    """Let the garbage collector leave alone what was imported, once the reactor runs.
+
+    It will stay to the end, and to look through it takes 20 ms, in which nobody is served.
+    """
+    from twisted.internet import reactor
+
+    if not getattr(reactor, "running", False):  # else it is an application's, which has its own
+        reactor.callWhenRunning(_freeze)
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()
+
+
 class NamedService(ListenerService):
     """A listening service whose start fails as its user expects, under the service's name.
 
@@ -142,6 +159,7 @@ class NamedService(ListenerService):
             super().startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
+        settle()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
         if used:
             from twisted.internet import reactor

@@ -45,6 +45,9 @@ _log = Logger()
 SLICE = 512
 """Transports flushed before the poller is asked again: about two milliseconds of sending."""
 
+ACCEPTS = 1
+"""Connections that a port accepts in a turn. Stock's has 100 and more, in which a crowd that comes
+at once keeps the others waiting; nginx has one, Netty 16."""
 
 LARGE = 8192
 """Bytes that need not be gathered with others, and are better sent while they are in the cache."""
@@ -400,7 +403,22 @@ class EagerUNIXClient(_EagerUNIX, unix.Client):
         super().__init__(filename, connector, reactor, checkPID)
 
 
-class EagerPort(tcp.Port):
+class _PatientPort(tcp.Port):
+    """A port that lets the others have their turn while a crowd arrives."""
+
+    _wanted = 1
+
+    @property
+    def numberAccepts(self) -> int:
+        """How many may be accepted in a turn. Stock's raises it as long as there are more."""
+        return min(self._wanted, ACCEPTS)
+
+    @numberAccepts.setter
+    def numberAccepts(self, number: int) -> None:
+        self._wanted = number
+
+
+class EagerPort(_PatientPort):
     """A TCP port whose connections are eager. Takes what stock's does.
 
     :ivar number: its number, also after its end.
@@ -410,7 +428,7 @@ class EagerPort(tcp.Port):
     number = 0
 
 
-class EagerUNIXPort(unix.Port):
+class EagerUNIXPort(_PatientPort, unix.Port):
     """A Unix port whose connections are eager. Takes what stock's does."""
 
     transport = EagerUNIXServer

@@ -68,6 +68,11 @@ class ListenerService(Service):
         self._pending: list[Deferred[Any]] = []
         self._given_up: list[Deferred[Any]] = []
 
+    @property
+    def ready(self) -> bool:
+        """Whether it listens wherever it is to, and is not stopping: may a balancer send more?"""
+        return bool(self.running) and len(self.ports) == len(self.listeners)
+
     def privilegedStartService(self) -> None:
         """Listen, while ports below 1024 can still be had.
 

@@ -14,11 +14,11 @@ from twisted.logger import Logger
 from twisted_net.policy.wheel import Watch, Wheel, ticks_for
 
 TICK = 0.5
-"""Seconds in a tick. A timeout is at most two ticks, one second, late."""
+"""Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
 
-AT_ONCE = 50
-"""Timeouts that are called in one turn of the reactor: a thousand silent peers whose time is up
-together shall not make the others wait until the last of them is closed."""
+AT_ONCE = 4
+"""Timeouts that are called in one turn of the reactor. A thousand silent peers whose time is up
+together are closed evenly over a tick: the others shall not wait until the last of them is."""
 
 _log = Logger()
 
@@ -30,7 +30,7 @@ class Ticker:
     :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "_expired", "_rest", "wheel")
+    __slots__ = ("_call", "_clock", "_due", "_expired", "_pause", "_rest", "wheel")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -38,6 +38,7 @@ class Ticker:
         self._due = 0.0
         self._expired: deque[Watch[Any]] = deque()
         self._rest: IDelayedCall | None = None
+        self._pause = 0.0
         self.wheel: Wheel[Any] = Wheel()
 
     def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
@@ -76,6 +77,7 @@ class Ticker:
         # Set before anything is called: a call may watch or forget, and find the timer running.
         self._call = self._clock.callLater(self._due - now, self._tick)
         self._expired.extend(self.wheel.tick())
+        self._pause = TICK * AT_ONCE / max(AT_ONCE, len(self._expired))
         if self._rest is None:
             self._call_expired()
         if not self.wheel and self._call is not None and self._call.active():
@@ -83,7 +85,7 @@ class Ticker:
             self._call = None
 
     def _call_expired(self) -> None:
-        """Call some of those whose timeout has passed, and the rest in later turns."""
+        """Call some of those whose timeout has passed, and the rest later."""
         self._rest = None
         for _ in range(min(AT_ONCE, len(self._expired))):
             watch = self._expired.popleft()
@@ -94,4 +96,4 @@ class Ticker:
             except Exception:
                 _log.failure("A timeout's call failed")
         if self._expired:
-            self._rest = self._clock.callLater(0, self._call_expired)
+            self._rest = self._clock.callLater(self._pause, self._call_expired)
