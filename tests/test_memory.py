@@ -21,11 +21,12 @@ from twisted_net.policy.wheel import _Slot
 from twisted_net.testing import Peer, connect
 from twisted_net.transport.attributes import share_names
 from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.group import Group
 
 CROWD = 40  # more than the thirty instances within which CPython lets names be shared
 
 # What all connections have together.
-_SHARED = (type, ModuleType, FunctionType, ConnectionFactory, House, Room, _Slot, Peer)
+_SHARED = (type, ModuleType, FunctionType, ConnectionFactory, Group, House, Room, _Slot, Peer)
 
 
 def own(connection: Connection, neighbour: Connection) -> Counter[str]:
