@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.chat.protocol import MAX_MESSAGE, PRESENCE_DELAY, ChatFactory
@@ -82,13 +82,13 @@ class PresenceTests(ChatCase):
             self.assertEqual(ann.received, f"* {name} left #lobby.\n".encode())
 
     def test_connecting_and_closing_leaves_nothing(self) -> None:
-        """Not in the room, and not in the log."""
+        """But a line for debugging."""
         (ann,) = self.people(1)
         with capturedLogs() as events:
             for end in (Peer.finish, Peer.reset):
                 end(self.newcomer())
             ann.advance(1)
-        self.assertEqual(events, [])
+        self.assertEqual([e for e in events if e["log_level"] > LogLevel.debug], [])
         self.assertEqual((ann.received, len(self.factory)), (b"", 1))
 
     def test_one_that_comes_just_before_others_are_told(self) -> None:

@@ -46,11 +46,11 @@ class EndTests(SynchronousTestCase):
         self.assertFalse(peer.aborted)
 
     def test_what_is_logged(self) -> None:
-        """Ends that an operator wants to know of; every end only for who asks for it."""
+        """Every end, or only those that an operator wants to know of."""
         for settings, lines in (
-            ({}, ["Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)"]),
+            ({"log_ends": False}, ["Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)"]),
             (
-                {"log_ends": True},
+                {},
                 [
                     "Connection 1 from 192.0.2.2:54321 ended: peer-closed",
                     "Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)",

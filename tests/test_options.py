@@ -129,6 +129,14 @@ class ValueTests(OptionsCase):
             line = self.refusal("--interface", value)
             self.assertEqual(line, f"--interface {value}: not an IP address")
 
+    def test_which_ends_are_logged(self) -> None:
+        for words, every in (((), True), (("--log-ends", "notable"), False)):
+            options = echo.Options()
+            options.parseOptions(list(words))
+            self.assertEqual(options.settings()["log_ends"], every)
+        line = "--log-ends some: not one of all, notable"
+        self.assertEqual(self.refusal("--log-ends", "some"), line)
+
     def test_flags_that_there_are_not(self) -> None:
         """Nor words without a flag, nor flags without a value."""
         for service in SERVICES:

@@ -108,7 +108,7 @@ class AddressTests(HAProxyTestCase):
 
     async def test_the_log_has_the_clients(self) -> None:
         """They meet in one room, and each one's end has its own address, not the proxy's."""
-        server, port = await self.serve("netchat", TRUSTED, "--log-ends")
+        server, port = await self.serve("netchat", TRUSTED)
         for frontend in self.proxies(*((port, version) for version in VERSIONS)):
             ann, bob = await self.come(ANN, frontend), await self.come(BOB, frontend)
             for each in (ann, bob):
@@ -134,7 +134,7 @@ class AddressTests(HAProxyTestCase):
 
     async def test_who_comes_without_a_header(self) -> None:
         """From a proxy's address, that is closed with a line; from any other, all is as ever."""
-        server, port = await self.serve("netchat", f"--proxy-protocol={ANN}", "--log-ends")
+        server, port = await self.serve("netchat", f"--proxy-protocol={ANN}")
         ann = await self.come(ANN, port)
         ann.send(b"hello, is this the chat?\n")
         await ann.closed()
@@ -151,7 +151,7 @@ class AddressTests(HAProxyTestCase):
         """HAProxy before a Unix socket, whose file says who is a proxy."""
         path = self.directory() / "s"
         endpoint = f"unix:{os.path.relpath(path, cwd := self.directory())}"
-        flags = ("--listen", endpoint, "--proxy-protocol=unix", "--log-ends")
+        flags = ("--listen", endpoint, "--proxy-protocol=unix")
         server = self.twistd("netchat", *flags, cwd=cwd)
         await server.until(lambda: server.log(r"Listening on .*\(--listen"), "it to listen")
         (frontend,) = self.proxies((f"unix@{path}", "send-proxy-v2"))
@@ -166,7 +166,7 @@ class HealthCheckTests(HAProxyTestCase):
 
     async def test_checks_leave_no_trace(self) -> None:
         """An operator has neither a line about them in the log, nor a traceback."""
-        server, port = await self.serve("netchat", TRUSTED, "--log-ends")
+        server, port = await self.serve("netchat", TRUSTED)
         frontends = self.proxies(*((port, f"{each} check inter 100ms") for each in VERSIONS))
         clients = [await self.come(ANN, frontend) for frontend in frontends]
         for each in clients:
@@ -199,7 +199,7 @@ class TLSTests(HAProxyTestCase):
         issued = authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
         issued.private_key_and_cert_chain_pem.write_to_path(files / "both.pem")
         server = self.twistd(
-            *("netchat", "--tls-port=0", f"--interface={LOCALHOST}", TRUSTED, "--log-ends"),
+            *("netchat", "--tls-port=0", f"--interface={LOCALHOST}", TRUSTED),
             *(f"--{flag}={files / 'both.pem'}" for flag in ("cert", "key")),
         )
         port = await server.port("--tls-port 0")

@@ -106,6 +106,7 @@ def shared_flags(
             "So many without an answer.",
         ],
         ["user-timeout", None, None, _USER_TIMEOUT_HELP],
+        ["log-ends", None, "all", "Connections whose end is logged: all, or the notable ones."],
     ]
 
 
@@ -121,7 +122,6 @@ class ServiceOptions(usage.Options):
 
     optFlags = [
         ["self-signed", None, "Use a certificate made for this run, for development only."],
-        ["log-ends", None, "A line in the log for every connection that ends, to debug."],
     ]
 
     def __init__(self) -> None:
@@ -185,6 +185,7 @@ class ServiceOptions(usage.Options):
         self.number("memory-budget", 0, 1 << 50)
         self.amount("rate")
         self.number("burst", 1, 1 << 30)
+        self.parse("log-ends", _all_or_notable)
         self.parse("interface", _ip_address)
         self._check_tls()
 
@@ -293,7 +294,7 @@ class ServiceOptions(usage.Options):
             "limits": limits,
             "admission": Admission(rules),
             "budget": budget,
-            "log_ends": bool(self["log-ends"]),
+            "log_ends": self["log-ends"],
         }
 
     def socket_options(self) -> SocketOptions:
@@ -361,6 +362,12 @@ class ServiceOptions(usage.Options):
         except Exception as error:  # each kind of endpoint has its own
             raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
         return self._at_the_socket(found)
+
+
+def _all_or_notable(text: str) -> bool:
+    if text not in ("all", "notable"):
+        raise ValueError("not one of all, notable")
+    return text == "all"
 
 
 def _slow_rule(text: str) -> SlowRule:

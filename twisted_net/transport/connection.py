@@ -235,8 +235,8 @@ class ConnectionFactory(Factory[Connection]):
     :param limits: how much is allowed.
     :param admission: who may connect; without it, everybody. One may serve several factories.
     :param budget: what may wait for slow peers in all; one should serve the whole process.
-    :param log_ends: whether the log has a line, at debug level, for ends that nobody needs to know
-        of as well. Written to a file, a line costs as much as half of all else of a connection.
+    :param log_ends: whether the log has a line, at debug level, for ends that are not notable as
+        well. Written to a file, that line costs as much as half of all else of a short connection.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: a limit that makes no sense; the message names it.
     :raises TypeError: no such limit.
@@ -254,7 +254,7 @@ class ConnectionFactory(Factory[Connection]):
         limits: Limits | None = None,
         admission: Admission | None = None,
         budget: MemoryBudget[Outbound] | None = None,
-        log_ends: bool = False,
+        log_ends: bool = True,
         **changes: Unpack[LimitChanges],
     ) -> None:
         self.limits = replace(limits or Limits(), **changes)
