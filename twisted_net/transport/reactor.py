@@ -63,6 +63,17 @@ class _TurnContext:
         return {**self.outer, "system": self.selectable.logPrefix()}
 
 
+class _IsEager(dict[type, bool]):
+    """Whether a class is of eager transports: found out once, since each event asks."""
+
+    def __missing__(self, cls: type) -> bool:
+        found = self[cls] = issubclass(cls, Eager)
+        return found
+
+
+_IS_EAGER = _IsEager()
+
+
 @implementer(IReactorFDSet, IReactorTCP, IReactorUNIX, IReactorSocket)
 class EagerReactor(EagerCalls, EPollReactor):
     """An epoll reactor that sends when its turn is over; see the module.
@@ -108,11 +119,13 @@ class EagerReactor(EagerCalls, EPollReactor):
         context = self._context
         gather = self.gather
         selectables = self._selectables
+        is_eager = _IS_EAGER
         for fd, event in events:
-            selectable = selectables.get(fd)
-            if selectable is None:  # an earlier event has ended it
+            try:
+                selectable = selectables[fd]
+            except KeyError:  # an earlier event has ended it
                 continue
-            if event == EPOLLIN and isinstance(selectable, Eager):
+            if event == EPOLLIN and is_eager[type(selectable)]:
                 context.selectable = selectable
                 why: BaseException | None
                 try:

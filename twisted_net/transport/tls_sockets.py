@@ -117,6 +117,7 @@ class OnSocket(Eager):
         if sent < len(data):
             self.dataBuffer = data
             self.offset = sent
+            self._room = 0
             if not self.blocked:
                 self.startWriting()
         elif tls.shutdown_due:
