@@ -13,8 +13,8 @@ from twisted_net.transport.connection import Connection
 
 _log = Logger()
 
-SLICE = 256
-"""Members that are written to before the reactor looks for what has arrived: some two milliseconds
+SLICE = 128
+"""Members that are written to before the reactor looks for what has arrived: a millisecond or so
 of sending. More in one go would hold up everybody else; fewer cost more turns."""
 
 MOST_BEHIND = 1 << 18
