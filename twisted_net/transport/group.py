@@ -13,8 +13,8 @@ from twisted_net.transport.connection import Connection
 
 _log = Logger()
 
-SLICE = 512
-"""Members that are written to before the reactor looks for what has arrived: about four
+SLICE = 256
+"""Members that are written to before the reactor looks for what has arrived: about two
 milliseconds of sending. More would hold up everybody else for longer. Fewer cost more: after so
 many sends a turn begins with nothing in the cache, and takes as long as a dozen of them."""
 
