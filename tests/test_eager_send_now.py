@@ -37,6 +37,7 @@ class SendNow:
         """Where older bytes are queued it does nothing."""
         protocol, peer = self.producing()
         protocol.transport._tempDataBuffer.append(b"a")
+        protocol.transport._tempDataLen = 1
         self.assertFalse(protocol.transport.send_now(b"b"))
         self.assertRaises(BlockingIOError, peer.recv, 100)
 

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.chat_peers import ChatCase
 from twisted_net.policy.closing import CLOSED
 from twisted_net.testing import Peer
 from twisted_net.transport.connection import Connection, ConnectionFactory
@@ -305,3 +306,64 @@ class ModelTests(SynchronousTestCase):
                 max_examples=60, stateful_step_count=40, deadline=None, database=None
             ),
         )
+
+
+class RoomTests(ChatCase):
+    """The same, of the chat."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock: Any = TurningClock()
+        self.factory = self.make()
+
+    def writes(self, peer: Peer) -> list[bytes]:
+        """Note from now on what is written to somebody."""
+        written: list[bytes] = []
+        write = peer.write
+
+        def note(data: bytes) -> None:
+            written.append(data)
+            write(data)
+
+        peer.write = note  # type: ignore[method-assign]
+        return written
+
+    def test_members_of_several_rooms(self) -> None:
+        """Whatever their rooms say in a turn is one write, for people and for programs."""
+        bob, eve = self.person("bob"), self.program("eve")
+        speakers = []
+        for room in ("one", "two", "three"):
+            bob.send(f"/join {room}\n".encode())
+            eve.asks(type="join", room=room)
+            speaker = self.person(f"in-{room}")
+            speaker.send(f"/leave\n/join {room}\n".encode())
+            speakers.append(speaker)
+        self.clock.advance(1)
+        told = self.writes(bob), self.writes(eve.peer)
+        for speaker in speakers:
+            speaker.protocol.dataReceived(b"hi\n")
+        self.assertEqual(told, ([], []))
+        self.clock.turn()
+        self.assertEqual(told[0], [b"#one <in-one> hi\n#two <in-two> hi\n#three <in-three> hi\n"])
+        self.assertEqual((len(told[1]), told[1][0].count(b"\n")), (1, 3))
+
+    def test_last_words_come_after(self) -> None:
+        """Who leaves before its slice has had its turn still hears what was said before."""
+        people = [self.person(f"p{number}") for number in range(9)]
+        self.clock.advance(1)
+        self.factory._turns = Turns(self.clock, 2)
+        people[0].send(b"/join r\n")
+        for each in people[1:]:
+            each.send(b"/leave\n/join r\n")
+        self.clock.advance(1)
+        told = [self.writes(each) for each in people]
+        people[0].protocol.dataReceived(b"/me waves\n")
+        self.clock.turn()
+        self.assertEqual(sum(map(bool, told)), 2, "the first slice, and no more")
+        for each in people:
+            each.protocol.dataReceived(b"/quit\n")
+        for each in told[1:]:
+            heard = b"".join(each)
+            self.assertIn(b"* p0 waves\n", heard)
+            self.assertLess(heard.index(b"* p0 waves"), heard.index(b"* Goodbye"), heard)
+            self.assertEqual(heard.count(b"waves"), 1)

@@ -121,7 +121,7 @@ class Eager(tcp.Connection):
 
         :return: False: nothing was done, since something waits, is ending, or is to be encrypted.
         """
-        if not self._is_plain or self._tempDataBuffer or self.dataBuffer:
+        if not self._is_plain or self._tempDataLen or self.dataBuffer:
             return False
         try:
             sent = self.socket.send(data)

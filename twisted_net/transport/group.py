@@ -14,8 +14,9 @@ from twisted_net.transport.connection import Connection
 _log = Logger()
 
 SLICE = 256
-"""Members that are written to before the reactor looks for what has arrived: some two milliseconds
-of sending. More in one go would hold up everybody else; fewer cost more turns."""
+"""Members that are written to before the reactor looks for what has arrived: about two
+milliseconds of sending. More would hold up everybody else for longer. Fewer cost more: after so
+many sends a turn begins with nothing in the cache, and takes as long as a dozen of them."""
 
 MOST_BEHIND = 1 << 18
 """Bytes that a group keeps for the members whose turn is still to come. Past that all of them are
