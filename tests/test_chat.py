@@ -253,6 +253,7 @@ class LineTests(ChatCase):
         ann.send(b"bye\n/quit\nnever said\n")
         bob.advance(1)
         self.assertEqual(bob.received, b"<guest-1> bye\n* guest-1 left #lobby.\n")
+        self.assertEqual(ann.received, b"* Goodbye.\n", "its own words do not come back")
 
     def test_a_line_without_its_end(self) -> None:
         """Was not said."""
@@ -414,6 +415,15 @@ class EndTests(ChatCase):
         ann.protocol.dataReceived(b"last\n")
         bob.protocol.close(DRAINING)
         self.assertEqual(bob.received, b"<guest-1> last\n* The server is restarting.\n")
+
+    def test_its_own_words(self) -> None:
+        """Do not come back to it, although they are told as it goes."""
+        ann, bob = self.people(2)
+        ann.protocol.dataReceived(b"last\n")
+        ann.protocol.close(DRAINING)
+        self.assertEqual(ann.received, b"* The server is restarting.\n")
+        bob.turn()
+        self.assertEqual(bob.received, b"<guest-1> last\n")
 
     def test_words_after_the_goodbye_are_not_said(self) -> None:
         """Nor is anything said to one who is leaving."""

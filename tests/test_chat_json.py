@@ -178,6 +178,15 @@ class MessageTests(ChatCase):
         (goodbye,) = self.bob.heard()
         self.assertEqual((goodbye["code"], goodbye["retry"]), ("draining", True))
 
+    def test_its_own_last_words(self) -> None:
+        """Are acked, as all that it said."""
+        self.bob.peer.protocol.dataReceived(
+            b'{"type":"message","room":"lobby","text":"last","id":"c1"}\n'
+        )
+        self.bob.peer.protocol.close(DRAINING)
+        ack, goodbye = self.bob.heard()
+        self.assertEqual((ack["type"], ack["id"], goodbye["type"]), ("ack", "c1", "goodbye"))
+
     def test_a_notice_to_everybody(self) -> None:
         """As the page of an embedding program sends it."""
         self.factory.tell("* tea is ready")

@@ -123,6 +123,7 @@ class ChatProtocol(Member):
 
     def disconnected(self, reason: Reason) -> None:
         self.factory.act(self.session.end())
+        self.factory.house.disown(self.person)
 
     def missed_notice(self, count: int) -> bytes:
         return self.form.encode(Notice(f"You read too slowly and missed {count} lines."))

@@ -163,13 +163,12 @@ class House:
         self._people[name if key == name else key] = person  # one text of the two, if it can be
 
     def remove(self, person: Person) -> None:
-        """Forget somebody who is in no room any more."""
+        """Forget somebody who is in no room any more; what was said is still theirs."""
         key = names.key(person.name)
         if self._people.get(key) is person:
             del self._people[key]
-        for table, mark in (self._sessions, person.session), (self._origins, person.origin):
-            if table.get(mark) is person:
-                del table[mark]
+        if self._sessions.get(person.session) is person:
+            del self._sessions[person.session]
         self._ignored.pop(key, None)
         for ignored in list(person.ignoring):
             self.hear(person, ignored)
@@ -187,6 +186,11 @@ class House:
         """Somebody's messages have this origin from now on."""
         person.origin = origin
         self._origins[origin] = person
+
+    def disown(self, person: Person) -> None:
+        """Forget whose somebody's messages are: nobody is there any more to have them acked."""
+        if self._origins.get(person.origin) is person:
+            del self._origins[person.origin]
 
     def speaker(self, origin: str) -> Person | None:
         """Give whose a message is, if it is anybody's here."""
