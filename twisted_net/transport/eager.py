@@ -27,8 +27,9 @@ After libuv's ``uv_try_write`` and the transports of asyncio, which send inside 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from errno import ENOBUFS, EPIPE, EWOULDBLOCK
+from operator import methodcaller
 from typing import Any
 
 from twisted.internet import main, tcp, unix
@@ -119,21 +120,23 @@ class Eager(tcp.Connection):
         It is for one who writes nothing more until the event is over, so that there is nothing to
         gather, and who is a push producer, which hears of what could not be sent.
 
-        :return: False: nothing was done, since something waits, is ending, or is to be encrypted.
+        :return: False: nothing was done, since it is not :meth:`free`.
         """
-        if not self._is_plain or self._tempDataLen or self.dataBuffer:
+        if not self.free():
             return False
-        try:
-            sent = self.socket.send(data)
-        except OSError as error:
-            self.keep(error.errno)
-            sent = 0
-        if sent < len(data):
-            self.dataBuffer = data
-            self.offset = sent
-            self.startWriting()
-            self._maybePauseProducer()
+        send_to_all([self], data)
         return True
+
+    def free(self) -> bool:
+        """Whether nothing waits, is ending, or is to be encrypted."""
+        return self._is_plain and not self._tempDataLen and not self.dataBuffer
+
+    def queue_rest(self, data: bytes, sent: int) -> None:
+        """Leave to ``doWrite`` what the socket did not take."""
+        self.dataBuffer = data
+        self.offset = sent
+        self.startWriting()
+        self._maybePauseProducer()
 
     def _send_soon(self, added: int) -> None:
         """Send when the event is over, unless that is for stock to do."""
@@ -286,6 +289,28 @@ class Eager(tcp.Connection):
             gather.flush()
 
 
+def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
+    """Send the same to transports that are :meth:`~Eager.free`, as :meth:`~Eager.send_now` does.
+
+    Not a line of Python lies between one ``send`` and the next: the kernel's part of a ``send``
+    takes the interpreter out of the processor's caches, and many would each time pay for that.
+    """
+    taken: list[int] = []
+    sending = map(methodcaller("send", data), [transport.socket for transport in transports])
+    while True:
+        try:
+            taken.extend(sending)  # it keeps what came before one that raises
+            break
+        except OSError as error:
+            transports[len(taken)].keep(error.errno)
+            taken.append(0)
+    size = len(data)
+    if taken.count(size) < len(taken):
+        for transport, sent in zip(transports, taken, strict=True):
+            if sent < size:
+                transport.queue_rest(data, sent)
+
+
 def lost() -> ConnectionLost:
     """Stand in for ``doWrite`` of a transport whose end is known, and shows in a later turn."""
     return main.CONNECTION_LOST
@@ -304,8 +329,8 @@ class _EagerUNIX(Eager):
         else:
             super().flush_gathered()
 
-    def send_now(self, data: bytes) -> bool:
-        return not self._sendmsgQueue and super().send_now(data)
+    def free(self) -> bool:
+        return not self._sendmsgQueue and super().free()
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
         if not self._gather.open:

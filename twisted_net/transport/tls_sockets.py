@@ -93,8 +93,8 @@ class OnSocket(Eager):
                 return None
         return why
 
-    def send_now(self, data: bytes) -> bool:
-        return self.tls is None and super().send_now(data)  # OpenSSL may have to read before
+    def free(self) -> bool:
+        return self.tls is None and super().free()  # OpenSSL may have to read before
 
     def flush_gathered(self) -> None:
         tls = self.tls
