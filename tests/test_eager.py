@@ -27,7 +27,8 @@ from tests.reactor_turns import (
     TurnsTestCase,
 )
 from twisted_net.transport.calls import eager
-from twisted_net.transport.eager import Eager, EagerClient, EagerServer
+from twisted_net.transport.eager import Eager
+from twisted_net.transport.eager_ports import EagerClient, EagerServer
 from twisted_net.transport.gather import Gather
 from twisted_net.transport.reactor import EagerReactor
 

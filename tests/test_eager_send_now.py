@@ -12,6 +12,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 from tests.reactor_turns import OnStockEagerly, OverUNIX, Recorder, TurnsTestCase, tcp_pair
 from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.eager import send_to_all
 from twisted_net.transport.group import Group
 from twisted_net.wire.framing import Raw
 
@@ -69,6 +70,47 @@ class SendNow:
         self.assertFalse(transport.send_now(b"x"))
         self.turn(2)
         self.assertFalse(transport.send_now(b"x"))
+
+    def several(self) -> list[tuple[Any, socket.socket]]:
+        return [self.producing() for _ in range(3)]
+
+    def test_to_all(self):
+        """Many are sent the same, each with one send, and the poller hears nothing of it."""
+        made = self.several()
+        sends = [self.count_sends(protocol) for protocol, _ in made]
+        poller = self.count_changes()
+        send_to_all([protocol.transport for protocol, _ in made], b"abc")
+        self.assertEqual((sends, poller.changes), ([[3]] * 3, 0))
+        self.assertEqual([peer.recv(100) for _, peer in made], [b"abc"] * 3)
+
+    def test_to_all_but_one_is_full(self):
+        """Each keeps for itself what its socket does not take."""
+        made = self.several()
+        (full, peer) = made[1]
+        while full.transport.send_now(b"x" * 65536):
+            pass
+        waiting = len(full.transport.dataBuffer) - full.transport.offset
+        full.transport.dataBuffer, full.transport.offset = b"", 0  # as if it had been sent
+        full.events.clear()
+        send_to_all([protocol.transport for protocol, _ in made], b"abc")
+        self.assertEqual([made[n][1].recv(100) for n in (0, 2)], [b"abc"] * 2)
+        self.assertGreater(waiting, 0)
+        self.assertEqual((full.transport.dataBuffer, full.transport.offset), (b"abc", 0))
+        self.assertTrue(self.drain(peer, 65536).endswith(b"xabc"))
+
+    def test_to_all_but_one_is_broken(self):
+        """The others do not notice, and nothing raises."""
+        made = self.several()
+        broken, peer = made[1]
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        for _ in range(2):
+            transports = [each.transport for each, _ in made if each.transport.free()]
+            send_to_all(transports, b"abc")
+        self.assertEqual([made[n][1].recv(100) for n in (0, 2)], [b"abcabc"] * 2)
+        self.assertEqual(broken.events, [])
+        self.turn_until(lambda: broken.events)
+        self.assertEqual(broken.events[-1][0], "lost")
 
 
 class SendNowTests(SendNow, TurnsTestCase):

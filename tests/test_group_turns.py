@@ -21,7 +21,7 @@ from tests.chat_peers import ChatCase
 from twisted_net.policy.closing import CLOSED
 from twisted_net.testing import Peer
 from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.group import MOST_BEHIND, SLICE, Group, Turns
+from twisted_net.transport.group import ENOUGH, MOST_BEHIND, MOST_REST, SLICE, Group, Turns
 from twisted_net.wire.framing import Raw
 
 
@@ -47,12 +47,15 @@ class CountingPeer(Peer):
 
     :ivar writes: how many writes since that was last set to 0.
     :ivar given: all bytes.
+    :ivar cost: seconds that a write takes.
     """
 
     writes = 0
     given = b""
+    cost = 0.0
 
     def write(self, data: bytes) -> None:
+        self.clock.rightNow += self.cost
         self.writes += 1
         self.given += data
         super().write(data)
@@ -188,6 +191,80 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual(peer.protocol.groups, ())
 
 
+class RestTests(SynchronousTestCase):
+    """A group that is busy gathers."""
+
+    def setUp(self) -> None:
+        self.clock = TurningClock()
+        self.group = Group(self.clock)
+        self.peers = [member_of(self.clock, self.group) for _ in range(10)]
+
+    def round(self, cost: float) -> None:
+        """Let a round go by in which each write takes so long."""
+        for peer in self.peers:
+            peer.cost = cost
+        self.group.publish(b"0")
+        self.clock.turn()
+        for peer in self.peers:
+            peer.cost = peer.writes = 0
+            peer.given = b""
+
+    def test_after_a_long_round(self) -> None:
+        """What comes within as long as it took shares the next one."""
+        self.round(0.0005)
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.clock.advance(0.0045)
+        self.group.publish(b"2")
+        self.clock.turn()
+        self.assertEqual([peer.writes for peer in self.peers], [0] * 10)
+        self.clock.advance(0.0005)
+        self.clock.turn()
+        for peer in self.peers:
+            self.assertEqual((peer.writes, peer.given), (1, b"12"))
+
+    def test_who_leaves_meanwhile(self) -> None:
+        """Is given what was published before."""
+        self.round(0.0005)
+        self.group.publish(b"1")
+        self.group.discard(self.peers[0].protocol)
+        self.assertEqual(self.peers[0].given, b"1")
+
+    def test_enough_is_enough(self) -> None:
+        """With a few messages the next round begins at once."""
+        self.round(0.0005)
+        for number in range(ENOUGH):
+            self.clock.turn()
+            self.assertEqual(self.peers[0].given, b"")
+            self.group.publish(b"%d" % number)
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"012"[:ENOUGH])
+        self.clock.advance(MOST_REST)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_after_a_short_round(self) -> None:
+        """Nothing waits."""
+        self.round(0.00001)
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"1")
+
+    def test_after_a_pause(self) -> None:
+        """A group that was silent for as long as its last round took has rested."""
+        self.round(0.0005)
+        self.clock.advance(0.005)
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"1")
+
+    def test_it_is_not_for_long(self) -> None:
+        self.round(1)
+        self.group.publish(b"1")
+        self.clock.advance(MOST_REST)
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"1")
+
+
 class GroupMachine(RuleBasedStateMachine):
     """Anything that can happen to three groups of six members, against what each should hear."""
 
@@ -252,6 +329,16 @@ class GroupMachine(RuleBasedStateMachine):
         self.groups[where].flush()
         self.said(where, b"", {who: data})
 
+    @rule(cost=st.sampled_from((0.0, 0.0001, 0.004)))
+    def take_time(self, cost: float) -> None:
+        for peer in self.peers:
+            peer.cost = cost
+
+    @rule(seconds=st.sampled_from((0.001, 0.02)))
+    def turn_later(self, seconds: float) -> None:
+        self.clock.rightNow += seconds
+        self.turn()
+
     @rule()
     def turn(self) -> None:
         for peer in self.peers:
@@ -289,7 +376,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _ in range(20):
-            self.turn()
+            self.turn_later(MOST_REST)
         for who, where in self.heard:
             self.check(who, where)
         for group in self.groups:

@@ -35,7 +35,7 @@ from twisted_net.transport.calls import eager, plain
 from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.client import connect
 from twisted_net.transport.connection import Connection
-from twisted_net.transport.eager import EagerClient, EagerServer, EagerUNIXServer
+from twisted_net.transport.eager_ports import EagerClient, EagerServer, EagerUNIXServer
 from twisted_net.transport.eager_tls import EagerTLS
 from twisted_net.transport.endpoints import tcp_endpoint
 from twisted_net.transport.guard import GuardTransport

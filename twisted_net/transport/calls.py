@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
 from twisted_net.transport import openssl
-from twisted_net.transport.eager import (
+from twisted_net.transport.eager_ports import (
     EagerConnector,
     EagerPort,
     EagerServer,

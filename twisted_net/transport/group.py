@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from twisted_net.policy.closing import FAILED
+from twisted_net.policy.pace import Rest
 from twisted_net.transport.connection import Connection
 from twisted_net.transport.eager import Eager, send_to_all
 
@@ -22,6 +23,13 @@ many sends a turn begins with nothing in the cache, and takes as long as a dozen
 MOST_BEHIND = 1 << 18
 """Bytes that a group keeps for the members whose turn is still to come. Past that all of them are
 given it in one go: then it waits in each one's own queue, which has a limit and a rule."""
+
+LEAST_REST, MOST_REST = 0.001, 0.010
+"""Seconds for which a group gathers after a round that took as long; see :class:`Rest`. One to a
+hundred members takes a millisecond, which is also what the reactor's timers can tell apart."""
+
+ENOUGH = 3
+"""Messages that are gathered: with more of them in a round, each costs hardly less."""
 
 
 class Turns:
@@ -71,6 +79,8 @@ class Turns:
             left -= group.serve(left)
             if group.is_behind:
                 groups.append(group)
+            else:
+                group.flush()  # what came meanwhile
             if left <= 0:
                 break
         self._is_due = False
@@ -87,6 +97,8 @@ class Group:
     last of many members was written to, and however much is published meanwhile, it is one write
     a member and round; one also for a member of several groups that share their turns.
 
+    A group that is busy takes a rest after each round, so that fewer rounds carry more.
+
     A member hears what was published after it came and before it left, in order, and nothing of
     its own.
 
@@ -96,10 +108,13 @@ class Group:
 
     __slots__ = (
         "_alone",
+        "_clock",
         "_first",
         "_is_waiting",
         "_members",
         "_pending",
+        "_rest",
+        "_resting",
         "_round",
         "_round_head",
         "_size",
@@ -107,6 +122,7 @@ class Group:
     )
 
     def __init__(self, clock: IReactorTime, turns: Turns | None = None) -> None:
+        self._clock = clock
         self._turns = turns or Turns(clock)
         self._alone = (self,)  # the groups of a member of no other
         # Messages have numbers: that of the first that is pending, and how far each member is.
@@ -115,6 +131,8 @@ class Group:
         self._size = 0  # bytes in them
         self._members: dict[Connection, int | _Apart] = {}
         self._is_waiting = False  # for its turn
+        self._rest = Rest(LEAST_REST, MOST_REST)
+        self._resting: IDelayedCall | None = None
         self._round: list[Connection] = []  # whose turn is still to come, the next one last
         self._round_head = 0  # everybody is so far when the round is over
 
@@ -177,16 +195,32 @@ class Group:
             self._set_apart(member).own[self._head - 1] = b""
 
     def flush(self) -> None:
-        """Let the members be given what was gathered, from the next turn on."""
+        """Let the members be given what was gathered, from the next turn on or after a rest."""
+        if not self._pending or self._is_waiting:
+            return
+        rest = self._rest.left(self._clock.seconds()) if len(self._pending) < ENOUGH else 0.0
+        if not rest:
+            self._begin()
+        elif self._resting is None:
+            self._resting = self._clock.callLater(rest, self._has_rested)
+
+    def _has_rested(self) -> None:
+        self._resting = None
         if self._pending and not self._is_waiting:
-            self._is_waiting = True
-            self._turns.serve(self)
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._is_waiting = True
+        self._turns.serve(self)
 
     # For the turns.
 
     @property
     def is_behind(self) -> bool:
-        """Whether somebody is still to be given something."""
+        """Whether its turn is not over: somebody is still to be given something."""
         return self._is_waiting
 
     def serve(self, most: int) -> int:
@@ -196,6 +230,7 @@ class Group:
         :return: how many it was.
         """
         if not self._round:
+            self._rest.begin(self._clock.seconds())
             self._round = list(reversed(self._members))
             self._round_head = self._head
         if self._size > MOST_BEHIND:
@@ -206,7 +241,8 @@ class Group:
         self._give(self._give_at_once(now))
         if not self._round:
             self._forget(self._round_head)
-            self._is_waiting = bool(self._pending)
+            self._rest.end(self._clock.seconds())
+            self._is_waiting = False
         return len(now)
 
     def _give_at_once(self, members: list[Connection]) -> list[Connection]:

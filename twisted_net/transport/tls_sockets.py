@@ -13,14 +13,13 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from twisted_net.transport.attributes import share_names
-from twisted_net.transport.eager import (
+from twisted_net.transport.eager import Eager, lost
+from twisted_net.transport.eager_ports import (
     LASTING,
-    Eager,
     EagerClient,
     EagerConnector,
     EagerPort,
     EagerServer,
-    lost,
 )
 
 
