@@ -159,7 +159,8 @@ class ChatClient(Service):
         """Say something in a room that this client is in.
 
         :return: fires with the message's offset once the server has stored it, after however many
-            connections; fails with :exc:`ChatError` if it is refused.
+            connections; fails with :exc:`ChatError` if it is refused. After a cut, what was
+            sent first need not fire first; a room's offsets still have the order of sending.
         """
         message = {"type": "message", "room": room, "text": text}
         return self._send(message | {"action": True} if action else message)
