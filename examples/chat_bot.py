@@ -24,8 +24,8 @@ async def main(reactor: Any, where: str = "tcp:127.0.0.1:8080", room: str = "lob
     bot = ChatClient(reactor, where, "bot", room)
     bot.startService()
     async for message in bot:
-        if message["type"] == "welcome":
-            print("I am", message["nick"])
+        if message["type"] == "joined":
+            print("I am in", message["room"])
         text = answer(message)
         if text is not None:
             offset = await bot.send(room, text)

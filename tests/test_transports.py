@@ -278,7 +278,9 @@ class Anywhere:
         made = endpoint.connect(forward.upstream_factory)
         self.until(lambda: made.called)
         kind = EagerClient if self.eagerly else tcp.Client
-        self.assertIs(type(self.successResultOf(made).transport), kind)
+        transport = self.successResultOf(made).transport
+        self.assertIs(type(transport), kind)
+        transport.abortConnection()  # nobody was there to read for, so the reactor forgets it
         for where in (text, ("127.0.0.1", upstream.port)):
             connected: Any = connect(self.reactor, where, Connection)
             self.until(lambda connected=connected: connected.called)

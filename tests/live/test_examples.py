@@ -310,7 +310,7 @@ class ApplicationTests(ExampleCase):
         """It is in the room, and answers."""
         _, port = await self.serve("netchat")
         bot = self.start("chat_bot.py", f"tcp:{LOCALHOST}:{port}")
-        await bot.expect(rb"^I am bot$")
+        await bot.expect(rb"^I am in lobby$")
         ann = await self.connect(port)
         await ann.has(b"/help lists commands.\n")
         ann.send(b"!echo hello\nnothing\n")
