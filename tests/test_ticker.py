@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.testing import advance
-from twisted_net.transport.ticker import AT_ONCE, TICK, Ticker
+from twisted_net.transport.ticker import AT_ONCE, AT_ONCE_SECONDS, TICK, Ticker
 
 
 class TickerTests(SynchronousTestCase):
@@ -39,8 +39,11 @@ class TickerTests(SynchronousTestCase):
         advance(self.clock, 60)
         self.assertEqual(len(self.calls), 1)
 
-    def test_a_thousand_at_once(self) -> None:
-        """They are called evenly over a tick, in order, and none that has ended meanwhile."""
+    def crowd(self, seconds: float) -> dict[int, float]:
+        """Let a thousand timeouts pass together, each of which takes so long, and half have ended.
+
+        :return: when each was called.
+        """
         called: dict[int, float] = {}
 
         def call(number: int) -> None:
@@ -48,16 +51,29 @@ class TickerTests(SynchronousTestCase):
                 for watch in watches[1::2]:
                     self.ticker.forget(watch)
             called[number] = self.clock.seconds()
+            self.clock.rightNow += seconds
 
         watches = [self.ticker.watch(partial(call, n), TICK) for n in range(1000)]
-        self.clock.pump([TICK / 10_000] * 35_000)
+        self.clock.pump([TICK / 10_000] * 40_000)
         self.assertEqual(list(called), list(range(0, 1000, 2)))
-        moments = Counter(called.values())
-        self.assertLessEqual(max(moments.values()), AT_ONCE)
-        gaps = [later - earlier for earlier, later in pairwise(moments)]
-        self.assertAlmostEqual(max(gaps), min(gaps), delta=TICK / 500)
-        self.assertTrue(0.9 * TICK < max(moments) - min(moments) <= 1.1 * TICK)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        return called
+
+    def test_a_thousand_at_once(self) -> None:
+        """They are called evenly over a tick, in order, and none that has ended meanwhile."""
+        called = list(self.crowd(AT_ONCE_SECONDS / 3).values())
+        starts = [now for before, now in pairwise(called) if now - before > AT_ONCE_SECONDS]
+        gaps = [after - before for before, after in pairwise(starts)]
+        self.assertAlmostEqual(max(gaps[:-1]), min(gaps[:-1]), delta=TICK / 100)
+        together = Counter(sum(start <= now for start in starts) for now in called)
+        self.assertLessEqual(max(together.values()), 4)
+        self.assertTrue(0.8 * TICK < called[-1] - called[0] <= 1.2 * TICK)
+
+    def test_what_is_quick(self) -> None:
+        """Is called in larger groups, for each of which a turn is enough."""
+        moments = Counter(self.crowd(0).values())
+        self.assertEqual(max(moments.values()), AT_ONCE // 2)  # and as many that had ended
+        self.assertEqual(len(moments), -(-1000 // AT_ONCE))
 
     def test_a_crowd_after_a_crowd(self) -> None:
         """None waits for more than a tick longer than it would alone."""

@@ -16,9 +16,10 @@ from twisted_net.policy.wheel import Watch, Wheel, ticks_for
 TICK = 0.5
 """Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
 
-AT_ONCE = 4
-"""Timeouts that are called in one turn of the reactor. A thousand silent peers whose time is up
-together are closed evenly over a tick: the others shall not wait until the last of them is."""
+AT_ONCE, AT_ONCE_SECONDS = 64, 0.001
+"""Timeouts that are called in one turn of the reactor, at most, and for how long. A thousand silent
+peers whose time is up together are closed evenly over a tick: the others shall not wait until the
+last of them is. To ask them for a sign of life takes much less, so many are asked together."""
 
 _log = Logger()
 
@@ -30,7 +31,7 @@ class Ticker:
     :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "_expired", "_pause", "_rest", "wheel")
+    __slots__ = ("_call", "_clock", "_due", "_expired", "_each", "_rest", "wheel")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -38,7 +39,7 @@ class Ticker:
         self._due = 0.0
         self._expired: deque[Watch[Any]] = deque()
         self._rest: IDelayedCall | None = None
-        self._pause = 0.0
+        self._each = 0.0  # seconds of the tick for each of the crowd
         self.wheel: Wheel[Any] = Wheel()
 
     def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
@@ -77,7 +78,7 @@ class Ticker:
         # Set before anything is called: a call may watch or forget, and find the timer running.
         self._call = self._clock.callLater(self._due - now, self._tick)
         self._expired.extend(self.wheel.tick())
-        self._pause = TICK * AT_ONCE / max(AT_ONCE, len(self._expired))
+        self._each = TICK / max(1, len(self._expired))
         if self._rest is None:
             self._call_expired()
         if not self.wheel and self._call is not None and self._call.active():
@@ -87,7 +88,11 @@ class Ticker:
     def _call_expired(self) -> None:
         """Call some of those whose timeout has passed, and the rest later."""
         self._rest = None
-        for _ in range(min(AT_ONCE, len(self._expired))):
+        called, began = 0, self._clock.seconds()
+        while self._expired and called < AT_ONCE:
+            if called and self._clock.seconds() - began >= AT_ONCE_SECONDS:
+                break
+            called += 1
             watch = self._expired.popleft()
             if watch.is_forgotten:  # it ended in the meantime
                 continue
@@ -96,4 +101,5 @@ class Ticker:
             except Exception:
                 _log.failure("A timeout's call failed")
         if self._expired:
-            self._rest = self._clock.callLater(self._pause, self._call_expired)
+            pause = began + called * self._each - self._clock.seconds()
+            self._rest = self._clock.callLater(max(0.0, pause), self._call_expired)
