@@ -48,7 +48,7 @@ class FourPeopleTests(LiveTestCase):
         await self.reads(ann, "* guest-2 is now tom.")
 
         bot: Program = self.example(sys.executable, "-u", "chat_bot.py", f"tcp:{LOCALHOST}:{port}")
-        await self.reads(bot, "I am bot")
+        await self.reads(bot, "I am in lobby")
         await self.reads(ann, "* bot joined #lobby.")
         await self.reads(tom, "* bot joined #lobby.")
 

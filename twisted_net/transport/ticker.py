@@ -31,7 +31,7 @@ class Ticker:
     :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "_expired", "_each", "_rest", "wheel")
+    __slots__ = ("_call", "_clock", "_due", "_each", "_expired", "_rest", "wheel")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
