@@ -52,6 +52,7 @@ class Timed(Client):
     def __init__(self) -> None:
         super().__init__()
         self.latencies: list[float] = []
+        self._came = time.perf_counter()
         self._rest = b""
 
     def dataReceived(self, data: bytes) -> None:
@@ -59,7 +60,7 @@ class Timed(Client):
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             _, sent, _ = (line + b"||").split(b"|", 2)
-            if sent:
+            if sent and float(sent) > self._came:  # else it is history
                 self.latencies.append((now - float(sent)) * 1000)
         self.changed()
 

@@ -15,10 +15,9 @@ from twisted_net.transport.eager import Eager, send_to_all
 
 _log = Logger()
 
-SLICE = 256
-"""Members that are written to before the reactor looks for what has arrived: about two
-milliseconds of sending. More would hold up everybody else for longer. Fewer cost more: after so
-many sends a turn begins with nothing in the cache, and takes as long as a dozen of them."""
+SLICE = 128
+"""Members that are written to before the reactor looks for what has arrived: a millisecond of
+sending or a little more. More in one go would hold up everybody else; fewer cost more turns."""
 
 MOST_BEHIND = 1 << 18
 """Bytes that a group keeps for the members whose turn is still to come. Past that all of them are
