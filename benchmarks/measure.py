@@ -86,9 +86,9 @@ def measure(bench: Bench, peer: Peer, case: Case) -> Sample:
 
     :raises MeasureError: one of the two did not start, or ended.
     """
+    if case.work == "held":
+        return _highest_held(bench, peer, case)
     with bench.start(peer, case) as server:
-        if case.work == "held":
-            return _highest_held(bench, server, case)
         return _one_window(bench, server, case)
 
 
@@ -150,12 +150,15 @@ def _faults(case: Case, report: dict[str, float]) -> list[str]:
     return [text.format(report[name]) for name, text in sentences.items() if report.get(name)]
 
 
-def _highest_held(bench: Bench, server: Server, case: Case) -> Sample:
-    """Double the rate until it is not held, then halve the step between the two."""
+def _highest_held(bench: Bench, peer: Peer, case: Case) -> Sample:
+    """Double the rate until it is not held, then halve the step between the two.
+
+    Each rate has a new server: who joins a room is shown what was said in it before.
+    """
     held, broken, best = 0, 0, Sample({})
     rate = case.rate
     for _ in range(20):
-        sample = _at_rate(bench, server, case, rate)
+        sample = _at_rate(bench, peer, case, rate)
         if sample and not sample.faults and sample.figures["p99_ms"] < _HELD_P99:
             held, best = rate, sample
         else:
@@ -170,11 +173,12 @@ def _highest_held(bench: Bench, server: Server, case: Case) -> Sample:
     return best
 
 
-def _at_rate(bench: Bench, server: Server, case: Case, rate: int) -> Sample | None:
+def _at_rate(bench: Bench, peer: Peer, case: Case, rate: int) -> Sample | None:
     at_rate = Case("broadcast", case.members, rate, case.size, case.rooms, case.form, case.tls)
-    try:
-        return _one_window(bench, server, at_rate)
-    except MeasureError:
-        if not server.alive():
-            raise
-        return None
+    with bench.start(peer, at_rate) as server:
+        try:
+            return _one_window(bench, server, at_rate)
+        except MeasureError:
+            if not server.alive():
+                raise
+            return None
