@@ -205,8 +205,7 @@ class Group:
 
     def _has_rested(self) -> None:
         self._resting = None
-        if self._pending and not self._is_waiting:
-            self._begin()
+        self._begin()
 
     def _begin(self) -> None:
         if self._resting is not None:
@@ -254,7 +253,7 @@ class Group:
         positions, head = self._members, self._head
         places = map(positions.get, members)
         start = next((place for place in places if isinstance(place, int)), head)
-        data, count = self._since(start)
+        data, count = self._between(start, head)
         if not data:
             return members
         size = len(data)
@@ -272,14 +271,14 @@ class Group:
         send_to_all(transports, data)
         return others
 
-    def _since(self, start: int) -> tuple[bytes, int]:
-        """Give the messages from this one on as one, and how many they are."""
-        pieces = self._pending[start - self._first :]
+    def _between(self, start: int, end: int) -> tuple[bytes, int]:
+        """Give the messages from one on, and before another, as one; and how many they are."""
+        pieces = self._pending[start - self._first : end - self._first]
         return b"".join(pieces), len(pieces) - pieces.count(b"")
 
     def _give(self, members: list[Connection]) -> None:
         # What a write ends, adds, discards or publishes from here on is for a later turn.
-        positions, first, head = self._members, self._first, self._head
+        positions, head = self._members, self._head
         start, data, count = -1, b"", 0
         for member in members:
             position = positions.get(member)
@@ -291,8 +290,7 @@ class Group:
                         _give_all(member)
                         continue
                     start = position
-                    pieces = self._pending[start - first : head - first]
-                    data, count = b"".join(pieces), len(pieces) - pieces.count(b"")
+                    data, count = self._between(start, head)
                 positions[member] = head
                 if count:
                     member.send_encoded(data, count)
