@@ -11,10 +11,8 @@ from typing import Any
 from twisted.internet.error import UnsupportedAddressFamily
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
-from twisted_net.transport import openssl
 from twisted_net.transport.eager_ports import (
     EagerConnector,
     EagerPort,
@@ -64,12 +62,8 @@ class EagerCalls:
         interface: str = "",
     ) -> IListeningPort:
         reactor = self._for
-        make_port: Any = EagerTLSPort
-        make_factory: Any = EagerTLSFactory
-        if not openssl.KNOWN:
-            make_port, make_factory = EagerPort, TLSMemoryBIOFactory
-        tls = make_factory(contextFactory, False, factory, reactor)
-        return _started(make_port(port, tls, backlog, interface, reactor))
+        tls = EagerTLSFactory(contextFactory, False, factory, reactor)
+        return _started(EagerTLSPort(port, tls, backlog, interface, reactor))
 
     def connectSSL(
         self,
@@ -81,12 +75,8 @@ class EagerCalls:
         bindAddress: Any = None,
     ) -> IConnector:
         reactor = self._for
-        make_connector: Any = EagerTLSConnector
-        make_factory: Any = EagerTLSFactory
-        if not openssl.KNOWN:
-            make_connector, make_factory = EagerConnector, TLSMemoryBIOFactory
-        tls = make_factory(contextFactory, True, factory, reactor)
-        return _begun(make_connector(host, port, tls, timeout, bindAddress, reactor))
+        tls = EagerTLSFactory(contextFactory, True, factory, reactor)
+        return _begun(EagerTLSConnector(host, port, tls, timeout, bindAddress, reactor))
 
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: Any, factory: Any
