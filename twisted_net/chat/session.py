@@ -361,7 +361,7 @@ class Session:
         person = self.person
         room = self._house.room_of(person, names.room(request.room) if request.room else "")
         self._house.may_speak(person, now)
-        origin = person.origin or self._house.origin_of(person)
+        origin = self._house.origin_of(person)
         entry = Entry(person.name, request.text, now, request.action, origin, request.id)
         return [Append(room, entry)]
 
