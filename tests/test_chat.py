@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_net.chat.order import NAMED_AT_MOST
 from twisted_net.chat.protocol import MAX_MESSAGE, PRESENCE_DELAY, ChatFactory
 from twisted_net.policy.closing import CLOSED, DRAINING
 from twisted_net.testing import Peer, connect, connect_tls, same_for_every_split
@@ -114,6 +115,20 @@ class PresenceTests(ChatCase):
             each.finish()
         ann.advance(1)
         self.assertEqual(ann.take(), b"* 100 people left #lobby.\n")
+
+    def test_a_few_are_told_by_name(self) -> None:
+        """One more is counted; those who come and those who go each for themselves."""
+        (ann,) = self.people(1)
+        few = [self.newcomer() for _ in range(NAMED_AT_MOST)]
+        ann.advance(1)
+        come = [f"* guest-{number} joined #lobby." for number in range(2, NAMED_AT_MOST + 2)]
+        self.assertEqual(ann.take().decode().splitlines(), come)
+        for _ in range(NAMED_AT_MOST + 1):
+            self.newcomer()
+        few[0].finish()
+        ann.advance(1)
+        told = f"* guest-2 left #lobby.\n* {NAMED_AT_MOST + 1} people joined #lobby.\n"
+        self.assertEqual(ann.take().decode(), told)
 
     def test_the_last_one_leaves_nothing(self) -> None:
         """No timer, no name, no member; also where somebody has only just come."""

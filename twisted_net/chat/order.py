@@ -19,9 +19,12 @@ from twisted_net.chat.messages import (
     Renamed,
     Went,
 )
-from twisted_net.chat.presence import NAMED_AT_MOST
 from twisted_net.chat.rooms import House, Person, Room
 from twisted_net.policy.closing import KICKED
+
+NAMED_AT_MOST = 5
+"""So many arrivals or departures of one moment are told by name. More are counted: a thousand
+people who come at once cost each of them a line and not a thousand."""
 
 
 def announce_name(person: Person, old: str) -> list[Action]:

@@ -314,7 +314,7 @@ class ChatFactory(ConnectionFactory):
         feed = self._feed(room)
         speaker = self.house.speaker(entry.origin)
         link = None if speaker is None else speaker.link
-        if room.presence.introduce(entry.sender) is not None:
+        if room.presence.introduce(entry.sender):
             feed.announce(Came(room.name, entry.sender), link)
         try:
             feed.say(entry)

@@ -72,7 +72,7 @@ class Room:
         self.name = name
         self.people: dict[Person, None] = {}
         self.topic = ""
-        self.presence = Presence(f"#{name}")
+        self.presence = Presence()
         self.alone = (self,)
         self.link: Any = None
 
