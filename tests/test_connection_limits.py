@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +15,7 @@ from twisted_net.policy.closing import PEER_CLOSED
 from twisted_net.policy.outbox import SlowRule
 from twisted_net.testing import connect, connect_tls
 from twisted_net.transport.connection import ConnectionFactory
+from twisted_net.transport.stalls import AT_ONCE, PAUSE
 from twisted_net.wire.framing import LengthPrefixed, SkippingLines, TooLong
 
 
@@ -222,6 +224,16 @@ class HandshakeTests(SynchronousTestCase):
         self.assertTrue(peer.connected)
 
 
+class Looked(Recorder):
+    """Counts, by the time, how many are looked at."""
+
+    turns: ClassVar[Counter[float]] = Counter()
+
+    def look_for_progress(self, looks: int) -> None:
+        self.turns[self.factory.clock.seconds()] += 1
+        super().look_for_progress(looks)
+
+
 class StallTests(SynchronousTestCase):
     def test_it_takes_nothing(self) -> None:
         """It goes after the limit and at most half of it more: few bytes or many, plain or TLS."""
@@ -268,6 +280,37 @@ class StallTests(SynchronousTestCase):
             peer.drain()
             peer.advance(300)
         self.assertIsNone(connection.reason)
+
+    def test_a_crowd_is_looked_at_in_parts(self) -> None:
+        """Some in each turn, and all of them in time; the others of the crowd stay."""
+        factory = factory_of(Looked, stall_timeout=30)
+        peers = [connect(factory) for _ in range(2 * AT_ONCE + 10)]
+        stalled, others = peers[::2], peers[1::2]
+        for peer in stalled:
+            peer.full()
+            peer.protocol.send(b"x")
+        Looked.turns.clear()
+        for _ in range(15_000):
+            factory.clock.advance(0.003)  # a part each
+        self.assertEqual({peer.protocol.reason.code for peer in stalled}, {"slow"})
+        self.assertEqual({peer.protocol.reason for peer in others}, {None})
+        self.assertEqual(max(Looked.turns.values()), AT_ONCE)
+        self.assertEqual(len(Looked.turns), 3 * 4)
+
+    def test_a_crowd_leaves_meanwhile(self) -> None:
+        """Who has left is not looked at any more; once all have, nothing is."""
+        factory = factory_of(Looked, stall_timeout=30)
+        peers = [connect(factory) for _ in range(2 * AT_ONCE)]
+        Looked.turns.clear()
+        for _ in range(21):
+            factory.clock.advance(0.5)
+        for peer in peers[1 : AT_ONCE + 10]:
+            peer.reset()
+        factory.clock.advance(PAUSE)
+        self.assertEqual(list(Looked.turns.values()), [AT_ONCE, AT_ONCE - 10])
+        for peer in (peers[0], *peers[AT_ONCE + 10 :]):
+            peer.reset()
+        self.assertEqual(factory.clock.getDelayedCalls(), [])
 
     def test_never(self) -> None:
         connection, peer = made(stall_timeout=0)

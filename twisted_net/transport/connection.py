@@ -36,16 +36,14 @@ from twisted_net.policy.closing import (
 )
 from twisted_net.policy.limits import LimitChanges, Limits
 from twisted_net.policy.pace import TokenBucket
-from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import shown, unmapped
 from twisted_net.transport.inbound import BY_HOOK, BY_ITSELF
 from twisted_net.transport.outbound import Outbound
 from twisted_net.transport.refusing import Refusals, RefusedProtocol
+from twisted_net.transport.stalls import StallCheck
 from twisted_net.transport.ticker import Ticker
 
 _log = Logger()
-
-_LOOKS = 3  # at each connection within its stall_timeout, to see whether its peer makes progress
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -265,7 +263,6 @@ class ConnectionFactory(Factory[Connection]):
         self.budget = budget
         self.log_ends = log_ends
         self._refusals = Refusals()
-        self._sweep: Watch[Callable[[], None]] | None = None
         self._clock = clock
         self._last_id = 0
         self._host: IAddress | None = None
@@ -290,6 +287,10 @@ class ConnectionFactory(Factory[Connection]):
     def ticker(self) -> Ticker:
         """The timeouts of this factory's connections."""
         return Ticker(self.clock)
+
+    @cached_property
+    def _stalls(self) -> StallCheck:
+        return StallCheck(self.clock, self.ticker, self.connections, self.limits.stall_timeout)
 
     def __len__(self) -> int:
         """How many connections are open."""
@@ -374,18 +375,9 @@ class ConnectionFactory(Factory[Connection]):
         """Count a connection in, and give it its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
-        if self._sweep is None and self.limits.stall_timeout:
-            self._sweep = self.ticker.watch(self._look_for_progress, self._look_every)
+        if self.limits.stall_timeout:
+            self._stalls.begin()
         return self._last_id
-
-    @property
-    def _look_every(self) -> float:
-        return self.limits.stall_timeout / _LOOKS
-
-    def _look_for_progress(self) -> None:
-        for connection in list(self.connections.values()):
-            connection.look_for_progress(_LOOKS)
-        self._sweep = self.ticker.watch(self._look_for_progress, self._look_every)
 
     def ended(self, connection: Connection) -> None:
         """Count a connection out, which has its ``reason``."""
@@ -406,9 +398,7 @@ class ConnectionFactory(Factory[Connection]):
                 detail=connection.detail and f" ({connection.detail})",
             )
         if not self.connections:
-            if self._sweep is not None:
-                self.ticker.forget(self._sweep)
-                self._sweep = None
+            self._stalls.end()
             waiting, self._emptied = self._emptied, []
             for each in waiting:
                 each.callback(None)
