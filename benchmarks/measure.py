@@ -18,7 +18,7 @@ from benchmarks.processes import Load, MeasureError, Server
 from benchmarks.servers import ROOT, Peer, Setup
 
 _CONNECT_TIMEOUT = 120.0  # seconds until the last of 15,000 members is in
-HEARTBEAT = 30.0  # seconds between two of netchat's to a program that is silent
+HEARTBEAT = 45.0  # seconds between two of netchat's to a program that is silent
 _HELD_P99 = 100.0  # ms
 _HELD_STEPS = 4  # halvings between the last rate that was held and the first that was not
 _HELD_LIMIT = 32_000  # messages a second; with 500 members 16 million deliveries

@@ -151,7 +151,7 @@ class ChatClientTests(ChatClientCase):
         pair = self.where.pairs[-1]
         pair.server.transport.full()
         pair.server.dataReceived = lambda data: None
-        self.turn(70)
+        self.turn(2 * self.factory.heartbeat + 10)
         self.assertEqual(len(self.where.pairs), 2)
 
     def test_a_name_that_is_taken(self) -> None:

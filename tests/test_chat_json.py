@@ -22,7 +22,7 @@ class HelloTests(ChatCase):
         program = Program(connect(self.factory))
         program.send(type="hello", nick="ann", room="lobby")
         welcome, joined = program.heard()
-        self.assertEqual((welcome["nick"], welcome["heartbeat"]), ("ann", 30.0))
+        self.assertEqual((welcome["nick"], welcome["heartbeat"]), ("ann", 45.0))
         self.assertEqual(welcome["limits"]["message"], 8192)
         self.assertEqual(
             joined | {"epoch": ""},

@@ -163,8 +163,9 @@ class HeartbeatTests(ChatCase):
                 if b"ping" in peer.take():
                     asked[peer] = self.clock.seconds()
             self.clock.advance(0.5)
-        self.assertGreaterEqual(min(asked.values()), 22)
-        self.assertLessEqual(max(asked.values()), 31)
+        seconds = self.factory.heartbeat
+        self.assertGreaterEqual(min(asked.values()), 0.75 * seconds - 0.5)
+        self.assertLessEqual(max(asked.values()), seconds + 1)
         self.assertLessEqual(max(Counter(asked.values()).values()), CROWD / 8)
 
     def test_full(self) -> None:
@@ -173,7 +174,7 @@ class HeartbeatTests(ChatCase):
         program = self.program("ann").peer
         program.full()
         program.protocol.send_encoded(b"x" * 10)
-        program.advance(33)
+        program.advance(self.factory.heartbeat + 3)
         self.assertIs(program.protocol.reason, SLOW)
         program.advance(10)
         self.assertTrue(program.aborted)
@@ -183,7 +184,7 @@ class HeartbeatTests(ChatCase):
         program = self.program("ann")
         for line in (b'{"type":"pong"}', b'{"type": "pong"}', b' { "type":"pong","x":1}'):
             for _ in range(3):
-                program.peer.advance(25)
+                program.peer.advance(self.factory.heartbeat - 5)
                 program.raw(line)
         self.assertTrue(program.peer.connected)
         self.assertLessEqual({each["type"] for each in program.heard()}, {"ping", "presence"})

@@ -68,12 +68,12 @@ class Follower:
 
     :param hello: what it introduces itself with.
     :ivar nick: what it is called, as the server says.
-    :ivar heartbeat: seconds, as the server says.
+    :ivar heartbeat: seconds, as the server says; 0 before it does.
     """
 
     def __init__(self, **hello: str) -> None:
         self.nick = hello.get("nick", "")
-        self.heartbeat = 30.0
+        self.heartbeat = 0.0
         self._hello = hello
         self._rooms: dict[str, _Room] = {}
         self._unacked: dict[str, Message] = {}

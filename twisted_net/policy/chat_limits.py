@@ -34,7 +34,8 @@ class ChatLimits:
     :ivar ignored: names that one connection ignores.
     :ivar waiting: messages of a room that wait for the store; one more is refused.
     :ivar heartbeat: seconds of silence after which a program is asked for a sign of life, and
-        closed (``idle``) after as many again. Proxies close silent connections after 60.
+        closed (``idle``) after as many again. HAProxy as distributions configure it closes silent
+        connections after 50, other proxies after 60.
     :raises ValueError: a value that makes no sense; the message names it.
     """
 
@@ -45,7 +46,7 @@ class ChatLimits:
     all_rooms: int = 1000
     ignored: int = 100
     waiting: int = 10_000
-    heartbeat: float = 30.0
+    heartbeat: float = 45.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
