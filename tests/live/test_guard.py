@@ -31,7 +31,7 @@ from tests.live.harness import (
     memory,
     program,
 )
-from tests.live.siege import full_size, reactor, size, tell
+from tests.live.siege import full_size, size, tell
 
 NOISE = 5.0
 """Seconds by which a machine with other work may be late."""
@@ -94,9 +94,6 @@ async def passing(seconds: float) -> None:
 
 class GuardCase(LiveTestCase):
     timeout = 600
-
-    def twistd(self, *arguments: str, **how: Any) -> Server:
-        return super().twistd(*reactor(), *arguments, **how)
 
     async def crowd(self, port: int, count: int, kind: type[Client] = Client) -> list[Any]:
         """Connect many, so many at a time as a server's queue has room for."""
