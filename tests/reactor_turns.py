@@ -6,7 +6,7 @@ Nothing here runs a reactor or sleeps. The sockets are real: a turn asks the rea
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -51,6 +51,19 @@ class Recorder(Protocol):
 
     def stopProducing(self) -> None:
         self.events.append(("stop",))
+
+    def pull_from(self, pieces: Iterator[bytes]) -> None:
+        """Produce pieces, one each time it is asked, as a pull producer until there is no more."""
+
+        def resume() -> None:
+            piece = next(pieces, None)
+            if piece is None:
+                self.transport.unregisterProducer()
+            else:
+                self.transport.write(piece)
+
+        self.resumeProducing = resume  # type: ignore[method-assign]
+        self.transport.registerProducer(self, False)
 
 
 @implementer(IHalfCloseableProtocol)

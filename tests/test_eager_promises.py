@@ -177,20 +177,11 @@ class Promises:
     def test_pull_producer(self):
         """A pull producer is asked again each time that all it wrote is sent."""
         protocol, peer = self.connect()
-        produced = iter(b"abc")
-
-        def resumeProducing():
-            piece = next(produced, None)
-            if piece is None:
-                protocol.transport.unregisterProducer()
-            else:
-                protocol.transport.write(bytes([piece]))
-
-        protocol.resumeProducing = resumeProducing
+        pieces = iter([b"a", b"b", b"c"])
         protocol.transport.write(b">")
-        protocol.transport.registerProducer(protocol, False)
+        protocol.pull_from(pieces)
         self.assertEqual(self.drain(peer), b">abc")
-        self.assertIsNone(next(produced, None))
+        self.assertIsNone(next(pieces, None))
 
     def test_producer_stopped(self):
         """When the connection is lost, its producer is stopped."""
