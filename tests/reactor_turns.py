@@ -38,6 +38,10 @@ class Recorder(Protocol):
     def write_back(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def write_and_raise(self, data: bytes) -> None:
+        self.transport.write(b"never sent")
+        raise ZeroDivisionError
+
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
         self.events.append(("lost", reason.type))
 

@@ -18,6 +18,7 @@ from tests.reactor_turns import (
     OnStock,
     OnStockEagerly,
     OverUNIX,
+    Recorder,
     TurnsTestCase,
 )
 
@@ -206,12 +207,7 @@ class Promises:
     def test_raising(self):
         """If dataReceived raises, the error is logged and the connection lost with it."""
         protocol, peer = self.connect()
-
-        def received(self, data):
-            self.transport.write(b"never sent")
-            raise ZeroDivisionError
-
-        protocol.received = received
+        protocol.received = Recorder.write_and_raise
         peer.send(b"x")
         self.turn_until(lambda: len(protocol.events) == 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
