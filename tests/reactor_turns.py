@@ -6,7 +6,7 @@ Nothing here runs a reactor or sleeps. The sockets are real: a turn asks the rea
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -38,6 +38,10 @@ class Recorder(Protocol):
     def write_back(self, data: bytes) -> None:
         self.transport.write(data)
 
+    def write_and_raise(self, data: bytes) -> None:
+        self.transport.write(b"never sent")
+        raise ZeroDivisionError
+
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
         self.events.append(("lost", reason.type))
 
@@ -51,6 +55,19 @@ class Recorder(Protocol):
 
     def stopProducing(self) -> None:
         self.events.append(("stop",))
+
+    def pull_from(self, pieces: Iterator[bytes]) -> None:
+        """Produce pieces, one each time it is asked, as a pull producer until there is no more."""
+
+        def resume() -> None:
+            piece = next(pieces, None)
+            if piece is None:
+                self.transport.unregisterProducer()
+            else:
+                self.transport.write(piece)
+
+        self.resumeProducing = resume  # type: ignore[method-assign]
+        self.transport.registerProducer(self, False)
 
 
 @implementer(IHalfCloseableProtocol)

@@ -18,6 +18,7 @@ from tests.reactor_turns import (
     OnStock,
     OnStockEagerly,
     OverUNIX,
+    Recorder,
     TurnsTestCase,
 )
 
@@ -177,20 +178,11 @@ class Promises:
     def test_pull_producer(self):
         """A pull producer is asked again each time that all it wrote is sent."""
         protocol, peer = self.connect()
-        produced = iter(b"abc")
-
-        def resumeProducing():
-            piece = next(produced, None)
-            if piece is None:
-                protocol.transport.unregisterProducer()
-            else:
-                protocol.transport.write(bytes([piece]))
-
-        protocol.resumeProducing = resumeProducing
+        pieces = iter([b"a", b"b", b"c"])
         protocol.transport.write(b">")
-        protocol.transport.registerProducer(protocol, False)
+        protocol.pull_from(pieces)
         self.assertEqual(self.drain(peer), b">abc")
-        self.assertIsNone(next(produced, None))
+        self.assertIsNone(next(pieces, None))
 
     def test_producer_stopped(self):
         """When the connection is lost, its producer is stopped."""
@@ -215,12 +207,7 @@ class Promises:
     def test_raising(self):
         """If dataReceived raises, the error is logged and the connection lost with it."""
         protocol, peer = self.connect()
-
-        def received(self, data):
-            self.transport.write(b"never sent")
-            raise ZeroDivisionError
-
-        protocol.received = received
+        protocol.received = Recorder.write_and_raise
         peer.send(b"x")
         self.turn_until(lambda: len(protocol.events) == 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

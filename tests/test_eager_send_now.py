@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from tests.reactor_turns import OnStockEagerly, OverUNIX, Recorder, TurnsTestCase, tcp_pair
+from tests.reactor_turns import OnStockEagerly, OverUNIX, TurnsTestCase, tcp_pair
 from twisted_net.transport.connection import Connection, ConnectionFactory
 from twisted_net.transport.eager import send_to_all
 from twisted_net.transport.group import Group
@@ -157,7 +157,8 @@ class Member(Connection):
 
 
 class GroupTests(TurnsTestCase):
-    def members(self, wrapped: bool) -> tuple[Connection, Recorder]:
+    def in_a_group(self, wrapped: bool = False) -> tuple[Group, Connection, socket.socket]:
+        """Give a group, its only member, and that one's peer."""
         made: list[Connection] = []
 
         def make() -> Connection:
@@ -173,13 +174,13 @@ class GroupTests(TurnsTestCase):
         self.addCleanup(theirs.close)
         with ours:
             self.reactor.adoptStreamConnection(ours.fileno(), self.family, factory)
-        return made[0], theirs
+        group = Group(self.reactor)
+        group.add(made[0])
+        return group, made[0], theirs
 
     def test_one_send(self):
         """A broadcast is one ``send`` for each member, in the turn after, and is counted."""
-        group = Group(self.reactor)
-        member, peer = self.members(wrapped=False)
-        group.add(member)
+        group, member, peer = self.in_a_group()
         sends = self.count_sends(member)
         group.publish(b"ab")
         group.publish(b"cd")
@@ -189,9 +190,7 @@ class GroupTests(TurnsTestCase):
 
     def test_after_an_answer(self):
         """What was written before goes before it, in the same ``send``."""
-        group = Group(self.reactor)
-        member, peer = self.members(wrapped=False)
-        group.add(member)
+        group, member, peer = self.in_a_group()
         sends = self.count_sends(member)
         group.publish(b"cd")
         member.send(b"ab")
@@ -200,18 +199,14 @@ class GroupTests(TurnsTestCase):
 
     def test_wrappers_see_everything(self):
         """No broadcast passes by what wraps the transport."""
-        group = Group(self.reactor)
-        member, peer = self.members(wrapped=True)
-        group.add(member)
+        group, member, peer = self.in_a_group(wrapped=True)
         group.publish(b"ab")
         self.assertEqual(self.drain(peer, 2), b"AB")
         self.assertEqual((member.bytes_sent, member.messages_sent), (2, 1))
 
     def test_a_slow_member(self):
         """What it does not take waits in its queue, and comes in order when it reads."""
-        group = Group(self.reactor)
-        member, peer = self.members(wrapped=False)
-        group.add(member)
+        group, member, peer = self.in_a_group()
         for piece in (b"a" * MANY, b"b", b"c"):
             group.publish(piece)
             self.turn()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from tests.reactor_turns import OnStock, OnStockEagerly
+from tests.reactor_turns import OnStock, OnStockEagerly, Recorder
 from tests.test_eager_tls_promises import Older
 from tests.tls_turns import AsClient, AsServer, HalfTLSRecorder, TLSTestCase
 
@@ -139,12 +139,7 @@ class Endings:
     def test_raising(self):
         """If dataReceived raises, the error is logged and that connection ends."""
         protocol, peer = self.connect_tls()
-
-        def received(self, data):
-            self.transport.write(b"never sent")
-            raise ZeroDivisionError
-
-        protocol.received = received
+        protocol.received = Recorder.write_and_raise
         peer.send(b"x")
         self.until(lambda: len(protocol.events) == 3, peer)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -132,18 +132,8 @@ class Promises:
     def test_pull_producer(self):
         """A pull producer is asked until it has nothing more."""
         protocol, peer = self.connect_tls()
-        produced = iter(b"abc")
-
-        def resumeProducing():
-            piece = next(produced, None)
-            if piece is None:
-                protocol.transport.unregisterProducer()
-            else:
-                protocol.transport.write(bytes([piece]) * 1000)
-
-        protocol.resumeProducing = resumeProducing
         self.patch(task, "_theCooperator", task.Cooperator(scheduler=self._next_turn))
-        protocol.transport.registerProducer(protocol, False)
+        protocol.pull_from(iter([b"a" * 1000, b"b" * 1000, b"c" * 1000]))
         self.until(lambda: len(peer.got) == 3000, peer)
         self.assertEqual(bytes(peer.got), b"a" * 1000 + b"b" * 1000 + b"c" * 1000)
 

@@ -4,61 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IHandshakeListener,
-    INegotiated,
-    IProtocol,
-)
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IProtocol
 from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
-from zope.interface import implementer
 
+from tests.guarding import HalfClosing, Listening, Plain
 from twisted_net.idle import DiscardFactory, IdleTimeoutFactory, IdleTimeoutProtocol
 from twisted_net.policy.closing import IDLE
 from twisted_net.testing import Peer, connect, connect_tls
 from twisted_net.transport.connection import Connection, ConnectionFactory
 
 
-class Recorder(Protocol):
-    """Somebody else's protocol: it knows what happened to it."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def connectionMade(self) -> None:
-        self.events.append("made")
-
-    def dataReceived(self, data: bytes) -> None:
-        self.events.append(data)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.events.append(reason.type.__name__)
-
-
-@implementer(IHalfCloseableProtocol)
-class HalfRecorder(Recorder):
-    """It wants to know of half-closes as well."""
+class Answering(HalfClosing):
+    """It answers when its peer has finished, and then has finished too."""
 
     def readConnectionLost(self) -> None:
-        self.events.append("read lost")
+        super().readConnectionLost()
         self.transport.write(b"answer")
         self.transport.loseWriteConnection()  # type: ignore[union-attr]
-
-    def writeConnectionLost(self) -> None:
-        self.events.append("write lost")
-
-
-@implementer(IHandshakeListener)
-class HandshakeRecorder(Recorder):
-    """It wants to know of the handshake."""
-
-    def handshakeCompleted(self) -> None:
-        self.events.append("handshake")
 
 
 class IdleCase(SynchronousTestCase):
@@ -80,18 +48,18 @@ class TimeoutTests(IdleCase):
         """Not before the limit, and at most a second after it."""
         for offset in (0.0, 0.1, 0.25, 0.5, 0.7, 0.9):
             self.clock.advance(offset)
-            peer = self.limited(Recorder)
+            peer = self.limited(Plain)
             wrapped = peer.protocol.wrappedProtocol
             peer.advance(5)
             self.assertTrue(peer.connected, offset)
             peer.advance(1)
             self.assertFalse(peer.connected, offset)
             self.assertIs(peer.protocol.reason, IDLE)
-            self.assertEqual(wrapped.events, ["made", "ConnectionDone"])
+            self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_every_byte_counts(self) -> None:
         """The limit is counted from the last one."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         for _ in range(20):
             peer.advance(4.9)
@@ -104,7 +72,7 @@ class TimeoutTests(IdleCase):
 
     def test_what_the_server_sends_does_not_count(self) -> None:
         """It is the peer that has to be heard."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         for _ in range(6):
             peer.advance(1)
@@ -113,14 +81,14 @@ class TimeoutTests(IdleCase):
 
     def test_zero_is_never(self) -> None:
         """And nothing runs meanwhile."""
-        peer = self.limited(Recorder, seconds=0)
+        peer = self.limited(Plain, seconds=0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         peer.advance(10_000_000)
         self.assertTrue(peer.connected)
 
     def test_less_than_a_second(self) -> None:
         """A limit may be a fraction."""
-        peer = self.limited(Recorder, seconds=0.2)
+        peer = self.limited(Plain, seconds=0.2)
         peer.advance(0.2)
         self.assertTrue(peer.connected)
         peer.advance(1)
@@ -129,7 +97,7 @@ class TimeoutTests(IdleCase):
     def test_nothing_is_left_behind(self) -> None:
         """When the last connection is over, however it ended, no timer runs."""
         for end in ("reset", "finish", "idle"):
-            peers = [self.limited(Recorder) for _ in range(3)]
+            peers = [self.limited(Plain) for _ in range(3)]
             for peer in peers:
                 peer.advance(10) if end == "idle" else getattr(peer, end)()
                 self.assertFalse(peer.connected)
@@ -138,7 +106,7 @@ class TimeoutTests(IdleCase):
     def test_one_timer_for_all(self) -> None:
         """A thousand connections of a factory have one delayed call."""
         factory = IdleTimeoutFactory(
-            ServerFactory.forProtocol(Recorder), 5, clock=self.clock, close_grace=2
+            ServerFactory.forProtocol(Plain), 5, clock=self.clock, close_grace=2
         )
         peers = [connect(factory, clock=self.clock) for _ in range(1000)]
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -147,7 +115,7 @@ class TimeoutTests(IdleCase):
 
     def test_the_end_has_one_line_in_the_log(self) -> None:
         """It names the peer and the reason."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         with capturedLogs() as events:
             peer.advance(10)
         lines = [event for event in events if event["log_level"] >= LogLevel.info]
@@ -181,7 +149,7 @@ class TimeoutTests(IdleCase):
 class GraceTests(IdleCase):
     def test_a_peer_that_does_not_read_is_aborted(self) -> None:
         """Closing waits for what is unsent; after the grace it waits no longer."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         peer.full()
         wrapped.transport.write(b"x" * 100_000)
@@ -190,12 +158,12 @@ class GraceTests(IdleCase):
         self.assertTrue(peer.disconnecting)
         peer.advance(3)
         self.assertEqual((peer.connected, peer.aborted), (False, True))
-        self.assertEqual(wrapped.events, ["made", "ConnectionAborted"])
+        self.assertEqual(wrapped.events, ["made", ConnectionAborted])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_peer_that_reads_late_gets_everything(self) -> None:
         """Within the grace nothing is lost."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         peer.full()
         peer.protocol.wrappedProtocol.transport.write(b"x" * 100_000)
         peer.advance(6.5)
@@ -205,7 +173,7 @@ class GraceTests(IdleCase):
 
     def test_speaking_after_the_limit_helps_nobody(self) -> None:
         """TLS goes on delivering until the peer answers its farewell: the grace is not put off."""
-        peer = self.limited(Recorder, how=connect_tls)
+        peer = self.limited(Plain, how=connect_tls)
         peer.full()
         peer.protocol.wrappedProtocol.transport.write(b"x")
         peer.advance(6)
@@ -222,7 +190,7 @@ class WrappedTests(IdleCase):
 
     def test_bytes_pass_unchanged_both_ways(self) -> None:
         """In the pieces that they came in."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         peer.send(b"\x00\xff", b"two")
         wrapped.transport.write(b"one")
@@ -232,7 +200,7 @@ class WrappedTests(IdleCase):
 
     def test_half_closes_are_passed_on(self) -> None:
         """To a protocol that wants to know of them, and it may still answer."""
-        peer = self.limited(HalfRecorder)
+        peer = self.limited(Answering)
         peer.send(b"question")
         peer.finish()
         self.assertEqual((peer.received, peer.finished, peer.connected), (b"answer", True, True))
@@ -241,35 +209,35 @@ class WrappedTests(IdleCase):
 
     def test_a_half_closed_connection_is_closed_when_idle(self) -> None:
         """The last byte was heard when it was heard."""
-        peer = self.limited(HalfRecorder)
+        peer = self.limited(Answering)
         peer.finish()
         peer.advance(6)
         self.assertFalse(peer.connected)
 
     def test_others_do_not_hear_of_half_closes(self) -> None:
         """For a plain protocol, the peer's last byte is the end."""
-        peer = self.limited(Recorder)
+        peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         self.assertFalse(IHalfCloseableProtocol.providedBy(peer.protocol))
         peer.finish()
-        self.assertEqual(wrapped.events, ["made", "ConnectionDone"])
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_the_handshake_is_passed_on(self) -> None:
         """Over TLS, and to those who want to know."""
-        peer = self.limited(HandshakeRecorder, how=connect_tls)
+        peer = self.limited(Listening, how=connect_tls)
         peer.handshake()
         self.assertEqual(peer.protocol.wrappedProtocol.events, ["made", "handshake"])
-        self.limited(Recorder, how=connect_tls).handshake()
+        self.limited(Plain, how=connect_tls).handshake()
 
     def test_a_handshake_that_never_comes(self) -> None:
         """The limit holds from the first moment."""
-        peer = self.limited(HandshakeRecorder, how=connect_tls)
+        peer = self.limited(Listening, how=connect_tls)
         peer.advance(6)
         self.assertFalse(peer.connected)
 
     def test_the_transport_is_still_what_it_was(self) -> None:
         """Interfaces and addresses are those of the transport beneath."""
-        plain, tls = self.limited(Recorder), self.limited(Recorder, how=connect_tls)
+        plain, tls = self.limited(Plain), self.limited(Plain, how=connect_tls)
         self.assertFalse(INegotiated.providedBy(plain.protocol))
         self.assertTrue(INegotiated.providedBy(tls.protocol))
         self.assertTrue(IProtocol.providedBy(plain.protocol))

@@ -391,6 +391,15 @@ class LiveTestCase(TestCase):
         running: Program = self.spawn(program("nc"), *flags, LOCALHOST, str(port))
         return running
 
+    async def check_echo(self, port: int, data: bytes) -> None:
+        """Send through ``nc``, which then closes its side: all comes back, then the end."""
+        nc = self.nc(port, "-N")
+        nc.write(data)
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0)
+        self.assertEqual(len(nc.output), len(data))
+        self.assertEqual(bytes(nc.output), data)
+
     async def together(self, *waits: Any) -> list[Any]:
         """Wait for several things at once; the first failure is the test's."""
         deferreds = [Deferred.fromCoroutine(each) for each in waits]

@@ -35,12 +35,6 @@ def size(kind: str) -> int:
     return int(os.environ.get(_PREFIX + kind, SMALL[kind]))
 
 
-def reactor() -> tuple[str, ...]:
-    """Give the flags that choose the servers' reactor; without any, Twisted does."""
-    name = os.environ.get(_PREFIX + "reactor", "")
-    return ("--reactor", name) if name else ()
-
-
 def full_size() -> bool:
     """Whether this is the command: then there is a figure to be shown, and time to take it."""
     return _PREFIX in os.environ
@@ -57,12 +51,14 @@ def main() -> None:
     for kind, count in FULL.items():
         flag = "--" + kind.replace("_", "-")
         parser.add_argument(flag, type=int, default=count, metavar="N", help=f"[default: {count}]")
-    parser.add_argument("--reactor", default="", metavar="NAME", help="the servers' reactor")
+    parser.add_argument("--reactor", metavar="NAME", help="the servers' reactor: LIVE_REACTOR")
     parser.add_argument("tests", nargs="*", default=["tests.live.test_guard"])
     arguments = parser.parse_args()
     os.environ[_PREFIX] = "1"
-    for kind in (*FULL, "reactor"):
+    for kind in FULL:
         os.environ[_PREFIX + kind] = str(getattr(arguments, kind))
+    if arguments.reactor:
+        os.environ["LIVE_REACTOR"] = arguments.reactor
     os.execv(sys.executable, [sys.executable, "-m", "twisted.trial", *arguments.tests])
 
 

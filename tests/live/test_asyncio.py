@@ -22,12 +22,7 @@ class AsyncioTests(LiveTestCase):
     async def test_echo(self) -> None:
         """A megabyte comes back, and so does the half-close."""
         server, port = await self.serve_on_asyncio("netecho")
-        nc = self.nc(port, "-N")
-        sent = bytes(range(256)) * 4096
-        nc.write(sent)
-        nc.end_input()
-        self.assertEqual(await nc.ended(), 0)
-        self.assertEqual(bytes(nc.output), sent)
+        await self.check_echo(port, bytes(range(256)) * 4096)
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_chat(self) -> None:

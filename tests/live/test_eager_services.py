@@ -20,12 +20,7 @@ class EchoTests(Eagerly, LiveTestCase):
         """A megabyte comes back, and so does the half-close."""
         server, port = await self.serve("netecho")
         self.assertEqual(len(server.log(r"reactor class: .*\.EagerReactor\.")), 1)
-        nc = self.nc(port, "-N")
-        sent = bytes(range(256)) * 4096
-        nc.write(sent)
-        nc.end_input()
-        self.assertEqual(await nc.ended(), 0)
-        self.assertEqual(bytes(nc.output), sent)
+        await self.check_echo(port, bytes(range(256)) * 4096)
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
 

@@ -31,12 +31,20 @@ from tests.live.harness import (
     memory,
     program,
 )
-from tests.live.siege import full_size, reactor, size, tell
+from tests.live.siege import full_size, size, tell
 
 NOISE = 5.0
 """Seconds by which a machine with other work may be late."""
 
 MEBIBYTE = 1 << 20
+
+PLAIN_PEER = 8192 + 4096
+"""Bytes of memory for a peer that drips, at most: the message that it may begin (8 KiB is
+netchat's ``--max-message``), and a few KiB for the connection and its place in the room."""
+
+TLS_PEER = 65536
+"""Bytes of memory for a peer that never begins its handshake, at most: OpenSSL's state of it,
+with room for a record of 16 KiB either way, and a few KiB for the connection."""
 
 
 class Deaf(Client):
@@ -95,9 +103,6 @@ async def passing(seconds: float) -> None:
 class GuardCase(LiveTestCase):
     timeout = 600
 
-    def twistd(self, *arguments: str, **how: Any) -> Server:
-        return super().twistd(*reactor(), *arguments, **how)
-
     async def crowd(self, port: int, count: int, kind: type[Client] = Client) -> list[Any]:
         """Connect many, so many at a time as a server's queue has room for."""
         clients: list[Any] = []
@@ -119,6 +124,12 @@ class GuardCase(LiveTestCase):
         while not true():
             self.assertLess(time.monotonic(), deadline)
             await passing(0.05)
+
+    def grown(self, server: Server, before: int, bound: int) -> str:
+        """Check how far a server's memory has ever risen above what it was, and tell."""
+        grown = memory(server.pid, "VmHWM") - before
+        self.assertLess(grown, bound)
+        return f"memory grew by {grown / MEBIBYTE:.1f} MiB (bound {bound / MEBIBYTE:.0f})"
 
     def no_traceback(self, server: Server) -> None:
         self.assertNotIn(b"Traceback", server.output + server.errors)
@@ -173,15 +184,18 @@ class SlowTests(GuardCase):
     """Those who drip, who never read, and who never begin."""
 
     async def test_slowloris(self) -> None:
-        """All of them are gone in time, each with its reason; the others hardly notice."""
+        """All of them are gone in time, each with its reason; the others hardly notice.
+
+        The server's memory grows by at most :data:`PLAIN_PEER` for each.
+        """
         count, limit = size("slowloris"), 2.0
         server, port = await self.serve("netchat", "--message-timeout", f"{limit:g}")
         self.apart(server)
         quiet = await self.quiet(port)
+        before = memory(server.pid)
         coming = self.probe(port)
         clients = await self.crowd(port, count)
         arrived = await self.probed(coming)
-        before = memory(server.pid)
         probe = self.probe(port)
         turn = iter(range(1 << 30))
 
@@ -200,11 +214,12 @@ class SlowTests(GuardCase):
         besieged = await self.probed(probe)
         self.assertEqual(len(lines), count)
         self.assertLess(lasted, limit + 1 + NOISE)
+        grown = self.grown(server, before, count * PLAIN_PEER)
         self.assertLess(percentile(besieged, 0.5), 50 + 10 * percentile(quiet, 0.5))
         self.no_traceback(server)
         tell(
             f"{count} slowloris peers, --message-timeout {limit:g}: the last was gone after "
-            f"{lasted:.2f} s; {before / MEBIBYTE:.0f} MiB resident\n"
+            f"{lasted:.2f} s; {grown}\n"
             f"      while they come: {beside(arrived, quiet)}\n"
             f"      while they drip and are closed: {beside(besieged, quiet)}"
         )
@@ -234,34 +249,34 @@ class SlowTests(GuardCase):
         talker = await self.connect(port)
         self.repeat(lambda: talker.send(text + b"\n"), 0.02)
         await server.until(lambda: len(server.log("ended: slow")) >= count, "the reasons", 60)
-        grown = memory(server.pid, "VmHWM") - before
-        # For each: its queue, twice what a transport buffers, and what is being joined.
-        bound = count * (queue + 4 * 65536) + 16 * MEBIBYTE
         lasted = time.monotonic() - began
-        self.assertLess(grown, bound)
+        # For each: its queue, twice what a transport buffers, and what is being joined.
+        grown = self.grown(server, before, count * (queue + 4 * 65536) + 16 * MEBIBYTE)
         self.assertLess(percentile(besieged, 0.5), 50 + 10 * percentile(quiet, 0.5))
         self.assertLess(percentile(pings, 0.5), 50 + 10 * percentile(quiet_pings, 0.5))
         self.no_traceback(server)
         tell(
             f"{count} that never read, lines of 4 kB at 50/s; quiet is with {count} that read: "
-            f"memory grew by {grown / MEBIBYTE:.1f} MiB (bound {bound / MEBIBYTE:.0f}); all closed "
-            f"as slow within {lasted:.0f} s\n"
+            f"{grown}; all closed as slow within {lasted:.0f} s\n"
             f"      of the lines: {beside(besieged, quiet)}\n"
             f"      of a /ping: {beside(pings, quiet_pings)}"
         )
 
     async def test_silent_tls_clients(self) -> None:
-        """They are gone when the time for the handshake is over; the others hardly notice."""
+        """They are gone when the time for the handshake is over; the others hardly notice.
+
+        The server's memory grows by at most :data:`TLS_PEER` for each.
+        """
         count, limit = size("silent_tls"), 10.0 if full_size() else 2.0
         flags = ("--tls-port", "0", "--self-signed", "--handshake-timeout", f"{limit:g}")
         server, _ = await self.serve("netecho", *flags)
         self.apart(server)
         port = await server.port("--tls-port 0")
         quiet = await self.quiet(port, "still here", "--tls")
+        before = memory(server.pid)
         probe = self.probe(port, "still here", "--tls")
         began = time.monotonic()
         clients = await self.crowd(port, count)
-        before = memory(server.pid)
         await self.together(*(each.closed() for each in clients))
         besieged = await self.probed(probe)
         first = min(each.ended_at for each in clients) - began
@@ -270,11 +285,12 @@ class SlowTests(GuardCase):
         self.assertLess(last, limit + 1 + NOISE)
         await server.until(lambda: len(server.log("ended: handshake")) >= count, "the reasons")
         self.assertEqual(len(server.log("ended: handshake")), count)
+        grown = self.grown(server, before, count * TLS_PEER)
         self.assertLess(percentile(besieged, 0.5), 50 + 10 * percentile(quiet, 0.5))
         self.no_traceback(server)
         tell(
             f"{count} silent TLS clients, --handshake-timeout {limit:g}: gone after {first:.2f} to "
-            f"{last:.2f} s; {before / MEBIBYTE:.0f} MiB resident\n"
+            f"{last:.2f} s; {grown}\n"
             f"      of an echo over TLS: {beside(besieged, quiet)}"
         )
 

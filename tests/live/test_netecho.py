@@ -88,13 +88,7 @@ class EchoTests(LiveTestCase):
     async def test_megabytes_come_back_as_they_were(self) -> None:
         """Binary bytes through nc, which then closes its side: all come back, then the end."""
         _, port = await self.serve("netecho")
-        data = os.urandom(4 << 20)
-        nc = self.nc(port, "-N")
-        nc.write(data)
-        nc.end_input()
-        self.assertEqual(await nc.ended(), 0)
-        self.assertEqual(len(nc.output), len(data))
-        self.assertEqual(bytes(nc.output), data)
+        await self.check_echo(port, os.urandom(4 << 20))
 
     async def test_who_has_finished_gets_its_answer(self) -> None:
         """A half-closed connection is answered, then closed."""

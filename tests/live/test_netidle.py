@@ -109,13 +109,7 @@ class UpstreamTests(LiveTestCase):
         """Bytes reach the upstream and come back, all of them, and so do half-closes."""
         _, echo = await self.serve("netecho")
         _, port = await self.serve("netidle", "--upstream", f"tcp:{LOCALHOST}:{echo}")
-        data = bytes(range(256)) * 8192
-        nc = self.nc(port, "-N")
-        nc.write(data)
-        nc.end_input()
-        self.assertEqual(await nc.ended(), 0)
-        self.assertEqual(len(nc.output), len(data))
-        self.assertEqual(bytes(nc.output), data)
+        await self.check_echo(port, bytes(range(256)) * 8192)
 
     async def test_an_upstream_hears_that_the_client_has_finished(self) -> None:
         """The client's half-close arrives, and the answer after it comes back."""
