@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -234,6 +235,27 @@ class Looked(Recorder):
         super().look_for_progress(looks)
 
 
+class Knowing(Clock):
+    """Knows, as a reactor does, to which transports it is to write."""
+
+    writers: Sequence[object] = ()
+
+    def getWriters(self) -> Sequence[object]:
+        return self.writers
+
+
+class Between:
+    """Has what it stands before under a name."""
+
+    def __init__(self, name: str, inner: object) -> None:
+        setattr(self, name, inner)
+
+
+def in_a_client(protocol: Any) -> Any:
+    """Put TLS, and before it what Twisted's client endpoints have, before a protocol."""
+    return Between("_wrappedProtocol", Between("wrappedProtocol", protocol))
+
+
 class StallTests(SynchronousTestCase):
     def test_it_takes_nothing(self) -> None:
         """It goes after the limit and at most half of it more: few bytes or many, plain or TLS."""
@@ -311,6 +333,70 @@ class StallTests(SynchronousTestCase):
         for peer in (peers[0], *peers[AT_ONCE + 10 :]):
             peer.reset()
         self.assertEqual(factory.clock.getDelayedCalls(), [])
+
+    def three(self, clock: Clock) -> list[Any]:
+        """Three connections that nobody has looked at."""
+        factory = ConnectionFactory.forProtocol(Looked, clock=clock, stall_timeout=30)
+        Looked.turns.clear()
+        return [connect(factory) for _ in range(3)]
+
+    def pass_time(self, clock: Clock, seconds: int) -> None:
+        for _ in range(2 * seconds):
+            clock.advance(0.5)
+
+    def test_a_reactor_knows_who_is_behind(self) -> None:
+        """Nobody else is looked at, whatever of Twisted's stands between."""
+        for wrap in (lambda it: it, lambda it: Between("wrappedProtocol", it), in_a_client):
+            clock = Knowing()
+            one, two, _ = self.three(clock)
+            self.pass_time(clock, 100)
+            self.assertEqual(Looked.turns, {})
+            two.unsent += b"a byte that its transport holds"
+            clock.writers = [Between("protocol", wrap(two.protocol))]
+            self.pass_time(clock, 29)
+            self.assertIsNone(two.protocol.reason)
+            self.pass_time(clock, 13)
+            self.assertEqual((two.protocol.reason.code, one.protocol.reason), ("slow", None))
+            self.assertEqual(set(Looked.turns.values()), {1})
+
+    def test_who_caught_up_begins_anew(self) -> None:
+        """However often it falls behind."""
+        clock = Knowing()
+        _, two, _ = self.three(clock)
+        for _ in range(5):
+            two.unsent += b"x"
+            clock.writers = [Between("protocol", two.protocol)]
+            self.pass_time(clock, 25)
+            two.unsent.clear()
+            clock.writers = []
+            self.pass_time(clock, 25)
+            self.assertEqual(two.protocol._looks, 0)
+        self.assertIsNone(two.protocol.reason)
+
+    def test_a_writer_that_may_be_anybody(self) -> None:
+        """Then all are looked at."""
+        clock = Knowing()
+        _, two, _ = self.three(clock)
+        clock.writers = [object()]
+        two.unsent += b"a byte that its transport holds"
+        self.pass_time(clock, 42)
+        self.assertEqual(two.protocol.reason.code, "slow")
+        self.assertEqual(max(Looked.turns.values()), 3)
+
+    def test_a_transport_that_no_reactor_knows(self) -> None:
+        """Such as a channel of SSH: it says that it is full."""
+        clock = Knowing()
+        _, two, _ = self.three(clock)
+        factory = two.protocol.factory
+        two.full()
+        self.assertEqual(factory.full, {two.protocol})
+        two.drain()
+        self.assertEqual(factory.full, set())
+        two.full()
+        two.protocol.send(b"x" * 100)
+        self.pass_time(clock, 42)
+        self.assertEqual((two.protocol.reason.code, factory.full), ("slow", set()))
+        self.assertEqual(set(Looked.turns.values()), {1})
 
     def test_never(self) -> None:
         connection, peer = made(stall_timeout=0)

@@ -239,6 +239,7 @@ class ConnectionFactory(Factory[Connection]):
     :raises ValueError: a limit that makes no sense; the message names it.
     :raises TypeError: no such limit.
     :ivar connections: the open connections by their number.
+    :ivar full: those of them whose transport takes no more just now: their peers are behind.
     :ivar endings: how many connections have ended, by the code of the reason.
     :ivar accepts: set it to False to refuse every further connection.
     """
@@ -257,6 +258,7 @@ class ConnectionFactory(Factory[Connection]):
     ) -> None:
         self.limits = replace(limits or Limits(), **changes)
         self.connections: dict[int, Connection] = {}
+        self.full: set[Outbound] = set()
         self.endings: Counter[str] = Counter()
         self.accepts = True
         self.admission = admission
@@ -290,7 +292,8 @@ class ConnectionFactory(Factory[Connection]):
 
     @cached_property
     def _stalls(self) -> StallCheck:
-        return StallCheck(self.clock, self.ticker, self.connections, self.limits.stall_timeout)
+        seconds = self.limits.stall_timeout
+        return StallCheck(self.clock, self.ticker, self.connections, self.full, seconds)
 
     def __len__(self) -> int:
         """How many connections are open."""
@@ -382,6 +385,7 @@ class ConnectionFactory(Factory[Connection]):
     def ended(self, connection: Connection) -> None:
         """Count a connection out, which has its ``reason``."""
         del self.connections[connection.id]
+        self.full.discard(connection)
         place, connection.place = connection.place, None
         if self.admission is not None and place is not None:
             self.admission.leave(place or None)

@@ -15,6 +15,8 @@ from twisted_net.policy.outbox import Outbox
 from twisted_net.transport.eager import Eager
 from twisted_net.transport.inbound import BY_FULL_OUTPUT, Inbound, Settings
 
+_NOWHERE = (0, 0)
+
 _REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
 
 
@@ -44,6 +46,10 @@ class SendingSettings(Settings, TypingProtocol):
     def budget(self) -> MemoryBudget[Outbound] | None:
         """What may wait for all the peers of the process together."""
 
+    @property
+    def full(self) -> set[Outbound]:
+        """Those whose transport takes no more just now."""
+
 
 class Outbound(Inbound):
     """What :class:`~twisted_net.transport.connection.Connection` does with what it sends.
@@ -63,7 +69,7 @@ class Outbound(Inbound):
     _waiting: list[Deferred[None]] | None = None
     groups: tuple[Any, ...] = ()  # whose members it is: theirs to set
     _taken = 0  # how far the peer had taken what it was sent, at the last look
-    _front = (0, 0)  # which buffer its transport was sending then, and from where on
+    _front = _NOWHERE  # which buffer its transport was sending then, and from where on
     _looks = 0  # in vain, one after another
 
     # What a subclass calls.
@@ -178,6 +184,7 @@ class Outbound(Inbound):
 
     def pauseProducing(self) -> None:
         self._full = True
+        self.factory.full.add(self)
         if self._begun and not self.reads_while_full:  # a handshake cannot go on unread
             self._hold(BY_FULL_OUTPUT)
 
@@ -196,6 +203,7 @@ class Outbound(Inbound):
             self.transport.write(data)
         if self._full:
             return
+        self.factory.full.discard(self)
         if outbox is not None and outbox.missed:
             notice = self.missed_notice(outbox.take_missed())
             self.bytes_sent += len(notice)
@@ -238,8 +246,8 @@ class Outbound(Inbound):
         """Abort a peer that has taken nothing of what waits for it, for so many looks."""
         held = unsent(self.transport)
         if not held and not self.queued:
-            if self._looks:
-                self._looks = 0
+            if self._front != _NOWHERE:  # else it has caught up already, as most always have
+                self._front, self._looks = _NOWHERE, 0
             return
         # Over TLS the two numbers are not of the same bytes, and only the buffer itself tells.
         taken, descriptor = self.bytes_sent - held, _descriptor(self.transport)
