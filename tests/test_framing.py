@@ -112,6 +112,11 @@ class SkippingLinesTests(FramingTestCase):
         self.assert_gives(self.make, b"abc\nabc\r\n", [b"abc", b"abc"])
         self.assert_gives(self.make, b"abcd\nx\nabcd\r\n", [TooLong(3), b"x", TooLong(3)])
         self.assert_gives(self.make, b"abc\r\r\nabc\rx\n", [TooLong(3)] * 2)
+        for line, given in (
+            (b"\n", b""), (b"\r\n", b""), (b"abc\n", b"abc"), (b"abc\r\n", b"abc"),
+            (b"abcd\n", TooLong(3)), (b"abcd\r\n", TooLong(3)),
+        ):  # fmt: skip
+            self.assert_gives(self.make, line, [given])
 
     def test_too_long_says_its_limit(self) -> None:
         """Two of the same limit are equal, and it can be read in a log."""

@@ -14,7 +14,6 @@ from twisted_net.chat import commands, fields
 from twisted_net.chat.messages import (
     Acked,
     Alive,
-    AreYouThere,
     AskedToLogIn,
     Came,
     Crowd,
@@ -58,6 +57,8 @@ class Form(Protocol):
     is_text: bool
     listed: int
     """So many names are in a list at most."""
+    ping: bytes
+    """What asks for a sign of life."""
 
     def parse(self, line: bytes) -> Asked:
         """Give what a line asks for.
@@ -77,6 +78,7 @@ class Text:
 
     is_text = True
     listed = LISTED
+    ping = b""  # people are not asked
 
     def __init__(self, tagged: bool = False) -> None:
         self._tagged = tagged
@@ -182,12 +184,10 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Problem: lambda event: f"! {event.text}",
     Lines: lambda event: "\n".join(f"* {line}" for line in event.lines),
     Alive: lambda event: "* pong",
-    AreYouThere: lambda event: "",
     Goodbye: lambda event: f"* {event.reason.text}",
 }
 
 
-_PING = b'{"type":"ping"}\n'
 # Of idle programs these are all that comes, as most write it; having come, they have done it all.
 _SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
 _NOTHING = Asked(None)
@@ -202,6 +202,7 @@ class Json:
 
     is_text = False
     listed = LISTED_JSON
+    ping = b'{"type":"ping"}\n'
 
     def __init__(self, server: str, heartbeat: float, announced: dict[str, int]) -> None:
         self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
@@ -218,8 +219,6 @@ class Json:
             raise
 
     def encode(self, event: Event) -> bytes:
-        if type(event) is AreYouThere:
-            return _PING
         message = _JSON[type(event)](event)
         if isinstance(event, Greeted):
             message |= self._greeting
@@ -350,6 +349,5 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Problem: _problem_json,
     Lines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
     Alive: lambda event: {"type": "pong"},
-    AreYouThere: lambda event: {"type": "ping"},
     Goodbye: _goodbye_json,
 }

@@ -346,11 +346,6 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True)
-class AreYouThere:
-    """A ping of the server's own."""
-
-
-@dataclass(frozen=True, slots=True)
 class Goodbye:
     reason: Reason
 
@@ -358,5 +353,5 @@ class Goodbye:
 Event: TypeAlias = (
     Greeted | AskedToLogIn | Joined | Left | Said | Acked | Told | Delivered | Named | Came | Went
     | Crowd | Renamed | Present | Listing | TopicIs | Past | Notice | Problem | Lines | Alive
-    | AreYouThere | Goodbye
+    | Goodbye
 )  # fmt: skip

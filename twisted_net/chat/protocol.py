@@ -32,7 +32,6 @@ from twisted_net.chat.forms import Form, Json, Text
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
-    AreYouThere,
     Came,
     Goodbye,
     Notice,
@@ -147,7 +146,7 @@ class ChatProtocol(Member):
         return data
 
     def ask(self) -> None:
-        self.tell(AreYouThere())
+        self.send_encoded(self.form.ping)
 
 
 class ChatFactory(ConnectionFactory):

@@ -226,6 +226,10 @@ class SkippingLines(Lines):
         self._skipping = False
 
     def feed(self, data: bytes, /) -> list[bytes | TooLong]:  # type: ignore[override]  # also TooLong
+        if not self._buffer and not self._skipping:
+            end = len(data) - 1
+            if end <= self._max_size and data.find(b"\n") == end >= 0:  # one line, as most often
+                return [data[:-2] if data[-2:] == b"\r\n" else data[:-1]]
         if self._skipping:
             _, ending, data = data.partition(b"\n")
             if not ending:
