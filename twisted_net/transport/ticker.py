@@ -16,7 +16,7 @@ from twisted_net.policy.wheel import Watch, Wheel, ticks_for
 TICK = 0.5
 """Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
 
-AT_ONCE, AT_ONCE_SECONDS = 64, 0.001
+AT_ONCE, AT_ONCE_SECONDS = 256, 0.001
 """Timeouts that are called in one turn of the reactor, at most, and for how long. A thousand silent
 peers whose time is up together are closed evenly over a tick: the others shall not wait until the
 last of them is. To ask them for a sign of life takes much less, so many are asked together."""
