@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tests.recording import Recorder, Waiting, factory_of, made, made_tls
 from twisted_net.policy.budget import MemoryBudget
@@ -235,6 +237,14 @@ class Looked(Recorder):
         super().look_for_progress(looks)
 
 
+class Unable(Clock):
+    """Does not know it, as reactors that are not made for descriptors (IOCP)."""
+
+    def getWriters(self) -> Sequence[object]:
+        raise NotImplementedError
+
+
+@implementer(IReactorFDSet)
 class Knowing(Clock):
     """Knows, as a reactor does, to which transports it is to write."""
 
@@ -374,14 +384,15 @@ class StallTests(SynchronousTestCase):
         self.assertIsNone(two.protocol.reason)
 
     def test_a_writer_that_may_be_anybody(self) -> None:
-        """Then all are looked at."""
+        """Then all are looked at; also where the reactor knows no writers at all."""
         clock = Knowing()
-        _, two, _ = self.three(clock)
         clock.writers = [object()]
-        two.unsent += b"a byte that its transport holds"
-        self.pass_time(clock, 42)
-        self.assertEqual(two.protocol.reason.code, "slow")
-        self.assertEqual(max(Looked.turns.values()), 3)
+        for each in (clock, Unable()):
+            _, two, _ = self.three(each)
+            two.unsent += b"a byte that its transport holds"
+            self.pass_time(each, 42)
+            self.assertEqual(two.protocol.reason.code, "slow")
+            self.assertEqual(max(Looked.turns.values()), 3)
 
     def test_a_transport_that_no_reactor_knows(self) -> None:
         """Such as a channel of SSH: it says that it is full."""

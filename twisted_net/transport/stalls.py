@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 
 from twisted_net.policy.wheel import Watch
 from twisted_net.transport.outbound import Outbound
@@ -80,8 +80,10 @@ class StallCheck:
             self._look()
 
     def _find_behind(self) -> list[Outbound]:
-        get_writers = getattr(self._clock, "getWriters", None)
-        writers = [None] if get_writers is None else get_writers()
+        clock = self._clock
+        if not IReactorFDSet.providedBy(clock):
+            return list(self._connections.values())
+        writers: list[Any] = clock.getWriters()
         behind = list(self._full)
         for writer in writers:
             connection = _connection_of(writer)
