@@ -16,9 +16,9 @@ from benchmarks.machine import (
 )
 from benchmarks.processes import Load, MeasureError, Server
 from benchmarks.servers import ROOT, Peer, Setup
+from twisted_net.policy.chat_limits import ChatLimits
 
 _CONNECT_TIMEOUT = 120.0  # seconds until the last of 15,000 members is in
-HEARTBEAT = 45.0  # seconds between two of netchat's to a program that is silent
 _HELD_P99 = 100.0  # ms
 _HELD_STEPS = 4  # halvings between the last rate that was held and the first that was not
 _HELD_LIMIT = 32_000  # messages a second; with 500 members 16 million deliveries
@@ -59,7 +59,7 @@ class Bench:
     def window(self, case: Case) -> float:
         """Seconds in which is measured: where there are heartbeats, everybody has its own."""
         beats = case.work == "idle" and case.form == "json"
-        return max(self.timing.seconds, HEARTBEAT) if beats else self.timing.seconds
+        return max(self.timing.seconds, ChatLimits().heartbeat) if beats else self.timing.seconds
 
     def load(self, case: Case, port: int) -> Load:
         options = {

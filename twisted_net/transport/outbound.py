@@ -15,7 +15,7 @@ from twisted_net.policy.outbox import Outbox
 from twisted_net.transport.eager import Eager
 from twisted_net.transport.inbound import BY_FULL_OUTPUT, Inbound, Settings
 
-_NOWHERE = (0, 0)
+_NOWHERE = (0, 0)  # of who is not behind
 
 _REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
 

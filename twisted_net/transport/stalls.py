@@ -34,7 +34,14 @@ class StallCheck:
     """
 
     __slots__ = (
-        *("_behind", "_call", "_clock", "_connections", "_every", "_full", "_left", "_round"),
+        "_behind",
+        "_call",
+        "_clock",
+        "_connections",
+        "_every",
+        "_full",
+        "_left",
+        "_round",
         "_ticker",
     )
 
