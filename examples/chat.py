@@ -1,4 +1,4 @@
-"""A chat of your own: a Group carries what one person says to everybody else in it."""
+"""A chat of your own: a Broadcast carries what one person says to everybody else in it."""
 
 import sys
 from functools import partial
@@ -6,14 +6,11 @@ from typing import Any
 
 from twisted.internet import defer, endpoints, task
 
-from twisted_net.policy.closing import Reason
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.group import Group
-from twisted_net.wire.text import printable
+from twisted_net import Broadcast, CloseReason, Connection, ConnectionFactory, printable
 
 
 class Person(Connection):
-    def __init__(self, room: Group) -> None:
+    def __init__(self, room: Broadcast) -> None:
         self.room = room
 
     def connected(self) -> None:
@@ -24,12 +21,12 @@ class Person(Connection):
         text = printable(line.decode(errors="replace"))  # nothing that upsets a terminal
         self.room.publish(f"<{self.id}> {text}\n".encode(), sender=self)
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         self.room.discard(self)
 
 
 async def main(reactor: Any, port: str = "8080") -> None:
-    factory = ConnectionFactory.forProtocol(partial(Person, Group(reactor)))
+    factory = ConnectionFactory.forProtocol(partial(Person, Broadcast(reactor)))
     listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(factory)
     print("Listening on port", listening.getHost().port)
     await defer.Deferred()

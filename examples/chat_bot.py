@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet import task
 
-from twisted_net.chat.client import ChatClient
+from twisted_net.chat import ChatClient
 
 
 def answer(message: dict[str, Any]) -> str | None:

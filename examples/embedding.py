@@ -10,8 +10,8 @@ from twisted.internet import defer, endpoints, task
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from twisted_net.chat.protocol import ChatFactory
-from twisted_net.wire.text import printable
+from twisted_net import printable
+from twisted_net.chat import ChatFactory
 
 chat = ChatFactory()
 

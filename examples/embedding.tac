@@ -8,8 +8,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
-from twisted_net.chat.protocol import ChatFactory
-from twisted_net.idle import IdleTimeoutFactory
+from twisted_net import IdleTimeoutFactory
+from twisted_net.chat import ChatFactory
 
 root = Resource()
 root.putChild(b"", Data(b"Talk to us: nc localhost 8080\n", "text/plain"))

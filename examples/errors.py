@@ -5,9 +5,7 @@ from typing import Any
 
 from twisted.internet import defer, endpoints, task
 
-from twisted_net.policy.closing import Reason
-from twisted_net.transport.client import ConnectFailed, connect
-from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net import CloseReason, ConnectFailed, Connection, ConnectionFactory, connect
 
 
 class Divide(Connection):
@@ -15,7 +13,7 @@ class Divide(Connection):
         dividend, divisor = line.split()  # "6 3" is answered; "6 0" and "six" fail
         self.send(str(int(dividend) // int(divisor)))
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         print(f"Connection {self.id} ended: {reason.code} ({self.detail})")
 
 

@@ -8,9 +8,7 @@ from typing import Any
 
 from twisted.internet import task
 
-from twisted_net.transport.client import connect
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.wire.framing import Lines
+from twisted_net import Connection, ConnectionFactory, Lines, connect
 
 
 class Ask(Connection):

@@ -8,8 +8,7 @@ from typing import Any
 
 from twisted.internet import defer, endpoints, task
 
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.wire.framing import Lines
+from twisted_net import Connection, ConnectionFactory, Lines
 
 
 class Shout(Connection):

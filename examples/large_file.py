@@ -6,8 +6,7 @@ from typing import Any
 
 from twisted.internet import defer, endpoints, task
 
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.wire.framing import Raw
+from twisted_net import Connection, ConnectionFactory, Raw
 
 
 class SendFile(Connection):

@@ -8,8 +8,7 @@ from typing import Any
 
 from twisted.internet import defer, endpoints, task
 
-from twisted_net.policy.closing import Reason
-from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net import CloseReason, Connection, ConnectionFactory
 
 
 class Numbered(Connection):
@@ -19,7 +18,7 @@ class Numbered(Connection):
     def message_received(self, line: bytes) -> None:
         self.tell_others(b"%d: %b" % (self.id, line))
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         self.tell_others(f"{self.id} has left: {reason.text}")
 
     def tell_others(self, line: bytes | str) -> None:

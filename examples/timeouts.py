@@ -7,16 +7,14 @@ from twisted.internet import defer, endpoints, task
 from twisted.internet.protocol import Factory
 from twisted.protocols.wire import Echo
 
-from twisted_net.idle import IdleTimeoutFactory
-from twisted_net.policy.closing import Reason
-from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net import CloseReason, Connection, ConnectionFactory, IdleTimeoutFactory
 
 
 class Sleepy(Connection):
     def connected(self) -> None:
         self.send("Say something now and then, or I hang up.")
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         print(f"Connection {self.id} ended: {reason.code}")
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from twisted.internet import task
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
-from twisted_net.transport.client import ConnectFailed, connect
-from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net import ConnectFailed, Connection, ConnectionFactory, connect
 
 
 class Ask(Connection):

@@ -1,18 +1,19 @@
-"""A TLS server: the same connections, behind a certificate from files or made on the spot.
-
-Run ``python tls_server.py``, or ``python tls_server.py 8443 fullchain.pem privkey.pem``.
-"""
+"""A TLS server that picks up renewed certificates: ``tls_server.py 8443 chain.pem key.pem``."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import defer, endpoints, task
-from twisted.internet.ssl import Certificate
 
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.tls import self_signed_options, server_options
+from twisted_net import (
+    Certificates,
+    CertificateWatch,
+    Connection,
+    ConnectionFactory,
+    TLSServerEndpoint,
+)
+from twisted_net.eager import eager
 
 
 class Shout(Connection):
@@ -21,13 +22,13 @@ class Shout(Connection):
 
 
 async def main(reactor: Any, port: str = "8443", cert: str = "", key: str = "") -> None:
-    if cert:
-        options = server_options(cert, key)
-    else:  # for development; tls_client.py trusts what is in this file
-        options, _ = self_signed_options(datetime.now(UTC))
-        Path("server.pem").write_bytes(Certificate(options.certificate).dumpPEM())
-    endpoint = endpoints.SSL4ServerEndpoint(reactor, int(port), options)
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(Shout))
+    certificates = Certificates.from_files(cert, key) if cert else Certificates.self_signed()
+    if not cert:  # tls_client.py trusts what is in this file
+        Path("server.pem").write_bytes(certificates.pem)
+    CertificateWatch([certificates], reactor).startService()
+    tcp = endpoints.serverFromString(eager(reactor), f"tcp:{port}")
+    factory = ConnectionFactory.forProtocol(Shout)
+    listening = await TLSServerEndpoint(tcp, certificates).listen(factory)
     print("Listening on port", listening.getHost().port)
     await defer.Deferred()
 

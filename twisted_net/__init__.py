@@ -1,19 +1,159 @@
-"""TCP services for Twisted: framing, limits, broadcast, and three services made of them.
+"""TCP services for Twisted: framing, limits, broadcast, TLS, and three services made of them.
 
-A map of the package, from the ground up; each floor imports only floors below it.
+What you import stands here, in :mod:`twisted_net.chat`, :mod:`twisted_net.eager` and
+:mod:`twisted_net.testing`; everything below is private to the package and may move. Importing this
+package loads no Twisted and installs no reactor: each name is imported when it is first used.
 
-1. ``wire``: bytes to messages and back (:mod:`~twisted_net.wire.framing`) and what a line from a
-   stranger may contain (:mod:`~twisted_net.wire.text`). ``policy``: decisions, such as why a
-   connection ends (:mod:`~twisted_net.policy.closing`) and how much is allowed
-   (:mod:`~twisted_net.policy.limits`). Both are pure: no Twisted, no clock, no sockets.
-2. ``transport``: :class:`~twisted_net.transport.connection.Connection` and its factory, groups of
-   connections, clients, TLS.
-3. :mod:`~twisted_net.echo`, :mod:`~twisted_net.idle`, :mod:`~twisted_net.forward`,
-   :mod:`~twisted_net.chat`: protocols and factories to run or to embed.
-4. ``web`` is the floor of pages and metrics.
-5. ``services``: the ``twistd`` plugins ``netecho``, ``netidle`` and ``netchat``.
+The folders, from the top down; each imports only what stands below it:
 
-:mod:`~twisted_net.testing` helps to test protocols that are built on this.
+- ``services``: what ``twistd`` runs.
+- ``chat``, ``echo``, ``idle``, ``forward``: protocols and factories to embed. ``testing``: for
+  tests of protocols.
+- ``store``: where the messages of the chat's rooms are kept.
+- ``transport``: connections, broadcast, endpoints, TLS.
+- ``policy`` and ``wire``: decisions, and bytes to messages and back. Both are pure: they know no
+  Twisted, no clock and no socket.
 """
 
+from typing import TYPE_CHECKING
+
+from twisted_net.lazy_exports import lazy_exports
+
 __version__ = "0.1.0"
+
+
+class TwistedNetError(Exception):
+    """The base of every error that this package raises for its users to catch."""
+
+
+if TYPE_CHECKING:
+    from twisted_net.echo import EchoFactory as EchoFactory
+    from twisted_net.forward import ForwardFactory as ForwardFactory
+    from twisted_net.idle import IdleTimeoutFactory as IdleTimeoutFactory
+    from twisted_net.policy.admission import Admission as Admission
+    from twisted_net.policy.admission import AdmissionRules as AdmissionRules
+    from twisted_net.policy.admission import Ranges as Ranges
+    from twisted_net.policy.admission import parse_range as parse_range
+    from twisted_net.policy.backoff import Backoff as Backoff
+    from twisted_net.policy.budget import MemoryBudget as MemoryBudget
+    from twisted_net.policy.closing import Reason as CloseReason
+    from twisted_net.policy.limits import Limits as Limits
+    from twisted_net.policy.outbox import SlowRule as OverflowPolicy
+    from twisted_net.transport.certificates import Certificates as Certificates
+    from twisted_net.transport.certificates import CertificateWatch as CertificateWatch
+    from twisted_net.transport.client import ConnectFailed as ConnectFailed
+    from twisted_net.transport.client import ReconnectingClient as ReconnectingClient
+    from twisted_net.transport.client import connect as connect
+    from twisted_net.transport.connection import Connection as Connection
+    from twisted_net.transport.connection import ConnectionFactory as ConnectionFactory
+    from twisted_net.transport.group import Group as Broadcast
+    from twisted_net.transport.guard import GuardFactory as GuardFactory
+    from twisted_net.transport.listening import Listener as Listener
+    from twisted_net.transport.listening import ListenerService as ListenerService
+    from twisted_net.transport.listening import ListenFailed as ListenFailed
+    from twisted_net.transport.proxied import ProxiedEndpoint as ProxiedEndpoint
+    from twisted_net.transport.sockets import SocketOptions as SocketOptions
+    from twisted_net.transport.sockets import TunedServerEndpoint as TunedServerEndpoint
+    from twisted_net.transport.tls import CertificateError as CertificateError
+    from twisted_net.transport.tls import peer_subject as peer_subject
+    from twisted_net.transport.tls_endpoint import TLSServerEndpoint as TLSServerEndpoint
+    from twisted_net.wire.framing import Framing as Framing
+    from twisted_net.wire.framing import JsonLines as JsonLines
+    from twisted_net.wire.framing import JsonStream as JsonStream
+    from twisted_net.wire.framing import LengthPrefixed as LengthPrefixed
+    from twisted_net.wire.framing import Lines as Lines
+    from twisted_net.wire.framing import LocalProtocolError as LocalProtocolError
+    from twisted_net.wire.framing import Netstrings as Netstrings
+    from twisted_net.wire.framing import Raw as Raw
+    from twisted_net.wire.framing import RemoteProtocolError as RemoteProtocolError
+    from twisted_net.wire.text import printable as printable
+
+__all__ = [
+    "Admission",
+    "AdmissionRules",
+    "Backoff",
+    "Broadcast",
+    "CertificateError",
+    "CertificateWatch",
+    "Certificates",
+    "CloseReason",
+    "ConnectFailed",
+    "Connection",
+    "ConnectionFactory",
+    "EchoFactory",
+    "ForwardFactory",
+    "Framing",
+    "GuardFactory",
+    "IdleTimeoutFactory",
+    "JsonLines",
+    "JsonStream",
+    "LengthPrefixed",
+    "Limits",
+    "Lines",
+    "ListenFailed",
+    "Listener",
+    "ListenerService",
+    "LocalProtocolError",
+    "MemoryBudget",
+    "Netstrings",
+    "OverflowPolicy",
+    "ProxiedEndpoint",
+    "Ranges",
+    "Raw",
+    "ReconnectingClient",
+    "RemoteProtocolError",
+    "SocketOptions",
+    "TLSServerEndpoint",
+    "TunedServerEndpoint",
+    "TwistedNetError",
+    "connect",
+    "parse_range",
+    "peer_subject",
+    "printable",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    globals(),
+    {
+        "Admission": "twisted_net.policy.admission",
+        "AdmissionRules": "twisted_net.policy.admission",
+        "Backoff": "twisted_net.policy.backoff",
+        "Broadcast": "twisted_net.transport.group:Group",
+        "CertificateError": "twisted_net.transport.tls",
+        "CertificateWatch": "twisted_net.transport.certificates",
+        "Certificates": "twisted_net.transport.certificates",
+        "CloseReason": "twisted_net.policy.closing:Reason",
+        "ConnectFailed": "twisted_net.transport.client",
+        "Connection": "twisted_net.transport.connection",
+        "ConnectionFactory": "twisted_net.transport.connection",
+        "EchoFactory": "twisted_net.echo",
+        "ForwardFactory": "twisted_net.forward",
+        "Framing": "twisted_net.wire.framing",
+        "GuardFactory": "twisted_net.transport.guard",
+        "IdleTimeoutFactory": "twisted_net.idle",
+        "JsonLines": "twisted_net.wire.framing",
+        "JsonStream": "twisted_net.wire.framing",
+        "LengthPrefixed": "twisted_net.wire.framing",
+        "Limits": "twisted_net.policy.limits",
+        "Lines": "twisted_net.wire.framing",
+        "ListenFailed": "twisted_net.transport.listening",
+        "Listener": "twisted_net.transport.listening",
+        "ListenerService": "twisted_net.transport.listening",
+        "LocalProtocolError": "twisted_net.wire.framing",
+        "MemoryBudget": "twisted_net.policy.budget",
+        "Netstrings": "twisted_net.wire.framing",
+        "OverflowPolicy": "twisted_net.policy.outbox:SlowRule",
+        "ProxiedEndpoint": "twisted_net.transport.proxied",
+        "Ranges": "twisted_net.policy.admission",
+        "Raw": "twisted_net.wire.framing",
+        "ReconnectingClient": "twisted_net.transport.client",
+        "RemoteProtocolError": "twisted_net.wire.framing",
+        "SocketOptions": "twisted_net.transport.sockets",
+        "TLSServerEndpoint": "twisted_net.transport.tls_endpoint",
+        "TunedServerEndpoint": "twisted_net.transport.sockets",
+        "connect": "twisted_net.transport.client",
+        "parse_range": "twisted_net.policy.admission",
+        "peer_subject": "twisted_net.transport.tls",
+        "printable": "twisted_net.wire.text",
+    },
+)

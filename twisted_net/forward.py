@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Unpack
 
-from twisted.internet.interfaces import IStreamClientEndpoint
-
 from twisted_net.policy.closing import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
 from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.transport.interfaces import ClientEndpoint
 from twisted_net.wire.framing import Raw
 
 
@@ -127,7 +126,7 @@ class ForwardFactory(ConnectionFactory):
 
     def __init__(
         self,
-        upstream: IStreamClientEndpoint,
+        upstream: ClientEndpoint,
         **settings: Unpack[FactorySettings],
     ) -> None:
         super().__init__(**settings)

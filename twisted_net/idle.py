@@ -10,7 +10,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
-    IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
@@ -23,6 +22,7 @@ from twisted_net.policy.closing import IDLE, Reason
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.wheel import Watch
 from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.interfaces import AnyInterface, ProtocolFactory
 from twisted_net.transport.ticker import Ticker
 from twisted_net.wire.framing import Raw
 
@@ -105,7 +105,7 @@ class _HalfCloseable(IdleTimeoutProtocol):
         self.wrappedProtocol.writeConnectionLost()
 
 
-class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol]):
+class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
     """Puts an idle limit before any factory of Twisted's, without a change to it.
 
     A peer that has sent nothing for ``seconds`` is closed, at most a second late; if it does not
@@ -123,7 +123,7 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol]):
 
     def __init__(
         self,
-        wrapped: IProtocolFactory | None = None,
+        wrapped: ProtocolFactory | None = None,
         seconds: float = 60.0,
         *,
         clock: IReactorTime | None = None,
@@ -153,5 +153,5 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol]):
         if wrapped is None:
             return None
         if IHalfCloseableProtocol.providedBy(wrapped):
-            return _HalfCloseable(self, wrapped)  # type: ignore[arg-type]  # of a narrower kind
+            return _HalfCloseable(self, wrapped)
         return IdleTimeoutProtocol(self, wrapped)

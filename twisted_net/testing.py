@@ -37,6 +37,22 @@ from zope.interface import implementer
 from twisted_net.transport.connection import ConnectionFactory
 from twisted_net.transport.refusing import RefusedProtocol
 
+__all__ = [
+    "BUFFER_SIZE",
+    "HOST",
+    "PEER",
+    "Pair",
+    "Peer",
+    "TLSPeer",
+    "advance",
+    "answers",
+    "connect",
+    "connect_pair",
+    "connect_tls",
+    "same_for_every_split",
+    "splits",
+]
+
 BUFFER_SIZE = 65536
 """Bytes that a transport reads in a turn, and buffers before it says that it is full."""
 

@@ -4,4 +4,39 @@ The way of a line: ``forms`` (with ``commands`` and ``fields``) makes a request 
 decides by what ``rooms`` knows and gives ``actions``, ``protocol`` does them, ``feed`` stores what
 was said and tells it to everybody in the room. ``protocol``, ``feed``, ``members``, ``login`` and
 ``client`` know Twisted; all the others are pure.
+
+The schema of the JSON form is ``netchat.schema.json`` in this package.
 """
+
+from typing import TYPE_CHECKING
+
+from twisted_net.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from twisted_net.chat.client import ChatClient as ChatClient
+    from twisted_net.chat.client import ChatError as ChatError
+    from twisted_net.chat.protocol import ChatFactory as ChatFactory
+    from twisted_net.policy.chat_limits import ChatLimits as ChatLimits
+    from twisted_net.store.interface import StoreError as StoreError
+    from twisted_net.store.url import store_from_url as store_from_url
+
+__all__ = [
+    "ChatClient",
+    "ChatError",
+    "ChatFactory",
+    "ChatLimits",
+    "StoreError",
+    "store_from_url",
+]
+
+__getattr__, __dir__ = lazy_exports(
+    globals(),
+    {
+        "ChatClient": "twisted_net.chat.client",
+        "ChatError": "twisted_net.chat.client",
+        "ChatFactory": "twisted_net.chat.protocol",
+        "ChatLimits": "twisted_net.policy.chat_limits",
+        "StoreError": "twisted_net.store.interface",
+        "store_from_url": "twisted_net.store.url",
+    },
+)

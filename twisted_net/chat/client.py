@@ -7,17 +7,19 @@ import random
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Unpack
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from twisted_net import TwistedNetError
 from twisted_net.chat.follower import Done, Failed, Follower, Hear, Lost, Output, Send
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.closing import BAD_INPUT, Reason
-from twisted_net.transport.client import ReconnectingClient, Where
+from twisted_net.policy.keywords import check_keywords
+from twisted_net.transport.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
 from twisted_net.transport.connection import ConnectionFactory
 from twisted_net.transport.heartbeat import Beating
 from twisted_net.wire.framing import Lines
@@ -28,7 +30,7 @@ LONGEST = 4 << 20
 """Bytes in one line of a server's: a page of history has many messages."""
 
 
-class ChatError(Exception):
+class ChatError(TwistedNetError):
     """The server has refused a message.
 
     :ivar code: for programs; the server's, or ``stopped`` where the client was stopped before.
@@ -99,8 +101,9 @@ class ChatClient(Service):
         buffer: int = 10_000,
         backoff: Backoff | None = None,
         jitter: Callable[[], float] = random.random,
-        **how: Any,
+        **how: Unpack[ConnectOptions],
     ) -> None:
+        check_keywords(type(self), how, CONNECT_KEYWORDS)
         hello = {"nick": nick, "user": user, "password": password}
         self.follower = Follower(**{name: value for name, value in hello.items() if value})
         self.on_message = on_message

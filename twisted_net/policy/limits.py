@@ -86,3 +86,7 @@ class LimitChanges(TypedDict, total=False):
     rate: float
     burst: int
     close_grace: float
+
+
+LIMIT_NAMES = frozenset(LimitChanges.__annotations__)
+"""The keywords of :class:`LimitChanges`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import sys
 from collections.abc import Callable
@@ -20,14 +19,14 @@ from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.policy.outbox import SlowRule
 from twisted_net.services.starting import StartError, plainly
 from twisted_net.transport.calls import eager
-from twisted_net.transport.certificates import Certificates
+from twisted_net.transport.certificates import Certificates, CertificateSettings
 from twisted_net.transport.descriptors import most_connections
 from twisted_net.transport.endpoints import tcp_endpoint
 from twisted_net.transport.listening import DRAIN, Listener
 from twisted_net.transport.proxied import ProxiedEndpoint
 from twisted_net.transport.sockets import DEFAULTS as SOCKETS
 from twisted_net.transport.sockets import MOST_USER_TIMEOUT, SocketOptions, TunedServerEndpoint
-from twisted_net.transport.tls import CertificateError, self_signed_pair
+from twisted_net.transport.tls import CertificateError
 from twisted_net.transport.tls_endpoint import TLSServerEndpoint
 
 _log = Logger()
@@ -340,14 +339,15 @@ class ServiceOptions(usage.Options):
         return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
 
     def _certificates(self) -> Certificates:
-        rules = {"client_ca": self["client-ca"], "keylog": self["keylog"]}
+        rules: CertificateSettings = {"client_ca": self["client-ca"], "keylog": self["keylog"]}
         try:
             if self["self-signed"]:
-                pair = self_signed_pair(datetime.datetime.now(datetime.UTC))
+                certificates = Certificates.self_signed(**rules)
+                (pair,) = certificates.pairs.values()
                 _log.info(
                     "Self-signed certificate, SHA-256 {fingerprint}", fingerprint=pair.fingerprint
                 )
-                return Certificates.from_pair(pair, "self-signed", **rules)
+                return certificates
             if self["tls-dir"] is not None:
                 return Certificates.from_directory(self["tls-dir"], **rules)
             return Certificates.from_files(self["cert"], self["key"], **rules)

@@ -7,13 +7,14 @@ from typing import Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
 
+from twisted_net import TwistedNetError
 from twisted_net.store.log import Appended, Entry, Kept, Page, Position
 
 Deliver: TypeAlias = Callable[[str, Sequence[Kept]], None]
 """Called with an epoch and what was added under it, in the order of the offsets."""
 
 
-class StoreError(Exception):
+class StoreError(TwistedNetError):
     """The store cannot do what it was asked for; the text says why, for people."""
 
 

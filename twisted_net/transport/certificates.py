@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 from OpenSSL import SSL
 from twisted.application.service import Service
@@ -38,11 +39,13 @@ from twisted_net.transport.contexts import (
     make_context,
     make_first_context,
 )
+from twisted_net.transport.interfaces import AnyInterface
 from twisted_net.transport.tls import (
     CertificateError,
     KeyPair,
     load_certificates,
     openssl_text,
+    self_signed_pair,
 )
 
 LOOK_EVERY = 5.0
@@ -62,8 +65,16 @@ there is no such one: the first by name."""
 _log = Logger()
 
 
+class CertificateSettings(TypedDict, total=False):
+    """The keywords of :class:`Certificates`, for those who pass them on."""
+
+    client_ca: str | None
+    alpn: Iterable[bytes]
+    keylog: str | None
+
+
 @implementer(IOpenSSLServerConnectionCreator)
-class Certificates:
+class Certificates(AnyInterface):
     """A server's certificates, its rules for TLS, and the contexts made of both.
 
     A client gets the certificate that has the name it asks for (SNI); before one with a wildcard,
@@ -99,7 +110,7 @@ class Certificates:
         self._read()
 
     @classmethod
-    def from_files(cls, cert: str, key: str, **rules: Any) -> Self:
+    def from_files(cls, cert: str, key: str, **rules: Unpack[CertificateSettings]) -> Self:
         """Use one certificate.
 
         :param cert: a PEM file with the certificate, and after it those that lead to a root.
@@ -110,7 +121,7 @@ class Certificates:
         return cls(Files(cert, key), **rules)
 
     @classmethod
-    def from_directory(cls, path: str, **rules: Any) -> Self:
+    def from_directory(cls, path: str, **rules: Unpack[CertificateSettings]) -> Self:
         """Use all certificates of a directory; see :mod:`~twisted_net.transport.certificate_files`.
 
         What cannot be used has a line in the log, and is passed over.
@@ -121,7 +132,7 @@ class Certificates:
         return cls(Directory(path), **rules)
 
     @classmethod
-    def from_pair(cls, pair: KeyPair, name: str, **rules: Any) -> Self:
+    def from_pair(cls, pair: KeyPair, name: str, **rules: Unpack[CertificateSettings]) -> Self:
         """Use a certificate that is in no file, such as a self-signed one.
 
         :param name: what to call it in the log.
@@ -129,10 +140,24 @@ class Certificates:
         """
         return cls(Fixed(pair, name), **rules)
 
+    @classmethod
+    def self_signed(cls, **rules: Unpack[CertificateSettings]) -> Self:
+        """Make a certificate for this machine that nobody has signed: for development only.
+
+        :param rules: as the class takes them.
+        """
+        pair = self_signed_pair(datetime.datetime.now(datetime.UTC))
+        return cls.from_pair(pair, "self-signed", **rules)
+
     @property
     def from_disk(self) -> bool:
         """Whether there are files that may change."""
         return not isinstance(self.source, Fixed)
+
+    @property
+    def pem(self) -> bytes:
+        """All certificates in PEM form, without keys: what a client needs to trust them."""
+        return b"".join(pair.pem for pair in self.pairs.values())
 
     # For Twisted.
 

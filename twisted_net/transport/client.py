@@ -11,7 +11,7 @@ import errno
 import random
 import re
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -19,23 +19,25 @@ from twisted.application.internet import ClientService
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
+from twisted_net import TwistedNetError
 from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.keywords import check_keywords
 from twisted_net.transport.calls import eager, eager_for_tls, plain
 from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.transport.interfaces import ClientEndpoint
 from twisted_net.transport.sockets import DEFAULTS, SocketOptions, TunedClientEndpoint
 from twisted_net.transport.tls_endpoint import TLSClientEndpoint
 
-Where: TypeAlias = str | tuple[str, int] | IStreamClientEndpoint
+Where: TypeAlias = str | tuple[str, int] | ClientEndpoint
 
 CONNECT_TIMEOUT = 10.0
 """Seconds until an attempt to connect is given up, the TLS handshake not counted."""
 
 
-class ConnectFailed(Exception):
+class ConnectFailed(TwistedNetError):
     """No connection came about.
 
     :ivar code: an errno's name such as ``"ECONNREFUSED"`` or ``"ETIMEDOUT"``; ``"ENOTFOUND"``
@@ -62,7 +64,7 @@ def client_endpoint(
     server_name: str | None = None,
     timeout: float = CONNECT_TIMEOUT,
     socket_options: SocketOptions | None = DEFAULTS,
-) -> IStreamClientEndpoint:
+) -> ClientEndpoint:
     """Give the endpoint to connect to.
 
     :param where: a string, a pair of host and port, or an endpoint.
@@ -76,7 +78,7 @@ def client_endpoint(
     """
     calls = eager_for_tls(reactor) if tls else eager(reactor)
     if isinstance(where, str):
-        endpoint: IStreamClientEndpoint = clientFromString(calls, where)  # type: ignore[no-untyped-call]
+        endpoint: ClientEndpoint = clientFromString(calls, where)  # type: ignore[no-untyped-call]
         name = server_name or _host_in(where)
     elif isinstance(where, tuple):
         host, port = where
@@ -96,15 +98,34 @@ def client_endpoint(
     return TLSClientEndpoint(endpoint, options, plain(reactor))
 
 
+class ConnectOptions(TypedDict, total=False):
+    """The keywords of :func:`client_endpoint`, for those who pass them on."""
+
+    tls: bool
+    trust: Any
+    server_name: str | None
+    timeout: float
+    socket_options: SocketOptions | None
+
+
+CONNECT_KEYWORDS = frozenset(ConnectOptions.__annotations__)
+"""The keywords of :class:`ConnectOptions`."""
+
+
 def connect(
-    reactor: Any, where: Where, protocol: Callable[[], Connection] | ConnectionFactory, **how: Any
+    reactor: Any,
+    where: Where,
+    protocol: Callable[[], Connection] | ConnectionFactory,
+    **how: Unpack[ConnectOptions],
 ) -> Deferred[Connection]:
     """Connect, and wait until the connection is established, over TLS with its handshake.
 
     :param protocol: a :class:`Connection` class, or a factory of them.
     :param how: as in :func:`client_endpoint`.
     :return: fires with the connection; fails with :exc:`ConnectFailed`.
+    :raises TypeError: no such keyword; the message has the nearest one.
     """
+    check_keywords(connect, how, CONNECT_KEYWORDS)
     endpoint = client_endpoint(reactor, where, **how)
     factory = (
         protocol
@@ -133,10 +154,11 @@ class ReconnectingClient(ClientService):
         *,
         backoff: Backoff | None = None,
         jitter: Callable[[], float] = random.random,
-        **how: Any,
+        **how: Unpack[ConnectOptions],
     ) -> None:
+        check_keywords(type(self), how, CONNECT_KEYWORDS)
         delays = backoff or Backoff()
-        endpoint = client_endpoint(reactor, where, **how)
+        endpoint: Any = client_endpoint(reactor, where, **how)
         factory = (
             protocol
             if isinstance(protocol, ConnectionFactory)
@@ -168,7 +190,7 @@ def _established(proxy: Any) -> Deferred[None]:
 
 
 async def _connect(
-    endpoint: IStreamClientEndpoint, factory: ConnectionFactory, where: Where
+    endpoint: ClientEndpoint, factory: ConnectionFactory, where: Where
 ) -> Connection:
     connection: Any = None  # any protocol, until it is looked at
     try:

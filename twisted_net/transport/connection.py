@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self, Unpack, cast
+from typing import Any, ParamSpec, TypeVar, Unpack, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -34,10 +34,12 @@ from twisted_net.policy.closing import (
     PEER_RESET,
     Reason,
 )
-from twisted_net.policy.limits import LimitChanges, Limits
+from twisted_net.policy.keywords import check_keywords
+from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
 from twisted_net.policy.pace import TokenBucket
 from twisted_net.transport.addresses import shown, unmapped
 from twisted_net.transport.inbound import BY_HOOK, BY_ITSELF
+from twisted_net.transport.interfaces import AnyInterface
 from twisted_net.transport.outbound import Outbound
 from twisted_net.transport.refusing import Refusals, RefusedProtocol
 from twisted_net.transport.stalls import StallCheck
@@ -66,7 +68,6 @@ class Connection(Outbound):
     :ivar detail: more about the reason, for the log; may be empty.
     """
 
-    factory: ConnectionFactory
     host: IAddress
     _peer: IAddress | None = None  # once the transport is gone
     place: str | None = None  # the address that admission has counted it under; "": a Unix socket
@@ -223,7 +224,11 @@ class FactorySettings(LimitChanges, total=False):
     log_ends: bool
 
 
-class ConnectionFactory(Factory[Connection]):
+_Parameters = ParamSpec("_Parameters")
+_Made = TypeVar("_Made", bound="ConnectionFactory")
+
+
+class ConnectionFactory(Factory[Connection], AnyInterface):
     """Makes the connections of one service, and knows those that are open.
 
     ``ConnectionFactory.forProtocol(Shout, idle_timeout=60)`` is the short form. It works with
@@ -256,6 +261,7 @@ class ConnectionFactory(Factory[Connection]):
         log_ends: bool = True,
         **changes: Unpack[LimitChanges],
     ) -> None:
+        check_keywords(type(self), changes, LIMIT_NAMES)
         self.limits = replace(limits or Limits(), **changes)
         self.connections: dict[int, Connection] = {}
         self.full: set[Outbound] = set()
@@ -270,8 +276,18 @@ class ConnectionFactory(Factory[Connection]):
         self._host: IAddress | None = None
         self._emptied: list[Deferred[None]] = []
 
+    # As Twisted's own is declared: so a type checker knows what the class itself takes.
     @classmethod
-    def forProtocol(cls, protocol: Callable[[], Connection], *args: Any, **kwargs: Any) -> Self:
+    def forProtocol(
+        cls: Callable[_Parameters, _Made],
+        protocol: Callable[[], Connection],
+        *args: _Parameters.args,
+        **kwargs: _Parameters.kwargs,
+    ) -> _Made:
+        """Make a factory of ``protocol``; all else is for the class.
+
+        :param protocol: a :class:`Connection` class, or what makes connections.
+        """
         factory = cls(*args, **kwargs)
         factory.protocol = protocol
         return factory

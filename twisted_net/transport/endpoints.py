@@ -16,15 +16,16 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
 from twisted_net.policy.limits import Limits
 from twisted_net.transport.calls import eager, plain
-from twisted_net.transport.certificates import Certificates, CertificateWatch
+from twisted_net.transport.certificates import Certificates, CertificateSettings, CertificateWatch
 from twisted_net.transport.descriptors import log_rarely, most_connections
 from twisted_net.transport.guard import GuardFactory
+from twisted_net.transport.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.transport.sockets import SocketOptions, TunedServerEndpoint
 from twisted_net.transport.tls import CertificateError
 from twisted_net.transport.tls_endpoint import TLSServerEndpoint
@@ -46,7 +47,7 @@ def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerE
 
 
 @implementer(IStreamServerEndpoint)
-class GuardedEndpoint:
+class GuardedEndpoint(AnyInterface):
     """Listens with a guard before whatever factory it is given.
 
     :param endpoint: where to listen.
@@ -58,7 +59,7 @@ class GuardedEndpoint:
 
     def __init__(
         self,
-        endpoint: IStreamServerEndpoint,
+        endpoint: ServerEndpoint,
         reactor: Any,
         limits: Limits,
         rules: AdmissionRules,
@@ -70,7 +71,7 @@ class GuardedEndpoint:
         self._rules = rules
         self._watch = watch
 
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+    def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         def listening(port: IListeningPort) -> IListeningPort:
             log_rarely(port, self._reactor)
             return port
@@ -137,7 +138,7 @@ _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def guarded(
-    endpoint: IStreamServerEndpoint,
+    endpoint: ServerEndpoint,
     reactor: Any,
     options: Mapping[str, str],
     watch: CertificateWatch | None = None,
@@ -185,7 +186,7 @@ def parse_nettls(
     """
     if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
         raise ValueError("either cert= and key= or dir= is needed")
-    rules = {"client_ca": clientCA or None}
+    rules: CertificateSettings = {"client_ca": clientCA or None}
     try:
         if dir:
             certificates = Certificates.from_directory(dir, **rules)

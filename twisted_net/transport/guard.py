@@ -13,7 +13,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
-    IProtocolFactory,
     IPullProducer,
     IPushProducer,
 )
@@ -24,6 +23,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from twisted_net.policy.closing import Reason
 from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.transport.interfaces import ProtocolFactory
 from twisted_net.transport.outbound import unsent
 from twisted_net.transport.refusing import RefusedProtocol
 from twisted_net.wire.framing import Raw
@@ -257,7 +257,7 @@ class GuardFactory(ConnectionFactory):
 
     def __init__(
         self,
-        wrapped: IProtocolFactory,
+        wrapped: ProtocolFactory,
         **settings: Unpack[FactorySettings],
     ) -> None:
         super().__init__(**settings)

@@ -74,7 +74,7 @@ class Inbound(_Base):
     framing: ClassVar[FramingFactory] = Lines
     reads_while_full: ClassVar[bool] = False
 
-    factory: Settings  # all that is used of the factory here
+    factory: Any  # a Settings; Any, so that a subclass can name a factory of its own
     transport: Any  # no one type says all that Twisted's transports provide
     id: int
     bytes_received = 0
@@ -120,10 +120,10 @@ class Inbound(_Base):
     def connected(self) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
         """The peer is there; over TLS, the handshake is done."""
 
-    def message_received(self, message: Any) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
+    def message_received(self, message: Any, /) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
         """The peer has sent ``message``."""
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: Reason, /) -> None:
         """The connection has ended. Called once, and only if :meth:`connected` was."""
 
     # What a subclass calls.

@@ -9,17 +9,19 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_net import TwistedNetError
 from twisted_net.policy.closing import DRAINING
 from twisted_net.policy.drain import Drain
 from twisted_net.transport.addresses import shown
 from twisted_net.transport.certificates import Certificates
 from twisted_net.transport.connection import ConnectionFactory
 from twisted_net.transport.descriptors import log_rarely
+from twisted_net.transport.interfaces import ServerEndpoint
 
 _log = Logger()
 
@@ -36,12 +38,12 @@ class Listener:
     :ivar certificates: those that it uses, if it does; for who runs it to look after them.
     """
 
-    endpoint: IStreamServerEndpoint
+    endpoint: ServerEndpoint
     label: str
     certificates: Certificates | None = None
 
 
-class ListenFailed(Exception):
+class ListenFailed(TwistedNetError):
     """A listener cannot listen. The message names it and says why."""
 
 

@@ -57,7 +57,6 @@ class Outbound(Inbound):
     The attributes are described there.
     """
 
-    factory: SendingSettings  # all that is used of the factory here
     bytes_sent = 0
     messages_sent = 0
     detail = ""

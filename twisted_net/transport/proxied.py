@@ -46,6 +46,7 @@ from twisted_net.policy.closing import (
 from twisted_net.policy.wheel import Watch
 from twisted_net.transport.addresses import proxied_addresses, shown, unmapped
 from twisted_net.transport.handover import hand_over, log_prefix
+from twisted_net.transport.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.transport.ticker import Ticker
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.proxy_protocol import ProxyHeader, ProxyParser
@@ -72,7 +73,7 @@ def proxy_header(transport: Any) -> ProxyHeader | None:
 
 
 @implementer(IProtocolFactory, ILoggingContext)
-class ProxiedFactory:
+class ProxiedFactory(AnyInterface):
     """Before any factory: connections of known proxies begin with a PROXY header.
 
     The wrapped factory's ``buildProtocol`` is called when the header is complete, with the
@@ -102,7 +103,7 @@ class ProxiedFactory:
 
     def __init__(
         self,
-        wrapped: IProtocolFactory,
+        wrapped: ProtocolFactory,
         trusted: Ranges,
         clock: IReactorTime | None = None,
         timeout: float = TIMEOUT,
@@ -283,7 +284,7 @@ class _Told:
 
 
 @implementer(IStreamServerEndpoint)
-class ProxiedEndpoint:
+class ProxiedEndpoint(AnyInterface):
     """A server endpoint whose connections come through proxies; see :class:`ProxiedFactory`.
 
     What adds TLS goes around it: ``wrapServerTLS(certificate, ProxiedEndpoint(...))``.
@@ -295,7 +296,7 @@ class ProxiedEndpoint:
 
     def __init__(
         self,
-        endpoint: IStreamServerEndpoint,
+        endpoint: ServerEndpoint,
         trusted: Ranges,
         clock: IReactorTime | None = None,
         timeout: float = TIMEOUT,
@@ -304,11 +305,11 @@ class ProxiedEndpoint:
     ) -> None:
         self.ended: dict[str, int] = {}
         self._endpoint = endpoint
-        self._make: Callable[[IProtocolFactory], ProxiedFactory] = lambda wrapped: ProxiedFactory(
+        self._make: Callable[[ProtocolFactory], ProxiedFactory] = lambda wrapped: ProxiedFactory(
             wrapped, trusted, clock, timeout, trust_unix=trust_unix
         )
 
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+    def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         """Listen.
 
         :return: fires with the port; fails with :exc:`ValueError` where the endpoint wraps the
@@ -317,7 +318,7 @@ class ProxiedEndpoint:
         """
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 
-    async def _listen(self, wrapped: IProtocolFactory) -> IListeningPort:
+    async def _listen(self, wrapped: ProtocolFactory) -> IListeningPort:
         factory = self._make(wrapped)
         factory.ended = self.ended
         port: IListeningPort = await self._endpoint.listen(factory)

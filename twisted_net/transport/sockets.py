@@ -20,11 +20,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
-    IProtocolFactory,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
 from zope.interface import implementer
+
+from twisted_net.transport.interfaces import (
+    AnyInterface,
+    ClientEndpoint,
+    ProtocolFactory,
+    ServerEndpoint,
+)
 
 # What Linux takes (tcp.h); elsewhere it is as much or more.
 _MOST_SECONDS = 32767
@@ -141,18 +147,18 @@ def _tcp_socket(target: Any) -> Any:
 
 
 @implementer(IStreamServerEndpoint)
-class TunedServerEndpoint:
+class TunedServerEndpoint(AnyInterface):
     """A server endpoint whose connections have socket options.
 
     :param endpoint: where to listen.
     :param options: see :class:`SocketOptions`.
     """
 
-    def __init__(self, endpoint: IStreamServerEndpoint, options: SocketOptions = DEFAULTS) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: ServerEndpoint, options: SocketOptions = DEFAULTS) -> None:
+        self._endpoint: Any = endpoint
         self._options = options
 
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+    def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         """Listen, as the endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(protocolFactory)
         return listening.addCallback(self._tuned)
@@ -163,14 +169,14 @@ class TunedServerEndpoint:
 
 
 @implementer(IStreamClientEndpoint)
-class TunedClientEndpoint:
+class TunedClientEndpoint(AnyInterface):
     """A client endpoint whose connections have socket options; see :class:`TunedServerEndpoint`."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, options: SocketOptions = DEFAULTS) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: ClientEndpoint, options: SocketOptions = DEFAULTS) -> None:
+        self._endpoint: Any = endpoint
         self._options = options
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+    def connect(self, protocolFactory: ProtocolFactory) -> Deferred[IProtocol]:
         """Connect, as the endpoint does."""
         connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
         return connecting.addCallback(self._tuned)

@@ -27,6 +27,8 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
+from twisted_net import TwistedNetError
+
 SELF_SIGNED_DAYS = 30
 """A development certificate is valid for so many days; every start makes a new one."""
 
@@ -43,7 +45,7 @@ _NO_EXTENSION = (
 )
 
 
-class CertificateError(ValueError):
+class CertificateError(TwistedNetError, ValueError):
     """A certificate or key that cannot be used.
 
     :ivar what: which of the files is at fault: ``"cert"``, ``"key"`` or ``"client-ca"``;
@@ -83,6 +85,11 @@ class KeyPair:
     def fingerprint(self) -> str:
         """The certificate's SHA-256 fingerprint, as ``openssl x509 -fingerprint`` has it."""
         return self.chain[0].fingerprint(hashes.SHA256()).hex(":")
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate in PEM form, without the key: what a client needs to trust it."""
+        return self.chain[0].public_bytes(serialization.Encoding.PEM)
 
     @property
     def expires(self) -> datetime.datetime:

@@ -14,14 +14,20 @@ from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocol,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
+from twisted.internet.ssl import CertificateOptions
 from zope.interface import implementer
 
 from twisted_net.transport.eager_tls import EagerTLSFactory
+from twisted_net.transport.interfaces import (
+    AnyInterface,
+    ClientEndpoint,
+    ProtocolFactory,
+    ServerEndpoint,
+)
 from twisted_net.transport.refusing import RefusedProtocol
 from twisted_net.transport.tls_sockets import let_do_tls
 
@@ -38,7 +44,7 @@ class TLSServerFactory(EagerTLSFactory):
 
 
 @implementer(IStreamServerEndpoint)
-class TLSServerEndpoint:
+class TLSServerEndpoint(AnyInterface):
     """Listens as another endpoint does, with TLS.
 
     :param endpoint: where.
@@ -49,15 +55,15 @@ class TLSServerEndpoint:
 
     def __init__(
         self,
-        endpoint: IStreamServerEndpoint,
-        creator: IOpenSSLServerConnectionCreator,
+        endpoint: ServerEndpoint,
+        creator: IOpenSSLServerConnectionCreator | CertificateOptions,
         clock: IReactorTime | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._creator = creator
         self._clock = clock
 
-    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+    def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
         """Listen; as every endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(
             TLSServerFactory(self._creator, False, factory, clock=self._clock)
@@ -66,7 +72,7 @@ class TLSServerEndpoint:
 
 
 @implementer(IStreamClientEndpoint)
-class TLSClientEndpoint:
+class TLSClientEndpoint(AnyInterface):
     """Connects as another endpoint does, with TLS.
 
     :param endpoint: where to. Its reactor may be one of
@@ -77,7 +83,7 @@ class TLSClientEndpoint:
 
     def __init__(
         self,
-        endpoint: IStreamClientEndpoint,
+        endpoint: ClientEndpoint,
         creator: IOpenSSLClientConnectionCreator,
         clock: IReactorTime | None = None,
     ) -> None:
@@ -85,7 +91,7 @@ class TLSClientEndpoint:
         self._creator = creator
         self._clock = clock
 
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def connect(self, factory: ProtocolFactory) -> Deferred[IProtocol]:
         """Connect; as every endpoint does."""
         connecting: Deferred[Any] = self._endpoint.connect(
             EagerTLSFactory(self._creator, True, factory, self._clock)

@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from twisted_net import TwistedNetError
+
 DEFAULT_MAX_SIZE = 65536
 """Bytes in one message. Twisted's ``LineReceiver`` allows 16 KiB, asyncio's streams 64 KiB."""
 
@@ -26,11 +28,11 @@ MAX_DEPTH = 64
 ErrorCode: TypeAlias = Literal["too-long", "bad-input"]
 
 
-class LocalProtocolError(ValueError):
+class LocalProtocolError(TwistedNetError, ValueError):
     """This program tried to send what the framing cannot carry. Nothing was sent."""
 
 
-class RemoteProtocolError(ValueError):
+class RemoteProtocolError(TwistedNetError, ValueError):
     """The peer sent what the framing does not allow; no further message can be read from it.
 
     :ivar code: ``"too-long"`` or ``"bad-input"``: a code of :mod:`twisted_net.policy.closing`.

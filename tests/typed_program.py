@@ -1,0 +1,82 @@
+"""A user's program, as type checkers see it: it has no plugin, no cast and no ignore.
+
+:mod:`tests.live.test_typing` gives it to mypy and to pyright.
+"""
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from twisted_net import (
+    Broadcast,
+    CertificateError,
+    Certificates,
+    CloseReason,
+    Connection,
+    ConnectionFactory,
+    GuardFactory,
+    IdleTimeoutFactory,
+    LengthPrefixed,
+    Lines,
+    TLSServerEndpoint,
+    TwistedNetError,
+    connect,
+)
+from twisted_net.chat import ChatClient, ChatFactory, ChatLimits
+from twisted_net.eager import eager
+
+
+class MyFactory(ConnectionFactory):
+    greeting = "hello"
+
+
+class Shout(Connection):
+    framing = Lines
+    factory: MyFactory
+
+    def connected(self) -> None:
+        self.send(self.factory.greeting)
+
+    async def message_received(self, line: bytes) -> None:
+        self.send(line.upper())
+        await self.drained()
+
+    def disconnected(self, why: CloseReason) -> None:
+        print(why.code, self.peer, self.bytes_received)
+
+
+class Packets(Connection):
+    framing = partial(LengthPrefixed, 2)
+
+    def __init__(self, room: Broadcast) -> None:
+        self.room = room
+
+    def message_received(self, packet: bytes) -> None:
+        self.room.publish(packet, sender=self)
+
+
+def serve(reactor: Any) -> list[Deferred[Any]]:
+    endpoint = TCP4ServerEndpoint(eager(reactor), 8080)
+    site = Site(Resource())
+    packets = ConnectionFactory.forProtocol(partial(Packets, Broadcast(eager(reactor))))
+    secure = TLSServerEndpoint(endpoint, Certificates.from_directory("live", alpn=[b"shout/1"]))
+    factories = [MyFactory.forProtocol(Shout, idle_timeout=60), packets, GuardFactory(site)]
+    chat = ChatFactory(chat_limits=ChatLimits(history=20), max_message=4096)
+    listening = [endpoint.listen(factory) for factory in factories]
+    listening.append(endpoint.listen(IdleTimeoutFactory(site, 60)))
+    return [*listening, serverFromString(reactor, "tcp:8081").listen(chat), secure.listen(site)]
+
+
+async def ask(reactor: Any) -> int:
+    try:
+        connection = await connect(reactor, ("localhost", 8080), Shout, tls=True, timeout=3)
+    except (CertificateError, TwistedNetError) as error:
+        print(error)
+        return 0
+    connection.send("hello")
+    client = ChatClient(reactor, "tcp:localhost:8080", "bot", "lobby", tls=True)
+    return await client.send("lobby", connection.host.__class__.__name__)
