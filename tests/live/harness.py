@@ -24,6 +24,8 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 
+from tests.buffers import bound
+
 PATIENCE = 30.0
 """Seconds after which what has not happened will not happen, on the noisiest of machines."""
 
@@ -215,12 +217,15 @@ class Server(Program):
 class Client(Watched, Protocol):
     """A connection in this process.
 
+    :cvar bounded: whether its socket gets small buffers, so that what it does not read fills the
+        other side's: see :mod:`tests.buffers`.
     :ivar received: everything that it has received.
     :ivar address: its own address, as a server's log has it.
     :ivar lost: why it ended; None while it has not.
     :ivar ended_at: the monotonic time in seconds at which it ended.
     """
 
+    bounded = False
     address = ""
     ended_at = 0.0
 
@@ -242,6 +247,8 @@ class Client(Watched, Protocol):
         self.changed()
 
     def makeConnection(self, transport: Any) -> None:
+        if self.bounded:
+            bound(transport.getHandle())
         here = transport.getHost()
         self.address = f"{here.host}:{here.port}"
         super().makeConnection(transport)
@@ -258,6 +265,12 @@ class Client(Watched, Protocol):
     async def closed(self, seconds: float = PATIENCE) -> None:
         """Wait until the connection has ended."""
         await self.until(lambda: self.lost is not None, "the connection's end", seconds)
+
+
+class Bounded(Client):
+    """A connection whose socket has small buffers."""
+
+    bounded = True
 
 
 class Upstream(Watched, Factory):  # type: ignore[type-arg]
