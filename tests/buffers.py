@@ -22,7 +22,8 @@ MANY = 4 << 20
 def bound(sock: socket.socket) -> None:
     """Give a socket buffers of a small fixed size, which the kernel no longer tunes.
 
-    What a listening socket accepts inherits them.
+    This must happen before it connects: whoever has been promised more room sends more, and what
+    then does not fit is lost and sent again. What a listening socket accepts inherits the sizes.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -40,7 +41,7 @@ def bounded_listener() -> socket.socket:
 def bounded_client(port: int) -> socket.socket:
     """Give a socket that is connected to a port of this machine, with small buffers."""
     sock = socket.socket()
-    bound(sock)  # before it connects: the first window is then small as well
+    bound(sock)
     sock.connect(("127.0.0.1", port))
     return sock
 

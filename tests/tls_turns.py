@@ -216,9 +216,9 @@ class AsClient:
         with bounded_listener() as listening:
             listening.setblocking(False)
             name, port = listening.getsockname()
-            self.calls.connectSSL(name, port, factory, options or client_options())
+            connector = self.calls.connectSSL(name, port, factory, options or client_options())
+            bound(connector.transport.socket)  # it connects in the next turn
             self.turn_until(lambda: made.connected)
-            bound(made.transport.socket)
             sock, _ = listening.accept()
         context = wrap.pop("context", None) or self.context()
         return Peer(sock, context, server_side=True, **wrap)

@@ -247,8 +247,6 @@ class Client(Watched, Protocol):
         self.changed()
 
     def makeConnection(self, transport: Any) -> None:
-        if self.bounded:
-            bound(transport.getHandle())
         here = transport.getHost()
         self.address = f"{here.host}:{here.port}"
         super().makeConnection(transport)
@@ -271,6 +269,17 @@ class Bounded(Client):
     """A connection whose socket has small buffers."""
 
     bounded = True
+
+
+class Bounding:
+    """The reactor, as far as a client's endpoint needs it: it gives the sockets small buffers."""
+
+    def connectTCP(self, *arguments: Any, **more: Any) -> Any:
+        from twisted.internet import reactor
+
+        connector: Any = reactor.connectTCP(*arguments, **more)  # type: ignore[attr-defined]
+        bound(connector.transport.socket)  # it connects in the next turn
+        return connector
 
 
 class Upstream(Watched, Factory):  # type: ignore[type-arg]
@@ -376,7 +385,8 @@ class LiveTestCase(TestCase):
         """
         from twisted.internet import reactor
 
-        endpoint = TCP4ClientEndpoint(reactor, LOCALHOST, port, timeout=PATIENCE)
+        connecting: Any = Bounding() if client.bounded else reactor
+        endpoint = TCP4ClientEndpoint(connecting, LOCALHOST, port, timeout=PATIENCE)
         connected: Any = await endpoint.connect(Factory.forProtocol(client))  # type: ignore[arg-type]
         self.addCleanup(self._disconnect, connected)
         return connected
@@ -391,6 +401,8 @@ class LiveTestCase(TestCase):
 
         upstream = Upstream(kind)
         port: IListeningPort = reactor.listenTCP(0, upstream, interface=LOCALHOST)  # type: ignore[attr-defined]
+        if kind.bounded:
+            bound(port.socket)  # type: ignore[attr-defined]  # it is Twisted's own
         self.addCleanup(port.stopListening)
         self.addCleanup(self._end_upstream, upstream)
         upstream.port = port.getHost().port  # type: ignore[attr-defined]  # its kind is known

@@ -20,7 +20,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS
 from zope.interface import implementer
 
-from tests.buffers import MANY, bound
 from tests.live.harness import LOCALHOST, Client, LiveTestCase, Watched
 from twisted_net.policy.admission import Ranges, parse_range
 from twisted_net.transport.proxied import ProxiedEndpoint, proxy_header
@@ -206,9 +205,8 @@ class PlainTests(ProxiedTestCase):
 
         class Producing(Noting):
             def connectionMade(self) -> None:
-                bound(self.transport.getHandle())
                 self.transport.registerProducer(self, True)
-                self.transport.write(b"x" * MANY)
+                self.transport.write(b"x" * 10_000_000)
 
             def pauseProducing(self) -> None:
                 self.note("paused")
