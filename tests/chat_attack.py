@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,7 +28,7 @@ try:
 except ImportError:  # for the command, which then only looks that it is JSON
     jsonschema = None  # type: ignore[assignment]
 
-SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "netchat.schema.json").read_text())
+SCHEMA = json.loads(resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text())
 
 HELLO = b'{"type":"hello","nick":"eve","room":"lobby"}\n'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 import jsonschema
@@ -14,9 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.chat.protocol import PRESENCE_DELAY, ChatFactory
 from twisted_net.testing import Peer, connect
 
-SCHEMA = json.loads(
-    (Path(__file__).resolve().parent.parent / "docs" / "netchat.schema.json").read_text()
-)
+SCHEMA = json.loads(resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text())
 
 NOW = 1_700_000_000.0
 

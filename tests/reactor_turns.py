@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from tests.buffers import tcp_pair, unix_pair
 from twisted_net.transport.calls import eager
 from twisted_net.transport.reactor import EagerReactor
 
@@ -109,13 +110,6 @@ class Sending:
         return getattr(self._actual, name)
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        ours = socket.create_connection(listening.getsockname())
-        theirs, _ = listening.accept()
-    return ours, theirs
-
-
 class TurnsTestCase(SynchronousTestCase):
     """Tests one kind of transport.
 
@@ -145,9 +139,9 @@ class TurnsTestCase(SynchronousTestCase):
         getattr(reactor._poller, "_poller", reactor._poller).close()
 
     def connect(self, protocol: Recorder | None = None) -> tuple[Recorder, socket.socket]:
-        """Connect a protocol to a bare socket."""
+        """Connect a protocol to a bare socket, both with small buffers."""
         if self.family == socket.AF_UNIX:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            ours, theirs = unix_pair()
         else:
             ours, theirs = tcp_pair()
         ours.setblocking(False)

@@ -19,6 +19,7 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.buffers import MANY
 from tests.reactor_turns import (
     HalfRecorder,
     OnStockEagerly,
@@ -31,8 +32,6 @@ from twisted_net.transport.eager import Eager
 from twisted_net.transport.eager_ports import EagerClient, EagerServer
 from twisted_net.transport.gather import Gather
 from twisted_net.transport.reactor import EagerReactor
-
-MANY = 4 << 20  # more bytes than any kernel buffers
 
 
 class Eagerness:

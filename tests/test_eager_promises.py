@@ -13,6 +13,7 @@ from twisted.internet.error import (
 )
 from twisted.python.sendmsg import recvmsg
 
+from tests.buffers import MANY
 from tests.reactor_turns import (
     HalfRecorder,
     OnStock,
@@ -21,8 +22,6 @@ from tests.reactor_turns import (
     Recorder,
     TurnsTestCase,
 )
-
-MANY = 4 << 20  # more bytes than any kernel buffers
 
 
 def _reset(peer: socket.socket) -> None:

@@ -10,13 +10,12 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from tests.reactor_turns import OnStockEagerly, OverUNIX, TurnsTestCase, tcp_pair
+from tests.buffers import MANY, tcp_pair
+from tests.reactor_turns import OnStockEagerly, OverUNIX, TurnsTestCase
 from twisted_net.transport.connection import Connection, ConnectionFactory
 from twisted_net.transport.eager import send_to_all
 from twisted_net.transport.group import Group
 from twisted_net.wire.framing import Raw
-
-MANY = 4 << 20  # more bytes than any kernel buffers
 
 
 class SendNow:

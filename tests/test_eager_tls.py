@@ -16,7 +16,8 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import BufferingTLSTransport
 from zope.interface import implementer
 
-from tests.reactor_turns import OnStockEagerly, Recorder, tcp_pair
+from tests.buffers import tcp_pair
+from tests.reactor_turns import OnStockEagerly, Recorder
 from tests.tls_turns import ISSUED, AsClient, AsServer, TLSRecorder, TLSTestCase, server_options
 from twisted_net.transport import openssl
 from twisted_net.transport.eager_tls import EagerTLS

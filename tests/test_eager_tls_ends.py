@@ -5,11 +5,11 @@ from __future__ import annotations
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
+from tests.buffers import MANY
 from tests.reactor_turns import OnStock, OnStockEagerly, Recorder
 from tests.test_eager_tls_promises import Older
 from tests.tls_turns import AsClient, AsServer, HalfTLSRecorder, TLSTestCase
 
-MANY = 4 << 20  # more bytes than any kernel buffers
 LOST = ("lost", ConnectionLost)
 DONE = ("lost", ConnectionDone)
 

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import INegotiated, ISSLTransport
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+from tests.buffers import MANY
 from tests.reactor_turns import OnStock, OnStockEagerly
 from tests.tls_turns import (
     ISSUED,
@@ -24,7 +25,6 @@ from tests.tls_turns import (
     server_options,
 )
 
-MANY = 4 << 20  # more bytes than any kernel buffers
 LOST = ("lost", ConnectionLost)
 DONE = ("lost", ConnectionDone)
 
@@ -168,8 +168,8 @@ class Promises:
         protocol.received = lambda self, data: self.transport.pauseProducing()
         for number in range(20):
             peer.tls.write(b"%02d" % number + b"." * 9_000)
-        peer.flush()
         for _ in range(200):
+            peer.flush()
             self.turn()
             protocol.transport.resumeProducing()
         got = b"".join(event[1] for event in protocol.events[1:])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from configparser import ConfigParser
+from importlib import resources
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -57,6 +59,15 @@ class PackagingTests(SynchronousTestCase):
         """Type checkers believe the annotations (PEP 561)."""
         self.assertTrue((CHECKOUT / "twisted_net/py.typed").exists())
         self.assertIn("py.typed", self.listed("options.package_data", "twisted_net"))
+
+    def test_the_schema_is_packaged(self) -> None:
+        """Whoever installed the package can read it; the documented path leads to the same file."""
+        self.assertIn(
+            "netchat.schema.json", self.listed("options.package_data", "twisted_net.chat")
+        )
+        packaged = resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text()
+        self.assertIn("$schema", json.loads(packaged))
+        self.assertEqual((CHECKOUT / "docs/netchat.schema.json").read_text(), packaged)
 
     def test_files_that_the_metadata_names_are_there(self) -> None:
         """The licence and the long description."""

@@ -18,6 +18,7 @@ from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClie
 from twisted.protocols import tls
 from zope.interface import implementer
 
+from tests.buffers import bound, bounded_client, bounded_listener
 from tests.reactor_turns import HalfRecorder, Recorder, TurnsTestCase
 
 AUTHORITY = trustme.CA()
@@ -192,7 +193,8 @@ class AsServer:
         factory.noisy = False
         port = self.calls.listenSSL(0, factory, options or server_options(), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        sock = socket.create_connection(("127.0.0.1", port.getHost().port))
+        bound(port.socket)
+        sock = bounded_client(port.getHost().port)
         context = wrap.pop("context", None) or self.context()
         wrap.setdefault("server_hostname", "server.example")
         return Peer(sock, context, **wrap)
@@ -211,10 +213,11 @@ class AsClient:
     def _connect(self, made: Recorder, options: Any, wrap: dict[str, Any]) -> Peer:
         factory = ClientFactory.forProtocol(lambda: made)
         factory.noisy = False
-        with socket.create_server(("127.0.0.1", 0)) as listening:
+        with bounded_listener() as listening:
             listening.setblocking(False)
             name, port = listening.getsockname()
-            self.calls.connectSSL(name, port, factory, options or client_options())
+            connector = self.calls.connectSSL(name, port, factory, options or client_options())
+            bound(connector.transport.socket)  # it connects in the next turn
             self.turn_until(lambda: made.connected)
             sock, _ = listening.accept()
         context = wrap.pop("context", None) or self.context()

@@ -24,6 +24,8 @@ from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, TestCase
 
+from tests.buffers import bound
+
 PATIENCE = 30.0
 """Seconds after which what has not happened will not happen, on the noisiest of machines."""
 
@@ -215,12 +217,15 @@ class Server(Program):
 class Client(Watched, Protocol):
     """A connection in this process.
 
+    :cvar bounded: whether its socket gets small buffers, so that what it does not read fills the
+        other side's: see :mod:`tests.buffers`.
     :ivar received: everything that it has received.
     :ivar address: its own address, as a server's log has it.
     :ivar lost: why it ended; None while it has not.
     :ivar ended_at: the monotonic time in seconds at which it ended.
     """
 
+    bounded = False
     address = ""
     ended_at = 0.0
 
@@ -258,6 +263,23 @@ class Client(Watched, Protocol):
     async def closed(self, seconds: float = PATIENCE) -> None:
         """Wait until the connection has ended."""
         await self.until(lambda: self.lost is not None, "the connection's end", seconds)
+
+
+class Bounded(Client):
+    """A connection whose socket has small buffers."""
+
+    bounded = True
+
+
+class Bounding:
+    """The reactor, as far as a client's endpoint needs it: it gives the sockets small buffers."""
+
+    def connectTCP(self, *arguments: Any, **more: Any) -> Any:
+        from twisted.internet import reactor
+
+        connector: Any = reactor.connectTCP(*arguments, **more)  # type: ignore[attr-defined]
+        bound(connector.transport.socket)  # it connects in the next turn
+        return connector
 
 
 class Upstream(Watched, Factory):  # type: ignore[type-arg]
@@ -363,7 +385,8 @@ class LiveTestCase(TestCase):
         """
         from twisted.internet import reactor
 
-        endpoint = TCP4ClientEndpoint(reactor, LOCALHOST, port, timeout=PATIENCE)
+        connecting: Any = Bounding() if client.bounded else reactor
+        endpoint = TCP4ClientEndpoint(connecting, LOCALHOST, port, timeout=PATIENCE)
         connected: Any = await endpoint.connect(Factory.forProtocol(client))  # type: ignore[arg-type]
         self.addCleanup(self._disconnect, connected)
         return connected
@@ -378,6 +401,8 @@ class LiveTestCase(TestCase):
 
         upstream = Upstream(kind)
         port: IListeningPort = reactor.listenTCP(0, upstream, interface=LOCALHOST)  # type: ignore[attr-defined]
+        if kind.bounded:
+            bound(port.socket)  # type: ignore[attr-defined]  # it is Twisted's own
         self.addCleanup(port.stopListening)
         self.addCleanup(self._end_upstream, upstream)
         upstream.port = port.getHost().port  # type: ignore[attr-defined]  # its kind is known

@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
-from tests.live.harness import LOCALHOST, Client, LiveTestCase
+from tests.buffers import more_than_buffers
+from tests.live.harness import LOCALHOST, Bounded, Client, LiveTestCase
 
 LIMIT = 1.0
 """The idle limit of these tests, in seconds."""
@@ -36,7 +37,7 @@ class Careful(Client):
 
 
 @implementer(IPushProducer)
-class Flood(Client):
+class Flood(Bounded):
     """An upstream that never stops to send."""
 
     def connectionMade(self) -> None:
@@ -174,7 +175,7 @@ class UpstreamTests(LiveTestCase):
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", upstream.endpoint
         )
         began = time.monotonic()
-        client = await self.connect(port)
+        client = await self.connect(port, Bounded)
         client.transport.pauseProducing()
         await server.until(lambda: server.log(f"{client.address} ended: idle"), "the log's line")
         took = time.monotonic() - began
@@ -187,9 +188,9 @@ class UpstreamTests(LiveTestCase):
         server, port = await self.serve(
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", f"tcp:{LOCALHOST}:{echo}"
         )
-        client = await self.connect(port)
+        client = await self.connect(port, Bounded)
         client.transport.pauseProducing()
-        client.send(b"x" * (64 << 20))
+        client.send(b"x" * more_than_buffers(between=2))  # to the echo and back
         await server.until(
             lambda: server.log(f"{client.address} ended: idle"),
             "the log's line",

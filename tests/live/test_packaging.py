@@ -2,40 +2,91 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
+import re
 import shutil
+import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from tests.live.harness import LiveTestCase
+from tests.live.harness import LiveTestCase, Program
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
-PARTS = ("twisted_net", "twisted", "tests", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE")
-"""What of the checkout a build needs."""
-
-UNINVOLVED = {"twisted-net", "hypothesis", "mypy", "mypy-zope", "ruff", "trustme", "pip"}
+UNINVOLVED = {
+    *("twisted-net", "hypothesis", "mypy", "mypy-zope", "ruff", "trustme", "pip"),
+    *("readme-renderer", "docutils", "nh3", "pygments"),
+}
 """Distributions that the package does not need to be installed and run."""
 
 OURS = ("PYTHONWARNINGS",)
 """Variables that are meant for our code, and not for the tools that build it."""
 
 
-class PackagingTests(LiveTestCase):
+DIST_INFO = r"twisted_net-[^/]+\.dist-info/"
+"""Where the wheel has its metadata."""
+
+TRIAL = "import sys; from twisted.scripts.trial import run; sys.argv[0] = 'trial'; run()"
+"""trial as pip installs it, if Python has the flag -P: it does not look into the directory."""
+
+FOREIGN_TEST = """
+from twisted.trial.unittest import SynchronousTestCase
+
+class ForeignTests(SynchronousTestCase):
+    def test_that_must_fail(self):
+        self.assertEqual(1, 2)
+"""
+
+FOREIGN_SETUP = """
+from setuptools import setup
+
+setup(name="foreign", version="1", packages=["foreign"], package_dir={"": "."})
+"""
+
+
+def checked_out() -> set[str]:
+    """Give the paths of the files that belong to the project.
+
+    git knows them. Where it is not, they are the files that ``.gitignore`` does not name.
+    """
+    if (CHECKOUT / ".git").exists() and shutil.which("git"):
+        command = ["git", "-c", f"safe.directory={CHECKOUT}", "ls-files", "-z"]
+        listed = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True).stdout
+        names = {name for name in os.fsdecode(listed).split("\0") if name}
+        return {name for name in names if (CHECKOUT / name).exists()}
+    ignored = [".git", *(CHECKOUT / ".gitignore").read_text().replace("/\n", "\n").split()]
+    paths = (path.relative_to(CHECKOUT) for path in CHECKOUT.rglob("*") if not path.is_dir())
+    return {
+        str(path)
+        for path in paths
+        if not any(fnmatch.fnmatch(part, each) for part in path.parts for each in ignored)
+        and not any(fnmatch.fnmatch(str(path), each) for each in ignored)
+    }
+
+
+class PackagingCase(LiveTestCase):
     """Builds and installs without a network: with what runs these tests."""
 
     def checkout(self) -> Path:
         """Give a copy of what is to be built: building leaves files behind."""
         copy = self.directory() / "checkout"
-        copy.mkdir()
-        for part in PARTS:
-            if (CHECKOUT / part).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
-                shutil.copytree(CHECKOUT / part, copy / part, ignore=ignored)
-            elif (CHECKOUT / part).exists():
-                shutil.copy(CHECKOUT / part, copy / part)
+        for name in checked_out():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, copy / name, follow_symlinks=False)
         return copy
+
+    async def build(self, what: str) -> Path:
+        """Build a ``wheel`` or an ``sdist``, and give the file."""
+        checkout, out = self.checkout(), self.directory()
+        code = f"import sys; from setuptools import build_meta as b; b.build_{what}(sys.argv[1])"
+        built = self.spawn(sys.executable, "-c", code, str(out), cwd=checkout, without=OURS)
+        self.assertEqual(await built.ended(), 0, built)
+        (made,) = out.iterdir()
+        return made
 
     async def environment(self) -> Path:
         """Make a virtual environment with everything but this package; give its Python."""
@@ -76,6 +127,10 @@ class PackagingTests(LiveTestCase):
             for service in ("netecho", "netidle", "netchat"):
                 self.assertRegex(said, rf"(?m)^ *{service} ", program)
 
+
+class InstalledTests(PackagingCase):
+    """Plainly, and to be edited."""
+
     async def test_installed(self) -> None:
         """After ``pip install .``, the services are there, and Twisted is what it was."""
         python = await self.environment()
@@ -84,6 +139,12 @@ class PackagingTests(LiveTestCase):
         await self.assertListed(python)
         (plugins,) = python.parent.parent.glob("lib/python*/site-packages/twisted/plugins")
         self.assertIn("Twisted", (plugins / "__init__.py").read_text())
+        # The package's data as well: the schema of the JSON form.
+        code = "from importlib import resources as r; f = r.files('twisted_net.chat'); "
+        code += "print(f.joinpath('netchat.schema.json').read_text(), end='')"
+        read = self.spawn(str(python), "-P", "-c", code)
+        self.assertEqual(await read.ended(), 0, read)
+        self.assertEqual(read.output.decode(), (CHECKOUT / "docs/netchat.schema.json").read_text())
 
     async def test_installed_to_be_edited(self) -> None:
         """After ``pip install -e .``, too, from any directory."""
@@ -91,34 +152,88 @@ class PackagingTests(LiveTestCase):
         await self.install(python, "--editable", str(self.checkout()))
         await self.assertListed(python)
 
+
+class ForeignTests(PackagingCase):
+    """Other people's projects, in an environment where ours is installed as well."""
+
+    def foreign(self) -> Path:
+        """Make a project with a package, and with a test in its ``tests`` that must fail."""
+        where = self.directory() / "foreign"
+        for package in ("foreign", "tests"):
+            (where / package).mkdir(parents=True)
+            (where / package / "__init__.py").touch()
+        (where / "tests" / "test_foreign.py").write_text(FOREIGN_TEST)
+        (where / "setup.py").write_text(FOREIGN_SETUP)
+        return where
+
+    def assertItsTestFailed(self, trial: Program) -> None:
+        """Check that its only test was run, and failed."""
+        said = trial.output.decode()
+        self.assertEqual(trial.status, 1, trial)
+        self.assertRegex(said, r"(?m)^Ran 1 tests? in ")
+        self.assertRegex(said, r"(?m)^FAILED \(failures=1\)$")
+        self.assertIn("tests.test_foreign.ForeignTests.test_that_must_fail", said)
+
+    async def test_its_failing_test_fails(self) -> None:
+        """``trial tests`` runs its tests and no others, however it is found."""
+        python, foreign = await self.environment(), self.foreign()
+        await self.install(python, str(self.checkout()))
+        tests = (str(python), "-P", "-c", TRIAL, "tests")
+        found = self.spawn("env", "PYTHONPATH=.", *tests, cwd=foreign)
+        await found.ended()
+        self.assertItsTestFailed(found)
+        await self.install(python, "--editable", str(foreign))
+        installed = self.spawn(*tests, cwd=foreign)
+        await installed.ended()
+        self.assertItsTestFailed(installed)
+
+
+class ContentTests(PackagingCase):
+    """What the wheel and the source distribution hold."""
+
     async def test_the_wheel(self) -> None:
-        """It has the plugin, the type marker and every module, and nothing of Twisted's own."""
-        checkout, out = self.checkout(), self.directory()
-        code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-        built = self.spawn(sys.executable, "-c", code, str(out), cwd=checkout, without=OURS)
-        self.assertEqual(await built.ended(), 0, built)
-        (wheel,) = out.glob("twisted_net-*-py3-none-any.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            names = {name for name in archive.namelist() if ".dist-info/" not in name}
-        modules = {
-            str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "twisted_net").rglob("*.py")
-        }
-        others = {
-            "twisted_net/py.typed",
-            "twisted/plugins/twisted_net_plugins.py",
-            "tests/__init__.py",  # see there
-        }
-        self.assertEqual(names, modules | others)
+        """It has the package, its data and the plugin, and nothing of Twisted's or the tests."""
+        with zipfile.ZipFile(await self.build("wheel")) as archive:
+            names = {name for name in archive.namelist() if not re.match(DIST_INFO, name)}
+        package = {name for name in checked_out() if name.startswith("twisted_net/")}
+        self.assertIn("twisted_net/py.typed", package)
+        self.assertIn("twisted_net/chat/netchat.schema.json", package)
+        self.assertEqual(names, package | {"twisted/plugins/twisted_net_plugins.py"})
+
+    async def unpack(self) -> Path:
+        """Build a source distribution, and give the directory in which it is unpacked."""
+        where = self.directory()
+        with tarfile.open(await self.build("sdist")) as archive:
+            archive.extractall(where, filter="data")
+        (top,) = where.iterdir()
+        return top
 
     async def test_the_source_distribution(self) -> None:
-        """A wheel can be built of it, which has the plugin."""
-        checkout, out = self.checkout(), self.directory()
-        code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
-        built = self.spawn(sys.executable, "-c", code, str(out), cwd=checkout, without=OURS)
-        self.assertEqual(await built.ended(), 0, built)
-        (archive,) = out.glob("twisted_net-*.tar.gz")
+        """It has all that the checkout has, and nothing else but what setuptools adds."""
+        top = await self.unpack()
+        found = {str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir()}
+        added = {name for name in found if name.startswith("twisted_net.egg-info/")}
+        self.assertEqual(checked_out() - found, set())
+        self.assertEqual(found - added - checked_out(), {"PKG-INFO"})
+        for name in checked_out():
+            if name != "setup.cfg":  # to which setuptools adds a section
+                self.assertEqual((top / name).read_bytes(), (CHECKOUT / name).read_bytes(), name)
+
+    async def test_its_tests_run(self) -> None:
+        """Its tests find there whatever they read, and test what is there."""
+        top = await self.unpack()
+        said = "import twisted_net; print(twisted_net.__file__); "
+        tests = ("tests.test_packaging", "tests.test_readme", "tests.test_architecture")
+        command = (sys.executable, "-P", "-c", said + TRIAL, *tests)
+        trial = self.spawn("env", "PYTHONPATH=.", *command, cwd=top)
+        self.assertEqual(await trial.ended(), 0, trial)
+        self.assertIn(str(top / "twisted_net/__init__.py"), trial.output.decode())
+        self.assertRegex(trial.output.decode(), r"(?m)^Ran [1-9]\d* tests")
+
+    async def test_a_wheel_can_be_built_of_it(self) -> None:
+        """Which has the plugin."""
         python = await self.environment()
-        await self.install(python, str(archive))
+        await self.install(python, str(await self.build("sdist")))
         await self.assertListed(python)
 
 

@@ -9,7 +9,8 @@ import signal
 import time
 from pathlib import Path
 
-from tests.live.harness import LOCALHOST, LiveTestCase, Program, Server, script
+from tests.buffers import more_than_buffers
+from tests.live.harness import LOCALHOST, Bounded, LiveTestCase, Program, Server, script
 
 FLAGS = {
     "--port": "8080",
@@ -104,8 +105,8 @@ class EndTests(LiveTestCase):
     async def test_drain_is_the_longest_that_it_takes(self) -> None:
         """Somebody who does not read holds the end up for --drain seconds, and not longer."""
         server, port = await self.serve("netecho", "--drain", "1")
-        client = await self.connect(port)
-        client.send(b"x" * (32 << 20))
+        client = await self.connect(port, Bounded)
+        client.send(b"x" * more_than_buffers())
         await client.has(b"x")
         client.transport.pauseProducing()
         began = time.monotonic()
@@ -119,8 +120,8 @@ class EndTests(LiveTestCase):
     async def test_nobody_comes_in_meanwhile(self) -> None:
         """While the last one is waited for, the port is closed."""
         server, port = await self.serve("netecho", "--drain", "2")
-        client = await self.connect(port)
-        client.send(b"x" * (32 << 20))
+        client = await self.connect(port, Bounded)
+        client.send(b"x" * more_than_buffers())
         await client.has(b"x")
         client.transport.pauseProducing()
         server.signal(signal.SIGTERM)

@@ -194,7 +194,7 @@ _NOTHING = Asked(None)
 
 
 class Json:
-    """One JSON object a line (docs/netchat.schema.json).
+    """One JSON object a line (``netchat.schema.json``, beside this file).
 
     :param server: what the server is called in the welcome.
     :param announced: the limits and the heartbeat that the welcome announces.

@@ -1,0 +1,70 @@
+"""README is also the package's page on PyPI, where no file of the checkout is beside it."""
+
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from readme_renderer import rst
+from twisted.trial.unittest import SynchronousTestCase
+
+README = Path(__file__).resolve().parent.parent / "README.rst"
+
+
+class Targets(HTMLParser):
+    """Notes where a page leads to, and what it shows.
+
+    :ivar found: the values of ``href`` and ``src``, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("href", "src")]
+
+
+def relative(page: str) -> list[str]:
+    """Give the targets of a page that are files beside it. Places in the page itself are none."""
+    targets = Targets()
+    targets.feed(page)
+    return [
+        each for each in targets.found if not each.startswith("#") and not urlsplit(each).scheme
+    ]
+
+
+class ReadmeTests(SynchronousTestCase):
+    """README, rendered as PyPI does it."""
+
+    def render(self, text: str) -> str:
+        """Render a text, which must raise no warning."""
+        warnings = io.StringIO()
+        page = rst.render(text, stream=warnings)
+        self.assertEqual(warnings.getvalue(), "")
+        self.assertIsNotNone(page)
+        return str(page)
+
+    def test_it_is_rendered(self) -> None:
+        """Without an error or warning, and as a page."""
+        page = self.render(README.read_text())
+        self.assertIn("<table", page)
+        self.assertIn("netchat", page)
+
+    def test_nothing_leads_to_a_file(self) -> None:
+        """A relative link or picture leads nowhere there."""
+        self.assertEqual(relative(self.render(README.read_text())), [])
+
+    def test_what_would_be_found(self) -> None:
+        """Relative links and pictures are, others are not."""
+        text = (
+            "`a <examples/a.py>`_ `b <https://twisted.org>`_ `Here`_\n\n"
+            ".. image:: docs/b.svg\n\nHere\n====\n\nText.\n\nThere\n=====\n\nText.\n"
+        )
+        self.assertEqual(relative(self.render(text)), ["examples/a.py", "docs/b.svg"])
+
+    def test_errors_would_be_found(self) -> None:
+        """Such as a table that is none."""
+        self.assertRaises(self.failureException, self.render, "=== ===\na\n=== ==\n")
