@@ -16,7 +16,7 @@ from benchmarks.machine import (
 )
 from benchmarks.processes import Load, MeasureError, Server
 from benchmarks.servers import ROOT, Peer, Setup
-from twisted_net.policy.chat_limits import ChatLimits
+from twisted_net.chat.limits import ChatLimits
 
 _CONNECT_TIMEOUT = 120.0  # seconds until the last of 15,000 members is in
 _HELD_P99 = 100.0  # ms

@@ -100,9 +100,9 @@ def _ours_command(case: Case, setup: Setup) -> list[str]:
 def _ours_cannot(case: Case) -> str:
     if not _exists(f"twisted_net.services.{_service(case)}"):
         return f"this checkout has no net{_service(case)} yet"
-    if case.form == "json" and not _exists("twisted_net.chat.forms"):
+    if case.form == "json" and not _exists("twisted_net.chat.codecs.codecs"):
         return "this checkout's netchat has no JSON form yet"
-    if case.rooms > 1 and not _exists("twisted_net.chat.rooms"):
+    if case.rooms > 1 and not _exists("twisted_net.chat.registry"):
         return "this checkout's netchat has no rooms yet"
     if case.work == "acked" and not _exists("twisted_net.store"):
         return "this checkout's netchat has no stores yet"
@@ -157,7 +157,7 @@ def _no_store(case: Case) -> str:
 
 
 def _eager_absent() -> str:
-    found = _exists("twisted_net.transport.reactor")
+    found = _exists("twisted_net.eager.reactor")
     return "" if found else "this checkout has no `eager` reactor yet"
 
 

@@ -8,9 +8,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.recording import factory_of
+from tests.connection.recording import factory_of
 from twisted_net.echo import EchoFactory, EchoProtocol
-from twisted_net.policy.closing import PEER_CLOSED
+from twisted_net.policy.close_reasons import PEER_CLOSED
 from twisted_net.testing import BUFFER_SIZE, answers, connect, connect_pair, connect_tls
 
 

@@ -19,11 +19,11 @@ from twisted.web.server import Site
 
 from twisted_net.chat.messages import Say
 from twisted_net.chat.protocol import ChatFactory
+from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.idle import IdleTimeoutFactory
 from twisted_net.policy.limits import Limits
 from twisted_net.testing import Peer
-from twisted_net.transport.connection import Connection, ConnectionFactory
 
 FACTORIES: tuple[Callable[[], Any], ...] = (EchoFactory, ChatFactory, IdleTimeoutFactory)
 

@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from tests.guarding import HalfClosing, Listening, Plain
+from tests.connection.guarding import HalfClosing, Listening, Plain
+from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.idle import DiscardFactory, IdleTimeoutFactory, IdleTimeoutProtocol
-from twisted_net.policy.closing import IDLE
+from twisted_net.policy.close_reasons import IDLE
 from twisted_net.testing import Peer, connect, connect_tls
-from twisted_net.transport.connection import Connection, ConnectionFactory
 
 
 class Answering(HalfClosing):

@@ -12,16 +12,16 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chat_peers import ChatCase
-from tests.recording import Recorder
-from twisted_net.chat.rooms import House, Room
+from tests.chat.chat_peers import ChatCase
+from tests.connection.recording import Recorder
+from twisted_net.chat.registry import House, Room
+from twisted_net.connection.broadcast import Group
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.timer_wheel import _Slot
+from twisted_net.eager.key_sharing import share_names
 from twisted_net.echo import EchoFactory
-from twisted_net.policy.closing import SLOW
-from twisted_net.policy.wheel import _Slot
+from twisted_net.policy.close_reasons import SLOW
 from twisted_net.testing import Peer, connect
-from twisted_net.transport.attributes import share_names
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.group import Group
 
 CROWD = 40  # more than the thirty instances within which CPython lets names be shared
 

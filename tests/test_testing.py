@@ -12,9 +12,10 @@ from twisted.internet.task import Clock
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.recording import Recorder, factory_of
+from tests.connection.recording import Recorder, factory_of
+from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.echo import EchoFactory
-from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET
+from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET
 from twisted_net.testing import (
     BUFFER_SIZE,
     advance,
@@ -25,7 +26,6 @@ from twisted_net.testing import (
     same_for_every_split,
     splits,
 )
-from twisted_net.transport.connection import ConnectionFactory
 
 
 class Plain(Protocol):

@@ -27,7 +27,21 @@ class TwistedNetError(Exception):
 
 
 if TYPE_CHECKING:
+    from twisted_net.connection.broadcast import Group as Broadcast
+    from twisted_net.connection.connection import Connection as Connection
+    from twisted_net.connection.connection import ConnectionFactory as ConnectionFactory
+    from twisted_net.connection.guard import GuardFactory as GuardFactory
     from twisted_net.echo import EchoFactory as EchoFactory
+    from twisted_net.endpoints.client import ConnectFailed as ConnectFailed
+    from twisted_net.endpoints.client import ReconnectingClient as ReconnectingClient
+    from twisted_net.endpoints.client import connect as connect
+    from twisted_net.endpoints.listening import Listener as Listener
+    from twisted_net.endpoints.listening import ListenerService as ListenerService
+    from twisted_net.endpoints.listening import ListenFailed as ListenFailed
+    from twisted_net.endpoints.proxied import ProxiedEndpoint as ProxiedEndpoint
+    from twisted_net.endpoints.socket_options import SocketOptions as SocketOptions
+    from twisted_net.endpoints.socket_options import TunedServerEndpoint as TunedServerEndpoint
+    from twisted_net.endpoints.tls import TLSServerEndpoint as TLSServerEndpoint
     from twisted_net.forward import ForwardFactory as ForwardFactory
     from twisted_net.idle import IdleTimeoutFactory as IdleTimeoutFactory
     from twisted_net.policy.admission import Admission as Admission
@@ -36,27 +50,13 @@ if TYPE_CHECKING:
     from twisted_net.policy.admission import parse_range as parse_range
     from twisted_net.policy.backoff import Backoff as Backoff
     from twisted_net.policy.budget import MemoryBudget as MemoryBudget
-    from twisted_net.policy.closing import Reason as CloseReason
+    from twisted_net.policy.close_reasons import Reason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
-    from twisted_net.policy.outbox import SlowRule as OverflowPolicy
-    from twisted_net.transport.certificates import Certificates as Certificates
-    from twisted_net.transport.certificates import CertificateWatch as CertificateWatch
-    from twisted_net.transport.client import ConnectFailed as ConnectFailed
-    from twisted_net.transport.client import ReconnectingClient as ReconnectingClient
-    from twisted_net.transport.client import connect as connect
-    from twisted_net.transport.connection import Connection as Connection
-    from twisted_net.transport.connection import ConnectionFactory as ConnectionFactory
-    from twisted_net.transport.group import Group as Broadcast
-    from twisted_net.transport.guard import GuardFactory as GuardFactory
-    from twisted_net.transport.listening import Listener as Listener
-    from twisted_net.transport.listening import ListenerService as ListenerService
-    from twisted_net.transport.listening import ListenFailed as ListenFailed
-    from twisted_net.transport.proxied import ProxiedEndpoint as ProxiedEndpoint
-    from twisted_net.transport.sockets import SocketOptions as SocketOptions
-    from twisted_net.transport.sockets import TunedServerEndpoint as TunedServerEndpoint
-    from twisted_net.transport.tls import CertificateError as CertificateError
-    from twisted_net.transport.tls import peer_subject as peer_subject
-    from twisted_net.transport.tls_endpoint import TLSServerEndpoint as TLSServerEndpoint
+    from twisted_net.policy.limits import SlowRule as OverflowPolicy
+    from twisted_net.tls.certificates import Certificates as Certificates
+    from twisted_net.tls.certificates import CertificateWatch as CertificateWatch
+    from twisted_net.tls.key_pairs import CertificateError as CertificateError
+    from twisted_net.tls.key_pairs import peer_subject as peer_subject
     from twisted_net.wire.framing import Framing as Framing
     from twisted_net.wire.framing import JsonLines as JsonLines
     from twisted_net.wire.framing import JsonStream as JsonStream
@@ -118,42 +118,42 @@ __getattr__, __dir__ = lazy_exports(
         "Admission": "twisted_net.policy.admission",
         "AdmissionRules": "twisted_net.policy.admission",
         "Backoff": "twisted_net.policy.backoff",
-        "Broadcast": "twisted_net.transport.group:Group",
-        "CertificateError": "twisted_net.transport.tls",
-        "CertificateWatch": "twisted_net.transport.certificates",
-        "Certificates": "twisted_net.transport.certificates",
-        "CloseReason": "twisted_net.policy.closing:Reason",
-        "ConnectFailed": "twisted_net.transport.client",
-        "Connection": "twisted_net.transport.connection",
-        "ConnectionFactory": "twisted_net.transport.connection",
+        "Broadcast": "twisted_net.connection.broadcast:Group",
+        "CertificateError": "twisted_net.tls.key_pairs",
+        "CertificateWatch": "twisted_net.tls.certificates",
+        "Certificates": "twisted_net.tls.certificates",
+        "CloseReason": "twisted_net.policy.close_reasons:Reason",
+        "ConnectFailed": "twisted_net.endpoints.client",
+        "Connection": "twisted_net.connection.connection",
+        "ConnectionFactory": "twisted_net.connection.connection",
         "EchoFactory": "twisted_net.echo",
         "ForwardFactory": "twisted_net.forward",
         "Framing": "twisted_net.wire.framing",
-        "GuardFactory": "twisted_net.transport.guard",
+        "GuardFactory": "twisted_net.connection.guard",
         "IdleTimeoutFactory": "twisted_net.idle",
         "JsonLines": "twisted_net.wire.framing",
         "JsonStream": "twisted_net.wire.framing",
         "LengthPrefixed": "twisted_net.wire.framing",
         "Limits": "twisted_net.policy.limits",
         "Lines": "twisted_net.wire.framing",
-        "ListenFailed": "twisted_net.transport.listening",
-        "Listener": "twisted_net.transport.listening",
-        "ListenerService": "twisted_net.transport.listening",
+        "ListenFailed": "twisted_net.endpoints.listening",
+        "Listener": "twisted_net.endpoints.listening",
+        "ListenerService": "twisted_net.endpoints.listening",
         "LocalProtocolError": "twisted_net.wire.framing",
         "MemoryBudget": "twisted_net.policy.budget",
         "Netstrings": "twisted_net.wire.framing",
-        "OverflowPolicy": "twisted_net.policy.outbox:SlowRule",
-        "ProxiedEndpoint": "twisted_net.transport.proxied",
+        "OverflowPolicy": "twisted_net.policy.limits:SlowRule",
+        "ProxiedEndpoint": "twisted_net.endpoints.proxied",
         "Ranges": "twisted_net.policy.admission",
         "Raw": "twisted_net.wire.framing",
-        "ReconnectingClient": "twisted_net.transport.client",
+        "ReconnectingClient": "twisted_net.endpoints.client",
         "RemoteProtocolError": "twisted_net.wire.framing",
-        "SocketOptions": "twisted_net.transport.sockets",
-        "TLSServerEndpoint": "twisted_net.transport.tls_endpoint",
-        "TunedServerEndpoint": "twisted_net.transport.sockets",
-        "connect": "twisted_net.transport.client",
+        "SocketOptions": "twisted_net.endpoints.socket_options",
+        "TLSServerEndpoint": "twisted_net.endpoints.tls",
+        "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
+        "connect": "twisted_net.endpoints.client",
         "parse_range": "twisted_net.policy.admission",
-        "peer_subject": "twisted_net.transport.tls",
+        "peer_subject": "twisted_net.tls.key_pairs",
         "printable": "twisted_net.wire.text",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted_net.transport.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.wire.framing import Raw
 
 

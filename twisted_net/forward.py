@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Unpack
 
-from twisted_net.policy.closing import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
-from twisted_net.transport.connection import Connection, ConnectionFactory, FactorySettings
-from twisted_net.transport.interfaces import ClientEndpoint
+from twisted_net.connection.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.interfaces import ClientEndpoint
+from twisted_net.policy.close_reasons import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
 from twisted_net.wire.framing import Raw
 
 

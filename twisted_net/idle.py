@@ -18,12 +18,12 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_net.policy.closing import IDLE, Reason
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.timer_wheel import Watch
+from twisted_net.connection.timers import Ticker
+from twisted_net.interfaces import AnyInterface, ProtocolFactory
+from twisted_net.policy.close_reasons import IDLE, Reason
 from twisted_net.policy.limits import DEFAULTS, Limits
-from twisted_net.policy.wheel import Watch
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.interfaces import AnyInterface, ProtocolFactory
-from twisted_net.transport.ticker import Ticker
 from twisted_net.wire.framing import Raw
 
 _log = Logger()

@@ -34,8 +34,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_net.transport.connection import ConnectionFactory
-from twisted_net.transport.refusing import RefusedProtocol
+from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.rejection import RefusedProtocol
 
 __all__ = [
     "BUFFER_SIZE",

@@ -27,7 +27,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater, react
 
-from twisted_net.chat.client import ChatClient
+from twisted_net.chat.client.client import ChatClient
 from twisted_net.policy.backoff import Backoff
 
 LOCALHOST = "127.0.0.1"

@@ -23,10 +23,10 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import TestCase
 
-from tests.tls_turns import client_options, server_options
-from twisted_net.transport.calls import eager
-from twisted_net.transport.eager import Eager
-from twisted_net.transport.eager_tls import EagerTLS
+from tests.eager.tls_turns import client_options, server_options
+from twisted_net.eager.reactor_interfaces import eager
+from twisted_net.eager.tls import EagerTLS
+from twisted_net.eager.transports import Eager
 
 DEADLINE = 20  # seconds for a test, on the slowest machine
 
@@ -202,7 +202,7 @@ class Talking(ProcessProtocol):
 
 SERVER = """
 import sys
-from twisted_net.transport import reactor
+from twisted_net.eager import reactor
 reactor.install()
 from twisted.internet import reactor
 from twisted.web import resource, server

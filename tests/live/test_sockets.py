@@ -11,9 +11,9 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint, w
 from twisted.internet.ssl import Certificate, CertificateOptions
 
 from tests.live.harness import LOCALHOST, Client, LiveTestCase, Upstream
-from twisted_net.transport.client import connect
-from twisted_net.transport.connection import Connection
-from twisted_net.transport.sockets import SocketOptions, TunedServerEndpoint, apply
+from twisted_net.connection.connection import Connection
+from twisted_net.endpoints.client import connect
+from twisted_net.endpoints.socket_options import SocketOptions, TunedServerEndpoint, apply
 
 TCP = socket.IPPROTO_TCP
 OPTIONS = SocketOptions(keepalive_idle=7, keepalive_interval=3, keepalive_count=5)

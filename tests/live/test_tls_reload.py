@@ -302,11 +302,11 @@ WHO = """
 from twisted.application.service import Application
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
-from twisted_net.transport.certificates import Certificates, CertificateWatch
-from twisted_net.transport.connection import Connection, ConnectionFactory
-from twisted_net.transport.listening import Listener, ListenerService
-from twisted_net.transport.tls import peer_subject
-from twisted_net.transport.tls_endpoint import TLSServerEndpoint
+from twisted_net.tls.certificates import Certificates, CertificateWatch
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.endpoints.listening import Listener, ListenerService
+from twisted_net.tls.key_pairs import peer_subject
+from twisted_net.endpoints.tls import TLSServerEndpoint
 
 class Who(Connection):
     def connected(self):

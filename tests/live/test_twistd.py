@@ -192,7 +192,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.echo import EchoFactory
-from twisted_net.transport.listening import Listener, ListenerService
+from twisted_net.endpoints.listening import Listener, ListenerService
 
 application = Application("both")
 for label, factory in ("first", ChatFactory()), ("second", ChatFactory()), ("echo", EchoFactory()):

@@ -18,7 +18,7 @@ class EndpointParser:
         self._function = function
 
     def parseStreamServer(self, reactor, *args, **options):
-        endpoints = import_module("twisted_net.transport.endpoints")
+        endpoints = import_module("twisted_net.endpoints.strings")
         return getattr(endpoints, self._function)(reactor, *args, **options)
 
 
@@ -29,4 +29,4 @@ nettls = EndpointParser("nettls", "parse_nettls")
 netecho = ServiceMaker("netecho", "twisted_net.services.echo", "Echo every byte (RFC 862).", "netecho")
 netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle limits and TLS before any TCP service.", "netidle")
 netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat for nc, telnet and programs.", "netchat")
-eager = Reactor("eager", "twisted_net.transport.reactor", "epoll(7) that sends before it waits: stock behaviour, half the CPU.")
+eager = Reactor("eager", "twisted_net.eager.reactor", "epoll(7) that sends before it waits: stock behaviour, half the CPU.")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from twisted_net.chat.messages import Event
-from twisted_net.chat.rooms import Person, Room
-from twisted_net.policy.closing import Reason
+from twisted_net.chat.registry import Person, Room
+from twisted_net.policy.close_reasons import Reason
 from twisted_net.store.log import Entry, Position
 
 

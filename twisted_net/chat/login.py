@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from twisted_net.policy.attempts import Attempts
+from twisted_net.chat.login_throttle import Attempts
 
 _log = Logger()
 

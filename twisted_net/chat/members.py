@@ -7,12 +7,12 @@ from collections import deque
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.chat.forms import Form
+from twisted_net.chat.codecs.codecs import Form
 from twisted_net.chat.messages import Event
-from twisted_net.chat.rooms import Person
+from twisted_net.chat.registry import Person
+from twisted_net.connection.heartbeat import Beating
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Kept, Page, Position
-from twisted_net.transport.heartbeat import Beating
 
 _log = Logger()
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from twisted_net.policy.closing import Reason
+from twisted_net.policy.close_reasons import Reason
 from twisted_net.store.log import Kept, Position
 
 

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from twisted_net.chat.limits import LONGEST_NAME
 from twisted_net.chat.messages import Refused
-from twisted_net.policy.chat_limits import LONGEST_NAME
 
 _NAME = re.compile(r"[^\W_][\w.-]*")
 

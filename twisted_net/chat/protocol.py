@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, INegotiated, ISSLTransport
 from twisted.python.failure import Failure
 
 from twisted_net import __version__
-from twisted_net.chat import order
+from twisted_net.chat import moderation
 from twisted_net.chat.actions import (
     Action,
     Announce,
@@ -27,8 +27,9 @@ from twisted_net.chat.actions import (
     Send,
     Verify,
 )
-from twisted_net.chat.feed import Feed
-from twisted_net.chat.forms import Form, Json, Text
+from twisted_net.chat.channel import Feed
+from twisted_net.chat.codecs.codecs import Form, Json, Text
+from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
@@ -40,18 +41,17 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
 )
-from twisted_net.chat.rooms import House, Person, Room
+from twisted_net.chat.registry import House, Person, Room
 from twisted_net.chat.session import Rules, Session, State
-from twisted_net.policy.chat_limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
-from twisted_net.policy.closing import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
+from twisted_net.connection.addresses import is_loopback, shown
+from twisted_net.connection.broadcast import Turns
+from twisted_net.connection.connection import ConnectionFactory, FactorySettings
+from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
 from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Entry, Page
 from twisted_net.store.memory import MemoryStore
-from twisted_net.transport.addresses import is_loopback, shown
-from twisted_net.transport.connection import ConnectionFactory, FactorySettings
-from twisted_net.transport.group import Turns
-from twisted_net.transport.tls import peer_subject
+from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable
@@ -405,6 +405,6 @@ class ChatFactory(ConnectionFactory):
         # Who has come a moment ago may be gone in another: a health check is not mentioned.
         until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
-            self.act(order.tell_presence(self.house, room, until))
+            self.act(moderation.tell_presence(self.house, room, until))
             if room.presence:
                 self._tell_soon(room)

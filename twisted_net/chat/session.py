@@ -1,7 +1,7 @@
 """One connection's conversation: in which state it is, what is asked of it, what comes of it.
 
 A session decides and does nothing: it gives :mod:`actions`. What it knows of others is in the
-:class:`~twisted_net.chat.rooms.House`. Pure: the time and random texts are arguments.
+:class:`~twisted_net.chat.registry.House`. Pure: the time and random texts are arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted_net.chat import asking, names, order
+from twisted_net.chat import moderation, names, queries
 from twisted_net.chat.actions import (
     Action,
     Announce,
@@ -24,6 +24,7 @@ from twisted_net.chat.actions import (
     Send,
     Verify,
 )
+from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Alive,
     AskedToLogIn,
@@ -57,9 +58,8 @@ from twisted_net.chat.messages import (
     TopicIs,
     Who,
 )
-from twisted_net.chat.rooms import LOBBY, House, Person
-from twisted_net.policy.chat_limits import LONGEST_TOPIC, ChatLimits
-from twisted_net.policy.closing import CLOSED, LOGIN, QUIT
+from twisted_net.chat.registry import LOBBY, House, Person
+from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
 from twisted_net.store.log import Entry
 
 MOST_FAILURES = 5
@@ -212,7 +212,10 @@ class Session:
             house.rename(person, nick, now)  # what can be refused, before anything is done
         actions: list[Action] = []
         if ghost is not None and ghost is not person:
-            actions = [*order.replace(house, ghost), End(ghost, CLOSED, "it has connected anew")]
+            actions = [
+                *moderation.replace(house, ghost),
+                End(ghost, CLOSED, "it has connected anew"),
+            ]
             house.take_name_of(person, ghost) if keeps else house.remove(ghost)
         if person.account:
             actions += self._take_account_name(now)
@@ -257,7 +260,7 @@ class Session:
             actions = self._take_account_name(now)
         except Refused as refused:
             return [Send(person, Problem(refused.code, refused.text, refused.field))]
-        return [*actions, Send(person, Named(person.name)), *order.announce_name(person, old)]
+        return [*actions, Send(person, Named(person.name)), *moderation.announce_name(person, old)]
 
     def _let_in(self, now: float) -> list[Action]:
         person, house = self.person, self._house
@@ -288,7 +291,7 @@ class Session:
         if owner is person:
             return []
         # The name belongs to the account.
-        actions = order.evict(house, owner) if owner is not None and not owner.account else []
+        actions = moderation.evict(house, owner) if owner is not None and not owner.account else []
         house.rename(person, house.spare(name), now)
         return actions
 
@@ -307,8 +310,8 @@ class Session:
         self._house.rename(person, name, now)
         told: list[Action] = [Send(person, Named(name))]
         for room in leaving:  # whoever had the name has left before
-            told += order.tell_presence(self._house, room)
-        return told + order.announce_name(person, old)
+            told += moderation.tell_presence(self._house, room)
+        return told + moderation.announce_name(person, old)
 
     # Rooms.
 
@@ -383,19 +386,21 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Say: Session._say,
     Tell: Session._tell,
     Nick: Session._nick,
-    Who: lambda session, request, now: asking.who(session._house, session.person, request),
-    Rooms: lambda session, request, now: asking.rooms(session._house, session.person),
+    Who: lambda session, request, now: queries.who(session._house, session.person, request),
+    Rooms: lambda session, request, now: queries.rooms(session._house, session.person),
     Topic: Session._topic,
-    History: lambda session, request, now: asking.history(
+    History: lambda session, request, now: queries.history(
         session._house, session.person, request, session._rules.limits.page
     ),
-    Ignore: lambda session, request, now: order.ignore(
+    Ignore: lambda session, request, now: moderation.ignore(
         session._house, session.person, request, session._rules.limits.ignored
     ),
-    Kick: lambda session, request, now: order.kick(session._house, session.person, request),
-    Ban: lambda session, request, now: order.ban(session._house, session.person, request, now),
-    Mute: lambda session, request, now: order.mute(session._house, session.person, request, now),
-    Help: lambda session, request, now: asking.help(session.person, request),
+    Kick: lambda session, request, now: moderation.kick(session._house, session.person, request),
+    Ban: lambda session, request, now: moderation.ban(session._house, session.person, request, now),
+    Mute: lambda session, request, now: moderation.mute(
+        session._house, session.person, request, now
+    ),
+    Help: lambda session, request, now: queries.help(session.person, request),
     Ping: lambda session, request, now: [Send(session.person, Alive())],
     Pong: lambda session, request, now: [],
     Quit: lambda session, request, now: [End(session.person, QUIT)],

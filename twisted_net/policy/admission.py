@@ -14,9 +14,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
-from twisted_net.policy.closing import DENIED, FULL, TOO_FAST, TOO_MANY, Reason
+from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, Reason
 from twisted_net.policy.limits import at_least
-from twisted_net.policy.pace import TokenBucket
+from twisted_net.policy.rate import TokenBucket
 
 Network: TypeAlias = IPv4Network | IPv6Network
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass
 from typing import TypedDict
 
-from twisted_net.policy.outbox import SlowRule
+
+class SlowRule(enum.Enum):
+    """What happens to a peer whose queue is full."""
+
+    CLOSE = "close"
+    DROP_OLDEST = "drop-oldest"
+    DROP_NEWEST = "drop-newest"
 
 
 def at_least(name: str, value: float, least: float) -> None:

@@ -12,8 +12,8 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
-from twisted_net.policy.chat_limits import ChatLimits
 from twisted_net.services.options import ServiceOptions, shared_flags
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError

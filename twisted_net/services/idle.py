@@ -17,13 +17,13 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.eager.reactor_interfaces import eager
+from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
 from twisted_net.services.starting import NamedService, StartError, fail_late, plainly
-from twisted_net.transport.calls import eager
-from twisted_net.transport.connection import ConnectionFactory
-from twisted_net.transport.sockets import TunedClientEndpoint
 
 _log = Logger()
 

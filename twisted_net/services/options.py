@@ -13,21 +13,24 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net import __version__
+from twisted_net.eager.reactor_interfaces import eager
+from twisted_net.endpoints.descriptors import most_connections
+from twisted_net.endpoints.listening import DRAIN, Listener
+from twisted_net.endpoints.proxied import ProxiedEndpoint
+from twisted_net.endpoints.socket_options import DEFAULTS as SOCKETS
+from twisted_net.endpoints.socket_options import (
+    MOST_USER_TIMEOUT,
+    SocketOptions,
+    TunedServerEndpoint,
+)
+from twisted_net.endpoints.strings import tcp_endpoint
+from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.limits import DEFAULTS, Limits
-from twisted_net.policy.outbox import SlowRule
+from twisted_net.policy.limits import DEFAULTS, Limits, SlowRule
 from twisted_net.services.starting import StartError, plainly
-from twisted_net.transport.calls import eager
-from twisted_net.transport.certificates import Certificates, CertificateSettings
-from twisted_net.transport.descriptors import most_connections
-from twisted_net.transport.endpoints import tcp_endpoint
-from twisted_net.transport.listening import DRAIN, Listener
-from twisted_net.transport.proxied import ProxiedEndpoint
-from twisted_net.transport.sockets import DEFAULTS as SOCKETS
-from twisted_net.transport.sockets import MOST_USER_TIMEOUT, SocketOptions, TunedServerEndpoint
-from twisted_net.transport.tls import CertificateError
-from twisted_net.transport.tls_endpoint import TLSServerEndpoint
+from twisted_net.tls.certificates import Certificates, CertificateSettings
+from twisted_net.tls.key_pairs import CertificateError
 
 _log = Logger()
 

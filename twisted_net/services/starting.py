@@ -19,9 +19,9 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
-from twisted_net.policy.closing import DRAINING
-from twisted_net.services.upkeep import CertificateUpkeep
-from twisted_net.transport.listening import ListenerService, ListenFailed
+from twisted_net.endpoints.listening import ListenerService, ListenFailed
+from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.services.reloader import CertificateUpkeep
 
 _log = Logger()
 

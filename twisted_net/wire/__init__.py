@@ -1,1 +1,6 @@
-"""Floor 1: bytes to messages and back. Pure: no Twisted, no clock, no sockets."""
+"""Bytes to messages, and back. Pure: no Twisted, no clock, no sockets.
+
+:mod:`~twisted_net.wire.framing` has the framings; a framing of your own has the same three members.
+``text`` removes from a stranger's line what would harm a terminal, ``telnet`` takes telnet's
+commands out of a stream, and ``proxy_protocol`` parses the PROXY protocol's headers.
+"""

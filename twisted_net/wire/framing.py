@@ -35,7 +35,8 @@ class LocalProtocolError(TwistedNetError, ValueError):
 class RemoteProtocolError(TwistedNetError, ValueError):
     """The peer sent what the framing does not allow; no further message can be read from it.
 
-    :ivar code: ``"too-long"`` or ``"bad-input"``: a code of :mod:`twisted_net.policy.closing`.
+    :ivar code: ``"too-long"`` or ``"bad-input"``: a code of
+        :mod:`twisted_net.policy.close_reasons`.
     :ivar messages: the messages that were complete before the error, in order. They are valid.
     """
 

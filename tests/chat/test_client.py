@@ -1,0 +1,209 @@
+"""The client library: :mod:`twisted_net.chat.client.client`, against the chat in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from zope.interface import implementer
+
+from tests.chat.chat_peers import ChatCase
+from twisted_net.chat.client.client import ChatClient, ChatError
+from twisted_net.chat.client.client_state import Follower, Send
+from twisted_net.policy.backoff import Backoff
+from twisted_net.testing import advance, connect_pair
+
+
+@implementer(IStreamClientEndpoint)
+class ToTheChat:
+    """Leads to a test's chat, while ``test.up``.
+
+    :ivar pairs: the connections, as they came.
+    """
+
+    def __init__(self, test: ChatClientCase) -> None:
+        self.test = test
+        self.pairs: list[Any] = []
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        if not self.test.up:
+            return fail(ConnectionRefusedError())
+        pair = connect_pair(factory, self.test.factory, clock=self.test.clock)
+        self.pairs.append(pair)
+        return succeed(pair.client)
+
+
+class ChatClientCase(ChatCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.up = True
+
+    def client(self, nick: str = "bot", *rooms: str, **more: Any) -> ChatClient:
+        """A client that runs until the test ends."""
+        self.where = ToTheChat(self)
+        client = ChatClient(
+            *(self.clock, self.where, nick, *(rooms or ("lobby",))),
+            **({"backoff": Backoff(first=1, longest=1), "jitter": lambda: 0.0} | more),
+        )
+        client.startService()
+        self.addCleanup(client.stopService)
+        self.turn()
+        return client
+
+    def turn(self, seconds: float = 0) -> None:
+        advance(self.clock, seconds)
+
+    def cut(self) -> None:
+        """Cut the last connection."""
+        self.where.pairs[-1].client.transport.abortConnection()
+        self.turn()
+
+    def heard(self, client: ChatClient) -> list[str]:
+        """The texts that a client has been given since the last time."""
+        texts = [each["text"] for each in client._heard if each["type"] == "message"]
+        client._heard.clear()
+        return texts
+
+
+class ChatClientTests(ChatClientCase):
+    def test_it_says_hello_and_joins(self) -> None:
+        """And is told what others say; callback and iteration alike."""
+        given: list[dict[str, Any]] = []
+        client = self.client(on_message=given.append)
+        self.successResultOf(client.welcome())
+        found: list[str] = []
+
+        def note(message: dict[str, Any]) -> None:
+            if message["type"] == "message":
+                found.append(message["text"])
+
+        async def iterate() -> None:
+            async for message in client:
+                note(message)
+
+        done = Deferred.fromCoroutine(iterate())
+        self.person("ann").send(b"one\ntwo\n")
+        self.turn()
+        self.assertEqual(found, ["one", "two"])
+        self.assertEqual([each["type"] for each in given[:2]], ["welcome", "joined"])
+        client.stopService()
+        self.successResultOf(done)
+
+    def test_sending_fires_with_the_offset(self) -> None:
+        """Once the server has stored it."""
+        client, ann = self.client(), self.person("ann")
+        for offset in (1, 2):
+            acked = client.send("lobby", "hello", action=offset == 2)
+            self.turn()
+            self.assertEqual(self.successResultOf(acked), offset)
+        self.assertIn(b"<bot> hello\n* bot hello\n", ann.received)
+        told = client.tell("ann", "psst")
+        self.turn()
+        self.assertEqual(self.successResultOf(told), 0)
+
+    def test_what_was_missed_is_given(self) -> None:
+        """After a cut: once, in order, and the name is the same."""
+        client, ann = self.client(), self.person("ann")
+        ann.send(b"one\n")
+        self.up = False
+        self.cut()
+        ann.send(b"two\nthree\n")
+        self.turn(5)
+        self.up = True
+        self.turn(5)
+        ann.send(b"four\n")
+        self.assertEqual(self.heard(client), ["one", "two", "three", "four"])
+        self.assertEqual((client.follower.nick, len(self.where.pairs)), ("bot", 2))
+
+    def test_what_was_not_acked_is_sent_again(self) -> None:
+        """And stored once."""
+        client, ann = self.client(), self.person("ann")
+        self.pass_presence(ann)
+        self.up = False
+        first = client.send("lobby", "first")
+        self.cut()
+        second = client.send("lobby", "second")
+        self.turn(1)
+        self.up = True
+        self.turn(5)
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (1, 2))
+        said = [line for line in ann.received.splitlines() if line.startswith(b"<")]
+        self.assertEqual(said, [b"<bot> first", b"<bot> second"])
+
+    def test_what_cannot_be_recovered_is_said(self) -> None:
+        """As after the restart of a server without a memory."""
+        lost: list[str] = []
+        client = self.client(on_lost=lost.append)
+        self.person("ann").send(b"one\n")
+        self.factory = self.make()
+        self.cut()
+        self.turn(5)
+        self.assertEqual(lost, ["lobby"])
+        self.person("ann").send(b"two\n")
+        self.turn()
+        self.assertEqual(self.heard(client), ["one", "two"])
+
+    def test_a_silent_server_is_left(self) -> None:
+        """A dead one does not say so."""
+        self.client()
+        pair = self.where.pairs[-1]
+        pair.server.transport.full()
+        pair.server.dataReceived = lambda data: None
+        self.turn(2 * self.factory.heartbeat + 10)
+        self.assertEqual(len(self.where.pairs), 2)
+
+    def test_a_name_that_is_taken(self) -> None:
+        """One like it does for now."""
+        self.person("bot")
+        client = self.client()
+        self.assertEqual(client.follower.nick, "bot-2")
+
+    def test_errors(self) -> None:
+        """Fail what was sent, and nothing else."""
+        client = self.client()
+        for acked, code in ((client.tell("nobody", "x"), "no-such-nick"),
+                            (client.send("lobby", ""), "bad-field")):  # fmt: skip
+            self.turn()
+            self.assertEqual(self.failureResultOf(acked, ChatError).value.code, code)
+        waiting = client.send("elsewhere", "x")
+        client.stopService()
+        self.assertEqual(self.failureResultOf(waiting, ChatError).value.code, "stopped")
+        late = client.send("lobby", "x")
+        self.assertEqual(self.failureResultOf(late, ChatError).value.code, "stopped")
+
+    def test_joining_and_leaving(self) -> None:
+        """At any time."""
+        client, ann = self.client(), self.person("ann")
+        client.join("cellar")
+        self.turn()
+        self.assertIn("cellar", self.factory.house.rooms)
+        client.leave("cellar")
+        self.turn()
+        self.assertNotIn("cellar", self.factory.house.rooms)
+        client.request(type="who", room="lobby")
+        self.turn()
+        self.assertEqual(client._heard[-1]["members"], ["ann", "bot"])
+        self.assertTrue(ann.connected)
+
+
+class FollowerTests(ChatCase):
+    def test_a_gap_is_noticed(self) -> None:
+        """And what was dropped is asked for; what comes meanwhile is not counted twice."""
+        follower = Follower(nick="a")
+        follower.join("r", False)
+        follower.connected()
+        welcome = {"type": "welcome", "nick": "a", "session": "s", "heartbeat": 30}
+        follower.received(welcome)
+        joined = {"type": "joined", "room": "r", "epoch": "e", "offset": 3, "recovered": None}
+        follower.received(joined)
+        message = {"type": "message", "room": "r", "text": "x", "from": "b"}
+        (again,) = follower.received(message | {"offset": 5})
+        expected = {"type": "join", "room": "r", "since": {"epoch": "e", "offset": 3}}
+        self.assertEqual(again, Send(expected))
+        self.assertEqual(follower.received(message | {"offset": 6}), [])
+        follower.received(joined | {"recovered": True, "offset": 6})
+        for offset in (4, 5, 6):
+            self.assertEqual(len(follower.received(message | {"offset": offset})), 1)
+        self.assertEqual(follower.received(message | {"offset": 6}), [])

@@ -1,0 +1,404 @@
+"""The JSON form: programs among people. Every line of it is held against the schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.chat.chat_peers import SCHEMA, ChatCase, Program
+from twisted_net.chat.codecs import json_requests
+from twisted_net.chat.limits import ChatLimits
+from twisted_net.chat.messages import Refused
+from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.testing import connect, same_for_every_split
+
+
+class HelloTests(ChatCase):
+    def test_a_welcome(self) -> None:
+        """With what a program is to know: its name, its session, the limits, the heartbeat."""
+        program = Program(connect(self.factory))
+        program.send(type="hello", nick="ann", room="lobby")
+        welcome, joined = program.heard()
+        self.assertEqual((welcome["nick"], welcome["heartbeat"]), ("ann", 45.0))
+        self.assertEqual(welcome["limits"]["message"], 8192)
+        self.assertEqual(
+            joined | {"epoch": ""},
+            {
+                "type": "joined", "room": "lobby", "epoch": "", "offset": 0, "members": ["ann"],
+                "count": 1, "topic": "", "recovered": None,
+            },
+        )  # fmt: skip
+        self.assertTrue(program.prelude[0].startswith("Welcome to the chat server!"))
+
+    def test_the_guest_that_it_was_is_not_mentioned(self) -> None:
+        """The others hear of the program alone."""
+        ann = self.person("ann")
+        self.pass_presence(ann)
+        self.program("prog")
+        ann.advance(1)
+        self.assertEqual(ann.received, b"* prog joined #lobby.\n")
+
+    def test_the_form_is_decided_by_the_first_line(self) -> None:
+        """Later, a brace is text, and text is no JSON."""
+        ann, bob = self.person("ann"), self.person("bob")
+        self.pass_presence(ann, bob)
+        ann.send(b"hello\n{}\n")
+        self.assertEqual(bob.take(), b"<ann> hello\n<ann> {}\n")
+        program = self.program("prog")
+        program.raw(b"/quit")
+        (error,) = program.heard()
+        self.assertEqual(error["code"], "bad-json")
+
+    def test_in_any_pieces(self) -> None:
+        """Nothing depends on them."""
+
+        def run(pieces: Any) -> bytes:
+            self.setUp()
+            peer = connect(self.factory)
+            peer.send(*pieces)
+            return peer.received
+
+        same_for_every_split(
+            b'{"type":"hello","nick":"\xc3\xa5"}\r\n\n{"type":"ping"}\n{"x"}\n', run
+        )
+
+
+class MessageTests(ChatCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, self.bob = self.person("ann"), self.program("bob")
+        self.eve = self.program("eve")
+        self.pass_presence(self.ann, self.bob, self.eve)
+
+    def test_both_forms_meet(self) -> None:
+        """In one room, in one order; the sender has an ack in its place."""
+        self.ann.send(b"hello\n/me waves\n")
+        self.bob.send(type="message", room="lobby", text="hi, ann", id="c1")
+        self.assertEqual(self.ann.take(), b"<bob> hi, ann\n")
+        one, two, ack = self.bob.heard()
+        self.assertEqual((one["offset"], one["from"], one["text"]), (1, "ann", "hello"))
+        self.assertEqual((two["action"], two["text"]), (True, "waves"))
+        self.assertEqual(ack, {"type": "ack", "id": "c1", "room": "lobby", "offset": 3})
+        self.assertEqual([each["offset"] for each in self.eve.heard()], [1, 2, 3])
+
+    def test_an_ack_stands_in_its_place(self) -> None:
+        """What was said before it comes before it, also within a turn."""
+        self.ann.protocol.dataReceived(b"one\n")
+        message = {"type": "message", "room": "lobby", "text": "two", "id": "x"}
+        self.bob.peer.protocol.dataReceived(json.dumps(message).encode() + b"\n")
+        self.ann.protocol.dataReceived(b"three\n")
+        kinds = [(each["type"], each["offset"]) for each in self.bob.heard()]
+        self.assertEqual(kinds, [("message", 1), ("ack", 2), ("message", 3)])
+
+    def test_a_repeated_id(self) -> None:
+        """Is acked with the same offset, and not said again."""
+        for _ in range(3):
+            (ack,) = self.bob.asks(type="message", room="lobby", text="hi", id="c1")
+            self.assertEqual(ack["offset"], 1)
+        self.assertEqual(self.ann.take(), b"<bob> hi\n")
+        self.assertEqual(len(self.eve.heard()), 1)
+        (ack,) = self.eve.asks(type="message", room="lobby", text="hi", id="c1")
+        self.assertEqual(ack["offset"], 2)
+
+    def test_a_message_without_an_id(self) -> None:
+        """Is acked as well: its sender would not know where it is."""
+        (ack,) = self.bob.asks(type="message", room="lobby", text="hi")
+        self.assertEqual(ack, {"type": "ack", "room": "lobby", "offset": 1})
+
+    def test_private_messages(self) -> None:
+        """Reach one, in its form; in no log."""
+        (ack,) = self.bob.asks(type="private", to="ANN", text="psst", id="p1")
+        self.assertEqual(ack, {"type": "ack", "id": "p1"})
+        self.assertEqual(self.ann.take(), b"* bob tells you: psst\n")
+        self.ann.send(b"/msg bob what?\n")
+        (told,) = self.bob.heard()
+        self.assertEqual((told["from"], told["text"]), ("ann", "what?"))
+        (error,) = self.bob.asks(type="private", to="nobody", text="x", id="p2")
+        self.assertEqual((error["code"], error["id"]), ("no-such-nick", "p2"))
+
+    def test_presence(self) -> None:
+        """Who comes, goes and is renamed; many are counted."""
+        self.ann.send(b"/nick zoe\n")
+        expected = {
+            "type": "presence",
+            "room": "lobby",
+            "nick": "ann",
+            "event": "nick",
+            "to": "zoe",
+        }
+        self.assertEqual(self.bob.heard(), [expected])
+        self.ann.finish()
+        crowd = [self.person() for _ in range(10)]
+        self.clock.advance(1)
+        left, joined = self.bob.heard()
+        self.assertEqual((left["nick"], left["event"]), ("zoe", "leave"))
+        self.assertEqual((joined["event"], joined["count"]), ("join", 10))
+        self.assertEqual(len(crowd), 10)
+
+    def test_the_other_requests(self) -> None:
+        """Each has its answer."""
+        bob = self.bob
+        (who,) = bob.asks(type="who", room="lobby")
+        self.assertEqual((who["members"], who["count"]), (["ann", "bob", "eve"], 3))
+        (joined,) = bob.asks(type="join", room="#Cellar")
+        self.assertEqual(joined["room"], "cellar")
+        (topic,) = bob.asks(type="topic", room="cellar", topic="wine")
+        self.assertEqual((topic["topic"], topic["from"]), ("wine", "bob"))
+        (rooms,) = bob.asks(type="rooms")
+        self.assertEqual(rooms["rooms"][1], {"room": "cellar", "count": 1, "topic": "wine"})
+        self.assertEqual(
+            bob.asks(type="leave", room="cellar"), [{"type": "left", "room": "cellar"}]
+        )
+        self.assertEqual(bob.asks(type="nick", nick="rob"), [{"type": "nick", "nick": "rob"}])
+        self.assertEqual(bob.asks(type="ping"), [{"type": "pong"}])
+        self.assertEqual(bob.asks(type="pong"), [])
+        (goodbye,) = bob.asks(type="quit")
+        self.assertEqual((goodbye["code"], goodbye["retry"]), ("quit", False))
+        self.assertTrue(bob.peer.finished)
+
+    def test_history(self) -> None:
+        """In pages, the newest first."""
+        for number in range(7):
+            self.ann.send(b"%d\n" % number)
+        self.bob.heard()
+        before, pages = None, []
+        for _ in range(3):
+            more = {} if before is None else {"before": before}
+            (page,) = self.bob.asks(type="history", room="lobby", limit=3, **more)
+            pages.append(([each["text"] for each in page["messages"]], page["more"]))
+            before = page["messages"][0]["offset"]
+        self.assertEqual(pages, [(["4", "5", "6"], True), (["1", "2", "3"], True), (["0"], False)])
+
+    def test_the_last_words(self) -> None:
+        """Say why, and whether to come back."""
+        self.bob.peer.protocol.close(DRAINING)
+        (goodbye,) = self.bob.heard()
+        self.assertEqual((goodbye["code"], goodbye["retry"]), ("draining", True))
+
+    def test_its_own_last_words(self) -> None:
+        """Are acked, as all that it said."""
+        self.bob.peer.protocol.dataReceived(
+            b'{"type":"message","room":"lobby","text":"last","id":"c1"}\n'
+        )
+        self.bob.peer.protocol.close(DRAINING)
+        ack, goodbye = self.bob.heard()
+        self.assertEqual((ack["type"], ack["id"], goodbye["type"]), ("ack", "c1", "goodbye"))
+
+    def test_a_notice_to_everybody(self) -> None:
+        """As the page of an embedding program sends it."""
+        self.factory.tell("* tea is ready")
+        self.assertEqual(self.ann.take(), b"* tea is ready\n")
+        self.assertEqual(self.bob.heard(), [{"type": "notice", "text": "tea is ready"}])
+
+
+class HeartbeatTests(ChatCase):
+    def test_a_silent_program_is_asked_and_then_closed(self) -> None:
+        """One that answers is not; no timer is its own."""
+        dead, alive = self.program("dead"), self.program("alive")
+        timers = len(self.clock.getDelayedCalls())
+        for _ in range(6):
+            alive.peer.advance(31)
+            for message in alive.heard():
+                if message["type"] == "ping":
+                    alive.send(type="pong")
+        self.assertEqual((dead.peer.protocol.reason.code, alive.peer.connected), ("idle", True))
+        said = [each["type"] for each in dead.heard() if each["type"] != "presence"]
+        self.assertEqual(said, ["ping", "goodbye"])
+        self.assertLessEqual(timers, 2)
+
+    def test_people_are_not_asked(self) -> None:
+        """They would see it."""
+        ann = self.person()
+        ann.advance(1000)
+        self.assertTrue(ann.connected)
+
+
+class BadInputTests(ChatCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.bob = self.program("bob")
+
+    def test_every_mistake_is_an_error(self) -> None:
+        """That names the field; the connection stays."""
+        say = {"type": "message", "room": "lobby", "text": "x"}
+        for message, code, field in (
+            ({}, "missing", "type"),
+            ({"type": 7}, "bad-field", "type"),
+            ({"type": "dance"}, "unknown-type", "type"),
+            ({"type": "message", "room": "lobby"}, "missing", "text"),
+            (say | {"text": 7}, "bad-field", "text"),
+            (say | {"text": ["x"]}, "bad-field", "text"),
+            (say | {"text": ""}, "bad-field", "text"),
+            (say | {"text": "\x1b[31m\u202e"}, "bad-field", "text"),
+            (say | {"room": None}, "missing", "room"),
+            (say | {"room": "x y"}, "bad-name", "room"),
+            (say | {"room": "elsewhere"}, "not-in-room", "room"),
+            (say | {"id": 7}, "bad-field", "id"),
+            (say | {"id": "x" * 65}, "bad-field", "id"),
+            (say | {"id": ""}, "bad-field", "id"),
+            (say | {"id": "a\nb"}, "bad-field", "id"),
+            (say | {"action": 1}, "bad-field", "action"),
+            ({"type": "nick", "nick": "x" * 99}, "bad-name", "nick"),
+            ({"type": "nick", "nick": "\u202eann"}, "bad-name", "nick"),
+            ({"type": "nick", "nick": {"a": {}}}, "bad-field", "nick"),
+            ({"type": "join", "room": "a", "since": 7}, "bad-field", "since"),
+            ({"type": "join", "room": "a", "since": {}}, "missing", "since.epoch"),
+            ({"type": "join", "room": "a", "since": {"epoch": "e"}}, "missing", "since.offset"),
+            ({"type": "join", "room": "a", "since": {"epoch": "e", "offset": -1}},
+             "bad-field", "since.offset"),
+            ({"type": "join", "room": "a", "since": {"epoch": "e", "offset": True}},
+             "bad-field", "since.offset"),
+            ({"type": "join", "room": "a", "since": {"epoch": "e", "offset": 1e400}},
+             "bad-field", "since.offset"),
+            ({"type": "history", "room": "lobby", "before": 2**60}, "bad-field", "before"),
+            ({"type": "history", "room": "lobby", "limit": 1.5}, "bad-field", "limit"),
+            ({"type": "kick", "nick": "bob"}, "not-allowed", None),
+        ):  # fmt: skip
+            line = json.dumps(message).replace("Infinity", "1e400").encode()
+            self.bob.raw(line)
+            (error,) = self.bob.heard()
+            self.assertEqual((error["code"], error.get("field")), (code, field), message)
+
+    def test_every_line_that_is_no_message(self) -> None:
+        """Is one error each."""
+        for line in (
+            b"{", b"[]", b"7", b'"x"', b"null", b"{}{}", b"\x00", b'{"type":"ping"', b"\xff\xfe",
+            b'{"type":"\xff"}', b'{"type":"ping","type":"quit"}', b'{"a":NaN}', b"{'a':1}",
+            b'{"a":' + b"[" * 9 + b"]" * 9 + b"}", b"[" * 8000, b'{"a":' * 1000,
+            b'{"offset":' + b"9" * 5000 + b"}", b"x" * 9000, b"hello",
+        ):  # fmt: skip
+            self.bob.raw(line)
+            (error,) = self.bob.heard()
+            self.assertIn(error["code"], ("bad-json", "too-long"), line[:40])
+        self.assertEqual(self.bob.asks(type="ping"), [{"type": "pong"}])
+
+    def test_braces_in_a_text_are_no_depth(self) -> None:
+        """A program may send another one's source."""
+        (ack,) = self.bob.asks(type="message", room="lobby", text='{[{["\\"' * 100)
+        self.assertEqual(ack["type"], "ack")
+
+    def test_nothing_is_forged(self) -> None:
+        """No line through a line feed, no colour, no reordering, in any field that others see."""
+        ann = self.person("ann")
+        self.pass_presence(ann, self.bob)
+        evil = "x\n<root> hi\r\n* root left\x1b[31m\u202e\u2028\x00y"
+        self.bob.send(type="message", room="lobby", text=evil)
+        self.bob.send(type="private", to="ann", text=evil)
+        self.bob.send(type="topic", room="lobby", topic=evil)
+        self.bob.send(type="nick", nick="a\nb")
+        lines = ann.take().decode().splitlines()
+        self.assertEqual([line[:8] for line in lines], ["<bob> x ", "* bob te", "* bob ch"], lines)
+        for line in lines:
+            self.assertTrue(line.isprintable(), line)
+
+    def test_nobody_of_a_strange_name(self) -> None:
+        """What nobody can be called comes back in an error that a terminal can bear."""
+        for name, shown in (("\ud800", ""), ("bo\nb", "bob"), ("a\u202eb", "ab")):
+            (error,) = self.bob.asks(type="private", to=name, text="hi")
+            self.assertEqual(error["code"], "no-such-nick")
+            self.assertEqual(error["text"], f"There is nobody called {shown} here.")
+
+    @settings(deadline=None, max_examples=150, database=None)
+    @given(st.data())
+    def test_anything(self, data: Any) -> None:
+        """A message of a known type with any fields, or noise: an answer, and nobody disturbed."""
+        kinds = sorted(name[7:] for name in SCHEMA["$defs"] if name.startswith("client-"))
+        values = st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=20)
+            | st.sampled_from(["lobby", "bob", "ann", "x" * 70]),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["epoch", "offset", "a"]), inner, max_size=3)
+            ),
+            max_leaves=6,
+        )
+        names = ("nick", "room", "text", "to", "since", "id", "limit", "before", "topic", "minutes",
+                 "user", "password", "session", "action")  # fmt: skip
+        self.setUp()
+        ann = self.person("ann")
+        self.pass_presence(ann, self.bob)
+        for _ in range(5):
+            if data.draw(st.integers(0, 3)):
+                kind = data.draw(st.sampled_from([kind for kind in kinds if kind != "quit"]))
+                message = data.draw(st.dictionaries(st.sampled_from(names), values, max_size=5))
+                line = json.dumps({"type": kind, **message}).encode()
+            else:
+                line = data.draw(st.binary(max_size=50)).replace(b"\n", b"")
+            self.bob.raw(line)
+            self.bob.heard()
+        self.assertIsNone(self.bob.peer.protocol.reason)
+        for line in ann.take().decode().splitlines():
+            self.assertTrue(line[:1] in "<*", line)
+        ann.send(b"/ping\n")
+        self.assertIn(b"* pong\n", ann.take())
+
+    @settings(deadline=None, max_examples=300, database=None)
+    @given(st.binary(max_size=60))
+    def test_any_bytes(self, line: bytes) -> None:
+        """Are a request, or refused."""
+        try:
+            json_requests.request(json_requests.decode(line))
+        except Refused as refused:
+            self.assertTrue(refused.code)
+
+
+class SchemaTests(ChatCase):
+    def test_every_request_is_described(self) -> None:
+        """Neither more nor less."""
+        described = {name[7:] for name in SCHEMA["$defs"] if name.startswith("client-")}
+        self.assertEqual(described, set(json_requests._REQUESTS))
+
+
+class RoomsTests(ChatCase):
+    def test_somebody_in_several_rooms(self) -> None:
+        """Is told which one a message is from, while it is in several."""
+        ann, bob = self.person("ann"), self.person("bob")
+        self.pass_presence(ann, bob)
+        ann.send(b"/join cellar\n")
+        self.assertEqual(ann.take(), b"* You are in #cellar now, with 0 others.\n")
+        bob.send(b"hello\n/join cellar\ncold here\n")
+        lines = [b"#lobby <bob> hello", b"* bob joined #cellar.", b"#cellar <bob> cold here"]
+        self.assertEqual(ann.take().splitlines(), lines)
+        ann.send(b"indeed\n/leave lobby\n")
+        self.assertIn(b"#cellar <ann> indeed\n", bob.take())
+        ann.take()
+        bob.send(b"/join lobby\nbye\n/join cellar\nhi\n")
+        self.assertEqual(ann.take(), b"<bob> hi\n")
+
+    def test_somebody_who_ignores(self) -> None:
+        """Hears nothing of it; the others do."""
+        ann, bob, eve = (self.person(name) for name in ("ann", "bob", "eve"))
+        self.pass_presence(ann, bob, eve)
+        ann.send(b"/ignore bob\n")
+        ann.take()
+        bob.send(b"hello\n/msg ann hello\n")
+        eve.send(b"hi\n")
+        self.assertEqual((ann.take(), eve.take()), (b"<eve> hi\n", b"<bob> hello\n"))
+
+    def test_what_was_said_before(self) -> None:
+        """Is shown on joining, a little, and marked as old; and when asked for."""
+        ann = self.person("ann")
+        for number in range(9):
+            ann.send(b"line %d\n" % number)
+        bob = connect(self.factory)
+        lines = bob.take().decode().splitlines()
+        expected = ["* Earlier in #lobby, times are UTC:", "* 2023-11-14"]
+        expected += [f"* 22:13 <ann> line {number}" for number in range(4, 9)]
+        self.assertEqual(lines[1:], expected)
+        bob.send(b"/history 2\n")
+        self.assertEqual(bob.take().decode().splitlines()[-1], "* 22:13 <ann> line 8")
+        bob.send(b"/join cellar\n/history\n")
+        self.assertTrue(bob.take().endswith(b"* There is nothing earlier in #cellar.\n"))
+
+    def test_no_history(self) -> None:
+        """Where it is not wanted."""
+        self.factory = self.make(chat_limits=ChatLimits(history=0))
+        self.person("ann").send(b"hello\n")
+        self.assertEqual(connect(self.factory).take().count(b"\n"), 1)

@@ -1,0 +1,161 @@
+"""Accounts: :mod:`twisted_net.chat.login`, :mod:`twisted_net.chat.login_throttle`, and the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL.crypto import X509
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.internet.address import IPv4Address
+from twisted.logger import capturedLogs, eventAsText
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chat.chat_peers import ChatCase, Program
+from tests.tls.handshakes import Issued
+from twisted_net.chat.login_throttle import FORGOTTEN, LONGEST, Attempts
+from twisted_net.testing import connect, connect_tls
+
+
+class AttemptsTests(SynchronousTestCase):
+    def test_each_waits_longer(self) -> None:
+        """Also those that come at once; up to the longest."""
+        attempts = Attempts()
+        waits = [attempts.attempt("a", 0.0) for _ in range(5)]
+        self.assertEqual(waits, [0, 1, 3, 7, 15])
+        for _ in range(9):
+            last, before = attempts.attempt("a", 0.0), waits[-1]
+            self.assertLessEqual(last - before, LONGEST)
+            waits.append(last)
+        self.assertEqual(attempts.attempt("b", 0.0), 0)
+
+    def test_they_are_forgotten(self) -> None:
+        """After a while, and by the right password."""
+        attempts = Attempts()
+        for _ in range(3):
+            attempts.attempt("a", 0.0)
+        self.assertEqual(attempts.attempt("a", FORGOTTEN + 100), 0)
+        attempts.attempt("b", 0.0)
+        attempts.succeeded("b")
+        self.assertEqual(attempts.attempt("b", 0.0), 0)
+
+    def test_the_table_is_bounded(self) -> None:
+        """However many addresses there are."""
+        attempts = Attempts()
+        for number in range(12_000):
+            attempts.attempt(str(number), 0.0)
+        self.assertLessEqual(len(attempts._table), 10_000)
+
+
+class LoginTests(ChatCase):
+    """Over what looks like TLS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        first = InMemoryUsernamePasswordDatabaseDontUse(ann=b"secret-1")
+        second = InMemoryUsernamePasswordDatabaseDontUse(boss=b"secret-2")
+        self.settings = {"checkers": [first, second], "operators": ["Boss"]}
+        self.factory = self.make(**self.settings)
+
+    def tls(self) -> Any:
+        """Somebody with ``openssl s_client``."""
+        peer = connect_tls(self.factory)
+        peer.handshake()
+        peer.take()
+        return peer
+
+    def test_a_login(self) -> None:
+        """With any of the checkers; the name is the account's."""
+        for name, password in (("ann", "secret-1"), ("boss", "secret-2")):
+            peer = self.tls()
+            peer.send(f"/login {name} {password}\n".encode())
+            self.assertEqual(peer.take(), f"* You are {name} now.\n".encode())
+            self.assertEqual(peer.protocol.person.operator, name == "boss")
+            self.clock.advance(60)
+
+    def test_a_wrong_password(self) -> None:
+        """Is answered, the next one later; no password stands in any log."""
+        peer = self.tls()
+        with capturedLogs() as events:
+            peer.send(b"/login ann wrong-1\n/login ann wrong-2\n/ping\n")
+            self.assertEqual(peer.take(), b"! The login failed.\n")
+            peer.advance(1.1)
+            self.assertEqual(peer.take(), b"! The login failed.\n* pong\n")
+        logged = "\n".join(map(eventAsText, events)) + repr(events)
+        self.assertIn("'ann'", logged)
+        self.assertNotIn("wrong-", logged)
+        self.assertEqual(self.factory.accounts.attempts.failed, 2)
+
+    def test_too_many_wrong_passwords(self) -> None:
+        """End the connection."""
+        peer = self.tls()
+        peer.send(*[b"/login ann wrong\n"] * 9)
+        peer.advance(100)
+        self.assertEqual(peer.protocol.reason.code, "login")
+        self.assertTrue(peer.received.endswith(b"* The login failed.\n"))
+
+    def test_plain_tcp(self) -> None:
+        """Takes no password, unless a flag says so."""
+        peer = connect(self.factory)
+        peer.send(b"/login ann secret-1\n")
+        self.assertIn(b"! Passwords are taken over TLS only.\n", peer.received)
+        self.factory = self.make(plain_logins=True, **self.settings)
+        peer = connect(self.factory)
+        peer.send(b"/login ann secret-1\n")
+        self.assertIn(b"* You are ann now.\n", peer.received)
+
+    def test_nobody_without_an_account(self) -> None:
+        """In either form."""
+        self.factory = self.make(anonymous=False, plain_logins=True, **self.settings)
+        peer = connect(self.factory)
+        self.assertTrue(peer.take().startswith(b"Welcome to the chat server! Log in with /login"))
+        peer.send(b"hello\n/login ann secret-1\n")
+        self.assertIn(b"You are ann in #lobby.", peer.take())
+        self.clock.advance(60)
+        program = Program(connect(self.factory))
+        (error,) = program.asks(type="hello", nick="x")
+        self.assertEqual((error["code"], error["field"]), ("login-first", "user"))
+        (error,) = program.asks(type="hello", user="boss", password="x")
+        self.assertEqual((error["code"], error["field"]), ("login-failed", "password"))
+        self.clock.advance(60)
+        welcome, joined = program.asks(type="hello", user="boss", password="secret-2", room="a")
+        self.assertEqual((welcome["nick"], joined["room"]), ("boss", "a"))
+        (told,) = program.asks(type="kick", nick="nobody")
+        self.assertEqual(told["code"], "no-such-nick")
+
+    def test_leaving_while_it_is_looked_at(self) -> None:
+        """Nothing comes of it."""
+        for _ in range(3):
+            peer = self.tls()
+            peer.send(b"/login ann wrong\n")
+        peer.send(b"/login ann secret-1\n")
+        peer.reset()
+        self.clock.advance(100)
+        self.assertIsNone(self.factory.house.find("ann"))
+
+    def test_a_certificate(self) -> None:
+        """Is an account, from the beginning."""
+
+        shown = X509.from_cryptography(Issued("boss").certificate)
+        peer = connect_tls(self.factory)
+        peer.getPeerCertificate = lambda: shown  # type: ignore[method-assign]
+        peer.handshake()
+        self.assertIn(b"You are boss in #lobby.", peer.take())
+        self.assertTrue(peer.protocol.person.operator)
+
+    def test_kick_ban_and_mute(self) -> None:
+        """On the wire; who is banned hears why when it comes again."""
+        boss = self.tls()
+        boss.send(b"/login boss secret-2\n")
+        where = IPv4Address("TCP", "198.51.100.7", 1)
+        eve, ann = connect(self.factory, peer=where), self.person("ann2")
+        self.pass_presence(boss, eve, ann)
+        boss.send(b"/mute guest-2 1\n")
+        eve.send(b"hello\n")
+        self.assertTrue(eve.take().endswith(b"! You may speak again in 60 seconds.\n"))
+        boss.send(b"/ban guest-2 5 spam\n")
+        self.assertTrue(eve.take().endswith(b"* An operator closed the connection.\n"))
+        self.assertIn(b"* guest-2 was banned by boss: spam\n", ann.take())
+        again = connect(self.factory, peer=where)
+        self.assertTrue(again.received.startswith(b"! You are banned for 5 minutes more.\n"))
+        ann.send(b"/kick boss\n")
+        self.assertEqual(ann.take(), b"! Only operators may do that.\n")

@@ -1,0 +1,290 @@
+"""The promise: exactly once, in order, or a plain no. :mod:`twisted_net.chat.recovery`, and all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chat.chat_peers import NOW, ChatCase, Program
+from tests.store.store_contract import entry
+from tests.store.test_sqlite import Turns
+from twisted_net.chat.client.client_state import Done, Follower, Hear, Lost, Send
+from twisted_net.chat.limits import ChatLimits
+from twisted_net.chat.recovery import merge
+from twisted_net.store.log import Bounds, Kept, Page
+from twisted_net.store.memory import MemoryStore
+from twisted_net.store.sqlite import SqliteStore
+from twisted_net.testing import connect
+
+
+def kept(*offsets: int) -> list[Kept]:
+    return [Kept(offset, entry(str(offset))) for offset in offsets]
+
+
+class MergeTests(SynchronousTestCase):
+    def merged(self, page: list[Kept], top: int, live: list[Kept]) -> list[int] | None:
+        found = merge(Page("e", top, page, 1), live)
+        return None if found is None else [each.offset for each in found]
+
+    def test_what_was_read_and_what_was_heard(self) -> None:
+        """Overlapping, touching, or nothing of either."""
+        self.assertEqual(self.merged(kept(4, 5), 5, kept(4, 5, 6)), [4, 5, 6])
+        self.assertEqual(self.merged(kept(4, 5), 5, kept(6, 7)), [4, 5, 6, 7])
+        self.assertEqual(self.merged([], 3, kept(4)), [4])
+        self.assertEqual(self.merged([], 3, []), [])
+
+    def test_a_gap_at_the_seam(self) -> None:
+        """Cannot be recovered; nor can what the store could not give."""
+        self.assertIsNone(self.merged(kept(4, 5), 5, kept(7)))
+        self.assertIsNone(self.merged(kept(4), 4, kept(5, 7)))
+        self.assertIsNone(merge(None, kept(1)))
+
+    @settings(deadline=None, max_examples=200, database=None)
+    @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.sets(st.integers(1, 20)))
+    def test_all_or_nothing(self, since: int, read: int, heard: int, dropped: set[int]) -> None:
+        """Whatever was dropped of what was heard, the result is without a gap, or there is none."""
+        top, first = since + read, max(1, since + read - 3)
+        live = [each for each in kept(*range(first, top + heard + 1)) if each.offset not in dropped]
+        found = self.merged(kept(*range(since + 1, top + 1)), top, live)
+        lost = any(top < offset < (live[-1].offset if live else 0) for offset in dropped)
+        self.assertEqual(found is None, lost)
+        if found is not None:
+            self.assertEqual(found, list(range(since + 1, since + 1 + len(found))))
+            self.assertLessEqual({each.offset for each in live}, set(range(top + heard + 1)))
+
+
+class SinceTests(ChatCase):
+    """``since``, as a program sends it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann = self.person("ann")
+        self.bob = self.program("bob")
+        (page,) = self.bob.asks(type="history", room="lobby")
+        self.epoch = page["epoch"]
+        for number in range(1, 6):
+            self.ann.send(b"%d\n" % number)
+
+    def join(self, epoch: str, offset: int) -> list[dict[str, Any]]:
+        """Come back as somebody new, with ``since``."""
+        program = self.program("", "")
+        since = {"epoch": epoch, "offset": offset}
+        return program.asks(type="join", room="lobby", since=since)
+
+    def test_everything_after_it(self) -> None:
+        """Once, in order; then what is said from now on."""
+        for offset in range(6):
+            joined, *missed = self.join(self.epoch, offset)
+            self.assertEqual((joined["recovered"], joined["offset"]), (True, 5))
+            self.assertEqual([each["offset"] for each in missed], list(range(offset + 1, 6)))
+            self.assertEqual(
+                [each["text"] for each in missed], [str(n + 1) for n in range(offset, 5)]
+            )
+
+    def test_what_cannot_be(self) -> None:
+        """Another epoch, a position that never was: none of them."""
+        for epoch, offset in (("x", 3), ("", 0), (self.epoch, 6), (self.epoch, 2**53 - 1)):
+            (joined,) = self.join(epoch, offset)
+            self.assertEqual((joined["recovered"], joined["offset"]), (False, 5))
+
+    def test_limits(self) -> None:
+        """Too many messages, too many bytes, trimmed away."""
+        for more, count in (
+            ({"chat_limits": ChatLimits(recover=3)}, 3),
+            ({"queue_limit": 400}, 3),
+            ({"store": MemoryStore(lambda: NOW, lambda: "e", Bounds(count=3))}, 3),
+        ):
+            self.factory = self.make(**more)
+            self.ann = self.person("ann")
+            for number in range(1, 6):
+                self.ann.send(b"%d\n" % number)
+            epoch = self.program("x").asks(type="history", room="lobby")[0]["epoch"]
+            (joined,) = self.join(epoch, 5 - count - 1)
+            self.assertEqual(joined["recovered"], False, more)
+            joined, *missed = self.join(epoch, 5 - count)
+            self.assertEqual((joined["recovered"], len(missed)), (True, count), more)
+
+    def test_joining_again(self) -> None:
+        """A program that has lost track asks again, where it is; nobody else notices."""
+        self.pass_presence(self.ann, self.bob)
+        since = {"epoch": self.epoch, "offset": 3}
+        joined, *missed = self.bob.asks(type="join", room="lobby", since=since)
+        self.assertEqual((joined["recovered"], len(missed)), (True, 2))
+        self.ann.send(b"6\n")
+        self.assertEqual([each["offset"] for each in self.bob.heard()], [6])
+        self.ann.advance(1)
+        self.assertEqual(self.ann.received, b"")
+
+
+class Robot:
+    """A client that remembers, over connections in memory.
+
+    :ivar seen: for each room, the offsets that it has seen in the current run of an epoch.
+    """
+
+    def __init__(self, test: PromiseTests, name: str) -> None:
+        self.test, self.name = test, name
+        self.follower = Follower(nick=name)
+        self.program: Program | None = None
+        self.sent: list[str] = []
+        self.acked: dict[str, int] = {}
+        self.seen: list[tuple[int, str]] = []
+        self.lost = 0
+        self.do(self.follower.join("r", False))
+
+    def connect(self) -> None:
+        if self.program is None:
+            self.program = Program(connect(self.test.factory))
+            self.do(self.follower.connected())
+
+    def cut(self) -> None:
+        if self.program is not None:
+            program, self.program = self.program, None
+            program.peer.reset()
+
+    def say(self) -> None:
+        id = f"{self.name}-{len(self.sent)}"
+        self.sent.append(id)
+        message = {"type": "message", "room": "r", "text": id, "id": id}
+        self.do(self.follower.send(message, self.program is not None and self.greeted))
+
+    greeted = property(lambda self: self.follower._greeted)
+
+    def read(self) -> bool:
+        """Read what has come; give whether there was anything."""
+        if self.program is None:
+            return False
+        messages = self.program.heard()
+        for message in messages:
+            if message["type"] == "joined" and message["recovered"] is not True:
+                self.seen = []
+                self.start = message["offset"]
+            self.do(self.follower.received(message))
+        return bool(messages)
+
+    def do(self, outputs: list[Any]) -> None:
+        for output in outputs:
+            match output:
+                case Send(message):
+                    if self.program is not None:
+                        self.program.raw(json.dumps(message).encode())
+                case Hear({"type": "message"} as message):
+                    self.seen.append((message["offset"], message["text"]))
+                case Done(id, offset):
+                    self.test.assertNotIn(id, self.acked)
+                    self.acked[id] = offset
+                    self.seen.append((offset, id))
+                case Lost(_):
+                    self.lost += 1
+
+
+class PromiseTests(ChatCase):
+    """Clients that are cut at random, a server that is killed at random, and a model."""
+
+    recover = 1000
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        super().setUp()
+        self.addCleanup(self.store._log.close)
+
+    def make(self, **settings: Any) -> Any:
+        self.worker = Turns()
+        self.store = SqliteStore(
+            *(self.path, self.clock, lambda: self.worker, lambda: NOW, lambda: "epoch")
+        )
+        limits = ChatLimits(recover=self.recover)
+        factory = super().make(store=self.store, chat_limits=limits)
+        factory.start_store()
+        return factory
+
+    def kill(self) -> None:
+        """End the server at once: what was not committed is gone."""
+        for robot in self.robots:
+            robot.cut()
+        self.worker.jobs.clear()
+        self.store._log.close()
+        self.factory = self.make()
+
+    def settle(self) -> None:
+        """Let everything happen that can."""
+        busy = True
+        while busy:
+            self.clock.advance(0)
+            busy = bool(self.worker.jobs)
+            self.worker.work()
+            self.clock.advance(0)
+            for robot in self.robots:
+                busy |= robot.read()
+
+    # Not shrunk: that takes minutes.
+    @settings(deadline=None, max_examples=60, database=None, phases=[Phase.generate])
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from("sssssccrrrtwwk"), st.integers(0, 2)),
+            min_size=5,
+            max_size=80,
+        ),
+        st.sampled_from([3, 1000]),
+    )
+    def test_exactly_once_and_in_order(self, steps: list[tuple[str, int]], recover: int) -> None:
+        """Or it was told that it was not so."""
+        self.play(steps, recover)
+
+    def test_an_old_ack_after_a_new_one(self) -> None:
+        """Is no other order: in one append, what was stored already is acked after the rest."""
+        bob = self.play([(step, 1) for step in "rwsstcttwrtws"], recover=1)[1]
+        self.assertEqual(list(bob.acked.items()), [("bob-0", 1), ("bob-2", 3), ("bob-1", 2)])
+        self.assertEqual(bob.lost, 1)
+
+    def play(self, steps: list[tuple[str, int]], recover: int) -> list[Robot]:
+        """Do what is to be done, come to rest, and hold what became of it against the model."""
+        self.recover = recover
+        self.setUp()
+        self.robots = [Robot(self, name) for name in ("ann", "bob", "eve")]
+        for step, who in steps:
+            robot = self.robots[who]
+            match step:
+                case "s":
+                    robot.say()
+                case "c":
+                    robot.cut()
+                case "r":
+                    robot.connect()
+                    robot.read()
+                case "t":
+                    self.clock.advance(0)
+                case "w":
+                    self.worker.work()
+                    robot.read()
+                case "k":
+                    self.kill()
+        for robot in self.robots:
+            robot.connect()
+        self.settle()
+        self.check()
+        self.store._log.close()
+        return self.robots
+
+    def check(self) -> None:
+        page = self.store._log.before("r", None, 10_000, NOW)
+        log = {each.offset: each.entry.text for each in page.kept}
+        said = [id for robot in self.robots for id in robot.sent]
+        self.assertEqual(sorted(log.values()), sorted(said))  # each is stored, and once
+        for robot in self.robots:
+            self.assertEqual(set(robot.acked), set(robot.sent))
+            # An ack says where its message is; the acks themselves need not come in that order.
+            stored = [robot.acked[id] for id in robot.sent]
+            self.assertEqual(stored, sorted(stored), robot.name)
+            for id, offset in robot.acked.items():
+                self.assertEqual(log[offset], id)
+            offsets = [offset for offset, _ in robot.seen if offset > robot.start]
+            self.assertEqual(offsets, list(range(robot.start + 1, page.top + 1)), robot.name)
+            for offset, text in robot.seen:
+                self.assertEqual(log[offset], text)
+            if self.recover == 1000:
+                self.assertEqual(robot.lost, 0)

@@ -1,0 +1,552 @@
+"""What a line means: :mod:`twisted_net.chat.session`, and the pure parts below it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.chat import names, session
+from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit, Send
+from twisted_net.chat.codecs import text_commands
+from twisted_net.chat.codecs.codecs import Text
+from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
+from twisted_net.chat.messages import Hello, Join, Refused, Say, Told
+from twisted_net.chat.registry import House, Person
+from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
+from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
+from twisted_net.wire.text import printable
+
+NOW = 1_700_000_000.0
+
+
+class SessionCase(SynchronousTestCase):
+    """Two guests in a lobby, of whom the first is ``ann``."""
+
+    rules = Rules(ChatLimits(rooms=3, all_rooms=5, ignored=2))
+
+    def setUp(self) -> None:
+        self.house = House(5, ["boss"])
+        self.sessions: dict[str, Session] = {}
+        self.tokens = (f"{number:032x}" for number in itertools.count(1))
+        self.ann, self.bob = self.enter(), self.enter()
+        self.said(self.ann, "/nick ann")
+
+    def session(self, **more: Any) -> Session:
+        """A conversation that has not begun."""
+        person = Person(None, more.pop("host", ""))
+        rules = more.pop("rules", self.rules)
+        self.house.begin(person, f"origin-{len(self.house._origins)}-{id(person)}")
+        return Session(person, self.house, rules, self.tokens.__next__, more.pop("secret", True))
+
+    def enter(self, **more: Any) -> Session:
+        """Somebody with nc, who has said something empty."""
+        entered = self.session(**more)
+        entered.begin(NOW)
+        entered.first_line(False)
+        return entered
+
+    def program(self, *requests: Any, **more: Any) -> Session:
+        """A program; with what it asks."""
+        entered = self.session(**more)
+        entered.begin(NOW)
+        entered.first_line(True)
+        for request in requests:
+            entered.receive(request, "", NOW)
+        return entered
+
+    def acts(self, who: Session, line: str, now: float = NOW) -> list[Action]:
+        """What is to be done about a line."""
+        try:
+            request = text_commands.request(line)
+        except Refused as refused:
+            return [Send(who.person, session.Problem(refused.code, refused.text))]
+        return who.receive(request, "", now) if request is not None else []
+
+    def said(self, who: Session, line: str, now: float = NOW) -> list[str]:
+        """What somebody is answered, in text."""
+        return [
+            Text().encode(action.event).decode().rstrip("\n")
+            for action in self.acts(who, line, now)
+            if isinstance(action, Send) and action.person is who.person
+        ]
+
+    def assertAnswer(self, line: str, *expected: str) -> None:
+        """``ann``'s line has replies to ann, with these texts, and nothing else."""
+        self.assertEqual(self.said(self.ann, line), list(expected))
+
+
+class NameTests(SessionCase):
+    def test_guests_are_numbered(self) -> None:
+        """And a number is not used again."""
+        eve = self.enter()
+        self.assertEqual(eve.person.name, "guest-3")
+        eve.end()
+        self.assertEqual(self.enter().person.name, "guest-4")
+        self.assertEqual(len(self.house), 3)
+
+    def test_a_guest_never_gets_a_name_that_is_taken(self) -> None:
+        """Whatever the case of the one who has it."""
+        self.said(self.ann, "/nick GUEST-3")
+        self.assertEqual(self.enter().person.name, "guest-4")
+
+    def test_a_new_name(self) -> None:
+        """The house has it, and the old one is free."""
+        self.assertAnswer("/nick bob", "* You are bob now.")
+        self.assertIs(self.house.find("BOB"), self.ann.person)
+        self.assertEqual(self.said(self.bob, "/nick ann"), ["* You are ann now."])
+
+    def test_a_name_that_is_taken(self) -> None:
+        """Names that differ in case alone are one name."""
+        for name in ("guest-2", "GUEST-2", "Guest-2"):
+            self.assertAnswer(f"/nick {name}", f"! The name {name} is taken.")
+
+    def test_a_name_that_looks_like_another(self) -> None:
+        """A digit for a letter, another script's letters, the same word in wide letters."""
+        self.said(self.bob, "/nick paco")
+        for name in ("pac0", "\u0440\u0430\u0441\u043e"):
+            self.assertAnswer(f"/nick {name}", f"! The name {name} looks like paco.")
+        self.assertAnswer("/nick \uff50\uff41\uff43\uff4f", "! The name paco is taken.")
+        self.assertIsNone(self.house.find("pac0"))
+
+    def test_a_name_of_two_scripts(self) -> None:
+        """Could be read as one of a single script; some are written together."""
+        for name in ("\u0430nna", "ann\u03b1", "\u4e2d\u0430"):
+            self.assertAnswer(f"/nick {name}", "! A name has letters of one script only.")
+        for name in ("\u6771\u4eacTokyo", "\u3042\u30ab\u4e2d", "\ud55c\u4e2da"):
+            self.assertAnswer(f"/nick {name}", f"* You are {name} now.")
+
+    def test_a_name_changes_its_case(self) -> None:
+        """One's own name is not taken."""
+        self.assertAnswer("/nick Ann", "* You are Ann now.")
+        self.assertEqual(len(self.house), 2)
+        self.ann.end()
+        self.assertEqual(len(self.house), 1)
+
+    def test_letters_that_fold_to_several(self) -> None:
+        """``ß`` and ``ss`` are one name as well, and it is free when its owner has left."""
+        self.said(self.ann, "/nick Strauß")
+        self.assertEqual(self.said(self.bob, "/nick STRAUSS"), ["! The name STRAUSS is taken."])
+        self.ann.end()
+        self.assertEqual(self.said(self.bob, "/nick STRAUSS"), ["* You are STRAUSS now."])
+
+    def test_the_same_name(self) -> None:
+        """Nobody is told."""
+        self.assertAnswer("/nick ann", "* You are ann already.")
+        self.assertEqual(len(self.acts(self.ann, "/nick ann")), 1)
+
+    def test_names_that_are_none(self) -> None:
+        """They could be read as something else in a line of the chat."""
+        for name in ("-ann", ".", "_a", "a b", "<ann>", "a:", "#lobby", "*", "!x", "a/b", "a,b"):
+            text = "! A name has letters and digits, and then also . _ and -"
+            self.assertAnswer(f"/nick {name}", text)
+
+    def test_names_of_every_script(self) -> None:
+        """Letters are letters."""
+        for name in ("Åsa", "Юля", "李雷", "a.b-c_d", "7", "x" * LONGEST_NAME):
+            self.assertEqual(self.said(self.bob, f"/nick {name}"), [f"* You are {name} now."])
+
+    def test_names_that_nobody_sees(self) -> None:
+        """A Hangul filler is a letter to Unicode, and looks like nothing at all."""
+        for name in ("\u3164", "\u115f", "\uffa0", "\u1160a", "a\u3164", "a\u200db", "a\ufe0f"):
+            (answer,) = self.said(self.ann, f"/nick {name}")
+            self.assertTrue(answer.startswith("! A name has "), ascii(name))
+
+    def test_a_long_name(self) -> None:
+        """Is refused, and not repeated."""
+        answer = f"! A name has at most {LONGEST_NAME} characters."
+        for name in ("x" * (LONGEST_NAME + 1), "x" * 8000, "\ufdfa" * 9):
+            self.assertAnswer(f"/nick {name}", answer)
+
+    def test_ending_twice(self) -> None:
+        """Nothing happens."""
+        self.ann.end()
+        self.assertEqual(self.ann.end(), [])
+        self.assertEqual(len(self.house), 1)
+
+    @settings(deadline=None, max_examples=300, database=None)
+    @given(st.text(max_size=30))
+    def test_any_name(self, text: str) -> None:
+        """Is refused, or is harmless, stays as it is, and is found again."""
+        try:
+            name = names.nick(text)
+        except Refused:
+            return
+        self.assertEqual((names.nick(name), printable(name)), (name, name))
+        self.assertEqual(
+            names.key(name), names.key(name.upper()) if name.isascii() else names.key(name)
+        )
+        self.assertLessEqual(len(name), LONGEST_NAME)
+
+
+class LineTests(SessionCase):
+    def append(self, line: str) -> Say | None:
+        """What a line says, if it is said to the lobby."""
+        (action,) = self.acts(self.ann, line)
+        assert isinstance(action, Append)
+        self.assertEqual((action.room.name, action.entry.sender), ("lobby", "ann"))
+        return action.entry
+
+    def test_a_plain_line(self) -> None:
+        """It is said as it is, its spaces included."""
+        for line in ("hello", "  hello  ", "a /quit", " /quit", "<bob> hi", "* bob left", "! x"):
+            self.assertEqual(self.append(line).text, line)
+
+    def test_an_empty_line(self) -> None:
+        """Nobody is told anything."""
+        for line in ("", " ", "   ", "\u3000"):
+            self.assertEqual(self.acts(self.ann, line), [])
+
+    def test_two_slashes_say_one(self) -> None:
+        """Whatever follows."""
+        for line, text in (("//quit", "/quit"), ("///", "//"), ("//", "/")):
+            self.assertEqual(self.append(line).text, text)
+
+    def test_an_unknown_command(self) -> None:
+        """Is one line, and is not said."""
+        for word in ("/foo", "/", "/nickx", "/_help"):
+            self.assertAnswer(
+                f"{word} secret", f"! There is no command {word}. /help lists commands."
+            )
+
+    def test_commands_in_capitals(self) -> None:
+        """Are the same; spaces around what follows do not count."""
+        self.assertAnswer("/PiNg  ", "* pong")
+        entry = self.append("/ME   waves ")
+        self.assertEqual((entry.text, entry.action), ("waves", True))
+
+    def test_what_needs_words(self) -> None:
+        """Says how it is used where they are missing."""
+        for line, usage in (
+            ("/me", "/me TEXT"),
+            ("/me   ", "/me TEXT"),
+            ("/nick", "/nick NAME"),
+            ("/msg", "/msg NAME TEXT"),
+            ("/msg guest-2", "/msg NAME TEXT"),
+            ("/msg guest-2   ", "/msg NAME TEXT"),
+            ("/join", "/join ROOM"),
+            ("/login ann", "/login NAME PASSWORD"),
+            ("/history x", "/history [COUNT]"),
+            ("/mute ann x", "/mute NAME [MINUTES]"),
+        ):
+            self.assertAnswer(line, f"! Usage: {usage}")
+
+    def test_a_private_line(self) -> None:
+        """Goes to one, under the name that it has, and is confirmed."""
+        told, _ = self.acts(self.ann, "/msg GUEST-2  a  b ")
+        self.assertEqual(told, Send(self.bob.person, Told("ann", "a  b", NOW)))
+        self.assertAnswer("/msg GUEST-2  a  b ", "* You told guest-2: a  b")
+
+    def test_a_private_line_to_nobody(self) -> None:
+        """Is said to nobody."""
+        self.assertAnswer("/msg eve hi", "! There is nobody called eve here.")
+        self.bob.end()
+        self.assertAnswer("/msg guest-2 hi", "! There is nobody called guest-2 here.")
+
+    def test_who(self) -> None:
+        """Sorted, with a count."""
+        self.said(self.bob, "/nick Bob")
+        self.said(self.ann, "/nick zoe")
+        self.assertAnswer("/who", "* 2 in #lobby: Bob, zoe")
+        self.assertAnswer("/who #cellar", "* 0 in #cellar: ")
+
+    def test_who_in_a_crowd(self) -> None:
+        """A line that a terminal can still show."""
+        for _ in range(2000):
+            self.enter()
+        (line,) = self.said(self.ann, "/who")
+        self.assertTrue(line.startswith("* 2002 in #lobby: ann, guest-10, "))
+        self.assertTrue(line.endswith(f" and {2002 - LISTED} more"))
+
+    def test_quit(self) -> None:
+        """Ends the connection; the words after it do not matter."""
+        self.assertEqual(self.acts(self.ann, "/quit now"), [End(self.ann.person, QUIT)])
+
+    def test_help(self) -> None:
+        """Every command has a line with its usage, in the order of the alphabet."""
+        (lines,) = self.said(self.ann, "/help")
+        words = [line.split()[1].rstrip(":") for line in lines.splitlines()]
+        self.assertEqual(words, sorted(words))
+        self.assertNotIn("/kick", words)
+        self.ann.person.operator = True
+        (lines,) = self.said(self.ann, "/help")
+        self.assertEqual(len(lines.splitlines()), len(text_commands.COMMANDS))
+
+    def test_help_for_each(self) -> None:
+        """With or without the slash."""
+        for word, command in text_commands.COMMANDS.items():
+            for asked in (word, word[1:], word.upper()):
+                (lines,) = self.said(self.ann, f"/help {asked}")
+                self.assertTrue(lines.startswith(f"* {command.usage}: {command.help}"))
+        self.assertAnswer("/help foo", "! There is no command foo. /help lists commands.")
+
+    @settings(deadline=None, max_examples=200, database=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([*(f"{word} " for word in text_commands.COMMANDS), "//", ""]),
+                st.sampled_from(["x", "ann x", "guest-2 9", "a" * 8192, "ß\u0130", "#b", "-", "0"])
+                | st.text(max_size=12),
+            ),
+            max_size=12,
+        )
+    )
+    def test_any_lines(self, lines: list[tuple[str, str]]) -> None:
+        """Nothing is raised, and what comes of a printable line is printable lines."""
+        self.setUp()
+        self.ann.person.operator = True
+        for start, rest in lines:
+            for action in self.acts(self.ann, printable(start + rest)):
+                if isinstance(action, Send | Announce):
+                    text = Text(True).encode(action.event).decode()
+                    for line in text.split("\n"):
+                        self.assertEqual(printable(line), line)
+        self.assertEqual(len(self.house), 2)
+        self.ann.end()
+        self.bob.end()
+        self.assertEqual((len(self.house), self.house.rooms, self.house._ignored), (0, {}, {}))
+
+
+class RoomTests(SessionCase):
+    def test_joining(self) -> None:
+        """The room is made; its name is in small letters; one talks there now."""
+        (action,) = self.acts(self.ann, "/join #Cellar")
+        assert isinstance(action, Enter)
+        self.assertEqual((action.room.name, self.ann.person.here), ("cellar", "cellar"))
+        (said,) = self.acts(self.ann, "hello")
+        self.assertIs(said.room, action.room)
+
+    def test_joining_again(self) -> None:
+        """Talks there from now on."""
+        self.said(self.ann, "/join cellar")
+        self.assertAnswer("/join lobby", "* You talk in #lobby now.")
+        self.assertEqual(self.ann.person.here, "lobby")
+
+    def test_leaving(self) -> None:
+        """One talks in the room that one joined before, then in none."""
+        self.said(self.ann, "/join cellar")
+        self.assertAnswer("/leave", "* You left #cellar. You talk in #lobby now.")
+        self.assertNotIn("cellar", self.house.rooms)
+        self.assertAnswer("/leave #lobby", "* You left #lobby. You are in no room now.")
+        self.assertAnswer("hello", "! You are in no room. /join ROOM goes to one.")
+        self.assertAnswer("/leave #lobby", "! You are not in #lobby.")
+
+    def test_too_many_rooms(self) -> None:
+        """For one, and in all."""
+        for room in "abc":
+            answer = self.said(self.ann, f"/join {room}")
+        self.assertEqual(answer, ["! You may be in 3 rooms."])
+        for room in "cd":
+            self.said(self.bob, f"/join {room}")
+        eve = self.enter()
+        self.assertEqual(self.said(eve, "/join e"), ["! There are too many rooms already."])
+        self.said(eve, "/join a")
+
+    def test_the_list(self) -> None:
+        """The fullest first."""
+        self.said(self.ann, "/join cellar")
+        self.said(self.ann, "/topic wine & cheese")
+        self.assertAnswer("/rooms", "* #lobby: 2 people\n* #cellar: 1 people, wine & cheese")
+
+    def test_topics(self) -> None:
+        """Are shown, set, taken away; not too long."""
+        self.assertAnswer("/topic", "* The topic of #lobby: none")
+        (told,) = self.acts(self.ann, "/topic wine")
+        assert isinstance(told, Announce)
+        self.assertEqual(Text().encode(told.event), b"* ann changed the topic of #lobby: wine\n")
+        self.assertEqual(self.said(self.bob, "/topic"), ["* The topic of #lobby: wine"])
+        self.said(self.bob, "/topic -")
+        self.assertAnswer("/topic", "* The topic of #lobby: none")
+        answer = f"! A topic has at most {LONGEST_TOPIC} characters."
+        self.assertAnswer("/topic " + "x" * (LONGEST_TOPIC + 1), answer)
+
+    def test_ignoring(self) -> None:
+        """Also under the next name; nobody learns of it; it can be ended."""
+        self.assertAnswer("/ignore", "* You ignore nobody.")
+        self.assertAnswer("/ignore guest-2", "* You hear nothing of guest-2 now.")
+        self.assertEqual(len(self.acts(self.bob, "/msg ann hi")), 1)
+        self.said(self.bob, "/nick bob")
+        self.assertEqual(list(self.house.ignorers("bob")), [self.ann.person])
+        self.assertEqual(self.said(self.bob, "/msg ann hi"), ["* You told ann: hi"])
+        self.assertAnswer("/unignore guest-2", "* You hear guest-2 again.")
+        self.assertAnswer("/unignore guest-2", "* You did not ignore them.")
+        for name in "xy":
+            self.said(self.ann, f"/ignore {name}")
+        self.assertAnswer("/ignore z", "! You ignore 2 people already.")
+
+
+class StateTests(SessionCase):
+    def test_every_step_is_in_the_table(self) -> None:
+        """And leads somewhere; whatever is over stays over."""
+        for (state, step), after in TRANSITIONS.items():
+            self.assertIn(state, State)
+            self.assertIsInstance(after, State)
+            if step is Step.END:
+                self.assertIs(after, State.ENDED)
+        self.assertEqual(set(TRANSITIONS.values()), set(State) - {State.NEW})
+
+    def test_a_program_leaves_the_guest_behind(self) -> None:
+        """It was let in as one, and goes where it says."""
+        program = self.session()
+        _, _entered = program.begin(NOW)
+        (left,) = program.first_line(True)
+        assert isinstance(left, Exit)
+        self.assertIs(program.state, State.JSON_OUT)
+        _, joined = program.receive(Hello("prog", "cellar"), "", NOW)
+        self.assertEqual((program.person.name, joined.room.name), ("prog", "cellar"))
+        self.assertIs(program.state, State.JSON)
+
+    def test_hello_comes_first_and_once(self) -> None:
+        """Other requests are refused before, hello after."""
+        program = self.program()
+        for request, code in ((Join("a"), "hello-first"), (Say("x", "lobby"), "hello-first")):
+            (problem,) = program.receive(request, "i", NOW)
+            self.assertEqual((problem.event.code, problem.event.id), (code, "i"))
+        program.receive(Hello(), "", NOW)
+        (problem,) = program.receive(Hello(), "", NOW)
+        self.assertEqual(problem.event.code, "again")
+
+    def test_a_hello_that_is_refused_changes_nothing(self) -> None:
+        """It may be said again."""
+        program = self.program()
+        for hello in (Hello("ann"), Hello("x y"), Hello("x", "no room"), Hello(session="x")):
+            program.receive(hello, "", NOW)
+            self.assertEqual(program.state, State.JSON_OUT)
+        program.receive(Hello("eve"), "", NOW)
+        self.assertIs(self.house.find("eve"), program.person)
+
+    def test_a_session_goes_on_elsewhere(self) -> None:
+        """The old connection is closed, its name and what it has sent are the new one's."""
+        old = self.program(Hello("eve", "lobby"))
+        token, origin = old.person.session, old.person.origin
+        new = self.program()
+        exit, end, *_ = new.receive(Hello("eve", "", session=token), "", NOW)
+        self.assertEqual((exit.person, end.person), (old.person, old.person))
+        self.assertEqual((new.person.name, new.person.origin), ("eve", origin))
+        self.assertIs(self.house.speaker(origin), new.person)
+        old.end()
+        self.assertIs(self.house.find("eve"), new.person)
+        self.assertNotIn(token, origin)
+
+    def test_a_session_of_which_nobody_knows(self) -> None:
+        """As after a restart: it goes on all the same."""
+        program = self.program(Hello("eve", session="a" * 32))
+        self.assertEqual(program.person.session, "a" * 32)
+
+
+class AccountTests(SessionCase):
+    """Where there are accounts."""
+
+    rules = Rules(ChatLimits(), accounts=True)
+
+    def login(self, who: Session, name: str) -> list[Action]:
+        return who.verified(name, NOW)
+
+    def test_a_password_is_looked_at(self) -> None:
+        """Nothing else happens until then, and it stands in no representation."""
+        (verify,) = self.acts(self.ann, "/login boss secret")
+        self.assertEqual((verify.user, verify.password), ("boss", "secret"))
+        self.assertNotIn("secret", f"{verify!r} {Hello(password='secret')!r}")
+
+    def test_the_name_is_that_of_the_account(self) -> None:
+        """A guest who has it gets another."""
+        self.said(self.bob, "/nick boss")
+        told = self.login(self.ann, "boss")
+        self.assertEqual((self.ann.person.name, self.bob.person.name), ("boss", "guest-3"))
+        self.assertIn(self.bob.person, [each.person for each in told if isinstance(each, Send)])
+        self.assertAnswer("/nick eve", "! Your name is that of your account.")
+
+    def test_an_account_twice(self) -> None:
+        """The second one gets a name beside it."""
+        self.login(self.ann, "boss")
+        self.login(self.bob, "boss")
+        self.assertEqual(self.bob.person.name, "boss-2")
+
+    def test_failures(self) -> None:
+        """End the connection at last."""
+        for _ in range(session.MOST_FAILURES - 1):
+            (problem,) = self.ann.refused()
+            self.assertEqual(problem.event.code, "login-failed")
+        self.assertEqual(self.ann.refused()[1], End(self.ann.person, LOGIN))
+
+    def test_not_where_others_can_listen(self) -> None:
+        """Nor where there are no accounts, nor twice."""
+        eve = self.enter(secret=False)
+        self.assertEqual(self.said(eve, "/login a b"), ["! Passwords are taken over TLS only."])
+        eve = self.enter(rules=Rules(ChatLimits()))
+        self.assertEqual(self.said(eve, "/login a b"), ["! There are no accounts here."])
+        self.login(self.ann, "boss")
+        self.assertAnswer("/login a b", "! You are logged in already.")
+
+    def test_nobody_without_an_account(self) -> None:
+        """Is let in, where that is the rule; a program says it in its hello."""
+        rules = Rules(ChatLimits(), anonymous=False, accounts=True)
+        eve = self.enter(rules=rules)
+        self.assertEqual(eve.state, State.TEXT_OUT)
+        for line in ("hello", "/who", "/join a"):
+            answer = ["! Log in first: /login NAME PASSWORD"]
+            self.assertEqual(self.said(eve, line), answer)
+        self.assertEqual(self.said(eve, "/ping"), ["* pong"])
+        self.login(eve, "eve")
+        self.assertEqual((eve.state, eve.person.name), (State.TEXT, "eve"))
+        program = self.program(rules=rules)
+        (problem,) = program.receive(Hello("x"), "", NOW)
+        self.assertEqual(problem.event.code, "login-first")
+        program.receive(Hello("x", "lobby", "prog", "pw"), "", NOW)
+        self.login(program, "prog")
+        self.assertEqual((program.state, program.person.name), (State.JSON, "prog"))
+        self.assertEqual([room.name for room in program.person.rooms], ["lobby"])
+
+    def test_a_certificate_is_an_account(self) -> None:
+        """Its subject is the name, from the start."""
+        boss = self.session()
+        boss.begin(NOW, "boss")
+        self.assertEqual((boss.person.name, boss.person.operator), ("boss", True))
+
+
+class OrderTests(SessionCase):
+    """What operators may do."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.boss = self.session()
+        self.boss.begin(NOW, "boss")
+        self.boss.first_line(False)
+
+    def test_others_may_not(self) -> None:
+        """Each is told so."""
+        for line in ("/kick ann", "/ban ann", "/mute ann"):
+            self.assertAnswer(line, "! Only operators may do that.")
+
+    def test_kick(self) -> None:
+        """The room is told why; it is said in the closing table's words."""
+        told, _, end = self.acts(self.boss, "/kick ANN too loud")
+        self.assertEqual(Text().encode(told.event), b"* ann was kicked by boss: too loud\n")
+        self.assertEqual((end.person, end.reason), (self.ann.person, KICKED))
+        self.assertEqual(self.said(self.boss, "/kick eve"), ["! There is nobody called eve here."])
+
+    def test_ban(self) -> None:
+        """By name and address, for a while, or until it is lifted."""
+        eve = self.enter(host="192.0.2.7")
+        self.said(eve, "/nick eve")
+        self.assertIsInstance(self.acts(self.boss, "/ban eve 10")[-2], End)
+        eve.end()
+        self.assertAnswer("/nick EVE", "! You are banned for 10 minutes more.")
+        again = self.session(host="192.0.2.7")
+        self.assertIsInstance(again.begin(NOW + 599)[-1], End)
+        self.assertIsInstance(self.session(host="192.0.2.7").begin(NOW + 601)[-1], Enter)
+        self.said(self.boss, "/ban eve 10")
+        self.assertEqual(self.said(self.boss, "/ban eve 0"), ["* eve may come in again."])
+        self.assertIsInstance(self.session(host="192.0.2.7").begin(NOW)[-1], Enter)
+
+    def test_mute(self) -> None:
+        """Neither in a room nor to one person nor in a topic; it ends."""
+        self.said(self.boss, "/mute ann 1")
+        for line in ("hello", "/me waves", "/msg boss hi", "/topic x"):
+            self.assertAnswer(line, "! You may speak again in 60 seconds.")
+        self.assertIsInstance(self.acts(self.ann, "hello", NOW + 61)[0], Append)
+        self.assertEqual(self.said(self.boss, "/mute ann 0"), ["* ann may speak again."])
+        self.assertIsInstance(self.acts(self.ann, "hello")[0], Append)

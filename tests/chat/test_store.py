@@ -1,0 +1,167 @@
+"""The chat over a store that takes its time, or cannot: :mod:`twisted_net.chat.channel`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+
+from tests.chat.chat_peers import NOW, ChatCase
+from tests.store.test_sqlite import Turns
+from twisted_net.chat.limits import ChatLimits
+from twisted_net.chat.protocol import PRESENCE_DELAY
+from twisted_net.store.interface import StoreError
+from twisted_net.store.sqlite import SqliteStore
+from twisted_net.testing import connect
+
+
+class SlowStoreTests(ChatCase):
+    """What is not stored yet is not told."""
+
+    def make(self, **settings: Any) -> Any:
+        self.worker = Turns()
+        self.store = SqliteStore(
+            *(self.mktemp(), self.clock, lambda: self.worker, lambda: NOW, lambda: "epoch")
+        )
+        factory = super().make(store=self.store, **settings)
+        factory.start_store()
+        self.addCleanup(self.store._log.close)
+        return factory
+
+    def work(self) -> None:
+        """Let the store do everything, and the chat what comes of it."""
+        for _ in range(4):
+            self.clock.advance(0)
+            self.worker.work()
+
+    def settled(self, *peers: Any) -> None:
+        self.work()
+        self.clock.advance(PRESENCE_DELAY)
+        for peer in peers:
+            peer.take()
+
+    def test_people_talk(self) -> None:
+        """As soon as it is stored, in order with what else happens."""
+        ann, bob = self.person("ann"), self.person("bob")
+        self.settled(ann, bob)
+        ann.send(b"one\n/nick zoe\ntwo\n")
+        self.assertEqual(bob.take(), b"")
+        self.work()
+        self.assertEqual(bob.take(), b"<ann> one\n* ann is now zoe.\n<zoe> two\n")
+
+    def test_an_ack_waits_for_the_store(self) -> None:
+        """And others hear it then."""
+        ann, prog = self.person("ann"), self.program("prog")
+        self.settled(ann)
+        prog.heard()
+        prog.send(type="message", room="lobby", text="hi", id="1")
+        self.assertEqual((prog.heard(), ann.take()), ([], b""))
+        self.work()
+        self.assertEqual([each["type"] for each in prog.heard()], ["ack"])
+        self.assertEqual(ann.take(), b"<prog> hi\n")
+
+    def test_the_last_words_of_one_who_leaves(self) -> None:
+        """Are stored and told, though nobody waits for the ack; also those of the last one."""
+        ann, bob = self.person("ann"), self.person("bob")
+        self.settled(ann, bob)
+        ann.send(b"bye\n/quit\n")
+        ann.finish()
+        self.work()
+        self.assertEqual(bob.take(), b"<ann> bye\n")
+        bob.send(b"me too\n")
+        bob.reset()
+        self.assertNotIn("lobby", self.factory.house.rooms)
+        eve = connect(self.factory)
+        self.work()
+        self.assertIn(b"<bob> me too\n", eve.received)
+        self.work()
+        self.assertEqual(len(self.store._subscribers["lobby"]), 1)
+
+    def test_leaving_before_the_past_is_read(self) -> None:
+        """Nothing is told any more, and nothing is left."""
+        ann = self.person("ann")
+        ann.send(b"one\n")
+        self.settled(ann)
+        prog, bob = self.program("prog"), connect(self.factory)
+        prog.send(type="leave", room="lobby")
+        since = {"epoch": "epoch", "offset": 0}
+        prog.send(type="join", room="lobby", since=since)
+        prog.send(type="leave", room="lobby")
+        bob.reset()
+        self.work()
+        kinds = [each["type"] for each in prog.heard()]
+        self.assertNotIn("joined", kinds)
+        self.assertNotIn("message", kinds)
+        ann.send(b"two\n")
+        self.work()
+        self.assertEqual(prog.heard(), [])
+        self.assertEqual(len(self.factory.house.rooms["lobby"].link._newcomers), 0)
+
+    def test_what_is_said_while_the_past_is_read(self) -> None:
+        """Follows it, once."""
+        ann = self.person("ann")
+        ann.send(b"one\n")
+        self.settled(ann)
+        prog = self.program("prog", "")
+        prog.heard()
+        prog.send(type="join", room="lobby", since={"epoch": "epoch", "offset": 0})
+        ann.send(b"two\n")
+        prog.send(type="message", room="lobby", text="three", id="3")
+        ann.send(b"four\n")
+        self.work()
+        joined, *rest = [each for each in prog.heard() if each["type"] != "presence"]
+        self.assertTrue(joined["recovered"])
+        said = [each["offset"] for each in rest if each["type"] == "message"]
+        self.assertEqual(said, sorted(set(said)))
+        self.assertLessEqual({1, 2, 4}, set(said))
+        self.assertEqual([each["id"] for each in rest if each["type"] == "ack"], ["3"])
+
+    def test_a_full_disk(self) -> None:
+        """Refuses messages, tells their senders, and goes on serving."""
+        ann, prog = self.person("ann"), self.program("prog")
+        self.settled(ann)
+        prog.heard()
+        database: Any = self.store._log._db
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        for _ in range(5):
+            ann.send(b"x" * 8000 + b"\n")
+        prog.send(type="message", room="lobby", text="y" * 4000, id="7")
+        self.work()
+        why = b"! Your message was not sent: the server cannot store it now.\n"
+        self.assertEqual(ann.take(), why * 5)
+        (error,) = prog.heard()
+        self.assertEqual((error["code"], error["id"]), ("store", "7"))
+        ann.send(b"/who\n")
+        self.assertEqual(ann.take(), b"* 2 in #lobby: ann, prog\n")
+        database.execute("PRAGMA max_page_count = 10000")
+        ann.send(b"again\n")
+        self.work()
+        self.assertEqual([each["text"] for each in prog.heard()], ["again"])
+
+    def test_too_much_waits(self) -> None:
+        """One more is refused: what is remembered is bounded."""
+        self.factory = self.make(chat_limits=ChatLimits(waiting=3))
+        prog = self.program("prog")
+        self.work()
+        prog.heard()
+        for number in range(5):
+            prog.send(type="message", room="lobby", text="x", id=str(number))
+            self.clock.advance(0)
+        errors = [each["code"] for each in prog.heard() if each["type"] == "error"]
+        self.work()
+        acks = [each["id"] for each in prog.heard() if each["type"] == "ack"]
+        self.assertEqual((errors, len(acks)), (["busy"], 4))
+
+
+class BrokenStoreTests(ChatCase):
+    def test_a_room_that_cannot_be_opened(self) -> None:
+        """Whoever wanted in is told, and is not in it; the rest of the chat goes on."""
+        ann = self.person("ann")
+        self.pass_presence(ann)
+        broken: Deferred[Any] = fail(StoreError("the disk is gone"))
+        self.patch(self.factory._store, "subscribe", lambda room, deliver: broken)
+        ann.send(b"/join cellar\nhello\n")
+        answer = ann.take()
+        self.assertIn(b"! #cellar cannot be opened: the disk is gone.\n", answer)
+        self.assertEqual([room.name for room in ann.protocol.person.rooms], ["lobby"])

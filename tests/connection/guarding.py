@@ -1,0 +1,64 @@
+"""Protocols of other people's, to be guarded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from twisted_net.connection.guard import GuardFactory
+from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
+
+
+class Plain(Protocol):
+    """Twisted's own kind of protocol; notes what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connectionMade(self) -> None:
+        self.events.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.events.append(reason.type)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfClosing(Plain):
+    def readConnectionLost(self) -> None:
+        self.events.append("read lost")
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("write lost")
+
+
+@implementer(IHandshakeListener)
+class Listening(Plain):
+    def handshakeCompleted(self) -> None:
+        self.events.append("handshake")
+
+
+class GuardCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def guard(self, protocol: Any = Plain, **settings: Any) -> GuardFactory:
+        factory = Factory.forProtocol(protocol)
+        factory.noisy = False
+        return GuardFactory(factory, clock=self.clock, **settings)
+
+    def made(self, protocol: Any = Plain, **settings: Any) -> tuple[Any, Peer]:
+        """Give the wrapped protocol, and its peer."""
+        peer = connect(self.guard(protocol, **settings))
+        return peer.protocol.wrapped, peer
+
+    def made_tls(self, protocol: Any = Plain, **settings: Any) -> tuple[Any, TLSPeer]:
+        peer = connect_tls(self.guard(protocol, **settings))
+        return peer.protocol.wrapped, peer

@@ -1,0 +1,79 @@
+"""A connection that writes down what happens to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.policy.close_reasons import Reason
+from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
+
+
+class Recorder(Connection):
+    """Notes its hooks in ``events``; what a message is may be a command."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connected(self) -> None:
+        self.events.append("connected")
+
+    def message_received(self, message: bytes) -> None:
+        self.events.append(message)
+        if message == b"pause":
+            self.pause()
+        elif message == b"resume":
+            self.resume()
+        elif message == b"close":
+            self.close()
+        elif message == b"abort":
+            self.abort()
+        elif message == b"finish":
+            self.finish()
+        elif message == b"fail":
+            raise RuntimeError("the hook fails")
+        elif message.startswith(b"say "):
+            self.send(message[4:])
+
+    def disconnected(self, reason: Reason) -> None:
+        self.events.append(reason)
+
+
+class Waiting(Recorder):
+    """Its hook for messages ends when a test lets it: ``hooks`` has each one's Deferred."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hooks: list[Deferred[Any]] = []
+        self.cancelled = 0
+
+    async def message_received(self, message: bytes) -> None:  # type: ignore[override]
+        self.events.append(message)
+        hook: Deferred[Any] = Deferred(self._count)
+        self.hooks.append(hook)
+        await hook
+        self.events.append(b"done " + message)
+        self.send(b"answer to " + message)
+
+    def _count(self, hook: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+
+def factory_of(protocol: Any, **changes: Any) -> ConnectionFactory:
+    return ConnectionFactory.forProtocol(protocol, clock=Clock(), **changes)
+
+
+def made(protocol: Any = Recorder, **changes: Any) -> tuple[Any, Peer]:
+    """Give a connection and its peer."""
+    peer = connect(factory_of(protocol, **changes))
+    return peer.protocol, peer
+
+
+def made_tls(protocol: Any = Recorder, **changes: Any) -> tuple[Any, TLSPeer]:
+    """Give a connection whose handshake is done, and its peer."""
+    peer = connect_tls(factory_of(protocol, **changes))
+    peer.handshake()
+    return peer.protocol, peer

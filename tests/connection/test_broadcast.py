@@ -1,0 +1,333 @@
+"""Broadcast to many connections: :mod:`twisted_net.connection.broadcast`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.connection.broadcast import Group
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.policy.close_reasons import CLOSED, Reason
+from twisted_net.policy.limits import SlowRule
+from twisted_net.testing import Peer, connect
+from twisted_net.wire.framing import Raw
+
+
+class Member(Connection):
+    """Of no group by itself."""
+
+    framing = Raw
+    reads_while_full = True
+
+
+class LeavingMember(Member):
+    """Leaves its group as it closes, as a chat's person does, but without a guard of its own."""
+
+    group: Group
+
+    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+        self.group.discard(self)
+        super().close(reason, detail)
+
+
+class GroupTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.group = Group(self.clock)
+        self.writes: list[tuple[Any, bytes, int]] = []
+
+    def member(self, protocol: Any = Member, **limits: Any) -> Peer:
+        """A connection that is in the group already; give its far end."""
+        factory = ConnectionFactory.forProtocol(protocol, clock=self.clock, **limits)
+        peer = connect(factory)
+        peer.protocol.group = self.group
+        self.group.add(peer.protocol)
+        return peer
+
+    def spied(self, peer: Peer) -> Peer:
+        """Record in :attr:`writes` what the group gives to this member."""
+        give = peer.protocol.send_encoded
+
+        def send_encoded(data: bytes, messages: int = 1) -> bool:
+            self.writes.append((peer.protocol, data, messages))
+            return bool(give(data, messages))
+
+        peer.protocol.send_encoded = send_encoded
+        return peer
+
+    def test_a_turn_is_one_write(self) -> None:
+        """What is published in one turn is given to each member at once, counted as it was."""
+        first, second = self.spied(self.member()), self.spied(self.member())
+        for data in (b"a", b"b", b"c"):
+            self.group.publish(data)
+        self.assertEqual(self.writes, [], "not in the turn itself")
+        self.clock.advance(0)
+        self.assertEqual(self.writes, [(first.protocol, b"abc", 3), (second.protocol, b"abc", 3)])
+        self.assertEqual(first.protocol.messages_sent, 3)
+        self.assertEqual((first.received, second.received), (b"abc", b"abc"))
+
+    def test_turns_do_not_mix(self) -> None:
+        """Each turn has its own write, and nothing is given twice."""
+        peer = self.spied(self.member())
+        for data in (b"a", b"b"):
+            self.group.publish(data)
+            self.clock.advance(0)
+        self.clock.advance(0)
+        self.assertEqual([data for _, data, _ in self.writes], [b"a", b"b"])
+        self.assertEqual(peer.received, b"ab")
+
+    def test_nobody_hears_itself(self) -> None:
+        """A sender gets all the rest of its turn, in order; one who said it all gets nothing."""
+        ann, bob, eve = self.member(), self.member(), self.member()
+        for sender, data in ((ann, b"1"), (bob, b"2"), (ann, b"3"), (None, b"4")):
+            self.group.publish(data, sender and sender.protocol)
+        self.clock.advance(0)
+        self.assertEqual((ann.take(), bob.take(), eve.take()), (b"24", b"134", b"1234"))
+        self.spied(ann)
+        self.group.publish(b"5", ann.protocol)
+        self.clock.advance(0)
+        self.assertEqual((self.writes, bob.received), ([], b"5"))
+
+    def test_a_sender_need_not_be_a_member(self) -> None:
+        """Then everybody hears it."""
+        outside = connect(ConnectionFactory.forProtocol(Member, clock=self.clock))
+        peer = self.member()
+        self.group.publish(b"x", outside.protocol)
+        self.clock.advance(0)
+        self.assertEqual((peer.received, outside.received), (b"x", b""))
+
+    def test_a_newcomer_hears_what_comes_after_it(self) -> None:
+        """Also when it speaks in the same turn."""
+        old = self.member()
+        self.group.publish(b"before ")
+        new = self.member()
+        self.group.publish(b"own ", new.protocol)
+        self.group.publish(b"after")
+        self.clock.advance(0)
+        self.assertEqual((old.received, new.received), (b"before own after", b"after"))
+
+    def test_one_who_leaves_hears_what_came_before(self) -> None:
+        """At once, without its own words; and nothing afterwards."""
+        peer = self.member()
+        self.group.publish(b"before ")
+        self.group.publish(b"own ", peer.protocol)
+        self.group.discard(peer.protocol)
+        self.group.publish(b"after")
+        self.assertEqual((peer.received, len(self.group)), (b"before ", 0))
+        self.clock.advance(0)
+        self.assertEqual(peer.received, b"before ")
+
+    def test_coming_and_leaving_within_a_turn(self) -> None:
+        """Only what was published in between is heard."""
+        self.group.publish(b"1")
+        peer = self.member()
+        self.group.publish(b"2")
+        self.group.discard(peer.protocol)
+        self.group.publish(b"3")
+        self.clock.advance(0)
+        self.assertEqual(peer.received, b"2")
+
+    def test_leaving_and_coming_back_within_a_turn(self) -> None:
+        """What was heard before leaving is not heard again; what was missed stays missed."""
+        peer = self.member()
+        self.group.publish(b"1")
+        self.group.discard(peer.protocol)
+        self.group.publish(b"2")
+        self.group.add(peer.protocol)
+        self.group.publish(b"3")
+        self.clock.advance(0)
+        self.assertEqual(peer.received, b"13")
+
+    def test_adding_a_member_again_changes_nothing(self) -> None:
+        """It hears the whole turn, once."""
+        peer = self.member()
+        self.group.publish(b"1")
+        self.group.add(peer.protocol)
+        self.group.publish(b"2")
+        self.clock.advance(0)
+        self.assertEqual((peer.received, len(self.group)), (b"12", 1))
+
+    def test_who_is_in_it(self) -> None:
+        """``len`` and ``in``; to discard a stranger does nothing."""
+        peer = self.member()
+        self.assertEqual((len(self.group), peer.protocol in self.group), (1, True))
+        self.group.discard(peer.protocol)
+        self.group.discard(peer.protocol)
+        self.assertEqual((len(self.group), peer.protocol in self.group), (0, False))
+
+    def test_nobody_there(self) -> None:
+        """To publish to an empty group costs a turn and no more."""
+        self.group.publish(b"x")
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_closed_member_is_passed_over(self) -> None:
+        """It may still stand in the group when its connection is gone."""
+        gone, there = self.member(), self.member()
+        gone.reset()
+        self.group.publish(b"x")
+        self.clock.advance(0)
+        self.assertEqual((gone.received, there.received), (b"", b"x"))
+
+
+class SlowMemberTests(SynchronousTestCase):
+    """What a flush does to members, and members to a flush."""
+
+    setUp = GroupTests.setUp
+    member = GroupTests.member
+
+    def test_a_slow_member_waits_alone(self) -> None:
+        """Its bytes are queued for it; the others have theirs."""
+        slow, quick = self.member(), self.member()
+        slow.full()
+        self.group.publish(b"x")
+        self.clock.advance(0)
+        self.assertEqual((slow.protocol.queued, quick.received), (1, b"x"))
+        slow.drain()
+        self.assertEqual(slow.received, b"x")
+
+    def test_a_member_that_is_closed_by_a_flush(self) -> None:
+        """Its queue was full: the others, before and after it, hear everything."""
+        before = self.member()
+        slow = self.member(queue_limit=3)
+        after = self.member()
+        slow.full()
+        for data in (b"abc", b"def"):
+            self.group.publish(data)
+            self.clock.advance(0)
+        self.assertEqual(slow.protocol.reason.code, "slow")
+        self.assertEqual((before.received, after.received), (b"abcdef", b"abcdef"))
+
+    def test_a_member_that_leaves_as_it_is_closed_by_a_flush(self) -> None:
+        """What it is given on leaving overflows as well: that ends, and ends it once."""
+        slow = self.member(LeavingMember, queue_limit=3)
+        other = self.member()
+        slow.full()
+        for data in (b"abc", b"def", b"ghi"):
+            self.group.publish(data)
+            self.clock.advance(0)
+        self.assertEqual(slow.protocol.reason.code, "slow")
+        self.assertNotIn(slow.protocol, self.group)
+        self.assertEqual(other.received, b"abcdefghi")
+
+    def test_a_member_whose_queue_overflows_as_it_leaves(self) -> None:
+        """``discard`` gives it the rest of the turn, which closes it, which discards it."""
+        slow = self.member(LeavingMember, queue_limit=3)
+        slow.full()
+        slow.protocol.send_encoded(b"abc")
+        self.group.publish(b"def")
+        self.group.discard(slow.protocol)
+        self.assertEqual((slow.protocol.reason.code, len(self.group)), ("slow", 0))
+
+    def test_dropping_is_no_end(self) -> None:
+        """Under the other two rules a slow member stays."""
+        for rule in (SlowRule.DROP_NEWEST, SlowRule.DROP_OLDEST):
+            slow = self.member(LeavingMember, queue_limit=3, slow_rule=rule)
+            slow.full()
+            for data in (b"abc", b"def"):
+                self.group.publish(data)
+                self.clock.advance(0)
+            self.assertIn(slow.protocol, self.group)
+            slow.drain()
+            self.assertEqual(slow.take(), b"abc" if rule is SlowRule.DROP_NEWEST else b"def")
+
+    def test_what_is_published_by_a_flush_is_not_lost(self) -> None:
+        """One member's end is told to the others: that is the next turn's."""
+        group = self.group
+
+        class Announced(LeavingMember):
+            def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+                super().close(reason, detail)
+                group.publish(b" left")
+
+        slow = self.member(Announced, queue_limit=3)
+        other = self.member()
+        slow.full()
+        for data in (b"abc", b"def"):
+            group.publish(data)
+            self.clock.advance(0)
+        self.clock.advance(0)
+        self.assertEqual(other.received, b"abcdef left")
+
+    def test_who_comes_during_a_flush_hears_what_is_published_then(self) -> None:
+        """And nothing of what is being flushed."""
+        group, newcomer = self.group, self.member()
+        group.discard(newcomer.protocol)
+
+        class Replaced(LeavingMember):
+            def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+                super().close(reason, detail)
+                group.add(newcomer.protocol)
+                group.publish(b"new")
+
+        slow = self.member(Replaced, queue_limit=3)
+        slow.full()
+        for data in (b"abc", b"def"):
+            group.publish(data)
+            self.clock.advance(0)
+        self.clock.advance(0)
+        self.assertEqual(newcomer.received, b"new")
+
+    def test_one_who_takes_another_along(self) -> None:
+        """A member that is discarded by another's end has its part of the turn once."""
+        group, friends = self.group, []
+
+        class Together(LeavingMember):
+            def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+                super().close(reason, detail)
+                for friend in friends:
+                    group.discard(friend.protocol)
+
+        friends.append(self.member())
+        slow = self.member(Together, queue_limit=3)
+        friends.append(self.member())
+        slow.full()
+        for data in (b"abc", b"def", b"ghi"):
+            group.publish(data)
+            self.clock.advance(0)
+        self.assertEqual(friends[0].received, b"abcdef")
+        self.assertIn(friends[1].received, (b"abc", b"abcdef"))
+        self.assertEqual(len(group), 0)
+
+    def test_one_member_that_fails_is_not_everybodys_end(self) -> None:
+        """A transport that raises costs nobody else a message, now or later."""
+        broken, other = self.member(), self.member()
+        broken.protocol.send_encoded = lambda *arguments: 1 / 0
+        self.group.publish(b"1")
+        with contextlib.suppress(ZeroDivisionError):  # a reactor would log it
+            self.clock.advance(0)
+        self.group.publish(b"2")
+        with contextlib.suppress(ZeroDivisionError):
+            self.clock.advance(0)
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(other.received, b"12")
+
+    def test_no_bytes_are_no_end_of_the_group(self) -> None:
+        """Text published by mistake raises, and what is published after it is heard."""
+        peer = self.member()
+        try:
+            self.group.publish("text")  # type: ignore[arg-type]
+            self.clock.advance(0)
+        except TypeError:
+            pass
+        else:
+            self.fail("nobody was told of the mistake")
+        self.group.publish(b"bytes")
+        self.clock.advance(0)
+        self.assertEqual(peer.received, b"bytes")
+
+    def test_many_members_and_messages(self) -> None:
+        """A thousand of each in one turn: each member hears all but its own, once, in order."""
+        peers = [self.member() for _ in range(200)]
+        for number, peer in enumerate(peers):
+            for step in range(5):
+                self.group.publish(b"%d.%d " % (number, step), peer.protocol)
+        self.clock.advance(0)
+        everything = [b"%d.%d" % (n, s) for n in range(200) for s in range(5)]
+        for number, peer in enumerate(peers):
+            own = {b"%d.%d" % (number, step) for step in range(5)}
+            expected = [each for each in everything if each not in own]
+            self.assertEqual(peer.received.split(), expected)

@@ -1,0 +1,456 @@
+"""How groups share the turns of a reactor: slices, rounds, and members of several groups."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chat.chat_peers import ChatCase
+from twisted_net.connection.broadcast import ENOUGH, MOST_BEHIND, MOST_REST, SLICE, Group, Turns
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.policy.close_reasons import CLOSED
+from twisted_net.testing import Peer
+from twisted_net.wire.framing import Raw
+
+
+class Member(Connection):
+    framing = Raw
+    reads_while_full = True
+
+
+class TurningClock(Clock):
+    """A clock that can be told to go on by one turn, as a reactor does."""
+
+    def turn(self) -> None:
+        """Make the calls that are due, but none that they ask for."""
+        for call in [call for call in self.calls if call.getTime() <= self.seconds()]:
+            if call in self.calls:
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
+class CountingPeer(Peer):
+    """A transport that remembers what is written to it.
+
+    :ivar writes: how many writes since that was last set to 0.
+    :ivar given: all bytes.
+    :ivar cost: seconds that a write takes.
+    """
+
+    writes = 0
+    given = b""
+    cost = 0.0
+
+    def write(self, data: bytes) -> None:
+        self.clock.rightNow += self.cost
+        self.writes += 1
+        self.given += data
+        super().write(data)
+
+
+def member_of(clock: Clock, *groups: Group) -> CountingPeer:
+    """A connection that is in some groups; give its far end."""
+    factory = ConnectionFactory.forProtocol(Member, clock=clock, stall_timeout=0)
+    peer: Any = CountingPeer(clock)
+    peer.protocol = factory.buildProtocol(None)
+    peer.protocol.makeConnection(peer)
+    for group in groups:
+        group.add(peer.protocol)
+    return peer  # type: ignore[no-any-return]
+
+
+class SliceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = TurningClock()
+        self.turns = Turns(self.clock, 3)
+        self.group = Group(self.clock, self.turns)
+
+    def test_so_many_in_a_turn(self) -> None:
+        """The others have theirs in the turns that follow, and then there are no more turns."""
+        peers = [member_of(self.clock, self.group) for _ in range(8)]
+        self.group.publish(b"x")
+        for heard in (3, 6, 8, 8):
+            self.clock.turn()
+            self.assertEqual(sum(peer.writes for peer in peers), heard)
+        self.assertEqual(self.turns_due(), 0)
+
+    def turns_due(self) -> int:
+        return sum(call.func == self.turns._turn for call in self.clock.getDelayedCalls())
+
+    def test_usual_size(self) -> None:
+        """Groups that are on their own have slices, too."""
+        group = Group(self.clock)
+        peers = [member_of(self.clock, group) for _ in range(SLICE + 1)]
+        group.publish(b"x")
+        self.clock.turn()
+        self.assertEqual([peer.writes for peer in peers], [1] * SLICE + [0])
+
+    def test_what_comes_meanwhile_is_joined(self) -> None:
+        """Those whose turn is still to come have all of it in one write."""
+        peers = [member_of(self.clock, self.group) for _ in range(6)]
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.group.publish(b"2")
+        self.group.publish(b"3")
+        self.clock.turn()
+        self.assertEqual([peer.writes for peer in peers], [1] * 6)
+        self.clock.turn()
+        self.clock.turn()
+        self.assertEqual([peer.given for peer in peers], [b"123"] * 6)
+        self.assertEqual([peer.writes for peer in peers], [2] * 3 + [1] * 3)
+
+    def test_groups_share_a_turn(self) -> None:
+        """A large group does not keep a small one waiting until it is done."""
+        large = [member_of(self.clock, self.group) for _ in range(30)]
+        other = Group(self.clock, self.turns)
+        small = member_of(self.clock, other)
+        self.group.publish(b"x")
+        other.publish(b"y")
+        self.clock.turn()
+        self.clock.turn()
+        self.assertEqual(small.given, b"y")
+        self.assertLess(sum(peer.writes for peer in large), 10)
+
+    def test_many_small_groups(self) -> None:
+        """All together have so many writes in a turn."""
+        groups = [Group(self.clock, self.turns) for _ in range(10)]
+        peers = [member_of(self.clock, group) for group in groups for _ in range(2)]
+        for group in groups:
+            group.publish(b"x")
+        self.clock.turn()
+        self.assertIn(sum(peer.writes for peer in peers), (3, 4))
+        for _ in range(10):
+            self.clock.turn()
+        self.assertEqual([peer.given for peer in peers], [b"x"] * 20)
+
+    def test_too_much_is_given_at_once(self) -> None:
+        """What is kept for slices is bounded: the rest of a round then has one turn."""
+        peers = [member_of(self.clock, self.group) for _ in range(9)]
+        piece = b"x" * (MOST_BEHIND // 4)
+        for _ in range(4):
+            self.group.publish(piece)
+        self.clock.turn()
+        self.assertEqual(sum(peer.writes for peer in peers), 3, "not more than the bound")
+        self.group.publish(piece)
+        self.clock.turn()
+        self.assertEqual([peer.writes for peer in peers], [1] * 9)
+        self.clock.turn()
+        self.clock.turn()
+        self.assertEqual({len(peer.given) for peer in peers}, {5 * len(piece)})
+
+    def test_work_comes_first(self) -> None:
+        """What it publishes belongs to the same turn; where it fails, the rest goes on."""
+        peer = member_of(self.clock, self.group)
+        self.turns.before_next(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        self.turns.before_next(lambda: self.group.publish(b"x"))
+        self.clock.turn()
+        self.assertEqual(peer.given, b"x")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_work_that_asks_for_more(self) -> None:
+        """That is for the turn after."""
+        seen: list[int] = []
+        self.turns.before_next(lambda: self.turns.before_next(lambda: seen.append(1)))
+        self.clock.turn()
+        self.assertEqual(seen, [])
+        self.clock.turn()
+        self.assertEqual(seen, [1])
+
+    def test_one_write_for_several_groups(self) -> None:
+        """However many of them have something, before and after one of them is left."""
+        groups = [Group(self.clock, self.turns) for _ in range(3)]
+        peer, other = member_of(self.clock, *groups), member_of(self.clock, groups[0])
+        for number, group in enumerate(groups):
+            group.publish(b"%d" % number)
+        self.clock.turn()
+        self.assertEqual((peer.writes, peer.given), (1, b"012"))
+        self.assertEqual((other.writes, other.given), (1, b"0"))
+        groups[0].discard(peer.protocol)
+        for number, group in enumerate(groups):
+            group.publish(b"%d" % number, peer.protocol if number == 1 else None)
+        self.clock.turn()
+        self.assertEqual((peer.writes, peer.given), (2, b"0122"))
+        groups[1].discard(peer.protocol)
+        groups[2].publish(b"3")
+        self.clock.turn()
+        self.assertEqual((peer.writes, peer.given), (3, b"01223"))
+        groups[2].discard(peer.protocol)
+        self.assertEqual(peer.protocol.groups, ())
+
+
+class RestTests(SynchronousTestCase):
+    """A group that is busy gathers."""
+
+    def setUp(self) -> None:
+        self.clock = TurningClock()
+        self.group = Group(self.clock)
+        self.peers = [member_of(self.clock, self.group) for _ in range(10)]
+
+    def round(self, cost: float) -> None:
+        """Let a round go by in which each write takes so long."""
+        for peer in self.peers:
+            peer.cost = cost
+        self.group.publish(b"0")
+        self.clock.turn()
+        for peer in self.peers:
+            peer.cost = peer.writes = 0
+            peer.given = b""
+
+    def test_after_a_long_round(self) -> None:
+        """What comes within as long as it took shares the next one."""
+        self.round(0.0005)
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.clock.advance(0.0045)
+        self.group.publish(b"2")
+        self.clock.turn()
+        self.assertEqual([peer.writes for peer in self.peers], [0] * 10)
+        self.clock.advance(0.0005)
+        self.clock.turn()
+        for peer in self.peers:
+            self.assertEqual((peer.writes, peer.given), (1, b"12"))
+
+    def test_who_leaves_meanwhile(self) -> None:
+        """Is given what was published before."""
+        self.round(0.0005)
+        self.group.publish(b"1")
+        self.group.discard(self.peers[0].protocol)
+        self.assertEqual(self.peers[0].given, b"1")
+
+    def test_enough_is_enough(self) -> None:
+        """With a few messages the next round begins at once."""
+        self.round(0.0005)
+        for number in range(ENOUGH):
+            self.clock.turn()
+            self.assertEqual(self.peers[0].given, b"")
+            self.group.publish(b"%d" % number)
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"012"[:ENOUGH])
+        self.clock.advance(MOST_REST)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_after_a_short_round(self) -> None:
+        """Nothing waits."""
+        self.round(0.00001)
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"1")
+
+    def test_after_a_pause(self) -> None:
+        """A group that was silent for as long as its last round took has rested."""
+        self.round(0.0005)
+        self.clock.advance(0.005)
+        self.group.publish(b"1")
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"1")
+
+    def test_it_is_not_for_long(self) -> None:
+        self.round(1)
+        self.group.publish(b"1")
+        self.clock.advance(MOST_REST)
+        self.clock.turn()
+        self.assertEqual(self.peers[0].given, b"1")
+
+
+class GroupMachine(RuleBasedStateMachine):
+    """Anything that can happen to three groups of six members, against what each should hear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = TurningClock()
+        turns = Turns(self.clock, 4)
+        self.groups = [Group(self.clock, turns) for _ in range(3)]
+        self.peers = [member_of(self.clock) for _ in range(6)]
+        self.heard: dict[tuple[int, int], list[bytes]] = {
+            (who, where): [] for who in range(6) for where in range(3)
+        }
+        self.members: set[tuple[int, int]] = set()
+        self.closed: set[int] = set()
+        self.numbers = count()
+
+    who = st.integers(0, 5)
+    where = st.integers(0, 2)
+
+    @rule(who=who, where=where)
+    def add(self, who: int, where: int) -> None:
+        if who not in self.closed:
+            self.groups[where].add(self.peers[who].protocol)
+            self.members.add((who, where))
+
+    @rule(who=who, where=where)
+    def discard(self, who: int, where: int) -> None:
+        self.groups[where].discard(self.peers[who].protocol)
+        self.members.discard((who, where))
+        self.check(who, where)
+
+    def word(self, where: int) -> bytes:
+        return b"%d.%d " % (where, next(self.numbers))
+
+    def said(self, where: int, data: bytes, instead: dict[int, bytes]) -> None:
+        for who in range(6):
+            mine = instead.get(who, data)
+            if (who, where) in self.members and mine:
+                self.heard[who, where].append(mine.strip())
+
+    @rule(where=where, who=st.one_of(st.none(), who), answered=st.booleans())
+    def publish(self, where: int, who: int | None, answered: bool) -> None:
+        data = self.word(where)
+        instead = data.replace(b" ", b"! ") if answered else b""
+        sender = None if who is None else self.peers[who].protocol
+        self.groups[where].put(data, sender, instead)
+        self.groups[where].flush()
+        self.said(where, data, {} if who is None else {who: instead})
+
+    @rule(where=where, who=who)
+    def publish_but_leave_out(self, where: int, who: int) -> None:
+        data = self.word(where)
+        self.groups[where].put(data)
+        self.groups[where].leave_out(self.peers[who].protocol)
+        self.groups[where].flush()
+        self.said(where, data, {who: b""})
+
+    @rule(where=where, who=who)
+    def give(self, where: int, who: int) -> None:
+        data = self.word(where)
+        self.groups[where].give(self.peers[who].protocol, data)
+        self.groups[where].flush()
+        self.said(where, b"", {who: data})
+
+    @rule(cost=st.sampled_from((0.0, 0.0001, 0.004)))
+    def take_time(self, cost: float) -> None:
+        for peer in self.peers:
+            peer.cost = cost
+
+    @rule(seconds=st.sampled_from((0.001, 0.02)))
+    def turn_later(self, seconds: float) -> None:
+        self.clock.rightNow += seconds
+        self.turn()
+
+    @rule()
+    def turn(self) -> None:
+        for peer in self.peers:
+            peer.writes = 0
+        self.clock.turn()
+        for peer in self.peers:
+            assert peer.writes <= 1, "more than a write in a turn"
+
+    @precondition(lambda self: len(self.closed) < 4)
+    @rule(who=who)
+    def close(self, who: int) -> None:
+        """As a chat's connection ends: it leaves, has its last words, and closes."""
+        for where in range(3):
+            self.groups[where].discard(self.peers[who].protocol)
+            self.members.discard((who, where))
+        self.peers[who].protocol.close(CLOSED)
+        self.closed.add(who)
+        for where in range(3):
+            self.check(who, where)
+
+    def check(self, who: int, where: int) -> None:
+        """Everything that it should have heard in a group, it has been given."""
+        peer = self.peers[who]
+        words = peer.given.split()
+        found = [word for word in words if word.startswith(b"%d." % where)]
+        assert found == self.heard[who, where], (found, self.heard[who, where])
+
+    @invariant()
+    def nothing_too_early_or_twice(self) -> None:
+        for (who, where), heard in self.heard.items():
+            peer = self.peers[who]
+            words = peer.given.split()
+            found = [word for word in words if word.startswith(b"%d." % where)]
+            assert found == heard[: len(found)], (found, heard)
+
+    def teardown(self) -> None:
+        for _ in range(20):
+            self.turn_later(MOST_REST)
+        for who, where in self.heard:
+            self.check(who, where)
+        for group in self.groups:
+            assert not group._pending
+            assert not group.is_behind
+
+
+class ModelTests(SynchronousTestCase):
+    def test_anything(self) -> None:
+        """Everybody hears what it should, once and in order, in one write a turn."""
+        run_state_machine_as_test(
+            GroupMachine,
+            settings=settings(
+                max_examples=60, stateful_step_count=40, deadline=None, database=None
+            ),
+        )
+
+
+class RoomTests(ChatCase):
+    """The same, of the chat."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock: Any = TurningClock()
+        self.factory = self.make()
+
+    def writes(self, peer: Peer) -> list[bytes]:
+        """Note from now on what is written to somebody."""
+        written: list[bytes] = []
+        write = peer.write
+
+        def note(data: bytes) -> None:
+            written.append(data)
+            write(data)
+
+        peer.write = note  # type: ignore[method-assign]
+        return written
+
+    def test_members_of_several_rooms(self) -> None:
+        """Whatever their rooms say in a turn is one write, for people and for programs."""
+        bob, eve = self.person("bob"), self.program("eve")
+        speakers = []
+        for room in ("one", "two", "three"):
+            bob.send(f"/join {room}\n".encode())
+            eve.asks(type="join", room=room)
+            speaker = self.person(f"in-{room}")
+            speaker.send(f"/leave\n/join {room}\n".encode())
+            speakers.append(speaker)
+        self.clock.advance(1)
+        told = self.writes(bob), self.writes(eve.peer)
+        for speaker in speakers:
+            speaker.protocol.dataReceived(b"hi\n")
+        self.assertEqual(told, ([], []))
+        self.clock.turn()
+        self.assertEqual(told[0], [b"#one <in-one> hi\n#two <in-two> hi\n#three <in-three> hi\n"])
+        self.assertEqual((len(told[1]), told[1][0].count(b"\n")), (1, 3))
+
+    def test_last_words_come_after(self) -> None:
+        """Who leaves before its slice has had its turn still hears what was said before."""
+        people = [self.person(f"p{number}") for number in range(9)]
+        self.clock.advance(1)
+        self.factory._turns = Turns(self.clock, 2)
+        people[0].send(b"/join r\n")
+        for each in people[1:]:
+            each.send(b"/leave\n/join r\n")
+        self.clock.advance(1)
+        told = [self.writes(each) for each in people]
+        people[0].protocol.dataReceived(b"/me waves\n")
+        self.clock.turn()
+        self.assertEqual(sum(map(bool, told)), 2, "the first slice, and no more")
+        for each in people:
+            each.protocol.dataReceived(b"/quit\n")
+        for each in told[1:]:
+            heard = b"".join(each)
+            self.assertIn(b"* p0 waves\n", heard)
+            self.assertLess(heard.index(b"* p0 waves"), heard.index(b"* Goodbye"), heard)
+            self.assertEqual(heard.count(b"waves"), 1)

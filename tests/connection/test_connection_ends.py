@@ -1,0 +1,343 @@
+"""Every way in which a connection can end: told once, with the right reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.connection.recording import Recorder, Waiting, factory_of, made
+from twisted_net.connection.connection import Connection
+from twisted_net.policy.close_reasons import (
+    BAD_INPUT,
+    CLOSED,
+    DRAINING,
+    FAILED,
+    IDLE,
+    KICKED,
+    PEER_CLOSED,
+    PEER_RESET,
+    SLOW,
+    TOO_LONG,
+)
+from twisted_net.testing import Peer, connect
+from twisted_net.wire.framing import JsonLines
+
+
+class EndTests(SynchronousTestCase):
+    def assert_ended(self, connection: Any, peer: Peer, reason: Any) -> None:
+        """The end was told once, and nothing is left of the connection."""
+        self.assertEqual([each for each in connection.events if each == reason], [reason])
+        self.assertIs(connection.events[-1], reason)
+        self.assertIs(connection.reason, reason)
+        self.assertFalse(peer.connected)
+        self.assertEqual(len(connection.factory), 0)
+        self.assertEqual(connection.factory.endings, {reason.code: 1})
+        peer.advance(20)
+        self.assertEqual(peer.clock.getDelayedCalls(), [])
+        self.assertEqual(connection.events.count(reason), 1)
+
+    def test_peer_finishes(self) -> None:
+        connection, peer = made()
+        peer.finish()
+        self.assert_ended(connection, peer, PEER_CLOSED)
+        self.assertFalse(peer.aborted)
+
+    def test_what_is_logged(self) -> None:
+        """Every end, or only those that an operator wants to know of."""
+        for settings, lines in (
+            ({"log_ends": False}, ["Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)"]),
+            (
+                {},
+                [
+                    "Connection 1 from 192.0.2.2:54321 ended: peer-closed",
+                    "Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)",
+                ],
+            ),
+        ):
+            factory = factory_of(Recorder, **settings)
+            with capturedLogs() as events:
+                connect(factory).finish()
+                peer = connect(factory)
+                peer.protocol.close(KICKED, "by ann")
+                peer.finish()
+            self.assertEqual([formatEvent(event) for event in events], lines)
+
+    def test_peer_resets(self) -> None:
+        connection, peer = made(idle_timeout=5)
+        peer.reset()
+        self.assert_ended(connection, peer, PEER_RESET)
+
+    def test_close(self) -> None:
+        """It sends its last byte at once and waits for the peer's."""
+        connection, peer = made()
+        connection.send(b"bye")
+        connection.close(KICKED, "by ann")
+        self.assertEqual(peer.received, b"bye\n")
+        self.assertTrue(peer.finished)
+        self.assertTrue(peer.connected)
+        peer.send(b"not read any more\n")
+        self.assertEqual(peer.unread, b"")
+        peer.finish()
+        self.assert_ended(connection, peer, KICKED)
+        self.assertEqual(connection.events, ["connected", KICKED])
+        self.assertEqual(connection.detail, "by ann")
+        self.assertFalse(peer.aborted)
+
+    def test_first_reason_stands(self) -> None:
+        connection, peer = made()
+        connection.close(KICKED)
+        connection.close(DRAINING)
+        connection.abort(CLOSED)
+        peer.turn()
+        self.assert_ended(connection, peer, KICKED)
+        self.assertTrue(peer.aborted)
+
+    def test_peer_resets_while_closing(self) -> None:
+        connection, peer = made()
+        connection.close()
+        peer.reset()
+        self.assert_ended(connection, peer, CLOSED)
+
+    def test_grace_when_the_peer_does_not_finish(self) -> None:
+        """What has gone out is not taken back: the connection is closed, not reset."""
+        connection, peer = made(close_grace=3)
+        connection.send(b"bye")
+        connection.close()
+        peer.advance(2.9)
+        self.assertTrue(peer.connected)
+        peer.send(b"chatter\n")  # does not prolong it
+        peer.advance(1.1)
+        self.assert_ended(connection, peer, CLOSED)
+        self.assertEqual(peer.received, b"bye\n")
+        self.assertFalse(peer.aborted)
+
+    def test_grace_when_the_peer_does_not_read(self) -> None:
+        """Then it is aborted, within two seconds of the grace."""
+        connection, peer = made(close_grace=3)
+        peer.full()
+        connection.send(b"bye")
+        connection.close()
+        peer.advance(2.9)
+        self.assertTrue(peer.connected)
+        self.assertFalse(peer.finished)
+        peer.advance(2.1)
+        self.assert_ended(connection, peer, CLOSED)
+        self.assertTrue(peer.aborted)
+
+    def test_grace_while_the_peer_reads(self) -> None:
+        """It begins anew with what the peer takes, so that a slow peer gets everything."""
+        connection, peer = made(close_grace=3)
+        peer.full()
+        for _ in range(5):
+            connection.send(b"x" * 70_000)
+        connection.close()
+        for _ in range(5):
+            peer.advance(2)
+            peer.drain(70_001)
+        self.assertEqual(len(peer.received), 350_005)
+        peer.drain()
+        peer.finish()
+        self.assert_ended(connection, peer, CLOSED)
+        self.assertFalse(peer.aborted)
+
+    def test_close_waits_for_the_queue(self) -> None:
+        connection, peer = made()
+        peer.full()
+        for _ in range(3):
+            connection.send(b"x" * 50_000)
+        connection.close()
+        peer.turn()
+        self.assertFalse(peer.finished)
+        peer.drain()
+        self.assertEqual(len(peer.received), 150_003)
+        self.assertTrue(peer.finished)
+        peer.finish()
+        self.assert_ended(connection, peer, CLOSED)
+
+    def test_abort(self) -> None:
+        """It ends at once; what was not sent is lost, and no message comes."""
+        connection, peer = made()
+        peer.full()
+        connection.send(b"lost")
+        connection.abort(KICKED)
+        connection.abort(CLOSED)
+        peer.send(b"late\n")
+        self.assert_ended(connection, peer, KICKED)
+        self.assertEqual(peer.received, b"")
+        self.assertTrue(peer.aborted)
+        self.assertEqual(connection.events, ["connected", KICKED])
+
+    def test_abort_inside_of_a_hook(self) -> None:
+        connection, peer = made()
+        peer.send(b"a\nabort\nb\n")
+        self.assert_ended(connection, peer, CLOSED)
+        self.assertEqual(connection.events, ["connected", b"a", b"abort", CLOSED])
+
+    def test_close_inside_of_a_hook(self) -> None:
+        """The messages after it are not delivered."""
+        connection, peer = made()
+        peer.send(b"a\nsay bye\nclose\nb\n")
+        peer.finish()
+        self.assert_ended(connection, peer, CLOSED)
+        self.assertEqual(connection.events, ["connected", b"a", b"say bye", b"close", CLOSED])
+        self.assertEqual(peer.received, b"bye\n")
+
+    def test_idle(self) -> None:
+        connection, peer = made(idle_timeout=5)
+        peer.advance(6.1)
+        peer.finish()
+        self.assert_ended(connection, peer, IDLE)
+
+    def test_idle_although_full(self) -> None:
+        """A peer that neither reads nor speaks is closed, and aborted after the grace."""
+        connection, peer = made(idle_timeout=5, close_grace=2)
+        peer.full()
+        connection.send(b"x")
+        peer.advance(6.1 + 4)
+        self.assert_ended(connection, peer, IDLE)
+        self.assertTrue(peer.aborted)
+
+    def test_slow(self) -> None:
+        """The queue is full: it is closed, and gets what was queued if it reads after all."""
+        connection, peer = made(queue_limit=1000)
+        peer.full()
+        self.assertFalse(connection.send(b"x" * 599))
+        self.assertFalse(connection.send(b"y" * 399))
+        self.assertIs(connection.reason, None)
+        self.assertFalse(connection.send(b"z"))
+        self.assertIs(connection.reason, SLOW)
+        peer.drain()
+        self.assertEqual(len(peer.received), 1000)
+        peer.finish()
+        self.assert_ended(connection, peer, SLOW)
+
+    def test_too_long(self) -> None:
+        """What was complete before it is delivered first."""
+        connection, peer = made(max_message=5)
+        peer.send(b"a\nsay b\n123456\nc\n")
+        peer.finish()
+        self.assert_ended(connection, peer, TOO_LONG)
+        self.assertEqual(connection.events, ["connected", b"a", b"say b", TOO_LONG])
+        self.assertEqual(peer.received, b"b\n")
+        self.assertIn("5 bytes", connection.detail)
+
+    def test_bad_input(self) -> None:
+        class Json(Recorder):
+            framing = JsonLines
+
+            def message_received(self, message: Any) -> None:
+                self.events.append(message)
+
+        connection, peer = made(Json)
+        peer.send(b"1\n{\n2\n")
+        peer.finish()
+        self.assert_ended(connection, peer, BAD_INPUT)
+        self.assertEqual(connection.events, ["connected", 1, BAD_INPUT])
+
+    def test_bad_input_after_an_asynchronous_hook(self) -> None:
+        """The hook's answer goes out before the connection is closed."""
+        connection, peer = made(Waiting, max_message=5)
+        peer.send(b"a\n1234567")
+        self.assertIs(connection.reason, None)
+        connection.hooks[0].callback(None)
+        peer.finish()
+        self.assertEqual(peer.received, b"answer to a\n")
+        self.assert_ended(connection, peer, TOO_LONG)
+
+
+class FailureTests(SynchronousTestCase):
+    def assert_failed_alone(self, connection: Any, peer: Peer, other: Peer) -> None:
+        peer.finish()
+        self.assertEqual(connection.events.count(FAILED), 1)
+        self.assertEqual(connection.detail, "the hook fails")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(other.connected)
+        self.assertIs(other.protocol.reason, None)
+
+    def test_in_a_message(self) -> None:
+        """It closes that connection alone; the log has its number."""
+        seen: list[Any] = []
+        globalLogPublisher.addObserver(seen.append)
+        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        factory = factory_of(Recorder)
+        other, peer = connect(factory), connect(factory)
+        peer.send(b"fail\nlate\n")
+        self.assertNotIn(b"late", peer.protocol.events)
+        self.assert_failed_alone(peer.protocol, peer, other)
+        self.assertEqual([event["id"] for event in seen if "log_failure" in event], [2])
+
+    def test_in_connected(self) -> None:
+        class Failing(Recorder):
+            def connected(self) -> None:
+                if self.id == 2:
+                    raise RuntimeError("the hook fails")
+
+        factory = factory_of(Failing)
+        other, peer = connect(factory), connect(factory)
+        peer.send(b"a\n")
+        self.assertEqual(peer.protocol.events, [])
+        self.assert_failed_alone(peer.protocol, peer, other)
+
+    def test_in_a_coroutine(self) -> None:
+        """Whether it fails at once or later."""
+        for late in (False, True):
+            waiting: list[Deferred[None]] = []
+
+            class Failing(Recorder):
+                async def message_received(self, message: bytes) -> None:  # type: ignore[override]
+                    if late:  # noqa: B023
+                        waiting.append(Deferred())  # noqa: B023
+                        await waiting[-1]  # noqa: B023
+                    raise RuntimeError("the hook fails")
+
+            factory = factory_of(Failing)
+            other, peer = connect(factory), connect(factory)
+            peer.send(b"a\nb\n")
+            for each in waiting:
+                each.callback(None)
+            self.assert_failed_alone(peer.protocol, peer, other)
+
+    def test_in_a_deferred(self) -> None:
+        """Whether it fails at once or later."""
+        for hook in (fail(RuntimeError("the hook fails")), Deferred()):
+
+            class Failing(Recorder):
+                def message_received(self, message: bytes) -> Any:
+                    return hook  # noqa: B023
+
+            factory = factory_of(Failing)
+            other, peer = connect(factory), connect(factory)
+            peer.send(b"a\nb\n")
+            if not hook.called:
+                hook.errback(RuntimeError("the hook fails"))
+            self.assert_failed_alone(peer.protocol, peer, other)
+
+    def test_after_close(self) -> None:
+        """A hook that closes and then fails is logged; the first reason stands."""
+
+        class Failing(Recorder):
+            def message_received(self, message: bytes) -> None:
+                self.close(KICKED)
+                raise RuntimeError("the hook fails")
+
+        connection, peer = made(Failing)
+        peer.send(b"a\n")
+        peer.finish()
+        self.assertEqual(connection.events, ["connected", KICKED])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_in_disconnected(self) -> None:
+        """It is logged, and the factory knows of the end all the same."""
+
+        class Failing(Connection):
+            def disconnected(self, reason: Any) -> None:
+                raise RuntimeError("the last hook fails")
+
+        connection, peer = made(Failing)
+        peer.finish()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(len(connection.factory), 0)
+        self.assertFalse(peer.connected)

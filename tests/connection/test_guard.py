@@ -1,0 +1,349 @@
+"""A guard before other people's factories: :mod:`twisted_net.connection.guard`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    INegotiated,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineReceiver
+from zope.interface import directlyProvides
+
+from tests.connection.guarding import GuardCase, HalfClosing, Listening, Plain
+from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.echo import EchoFactory
+from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
+
+
+class TransportTests(GuardCase):
+    """What the wrapped protocol sees."""
+
+    def test_bytes_go_both_ways(self) -> None:
+        wrapped, peer = self.made()
+        peer.send(b"a", b"b")
+        wrapped.transport.write(b"c")
+        wrapped.transport.write(b"")
+        wrapped.transport.writeSequence([b"d", b"e"])
+        self.assertEqual(wrapped.events, ["made", b"a", b"b"])
+        self.assertEqual(peer.received, b"cde")
+
+    def test_it_is_the_transport_that_it_would_have_been(self) -> None:
+        """With its interfaces and methods; over TLS too."""
+        wrapped, peer = self.made()
+        self.assertTrue(ITCPTransport.providedBy(wrapped.transport))
+        self.assertFalse(ISSLTransport.providedBy(wrapped.transport))
+        wrapped.transport.setTcpNoDelay(True)
+        self.assertIs(wrapped.transport.getPeer(), peer.getPeer())
+        self.assertFalse(hasattr(wrapped.transport, "negotiatedProtocol"))
+        wrapped, peer = self.made_tls()
+        peer.negotiatedProtocol = b"h2"
+        self.assertTrue(INegotiated.providedBy(wrapped.transport))
+        self.assertEqual(wrapped.transport.negotiatedProtocol, b"h2")
+
+    def test_text_is_no_bytes(self) -> None:
+        """Not when it is sent, and not when it would only be queued."""
+        wrapped, peer = self.made()
+        for _ in range(2):
+            self.assertRaises(TypeError, wrapped.transport.write, "text")
+            peer.full()
+
+    def test_reading(self) -> None:
+        """Paused, it hears nothing; resumed, all of it."""
+        wrapped, peer = self.made()
+        wrapped.transport.pauseProducing()
+        peer.send(b"a")
+        self.assertEqual((wrapped.events, peer.reading), (["made"], False))
+        wrapped.transport.resumeProducing()
+        peer.turn()
+        self.assertEqual(wrapped.events, ["made", b"a"])
+
+    def test_disconnecting(self) -> None:
+        """Is true as soon as the end has begun, whoever wanted it: LineReceiver stops at that."""
+
+        class Quitting(LineReceiver):
+            delimiter = b"\n"
+
+            def __init__(self) -> None:
+                self.lines: list[bytes] = []
+
+            def lineReceived(self, line: bytes) -> None:
+                self.lines.append(line)
+                if line == b"quit":
+                    self.transport.loseConnection()
+
+        wrapped, peer = self.made(Quitting)
+        peer.send(b"a\nquit\nb\n")
+        self.assertEqual(wrapped.lines, [b"a", b"quit"])
+        wrapped, peer = self.made(idle_timeout=5)
+        self.assertFalse(wrapped.transport.disconnecting)
+        peer.full()
+        peer.advance(6)
+        self.assertTrue(wrapped.transport.disconnecting)
+
+    def test_start_tls(self) -> None:
+        """The interfaces follow, the end is TLS's, and the handshake has its time."""
+
+        class Upgraded(Peer):
+            started = 0
+
+            def startTLS(self, *arguments: Any) -> None:
+                self.started += 1
+                directlyProvides(self, ISSLTransport)
+
+            def loseWriteConnection(self) -> None:
+                raise AssertionError("a half-close would cut the TLS stream")
+
+        for done in (True, False):
+            guard = self.guard(Listening)
+            peer = Upgraded(self.clock)
+            peer.protocol = guard.buildProtocol(peer.getPeer())
+            peer.protocol.makeConnection(peer)
+            wrapped = peer.protocol.wrapped
+            wrapped.transport.startTLS("context")
+            self.assertTrue(ISSLTransport.providedBy(wrapped.transport))
+            if done:
+                peer.protocol.handshakeCompleted()
+            peer.advance(12)
+            self.assertEqual((peer.connected, peer.aborted), (done, not done))
+            self.assertEqual(wrapped.events[1] == "handshake", done)
+            if done:
+                wrapped.transport.loseConnection()
+                peer.turn()
+                self.assertFalse(peer.connected)
+            else:
+                self.assertEqual(peer.protocol.reason.code, "handshake")
+
+
+class EndTests(GuardCase):
+    """Every end, and what the wrapped protocol hears of it."""
+
+    def test_the_peer_closes(self) -> None:
+        wrapped, peer = self.made()
+        peer.finish()
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+        self.assertEqual(peer.protocol.reason.code, "peer-closed")
+
+    def test_the_peer_resets(self) -> None:
+        wrapped, peer = self.made()
+        peer.reset()
+        self.assertEqual(wrapped.events, ["made", ConnectionLost])
+
+    def test_it_closes(self) -> None:
+        """What it has written reaches the peer first, and nothing is heard any more."""
+        wrapped, peer = self.made()
+        peer.full()
+        wrapped.transport.write(b"last words")
+        wrapped.transport.loseConnection()
+        peer.send(b"too late")
+        self.assertEqual(wrapped.events, ["made"])
+        peer.drain()
+        peer.finish()
+        self.assertEqual(peer.received, b"last words")
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+    def test_it_aborts(self) -> None:
+        wrapped, peer = self.made()
+        wrapped.transport.abortConnection()
+        peer.turn()
+        self.assertTrue(peer.aborted)
+        self.assertEqual(wrapped.events, ["made", ConnectionAborted])
+
+    def test_half_close(self) -> None:
+        """Who knows of it hears of it, and may go on."""
+        wrapped, peer = self.made(HalfClosing)
+        peer.finish()
+        wrapped.transport.write(b"answer")
+        self.assertEqual((wrapped.events, peer.received), (["made", "read lost"], b"answer"))
+        wrapped.transport.loseWriteConnection()
+        peer.turn()
+        self.assertEqual(wrapped.events[-1], ConnectionDone)
+
+    def test_its_own_half_close(self) -> None:
+        wrapped, peer = self.made(HalfClosing)
+        wrapped.transport.loseWriteConnection()
+        peer.turn()
+        peer.send(b"still heard")
+        self.assertEqual(wrapped.events, ["made", "write lost", b"still heard"])
+        self.assertTrue(peer.finished and peer.connected)
+
+    def test_exceptions(self) -> None:
+        """In any of its methods one ends that connection alone, with a line in the log."""
+
+        def fail(protocol: Any, *arguments: Any) -> None:
+            raise RuntimeError
+
+        for at in ("makeConnection", "dataReceived", "readConnectionLost", "handshakeCompleted"):
+            guard = self.guard(type("Failing", (HalfClosing, Listening), {at: fail}))
+            peer = (connect_tls if at == "handshakeCompleted" else connect)(guard)
+            if isinstance(peer, TLSPeer):
+                peer.handshake()
+            if peer.protocol.reason is None:
+                peer.send(b"a")
+            peer.finish()
+            self.assertEqual(peer.protocol.reason.code, "failed", at)
+            self.assertEqual(len(guard), 0)
+            self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1, at)
+
+    def test_exceptions_at_the_end(self) -> None:
+        """It is counted out all the same; and a producer's does not hide the end from it."""
+
+        class Failing(Plain):
+            def connectionLost(self, reason: Any = None) -> None:
+                super().connectionLost(reason)
+                raise RuntimeError("connectionLost")
+
+        class Broken:
+            def stopProducing(self) -> None:
+                raise RuntimeError("stopProducing")
+
+        guard = self.guard(Failing)
+        peer = connect(guard)
+        wrapped = peer.protocol.wrapped
+        wrapped.transport.registerProducer(Broken(), True)
+        peer.reset()
+        self.assertEqual((wrapped.events, len(guard)), (["made", ConnectionLost], 0))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_limits(self) -> None:
+        """A silent peer is closed, and its protocol hears of it once."""
+        wrapped, peer = self.made(idle_timeout=5)
+        peer.advance(6)
+        peer.finish()
+        self.assertEqual(peer.protocol.reason.code, "idle")
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_is_being_answered_is_not_idle(self) -> None:
+        """A download may take longer than the idle limit; one who takes nothing of it is slow."""
+        wrapped, peer = self.made(idle_timeout=5, stall_timeout=30)
+        peer.full()
+        wrapped.transport.write(b"x" * 100_000)
+        for _ in range(20):
+            peer.drain(1000)
+            peer.advance(3)
+        self.assertIsNone(peer.protocol.reason)
+        peer.advance(41)
+        self.assertEqual(peer.protocol.reason.code, "slow")
+        wrapped, peer = self.made(idle_timeout=5, stall_timeout=30)
+        peer.full()
+        wrapped.transport.write(b"x" * 100_000)
+        peer.drain()
+        peer.advance(12)
+        self.assertEqual(peer.protocol.reason.code, "idle")
+
+    def test_queue_limit(self) -> None:
+        """Who writes on and on for a peer that does not read loses the peer."""
+        wrapped, peer = self.made(queue_limit=1000)
+        peer.full()
+        for _ in range(3):
+            wrapped.transport.write(b"x" * 500)
+        self.assertEqual(peer.protocol.reason.code, "slow")
+        peer.advance(7)
+        self.assertEqual(wrapped.events, ["made", ConnectionAborted])
+
+
+class TLSTests(GuardCase):
+    def test_the_protocol_is_there_from_the_beginning(self) -> None:
+        """As without a guard: who counts its protocols would count wrong otherwise."""
+        wrapped, peer = self.made_tls(Listening)
+        self.assertEqual(wrapped.events, ["made"])
+        peer.handshake()
+        peer.send(b"a")
+        self.assertEqual(wrapped.events, ["made", "handshake", b"a"])
+
+    def test_no_handshake_on_plain_connections(self) -> None:
+        wrapped, _ = self.made(Listening)
+        self.assertEqual(wrapped.events, ["made"])
+
+    def test_a_handshake_that_never_ends(self) -> None:
+        wrapped, peer = self.made_tls(Listening, handshake_timeout=10)
+        peer.advance(11)
+        self.assertEqual(peer.protocol.reason.code, "handshake")
+        self.assertEqual(wrapped.events, ["made", ConnectionAborted])
+
+    def test_the_end(self) -> None:
+        """There is no half-close: the peer's end is the end."""
+        wrapped, peer = self.made_tls(HalfClosing)
+        peer.handshake()
+        wrapped.transport.write(b"a")
+        wrapped.transport.loseConnection()
+        self.assertEqual((peer.received, peer.connected), (b"a", False))
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+
+class FactoryTests(GuardCase):
+    def test_a_factory_that_refuses(self) -> None:
+        """With None: the peer is closed, and its place is free."""
+
+        class Refusing(Factory):  # type: ignore[type-arg]
+            noisy = False
+
+            def buildProtocol(self, addr: Any) -> None:
+                return None
+
+        admission = Admission(AdmissionRules(max_connections=1))
+        guard = GuardFactory(Refusing(), clock=self.clock, admission=admission)
+        for _ in range(2):
+            self.assertRaises(ConnectionRefusedError, connect, guard)
+            self.assertEqual(admission.open, 0)
+
+    def test_a_factory_that_fails(self) -> None:
+        """Its place is free too."""
+
+        class Failing(Factory):  # type: ignore[type-arg]
+            noisy = False
+
+            def buildProtocol(self, addr: Any) -> Any:
+                raise RuntimeError("none today")
+
+        admission = Admission(AdmissionRules(max_connections=1))
+        guard = GuardFactory(Failing(), clock=self.clock, admission=admission)
+        self.assertRaises(RuntimeError, connect, guard)
+        self.assertEqual(admission.open, 0)
+
+    def test_a_factory_of_ours(self) -> None:
+        """One that refuses by itself, behind a guard that admits."""
+        inner = EchoFactory(
+            clock=self.clock, admission=Admission(AdmissionRules(max_connections=1))
+        )
+        admission = Admission(AdmissionRules())
+        guard = GuardFactory(inner, clock=self.clock, admission=admission)
+        first = connect(guard)
+        self.assertRaises(ConnectionRefusedError, connect, guard)
+        self.assertEqual((admission.open, len(inner)), (1, 1))
+        first.send(b"echo")
+        self.assertEqual(first.received, b"echo")
+        first.finish()
+        self.assertEqual((admission.open, len(inner), len(guard)), (0, 0, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_starting_and_stopping(self) -> None:
+        """The wrapped factory is started and stopped with it."""
+
+        class Starting(Factory):  # type: ignore[type-arg]
+            noisy = False
+            told: list[str] = []
+
+            def startFactory(self) -> None:
+                self.told.append("start")
+
+            def stopFactory(self) -> None:
+                self.told.append("stop")
+
+        guard = GuardFactory(Starting(), clock=self.clock)
+        guard.doStart()
+        guard.doStop()
+        self.assertEqual(Starting.told, ["start", "stop"])
+        self.assertEqual(guard.logPrefix(), "Starting")
+
+    def test_nobody_new(self) -> None:
+        guard = self.guard()
+        guard.accepts = False
+        self.assertIsInstance(guard.buildProtocol(None), RefusedProtocol)

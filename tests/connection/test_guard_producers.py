@@ -1,0 +1,244 @@
+"""Producers behind a guard, and ``twisted.web``, which is made of them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import _producer_helpers
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IPushProducer,
+)
+from twisted.internet.task import Cooperator
+from twisted.protocols.basic import FileSender
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from tests.connection.guarding import GuardCase
+from twisted_net.connection.guard import GuardFactory
+from twisted_net.testing import Peer, connect, connect_tls
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it warns of itself
+    from twisted.web.static import Data, File
+
+
+@implementer(IPushProducer)
+class Producer:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
+class Numbers:
+    """A pull producer of so many kilobytes."""
+
+    def __init__(self, transport: Any, count: int) -> None:
+        self.transport, self.left, self.stopped = transport, count, 0
+
+    def resumeProducing(self) -> None:
+        if self.left == 0:
+            self.transport.unregisterProducer()
+            return
+        self.left -= 1
+        self.transport.write(b"x" * 1024)
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
+
+
+class ProducerTests(GuardCase):
+    def test_a_push_producer(self) -> None:
+        """Is paused while the peer does not read, goes on after that, and is stopped at the end."""
+        wrapped, peer = self.made()
+        producer = Producer()
+        wrapped.transport.registerProducer(producer, True)
+        self.assertRaises(RuntimeError, wrapped.transport.registerProducer, Producer(), True)
+        wrapped.transport.write(b"x" * 100_000)
+        self.assertEqual(producer.told, ["pause"])
+        peer.turn()
+        self.assertEqual(producer.told, ["pause", "resume"])
+        peer.reset()
+        self.assertEqual(producer.told, ["pause", "resume", "stop"])
+
+    def test_registered_while_full(self) -> None:
+        wrapped, peer = self.made()
+        peer.full()
+        producer = Producer()
+        wrapped.transport.registerProducer(producer, True)
+        self.assertEqual(producer.told, ["pause"])
+        wrapped.transport.unregisterProducer()
+        peer.drain()
+        peer.finish()
+        self.assertEqual(producer.told, ["pause"])
+
+    def test_registered_too_late(self) -> None:
+        """It is stopped at once."""
+        wrapped, _ = self.made()
+        wrapped.transport.loseConnection()
+        producer = Producer()
+        wrapped.transport.registerProducer(producer, True)
+        self.assertEqual(producer.told, ["stop"])
+
+    def test_the_end_waits_for_the_producer(self) -> None:
+        """As with Twisted's transports: what it still writes is written, but nothing is read."""
+        wrapped, peer = self.made()
+        wrapped.transport.registerProducer(Producer(), True)
+        wrapped.transport.loseConnection()
+        wrapped.transport.resumeProducing()
+        wrapped.transport.write(b"the rest")
+        peer.send(b"unheard")
+        self.assertTrue(peer.connected)
+        wrapped.transport.unregisterProducer()
+        peer.finish()
+        self.assertEqual((peer.received, peer.connected), (b"the rest", False))
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+    def test_a_pull_producer(self) -> None:
+        """Is asked as long as the peer reads, until it has no more."""
+        wrapped, peer = self.made()
+        numbers = Numbers(wrapped.transport, 1000)
+        wrapped.transport.registerProducer(numbers, False)
+        peer.full()
+        peer.turn()
+        self.assertEqual(numbers.left, 1000)
+        peer.drain()
+        self.assertEqual((numbers.left, len(peer.received)), (0, 1000 * 1024))
+        self.assertEqual(self.pulls(), [])
+
+    def pulls(self) -> list[Any]:
+        return [each for each in self.clock.getDelayedCalls() if "_pull" in str(each)]
+
+    def test_a_pull_producer_whose_peer_goes(self) -> None:
+        """Is stopped once and never asked again; nothing of it stays."""
+        for end in (Peer.reset, Peer.finish, lambda peer: peer.protocol.abort()):
+            wrapped, peer = self.made()
+            numbers = Numbers(wrapped.transport, 1 << 30)
+            peer.full()
+            wrapped.transport.registerProducer(numbers, False)
+            peer.drain(200_000)
+            self.assertLess(numbers.left, (1 << 30) - 190)
+            end(peer)
+            peer.turn()
+            left = numbers.left
+            peer.advance(7)
+            self.assertEqual((numbers.left, numbers.stopped, peer.connected), (left, 1, False))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_is_asked_for_what_will_not_be_sent(self) -> None:
+        """Once the guard closes."""
+        wrapped, peer = self.made()
+        peer.full()
+        numbers = Numbers(wrapped.transport, 1 << 30)
+        wrapped.transport.registerProducer(numbers, False)
+        wrapped.transport.write(b"queued")
+        peer.protocol.close()
+        peer.drain()
+        self.assertEqual((numbers.left, peer.received), (1 << 30, b"queued"))
+
+    def test_a_pull_producer_that_fails(self) -> None:
+        """Ends the connection; it is not asked for ever."""
+        wrapped, peer = self.made()
+        wrapped.transport.registerProducer(Numbers(None, 5), False)
+        peer.turn()
+        peer.finish()
+        self.assertEqual(peer.protocol.reason.code, "failed")
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
+    def test_a_file_sender(self) -> None:
+        """Twisted's own pull producer; the last byte, then the end."""
+        data = bytes(range(256)) * 2000
+        wrapped, peer = self.made()
+        sending = FileSender().beginFileTransfer(io.BytesIO(data), wrapped.transport)
+        sending.addCallback(lambda _: wrapped.transport.loseConnection())
+        peer.turn()
+        peer.finish()
+        self.assertEqual(self.successResultOf(sending), None)
+        self.assertEqual(peer.received, data)
+
+
+class WebTests(GuardCase):
+    """Before ``twisted.web``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # It asks a file's producer with the global reactor's turns.
+        turns = Cooperator(scheduler=lambda turn: self.clock.callLater(0, turn))
+        self.patch(_producer_helpers, "cooperate", turns.cooperate)
+
+    def site(self, **settings: Any) -> GuardFactory:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.large = bytes(range(256)) * 20_000
+        (directory / "large").write_bytes(self.large)
+        root = Resource()
+        root.putChild(b"hello", Data(b"hello, web", "text/plain"))
+        root.putChild(b"files", File(str(directory)))
+        site = Site(root, reactor=self.clock)
+        site.noisy = False
+        return GuardFactory(site, clock=self.clock, **settings)
+
+    def test_requests(self) -> None:
+        """Several on one connection."""
+        peer = connect(self.site())
+        for _ in range(3):
+            peer.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertTrue(peer.take().endswith(b"\r\n\r\nhello, web"))
+        peer.finish()
+        self.assertFalse(peer.connected)
+
+    def test_a_large_file(self) -> None:
+        """Through producers on both sides, to a peer that reads in sips; then the end."""
+        peer = connect(self.site(queue_limit=200_000))
+        peer.full()
+        peer.send(b"GET /files/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        most = 0
+        for _ in range(110):
+            peer.drain(50_000)
+            most = max(most, peer.protocol.queued + len(peer.unsent))
+        self.assertTrue(peer.received.endswith(b"\r\n\r\n" + self.large))
+        self.assertLess(most, 300_000, "it waits until the peer has read")
+        peer.finish()
+        self.assertEqual(peer.protocol.reason.code, "closed")
+
+    def test_a_large_file_that_nobody_wants(self) -> None:
+        """The peer goes in the middle: nothing is left of it."""
+        guard = self.site()
+        for end in (Peer.reset, Peer.finish):
+            peer = connect(guard)
+            peer.full()
+            peer.send(b"GET /files/large HTTP/1.1\r\nHost: a\r\n\r\n")
+            peer.drain(100_000)
+            end(peer)
+            peer.advance(12)
+            self.assertFalse(peer.connected)
+        guard.doStop()
+        guard.doStop()
+        self.assertEqual([c for c in self.clock.getDelayedCalls() if c.getTime() < 60], [])
+
+    def test_over_tls(self) -> None:
+        peer = connect_tls(self.site())
+        peer.handshake()
+        peer.send(b"GET /hello HTTP/1.0\r\n\r\n")
+        self.assertTrue(peer.received.endswith(b"hello, web"))
+        self.assertFalse(peer.connected)
+
+    def test_a_silent_client(self) -> None:
+        peer = connect(self.site(idle_timeout=5))
+        peer.advance(6)
+        peer.finish()
+        self.assertEqual(peer.protocol.reason.code, "idle")

@@ -1,0 +1,200 @@
+"""The ticker: timeouts by one timer, which runs only while something is watched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from itertools import pairwise
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.connection.timers import AT_ONCE, AT_ONCE_SECONDS, TICK, Ticker
+from twisted_net.testing import advance
+
+
+class TickerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.ticker = Ticker(self.clock)
+        self.calls: list[float] = []
+
+    def note(self) -> None:
+        self.calls.append(self.clock.seconds())
+
+    def test_late_by_a_second_at_most(self) -> None:
+        """Whatever the timeout and the moment within a tick."""
+        self.ticker.watch(lambda: None, 1000)
+        for seconds in (0.1, 0.5, 0.51, 1, 2.75, 30):
+            for phase in (0.1, 0.2, 0.25, 0.3):
+                advance(self.clock, phase)
+                begun = self.clock.seconds()
+                self.ticker.watch(self.note, seconds)
+                advance(self.clock, seconds + 1)
+                late = self.calls.pop() - begun - seconds
+                self.assertTrue(0 <= late <= 2 * TICK, (seconds, phase, late))
+
+    def test_called_once(self) -> None:
+        self.ticker.watch(self.note, 1)
+        advance(self.clock, 60)
+        self.assertEqual(len(self.calls), 1)
+
+    def crowd(self, seconds: float) -> dict[int, float]:
+        """Let a thousand timeouts pass together, each of which takes so long, and half have ended.
+
+        :return: when each was called.
+        """
+        called: dict[int, float] = {}
+
+        def call(number: int) -> None:
+            if not called:
+                for watch in watches[1::2]:
+                    self.ticker.forget(watch)
+            called[number] = self.clock.seconds()
+            self.clock.rightNow += seconds
+
+        watches = [self.ticker.watch(partial(call, n), TICK) for n in range(1000)]
+        self.clock.pump([TICK / 10_000] * 40_000)
+        self.assertEqual(list(called), list(range(0, 1000, 2)))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        return called
+
+    def test_a_thousand_at_once(self) -> None:
+        """They are called evenly over a tick, in order, and none that has ended meanwhile."""
+        called = list(self.crowd(AT_ONCE_SECONDS / 3).values())
+        starts = [now for before, now in pairwise(called) if now - before > AT_ONCE_SECONDS]
+        gaps = [after - before for before, after in pairwise(starts)]
+        self.assertAlmostEqual(max(gaps[:-1]), min(gaps[:-1]), delta=TICK / 500)
+        together = Counter(sum(start <= now for start in starts) for now in called)
+        self.assertLessEqual(max(together.values()), 4)
+        self.assertTrue(0.9 * TICK < called[-1] - called[0] <= 1.1 * TICK)
+
+    def test_what_is_quick(self) -> None:
+        """Is called in larger groups, for each of which a turn is enough."""
+        moments = Counter(self.crowd(0).values())
+        self.assertEqual(max(moments.values()), AT_ONCE // 2)  # and as many that had ended
+        self.assertEqual(len(moments), -(-1000 // AT_ONCE))
+
+    def test_a_crowd_after_a_crowd(self) -> None:
+        """None waits for more than a tick longer than it would alone."""
+        called: list[float] = []
+        for _ in range(3):
+            begun = self.clock.seconds()
+            for _ in range(100):
+                self.ticker.watch(lambda: called.append(self.clock.seconds()), 2 * TICK)
+            self.clock.pump([TICK / 100] * 100)
+            self.assertEqual([late for late in called if late > begun + 5 * TICK], [])
+        self.clock.pump([TICK / 100] * 1000)
+        self.assertEqual(len(called), 300)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_timer(self) -> None:
+        """However much is watched, and none while nothing is."""
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        watches = [self.ticker.watch(self.note, 1 + number) for number in range(100)]
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        for watch in watches:
+            self.ticker.forget(watch)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.calls, [])
+
+    def test_stops_with_the_last_timeout(self) -> None:
+        self.ticker.watch(self.note, 1)
+        advance(self.clock, 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_starts_again(self) -> None:
+        """After a rest of any length, a timeout is as long as ever."""
+        self.ticker.watch(self.note, 1)
+        advance(self.clock, 100.3)
+        begun = self.clock.seconds()
+        self.ticker.watch(self.note, 1)
+        advance(self.clock, 5)
+        self.assertTrue(1 <= self.calls[1] - begun <= 2)
+
+    def test_forgets_twice(self) -> None:
+        watch = self.ticker.watch(self.note, 1)
+        self.ticker.forget(watch)
+        self.ticker.forget(watch)
+        advance(self.clock, 5)
+        self.ticker.forget(watch)
+        self.assertEqual(self.calls, [])
+
+    def test_heard(self) -> None:
+        """Hearing from an item puts its timeout off."""
+        watch = self.ticker.watch(self.note, 2)
+        for _ in range(10):
+            advance(self.clock, 1.5)
+            watch.heard = self.ticker.wheel.now
+        self.assertEqual(self.calls, [])
+        advance(self.clock, 3)
+        self.assertEqual(len(self.calls), 1)
+
+    def test_watches_in_a_call(self) -> None:
+        """A timeout may set the next one, though it was the last that was watched."""
+
+        def again() -> None:
+            self.note()
+            if len(self.calls) < 3:
+                self.ticker.watch(again, 1)
+
+        self.ticker.watch(again, 1)
+        advance(self.clock, 10)
+        self.assertEqual(len(self.calls), 3)
+        self.assertTrue(all(1 <= b - a <= 2 for a, b in pairwise(self.calls)))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_forgets_in_a_call(self) -> None:
+        """A timeout may forget another, later one, itself, and everything."""
+        later = self.ticker.watch(self.note, 5)
+
+        def forget() -> None:
+            self.ticker.forget(own)
+            self.ticker.forget(later)
+
+        own = self.ticker.watch(forget, 1)
+        advance(self.clock, 10)
+        self.assertEqual(self.calls, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_forgets_all_and_watches_in_a_call(self) -> None:
+        """One timer runs afterwards, not two."""
+
+        def swap() -> None:
+            self.ticker.forget(self.ticker.watch(self.note, 1))
+            self.ticker.watch(self.note, 1)
+
+        self.ticker.watch(swap, 1)
+        advance(self.clock, 1.5)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        advance(self.clock, 10)
+        self.assertEqual(len(self.calls), 1)
+
+    def test_failing_call(self) -> None:
+        """It is logged, and the others are called."""
+
+        def fail() -> None:
+            raise RuntimeError("a timeout fails")
+
+        self.ticker.watch(fail, 1)
+        self.ticker.watch(self.note, 1)
+        advance(self.clock, 3)
+        self.assertEqual(len(self.calls), 1)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_stopped_process(self) -> None:
+        """A process that slept for an hour did not listen: nobody's time has passed meanwhile."""
+        self.ticker.watch(self.note, 2)
+        self.clock.advance(3600)
+        self.assertEqual(self.calls, [])
+        advance(self.clock, 1.4)
+        self.assertEqual(self.calls, [])
+        advance(self.clock, 1.6)
+        self.assertEqual(len(self.calls), 1)
+
+    def test_no_drift(self) -> None:
+        """Ticks that come a little late do not make the next ones later."""
+        self.ticker.watch(self.note, 100)
+        while self.ticker.wheel.now < 100:
+            self.clock.advance(0.3)
+        self.assertLess(abs(self.clock.seconds() - 100 * TICK), 0.5)

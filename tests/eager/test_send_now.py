@@ -1,0 +1,214 @@
+"""``send_now`` of :mod:`twisted_net.eager.transports`, and who may use it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Factory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from tests.buffers import MANY, tcp_pair
+from tests.eager.reactor_turns import OnStockEagerly, OverUNIX, TurnsTestCase
+from twisted_net.connection.broadcast import Group
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.eager.transports import send_to_all
+from twisted_net.wire.framing import Raw
+
+
+class SendNow:
+    """What is to hold on every reactor."""
+
+    def producing(self) -> tuple[Any, socket.socket]:
+        protocol, peer = self.connect()
+        protocol.transport.registerProducer(protocol, True)
+        return protocol, peer
+
+    def test_at_once(self):
+        """It is sent when it returns, and the poller hears nothing of it."""
+        protocol, peer = self.producing()
+        poller = self.count_changes()
+        self.assertTrue(protocol.transport.send_now(b"x"))
+        self.assertEqual((peer.recv(100), poller.changes), (b"x", 0))
+
+    def test_not_before_what_waits(self):
+        """Where older bytes are queued it does nothing."""
+        protocol, peer = self.producing()
+        protocol.transport._tempDataBuffer.append(b"a")
+        protocol.transport._tempDataLen = 1
+        self.assertFalse(protocol.transport.send_now(b"b"))
+        self.assertRaises(BlockingIOError, peer.recv, 100)
+
+    def test_the_rest_waits(self):
+        """What the socket does not take is queued, the producer is paused, and hears of its end."""
+        protocol, peer = self.producing()
+        self.assertTrue(protocol.transport.send_now(b"a" * MANY))
+        self.assertEqual(protocol.events, [("pause",)])
+        self.assertFalse(protocol.transport.send_now(b"b"))
+        self.assertEqual(len(self.drain(peer, MANY)), MANY)
+        self.assertEqual(protocol.events, [("pause",), ("resume",)])
+        self.assertTrue(protocol.transport.send_now(b"b"))
+        self.assertEqual(self.drain(peer, 1), b"b")
+
+    def test_only_while_nothing_ends(self):
+        """Not without a push producer, nor once the connection is ending or has ended."""
+        for end in ("unregisterProducer", "loseConnection", "loseWriteConnection"):
+            protocol, _ = self.producing()
+            getattr(protocol.transport, end)()
+            self.assertFalse(protocol.transport.send_now(b"x"), end)
+        protocol, _ = self.connect()
+        self.assertFalse(protocol.transport.send_now(b"x"))
+        protocol, _ = self.producing()
+        transport = protocol.transport
+        transport.abortConnection()
+        self.assertFalse(transport.send_now(b"x"))
+        transport.unregisterProducer()
+        transport.registerProducer(protocol, True)
+        self.assertFalse(transport.send_now(b"x"))
+        self.turn(2)
+        self.assertFalse(transport.send_now(b"x"))
+
+    def several(self) -> list[tuple[Any, socket.socket]]:
+        return [self.producing() for _ in range(3)]
+
+    def test_to_all(self):
+        """Many are sent the same, each with one send, and the poller hears nothing of it."""
+        made = self.several()
+        sends = [self.count_sends(protocol) for protocol, _ in made]
+        poller = self.count_changes()
+        send_to_all([protocol.transport for protocol, _ in made], b"abc")
+        self.assertEqual((sends, poller.changes), ([[3]] * 3, 0))
+        self.assertEqual([peer.recv(100) for _, peer in made], [b"abc"] * 3)
+
+    def test_to_all_but_one_is_full(self):
+        """Each keeps for itself what its socket does not take."""
+        made = self.several()
+        (full, peer) = made[1]
+        while full.transport.send_now(b"x" * 65536):
+            pass
+        waiting = len(full.transport.dataBuffer) - full.transport.offset
+        full.transport.dataBuffer, full.transport.offset = b"", 0  # as if it had been sent
+        full.events.clear()
+        send_to_all([protocol.transport for protocol, _ in made], b"abc")
+        self.assertEqual([made[n][1].recv(100) for n in (0, 2)], [b"abc"] * 2)
+        self.assertGreater(waiting, 0)
+        self.assertEqual((full.transport.dataBuffer, full.transport.offset), (b"abc", 0))
+        self.assertTrue(self.drain(peer, 65536).endswith(b"xabc"))
+
+    def test_to_all_but_one_is_broken(self):
+        """The others do not notice, and nothing raises."""
+        made = self.several()
+        broken, peer = made[1]
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        for _ in range(2):
+            transports = [each.transport for each, _ in made if each.transport.free()]
+            send_to_all(transports, b"abc")
+        self.assertEqual([made[n][1].recv(100) for n in (0, 2)], [b"abcabc"] * 2)
+        self.assertEqual(broken.events, [])
+        self.turn_until(lambda: broken.events)
+        self.assertEqual(broken.events[-1][0], "lost")
+
+
+class SendNowTests(SendNow, TurnsTestCase):
+    """On the eager reactor."""
+
+    def test_errors_show_later(self):
+        """A reset is the end of the connection in a later turn, and raises nothing."""
+        protocol, peer = self.producing()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        protocol.transport.send_now(b"x")
+        protocol.transport.send_now(b"y")
+        self.assertEqual(protocol.events, [])
+        self.turn_until(lambda: protocol.events)
+        self.assertEqual(protocol.events, [("stop",), ("lost", ConnectionLost)])
+
+
+class ElsewhereTests(OnStockEagerly, SendNowTests):
+    """On a stock reactor."""
+
+
+class UNIXTests(OverUNIX, SendNow, TurnsTestCase):
+    """Over a Unix socket, which carries descriptors as well."""
+
+    def test_not_before_descriptors(self):
+        """A descriptor that waits to be sent goes first."""
+        protocol, _ = self.producing()
+        with socket.socket() as sent:
+            protocol.transport.sendFileDescriptor(sent.fileno())
+            self.assertFalse(protocol.transport.send_now(b"x"))
+            protocol.transport.write(b"y")
+            self.turn()
+
+
+class Shouting(ProtocolWrapper):
+    """Stands for what must see all bytes, as TLS must."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data.upper())
+
+
+class Member(Connection):
+    framing = Raw
+
+
+class GroupTests(TurnsTestCase):
+    def in_a_group(self, wrapped: bool = False) -> tuple[Group, Connection, socket.socket]:
+        """Give a group, its only member, and that one's peer."""
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(Member())
+            return made[0]
+
+        factory: Factory = ConnectionFactory.forProtocol(make, clock=self.reactor)
+        if wrapped:
+            factory = WrappingFactory(factory)
+            factory.protocol = Shouting
+        ours, theirs = tcp_pair()
+        theirs.setblocking(False)
+        self.addCleanup(theirs.close)
+        with ours:
+            self.reactor.adoptStreamConnection(ours.fileno(), self.family, factory)
+        group = Group(self.reactor)
+        group.add(made[0])
+        return group, made[0], theirs
+
+    def test_one_send(self):
+        """A broadcast is one ``send`` for each member, in the turn after, and is counted."""
+        group, member, peer = self.in_a_group()
+        sends = self.count_sends(member)
+        group.publish(b"ab")
+        group.publish(b"cd")
+        self.reactor.runUntilCurrent()
+        self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
+        self.assertEqual((member.bytes_sent, member.messages_sent), (4, 2))
+
+    def test_after_an_answer(self):
+        """What was written before goes before it, in the same ``send``."""
+        group, member, peer = self.in_a_group()
+        sends = self.count_sends(member)
+        group.publish(b"cd")
+        member.send(b"ab")
+        self.turn()
+        self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
+
+    def test_wrappers_see_everything(self):
+        """No broadcast passes by what wraps the transport."""
+        group, member, peer = self.in_a_group(wrapped=True)
+        group.publish(b"ab")
+        self.assertEqual(self.drain(peer, 2), b"AB")
+        self.assertEqual((member.bytes_sent, member.messages_sent), (2, 1))
+
+    def test_a_slow_member(self):
+        """What it does not take waits in its queue, and comes in order when it reads."""
+        group, member, peer = self.in_a_group()
+        for piece in (b"a" * MANY, b"b", b"c"):
+            group.publish(piece)
+            self.turn()
+        self.assertEqual(member.queued, 2)
+        self.assertEqual(self.drain(peer, MANY + 2), b"a" * MANY + b"bc")
+        self.assertEqual(member.bytes_sent, MANY + 2)

@@ -1,0 +1,191 @@
+"""How stock TLS ends, and how :mod:`twisted_net.eager.tls` does."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone, ConnectionLost
+
+from tests.buffers import MANY
+from tests.eager.reactor_turns import OnStock, OnStockEagerly, Recorder
+from tests.eager.test_tls_promises import Older
+from tests.eager.tls_turns import AsClient, AsServer, HalfTLSRecorder, TLSTestCase
+
+LOST = ("lost", ConnectionLost)
+DONE = ("lost", ConnectionDone)
+
+
+class Endings:
+    """What stock promises about the end."""
+
+    def test_farewell_ours(self):
+        """loseConnection sends all, then close_notify, then waits for the peer's."""
+        protocol, peer = self.connect_tls()
+        protocol.transport.write(b"x" * MANY)
+        protocol.transport.loseConnection()
+        protocol.transport.write(b"dropped")
+        self.until(lambda: peer.over, peer)
+        self.assertEqual((len(peer.got), peer.over), (MANY, "farewell"))
+        self.settle()
+        self.assertEqual(protocol.events, [("handshake",)])
+        peer.say_farewell()
+        self.until(lambda: len(protocol.events) == 2)
+        self.assertEqual(protocol.events[1], DONE)
+
+    def test_data_after_our_farewell(self):
+        """Until the peer's farewell, what it sends is still delivered."""
+        protocol, peer = self.connect_tls()
+        protocol.transport.loseConnection()
+        self.until(lambda: peer.over, peer)
+        if peer.tls.version() == "TLSv1.3":
+            peer.send(b"still here")
+            self.until(lambda: len(protocol.events) == 2)
+            self.assertEqual(protocol.events[1], ("data", b"still here"))
+
+    def test_farewell_theirs(self):
+        """The peer's close_notify is answered, and ends the connection cleanly."""
+        protocol, peer = self.connect_tls()
+        peer.say_farewell()
+        self.until(lambda: len(protocol.events) == 2, peer)
+        self.assertEqual(protocol.events[1], DONE)
+        self.until(lambda: peer.over, peer)
+        self.assertEqual(peer.over, "farewell")
+
+    def test_farewell_after_data(self):
+        """What the peer sent before its close_notify is delivered first."""
+        protocol, peer = self.connect_tls()
+        peer.tls.write(b"last words")
+        peer.say_farewell()
+        self.until(lambda: protocol.events[-1] == DONE, peer)
+        self.assertEqual(protocol.events[1:], [("data", b"last words"), DONE])
+
+    def test_end_without_farewell(self):
+        """If the stream ends without a close_notify, that is no clean end."""
+        protocol, peer = self.connect_tls()
+        peer.send(b"x")
+        peer.socket.close()
+        self.until(lambda: protocol.events[-1] == LOST)
+        self.assertEqual(protocol.events[1:], [("data", b"x"), LOST])
+
+    def test_reset(self):
+        """Nor is a reset."""
+        protocol, peer = self.connect_tls()
+        peer.reset()
+        self.until(lambda: len(protocol.events) == 2)
+        self.assertEqual(protocol.events[1], LOST)
+
+    def test_reset_while_writing(self):
+        """An error of writing shows in a later turn."""
+        protocol, peer = self.connect_tls()
+        peer.reset()
+        for _ in range(3):
+            protocol.transport.write(b"x" * 100_000)
+        self.assertEqual(protocol.events, [("handshake",)])
+        self.until(lambda: len(protocol.events) == 2)
+        self.assertEqual(protocol.events[1], LOST)
+
+    def test_abort(self):
+        """abortConnection drops what waits, delivers nothing more, and ends in a later turn."""
+        protocol, peer = self.connect_tls()
+        peer.send(b"not delivered")
+        protocol.transport.write(b"x" * MANY)
+        protocol.transport.abortConnection()
+        protocol.transport.write(b"dropped")
+        self.assertEqual(protocol.events, [("handshake",)])
+        self.until(lambda: len(protocol.events) == 2 and peer.over, peer)
+        self.assertEqual(protocol.events[1], LOST)
+        self.assertLess(len(peer.got), MANY)
+        self.assertEqual(peer.over, "reset")
+
+    def test_abort_inside(self):
+        """It may be called from inside dataReceived."""
+        protocol, peer = self.connect_tls()
+        protocol.received = lambda self, data: self.transport.abortConnection()
+        for _ in range(3):
+            peer.send(b"x")
+        self.until(lambda: protocol.events[-1][0] == "lost", peer)
+        self.assertEqual(len(protocol.events), 3)
+
+    def test_abort_in_handshake(self):
+        """Or before the handshake is done; loseConnection does the same then."""
+        for name in ("abortConnection", "loseConnection"):
+            protocol, _ = self.connect_tls(shake=False)
+            getattr(protocol.transport, name)()
+            self.until(lambda protocol=protocol: protocol.events)
+            self.assertEqual(len(protocol.events), 1)
+
+    def test_end_in_handshake(self):
+        """A peer that leaves during the handshake is a lost connection."""
+        for leave in ("close", "reset"):
+            protocol, peer = self.connect_tls(shake=False)
+            peer.reset() if leave == "reset" else peer.socket.close()
+            self.until(lambda protocol=protocol: protocol.events)
+            self.assertEqual(protocol.events, [LOST])
+
+    def test_garbage(self):
+        """A peer that does not speak TLS is told so, and the protocol hears OpenSSL's error."""
+        protocol, peer = self.connect_tls(shake=False)
+        peer.socket.send(b"GET / HTTP/1.0\r\n\r\n" * 10)
+        self.until(lambda: protocol.events)
+        self.assertEqual([event[0] for event in protocol.events], ["lost"])
+        self.assertTrue(issubclass(protocol.events[0][1], SSL.Error))
+
+    def test_garbage_later(self):
+        """So is one that stops speaking it."""
+        protocol, peer = self.connect_tls()
+        peer.socket.send(b"x" * 100)
+        self.until(lambda: len(protocol.events) == 2)
+        self.assertTrue(issubclass(protocol.events[1][1], SSL.Error))
+
+    def test_raising(self):
+        """If dataReceived raises, the error is logged and that connection ends."""
+        protocol, peer = self.connect_tls()
+        protocol.received = Recorder.write_and_raise
+        peer.send(b"x")
+        self.until(lambda: len(protocol.events) == 3, peer)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(protocol.events[2], LOST)
+        self.until(lambda: peer.over, peer)
+        self.assertEqual(bytes(peer.got), b"")
+
+    def test_half_close_refused(self):
+        """Even a protocol that could be half-closed is not: TLS ends both ways."""
+        protocol, peer = self.connect_tls(HalfTLSRecorder())
+        peer.say_farewell()
+        self.until(lambda: len(protocol.events) == 2, peer)
+        self.assertEqual(protocol.events, [("handshake",), DONE])
+
+
+class StockServerTests(Endings, AsServer, OnStock, TLSTestCase):
+    """The reference."""
+
+
+class StockClientTests(Endings, AsClient, OnStock, TLSTestCase):
+    """The reference."""
+
+
+class StockOlderServerTests(Older, StockServerTests):
+    """The reference."""
+
+
+class ServerTests(Endings, AsServer, TLSTestCase):
+    """On the eager reactor."""
+
+
+class ClientTests(Endings, AsClient, TLSTestCase):
+    """On the eager reactor."""
+
+
+class OlderServerTests(Older, ServerTests):
+    """On the eager reactor."""
+
+
+class OlderClientTests(Older, ClientTests):
+    """On the eager reactor."""
+
+
+class ElsewhereServerTests(Endings, AsServer, OnStockEagerly, TLSTestCase):
+    """On a stock reactor."""
+
+
+class ElsewhereClientTests(Endings, AsClient, OnStockEagerly, TLSTestCase):
+    """On a stock reactor."""

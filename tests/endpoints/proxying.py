@@ -1,0 +1,88 @@
+"""What the tests of connections through a proxy share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.endpoints.proxied import ProxiedFactory
+from twisted_net.policy.admission import Ranges, parse_range
+from twisted_net.testing import Peer, connect
+from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader, encode_v1, encode_v2
+
+PROXY = IPv4Address("TCP", "10.0.0.9", 40000)
+STRANGER = IPv4Address("TCP", "203.0.113.9", 40000)
+ANN = ProxyHeader(Family.IPV4, Endpoint("192.0.2.77", 56324), Endpoint("198.51.100.2", 443))
+ANN_ADDRESSES = IPv4Address("TCP", "192.0.2.77", 56324), IPv4Address("TCP", "198.51.100.2", 443)
+HEADERS = {"v1": encode_v1(ANN), "v2": encode_v2(ANN, checksum=True)}
+TRUSTED = Ranges([parse_range("trusted", "10.0.0.0/8"), parse_range("trusted", "fd00::/8")])
+
+
+class Noting(Protocol):
+    """Notes what it is told, and whose addresses it sees when the connection is made."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.addresses: Any = None
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.addresses = self.transport.getPeer(), self.transport.getHost()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.events.append(reason.type)
+
+    @property
+    def received(self) -> bytes:
+        return b"".join(event for event in self.events if isinstance(event, bytes))
+
+
+class Wrapped(Factory):  # type: ignore[type-arg]
+    """Notes what it builds, and for whom; and may refuse."""
+
+    noisy = False
+
+    def __init__(self, protocol: Any = Noting) -> None:
+        self.protocol = protocol
+        self.built: list[Any] = []
+        self.asked: list[Any] = []
+        self.refuses = False
+        self.running = 0
+
+    def doStart(self) -> None:
+        self.running += 1
+
+    def doStop(self) -> None:
+        self.running -= 1
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self.asked.append(addr)
+        if self.refuses:
+            return None
+        self.built.append(super().buildProtocol(addr))
+        return self.built[-1]
+
+
+class ProxiedCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wrapped = Wrapped()
+        self.factory = ProxiedFactory(self.wrapped, TRUSTED, self.clock)
+
+    def connect(self, peer: Any = PROXY) -> Peer:
+        return connect(self.factory, clock=self.clock, peer=peer)
+
+    def lines(self, logged: Any) -> list[tuple[str, str]]:
+        """Give level and text of what this module has logged."""
+        return [
+            (event["log_level"].name, event["log_format"].format(**event))
+            for event in logged
+            if "log_failure" not in event
+        ]

@@ -1,0 +1,445 @@
+"""Clients: :mod:`twisted_net.endpoints.client`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trustme
+from OpenSSL import SSL
+from twisted.internet import error
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, TimeoutError
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IHostResolution,
+    IReactorPluggableNameResolver,
+)
+from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate
+from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, IOPump
+from twisted.test.iosim import connect as pumped
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.echo import EchoFactory
+from twisted_net.endpoints.client import (
+    ConnectFailed,
+    ReconnectingClient,
+    client_endpoint,
+    connect,
+)
+from twisted_net.idle import DiscardFactory
+from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.close_reasons import Reason
+
+
+@implementer(IHostResolution)
+class Resolution:
+    """One name that is looked up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        """Nothing to cancel: it is over already."""
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """Knows every name but those that end in ``.invalid``."""
+
+    def resolveHostName(
+        self, receiver: Any, hostName: str, portNumber: int = 0, *rest: Any, **more: Any
+    ) -> Any:
+        receiver.resolutionBegan(Resolution(hostName))
+        if not hostName.endswith(".invalid"):
+            receiver.addressResolved(IPv4Address("TCP", "192.0.2.7", portNumber))
+        receiver.resolutionComplete()
+
+
+@implementer(IReactorPluggableNameResolver)
+class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
+    """Twisted's reactor in memory, with names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nameResolver = Names()
+
+
+class Client(Connection):
+    """Remembers what happened to it."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def connected(self) -> None:
+        self.events.append("connected")
+
+    def message_received(self, message: bytes) -> None:
+        self.events.append(message)
+
+    def disconnected(self, reason: Reason) -> None:
+        self.events.append(reason.code)
+
+
+class ClientCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+
+    def accept(self, number: int = -1, server: Any = None) -> IOPump:
+        """Let an attempt to connect come to a server: one that echoes, unless another is given."""
+        _, _, factory, _, _ = self.reactor.tcpClients[number]
+        client = factory.buildProtocol(None)
+        server = server or EchoFactory(clock=self.reactor).buildProtocol(None)
+        here = FakeTransport(client, isServer=False)
+        there = FakeTransport(server, isServer=True)
+        return pumped(server, there, client, here)
+
+    def refuse(self, reason: Exception, number: int = -1) -> None:
+        """Let an attempt to connect fail."""
+        _, _, factory, _, _ = self.reactor.tcpClients[number]
+        factory.clientConnectionFailed(None, Failure(reason))
+        self.reactor.advance(0)
+
+    def assertFailure(self, attempt: Any, code: str, address: str, port: int) -> ConnectFailed:
+        """It failed with this code, and names what was tried."""
+        self.reactor.advance(0.5)  # a name may have had further addresses
+        failure = self.failureResultOf(attempt, ConnectFailed).value
+        self.assertEqual((failure.code, failure.address, failure.port), (code, address, port))
+        self.assertTrue(str(failure).startswith(f"{code}: {address}"), str(failure))
+        self.assertNotIn("\n", str(failure))
+        return failure
+
+
+class ConnectTests(ClientCase):
+    def test_each_way_to_say_where(self) -> None:
+        """A string, a pair, an endpoint; a class or a factory. The result is the connection."""
+        endpoint = TCP4ClientEndpoint(self.reactor, "192.0.2.7", 7000)
+        factory = ConnectionFactory.forProtocol(Client, clock=self.reactor)
+        for where in ("tcp:chat.example:7000", ("chat.example", 7000), endpoint):
+            for protocol in (Client, factory):
+                attempt = connect(self.reactor, where, protocol)
+                self.assertNoResult(attempt)
+                pump = self.accept()
+                connection = self.successResultOf(attempt)
+                self.assertEqual(self.reactor.tcpClients[-1][1], 7000)
+                connection.send("hello")
+                pump.flush()
+                self.assertEqual(connection.events, ["connected", b"hello"])
+                connection.close()
+                pump.flush()
+                self.assertEqual(connection.events[2:], ["closed"])
+        self.assertEqual(len(factory), 0)
+
+    def test_ports_that_are_none(self) -> None:
+        """Are refused before anything is tried."""
+        for port in (0, -1, 65536):
+            with self.assertRaises(ValueError):
+                connect(self.reactor, ("chat.example", port), Client)
+        with self.assertRaises(ValueError):
+            connect(self.reactor, "carrier-pigeon:chat.example", Client)
+
+    def test_the_timeout(self) -> None:
+        """Ten seconds, unless told otherwise."""
+        for how, seconds in (({}, 10), ({"timeout": 3}, 3)):
+            attempt = connect(self.reactor, ("chat.example", 7000), Client, **how)
+            self.assertEqual(self.reactor.tcpClients[-1][3], seconds)
+            self.refuse(error.TimeoutError())
+            self.assertFailure(attempt, "ETIMEDOUT", "chat.example", 7000)
+
+    def test_what_can_go_wrong(self) -> None:
+        """Each has its errno's name, the address and the port."""
+        for reason, code in (
+            (error.ConnectionRefusedError(osError=111), "ECONNREFUSED"),
+            (error.NoRouteError(osError=113), "EHOSTUNREACH"),
+            (error.TCPTimedOutError(osError=110), "ETIMEDOUT"),
+            (error.ConnectError(osError=101), "ENETUNREACH"),
+            (error.ConnectError(string="odd"), "EFAILED"),
+            (RuntimeError("odd\nand long"), "EFAILED"),
+        ):
+            for where in ("tcp:192.0.2.7:7000", ("192.0.2.7", 7000)):
+                attempt = connect(self.reactor, where, Client)
+                self.refuse(reason)
+                self.assertFailure(attempt, code, "192.0.2.7", 7000)
+
+    def test_a_name_that_there_is_not(self) -> None:
+        """As Node calls it."""
+        attempt = connect(self.reactor, ("nowhere.invalid", 7000), Client)
+        self.assertFailure(attempt, "ENOTFOUND", "nowhere.invalid", 7000)
+        attempt = connect(self.reactor, "tcp:nowhere.invalid:7000", Client)
+        self.refuse(error.DNSLookupError())
+        self.assertFailure(attempt, "ENOTFOUND", "nowhere.invalid", 7000)
+
+    def test_however_a_string_is_written(self) -> None:
+        """Address and port are found in it; a path is an address."""
+        for where, address, port in (
+            ("tcp:host=chat.example:port=7000", "chat.example", 7000),
+            ("tcp:chat.example:port=7000:timeout=5", "chat.example", 7000),
+            (r"tcp:\:\:1:7000", "::1", 7000),
+            ("unix:/run/chat", "/run/chat", 0),
+            ("unix:path=/run/chat", "/run/chat", 0),
+        ):
+            attempt = connect(self.reactor, where, Client)
+            factory = (self.reactor.unixClients or self.reactor.tcpClients)[-1][-3]
+            reason = error.ConnectionRefusedError(osError=111)
+            factory.clientConnectionFailed(None, Failure(reason))
+            self.assertFailure(attempt, "ECONNREFUSED", address, port)
+
+    def test_closed_at_once(self) -> None:
+        """The connection was there: that is no failure to connect."""
+        attempt = connect(self.reactor, ("chat.example", 7000), Client)
+        pump = self.accept()
+        connection = self.successResultOf(attempt)
+        pump.serverIO.loseConnection()
+        pump.flush()
+        self.assertEqual(connection.events, ["connected", "peer-closed"])
+
+    def test_giving_up(self) -> None:
+        """The attempt can be cancelled, and nothing is left of it."""
+        attempt = connect(self.reactor, ("chat.example", 7000), Client)
+        attempt.cancel()
+        self.failureResultOf(attempt)
+        self.reactor.advance(0.1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_cancelling_is_no_failure_of_the_server(self) -> None:
+        """So that ``addTimeout`` works as ever."""
+        attempt = connect(self.reactor, ("chat.example", 7000), Client)
+        attempt.addTimeout(3, self.reactor)
+        self.reactor.advance(3)
+        self.failureResultOf(attempt, TimeoutError)
+
+
+class TLSTests(ClientCase):
+    """With real certificates, in memory."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.authority = trustme.CA()
+
+    def attempt(self, where: Any = ("chat.example", 7000), trust: Any = None, **how: Any) -> Any:
+        """Connect to where certificates come from our authority."""
+        trust = trust or Certificate.loadPEM(self.authority.cert_pem.bytes())
+        self.connections: list[Client] = []
+
+        class Kept(Client):
+            def __init__(kept) -> None:
+                super().__init__()
+                self.connections.append(kept)
+
+        return connect(self.reactor, where, Kept, tls=True, trust=trust, **how)
+
+    def serve(self, name: str = "chat.example", **how: Any) -> IOPump:
+        """Accept as a server whose certificate is for ``name``."""
+        issued = self.authority.issue_cert(name)
+        pem = issued.private_key_and_cert_chain_pem.bytes()
+        options = PrivateCertificate.loadPEM(pem)
+        certificate = CertificateOptions(
+            privateKey=options.privateKey.original, certificate=options.original, **how
+        )
+        self.server = EchoFactory(clock=self.reactor)
+        factory = TLSMemoryBIOFactory(certificate, False, self.server, self.reactor)
+        pump = self.accept(server=factory.buildProtocol(None))
+        pump.flush()
+        return pump
+
+    def test_a_certificate_that_is_right(self) -> None:
+        """The result comes after the handshake."""
+        attempt = self.attempt()
+        pump = self.serve()
+        connection = self.successResultOf(attempt)
+        long = b"x" * 65_000  # less would be gathered for a turn of the reactor, by Twisted's TLS
+        connection.send(long)
+        pump.flush()
+        self.assertEqual(connection.events, ["connected", long])
+
+    def test_a_string_with_tls(self) -> None:
+        """The name to verify is the string's host, however it is written."""
+        for where in ("tcp:chat.example:7000", "tcp:port=7000:host=chat.example"):
+            attempt = self.attempt(where)
+            self.serve()
+            self.successResultOf(attempt)
+        attempt = self.attempt(r"tcp:\:\:1:7000")
+        self.serve("::1")
+        self.successResultOf(attempt)
+
+    def test_another_name(self) -> None:
+        """Is refused, and the connection closed; but one may want that name."""
+        attempt = self.attempt()
+        self.serve("other.example")
+        self.assertFailure(attempt, "CERTIFICATE", "chat.example", 7000)
+        self.assertEqual(self.connections[0].events, [])
+        attempt = self.attempt(server_name="other.example")
+        self.serve("other.example")
+        self.successResultOf(attempt)
+
+    def test_another_authority(self) -> None:
+        """Is refused."""
+        attempt = self.attempt(trust=Certificate.loadPEM(trustme.CA().cert_pem.bytes()))
+        self.serve()
+        failure = self.assertFailure(attempt, "CERTIFICATE", "chat.example", 7000)
+        self.assertIn("verify failed", str(failure))
+
+    def test_a_server_that_speaks_no_tls(self) -> None:
+        """Says so; the server is told nothing that it would take for words."""
+        attempt = self.attempt()
+        pump = self.accept()
+        pump.flush()
+        self.assertFailure(attempt, "HANDSHAKE", "chat.example", 7000)
+
+    def test_a_server_that_hangs_up(self) -> None:
+        """In the middle of the handshake."""
+        for how in ("loseConnection", "abortConnection"):
+            attempt = self.attempt()
+            pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
+            self.assertNoResult(attempt)
+            getattr(pump.serverIO, how)()
+            pump.flush()
+            failure = self.failureResultOf(attempt, ConnectFailed).value
+            self.assertIn(failure.code, ("ECONNRESET", "HANDSHAKE"))
+
+    def test_giving_up_in_the_handshake(self) -> None:
+        """The connection is not left behind."""
+        attempt = self.attempt()
+        pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
+        self.assertNoResult(attempt)
+        attempt.cancel()
+        self.failureResultOf(attempt)
+        pump.flush()
+        self.assertTrue(pump.clientIO.disconnecting or pump.clientIO.disconnected)
+
+    def test_whom_to_verify_must_be_known(self) -> None:
+        """A path or an endpoint has no name of its own."""
+        endpoint = TCP4ClientEndpoint(self.reactor, "192.0.2.7", 7000)
+        for where in ("unix:/run/chat", endpoint):
+            with self.assertRaises(ValueError) as caught:
+                client_endpoint(self.reactor, where, tls=True)
+            self.assertIn("server_name", str(caught.exception))
+            client_endpoint(self.reactor, where, tls=True, server_name="chat.example")
+
+    def test_old_versions_are_not_spoken(self) -> None:
+        """A server that knows nothing newer than TLS 1.1 is no server for us."""
+        attempt = self.attempt()
+        issued = PrivateCertificate.loadPEM(
+            self.authority.issue_cert("chat.example").private_key_and_cert_chain_pem.bytes()
+        )
+        options = CertificateOptions(
+            privateKey=issued.privateKey.original, certificate=issued.original
+        )
+        options.getContext().set_min_proto_version(SSL.TLS1_VERSION)
+        options.getContext().set_max_proto_version(SSL.TLS1_1_VERSION)
+        options.getContext().set_cipher_list(b"ALL:@SECLEVEL=0")
+        echo = EchoFactory(clock=self.reactor)
+        factory = TLSMemoryBIOFactory(options, False, echo, self.reactor)
+        self.accept(server=factory.buildProtocol(None)).flush()
+        self.assertFailure(attempt, "HANDSHAKE", "chat.example", 7000)
+
+
+class ReconnectingTests(ClientCase):
+    def client(self, **how: Any) -> ReconnectingClient:
+        """A client whose delays are 1, 2, 4, 4, ... seconds."""
+        how.setdefault("backoff", Backoff(first=0.5, longest=4))
+        client = ReconnectingClient(
+            self.reactor, "tcp:chat.example:7000", Client, jitter=lambda: 1.0, **how
+        )
+        self.addCleanup(client.stopService)
+        client.startService()
+        return client
+
+    def delays(self, count: int) -> list[float]:
+        """Let so many attempts fail; give how long it was until each next one."""
+        found = []
+        for _ in range(count):
+            before = len(self.reactor.tcpClients)
+            self.refuse(error.ConnectionRefusedError(osError=111))
+            began = self.reactor.seconds()
+            while len(self.reactor.tcpClients) == before:
+                self.reactor.advance(0.25)
+            found.append(self.reactor.seconds() - began)
+        return found
+
+    def test_it_tries_again_after_growing_delays(self) -> None:
+        """Up to the longest; a success begins them anew."""
+        client = self.client()
+        self.assertEqual(self.delays(5), [1, 2, 4, 4, 4])
+        pump = self.accept()
+        self.successResultOf(client.whenConnected())
+        pump.serverIO.loseConnection()
+        pump.flush()
+        before = len(self.reactor.tcpClients)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.reactor.tcpClients), before + 1)
+        self.assertEqual(self.delays(2), [2, 4])
+
+    def test_the_jitter(self) -> None:
+        """Is asked for each delay."""
+        numbers = iter([0.0, 1.0, 0.0])
+        client = ReconnectingClient(
+            self.reactor,
+            "tcp:chat.example:7000",
+            Client,
+            backoff=Backoff(first=0.5, longest=4),
+            jitter=lambda: next(numbers),
+        )
+        client.startService()
+        self.addCleanup(client.stopService)
+        self.assertEqual(self.delays(3), [0.5, 2, 0.5])
+
+    def test_the_connection(self) -> None:
+        """``whenConnected`` gives it, each time; ``stopService`` ends it for good."""
+        client = self.client()
+        waiting = client.whenConnected()
+        self.assertNoResult(waiting)
+        pump = self.accept()
+        connection: Any = self.successResultOf(waiting)
+        self.assertIsInstance(connection, Client)
+        connection.send("hello")
+        pump.flush()
+        self.assertEqual(connection.events, ["connected", b"hello"])
+        stopped = client.stopService()
+        pump.flush()
+        self.successResultOf(stopped)
+        self.reactor.advance(60)
+        self.assertEqual(len(self.reactor.tcpClients), 1)
+
+    def test_a_handshake_that_fails_is_a_failed_attempt(self) -> None:
+        """It waits for the next one, and the delays grow."""
+        client = self.client(tls=True, trust=_trust())
+        waiting = client.whenConnected()
+        for delay in (1, 2):
+            self.accept().flush()
+            self.assertNoResult(waiting)
+            before = len(self.reactor.tcpClients)
+            self.reactor.advance(delay - 0.25)
+            self.assertEqual(len(self.reactor.tcpClients), before)
+            self.reactor.advance(0.25)
+            self.assertEqual(len(self.reactor.tcpClients), before + 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        client.stopService()
+        self.failureResultOf(waiting, CancelledError)
+
+    def test_stopping_during_the_handshake(self) -> None:
+        """The connection is not left behind."""
+        client = self.client(tls=True, trust=_trust())
+        pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
+        stopped = client.stopService()
+        pump.flush()
+        self.successResultOf(stopped)
+        self.assertTrue(pump.clientIO.disconnecting or pump.clientIO.disconnected)
+        self.reactor.advance(60)
+        self.assertEqual(len(self.reactor.tcpClients), 1)
+
+    def test_stopping_while_it_waits(self) -> None:
+        """Nothing runs afterwards."""
+        client = self.client()
+        self.refuse(error.ConnectionRefusedError(osError=111))
+        self.successResultOf(client.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+def _trust() -> Certificate:
+    return Certificate.loadPEM(trustme.CA().cert_pem.bytes())

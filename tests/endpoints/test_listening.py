@@ -1,0 +1,346 @@
+"""Services that listen: :mod:`twisted_net.endpoints.listening`."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from twisted_net.echo import EchoFactory
+from twisted_net.endpoints.listening import Listener, ListenerService, ListenFailed
+from twisted_net.testing import Peer, connect
+
+
+class Port:
+    """A port that listens until it is told to stop."""
+
+    def __init__(self, number: int, stops: Deferred[None] | None = None) -> None:
+        self.number = number
+        self.listens = True
+        self._stops = stops
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.1", self.number)
+
+    def stopListening(self) -> Deferred[None] | None:
+        self.listens = False
+        return self._stops
+
+
+@implementer(IStreamServerEndpoint)
+class Endpoint:
+    """Gives what it was made with; counts how often, and how often it was cancelled."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.cancelled = 0
+        self.asked = 0
+        self.later: Deferred[Any] = Deferred(self._cancel)
+        self.result = self.later if result is None else result
+
+    def _cancel(self, later: Deferred[Any]) -> None:
+        self.cancelled += 1
+
+    def listen(self, factory: Any) -> Any:
+        self.asked += 1
+        if isinstance(self.result, Port):
+            return succeed(self.result)
+        if isinstance(self.result, Exception):
+            return fail(self.result)
+        return self.result
+
+
+class Service(ListenerService):
+    """Keeps what failed late."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.late: list[str] = []
+
+    def listen_failed_late(self, failure: ListenFailed) -> None:
+        self.late.append(str(failure))
+
+
+class ListeningCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.factory = EchoFactory(clock=self.clock)
+
+    def service(self, *endpoints: Any, drain: float = 10) -> Service:
+        """A service with these endpoints, labelled ``--0``, ``--1`` and so on."""
+        listeners = [Listener(each, f"--{number}") for number, each in enumerate(endpoints)]
+        return Service(self.factory, listeners, drain)
+
+
+class StartTests(ListeningCase):
+    def test_it_listens_while_it_runs(self) -> None:
+        """On all of its endpoints, from the first of the two starts on, and once."""
+        ports = [Port(1), Port(2)]
+        endpoints = [Endpoint(port) for port in ports]
+        service = self.service(*endpoints)
+        self.assertEqual(service.ports, [])
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual((service.ports, bool(service.running)), (ports, True))
+        self.assertEqual([endpoint.asked for endpoint in endpoints], [1, 1])
+        self.successResultOf(service.stopService())
+        self.assertFalse(any(port.listens for port in ports))
+        self.assertEqual((service.ports, bool(service.running)), ([], False))
+
+    def test_ready(self) -> None:
+        """From when it listens everywhere until it begins to stop, whoever is still connected."""
+        late = Endpoint()
+        service = self.service(Endpoint(Port(1)), late)
+        self.assertFalse(service.ready)
+        service.privilegedStartService()
+        service.startService()
+        self.assertFalse(service.ready, "one of them does not listen yet")
+        late.later.callback(Port(2))
+        self.assertTrue(service.ready)
+        peer = connect(self.factory)
+        stopped = service.stopService()
+        self.assertFalse(service.ready)
+        self.assertNoResult(stopped)
+        peer.finish()
+        self.successResultOf(stopped)
+
+    def test_without_the_privileged_start(self) -> None:
+        """As a program of one's own does it."""
+        service = self.service(Endpoint(Port(1)))
+        service.startService()
+        self.assertEqual(len(service.ports), 1)
+
+    def test_each_port_has_a_line_in_the_log(self) -> None:
+        """With the address and the label: port 0 has picked one."""
+        with capturedLogs() as events:
+            self.service(Endpoint(Port(4711))).startService()
+        (event,) = [event for event in events if event["log_level"] == LogLevel.info]
+        self.assertEqual((event["where"], event["label"]), ("192.0.2.1:4711", "--0"))
+
+    def test_it_can_be_started_again(self) -> None:
+        """And accepts connections again."""
+        service = self.service(Endpoint(Port(1)))
+        for _ in range(2):
+            service.startService()
+            peer = connect(self.factory)
+            peer.finish()
+            self.successResultOf(service.stopService())
+            self.assertRaises(ConnectionRefusedError, connect, self.factory)
+
+    def test_twisteds_endpoints(self) -> None:
+        """On Twisted's reactor in memory."""
+        reactor: Any = MemoryReactorClock()
+        service = self.service(TCP4ServerEndpoint(reactor, 8080, 1024, "127.0.0.1"))
+        service.startService()
+        self.assertEqual(reactor.tcpServers, [(8080, self.factory, 1024, "127.0.0.1")])
+
+
+class FailureTests(ListeningCase):
+    def busy(self) -> CannotListenError:
+        return CannotListenError("", 8080, OSError(98, "Address already in use"))
+
+    def test_one_that_cannot_listen(self) -> None:
+        """Says which and why; the others, before and after it, listen no longer."""
+        for start in ("privilegedStartService", "startService"):
+            ports = [Port(1), Port(2)]
+            service = self.service(Endpoint(ports[0]), Endpoint(self.busy()), Endpoint(ports[1]))
+            error = self.assertRaises(ListenFailed, getattr(service, start))
+            self.assertEqual(str(error), "--1: Address already in use")
+            self.assertFalse(any(port.listens for port in ports))
+            self.assertEqual((service.ports, service.late), ([], []))
+
+    def test_several_that_cannot_listen(self) -> None:
+        """The first is named."""
+        service = self.service(Endpoint(ValueError("bad port")), Endpoint(self.busy()))
+        error = self.assertRaises(ListenFailed, service.startService)
+        self.assertEqual(str(error), "--0: bad port")
+
+    def test_other_causes(self) -> None:
+        """Have words, whatever they are."""
+        for cause, text in (
+            (OSError(13, "Permission denied"), "Permission denied"),
+            (OverflowError("bind(): port must be 0-65535."), "bind(): port must be 0-65535."),
+            (RuntimeError(), "RuntimeError"),
+            (CannotListenError("x", 1, socket.gaierror(-2, "Name unknown")), "Name unknown"),
+            (CannotListenError("x", 1, "odd"), "odd"),
+        ):
+            error = self.assertRaises(ListenFailed, self.service(Endpoint(cause)).startService)
+            self.assertEqual(str(error), f"--0: {text}")
+
+    def test_an_endpoint_that_raises(self) -> None:
+        """It may not; its neighbours shall not listen for that."""
+
+        @implementer(IStreamServerEndpoint)
+        class Raising:
+            def listen(self, factory: Any) -> Any:
+                raise RuntimeError("no plan")
+
+        port = Port(1)
+        service = self.service(Endpoint(port), Raising())
+        error = self.assertRaises(ListenFailed, service.startService)
+        self.assertEqual((str(error), port.listens), ("--1: no plan", False))
+
+
+class LaterTests(ListeningCase):
+    """Endpoints that do not say at once whether they can listen."""
+
+    def test_it_comes_later(self) -> None:
+        """It is then one of the ports, and stops with them."""
+        endpoint = Endpoint()
+        service = self.service(endpoint)
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual((service.ports, endpoint.asked), ([], 1))
+        port = Port(1)
+        endpoint.later.callback(port)
+        self.assertEqual(service.ports, [port])
+        self.successResultOf(service.stopService())
+        self.assertFalse(port.listens)
+
+    def test_it_fails_later(self) -> None:
+        """The service is told, and its other ports go on."""
+        endpoint, port = Endpoint(), Port(1)
+        service = self.service(endpoint, Endpoint(port))
+        service.startService()
+        endpoint.later.errback(OSError(98, "Address already in use"))
+        self.assertEqual(service.late, ["--0: Address already in use"])
+        self.assertTrue(port.listens)
+
+    def test_by_default_it_is_logged(self) -> None:
+        """As an error."""
+        endpoint = Endpoint()
+        service = ListenerService(self.factory, [Listener(endpoint, "--x")])
+        service.startService()
+        with capturedLogs() as events:
+            endpoint.later.errback(OSError(98, "Address already in use"))
+        (event,) = [event for event in events if event["log_level"] >= LogLevel.error]
+        self.assertNotIn("failure", event, "an observer would take it for a Failure of Twisted's")
+        self.assertEqual(formatEvent(event), "--x: Address already in use")
+
+    def test_stopping_before_it_has_said(self) -> None:
+        """It is cancelled, which is no failure of anybody's."""
+        endpoint = Endpoint()
+        service = self.service(endpoint)
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual((endpoint.cancelled, service.late, service.ports), (1, [], []))
+
+    def test_another_one_fails_meanwhile(self) -> None:
+        """None listens then, this one neither, however late it comes."""
+        endpoint = Endpoint()
+        service = self.service(endpoint, Endpoint(OSError(98, "Address already in use")))
+        self.assertRaises(ListenFailed, service.startService)
+        self.assertEqual((endpoint.cancelled, service.late, service.ports), (1, [], []))
+
+    def test_it_waits_for_something_else(self) -> None:
+        """A Deferred that has been called may still wait: it is not asked a second time."""
+        first: Deferred[Any] = succeed(None)
+        second: Deferred[Any] = Deferred()
+        endpoint = Endpoint(first.addCallback(lambda _: second))
+        service = self.service(endpoint)
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual(endpoint.asked, 1)
+        port = Port(1)
+        second.callback(port)
+        self.assertEqual(service.ports, [port])
+
+
+class StopTests(ListeningCase):
+    def started(self, count: int = 3, drain: float = 10) -> tuple[Service, list[Peer]]:
+        service = self.service(Endpoint(Port(1)), drain=drain)
+        service.startService()
+        return service, [connect(self.factory) for _ in range(count)]
+
+    def test_nobody_is_there(self) -> None:
+        """It stops at once, and nothing runs."""
+        service, _ = self.started(0)
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_connections_are_closed(self) -> None:
+        """Each has what it was sent; the stop waits for the last one."""
+        service, peers = self.started()
+        peers[0].send(b"hello")
+        stopped = service.stopService()
+        peers[0].advance(1)
+        for peer in peers:
+            self.assertNoResult(stopped)
+            self.assertEqual((peer.finished, peer.protocol.reason.code), (True, "draining"))
+            peer.finish()
+        self.successResultOf(stopped)
+        self.assertEqual(peers[0].received, b"hello")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_new_comes(self) -> None:
+        """Not even one who was waiting to be accepted."""
+        service, _ = self.started()
+        service.stopService()
+        self.assertRaises(ConnectionRefusedError, connect, self.factory)
+
+    def test_who_does_not_read_is_aborted(self) -> None:
+        """After ``drain`` seconds, however much it should have had."""
+        service, peers = self.started(drain=2)
+        peers[0].full()
+        peers[0].protocol.send_encoded(b"x" * 100_000)
+        stopped = service.stopService()
+        for peer in peers[1:]:
+            peer.finish()
+        peers[0].advance(1.9)
+        self.assertNoResult(stopped)
+        peers[0].advance(0.2)
+        self.successResultOf(stopped)
+        self.assertTrue(peers[0].aborted)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_time_at_all(self) -> None:
+        """With a drain of 0, everybody is aborted in the next turn."""
+        service, peers = self.started(drain=0)
+        stopped = service.stopService()
+        peers[0].advance(0)
+        self.successResultOf(stopped)
+
+    def test_ports_that_take_their_time(self) -> None:
+        """Connections are closed when nobody can come any more."""
+        stops: Deferred[None] = Deferred()
+        service = self.service(Endpoint(Port(1, stops)))
+        service.startService()
+        peer = connect(self.factory)
+        stopped = service.stopService()
+        self.assertIsNone(peer.protocol.reason)
+        stops.callback(None)
+        peer.finish()
+        self.successResultOf(stopped)
+
+    def test_a_port_that_fails_to_stop(self) -> None:
+        """The connections are closed all the same."""
+        stops: Deferred[None] = fail(OSError("odd"))
+        service = self.service(Endpoint(Port(1, stops)))
+        service.startService()
+        peer = connect(self.factory)
+        stopped = service.stopService()
+        peer.finish()
+        self.successResultOf(stopped)
+        stops.addErrback(lambda _: None)
+
+    def test_stopping_twice(self) -> None:
+        """Both wait for the same end."""
+        service, peers = self.started(1)
+        stops = [service.stopService(), service.stopService()]
+        peers[0].finish()
+        for stop in stops:
+            self.successResultOf(stop)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopping_without_a_start(self) -> None:
+        """Nothing happens."""
+        self.successResultOf(self.service(Endpoint()).stopService())

@@ -1,0 +1,87 @@
+"""The table of why connections end: :mod:`twisted_net.policy.close_reasons`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import FrozenInstanceError
+from typing import get_args
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.policy import close_reasons
+from twisted_net.policy.close_reasons import IDLE, REASONS, EndedBy, Reason
+from twisted_net.wire.framing import ErrorCode
+
+
+class ReasonsTests(SynchronousTestCase):
+    def test_every_reason_is_in_the_table_under_its_code(self) -> None:
+        """A code that was heard or logged can be looked up."""
+        rows = [value for value in vars(close_reasons).values() if isinstance(value, Reason)]
+        self.assertEqual({row.code: row for row in rows}, REASONS)
+        self.assertEqual(len(rows), len(REASONS), "two rows have the same code")
+
+    def test_a_reason_has_the_name_of_its_code(self) -> None:
+        """``too-long`` is ``TOO_LONG``."""
+        for code, reason in REASONS.items():
+            self.assertIs(getattr(close_reasons, code.upper().replace("-", "_")), reason)
+
+    def test_the_reasons_of_the_design_are_there(self) -> None:
+        """What clients and operators were told to expect."""
+        promised = (
+            "peer-closed peer-reset idle slow too-long bad-input flood full too-many too-fast "
+            "denied handshake login kicked draining failed"
+        )
+        self.assertEqual(set(promised.split()) - REASONS.keys(), set())
+
+    def test_what_a_framing_raises_has_a_row(self) -> None:
+        """A connection finds its reason by the error's code."""
+        for code in get_args(ErrorCode):
+            self.assertIn(code, REASONS)
+
+    def test_codes_can_be_labels(self) -> None:
+        """Lower case and hyphens, for metrics and for people who search a log."""
+        for reason in REASONS.values():
+            self.assertRegex(reason.code, re.compile(r"\A[a-z]+(-[a-z]+)*\Z"))
+            self.assertEqual(str(reason), reason.code)
+
+    def test_texts_are_one_sentence_each(self) -> None:
+        """No two are the same, so that a user's report tells which it was."""
+        for reason in REASONS.values():
+            self.assertRegex(reason.text, re.compile(r"\A[A-Z][^.\n]*\.\Z"))
+        self.assertEqual(len({reason.text for reason in REASONS.values()}), len(REASONS))
+
+    def test_websocket_codes_may_be_sent(self) -> None:
+        """The IANA's codes for a close frame; 1006, which must not be sent, where none can be."""
+        for reason in REASONS.values():
+            if reason.by is EndedBy.NETWORK:
+                self.assertEqual(reason.websocket, 1006, reason)
+            else:
+                self.assertIn(reason.websocket, {*range(1000, 1004), *range(1007, 1015)}, reason)
+
+    def test_it_says_who_ended_it(self) -> None:
+        """A peer's own farewell and a broken network are not of our making; the rest is."""
+        remote = {"peer-closed", "quit"}
+        for code, reason in REASONS.items():
+            expected = EndedBy.REMOTE if code in remote else EndedBy.LOCAL
+            self.assertEqual(reason.by, EndedBy.NETWORK if code == "peer-reset" else expected, code)
+
+    def test_nobody_is_asked_to_repeat_what_would_fail_again(self) -> None:
+        """What passes with time is to be tried again; a mistake or a farewell is not."""
+        final = "peer-closed quit closed too-long bad-input denied login kicked"
+        passing = "peer-reset idle slow flood full too-many too-fast handshake draining failed"
+        self.assertEqual([code for code in final.split() if REASONS[code].retry], [])
+        self.assertEqual([code for code in passing.split() if not REASONS[code].retry], [])
+
+    def test_only_ordinary_endings_are_no_news(self) -> None:
+        """Whatever a limit or a mistake ended has a line in the operator's log."""
+        for code, reason in REASONS.items():
+            ordinary = reason.by is not EndedBy.LOCAL or code == "closed"
+            self.assertEqual(reason.notable, not ordinary, code)
+
+    def test_a_row_cannot_be_changed(self) -> None:
+        """All connections share it."""
+
+        def change() -> None:
+            IDLE.code = "other"  # type: ignore[misc]  # the point of the test
+
+        self.assertRaises(FrozenInstanceError, change)

@@ -1,0 +1,78 @@
+"""How much is allowed: :mod:`twisted_net.policy.limits`."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, asdict, replace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.policy.limits import LimitChanges, Limits, SlowRule
+from twisted_net.wire.framing import DEFAULT_MAX_SIZE
+
+LEAST: dict[str, int] = {
+    "max_message": 1,
+    "idle_timeout": 0,
+    "queue_limit": 1,
+    "stall_timeout": 0,
+    "message_timeout": 0,
+    "handshake_timeout": 0,
+    "rate": 0,
+    "burst": 1,
+    "close_grace": 0,
+}
+
+
+class LimitsTests(SynchronousTestCase):
+    def test_the_defaults_are_those_that_are_documented(self) -> None:
+        """64 KiB a message, no idle timeout, a queue of 1 MiB, five seconds of grace…"""
+        expected = {
+            "max_message": 65536,
+            "idle_timeout": 0,
+            "queue_limit": 1048576,
+            "slow_rule": SlowRule.CLOSE,
+            "stall_timeout": 30,
+            "message_timeout": 30,
+            "handshake_timeout": 10,
+            "rate": 0,
+            "burst": 20,
+            "close_grace": 5,
+        }
+        self.assertEqual(asdict(Limits()), expected)
+        self.assertEqual(Limits().max_message, DEFAULT_MAX_SIZE)
+
+    def test_the_least_of_each_is_allowed(self) -> None:
+        """Zero seconds, and one byte."""
+        for name, least in LEAST.items():
+            self.assertEqual(getattr(Limits(**{name: least}), name), least)
+
+    def test_what_makes_no_sense_is_refused_by_name(self) -> None:
+        """Less than the least, no number, or without end: the message names the limit."""
+        for name, least in LEAST.items():
+            values: tuple[Any, ...] = (least - 1, -(10**9), float("nan"), float("inf"))
+            for value in values:
+                error = self.assertRaises(ValueError, Limits, **{name: value})
+                self.assertTrue(str(error).startswith(f"{name}: "), str(error))
+                self.assertIn(repr(value), str(error))
+
+    def test_a_changed_limit_is_checked_too(self) -> None:
+        """Replacing one makes new limits, which cannot be wrong either."""
+        self.assertEqual(replace(Limits(), idle_timeout=60).idle_timeout, 60)
+        self.assertRaises(ValueError, replace, Limits(), idle_timeout=-1)
+
+    def test_a_rule_is_not_taken_for_another(self) -> None:
+        """The name of a rule is not the rule: it is refused, not silently another rule."""
+        error = self.assertRaises(ValueError, Limits, slow_rule="close")
+        self.assertIn("slow_rule", str(error))
+
+    def test_limits_cannot_be_changed_in_place(self) -> None:
+        """A factory's connections share them."""
+
+        def change() -> None:
+            Limits().max_message = 1  # type: ignore[misc]  # the point of the test
+
+        self.assertRaises(FrozenInstanceError, change)
+
+    def test_every_limit_can_be_given_by_name(self) -> None:
+        """The keywords that factories take are the limits that there are."""
+        self.assertEqual(LimitChanges.__annotations__.keys(), asdict(Limits()).keys())

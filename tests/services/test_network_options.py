@@ -1,0 +1,90 @@
+"""The flags about sockets and proxies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.chat.protocol import ChatFactory
+from twisted_net.endpoints.proxied import ProxiedFactory
+from twisted_net.endpoints.socket_options import SocketOptions
+from twisted_net.services.chat import Options
+from twisted_net.services.starting import StartError
+
+
+def parsed(*flags: str) -> Options:
+    options = Options()
+    options.parseOptions(list(flags))
+    return options
+
+
+class FlagTests(SynchronousTestCase):
+    def factory(self, *flags: str) -> Any:
+        """Give the factory that a port gets."""
+        reactor = MemoryReactor()
+        (listener,) = parsed("--interface", "127.0.0.1", *flags).listeners(reactor)
+        self.wrapped = ChatFactory()
+        self.successResultOf(listener.endpoint.listen(self.wrapped))
+        return reactor.tcpServers[0][1]
+
+    def refused(self, *flags: str) -> str:
+        return str(self.assertRaises(StartError, parsed, *flags))
+
+    def test_no_proxies(self) -> None:
+        self.assertIs(self.factory("--port", "0"), self.wrapped)
+
+    def test_proxies(self) -> None:
+        """Ranges and addresses, separated by commas and one flag after another."""
+        factory = self.factory(
+            "--proxy-protocol", "10.0.0.0/8,192.0.2.1", "--proxy-protocol=fd00::/8"
+        )
+        self.assertIsInstance(factory, ProxiedFactory)
+        self.assertIs(factory.wrapped, self.wrapped)
+        for address, trusted in [
+            ("10.9.9.9", True),
+            ("192.0.2.1", True),
+            ("192.0.2.2", False),
+            ("fd00::1", True),
+            ("::1", False),
+        ]:
+            self.assertEqual(address in factory.trusted, trusted)
+        self.assertFalse(factory.trust_unix)
+
+    def test_unix(self) -> None:
+        factory = self.factory("--proxy-protocol", "10.0.0.0/8,unix")
+        self.assertTrue(factory.trust_unix)
+        self.assertIn("10.0.0.1", factory.trusted)
+
+    def test_before_tls(self) -> None:
+        """The header is read before the handshake."""
+        factory = self.factory("--tls-port=0", "--self-signed", "--proxy-protocol=10.0.0.0/8")
+        self.assertIsInstance(factory, ProxiedFactory)
+        self.assertIs(factory.wrapped.wrappedFactory, self.wrapped)
+
+    def test_no_range(self) -> None:
+        for text, why in [
+            ("10.1.2.3/8", "'10.1.2.3/8' is no address range: 10.1.2.3/8 has host bits set"),
+            ("10.0.0.0/8,", "'' is no address range"),
+            ("proxy.example", "'proxy.example' is no address range"),
+        ]:
+            line = self.refused("--proxy-protocol", text)
+            self.assertTrue(line.startswith(f"netchat: --proxy-protocol: {why}"), line)
+
+    def test_socket_options(self) -> None:
+        self.assertEqual(parsed().socket_options(), SocketOptions())
+        flags = ("--keepalive=0", "--keepalive-interval=2", "--keepalive-count=3")
+        self.assertEqual(
+            parsed(*flags, "--user-timeout=4").socket_options(), SocketOptions(True, 0, 2, 3, 4)
+        )
+
+    def test_socket_options_that_make_no_sense(self) -> None:
+        for flag, value in [
+            ("--keepalive", "1.5"),
+            ("--keepalive-interval", "0"),
+            ("--keepalive-count", "128"),
+            ("--user-timeout", "2000001"),
+        ]:
+            line = self.refused(flag, value)
+            self.assertTrue(line.startswith(f"netchat: {flag} {value}: not a whole number"), line)

@@ -1,0 +1,271 @@
+"""The store in a file: :mod:`twisted_net.store.sqlite`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, entry
+from twisted_net.store.interface import Store, StoreError
+from twisted_net.store.log import Bounds
+from twisted_net.store.memory import MemoryStore
+from twisted_net.store.sqlite import SWEEP, SqliteStore
+from twisted_net.store.sqlite_log import _MIGRATIONS, SqliteLog
+from twisted_net.store.url import store_from_url
+
+Result = TypeVar("Result")
+
+
+class Turns:
+    """A worker whose jobs are done when a test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Callable[[], None]] = []
+        self.done = 0
+
+    def run(self, job: Callable[[], Result]) -> Deferred[Result]:
+        result: Deferred[Result] = Deferred()
+        self.jobs.append(lambda: maybeDeferred(job).chainDeferred(result))
+        return result
+
+    def work(self) -> None:
+        """Do everything that is to be done."""
+        while self.jobs:
+            self.jobs.pop(0)()
+            self.done += 1
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+
+class SqliteCase(StoreCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.worker = Turns()
+        self.path = self.mktemp()
+
+    def make(self, bounds: Bounds) -> SqliteStore:
+        return SqliteStore(
+            self.path, self.clock, lambda: self.worker, lambda: self.now, self.token, bounds
+        )
+
+    def settle(self) -> None:
+        for _ in range(3):
+            self.clock.advance(0)
+            self.worker.work()
+
+    def again(self, store: Store) -> Store:
+        """End a store, and open the file anew."""
+        self.value(store.stop())
+        return self.started()
+
+
+class SqliteStoreTests(StoreContract, SqliteCase):
+    def test_a_turn_is_one_commit(self) -> None:
+        """Of all rooms; so is what comes while a commit is under way."""
+        store = self.started()
+        for room in "abcabc":
+            store.append(room, [entry("x")])
+        self.clock.advance(0)
+        self.assertEqual(len(self.worker.jobs), 1)
+        for room in "abcabc":
+            store.append(room, [entry("x")])
+            self.clock.advance(0)
+        self.assertEqual(len(self.worker.jobs), 1)
+        self.settle()
+        self.assertEqual(self.worker.done, 2)
+        self.assertEqual(self.value(store.before("a", None, 9)).top, 4)
+
+    def test_nobody_hears_what_is_not_durable(self) -> None:
+        """Neither a subscriber nor the sender."""
+        store, heard = self.started(), Heard()
+        self.value(store.subscribe("a", heard))
+        appended = store.append("a", [entry("x")])
+        self.clock.advance(0)
+        self.assertNoResult(appended)
+        self.assertEqual(heard.offsets, [])
+        self.settle()
+        self.assertEqual((self.successResultOf(appended).offsets, heard.offsets), ([1], [1]))
+
+    def test_epoch_offsets_and_ids_outlive_the_process(self) -> None:
+        """Whoever comes back reads on where it was."""
+        store = self.started()
+        epoch = self.fill(store, "a", 3)
+        self.value(store.append("a", [entry("x", "1")]))
+        store = self.again(store)
+        page = self.value(store.since("a", epoch, 2, 9))
+        assert page is not None
+        self.assertEqual([each.entry.text for each in page.kept], ["3", "x"])
+        self.assertEqual(self.value(store.append("a", [entry("x", "1")])).offsets, [4])
+        self.assertEqual(self.value(store.append("a", [entry("y")])).offsets, [5])
+
+    def test_stopping_finishes_what_was_asked_for(self) -> None:
+        """And refuses what is asked for later."""
+        store = self.started()
+        appended = store.append("a", [entry("x")])
+        self.value(store.stop())
+        self.assertEqual(self.successResultOf(appended).offsets, [1])
+        for late in (store.append("a", [entry("x")]), store.before("a", None, 1)):
+            self.failureResultOf(late, StoreError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_full_disk_refuses_messages_and_serves_on(self) -> None:
+        """Their senders are told, nobody hears them, and later ones are taken again."""
+        store, heard = self.started(), Heard()
+        self.fill(store, "a", 3)
+        self.value(store.subscribe("a", heard))
+        database: Any = store._log._db  # type: ignore[attr-defined]
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        refused = [store.append(room, [entry("x" * 50_000)]) for room in "ab"]
+        self.settle()
+        for each in refused:
+            error = self.failureResultOf(each, StoreError)
+            self.assertEqual(
+                error.getErrorMessage(), "the store cannot be written: database or disk is full"
+            )
+        self.assertEqual(len(self.value(store.before("a", None, 9)).kept), 3)
+        database.execute("PRAGMA max_page_count = 100000")
+        self.assertEqual(self.value(store.append("a", [entry("y")])).offsets, [4])
+        self.assertEqual(heard.offsets, [4])
+
+    def test_old_entries_go_where_nothing_happens(self) -> None:
+        """A little at a time."""
+        store = self.started(age=60)
+        self.value(store.append("a", [entry("x") for _ in range(1000)]))
+        self.now += 100
+        self.clock.advance(SWEEP)
+        for _ in range(30):
+            self.worker.work()
+            self.clock.advance(0.1)
+        self.worker.work()
+        database: Any = store._log._db  # type: ignore[attr-defined]
+        self.assertEqual(database.execute("SELECT count(*) FROM entries").fetchone()[0], 0)
+        self.assertEqual(self.value(store.append("a", [entry("x")])).offsets, [1001])
+
+    def test_rooms_too_many_go(self) -> None:
+        """The quiet ones in which nobody is."""
+        store = self.started(rooms=2)
+        self.value(store.subscribe("a", Heard()))
+        for room in "bcde":
+            self.now += 1
+            self.fill(store, room, 1)
+        for _ in range(5):
+            self.clock.advance(SWEEP)
+            self.worker.work()
+        database: Any = store._log._db  # type: ignore[attr-defined]
+        names = [name for (name,) in database.execute("SELECT name FROM rooms ORDER BY name")]
+        self.assertEqual(names, ["a", "e"])
+
+    def test_the_file_stays_small(self) -> None:
+        """Under steady load at the bounds."""
+        store = self.started(count=200)
+        sizes = []
+        for _ in range(60):
+            self.value(store.append("a", [entry("x" * 100) for _ in range(100)]))
+            sizes.append(os.path.getsize(self.path) + os.path.getsize(self.path + "-wal"))
+        self.assertLess(max(sizes[20:]), 8 << 20)
+        self.assertEqual(len(self.value(store.before("a", None, 9999)).kept), 200)
+
+
+class FileTests(SynchronousTestCase):
+    """Which files are taken."""
+
+    def open(self, path: str) -> SqliteLog:
+        log = SqliteLog(path, lambda: "e", Bounds())
+        self.addCleanup(log.close)
+        return log
+
+    def refused(self, path: str) -> str:
+        return str(self.assertRaises(StoreError, self.open, path))
+
+    def test_an_older_file_is_migrated(self) -> None:
+        """From every version that there was, with what is in it."""
+        for version in range(1, len(_MIGRATIONS)):
+            path = self.mktemp()
+            self.open(path).close()
+            database = sqlite3.connect(path)
+            database.execute("DROP TABLE entries")
+            database.execute("DROP TABLE rooms")
+            for script in _MIGRATIONS[:version]:
+                database.executescript(script)
+            database.executescript(
+                f"PRAGMA user_version = {version};"
+                "INSERT INTO rooms VALUES (1, 'a', 'epoch', 1, 1, 70, 0);"
+                "INSERT INTO entries (room, offset, time, sender, text, origin, id)"
+                f" VALUES (1, 1, {NOW}, 'ann', 'hello', 'o', '');"
+            )
+            database.close()
+            page = self.open(path).since("a", "epoch", 0, 9, NOW)
+            assert page is not None
+            self.assertEqual(page.kept[0].entry, entry("hello"))
+
+    def test_a_newer_file_is_refused(self) -> None:
+        """In a line that says so, and it is not touched."""
+        path = self.mktemp()
+        self.open(path).close()
+        database = sqlite3.connect(path)
+        database.execute("PRAGMA user_version = 99")
+        database.close()
+        self.assertEqual(
+            self.refused(path),
+            f"{path}: a newer version has written it (schema 99; this one knows 2)",
+        )
+
+    def test_what_is_not_ours_is_refused(self) -> None:
+        """Another program's database, another kind of file, a directory, a path to nowhere."""
+        path = self.mktemp()
+        database = sqlite3.connect(path)
+        database.execute("CREATE TABLE t (x)")
+        database.close()
+        self.assertEqual(self.refused(path), f"{path}: it is a database, but not one of this chat")
+        other = self.mktemp()
+        Path(other).write_bytes(b"hello" * 1000)
+        self.assertEqual(self.refused(other), f"{other}: file is not a database")
+        for nowhere in (".", self.mktemp() + "/x/y"):
+            self.assertEqual(self.refused(nowhere), f"{nowhere}: unable to open database file")
+
+    def test_a_file_has_one_process(self) -> None:
+        """A second one would count the same offsets."""
+        path = self.mktemp()
+        self.open(path).append([("a", [entry("x")])], NOW)
+        self.patch(sqlite3, "connect", _impatient(sqlite3.connect))
+        self.assertEqual(self.refused(path), f"{path}: another process uses it")
+
+
+def _impatient(connect: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: connect(*args, **{**kwargs, "timeout": 0})
+
+
+class UrlTests(SynchronousTestCase):
+    def test_stores_by_name(self) -> None:
+        """With their bounds."""
+        memory = store_from_url("memory:?count=7&age=1.5", None)
+        assert isinstance(memory, MemoryStore)
+        self.assertEqual(memory._bounds, Bounds(count=7, age=1.5))
+        self.assertIsInstance(store_from_url("memory:", None), MemoryStore)
+        for url in ("sqlite:chat.db", "sqlite:/var/a%20b.db?durable=power&rooms=3"):
+            self.assertIsInstance(store_from_url(url, None), SqliteStore)
+
+    def test_what_is_none(self) -> None:
+        """The reason is for the one who typed it."""
+        for url, why in (
+            ("", "a store is memory: or sqlite:PATH"),
+            ("memory", "a store is memory: or sqlite:PATH"),
+            ("mysql://x", "a store is memory: or sqlite:PATH"),
+            ("memory:x", "memory: takes no path, such as x"),
+            ("sqlite:", "sqlite: needs the path of a file, as in sqlite:chat.db"),
+            ("sqlite:x?durable=no", "durable=no: it is process or power"),
+            ("memory:?count=x", "count=x: not a number"),
+            ("memory:?count=0", "count: at least 1, not 0"),
+            ("memory:?colour=1", "colour: there is no such option of this store"),
+            ("memory:?durable=power", "durable: there is no such option of this store"),
+            ("memory:?count=1&count=2", "count: it is given twice"),
+        ):
+            self.assertEqual(str(self.assertRaises(ValueError, store_from_url, url, None)), why)

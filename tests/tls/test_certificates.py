@@ -1,0 +1,458 @@
+"""Certificates picked by name and renewed: :mod:`twisted_net.tls.certificates`."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tls.handshakes import Issued, Visitor
+from twisted_net.tls.certificates import (
+    LOOK_EVERY,
+    ROTATE_TICKETS_EVERY,
+    Certificates,
+    CertificateWatch,
+)
+from twisted_net.tls.key_pairs import CertificateError
+
+
+class CertificatesCase(SynchronousTestCase):
+    """A test with files, and with what the log says about them."""
+
+    def setUp(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def directory(self) -> Path:
+        path = Path(self.mktemp())
+        path.mkdir()
+        return path
+
+    def lines(self) -> list[str]:
+        """What the log has of errors since the last call."""
+        found = [
+            event["line"]
+            for event in self.events
+            if event["log_level"] is LogLevel.error and "line" in event
+        ]
+        self.events.clear()
+        return found
+
+    def announced(self) -> list[str]:
+        """The fingerprints that the log has since the last call."""
+        found = [event["fingerprint"] for event in self.events if "fingerprint" in event]
+        self.events.clear()
+        return found
+
+    def files(self, issued: Issued, directory: Path | None = None) -> tuple[Path, Path]:
+        directory = directory or self.directory()
+        issued.write(directory / "cert.pem", directory / "key.pem")
+        return directory / "cert.pem", directory / "key.pem"
+
+    def one(self, issued: Issued | None = None, **rules: Any) -> Certificates:
+        """A server with one certificate."""
+        cert, key = self.files(issued or Issued("chat.example"))
+        return Certificates.from_files(str(cert), str(key), **rules)
+
+    def many(self, **issued: Issued) -> tuple[Path, Certificates]:
+        """A server with a directory of them: ``a_example`` is called ``a.example``."""
+        directory = self.directory()
+        for name, each in issued.items():
+            each.write(directory / (name.replace("_", ".") + ".pem"))
+        return directory, Certificates.from_directory(str(directory))
+
+    def shown(self, certificates: Certificates, name: str = "") -> int:
+        """The serial number of the certificate that a new client is shown."""
+        return Visitor(certificates, name).shake_hands().saw
+
+
+class NamesTests(CertificatesCase):
+    def test_by_name(self) -> None:
+        """Each client gets the certificate of the name that it asks for, in any case."""
+        a, b = Issued("a.example", "www.a.example"), Issued("b.example")
+        _, certificates = self.many(a=a, b=b)
+        for name in ("a.example", "www.a.example", "A.Example"):
+            self.assertEqual(self.shown(certificates, name), a.serial)
+        self.assertEqual(self.shown(certificates, "b.example"), b.serial)
+
+    def test_wildcards(self) -> None:
+        """One label, and only where no certificate has the name itself (RFC 9525, 6.3)."""
+        wild, exact, other = Issued("*.a.example"), Issued("x.a.example"), Issued("b.example")
+        _, certificates = self.many(default=other, wild=wild, exact=exact)
+        self.assertEqual(self.shown(certificates, "y.a.example"), wild.serial)
+        self.assertEqual(self.shown(certificates, "x.a.example"), exact.serial)
+        for name in ("a.example", "z.y.a.example"):
+            self.assertEqual(self.shown(certificates, name), other.serial)
+
+    def test_the_default(self) -> None:
+        """For an unknown name, or none: the one called default, or else the first by name."""
+        a, b = Issued("a.example"), Issued("b.example")
+        for named, default in (({"a": a, "b": b}, a), ({"a": a, "default": b}, b)):
+            _, certificates = self.many(**named)
+            for name in ("", "c.example", "example", "."):
+                self.assertEqual(self.shown(certificates, name), default.serial)
+
+    def test_several_with_a_name(self) -> None:
+        """The one that expires last: an old one may lie beside its successor."""
+        old, new = Issued("a.example", days=3), Issued("a.example", days=30)
+        for named in ({"a": old, "b": new}, {"a": new, "b": old}):
+            _, certificates = self.many(**named)
+            self.assertEqual(self.shown(certificates, "a.example"), new.serial)
+
+    def test_a_certificate_for_no_host(self) -> None:
+        """Can be the default, if nothing else."""
+        nobody, a = Issued(), Issued("a.example")
+        _, certificates = self.many(a=a, default=nobody)
+        self.assertEqual(self.shown(certificates, "a.example"), a.serial)
+        self.assertEqual(self.shown(certificates, "nobody"), nobody.serial)
+
+    def test_unknown_names_cost_nothing(self) -> None:
+        """Whatever names a client makes up, no file is looked at."""
+        _, certificates = self.many(a=Issued("a.example"), b=Issued("b.example"))
+        self.patch(certificates.source, "find", lambda: self.fail("looked"))
+        for number in range(20):
+            self.shown(certificates, f"{number}.example")
+
+    def test_one_certificate_is_for_all(self) -> None:
+        """Where there is only one, every name gets it."""
+        issued = Issued("a.example")
+        self.assertEqual(self.shown(self.one(issued), "b.example"), issued.serial)
+
+
+class DirectoryTests(CertificatesCase):
+    def test_layouts(self) -> None:
+        """Certbot's, pairs side by side, and both in one file, in one directory."""
+        directory = self.directory()
+        made = {name: Issued(f"{name}.example") for name in ("bot", "crt", "pem", "cert", "both")}
+        made["bot"].write(directory / "bot" / "fullchain.pem", directory / "bot" / "privkey.pem")
+        for suffix in ("crt", "pem", "cert"):
+            made[suffix].write(directory / f"{suffix}.{suffix}", directory / f"{suffix}.key")
+        made["both"].write(directory / "both.pem")
+        (directory / "README").write_text("see also: certbot")
+        (directory / ".hidden.pem").write_text("nothing")
+        (directory / "empty").mkdir()
+        certificates = Certificates.from_directory(str(directory))
+        for name, issued in made.items():
+            self.assertEqual(self.shown(certificates, f"{name}.example"), issued.serial)
+        self.assertEqual(self.lines(), [])
+
+    def test_a_directory_of_certbots(self) -> None:
+        """The one of a single name, with all that certbot has in it."""
+        directory, issued = self.directory(), Issued("a.example")
+        issued.write(directory / "fullchain.pem", directory / "privkey.pem")
+        for name in ("cert.pem", "chain.pem"):
+            (directory / name).write_bytes(issued.cert)
+        (directory / "README").write_text("This directory contains your keys and certificates.")
+        certificates = Certificates.from_directory(str(directory))
+        self.assertEqual(self.shown(certificates, "b.example"), issued.serial)
+        self.assertEqual(self.lines(), [])
+
+    def test_nothing_that_can_be_used(self) -> None:
+        """Is an error that says what it was."""
+        directory = self.directory()
+        path = str(directory.absolute())
+        for made, why in (
+            (None, "has no usable certificate"),
+            ("a.pem", "a.pem: has no certificate in PEM form"),
+            ("b.key", "b.crt: No such file"),
+        ):
+            if made is not None:
+                (directory / made).write_text("nothing")
+            with self.assertRaises(CertificateError) as caught:
+                Certificates.from_directory(path)
+            self.assertEqual((caught.exception.what, caught.exception.path), ("tls-dir", path))
+            self.assertIn(why, str(caught.exception))
+            if made is not None:
+                (directory / made).unlink()
+        for missing in (str(directory / "missing"), __file__):
+            with self.assertRaises(CertificateError) as caught:
+                Certificates.from_directory(missing)
+            self.assertEqual(caught.exception.what, "tls-dir")
+
+    def test_unusable_beside_usable(self) -> None:
+        """Passed over with a line in the log; one, until somebody asks."""
+        directory, a = self.directory(), Issued("a.example")
+        a.write(directory / "a.pem")
+        (directory / "b.pem").write_bytes(Issued("b.example").cert)
+        Issued("c.example").write(directory / "c.crt", directory / "c.key")
+        (directory / "c.key").write_bytes(a.key)
+        (directory / "d.crt").write_bytes(a.cert)
+        certificates = Certificates.from_directory(str(directory))
+        self.assertEqual(self.shown(certificates, "b.example"), a.serial)
+        told = self.lines()
+        self.assertEqual(len(told), 3)
+        self.assertRegex(told[0], r"Certificate b is passed over: .*b\.pem: has no private key")
+        self.assertRegex(told[1], r"Certificate c is passed over: .*c\.key: does not belong to .*")
+        self.assertRegex(told[2], r"Certificate d is passed over: .*d\.key: No such file")
+        Issued("e.example").write(directory / "e.pem")
+        certificates.look()
+        self.assertTrue(certificates.look())
+        self.assertEqual(self.lines(), [])
+        certificates.reload()
+        self.assertEqual(self.lines(), told)
+
+
+class ReloadTests(CertificatesCase):
+    def renewing(self, name: str = "a.example") -> tuple[Path, Issued, Certificates]:
+        """A server with a certificate that can be renewed."""
+        issued = Issued(name)
+        cert, key = self.files(issued)
+        return cert.parent, issued, Certificates.from_files(str(cert), str(key))
+
+    def test_a_new_one(self) -> None:
+        """New connections see it; those that began before keep the old one, done or not."""
+        directory, old, certificates = self.renewing()
+        talking = Visitor(certificates).shake_hands()
+        greeting = Visitor(certificates)
+        new = Issued("a.example")
+        self.files(new, directory)
+        self.events.clear()
+        self.assertTrue(certificates.reload())
+        fingerprint = next(iter(certificates.pairs.values())).fingerprint
+        self.assertEqual(self.announced(), [fingerprint])
+        self.assertEqual(self.shown(certificates), new.serial)
+        self.assertEqual(greeting.shake_hands().saw, old.serial)
+        self.assertEqual(talking.says(b"still here"), b"still here")
+
+    def test_nothing_new(self) -> None:
+        """Everything stays, session tickets included."""
+        _, _, certificates = self.renewing()
+        visitor = Visitor(certificates).shake_hands()
+        self.assertFalse(certificates.reload())
+        again = Visitor(certificates, context=visitor.context, session=visitor.client.get_session())
+        self.assertTrue(again.shake_hands().resumed)
+
+    def test_a_broken_one(self) -> None:
+        """Changes nothing; one line names the file and the reason."""
+        directory, old, certificates = self.renewing()
+        cert, key = directory / "cert.pem", directory / "key.pem"
+        for file, data, why in (
+            (cert, b"", "has no certificate"),
+            (cert, Issued("a.example").cert, "does not belong"),
+            (key, b"noise", "has no private key"),
+            (key, None, "No such file"),
+            (cert, old.cert[:200], "has no certificate"),
+        ):
+            self.files(old, directory)
+            file.unlink()
+            if data is not None:
+                file.write_bytes(data)
+            self.assertFalse(certificates.reload())
+            at_fault = key if why == "does not belong" else file
+            (line,) = self.lines()
+            self.assertIn(f"{at_fault}: {why}", line)
+            self.assertIn("stays as it was", line)
+            self.assertEqual(self.shown(certificates), old.serial)
+
+    def test_one_of_many_is_broken(self) -> None:
+        """It stays as it was; the others are renewed all the same."""
+        a, b = Issued("a.example"), Issued("b.example")
+        directory, certificates = self.many(a=a, b=b)
+        (directory / "a.pem").write_text("oops")
+        renewed = Issued("b.example")
+        renewed.write(directory / "b.pem")
+        self.assertTrue(certificates.reload())
+        self.assertEqual(len(self.lines()), 1)
+        self.assertEqual(self.shown(certificates, "a.example"), a.serial)
+        self.assertEqual(self.shown(certificates, "b.example"), renewed.serial)
+        self.assertFalse(certificates.reload())
+        self.assertEqual(self.shown(certificates, "a.example"), a.serial)
+
+    def test_one_comes_and_one_goes(self) -> None:
+        """A directory's certificates are those that are in it."""
+        a, b, c = Issued("a.example"), Issued("b.example"), Issued("c.example")
+        directory, certificates = self.many(a=a, b=b)
+        (directory / "b.pem").unlink()
+        c.write(directory / "c.pem")
+        self.assertTrue(certificates.reload())
+        self.assertEqual(self.shown(certificates, "b.example"), a.serial)
+        self.assertEqual(self.shown(certificates, "c.example"), c.serial)
+        self.assertIn("b", [event.get("name") for event in self.events])
+
+    def test_all_are_gone(self) -> None:
+        """Then the last ones stay."""
+        a, b = Issued("a.example"), Issued("b.example")
+        directory, certificates = self.many(a=a, b=b)
+        for file in directory.iterdir():
+            file.unlink()
+        self.assertFalse(certificates.reload())
+        (line,) = self.lines()
+        self.assertIn("has no usable certificate", line)
+        directory.rmdir()
+        self.assertFalse(certificates.reload())
+        self.assertIn("No such file", self.lines()[0])
+        self.assertEqual(self.shown(certificates, "b.example"), b.serial)
+
+    def test_a_second_hello_after_a_reload(self) -> None:
+        """A client whose hello is answered by "try again" ends with what it began with."""
+        a, b = Issued("a.example"), Issued("b.example")
+        directory, certificates = self.many(a=a, b=b)
+        visitor = Visitor(certificates, "b.example")
+        # A group that the server does not have, and then one that it has.
+        groups = SSL._lib.SSL_set1_curves_list  # type: ignore[attr-defined]
+        self.assertEqual(groups(visitor.client._ssl, b"brainpoolP256r1tls13:X25519"), 1)
+        for _ in range(2):
+            for side in (visitor.client, visitor.server):
+                with self.assertRaises(SSL.WantReadError):
+                    side.do_handshake()
+                visitor.carry()
+            for name in ("a", "b"):
+                Issued(f"{name}.example").write(directory / f"{name}.pem")
+            self.assertTrue(certificates.reload())
+            gc.collect()
+        self.assertEqual(visitor.shake_hands().saw, b.serial)
+
+    def test_the_clients_authority(self) -> None:
+        """Is renewed as well; a broken one stays."""
+        ann, bob = Issued("ann@example.org"), Issued("bob@example.org")
+        ca = self.directory() / "ca.pem"
+        ca.write_bytes(ann.cert)
+        certificates = self.one(client_ca=str(ca))
+        ca.write_bytes(bob.cert)
+        self.assertTrue(certificates.reload())
+        Visitor(certificates, identity=bob).shake_hands()
+        with self.assertRaises(SSL.Error):
+            Visitor(certificates, identity=ann).shake_hands()
+        ca.write_text("nobody")
+        self.assertFalse(certificates.reload())
+        self.assertIn("ca.pem: has no certificate", self.lines()[0])
+        Visitor(certificates, identity=bob).shake_hands()
+
+
+class WatchTests(CertificatesCase):
+    def watched(self, **issued: Issued) -> tuple[Path, Certificates]:
+        directory, certificates = self.many(**issued)
+        self.clock = Clock()
+        self.watch = CertificateWatch([certificates], self.clock)
+        self.watch.startService()
+        self.events.clear()
+        return directory, certificates
+
+    def looks(self, times: int = 1) -> None:
+        self.clock.pump([LOOK_EVERY] * times)
+
+    def test_a_file_is_replaced(self) -> None:
+        """The new one is there at the second look."""
+        directory, certificates = self.watched(a=Issued("a.example"))
+        self.looks(3)
+        new = Issued("a.example")
+        new.write(directory / "new")
+        os.replace(directory / "new", directory / "a.pem")
+        self.looks(2)
+        self.assertEqual(self.shown(certificates), new.serial)
+        self.assertEqual(len(self.announced()), 1)
+
+    def test_certbot(self) -> None:
+        """It switches one link after the other; between them, nothing is wrong."""
+        live, archive = self.directory(), self.directory()
+        names = ("fullchain", "privkey")
+        made = [Issued("a.example") for _ in range(2)]
+        for number, issued in enumerate(made):
+            cert, key = (archive / f"{name}{number}.pem" for name in names)
+            issued.write(cert, key)
+        (live / "a.example").mkdir()
+
+        def switch(name: str, number: int) -> None:
+            link = live / "a.example" / f"{name}.pem"
+            link.unlink(missing_ok=True)
+            link.symlink_to((archive / f"{name}{number}.pem").absolute())
+
+        for name in names:
+            switch(name, 0)
+        certificates = Certificates.from_directory(str(live))
+        self.clock = Clock()
+        CertificateWatch([certificates], self.clock).startService()
+        self.looks(2)
+        for name in names:
+            switch(name, 1)
+            self.looks()
+            self.assertEqual(self.shown(certificates), made[0].serial)
+        self.looks()
+        self.assertEqual(self.shown(certificates), made[1].serial)
+        self.assertEqual(self.lines(), [])
+
+    def test_a_broken_one_is_told_once(self) -> None:
+        """And mended, it is used."""
+        directory, certificates = self.watched(a=Issued("a.example"))
+        (directory / "a.pem").write_text("oops")
+        self.looks(10)
+        self.assertEqual(len(self.lines()), 1)
+        mended = Issued("a.example")
+        mended.write(directory / "a.pem")
+        self.looks(2)
+        self.assertEqual(self.shown(certificates), mended.serial)
+        (directory / "a.pem").write_text("oops, again")
+        self.looks(10)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_quiet(self) -> None:
+        """Where nothing changes, nothing is read."""
+        _, certificates = self.watched(a=Issued("a.example"))
+        self.patch(certificates.source, "load", lambda place: self.fail("read"))
+        self.looks(100)
+        self.assertEqual(self.events, [])
+
+    def test_a_failure_does_not_end_it(self) -> None:
+        """Whatever happens, the next look comes."""
+        _, certificates = self.watched(a=Issued("a.example"))
+        find = certificates.source.find
+        self.patch(certificates.source, "find", lambda: 1 / 0)
+        self.looks(2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.patch(certificates.source, "find", find)
+        self.looks(2)
+
+    def test_it_stops(self) -> None:
+        """With its service; and may start again."""
+        self.watched(a=Issued("a.example"))
+        self.watch.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.watch.startService()
+        self.watch.stopService()
+        self.watch.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_tickets(self) -> None:
+        """Their keys rotate: an older ticket is no reason to fail, but it resumes nothing."""
+        _, certificates = self.watched(a=Issued("a.example"), b=Issued("b.example"))
+        visitor = Visitor(certificates, "b.example").shake_hands()
+        session = visitor.client.get_session()
+        resumed = []
+        for wait in (ROTATE_TICKETS_EVERY - 1, 1):
+            self.clock.advance(wait)
+            again = Visitor(certificates, "b.example", context=visitor.context, session=session)
+            resumed.append(again.shake_hands().resumed)
+        self.assertEqual(resumed, [True, False])
+        self.assertEqual(visitor.says(b"still here"), b"still here")
+
+
+class OtherSourcesTests(CertificatesCase):
+    def test_two_files(self) -> None:
+        """What is wrong with them is told by the file."""
+        cert, key = self.files(Issued("a.example"))
+        for paths, what in (((cert, cert), "key"), ((key, key), "cert")):
+            with self.assertRaises(CertificateError) as caught:
+                Certificates.from_files(*map(str, paths))
+            self.assertEqual(caught.exception.what, what)
+        with self.assertRaises(CertificateError) as caught:
+            Certificates.from_files(str(cert), str(key), client_ca=str(key))
+        self.assertEqual(caught.exception.what, "client-ca")
+        self.assertTrue(Certificates.from_files(str(cert), str(key)).from_disk)
+
+    def test_no_file(self) -> None:
+        """One that was made for this run has nothing to be reloaded."""
+        pair = next(iter(self.one(Issued("a.example")).pairs.values()))
+        certificates = Certificates.from_pair(pair, "self-signed")
+        self.assertFalse(certificates.from_disk)
+        self.assertEqual(self.shown(certificates), pair.chain[0].serial_number)
+        for _ in range(3):
+            self.assertFalse(certificates.look())
+        self.assertFalse(certificates.reload())
+        self.assertEqual(self.lines(), [])

@@ -1,0 +1,316 @@
+"""What is spoken over TLS and what is not: :mod:`twisted_net.tls.contexts`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import trustme
+from OpenSSL import SSL
+from twisted.internet.interfaces import IProtocolNegotiationFactory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tests.tls.handshakes import NOW, Issued, Visitor
+from twisted_net.tls.certificates import Certificates
+from twisted_net.tls.key_pairs import CertificateError, peer_subject, self_signed_pair
+
+TLS_1_2 = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
+TLS_1_3 = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION)
+
+
+def server(**rules: Any) -> Certificates:
+    """A server with some certificate."""
+    return Certificates.from_pair(self_signed_pair(NOW), "some", **rules)
+
+
+class ContextsCase(SynchronousTestCase):
+    def refused(self, *args: Any, **kwargs: Any) -> str:
+        """Give what the client hears whom the server does not want."""
+        with self.assertRaises(SSL.Error) as caught:
+            Visitor(*args, **kwargs).shake_hands()
+        queue = caught.exception.args[0]
+        self.assertTrue(queue, "the client was told nothing")
+        return str(queue[-1][-1])
+
+    def file(self, *blobs: bytes) -> str:
+        path = Path(self.mktemp())
+        path.write_bytes(b"".join(blobs))
+        return str(path)
+
+
+class SpokenTests(ContextsCase):
+    def test_versions(self) -> None:
+        """1.2 and 1.3."""
+        for versions in (TLS_1_2, TLS_1_3):
+            Visitor(server(), versions=versions).shake_hands()
+        for old in (SSL.TLS1_VERSION, SSL.TLS1_1_VERSION):
+            self.assertIn("protocol version", self.refused(server(), versions=(old, old)))
+
+    def test_ciphers(self) -> None:
+        """Forward secrecy and authenticated encryption, or nothing."""
+
+        def speaks(cipher: bytes) -> str | None:
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_max_proto_version(SSL.TLS1_2_VERSION)
+            context.set_cipher_list(cipher + b":@SECLEVEL=0")
+            return Visitor(server(), context=context).shake_hands().client.get_cipher_name()
+
+        for good in (b"ECDHE+AESGCM", b"ECDHE+CHACHA20", b"ALL"):
+            self.assertRegex(str(speaks(good)), "^ECDHE-ECDSA-.*(GCM|CHACHA20)")
+        for bad in (b"ECDHE+AES:!AESGCM:!AESCCM", b"kRSA", b"DHE", b"AESCCM", b"aNULL"):
+            with self.assertRaises(SSL.Error):
+                speaks(bad)
+
+    def test_whoever_would_rather_have_chacha20(self) -> None:
+        """Gets it; otherwise the server chooses."""
+        chacha, small, large = (
+            b"ECDHE-ECDSA-" + each
+            for each in (b"CHACHA20-POLY1305", b"AES128-GCM-SHA256", b"AES256-GCM-SHA384")
+        )
+        for wanted, chosen in (((chacha, small), chacha), ((small, chacha, large), large)):
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            context.set_max_proto_version(SSL.TLS1_2_VERSION)
+            context.set_cipher_list(b":".join(wanted))
+            visitor = Visitor(server(), context=context).shake_hands()
+            self.assertEqual(visitor.client.get_cipher_name(), chosen.decode())
+
+    def test_groups(self) -> None:
+        """Fast ones, the hybrid one before all; none that makes the server work for nothing."""
+
+        def agreed(groups: bytes) -> str | None:
+            visitor = Visitor(server())
+            lib = SSL._lib  # type: ignore[attr-defined]
+            self.assertEqual(lib.SSL_set1_curves_list(visitor.client._ssl, groups), 1)
+            return visitor.shake_hands().client.get_group_name()
+
+        for groups, best in (
+            (b"P-384:P-256:X25519", "x25519"),
+            (b"P-521:P-384:P-256", "secp256r1"),
+            (b"X448:P-384", "secp384r1"),
+            (b"X25519:X25519MLKEM768", "X25519MLKEM768"),
+        ):
+            self.assertEqual(agreed(groups), best)
+        for bad in (b"P-521", b"X448", b"ffdhe2048", b"ffdhe3072"):
+            with self.assertRaises(SSL.Error):
+                agreed(bad)
+
+    def test_no_renegotiation(self) -> None:
+        """A client that asks for it is told no."""
+        visitor = Visitor(server(), versions=TLS_1_2).shake_hands()
+        visitor.client.renegotiate()
+        with self.assertRaisesRegex(SSL.Error, "no renegotiation"):
+            for _ in range(4):
+                for side in (visitor.client, visitor.server):
+                    try:
+                        side.do_handshake()
+                        side.recv(1)
+                    except SSL.WantReadError:
+                        pass
+                    visitor.carry()
+
+    def test_a_chain(self) -> None:
+        """Of two intermediates, all that a client needs that knows the root."""
+        root = trustme.CA()
+        issued = root.create_child_ca().create_child_ca().issue_cert("chat.example")
+        cert = self.file(*(blob.bytes() for blob in issued.cert_chain_pems))
+        key = self.file(issued.private_key_pem.bytes())
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        root.configure_trust(context)
+        context.set_verify(SSL.VERIFY_PEER)
+        Visitor(Certificates.from_files(cert, key), context=context).shake_hands()
+
+
+class ResumptionTests(ContextsCase):
+    def resumed(self, versions: tuple[int, int], **rules: Any) -> Visitor:
+        """Come, and come back with the ticket."""
+        certificates = server(**{key: rules[key] for key in rules if key != "identity"})
+        first = Visitor(certificates, versions=versions, identity=rules.get("identity"))
+        session = first.shake_hands().client.get_session()
+        self.assertFalse(first.resumed)
+        return Visitor(certificates, context=first.context, session=session).shake_hands()
+
+    def test_resumed(self) -> None:
+        """With both versions; nothing is kept for it in the server."""
+        for versions in (TLS_1_2, TLS_1_3):
+            self.assertTrue(self.resumed(versions).resumed)
+
+    def test_with_a_client_certificate(self) -> None:
+        """It is known again, although it was not shown again."""
+        ann = Issued("ann@example.org")
+        for versions in (TLS_1_2, TLS_1_3):
+            again = self.resumed(versions, client_ca=self.file(ann.cert), identity=ann)
+            self.assertTrue(again.resumed)
+            self.assertEqual(peer_subject(Shown(again)), "ann@example.org")
+
+    def test_by_name(self) -> None:
+        """Where the name picks the certificate too."""
+        directory = Path(self.mktemp())
+        for name in ("a.example", "b.example"):
+            Issued(name).write(directory / f"{name}.pem")
+        certificates = Certificates.from_directory(str(directory))
+        for versions in (TLS_1_2, TLS_1_3):
+            first = Visitor(certificates, "b.example", versions=versions).shake_hands()
+            session = first.client.get_session()
+            again = Visitor(certificates, "b.example", context=first.context, session=session)
+            self.assertTrue(again.shake_hands().resumed)
+
+    def test_tickets_of_another_server(self) -> None:
+        """Are good for nothing: with client certificates, that would be a way in."""
+        for versions in (TLS_1_2, TLS_1_3):
+            first = Visitor(server(), versions=versions).shake_hands()
+            session = first.client.get_session()
+            other = server(client_ca=self.file(Issued("ann@example.org").cert))
+            said = self.refused(other, context=first.context, session=session)
+            self.assertRegex(said, "certificate required|handshake failure")  # TLS 1.3, TLS 1.2
+
+
+@implementer(IProtocolNegotiationFactory)
+class Negotiating(Factory[Protocol]):
+    """A factory that has protocols of its own, as that of a web site."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"h2"]
+
+
+class ALPNTests(ContextsCase):
+    def chosen(self, own: list[bytes], offered: list[bytes] | None, protocol: Any = None) -> bytes:
+        visitor = Visitor(server(alpn=own), alpn=offered, protocol=protocol).shake_hands()
+        name = visitor.client.get_alpn_proto_negotiated()
+        self.assertEqual(visitor.server.get_alpn_proto_negotiated(), name)
+        return name
+
+    def test_chosen(self) -> None:
+        """The best of the server's that the client has too."""
+        self.assertEqual(self.chosen([b"chat/2", b"chat/1"], [b"chat/1", b"chat/2"]), b"chat/2")
+        self.assertEqual(self.chosen([b"chat/2", b"chat/1"], [b"x", b"chat/1"]), b"chat/1")
+
+    def test_none_in_common(self) -> None:
+        """The client is told so, and the server's error has the reason."""
+        certificates = server(alpn=[b"chat/1"])
+        self.assertIn("no application protocol", self.refused(certificates, alpn=[b"h2"]))
+        visitor = Visitor(certificates, alpn=[b"h2"])
+        with self.assertRaises(SSL.WantReadError):
+            visitor.client.do_handshake()
+        visitor.carry()
+        with self.assertRaisesRegex(SSL.Error, "no application protocol"):
+            visitor.server.do_handshake()
+
+    def test_nothing_offered(self) -> None:
+        """Is no reason to refuse a client."""
+        self.assertEqual(self.chosen([b"chat/1"], None), b"")
+
+    def test_nothing_to_choose(self) -> None:
+        """A server without protocols ignores those of the client."""
+        self.assertEqual(self.chosen([], [b"h2"]), b"")
+
+    def test_the_factorys(self) -> None:
+        """Those of the wrapped factory come first."""
+        wrapping = WrappingFactory(Negotiating())
+        protocol = ProtocolWrapper(wrapping, Protocol())
+        self.assertEqual(self.chosen([b"chat/1"], [b"chat/1", b"h2"], protocol), b"h2")
+        self.assertEqual(self.chosen([b"chat/1"], [b"chat/1"], protocol), b"chat/1")
+
+
+class Shown:
+    """A transport over TLS, as far as certificates go."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+
+    def getPeerCertificate(self) -> Any:
+        return self._visitor.server.get_peer_certificate()
+
+
+class ClientCertificatesTests(ContextsCase):
+    def test_demanded(self) -> None:
+        """Of one of the authorities; none, or another's, is refused."""
+        ann, bob, eve = (Issued(f"{name}@example.org") for name in ("ann", "bob", "eve"))
+        certificates = server(client_ca=self.file(ann.cert, bob.cert))
+        for good in (ann, bob):
+            Visitor(certificates, identity=good).shake_hands()
+        self.refused(certificates)
+        self.refused(certificates, identity=eve)
+        self.refused(certificates, versions=TLS_1_2)
+
+    def test_an_intermediate_authority(self) -> None:
+        """Alone, it lets its own clients in, and none of its parent's other children's."""
+        root = trustme.CA()
+        middle, other = root.create_child_ca(), root.create_child_ca()
+        certificates = server(client_ca=self.file(middle.cert_pem.bytes()))
+
+        def come(authority: trustme.CA) -> Visitor:
+            context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+            authority.issue_cert("ann@example.org").configure_cert(context)
+            return Visitor(certificates, context=context).shake_hands()
+
+        come(middle)
+        with self.assertRaises(SSL.Error):
+            come(other)
+
+    def test_the_client_is_told_which(self) -> None:
+        """So that a browser knows which to offer."""
+        ann = Issued("ann@example.org")
+        visitor = Visitor(server(client_ca=self.file(ann.cert)), identity=ann).shake_hands()
+        (name,) = visitor.client.get_client_ca_list()
+        self.assertEqual(name.CN, "ann@example.org")
+
+    def subject(self, identity: Issued | None) -> str | None:
+        rules = {} if identity is None else {"client_ca": self.file(identity.cert)}
+        return peer_subject(Shown(Visitor(server(**rules), identity=identity).shake_hands()))
+
+    def test_the_subject(self) -> None:
+        """The common name, or else an e-mail address; nothing that would harm a terminal."""
+        self.assertEqual(self.subject(Issued("ann@example.org", common="Ann")), "Ann")
+        self.assertEqual(self.subject(Issued("ann@example.org", common="")), "ann@example.org")
+        odd = Issued("ann@example.org", common="A\x1b[2J")
+        self.assertEqual(self.subject(odd), "ann@example.org")
+        self.assertIsNone(self.subject(Issued("a.example", common="")))
+        self.assertIsNone(self.subject(Issued(common="A\nB")))
+        self.assertIsNone(self.subject(None))
+
+    def test_no_tls(self) -> None:
+        """Nobody has a name without it."""
+        self.assertIsNone(peer_subject(object()))
+
+
+class KeyLogTests(ContextsCase):
+    def test_keys(self) -> None:
+        """They are appended to a file that others cannot read."""
+        path = self.mktemp()
+        certificates = server(keylog=path)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        for count in (1, 2):
+            Visitor(certificates).shake_hands()
+            lines = Path(path).read_text().splitlines()
+            secrets = [line for line in lines if line.startswith("CLIENT_TRAFFIC_SECRET_0 ")]
+            self.assertEqual(len(secrets), count)
+
+    def test_only_where_it_was_asked_for(self) -> None:
+        """A variable that was left behind undoes nothing."""
+        path = self.mktemp()
+        os.environ["SSLKEYLOGFILE"] = path
+        self.addCleanup(os.environ.pop, "SSLKEYLOGFILE")
+        Visitor(server()).shake_hands()
+        self.assertFalse(Path(path).exists())
+
+    def test_not_writable(self) -> None:
+        """That is known at the start; later, it ends no connection, and is told once."""
+        path = self.mktemp()
+        with self.assertRaises(CertificateError) as caught:
+            server(keylog=path + "/missing")
+        self.assertEqual(caught.exception.what, "keylog")
+        certificates = server(keylog=path)
+        os.remove(path)
+        os.mkdir(path)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for _ in range(2):
+            Visitor(certificates).shake_hands()
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.error])

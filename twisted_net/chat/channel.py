@@ -1,0 +1,370 @@
+"""A room's messages on their way: gathered, stored, and only then told to everybody in it.
+
+Everything that a room hears goes through one queue, so that all of its members hear it in one
+order. What one turn of the reactor brings is one append to the store and, for each form, one
+encoding of each message and one write to each member.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_net.chat.codecs.codecs import Form
+from twisted_net.chat.limits import ChatLimits
+from twisted_net.chat.members import Member, Newcomer, reason
+from twisted_net.chat.messages import Acked, Event, Joined, Past, Problem, Refused, Said
+from twisted_net.chat.recovery import merge
+from twisted_net.chat.registry import Person, Room
+from twisted_net.connection.broadcast import Group, Turns
+from twisted_net.store.interface import Store
+from twisted_net.store.log import Appended, Entry, Kept, Page, Position
+
+_log = Logger()
+
+
+class Feed:
+    """The messages of one room, in this process.
+
+    :param turns: the turns of the reactor, which it shares with the other rooms.
+    :param speaker: gives whose an entry is, by its ``origin``, if it is anybody's here.
+    :param ignorers: gives who is not to hear somebody of this name.
+    :param expel: called for those who cannot be let in, since the store cannot open the room.
+    :ivar at: the position of what was told last.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        store: Store,
+        clock: IReactorTime,
+        turns: Turns,
+        limits: ChatLimits,
+        speaker: Callable[[str], Person | None],
+        ignorers: Callable[[str], Iterable[Person]],
+        expel: Callable[[Person, Room], None],
+    ) -> None:
+        self.room = room
+        self.name = room.name
+        self.at = Position("", 0)
+        self._store = store
+        self._clock = clock
+        self._turns = turns
+        self._limits = limits
+        self._speaker = speaker
+        self._ignorers = ignorers
+        self._expel = expel
+        self._groups: dict[Form, Group] = {}
+        self._newcomers: dict[Member, Newcomer] = {}
+        self._queue: deque[Entry | tuple[Event, Member | None]] = deque()
+        self._opening: Deferred[Any] | None = None
+        self._open = False
+        self._storing = self._working = self._closed = False
+        self._is_due = False
+
+    # Members.
+
+    def group(self, form: Form) -> Group:
+        """Give the members with this form."""
+        group = self._groups.get(form)
+        if group is None:
+            group = self._groups[form] = Group(self._clock, self._turns)
+        return group
+
+    def enter(self, person: Person, since: Position | None, told: bool) -> None:
+        """Let somebody hear everything from now on, after what it is to be told of before."""
+        newcomer = Newcomer(person, since, told, 2 * self._limits.recover)
+        self._newcomers[newcomer.link] = newcomer
+        if self._open:
+            self._receive(newcomer)
+        elif self._opening is None:
+            self._opening = self._store.subscribe(self.name, self._deliver)
+            self._opening.addCallbacks(self._opened, self._not_opened)
+
+    def leave(self, link: Member) -> None:
+        """Let somebody hear no more; it is given what was said before."""
+        self._work()
+        self._newcomers.pop(link, None)
+        for group in self._groups.values():
+            group.discard(link)
+
+    def change_form(self, link: Member, old: Form, new: Form) -> None:
+        """Go on in another form."""
+        if old is not new and link in self.group(old):
+            self._work()
+            self.group(old).discard(link)
+            self.group(new).add(link)
+
+    def close(self) -> None:
+        """Nobody is here any more. What was said is still stored."""
+        self._closed = True
+        self._work()
+        self._close_if_done()
+
+    # What is said.
+
+    def say(self, entry: Entry) -> None:
+        """Store a message, and tell it.
+
+        :raises Refused: ``busy``: too many wait already.
+        """
+        if len(self._queue) >= self._limits.waiting:
+            raise Refused("busy", "Too much is being said at once. Try again.")
+        self._queue.append(entry)
+        self._soon()
+
+    def announce(self, event: Event, but: Member | None) -> None:
+        """Tell everybody but one, after what was said before."""
+        self._queue.append((event, but))
+        self._soon()
+
+    def _soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._turns.before_next(self._turn)
+
+    def _turn(self) -> None:
+        self._is_due = False
+        self._work()
+        self._flush()
+
+    def _flush(self) -> None:
+        for group in self._groups.values():
+            group.flush()
+
+    def _work(self) -> None:
+        """Do what is in the queue, up to where the store is waited for."""
+        if self._working:
+            return
+        self._working = True
+        queue = self._queue
+        while queue and self._open and not self._storing:
+            if isinstance(queue[0], Entry):
+                entries = []
+                while queue and isinstance(entry := queue[0], Entry):
+                    entries.append(entry)
+                    queue.popleft()
+                self._append(entries)
+            else:
+                self._tell(*queue.popleft())
+        self._working = False
+
+    def _append(self, entries: list[Entry]) -> None:
+        self._storing = True
+        stored = self._store.append(self.name, entries)
+        if stored.called and isinstance(stored.result, Appended):  # as a store in memory does
+            self._stored(stored.result, entries)
+            return
+        stored.addCallbacks(
+            self._stored, self._not_stored, callbackArgs=(entries,), errbackArgs=(entries,)
+        )
+        stored.addErrback(lambda failure: _log.failure("Telling a room failed", failure))
+
+    def _stored(self, appended: Appended, entries: list[Entry]) -> None:
+        self._storing = False
+        if len(appended.fresh) < len(entries):
+            self._ack_again(appended, entries)
+        self._go_on()
+
+    def _not_stored(self, failure: Failure, entries: list[Entry]) -> None:
+        self._storing = False
+        why = reason(failure)
+        _log.error(
+            "{count} messages in #{room} were refused: {why}",
+            count=len(entries),
+            room=self.name,
+            why=why,
+        )
+        for entry in entries:
+            link = self._link_of(entry)
+            if link is not None:
+                text = "Your message was not sent: the server cannot store it now."
+                self._give(link, link.form.encode(Problem("store", text, id=entry.id)))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._working:  # it has taken more than this turn
+            self._work()
+            self._flush()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._closed and self._open and not self._queue and not self._storing:
+            self._open = False
+            self._store.unsubscribe(self.name, self._deliver)
+
+    # What is told.
+
+    def _deliver(self, epoch: str, fresh: Sequence[Kept]) -> None:
+        """The store has more."""
+        for form, group in self._groups.items():
+            if len(group):
+                self._put(form, group, fresh)
+        for newcomer in self._newcomers.values():
+            newcomer.heard.extend(fresh)
+        self.at = Position(epoch, fresh[-1].offset)
+        for newcomer in list(self._newcomers.values()):
+            if newcomer.page is not None:
+                self._recover(newcomer.page, newcomer)
+        if not self._working and not self._storing:  # it comes from elsewhere
+            self._flush()
+
+    def _put(self, form: Form, group: Group, fresh: Sequence[Kept]) -> None:
+        is_text = form.is_text
+        for kept in fresh:
+            entry = kept.entry
+            data = form.encode(Said(self.name, kept))
+            speaker = self._link_of(entry)
+            if speaker is None or speaker not in group:
+                group.put(data)
+            elif is_text:
+                group.put(data, speaker)
+            else:
+                group.put(data, speaker, form.encode(Acked(entry.id, self.name, kept.offset)))
+            if is_text:
+                for person in self._ignorers(entry.sender):
+                    if person.link in group and person.link is not speaker:
+                        group.leave_out(person.link)
+
+    def _link_of(self, entry: Entry) -> Member | None:
+        """Give whose an entry is, if it is anybody's here."""
+        speaker = self._speaker(entry.origin)
+        return None if speaker is None else speaker.link
+
+    def _tell(self, event: Event, but: Member | None) -> None:
+        for form, group in self._groups.items():
+            if len(group):
+                data = form.encode(event)
+                if data:
+                    group.put(data, but if but is not None and but in group else None)
+        for link, newcomer in self._newcomers.items():
+            if link is not but:
+                newcomer.heard.append(newcomer.form.encode(event))
+
+    def _ack_again(self, appended: Appended, entries: list[Entry]) -> None:
+        """Answer the messages that the store had already."""
+        fresh = {kept.offset for kept in appended.fresh}
+        for entry, offset in zip(entries, appended.offsets, strict=True):
+            if offset in fresh:
+                fresh.discard(offset)  # its ack went with the others' message
+                continue
+            link = self._link_of(entry)
+            if link is not None:
+                self._give(link, link.form.encode(Acked(entry.id, self.name, offset)))
+
+    def _give(self, link: Member, data: bytes) -> None:
+        """Give something to one member, after what it was told before."""
+        newcomer = self._newcomers.get(link)
+        if newcomer is not None:
+            newcomer.heard.append(data)
+            return
+        for group in self._groups.values():
+            if link in group:
+                group.give(link, data)
+                return
+        link.send_encoded(data)
+
+    # Newcomers.
+
+    def _opened(self, position: Position) -> None:
+        self._open = True
+        self._opening = None
+        self.at = position
+        for newcomer in list(self._newcomers.values()):
+            self._receive(newcomer)
+        self._soon()
+        if self._closed:
+            self._work()
+            self._close_if_done()
+
+    def _not_opened(self, failure: Failure) -> None:
+        self._opening = None
+        text = f"#{self.name} cannot be opened: {reason(failure)}."
+        _log.error("{text}", text=text)
+        waiting, self._newcomers = self._newcomers, {}
+        for link, newcomer in waiting.items():
+            link.tell(Problem("store", text, "room"))
+            self._expel(newcomer.person, self.room)
+
+    def _receive(self, newcomer: Newcomer) -> None:
+        """Read what somebody is to be told of before it hears the others."""
+        if newcomer.form.is_text and self._limits.history and self.at.offset:
+            past = self._store.before(self.name, None, self._limits.history)
+            past.addCallback(self._show_past, newcomer).addErrback(self._show_nothing, newcomer)
+        elif newcomer.since is not None:
+            since = newcomer.since
+            missed = self._store.since(self.name, *since, self._limits.recover)
+            missed.addCallback(self._recover, newcomer).addErrback(self._show_nothing, newcomer)
+        else:
+            self._let_in(newcomer, [], None)
+
+    def _show_nothing(self, failure: Failure, newcomer: Newcomer) -> None:
+        _log.warn("#{room}: {why}", room=self.name, why=reason(failure))
+        self._let_in(newcomer, [], None if newcomer.since is None else False)
+
+    def _show_past(self, page: Page, newcomer: Newcomer) -> None:
+        if self._newcomers.get(newcomer.link) is not newcomer:
+            return  # it has left meanwhile
+        live = [each.offset for each in newcomer.heard if isinstance(each, Kept)]
+        # What was said since is told as new.
+        kept = [each for each in page.kept if not live or each.offset < live[0]]
+        past = Past(self.name, page.epoch, kept, False, asked=False)
+        if newcomer.told:
+            newcomer.told = False
+            self._send_joined(newcomer, None)
+        newcomer.link.send_encoded(newcomer.form.encode(past))
+        self._let_in(newcomer, [], None)
+
+    def _recover(self, page: Page | None, newcomer: Newcomer) -> None:
+        if page is not None and page.top > self.at.offset:
+            newcomer.page = page  # the store is ahead of what was told here
+            return
+        live = [each for each in newcomer.heard if isinstance(each, Kept)]
+        merged = merge(page, live)
+        if merged is None:
+            self._let_in(newcomer, [], False)
+            return
+        encode, link = newcomer.form.encode, newcomer.link
+        missed = [
+            # Its own have their ids: it may not know yet that they were stored.
+            encode(
+                Said(self.name, kept, kept.entry.id if self._link_of(kept.entry) is link else "")
+            )
+            for kept in merged
+        ]
+        if sum(map(len, missed)) > newcomer.link.factory.limits.queue_limit:
+            self._let_in(newcomer, [], False)
+        else:
+            self._let_in(newcomer, missed, True)
+
+    def _let_in(self, newcomer: Newcomer, missed: list[bytes], recovered: bool | None) -> None:
+        link, form = newcomer.link, newcomer.form
+        if self._newcomers.get(link) is not newcomer:
+            return  # it has left meanwhile
+        del self._newcomers[link]
+        if newcomer.told:
+            self._send_joined(newcomer, recovered)
+        pieces = list(missed)
+        for heard in newcomer.heard:
+            if isinstance(heard, bytes):
+                pieces.append(heard)
+            elif self._link_of(heard.entry) is link:
+                pieces.append(form.encode(Acked(heard.entry.id, self.name, heard.offset)))
+            elif form.is_text:
+                pieces.append(form.encode(Said(self.name, heard)))
+        pieces = [piece for piece in pieces if piece]
+        if pieces:
+            link.send_encoded(b"".join(pieces), len(pieces))
+        self.group(link.form).add(link)
+
+    def _send_joined(self, newcomer: Newcomer, recovered: bool | None) -> None:
+        people, form = self.room.people, newcomer.form
+        members = [person.name for _, person in zip(range(form.listed), people, strict=False)]
+        joined = Joined(self.name, self.at, members, len(people), self.room.topic, recovered)
+        newcomer.link.send_encoded(form.encode(joined))

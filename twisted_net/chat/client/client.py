@@ -1,0 +1,257 @@
+"""A client of the chat for programs: it stays connected, and misses nothing or says so."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Unpack
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from twisted_net import TwistedNetError
+from twisted_net.chat.client.client_state import Done, Failed, Follower, Hear, Lost, Output, Send
+from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.heartbeat import Beating
+from twisted_net.endpoints.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
+from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.close_reasons import BAD_INPUT, Reason
+from twisted_net.policy.keywords import check_keywords
+from twisted_net.wire.framing import Lines
+
+_log = Logger()
+
+LONGEST = 4 << 20
+"""Bytes in one line of a server's: a page of history has many messages."""
+
+
+class ChatError(TwistedNetError):
+    """The server has refused a message.
+
+    :ivar code: for programs; the server's, or ``stopped`` where the client was stopped before.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class _Link(Beating):
+    """One connection of the client's."""
+
+    framing = Lines
+    client: ChatClient
+    _json = False
+
+    def connected(self) -> None:
+        self.client._connected(self)
+
+    def message_received(self, message: bytes) -> None:
+        if not self._json and message[:1] != b"{":
+            return  # for people, before the server knows what we speak
+        self._json = True
+        try:
+            said = json.loads(message)
+        except ValueError as error:
+            self.close(BAD_INPUT, str(error))
+            return
+        if self.client._link is self:
+            self.client._received(said)
+
+    def disconnected(self, reason: Reason) -> None:
+        self.client._disconnected(self)
+
+    def ask(self) -> None:
+        self.send(b'{"type":"ping"}')
+
+
+class ChatClient(Service):
+    """Stays connected to a chat, and in its rooms. ``startService()`` begins.
+
+    What was missed while it was not connected is given as if it had been there; where that cannot
+    be, :attr:`on_lost` is called. What it sends is sent again until it is acked, and stored once.
+
+    ``async for message in client:`` gives what others say, until ``stopService()``; the same is
+    given to ``on_message``. Other messages of the server's are given as well: see their ``type``.
+
+    :param where: as for :func:`twisted_net.endpoints.client.client_endpoint`, and so is ``how``.
+    :param nick: what to be called.
+    :param rooms: where to be.
+    :param user: an account's name; with its ``password``, and ``tls=True``.
+    :param on_message: called with each message, a dictionary.
+    :param on_lost: called with the name of a room of which messages may have been missed.
+    :param buffer: messages that wait to be iterated over; of more, the oldest go.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        where: Where,
+        nick: str = "",
+        *rooms: str,
+        user: str = "",
+        password: str = "",
+        on_message: Callable[[dict[str, Any]], None] | None = None,
+        on_lost: Callable[[str], None] | None = None,
+        buffer: int = 10_000,
+        backoff: Backoff | None = None,
+        jitter: Callable[[], float] = random.random,
+        **how: Unpack[ConnectOptions],
+    ) -> None:
+        check_keywords(type(self), how, CONNECT_KEYWORDS)
+        hello = {"nick": nick, "user": user, "password": password}
+        self.follower = Follower(**{name: value for name, value in hello.items() if value})
+        self.on_message = on_message
+        self.on_lost = on_lost
+        self._clock: IReactorTime = reactor
+        self._link: _Link | None = None
+        self._waiting: dict[str, Deferred[int]] = {}
+        self._heard: deque[dict[str, Any]] = deque(maxlen=buffer)
+        self._reader: Deferred[None] | None = None
+        self._welcomed: list[Deferred[None]] = []
+        self._is_welcome = False
+        self._ids = secrets.token_hex(6)  # of this run: a server may remember another's
+        self._last_id = 0
+        factory = ConnectionFactory.forProtocol(self._make, clock=reactor, max_message=LONGEST)
+        self._service = ReconnectingClient(
+            reactor, where, factory, backoff=backoff, jitter=jitter, **how
+        )
+        for room in rooms:
+            self.join(room)
+
+    # What a program calls.
+
+    def startService(self) -> None:
+        """Connect, and stay connected."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._service.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """End the connection. What was not acked fails with :exc:`ChatError` (``stopped``)."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        waiting, self._waiting = self._waiting, {}
+        for each in waiting.values():
+            each.errback(ChatError("stopped", "The client was stopped."))
+        self._wake()
+        stopped: Deferred[None] = self._service.stopService()
+        return stopped
+
+    def welcome(self) -> Deferred[None]:
+        """Wait until the server has let this client in."""
+        waiting: Deferred[None] = Deferred()
+        if self._is_welcome:
+            waiting.callback(None)
+        else:
+            self._welcomed.append(waiting)
+        return waiting
+
+    def join(self, room: str) -> None:
+        """Be in a room from now on."""
+        self._do(self.follower.join(room, self._is_welcome))
+
+    def leave(self, room: str) -> None:
+        """Be in it no more."""
+        self._do(self.follower.leave(room, self._is_welcome))
+
+    def send(self, room: str, text: str, action: bool = False) -> Deferred[int]:
+        """Say something in a room that this client is in.
+
+        :return: fires with the message's offset once the server has stored it, after however many
+            connections; fails with :exc:`ChatError` if it is refused. After a cut, what was
+            sent first need not fire first; a room's offsets still have the order of sending.
+        """
+        message = {"type": "message", "room": room, "text": text}
+        return self._send(message | {"action": True} if action else message)
+
+    def tell(self, nick: str, text: str) -> Deferred[int]:
+        """Say something to one person; as :meth:`send`, with 0 for the offset."""
+        return self._send({"type": "private", "to": nick, "text": text})
+
+    def request(self, **message: Any) -> None:
+        """Send any other message, if there is a connection; the answer comes with the others."""
+        if self._is_welcome:
+            self._do([Send(message)])
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            while self._heard:
+                yield self._heard.popleft()
+            if not self.running:
+                return
+            self._reader = Deferred()
+            await self._reader
+
+    # What happens.
+
+    def _send(self, message: dict[str, Any]) -> Deferred[int]:
+        if not self.running:
+            return fail(ChatError("stopped", "The client is not running."))
+        self._last_id += 1
+        id = f"{self._ids}-{self._last_id}"
+        acked: Deferred[int] = Deferred()
+        self._waiting[id] = acked
+        self._do(self.follower.send(message | {"id": id}, self._is_welcome))
+        return acked
+
+    def _make(self) -> _Link:
+        link = _Link()
+        link.client = self
+        return link
+
+    def _connected(self, link: _Link) -> None:
+        self._link = link
+        self._do(self.follower.connected())
+
+    def _disconnected(self, link: _Link) -> None:
+        if self._link is link:
+            self._link = None
+            self._is_welcome = False
+
+    def _received(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "welcome":
+            self._is_welcome = True
+            outputs = self.follower.received(message)
+            if self._link is not None:
+                self._link.beat(self.follower.heartbeat)
+            self._do(outputs)
+            waiting, self._welcomed = self._welcomed, []
+            for each in waiting:
+                each.callback(None)
+        else:
+            self._do(self.follower.received(message))
+
+    def _do(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            match output:
+                case Send(message):
+                    if self._link is not None:
+                        self._link.send(json.dumps(message, separators=(",", ":")))
+                case Hear(message):
+                    self._hear(message)
+                case Lost(room):
+                    if self.on_lost is not None:
+                        self.on_lost(room)
+                case Done(id, offset):
+                    self._waiting.pop(id, Deferred()).callback(offset)
+                case Failed(id, code, text):
+                    if id in self._waiting:
+                        self._waiting.pop(id).errback(ChatError(code, text))
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        self._heard.append(message)
+        self._wake()
+        if self.on_message is not None:
+            try:
+                self.on_message(message)
+            except Exception:
+                _log.failure("A client's on_message failed")
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.callback(None)

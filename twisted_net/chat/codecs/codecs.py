@@ -1,0 +1,353 @@
+"""The two forms of the chat on the wire: text for people, JSON for programs.
+
+A form turns a line into a request, and an event into bytes; it knows nobody and decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+from twisted_net.chat.codecs import json_requests, text_commands
+from twisted_net.chat.limits import LISTED, LISTED_JSON
+from twisted_net.chat.messages import (
+    Acked,
+    Alive,
+    AskedToLogIn,
+    Came,
+    Crowd,
+    Delivered,
+    Event,
+    Goodbye,
+    Greeted,
+    Joined,
+    Left,
+    Lines,
+    Listing,
+    Named,
+    Notice,
+    Past,
+    Present,
+    Problem,
+    Refused,
+    Renamed,
+    Request,
+    Said,
+    Told,
+    TopicIs,
+    Went,
+)
+from twisted_net.store.log import Kept
+from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.text import decode_line, printable
+
+
+class Asked(NamedTuple):
+    """A line, understood: what it asks for, and the id that a program gave it."""
+
+    request: Request | None
+    id: str = ""
+
+
+class Form(Protocol):
+    """How requests and events look on the wire."""
+
+    is_text: bool
+    listed: int
+    """So many names are in a list at most."""
+    ping: bytes
+    """What asks for a sign of life."""
+
+    def parse(self, line: bytes) -> Asked:
+        """Give what a line asks for.
+
+        :raises Refused: it is not understood.
+        """
+
+    def encode(self, event: Event) -> bytes:
+        """Give the bytes that tell of an event; none, where this form does not tell of it."""
+
+
+class Text:
+    """Lines for people. What the server says itself begins with ``* `` or ``! ``.
+
+    :param tagged: whether messages say which room they are from, for those in several.
+    """
+
+    is_text = True
+    listed = LISTED
+    ping = b""  # people are not asked
+
+    def __init__(self, tagged: bool = False) -> None:
+        self._tagged = tagged
+
+    def parse(self, line: bytes) -> Asked:
+        try:
+            text = printable(decode_line(line))
+        except RemoteProtocolError as error:
+            raise Refused("bad-input", f"Your line was not sent: {error}.") from None
+        return Asked(text_commands.request(text))
+
+    def encode(self, event: Event) -> bytes:
+        if isinstance(event, Said):
+            line = _said(event.kept)
+            return (f"#{event.room} {line}\n" if self._tagged else f"{line}\n").encode()
+        text = _TEXT[type(event)](event)
+        return text.encode() + b"\n" if text else b""
+
+
+def _said(kept: Kept) -> str:
+    entry = kept.entry
+    if entry.action:
+        return f"* {entry.sender} {entry.text}"
+    return f"<{entry.sender}> {entry.text}"
+
+
+def _greeted(event: Greeted) -> str:
+    where = f" in #{event.room}" if event.room else ""
+    return f"Welcome to the chat server! You are {event.nick}{where}. /help lists commands."
+
+
+def _joined(event: Joined) -> str:
+    topic = f" Topic: {event.topic}" if event.topic else ""
+    return f"* You are in #{event.room} now, with {event.count - 1} others.{topic}"
+
+
+def _left(event: Left) -> str:
+    now = f"You talk in #{event.now_in} now." if event.now_in else "You are in no room now."
+    return f"* You left #{event.room}. {now}"
+
+
+def _present(event: Present) -> str:
+    shown = event.nicks[:LISTED]
+    more = event.count - len(shown)
+    listed = ", ".join(shown) + (f" and {more} more" if more else "")
+    return f"* {event.count} in #{event.room}: {listed}"
+
+
+def _listing(event: Listing) -> str:
+    lines = [
+        f"* #{name}: {count} people{topic and f', {topic}'}"
+        for name, count, topic in event.rooms[:LISTED]
+    ]
+    if event.count > len(lines):
+        lines.append(f"* and {event.count - len(lines)} more")
+    return "\n".join(lines) or "* There are no rooms."
+
+
+def _topic(event: TopicIs) -> str:
+    if event.by:
+        return f"* {event.by} changed the topic of #{event.room}: {event.topic or 'none'}"
+    return f"* The topic of #{event.room}: {event.topic or 'none'}"
+
+
+def _past(event: Past) -> str:
+    if not event.kept:
+        return f"* There is nothing earlier in #{event.room}." if event.asked else ""
+    lines = [f"* Earlier in #{event.room}, times are UTC:"]
+    day = ""
+    for kept in event.kept:
+        when = _when(kept.entry.time)
+        if when[:10] != day:
+            day = when[:10]
+            lines.append(f"* {day}")
+        lines.append(f"* {when[11:16]} {_said(kept)}")
+    return "\n".join(lines)
+
+
+_TEXT: dict[type, Callable[[Any], str]] = {
+    Greeted: _greeted,
+    AskedToLogIn: lambda event: (
+        "Welcome to the chat server! Log in with /login NAME PASSWORD. /help lists commands."
+    ),
+    Joined: _joined,
+    Left: _left,
+    Acked: lambda event: "",
+    Told: lambda event: (
+        f"* {event.sender} tells you: {f'{event.sender} ' if event.action else ''}{event.text}"
+    ),
+    Delivered: lambda event: f"* You told {event.to}: {event.text}",
+    Named: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
+    Came: lambda event: f"* {event.nick} joined #{event.room}.",
+    Went: lambda event: f"* {event.nick} left #{event.room}.",
+    Crowd: lambda event: (
+        f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
+    ),
+    Renamed: lambda event: f"* {event.nick} is now {event.to}.",
+    Present: _present,
+    Listing: _listing,
+    TopicIs: _topic,
+    Past: _past,
+    Notice: lambda event: f"* {event.text}",
+    Problem: lambda event: f"! {event.text}",
+    Lines: lambda event: "\n".join(f"* {line}" for line in event.lines),
+    Alive: lambda event: "* pong",
+    Goodbye: lambda event: f"* {event.reason.text}",
+}
+
+
+# Of idle programs these are all that comes, as most write it; having come, they have done it all.
+_SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
+_NOTHING = Asked(None)
+
+
+class Json:
+    """One JSON object a line (``netchat.schema.json``, beside this file).
+
+    :param server: what the server is called in the welcome.
+    :param announced: the limits and the heartbeat that the welcome announces.
+    """
+
+    is_text = False
+    listed = LISTED_JSON
+    ping = b'{"type":"ping"}\n'
+
+    def __init__(self, server: str, heartbeat: float, announced: dict[str, int]) -> None:
+        self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
+
+    def parse(self, line: bytes) -> Asked:
+        if line in _SIGNS_OF_LIFE or not line or line.isspace():
+            return _NOTHING
+        message = json_requests.decode(line)
+        id = json_requests.id_of(message)
+        try:
+            return Asked(json_requests.request(message), id)
+        except Refused as refused:
+            refused.id = id
+            raise
+
+    def encode(self, event: Event) -> bytes:
+        message = _JSON[type(event)](event)
+        if isinstance(event, Greeted):
+            message |= self._greeting
+        return encode_json(message) + b"\n" if message else b""
+
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encode_json(message: dict[str, Any]) -> bytes:
+    """Give a message as JSON."""
+    return _dumps(message).encode()
+
+
+def _when(time: float) -> str:
+    """Give a time as RFC 3339 has it."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _kept_json(room: str, kept: Kept) -> dict[str, Any]:
+    entry = kept.entry
+    message = {
+        "type": "message",
+        "room": room,
+        "offset": kept.offset,
+        "from": entry.sender,
+        "text": entry.text,
+        "time": _when(entry.time),
+    }
+    return message | {"action": True} if entry.action else message
+
+
+def _said_json(event: Said) -> dict[str, Any]:
+    message = _kept_json(event.room, event.kept)
+    return message | {"id": event.id} if event.id else message
+
+
+def _joined_json(event: Joined) -> dict[str, Any]:
+    return {
+        "type": "joined",
+        "room": event.room,
+        "epoch": event.at.epoch,
+        "offset": event.at.offset,
+        "members": list(event.members),
+        "count": event.count,
+        "topic": event.topic,
+        "recovered": event.recovered,
+    }
+
+
+def _presence(event: str, room: str, nick: str, **more: str) -> dict[str, Any]:
+    return {"type": "presence", "room": room, "nick": nick, "event": event, **more}
+
+
+def _problem_json(event: Problem) -> dict[str, Any]:
+    message = {"type": "error", "code": event.code, "text": event.text}
+    if event.field:
+        message["field"] = event.field
+    return message | {"id": event.id} if event.id else message
+
+
+def _acked_json(event: Acked) -> dict[str, Any]:
+    message: dict[str, Any] = {"type": "ack"}
+    if event.id:
+        message["id"] = event.id
+    return message | {"room": event.room, "offset": event.offset} if event.room else message
+
+
+def _told_json(event: Told) -> dict[str, Any]:
+    message = {
+        "type": "private",
+        "from": event.sender,
+        "text": event.text,
+        "time": _when(event.time),
+    }
+    return message | {"action": True} if event.action else message
+
+
+def _goodbye_json(event: Goodbye) -> dict[str, Any]:
+    reason = event.reason
+    return {"type": "goodbye", "code": reason.code, "text": reason.text, "retry": reason.retry}
+
+
+_JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
+    Greeted: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
+    AskedToLogIn: lambda event: {},
+    Joined: _joined_json,
+    Left: lambda event: {"type": "left", "room": event.room},
+    Said: _said_json,
+    Acked: _acked_json,
+    Told: _told_json,
+    Delivered: lambda event: _acked_json(Acked(event.id)),
+    Named: lambda event: {"type": "nick", "nick": event.nick},
+    Came: lambda event: _presence("join", event.room, event.nick),
+    Went: lambda event: _presence("leave", event.room, event.nick),
+    Crowd: lambda event: {
+        "type": "presence",
+        "room": event.room,
+        "event": event.event,
+        "count": event.count,
+    },
+    Renamed: lambda event: _presence("nick", event.room, event.nick, to=event.to),
+    Present: lambda event: {
+        "type": "who",
+        "room": event.room,
+        "members": list(event.nicks),
+        "count": event.count,
+    },
+    Listing: lambda event: {
+        "type": "rooms",
+        "rooms": [{"room": n, "count": c, "topic": t} for n, c, t in event.rooms],
+        "count": event.count,
+    },
+    TopicIs: lambda event: {
+        "type": "topic",
+        "room": event.room,
+        "topic": event.topic,
+        **({"from": event.by} if event.by else {}),
+    },
+    Past: lambda event: {
+        "type": "history",
+        "room": event.room,
+        "epoch": event.epoch,
+        "messages": [_kept_json(event.room, kept) for kept in event.kept],
+        "more": event.more,
+    },
+    Notice: lambda event: {"type": "notice", "text": event.text},
+    Problem: _problem_json,
+    Lines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
+    Alive: lambda event: {"type": "pong"},
+    Goodbye: _goodbye_json,
+}

@@ -1,0 +1,220 @@
+"""What a program's JSON message may contain: read with mistrust, told field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from twisted_net.chat.limits import LONGEST_ID
+from twisted_net.chat.messages import (
+    Ban,
+    Hello,
+    History,
+    Join,
+    Kick,
+    Leave,
+    Login,
+    Mute,
+    Nick,
+    Ping,
+    Pong,
+    Quit,
+    Refused,
+    Request,
+    Rooms,
+    Say,
+    Tell,
+    Topic,
+    Who,
+)
+from twisted_net.store.log import Position
+from twisted_net.wire.text import printable
+
+MAX_DEPTH = 8
+"""How deep a message's arrays and objects may nest; those that there are need two."""
+
+_MOST = 2**53 - 1  # that every program can tell from its neighbours (RFC 8259, 6)
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Give the object that a line is.
+
+    :raises Refused: ``bad-json``: it is none, or not only JSON to Python's parser, or has a name
+        twice, or nests too deep.
+    """
+    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
+        raise Refused("bad-json", f"Not understood: it nests deeper than {MAX_DEPTH}.")
+    try:
+        message = _decoder.decode(line.decode())
+    except (ValueError, RecursionError) as error:
+        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else _plain(str(error))
+        raise Refused("bad-json", f"Not understood: {what}.") from None
+    if not isinstance(message, dict):
+        raise Refused("bad-json", "Not understood: a message is an object.")
+    return message
+
+
+def id_of(message: dict[str, Any]) -> str:
+    """Give the id of a message, if it has one that can be told back; otherwise nothing."""
+    id = message.get("id")
+    return id if isinstance(id, str) and len(id) <= LONGEST_ID and printable(id) == id else ""
+
+
+def request(message: dict[str, Any]) -> Request:
+    """Give what a message asks for. Fields that are not known are passed over.
+
+    :raises Refused: ``missing``, ``bad-field`` or ``unknown-type``, with the field.
+    """
+    kind = message.get("type")
+    if not isinstance(kind, str):
+        raise Refused("missing" if kind is None else "bad-field", "type: a text is needed.", "type")
+    make = _REQUESTS.get(kind)
+    if make is None:
+        raise Refused("unknown-type", f"There is no type {_plain(kind)}.", "type")
+    if "id" in message and not id_of(message):
+        raise Refused("bad-field", f"id: a text of 1 to {LONGEST_ID} characters.", "id")
+    return make(message)
+
+
+def _text(message: dict[str, Any], field: str) -> str:
+    """Give a text as it may be shown to others, on one line."""
+    value = _raw(message, field)
+    text = printable(value.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
+    if not text or text.isspace():
+        raise Refused("bad-field", f"{field}: there is nothing in it.", field)
+    return text
+
+
+def _raw(message: dict[str, Any], field: str) -> str:
+    value = message.get(field)
+    if value is None:
+        raise Refused("missing", f"{field}: a text is needed.", field)
+    if not isinstance(value, str):
+        raise Refused("bad-field", f"{field}: it is a text.", field)
+    return value
+
+
+def _or(read: Callable[[dict[str, Any], str], Any], message: dict[str, Any], field: str) -> Any:
+    """Read a field that may be missing, or null, which is as much."""
+    return None if message.get(field) is None else read(message, field)
+
+
+def _number(message: dict[str, Any], field: str) -> int:
+    value = message.get(field)
+    if value is None:
+        raise Refused("missing", f"{field}: a number is needed.", field)
+    # True is an int to Python.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise Refused("bad-field", f"{field}: it is a whole number, 0 or more.", field)
+    return value
+
+
+def _flag(message: dict[str, Any], field: str) -> bool:
+    value = message.get(field, False)
+    if not isinstance(value, bool):
+        raise Refused("bad-field", f"{field}: it is true or false.", field)
+    return value
+
+
+def _position(message: dict[str, Any], field: str) -> Position:
+    value = message[field]
+    if not isinstance(value, dict):
+        raise Refused("bad-field", f"{field}: it has an epoch and an offset.", field)
+    try:
+        return Position(_raw(value, "epoch"), _number(value, "offset"))
+    except Refused as refused:
+        where = f"{field}.{refused.field}"
+        text = refused.text.replace(refused.field, where, 1)
+        raise Refused(refused.code, text, where) from None
+
+
+def _hello(message: dict[str, Any]) -> Hello:
+    values = {
+        field: _or(_raw, message, field) or ""
+        for field in ("nick", "room", "user", "password", "session")
+    }
+    return Hello(**values)
+
+
+def _say(message: dict[str, Any]) -> Say:
+    return Say(
+        _text(message, "text"), _raw(message, "room"), _flag(message, "action"), id_of(message)
+    )
+
+
+def _topic(message: dict[str, Any]) -> Topic:
+    topic = _or(_raw, message, "topic")
+    return Topic(_raw(message, "room"), None if topic is None else printable(topic) or "-")
+
+
+def _minutes(message: dict[str, Any], otherwise: int) -> int:
+    minutes = _or(_number, message, "minutes")
+    return otherwise if minutes is None else min(minutes, 10**8)
+
+
+_REQUESTS: dict[str, Callable[[dict[str, Any]], Request]] = {
+    "hello": _hello,
+    "login": lambda m: Login(_raw(m, "user"), _raw(m, "password")),
+    "join": lambda m: Join(_raw(m, "room"), _or(_position, m, "since")),
+    "leave": lambda m: Leave(_raw(m, "room")),
+    "message": _say,
+    "private": lambda m: Tell(_raw(m, "to"), _text(m, "text"), id_of(m)),
+    "nick": lambda m: Nick(_raw(m, "nick")),
+    "who": lambda m: Who(_raw(m, "room")),
+    "rooms": lambda m: Rooms(),
+    "topic": _topic,
+    "history": lambda m: History(
+        _raw(m, "room"), _or(_number, m, "before"), _or(_number, m, "limit")
+    ),
+    "kick": lambda m: Kick(_raw(m, "nick"), printable(_or(_raw, m, "text") or "")),
+    "ban": lambda m: Ban(_raw(m, "nick"), _minutes(m, 60), printable(_or(_raw, m, "text") or "")),
+    "mute": lambda m: Mute(_raw(m, "nick"), _minutes(m, 10)),
+    "ping": lambda m: Ping(),
+    "pong": lambda m: Pong(),
+    "quit": lambda m: Quit(),
+}  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Give a stranger's words so that they can stand in a sentence of ours."""
+    return printable(text)[:80]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Refused("bad-json", f"Not understood: {_plain(name)} twice.", _plain(name))
+            seen.add(name)
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _depth(line: bytes) -> int:
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in line:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 92:
+                escaped = True
+            elif byte == 34:
+                in_string = False
+        elif byte == 34:
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

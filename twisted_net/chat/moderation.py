@@ -1,0 +1,141 @@
+"""What somebody's doing does to somebody else: names that pass on, operators who keep order."""
+
+from __future__ import annotations
+
+import math
+
+from twisted_net.chat import names
+from twisted_net.chat.actions import Action, Announce, End, Exit, Send
+from twisted_net.chat.messages import (
+    Ban,
+    Came,
+    Crowd,
+    Event,
+    Ignore,
+    Kick,
+    Mute,
+    Notice,
+    Refused,
+    Renamed,
+    Went,
+)
+from twisted_net.chat.registry import House, Person, Room
+from twisted_net.policy.close_reasons import KICKED
+
+NAMED_AT_MOST = 5
+"""So many arrivals or departures of one moment are told by name. More are counted: a thousand
+people who come at once cost each of them a line and not a thousand."""
+
+
+def announce_name(person: Person, old: str) -> list[Action]:
+    """Tell the rooms of somebody that has another name now; those that know it by the old one."""
+    return [
+        Announce(room, Renamed(room.name, old, person.name), person)
+        for room in person.rooms
+        if room.presence.renamed(old, person.name)
+    ]
+
+
+def tell_presence(house: House, room: Room, until: float = math.inf) -> list[Action]:
+    """Tell a room who has come and gone until then, few by name and many by number."""
+    gone, come = room.presence.take(until)
+    actions: list[Action] = []
+    for event, count, make in (("leave", gone, Went), ("join", come, Came)):
+        if len(count) > NAMED_AT_MOST:
+            actions.append(Announce(room, Crowd(room.name, event, len(count))))
+            continue
+        for name in count:
+            told: Event = make(room.name, name)
+            actions.append(Announce(room, told, house.find(name) if event == "join" else None))
+    return actions
+
+
+def replace(house: House, ghost: Person) -> list[Action]:
+    """Take somebody out of its rooms whose session goes on elsewhere."""
+    actions: list[Action] = []
+    for room in list(ghost.rooms):
+        house.leave(ghost, room)
+        actions.append(Exit(ghost, room))
+    return actions
+
+
+def evict(house: House, owner: Person) -> list[Action]:
+    """Let a guest have another name, since its name belongs to an account."""
+    old = owner.name
+    house.guest(owner)
+    return [
+        Send(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
+        *announce_name(owner, old),
+    ]
+
+
+def ignore(house: House, person: Person, request: Ignore, most: int) -> list[Action]:
+    """Hear nothing of somebody, or hear it again, or list of whom nothing is heard.
+
+    :param most: names that one may ignore.
+    :raises Refused: ``bad-name`` or ``too-many``.
+    """
+    if not request.nick:
+        said = f"You ignore {', '.join(sorted(person.ignoring)) or 'nobody'}."
+    elif not request.on:
+        ended = house.hear(person, request.nick)
+        said = f"You hear {request.nick} again." if ended else "You did not ignore them."
+    else:
+        name = names.nick(request.nick)
+        house.ignore(person, name, most)
+        said = f"You hear nothing of {name} now."
+    return [Send(person, Notice(said))]
+
+
+def _need_operator(person: Person) -> None:
+    if not person.operator:
+        raise Refused("not-allowed", "Only operators may do that.")
+
+
+def kick(house: House, person: Person, request: Kick) -> list[Action]:
+    """Close somebody's connection.
+
+    :raises Refused: ``not-allowed`` or ``no-such-nick``.
+    """
+    _need_operator(person)
+    found = house.known(request.nick)
+    return _throw_out(found, person, "kicked", request.text)
+
+
+def ban(house: House, person: Person, request: Ban, now: float) -> list[Action]:
+    """Keep somebody out for a while, or no more.
+
+    :raises Refused: ``not-allowed`` or ``bad-name``.
+    """
+    _need_operator(person)
+    name = names.nick(request.nick)
+    if not request.minutes:
+        lifted = house.lift_ban(name)
+        said = f"{name} may come in again." if lifted else f"{name} was not banned."
+        return [Send(person, Notice(said))]
+    found = house.ban(name, now + 60 * request.minutes)
+    actions = [] if found is None else _throw_out(found, person, "banned", request.text)
+    return [*actions, Send(person, Notice(f"{name} is kept out for {request.minutes} minutes."))]
+
+
+def mute(house: House, person: Person, request: Mute, now: float) -> list[Action]:
+    """Let somebody not speak for a while, or speak again.
+
+    :raises Refused: ``not-allowed`` or ``no-such-nick``.
+    """
+    _need_operator(person)
+    if not request.minutes:
+        name = names.nick(request.nick)
+        lifted = house.lift_mute(name)
+        return [Send(person, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))]
+    found = house.known(request.nick)
+    house.mute(found, now + 60 * request.minutes)
+    said = f"{found.name} may not speak for {request.minutes} minutes."
+    told: list[Action] = [Announce(room, Notice(said), person) for room in found.rooms]
+    return [*told, Send(person, Notice(said))]
+
+
+def _throw_out(found: Person, by: Person, how: str, why: str) -> list[Action]:
+    said = f"{found.name} was {how} by {by.name}{why and f': {why}'}"
+    told: list[Action] = [Announce(room, Notice(said), found) for room in found.rooms]
+    return [*told, Send(found, Notice(said)), End(found, KICKED, said)]

@@ -1,0 +1,350 @@
+"""Who there is, under which names, and in which rooms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from twisted_net.chat import names
+from twisted_net.chat.limits import LONGEST_NAME
+from twisted_net.chat.messages import Refused
+from twisted_net.chat.presence import Presence
+from twisted_net.wire.text import printable
+
+LOBBY = "lobby"
+
+_MOST_BANS = 10_000  # and mutes; the oldest goes: what is remembered is bounded
+
+
+class Person:
+    """One connection's person.
+
+    :ivar name: what it is called now.
+    :ivar rooms: the rooms that it is in, in the order of joining.
+    :ivar here: the one that it talks in, in the text form; may be empty.
+    :ivar origin: whose its messages are, for the store; never shown to anybody. Empty until it
+        has said something.
+    :ivar session: what it shows when it comes back; a secret.
+    :ivar account: whose account it has shown to be; empty for a guest.
+    :ivar host: where it comes from; empty where that means nothing.
+    :ivar link: how it is reached; nothing here looks into it.
+    """
+
+    __slots__ = (
+        "account",
+        "here",
+        "host",
+        "ignoring",
+        "link",
+        "name",
+        "operator",
+        "origin",
+        "rooms",
+        "session",
+    )
+
+    def __init__(self, link: Any, host: str = "") -> None:
+        self.link = link
+        self.host = host
+        self.name = ""
+        self.rooms: tuple[Room, ...] = ()
+        self.here = ""
+        self.origin = ""
+        self.session = ""
+        self.account = ""
+        self.operator = False
+        self.ignoring: Collection[str] = ()
+
+
+class Room:
+    """A room in which somebody is.
+
+    :ivar people: those who are in it, in the order of joining.
+    :ivar presence: who has come and gone and not been told of.
+    :ivar alone: the rooms of those who are in this one only, which most are.
+    :ivar link: what carries its messages; nothing here looks into it.
+    """
+
+    __slots__ = ("alone", "link", "name", "people", "presence", "topic")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.people: dict[Person, None] = {}
+        self.topic = ""
+        self.presence = Presence()
+        self.alone = (self,)
+        self.link: Any = None
+
+
+class House:
+    """Everybody, and every room in which somebody is.
+
+    :param most_rooms: rooms in all.
+    :param operators: accounts that may keep order.
+    :param origin: what the origins of people without a session begin with.
+    """
+
+    def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
+        self.rooms: dict[str, Room] = {}
+        self.operators = {names.fold(name) for name in operators}
+        self._most_rooms = most_rooms
+        self._people: dict[str, Person] = {}
+        self._sessions: dict[str, Person] = {}
+        self._origins: dict[str, Person] = {}
+        self._ignored: dict[str, set[Person]] = {}
+        self._bans: dict[str, tuple[float, str]] = {}  # by mark: until when, and for which name
+        self._mutes: dict[str, tuple[float, str]] = {}
+        self._last_guest = 0
+        self._origin = origin
+        self._last_origin = 0
+
+    def __len__(self) -> int:
+        """How many people there are."""
+        return len(self._people)
+
+    # Names.
+
+    def guest(self, person: Person) -> None:
+        """Give somebody a guest's name that nobody has."""
+        while True:
+            self._last_guest += 1
+            name = f"guest-{self._last_guest}"
+            if names.key(name) not in self._people:
+                self._name(person, name)
+                return
+
+    def find(self, name: str) -> Person | None:
+        """Give who is called so, in whatever case."""
+        person = self._people.get(names.key(name)) if len(name) <= 200 else None
+        return person if person and names.fold(person.name) == names.fold(name) else None
+
+    def known(self, name: str) -> Person:
+        """Give who is called so.
+
+        :raises Refused: ``no-such-nick``.
+        """
+        person = self.find(name)
+        if person is None:
+            shown = printable(name)[:80]  # a program's JSON can have anything in it
+            raise Refused("no-such-nick", f"There is nobody called {shown} here.", "to")
+        return person
+
+    def rename(self, person: Person, name: str, now: float) -> None:
+        """Call somebody by another name.
+
+        :raises Refused: ``taken`` or ``banned``.
+        """
+        self.may_come(name, "", "", now)
+        owner = self._people.get(names.key(name))
+        if owner is not None and owner is not person:
+            if names.fold(owner.name) == names.fold(name):
+                raise Refused("taken", f"The name {name} is taken.", "nick")
+            raise Refused("taken", f"The name {name} looks like {owner.name}.", "nick")
+        self._name(person, name)
+
+    def spare(self, name: str) -> str:
+        """Give ``name``, or what is most like it that nobody has."""
+        number = 1
+        found = name
+        while names.key(found) in self._people:
+            number += 1
+            tail = f"-{number}"
+            found = name[: LONGEST_NAME - len(tail)] + tail
+        return found
+
+    def _name(self, person: Person, name: str) -> None:
+        key, old = names.key(name), names.key(person.name)
+        if old in self._people and self._people[old] is person:
+            del self._people[old]
+            if old != key and old in self._ignored:  # another name is no way out
+                self._ignored.setdefault(key, set()).update(self._ignored[old])
+        person.name = name
+        self._people[name if key == name else key] = person  # one text of the two, if it can be
+
+    def remove(self, person: Person) -> None:
+        """Forget somebody who is in no room any more; what was said is still theirs."""
+        key = names.key(person.name)
+        if self._people.get(key) is person:
+            del self._people[key]
+        if self._sessions.get(person.session) is person:
+            del self._sessions[person.session]
+        self._ignored.pop(key, None)
+        for ignored in list(person.ignoring):
+            self.hear(person, ignored)
+
+    # Sessions.
+
+    def origin_of(self, person: Person) -> str:
+        """Give whose somebody's messages are; only who speaks has need of it."""
+        if not person.origin:
+            self._last_origin += 1
+            self.begin(person, f"{self._origin}.{self._last_origin}")
+        return person.origin
+
+    def begin(self, person: Person, origin: str) -> None:
+        """Somebody's messages have this origin from now on."""
+        person.origin = origin
+        self._origins[origin] = person
+
+    def disown(self, person: Person) -> None:
+        """Forget whose somebody's messages are: nobody is there any more to have them acked."""
+        if self._origins.get(person.origin) is person:
+            del self._origins[person.origin]
+
+    def speaker(self, origin: str) -> Person | None:
+        """Give whose a message is, if it is anybody's here."""
+        return self._origins.get(origin)
+
+    def begin_session(self, person: Person, session: str, origin: str) -> None:
+        """Give somebody a session; whoever had it has it no more."""
+        self._origins.pop(person.origin, None)
+        self._sessions[session] = person
+        person.session = session
+        self.begin(person, origin)
+
+    def session(self, session: str) -> Person | None:
+        """Give whose session it is, if anybody's here."""
+        return self._sessions.get(session)
+
+    def take_name_of(self, person: Person, ghost: Person) -> None:
+        """Let somebody have the name of one who goes."""
+        name = ghost.name
+        self.remove(ghost)
+        ghost.name = ""
+        self._name(person, name)
+
+    # Rooms.
+
+    def join(self, person: Person, name: str) -> Room:
+        """Let somebody into a room, which is made if there is none.
+
+        :raises Refused: ``too-many-rooms``.
+        """
+        room = self.rooms.get(name)
+        if room is None:
+            if len(self.rooms) >= self._most_rooms:
+                raise Refused("too-many-rooms", "There are too many rooms already.", "room")
+            room = self.rooms[name] = Room(name)
+        room.people[person] = None
+        person.rooms = (*person.rooms, room) if person.rooms else room.alone
+        person.here = name
+        return room
+
+    def leave(self, person: Person, room: Room) -> None:
+        """Let somebody out of a room; the last one takes the room with it."""
+        del room.people[person]
+        left = tuple(each for each in person.rooms if each is not room)
+        person.rooms = left[0].alone if len(left) == 1 else left
+        if person.here == room.name:
+            person.here = person.rooms[-1].name if person.rooms else ""
+        if not room.people:
+            del self.rooms[room.name]
+
+    def room_of(self, person: Person, name: str) -> Room:
+        """Give a room that somebody is in; that of ``here`` for an empty name.
+
+        :raises Refused: ``not-in-room``.
+        """
+        for room in person.rooms:
+            if room.name == (name or person.here):
+                return room
+        if not name:
+            raise Refused("not-in-room", "You are in no room. /join ROOM goes to one.", "room")
+        raise Refused("not-in-room", f"You are not in #{name}.", "room")
+
+    # Ignoring: by name, and by whatever name comes after it.
+
+    def ignore(self, person: Person, name: str, most: int) -> None:
+        """Let ``person`` hear nothing of ``name``.
+
+        :raises Refused: ``too-many``: names are ignored already.
+        """
+        if len(person.ignoring) >= most:
+            raise Refused("too-many", f"You ignore {most} people already.", "nick")
+        if not isinstance(person.ignoring, set):
+            person.ignoring = set()
+        person.ignoring.add(name)
+        self._ignored.setdefault(names.key(name), set()).add(person)
+
+    def hear(self, person: Person, name: str) -> bool:
+        """End it; give whether it was so."""
+        found = [each for each in person.ignoring if names.fold(each) == names.fold(name)]
+        for each in found:
+            assert isinstance(person.ignoring, set)
+            person.ignoring.discard(each)
+            key = names.key(each)
+            ignorers = self._ignored.get(key, set())
+            ignorers.discard(person)
+            if not ignorers:
+                self._ignored.pop(key, None)
+        return bool(found)
+
+    def ignorers(self, name: str) -> Collection[Person]:
+        """Give who hears nothing of ``name``."""
+        return self._ignored.get(names.key(name), ()) if self._ignored else ()
+
+    # Order.
+
+    def ban(self, name: str, until: float) -> Person | None:
+        """Keep a name out, and the account and address of whoever has it; give who that is."""
+        found = self.find(name)
+        if found is None:
+            _mark(self._bans, name, [f"name {names.key(name)}"], until)
+        else:
+            _mark(self._bans, name, _marks(found.name, found.account, found.host), until)
+        return found
+
+    def lift_ban(self, name: str) -> bool:
+        """Let in again who was banned under this name; give whether somebody was."""
+        return _lift(self._bans, name)
+
+    def may_come(self, name: str, account: str, host: str, now: float) -> None:
+        """:raises Refused: ``banned``."""
+        until = _until(self._bans, _marks(name, account, host))
+        if until > now:
+            minutes = math.ceil((until - now) / 60)
+            raise Refused("banned", f"You are banned for {minutes} minutes more.")
+
+    def mute(self, person: Person, until: float) -> None:
+        """Let somebody not speak."""
+        marks = _marks(person.name, person.account, person.host)
+        _mark(self._mutes, person.name, marks, until)
+
+    def lift_mute(self, name: str) -> bool:
+        """Let somebody speak again; give whether it could not."""
+        return _lift(self._mutes, name)
+
+    def may_speak(self, person: Person, now: float) -> None:
+        """:raises Refused: ``muted``."""
+        if self._mutes:
+            until = _until(self._mutes, _marks(person.name, person.account, person.host))
+            if until > now:
+                raise Refused("muted", f"You may speak again in {math.ceil(until - now)} seconds.")
+
+
+def _marks(name: str, account: str, host: str) -> list[str]:
+    """Give by what somebody is recognised."""
+    found = {"name": names.key(name), "account": names.fold(account), "host": host}
+    return [f"{kind} {value}" for kind, value in found.items() if value]
+
+
+def _mark(
+    table: dict[str, tuple[float, str]], name: str, marks: Iterable[str], until: float
+) -> None:
+    for mark in marks:
+        table.pop(mark, None)
+        table[mark] = until, names.key(name)
+        if len(table) > _MOST_BANS:
+            del table[next(iter(table))]
+
+
+def _lift(table: dict[str, tuple[float, str]], name: str) -> bool:
+    found = [mark for mark, (_, whose) in table.items() if whose == names.key(name)]
+    for mark in found:
+        del table[mark]
+    return bool(found)
+
+
+def _until(table: dict[str, tuple[float, str]], marks: Iterable[str]) -> float:
+    return max((table[mark][0] for mark in marks if mark in table), default=-math.inf)

@@ -1,0 +1,284 @@
+"""A guard before anybody's factory: limits, admission and a stop that cuts nobody off.
+
+The wrapped protocol sees a transport like the one that it would have had without the guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Unpack
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    IPullProducer,
+    IPushProducer,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer, providedBy
+
+from twisted_net.connection.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.connection.outbound import unsent
+from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.interfaces import ProtocolFactory
+from twisted_net.policy.close_reasons import Reason
+from twisted_net.wire.framing import Raw
+
+_log = Logger()
+
+
+class GuardTransport:
+    """What a guarded protocol takes for its transport.
+
+    What has to do with sending and ending goes to the guard; all else to the real transport.
+    """
+
+    def __init__(self, guard: GuardProtocol) -> None:
+        self._guard = guard
+        self._closes_without_producer = False
+        directlyProvides(self, providedBy(guard.transport))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._guard.transport, name)
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether the end has begun, whoever wanted it."""
+        return self._closes_without_producer or self._guard.reason is not None
+
+    def startTLS(self, *arguments: Any) -> None:
+        """As the real transport's; the client has ``handshake_timeout`` seconds for it."""
+        guard = self._guard
+        guard.transport.startTLS(*arguments)
+        directlyProvides(self, providedBy(guard.transport))
+        guard.await_handshake()
+
+    def write(self, data: bytes) -> None:
+        """:raises TypeError: text; it has to be encoded."""
+        if isinstance(data, str):  # or it would be found out only when a queue is emptied
+            raise TypeError("a transport takes bytes, not str")
+        self._guard.send_encoded(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._guard.send_encoded(b"".join(data))
+
+    def loseConnection(self) -> None:
+        if self._guard.producer is None:
+            self._guard.close()
+        else:  # as Twisted's transports: what the producer still has to write is written
+            self._guard.pause()
+            self._closes_without_producer = True
+
+    def abortConnection(self) -> None:
+        self._guard.abort()
+
+    def loseWriteConnection(self) -> None:
+        self._guard.finish()
+
+    def pauseProducing(self) -> None:
+        self._guard.pause()
+
+    def resumeProducing(self) -> None:
+        if not self._closes_without_producer:
+            self._guard.resume()
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """:raises RuntimeError: there is one already."""
+        guard = self._guard
+        if guard.producer is not None:
+            raise RuntimeError(f"{guard.producer!r} is registered already, so not {producer!r}")
+        if guard.reason is not None:
+            producer.stopProducing()
+        elif streaming:
+            guard.producer = producer
+            if guard.is_full:
+                producer.pauseProducing()
+        else:
+            guard.producer = pulled = _Pulled(producer, guard)
+            if not guard.is_full:
+                pulled.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        producer, self._guard.producer = self._guard.producer, None
+        if isinstance(producer, _Pulled):
+            producer.pauseProducing()
+        if self._closes_without_producer:
+            self._guard.close()
+
+
+@implementer(IPushProducer)
+class _Pulled:
+    """Makes a pull producer push: it is asked for more once a turn, while it may write."""
+
+    def __init__(self, producer: IPullProducer, guard: GuardProtocol) -> None:
+        self._producer = producer
+        self._guard = guard
+        self._next: IDelayedCall | None = None
+
+    def resumeProducing(self) -> None:
+        if self._next is None and self._guard.reason is None:
+            self._next = self._guard.factory.clock.callLater(0, self._pull)
+
+    def pauseProducing(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def stopProducing(self) -> None:
+        self.pauseProducing()
+        self._producer.stopProducing()
+
+    def _pull(self) -> None:
+        self._next = None
+        if self._guard.reason is not None:  # nothing that it writes would be sent
+            return
+        self.resumeProducing()  # which a write may cancel: it is full
+        try:
+            self._producer.resumeProducing()
+        except Exception:
+            self.pauseProducing()
+            self._guard.failed()
+
+
+class GuardProtocol(Connection):
+    """Stands before a protocol that knows nothing of it.
+
+    :ivar producer: what the wrapped protocol has registered to be told when to write.
+    """
+
+    framing = Raw
+    reads_while_full = True  # whether to read is the wrapped protocol's to say
+
+    factory: GuardFactory
+    producer: Any = None
+    _introduced = False  # the wrapped protocol has its transport
+
+    def __init__(self, wrapped: IProtocol) -> None:
+        self.wrapped = wrapped
+        self._lost: Failure = connectionDone
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is written now waits for the peer."""
+        return self._full
+
+    def await_handshake(self) -> None:
+        """Begin to wait for the handshake of a connection that has changed to TLS."""
+        seconds = self.factory.limits.handshake_timeout
+        if seconds and self._patience is None:
+            self._patience = self.factory.ticker.watch(self._handshake_is_late, seconds)
+
+    def failed(self) -> None:
+        """End the connection by the exception that is being handled."""
+        self._failed(Failure())  # type: ignore[no-untyped-call]
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._call(self.connected)  # over TLS too at once, as it would be without the guard
+
+    def connected(self) -> None:
+        if not self._introduced:
+            self._introduced = True
+            transport: Any = GuardTransport(self)
+            self.wrapped.makeConnection(transport)
+
+    def handshakeCompleted(self) -> None:
+        self._lose_patience()
+        super().handshakeCompleted()
+        if self.reason is None and IHandshakeListener.providedBy(self.wrapped):
+            self._call(self.wrapped.handshakeCompleted)
+
+    def message_received(self, message: bytes) -> None:
+        self.wrapped.dataReceived(message)
+
+    def disconnected(self, reason: Reason) -> None:
+        producer, self.producer = self.producer, None
+        try:
+            if producer is not None:
+                producer.stopProducing()
+        finally:
+            self.wrapped.connectionLost(self._lost)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = reason
+        super().connectionLost(reason)
+
+    def writeConnectionLost(self) -> None:
+        if self.reason is None and IHalfCloseableProtocol.providedBy(self.wrapped):
+            self._call(self.wrapped.writeConnectionLost)
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        if self.producer is not None:
+            self.producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.producer is not None and not self._full and self.reason is None:
+            self.producer.resumeProducing()
+
+    def _silent(self) -> None:
+        limits = self.factory.limits
+        if limits.stall_timeout and (self.queued or unsent(self.transport)):
+            # A peer has nothing to say while it is being answered. Whether it takes what it is
+            # sent is for the other limit.
+            self._rewatch(self._silent, limits.idle_timeout)
+        else:
+            super()._silent()
+
+    def _peer_finished(self) -> None:
+        if IHalfCloseableProtocol.providedBy(self.wrapped):
+            self._call(self.wrapped.readConnectionLost)
+        else:
+            super()._peer_finished()
+
+    def _end(self) -> None:
+        self._begun = self._introduced  # who was introduced without a handshake hears of the end
+        super()._end()
+
+
+class GuardFactory(ConnectionFactory):
+    """Puts the limits before any factory of Twisted's, without a change to it.
+
+    What a peer sends is bytes to the guard: ``rate`` counts reads, ``max_message`` and
+    ``message_timeout`` do not apply, and of the slow rules only ``close`` does. A peer that takes
+    what it is sent is not idle.
+
+    :param wrapped: the factory to protect. It may refuse a connection by returning None.
+    :param clock: as in :class:`ConnectionFactory`, and so is the rest.
+    """
+
+    def __init__(
+        self,
+        wrapped: ProtocolFactory,
+        **settings: Unpack[FactorySettings],
+    ) -> None:
+        super().__init__(**settings)
+        self.wrapped = wrapped
+
+    def doStart(self) -> None:
+        super().doStart()  # type: ignore[no-untyped-call]
+        self.wrapped.doStart()
+
+    def doStop(self) -> None:
+        self.wrapped.doStop()
+        super().doStop()  # type: ignore[no-untyped-call]
+
+    def logPrefix(self) -> str:
+        prefix = getattr(self.wrapped, "logPrefix", None)
+        return str(prefix()) if prefix is not None else type(self.wrapped).__name__
+
+    def make(self, addr: Any) -> GuardProtocol | None:
+        wrapped = self.wrapped.buildProtocol(addr)
+        if wrapped is None or isinstance(wrapped, RefusedProtocol):
+            return wrapped  # type: ignore[return-value]  # it says so itself
+        guard = GuardProtocol(wrapped)
+        guard.factory = self
+        return guard

@@ -1,0 +1,119 @@
+"""Ends peers that take nothing of what waits for them.
+
+Of most peers nothing waits, and it is not worth a look to find that out of each: whose transport
+has bytes left is among those for whose sockets the reactor waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
+
+from twisted_net.connection.outbound import Outbound
+from twisted_net.connection.timer_wheel import Watch
+from twisted_net.connection.timers import Ticker
+
+_LOOKS = 3  # at each connection within its stall timeout, to see whether its peer makes progress
+
+AT_ONCE, PAUSE = 256, 0.02
+"""Connections that are looked at in one turn of the reactor, and the seconds until the next ones
+are. Each takes a microsecond: of ten thousand in one turn, everybody would notice."""
+
+
+class StallCheck:
+    """Looks at those of a factory's connections who are behind, several times within their limit.
+
+    :param clock: the time; it is asked for the transports that it is to write to, if it is a
+        reactor that knows them. Otherwise every connection is looked at.
+    :param connections: the open ones, by their number.
+    :param full: those of them whose transport takes no more, whatever it is made of.
+    :param seconds: the stall timeout.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_call",
+        "_clock",
+        "_connections",
+        "_every",
+        "_full",
+        "_left",
+        "_round",
+        "_ticker",
+    )
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        ticker: Ticker,
+        connections: Mapping[int, Outbound],
+        full: Collection[Outbound],
+        seconds: float,
+    ) -> None:
+        self._clock = clock
+        self._ticker = ticker
+        self._connections = connections
+        self._full = full
+        self._every = seconds / _LOOKS
+        self._round: Watch[Callable[[], None]] | None = None  # the next one
+        self._behind: list[Outbound] = []  # who were so in this one
+        self._left: Iterator[Outbound] = iter(())  # who are still to be looked at
+        self._call: IDelayedCall | None = None
+
+    def begin(self) -> None:
+        """There is a connection. Nothing happens where there was one already."""
+        if self._round is None:
+            self._round = self._ticker.watch(self._begin_round, self._every)
+
+    def end(self) -> None:
+        """There is none any more."""
+        if self._round is not None:
+            self._ticker.forget(self._round)
+            self._round = None
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._behind.clear()
+
+    def _begin_round(self) -> None:
+        self._round = self._ticker.watch(self._begin_round, self._every)
+        if self._call is None:  # there may be so many that the last round is not over
+            # Who was behind and has caught up is to be seen so.
+            before, self._behind = self._behind, self._find_behind()
+            self._left = iter(dict.fromkeys((*before, *self._behind)))
+            self._look()
+
+    def _find_behind(self) -> list[Outbound]:
+        clock = self._clock
+        if not IReactorFDSet.providedBy(clock):
+            return list(self._connections.values())
+        writers: list[Any] = clock.getWriters()
+        behind = list(self._full)
+        for writer in writers:
+            connection = _connection_of(writer)
+            if connection is None:  # it may be anybody's
+                return list(self._connections.values())
+            behind.append(connection)
+        return behind
+
+    def _look(self) -> None:
+        now = list(islice(self._left, AT_ONCE))
+        # First this: a look can end the last connection.
+        more = len(now) == AT_ONCE
+        self._call = self._clock.callLater(PAUSE, self._look) if more else None
+        for connection in now:
+            if self._connections.get(connection.id) is connection:
+                connection.look_for_progress(_LOOKS)
+
+
+def _connection_of(transport: Any) -> Outbound | None:
+    """Give the connection that is above a transport, over TLS or not, if that can be seen."""
+    protocol = getattr(transport, "protocol", None)
+    while protocol is not None and not isinstance(protocol, Outbound):
+        # Of what Twisted puts between: TLS and other wrappers, and its client endpoints.
+        inner = getattr(protocol, "wrappedProtocol", None)
+        protocol = getattr(protocol, "_wrappedProtocol", None) if inner is None else inner
+    return protocol

@@ -1,0 +1,105 @@
+"""Drives a timer wheel by a reactor's clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from operator import call
+from types import MethodType
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from twisted_net.connection.timer_wheel import Watch, Wheel, ticks_for
+
+TICK = 0.5
+"""Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
+
+AT_ONCE, AT_ONCE_SECONDS = 256, 0.001
+"""Timeouts that are called in one turn of the reactor, at most, and for how long. A thousand silent
+peers whose time is up together are closed evenly over a tick: the others shall not wait until the
+last of them is. To ask them for a sign of life takes much less, so many are asked together."""
+
+_log = Logger()
+
+
+class Ticker:
+    """Timeouts for any number of items, by one timer that runs only while something is watched.
+
+    :param clock: the time, in seconds.
+    :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
+    """
+
+    __slots__ = ("_call", "_clock", "_due", "_each", "_expired", "_rest", "wheel")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._call: IDelayedCall | None = None
+        self._due = 0.0
+        self._expired: deque[Watch[Any]] = deque()
+        self._rest: IDelayedCall | None = None
+        self._each = 0.0  # seconds of the tick for each of the crowd
+        self.wheel: Wheel[Any] = Wheel()
+
+    def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
+        """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
+        ticks = ticks_for(seconds, TICK)
+        if isinstance(expired, MethodType):  # in its two halves, which are there anyway
+            watch = self.wheel.watch(expired.__self__, ticks, expired.__func__)
+        else:
+            watch = self.wheel.watch(expired, ticks, call)
+        if self._call is None:
+            self._run()
+        return watch
+
+    def again(self, watch: Watch[Any], seconds: float) -> None:
+        """Watch once more, for so long, after ``watch`` was over."""
+        self.wheel.again(watch, ticks_for(seconds, TICK))
+        if self._call is None:
+            self._run()
+
+    def _run(self) -> None:
+        self._due = self._clock.seconds() + TICK
+        self._call = self._clock.callLater(TICK, self._tick)
+
+    def forget(self, watch: Watch[Callable[[], None]]) -> None:
+        """Watch no longer. The timer stops with the last watch."""
+        self.wheel.forget(watch)
+        if not self.wheel and self._call is not None and self._call.active():
+            self._call.cancel()
+            self._call = None
+
+    def _tick(self) -> None:
+        # A process that was stopped for a while did not listen: its peers' bytes still wait to be
+        # read. So a late tick counts as one, and the wheel's time stands still for the rest.
+        now = self._clock.seconds()
+        self._due = now + TICK if now - self._due >= TICK else self._due + TICK
+        # Set before anything is called: a call may watch or forget, and find the timer running.
+        self._call = self._clock.callLater(self._due - now, self._tick)
+        self._expired.extend(self.wheel.tick())
+        self._each = TICK / max(1, len(self._expired))
+        if self._rest is None:
+            self._call_expired()
+        if not self.wheel and self._call is not None and self._call.active():
+            self._call.cancel()
+            self._call = None
+
+    def _call_expired(self) -> None:
+        """Call some of those whose timeout has passed, and the rest later."""
+        self._rest = None
+        called, began = 0, self._clock.seconds()
+        while self._expired and called < AT_ONCE:
+            if called and self._clock.seconds() - began >= AT_ONCE_SECONDS:
+                break
+            called += 1
+            watch = self._expired.popleft()
+            if watch.is_forgotten:  # it ended in the meantime
+                continue
+            try:
+                watch.then(watch.item)
+            except Exception:
+                _log.failure("A timeout's call failed")
+        if self._expired:
+            pause = began + called * self._each - self._clock.seconds()
+            self._rest = self._clock.callLater(max(0.0, pause), self._call_expired)

@@ -1,0 +1,168 @@
+"""The ``eager`` reactor: Twisted's own epoll reactor with eager transports and a lean turn.
+
+``twistd --reactor eager web``, or::
+
+    from twisted_net.eager import reactor
+
+    reactor.install()
+
+Every connection that is made by ``listenTCP``, ``connectTCP``, ``listenUNIX``, ``connectUNIX``,
+``adoptStreamPort`` and ``adoptStreamConnection`` is one of :mod:`twisted_net.eager.transports`. A
+turn first sends what the last one has written, then asks the poller, then reads. (What is large is
+sent as soon as the event is over: there is nothing to gather it with.)
+
+The turn is lean: the stock reactor makes a logging context for every event, so that what is logged
+meanwhile has the transport's prefix. Here a turn has one context, which finds the prefix when
+something is logged. That, and leaving out checks that only foreign descriptors need, is done for
+events that say no more than "readable" of eager transports; all else goes through stock's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from errno import EINTR
+from typing import Any
+
+from twisted.internet import main
+from twisted.internet.interfaces import IReactorFDSet, IReactorSocket, IReactorTCP, IReactorUNIX
+from twisted.internet.posixbase import _NO_FILEDESC
+from twisted.python import log
+from twisted.python.context import call
+from twisted.python.context import get as context_get
+from twisted.python.log import ILogContext
+from zope.interface import implementer
+
+from twisted_net.eager.reactor_interfaces import EagerCalls
+from twisted_net.eager.transports import Eager
+from twisted_net.eager.write_batch import SLICE, Gather
+
+try:
+    from twisted.internet.epollreactor import EPOLLIN, EPollReactor
+except ImportError:
+    raise ImportError("the eager reactor needs epoll(7), which this system does not have") from None
+
+
+class _TurnContext:
+    """One logging context for all the events of a turn.
+
+    Twisted keeps contexts as a stack of mappings, and asks them only when something is logged.
+
+    :ivar selectable: whose event it is; None while stock's code makes a context of its own.
+    :ivar outer: the logging context in which the reactor runs.
+    """
+
+    __slots__ = ("outer", "selectable")
+
+    def __init__(self) -> None:
+        self.selectable: Any = None
+        self.outer: dict[str, Any] = {}
+
+    def __getitem__(self, key: object) -> dict[str, Any]:
+        if key is not ILogContext or self.selectable is None:
+            raise KeyError(key)
+        return {**self.outer, "system": self.selectable.logPrefix()}
+
+
+class _IsEager(dict[type, bool]):
+    """Whether a class is of eager transports: found out once, since each event asks."""
+
+    def __missing__(self, cls: type) -> bool:
+        found = self[cls] = issubclass(cls, Eager)
+        return found
+
+
+_IS_EAGER = _IsEager()
+
+
+@implementer(IReactorFDSet, IReactorTCP, IReactorUNIX, IReactorSocket)
+class EagerReactor(EagerCalls, EPollReactor):
+    """An epoll reactor that sends when its turn is over; see the module.
+
+    :ivar gather: the transports that have something to send then.
+    """
+
+    def __init__(self) -> None:
+        self.gather = Gather(lasting=True)
+        self._context = _TurnContext()
+        super().__init__()
+
+    def doPoll(self, timeout: float | None) -> None:
+        """Send what waits to be sent, wait for events, and handle them.
+
+        :param timeout: how many seconds to wait; None is for ever.
+        """
+        gather = self.gather
+        if gather.waiting or gather.large:
+            gather.flush(SLICE)
+            if gather.waiting:  # the rest has its turn after those who have arrived meanwhile
+                timeout = 0
+        try:
+            events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
+        except OSError as error:
+            if error.errno == EINTR:
+                return
+            raise
+        if not events:
+            return
+        context = self._context
+        before = context.selectable, context.outer  # a handler may run turns of its own
+        context.selectable = None
+        context.outer = context_get(ILogContext)
+        try:
+            call(context, self._dispatch, events)
+        finally:
+            context.selectable, context.outer = before
+
+    doIteration = doPoll
+
+    def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
+        context = self._context
+        gather = self.gather
+        selectables = self._selectables
+        is_eager = _IS_EAGER
+        for fd, event in events:
+            try:
+                selectable = selectables[fd]
+            except KeyError:  # an earlier event has ended it
+                continue
+            if event == EPOLLIN and is_eager[type(selectable)]:
+                context.selectable = selectable
+                why: BaseException | None
+                try:
+                    why = selectable.doRead()
+                except BaseException as error:
+                    log.err()
+                    why = error
+                if why:
+                    self._end(selectable, why)
+            else:
+                context.selectable = None
+                log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+            if gather.large:
+                gather.flush_large()
+
+    def _end(self, selectable: Any, why: BaseException) -> None:
+        """A read has said that the connection is over."""
+        if why is main.CONNECTION_LOST and selectable.fileno() == -1:
+            why = _NO_FILEDESC
+        try:
+            self._disconnectSelectable(selectable, why, True)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            log.err()
+
+    # A transport that waits to send is a writer to everybody else.
+
+    def getWriters(self) -> list[Any]:
+        self.gather.settle()
+        return super().getWriters()
+
+    def removeAll(self) -> list[Any]:
+        self.gather.settle()
+        return super().removeAll()
+
+
+def install() -> None:
+    """Make this the reactor of the process. Nothing may have imported another one before."""
+    main.installReactor(EagerReactor())

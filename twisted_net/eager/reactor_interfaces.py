@@ -1,0 +1,178 @@
+"""The calls by which a reactor listens and connects, making eager transports.
+
+The ``eager`` reactor has them, and :func:`eager` gives them to Twisted's own reactors.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.error import UnsupportedAddressFamily
+from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.internet.posixbase import PosixReactorBase
+from zope.interface import directlyProvides, providedBy
+
+from twisted_net.eager.ports import (
+    EagerConnector,
+    EagerPort,
+    EagerServer,
+    EagerUNIXConnector,
+    EagerUNIXPort,
+    EagerUNIXServer,
+)
+from twisted_net.eager.tls import EagerTLSFactory
+from twisted_net.eager.tls_sockets import EagerTLSConnector, EagerTLSPort
+
+
+class EagerCalls:
+    """A reactor's stream calls, making the transports of this module. They take what stock's do."""
+
+    @property
+    def _for(self) -> Any:
+        """The reactor that what is made belongs to."""
+        return self
+
+    def listenTCP(
+        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        return _started(EagerPort(port, factory, backlog, interface, self._for))
+
+    def connectTCP(
+        self, host: str, port: Any, factory: Any, timeout: float = 30.0, bindAddress: Any = None
+    ) -> IConnector:
+        return _begun(EagerConnector(host, port, factory, timeout, bindAddress, self._for))
+
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: Any = 0
+    ) -> IListeningPort:
+        return _started(EagerUNIXPort(address, factory, backlog, mode, self._for, wantPID))
+
+    def connectUNIX(
+        self, address: Any, factory: Any, timeout: float = 30, checkPID: Any = 0
+    ) -> IConnector:
+        return _begun(EagerUNIXConnector(address, factory, timeout, self._for, checkPID))
+
+    def listenSSL(
+        self,
+        port: Any,
+        factory: Any,
+        contextFactory: Any,
+        backlog: int = 50,
+        interface: str = "",
+    ) -> IListeningPort:
+        reactor = self._for
+        tls = EagerTLSFactory(contextFactory, False, factory, reactor)
+        return _started(EagerTLSPort(port, tls, backlog, interface, reactor))
+
+    def connectSSL(
+        self,
+        host: str,
+        port: Any,
+        factory: Any,
+        contextFactory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,
+    ) -> IConnector:
+        reactor = self._for
+        tls = EagerTLSFactory(contextFactory, True, factory, reactor)
+        return _begun(EagerTLSConnector(host, port, tls, timeout, bindAddress, reactor))
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: Any, factory: Any
+    ) -> IListeningPort:
+        reactor = self._for
+        if addressFamily == socket.AF_UNIX:
+            return _started(
+                EagerUNIXPort._fromListeningDescriptor(reactor, fileDescriptor, factory)
+            )
+        _check(addressFamily)
+        return _started(
+            EagerPort._fromListeningDescriptor(reactor, fileDescriptor, addressFamily, factory)
+        )
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
+        reactor = self._for
+        if addressFamily == socket.AF_UNIX:
+            return EagerUNIXServer._fromConnectedSocket(fileDescriptor, factory, reactor)
+        _check(addressFamily)
+        return EagerServer._fromConnectedSocket(fileDescriptor, addressFamily, factory, reactor)
+
+
+class _EagerView(EagerCalls):
+    """A reactor as it is, but for the stream calls."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+
+    @property
+    def _for(self) -> Any:
+        return self._reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+class _TLSView(_EagerView):
+    """Besides, what it connects can do TLS on the socket."""
+
+    def connectTCP(
+        self, host: str, port: Any, factory: Any, timeout: float = 30.0, bindAddress: Any = None
+    ) -> IConnector:
+        return _begun(EagerTLSConnector(host, port, factory, timeout, bindAddress, self._for))
+
+
+def plain(reactor: Any) -> Any:
+    """Give the reactor itself, of what :func:`eager` has given: for the time, say."""
+    return reactor._reactor if isinstance(reactor, _EagerView) else reactor
+
+
+def eager(reactor: Any) -> Any:
+    """``reactor``, making eager transports where that can be.
+
+    What comes back can be given to any endpoint or service. It is ``reactor`` itself where its
+    stream calls are its own: the ``eager`` reactor's, which need no help, or those of a reactor
+    that is not made of Twisted's usual parts, whose transports then are what they are.
+    """
+    cls = type(reactor)
+    if isinstance(reactor, PosixReactorBase) and all(
+        getattr(cls, name) is getattr(PosixReactorBase, name) for name in _CALLS
+    ):
+        return _EagerView(reactor)
+    return reactor
+
+
+def eager_for_tls(reactor: Any) -> Any:
+    """As :func:`eager`, for TCP connections on which an ``EagerTLSFactory`` will be a client."""
+    actual = plain(reactor)
+    if eager(actual) is actual and not isinstance(actual, EagerCalls):
+        return reactor
+    return _TLSView(actual)
+
+
+_CALLS = (
+    "listenSSL",
+    "connectSSL",
+    "listenTCP",
+    "connectTCP",
+    "listenUNIX",
+    "connectUNIX",
+    "adoptStreamPort",
+    "adoptStreamConnection",
+)
+
+
+def _started(port: Any) -> Any:
+    port.startListening()
+    return port
+
+
+def _begun(connector: Any) -> Any:
+    connector.connect()
+    return connector
+
+
+def _check(family: Any) -> None:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        raise UnsupportedAddressFamily(family)

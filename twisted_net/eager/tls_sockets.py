@@ -1,0 +1,177 @@
+"""TCP transports whose bytes OpenSSL reads and writes, as soon as somebody asks for it.
+
+Until then they are eager transports as the others are. What asks is
+:class:`twisted_net.eager.tls.EagerTLS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet import main
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+
+from twisted_net.eager.key_sharing import share_names
+from twisted_net.eager.ports import (
+    LASTING,
+    EagerClient,
+    EagerConnector,
+    EagerPort,
+    EagerServer,
+)
+from twisted_net.eager.transports import Eager, lost
+
+
+class TLS(Protocol):
+    """What decides about the bytes of a transport.
+
+    :ivar shutdown_due: our farewell (close_notify) is to be sent when everything else is.
+    """
+
+    shutdown_due: bool
+
+    def ready(self) -> bool:
+        """Whether the handshake is over, one way or the other."""
+
+    def handshake(self) -> ConnectionLost | ConnectionDone | None:
+        """Go on with the handshake."""
+
+    def readable(self) -> ConnectionLost | ConnectionDone | None:
+        """Read what has come, and deliver it."""
+
+    def encrypt(self, data: bytes | memoryview) -> int | ConnectionLost:
+        """Send what the socket takes."""
+
+    def send_shutdown(self) -> None:
+        """Send our farewell now."""
+
+    def leave_socket(self) -> None:
+        """The socket is about to be closed."""
+
+
+class OnSocket(Eager):
+    """A TCP transport whose bytes OpenSSL reads and writes.
+
+    :ivar tls: what decides about them; None if TLS is done above this, by Twisted's own.
+    """
+
+    tls: TLS | None = None
+    blocked = False  # OpenSSL must read before it can write
+    unread = False  # OpenSSL must write before it can go on reading
+
+    def doRead(self) -> Any:
+        if self.tls is None or not self._gather.open:
+            return super().doRead()
+        why = self.tls.readable()
+        if self.blocked and self.connected:
+            self.blocked = False
+            self.startWriting()
+        if why is main.CONNECTION_DONE and self._broken:
+            return main.CONNECTION_LOST
+        return why
+
+    def doWrite(self) -> Any:
+        tls = self.tls
+        if tls is None:
+            return super().doWrite()
+        if not self.disconnecting and not tls.ready():
+            self.stopWriting()
+            return tls.handshake()
+        if self.unread:
+            self.unread = False
+            why = self.doRead()
+            if why is not None or not self.connected:
+                return why
+        why = super().doWrite()
+        if self.blocked and self.connected:
+            self.stopWriting()
+        if tls.shutdown_due and not self.unsent():
+            tls.send_shutdown()
+            if tls.shutdown_due:
+                return None
+        return why
+
+    def free(self) -> bool:
+        return self.tls is None and super().free()  # OpenSSL may have to read before
+
+    def flush_gathered(self) -> None:
+        tls = self.tls
+        if tls is None:
+            super().flush_gathered()
+            return
+        if not self._gathered:
+            return
+        self._gathered = False
+        queue = self._tempDataBuffer
+        if self.dataBuffer or not queue or self._aborting:
+            return
+        data = queue[0] if len(queue) == 1 else b"".join(queue)
+        sent = self.writeSomeData(data)
+        if not isinstance(sent, int):
+            self.doWrite = lost  # type: ignore[method-assign]
+            sent = 0
+        queue.clear()
+        self._tempDataLen = 0
+        if sent < len(data):
+            self.dataBuffer = data
+            self.offset = sent
+            self._room = 0
+            if not self.blocked:
+                self.startWriting()
+        elif tls.shutdown_due:
+            tls.send_shutdown()
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        tls = self.tls
+        if tls is None:
+            return super().writeSomeData(data)
+        if not data:
+            return 0
+        return tls.encrypt(
+            data if len(data) <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT]
+        )
+
+    def unsent(self) -> bool:
+        """Whether anything that was written is still to be sent."""
+        return bool(self._tempDataLen or self.dataBuffer)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.tls is not None and self.connected:
+            self.tls.leave_socket()
+        super().connectionLost(reason)
+
+
+class EagerTLSServer(OnSocket, EagerServer):
+    """An accepted TCP connection with TLS on it."""
+
+
+share_names(EagerTLSServer, (*LASTING, "tls"))
+
+
+class EagerTLSClient(OnSocket, EagerClient):
+    """A TCP connection that this side has opened, with TLS on it."""
+
+
+class EagerTLSPort(EagerPort):
+    """A TCP port whose connections do TLS on the socket."""
+
+    transport = EagerTLSServer
+    _type = "TLS"
+
+
+def let_do_tls(port: Any) -> Any:
+    """Let the connections that a port will accept do TLS on the socket, if it is one of ours.
+
+    :return: the port.
+    """
+    if type(port) is EagerPort:
+        port.transport = EagerTLSServer
+    return port
+
+
+class EagerTLSConnector(EagerConnector):
+    """Connects by :class:`EagerTLSClient`."""
+
+    def _makeTransport(self) -> EagerTLSClient:
+        return EagerTLSClient(self.host, self.port, self.bindAddress, self, self.reactor)

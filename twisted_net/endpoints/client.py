@@ -1,0 +1,260 @@
+"""Clients: connect once, or stay connected.
+
+An endpoint is a string such as ``"tcp:example.org:7000"`` or ``"unix:/run/chat"``, a pair of host
+and port, or one of Twisted's endpoint objects. With TLS, the server's certificate is verified for
+its host name by service-identity (RFC 9525).
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypedDict, Unpack
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.application.internet import ClientService
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.failure import Failure
+
+from twisted_net import TwistedNetError
+from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
+from twisted_net.endpoints.socket_options import DEFAULTS, SocketOptions, TunedClientEndpoint
+from twisted_net.endpoints.tls import TLSClientEndpoint
+from twisted_net.interfaces import ClientEndpoint
+from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.keywords import check_keywords
+
+Where: TypeAlias = str | tuple[str, int] | ClientEndpoint
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds until an attempt to connect is given up, the TLS handshake not counted."""
+
+
+class ConnectFailed(TwistedNetError):
+    """No connection came about.
+
+    :ivar code: an errno's name such as ``"ECONNREFUSED"`` or ``"ETIMEDOUT"``; ``"ENOTFOUND"``
+        (no such host), ``"CERTIFICATE"`` (the server's certificate is not to be trusted),
+        ``"HANDSHAKE"`` (no TLS), ``"ECONNRESET"`` (closed during the handshake), ``"EFAILED"``.
+    :ivar address: the host name, address or path that was tried; empty where unknown.
+    :ivar port: the port that was tried; 0 where there is none.
+    """
+
+    def __init__(self, code: str, address: str, port: int, text: str) -> None:
+        where = f"{address}:{port}" if port else address
+        super().__init__(f"{code}: {where}: {text}")
+        self.code = code
+        self.address = address
+        self.port = port
+
+
+def client_endpoint(
+    reactor: Any,
+    where: Where,
+    *,
+    tls: bool = False,
+    trust: Any = None,
+    server_name: str | None = None,
+    timeout: float = CONNECT_TIMEOUT,
+    socket_options: SocketOptions | None = DEFAULTS,
+) -> ClientEndpoint:
+    """Give the endpoint to connect to.
+
+    :param where: a string, a pair of host and port, or an endpoint.
+    :param tls: whether to speak TLS and verify the server's certificate.
+    :param trust: whose certificates to trust, as :func:`optionsForClientTLS` takes it; without
+        it, the platform's.
+    :param server_name: the name to verify, where it is not the host's.
+    :param timeout: seconds for a pair of host and port; a string says it itself.
+    :param socket_options: keepalive and the like; None leaves the system's.
+    :raises ValueError: no such endpoint, or TLS without a name to verify.
+    """
+    calls = eager_for_tls(reactor) if tls else eager(reactor)
+    if isinstance(where, str):
+        endpoint: ClientEndpoint = clientFromString(calls, where)  # type: ignore[no-untyped-call]
+        name = server_name or _host_in(where)
+    elif isinstance(where, tuple):
+        host, port = where
+        if not 0 < port < 65536:
+            raise ValueError(f"a port is a number from 1 to 65535, not {port!r}")
+        endpoint = HostnameEndpoint(calls, host, port, timeout=timeout)
+        name = server_name or host
+    else:
+        endpoint, name = where, server_name or ""
+    if socket_options is not None:
+        endpoint = TunedClientEndpoint(endpoint, socket_options)
+    if not tls:
+        return endpoint
+    if not name:
+        raise ValueError(f"server_name: whose certificate should {where!r} have?")
+    options: Any = optionsForClientTLS(name) if trust is None else optionsForClientTLS(name, trust)
+    return TLSClientEndpoint(endpoint, options, plain(reactor))
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The keywords of :func:`client_endpoint`, for those who pass them on."""
+
+    tls: bool
+    trust: Any
+    server_name: str | None
+    timeout: float
+    socket_options: SocketOptions | None
+
+
+CONNECT_KEYWORDS = frozenset(ConnectOptions.__annotations__)
+"""The keywords of :class:`ConnectOptions`."""
+
+
+def connect(
+    reactor: Any,
+    where: Where,
+    protocol: Callable[[], Connection] | ConnectionFactory,
+    **how: Unpack[ConnectOptions],
+) -> Deferred[Connection]:
+    """Connect, and wait until the connection is established, over TLS with its handshake.
+
+    :param protocol: a :class:`Connection` class, or a factory of them.
+    :param how: as in :func:`client_endpoint`.
+    :return: fires with the connection; fails with :exc:`ConnectFailed`.
+    :raises TypeError: no such keyword; the message has the nearest one.
+    """
+    check_keywords(connect, how, CONNECT_KEYWORDS)
+    endpoint = client_endpoint(reactor, where, **how)
+    factory = (
+        protocol
+        if isinstance(protocol, ConnectionFactory)
+        else ConnectionFactory.forProtocol(protocol, clock=reactor)
+    )
+    return Deferred.fromCoroutine(_connect(endpoint, factory, where))
+
+
+class ReconnectingClient(ClientService):
+    """A service that stays connected: it connects again, after a growing delay with jitter.
+
+    ``startService()`` begins, ``whenConnected()`` gives the connection, ``stopService()`` ends
+    it; see :class:`twisted.application.internet.ClientService`.
+
+    :param where: as in :func:`client_endpoint`, and so is ``how``.
+    :param backoff: the delays.
+    :param jitter: gives random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        where: Where,
+        protocol: Callable[[], Connection] | ConnectionFactory,
+        *,
+        backoff: Backoff | None = None,
+        jitter: Callable[[], float] = random.random,
+        **how: Unpack[ConnectOptions],
+    ) -> None:
+        check_keywords(type(self), how, CONNECT_KEYWORDS)
+        delays = backoff or Backoff()
+        endpoint: Any = client_endpoint(reactor, where, **how)
+        factory = (
+            protocol
+            if isinstance(protocol, ConnectionFactory)
+            else ConnectionFactory.forProtocol(protocol, clock=reactor)
+        )
+        super().__init__(
+            endpoint,
+            factory,
+            retryPolicy=lambda attempt: delays.delay(attempt, jitter()),
+            clock=reactor,
+            prepareConnection=_established,
+        )
+
+
+def _established(proxy: Any) -> Deferred[None]:
+    # Twisted's machine knows no connection that is lost, or given up, while it is being prepared:
+    # there, the failure of this Deferred says it all.
+    told, proxy._lostNotification = proxy._lostNotification, lambda reason: None
+
+    def established(_: None) -> None:
+        proxy._lostNotification = told
+
+    def failed(failure: Failure) -> Failure:
+        proxy.abort()
+        return failure
+
+    waiting: Deferred[None] = proxy.established()
+    return waiting.addCallbacks(established, failed)
+
+
+async def _connect(
+    endpoint: ClientEndpoint, factory: ConnectionFactory, where: Where
+) -> Connection:
+    connection: Any = None  # any protocol, until it is looked at
+    try:
+        connection = await endpoint.connect(factory)
+        assert isinstance(connection, Connection)
+        await connection.established()
+    except (CancelledError, error.ConnectingCancelledError):
+        if connection is not None:
+            connection.abort()
+        raise CancelledError from None
+    except Exception as reason:
+        raise _explain(reason, where) from reason
+    return connection
+
+
+def _explain(reason: BaseException, where: Where) -> ConnectFailed:
+    address, port = _place(where)
+    text = str(reason) or type(reason).__name__
+    match reason:
+        case error.DNSLookupError():
+            return ConnectFailed("ENOTFOUND", address, port, "no such host")
+        case VerificationError():
+            return ConnectFailed("CERTIFICATE", address, port, "the certificate is for other names")
+        case SSL.Error():
+            said = _openssl_text(reason)
+            code = "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE"
+            return ConnectFailed(code, address, port, said)
+        case error.TimeoutError() | error.TCPTimedOutError():
+            return ConnectFailed("ETIMEDOUT", address, port, "no answer in time")
+        case error.ConnectError(osError=int(number)) if number in errno.errorcode:
+            return ConnectFailed(errno.errorcode[number], address, port, text)
+        case error.ConnectionClosed() | error.ConnectionLost() | error.ConnectionDone():
+            return ConnectFailed("ECONNRESET", address, port, "closed before it was established")
+        case _:
+            return ConnectFailed("EFAILED", address, port, " ".join(text.split()))
+
+
+def _openssl_text(reason: SSL.Error) -> str:
+    queue = reason.args[0] if reason.args and isinstance(reason.args[0], list) else []
+    return "; ".join(str(entry[-1]) for entry in queue) or "the TLS handshake failed"
+
+
+def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
+    """Take an endpoint string apart: its kind, its positional parts, its named ones."""
+    kind, *parts = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    return kind, [part for part in parts if "=" not in part], named
+
+
+def _host_in(description: str) -> str:
+    """Give the host of an endpoint string, for the kinds that have one."""
+    kind, parts, named = _parts(description)
+    return named.get("host", parts[0] if parts else "") if kind in ("tcp", "tls", "ssl") else ""
+
+
+def _place(where: Where) -> tuple[str, int]:
+    """Give the address and port to name in an error."""
+    if isinstance(where, tuple):
+        return where
+    if not isinstance(where, str):
+        return repr(where), 0
+    kind, parts, named = _parts(where)
+    if kind == "unix":
+        return named.get("path", parts[0] if parts else where), 0
+    host = _host_in(where)
+    port = named.get("port", parts[-1] if parts else "")
+    return (host, int(port)) if host and port.isdigit() else (where, 0)

@@ -1,0 +1,210 @@
+"""Endpoint strings of ours: ``net:8080:idle=60:perAddress=20`` guards any factory.
+
+``nettls:8443:cert=F:key=F`` and ``nettls:8443:dir=D`` do so over TLS, and pick renewed
+certificates up by themselves. They work wherever Twisted takes a server endpoint:
+``twistd web --listen net:8080:idle=60``. The transports are eager ones where the reactor can have
+such; see :mod:`twisted_net.eager.transports`.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from zope.interface import implementer
+
+from twisted_net.connection.guard import GuardFactory
+from twisted_net.eager.reactor_interfaces import eager, plain
+from twisted_net.endpoints.descriptors import log_rarely, most_connections
+from twisted_net.endpoints.socket_options import SocketOptions, TunedServerEndpoint
+from twisted_net.endpoints.tls import TLSServerEndpoint
+from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
+from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
+from twisted_net.policy.limits import Limits
+from twisted_net.tls.certificates import Certificates, CertificateSettings, CertificateWatch
+from twisted_net.tls.key_pairs import CertificateError
+
+BACKLOG = 1024
+"""Connections that wait to be accepted: Thousand Island and Ranch have 1024, Node 511."""
+
+
+def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerEndpoint:
+    """Give the endpoint of a port, whose transports are eager where that can be.
+
+    :param interface: an IP address; empty: all, with one socket for IPv4 and IPv6 as Node's, or
+        for IPv4 alone where the machine has no IPv6.
+    """
+    if not interface:
+        interface = "::" if socket.has_dualstack_ipv6() else ""
+    kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
+    return kind(eager(reactor), port, BACKLOG, interface)
+
+
+@implementer(IStreamServerEndpoint)
+class GuardedEndpoint(AnyInterface):
+    """Listens with a guard before whatever factory it is given.
+
+    :param endpoint: where to listen.
+    :param reactor: the time.
+    :param limits: how much is allowed.
+    :param rules: who may connect.
+    :param watch: what looks after the endpoint's certificates while it listens.
+    """
+
+    def __init__(
+        self,
+        endpoint: ServerEndpoint,
+        reactor: Any,
+        limits: Limits,
+        rules: AdmissionRules,
+        watch: CertificateWatch | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._reactor = reactor
+        self._limits = limits
+        self._rules = rules
+        self._watch = watch
+
+    def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
+        def listening(port: IListeningPort) -> IListeningPort:
+            log_rarely(port, self._reactor)
+            return port
+
+        guard: Any = _WatchingGuard(
+            self._watch,
+            protocolFactory,
+            clock=self._reactor,
+            limits=self._limits,
+            admission=Admission(self._rules),
+        )
+        return self._endpoint.listen(guard).addCallback(listening)
+
+
+class _WatchingGuard(GuardFactory):
+    """Has its certificates looked after while a port listens for it."""
+
+    def __init__(self, watch: CertificateWatch | None, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._watch = watch
+
+    def startFactory(self) -> None:
+        if self._watch is not None:
+            self._watch.startService()
+
+    def stopFactory(self) -> None:
+        if self._watch is not None:
+            self._watch.stopService()
+
+
+def _ranges(text: str) -> tuple[Network, ...]:
+    return tuple(parse_range("a part of it", each) for each in text.split(","))
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ValueError("not a number, 0 or more")
+    return value
+
+
+def _whole(text: str, least: int = 0) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ValueError(f"not a whole number, {least} or more")
+    return int(text)
+
+
+_LIMITS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "idle": ("idle_timeout", _number),
+    "stall": ("stall_timeout", _number),
+    "handshake": ("handshake_timeout", _number),
+    "queueLimit": ("queue_limit", partial(_whole, least=1)),
+}
+_RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "maxConnections": ("max_connections", _whole),
+    "perAddress": ("max_per_address", _whole),
+    "acceptRate": ("accept_rate", _number),
+    "allow": ("allow", _ranges),
+    "deny": ("deny", _ranges),
+}
+
+
+def guarded(
+    endpoint: ServerEndpoint,
+    reactor: Any,
+    options: Mapping[str, str],
+    watch: CertificateWatch | None = None,
+) -> GuardedEndpoint:
+    """Give a guarded endpoint, with the options of its string.
+
+    :raises ValueError: an unknown option, or a value that makes no sense; names it.
+    """
+    limits: dict[str, Any] = {}
+    rules: dict[str, Any] = {"max_connections": most_connections()}
+    for name, text in options.items():
+        if name not in _LIMITS and name not in _RULES:
+            known = ", ".join([*_LIMITS, *_RULES])
+            raise ValueError(f"{name}={text}: there is no such option, but {known}")
+        field, parse = (_LIMITS if name in _LIMITS else _RULES)[name]
+        target = limits if name in _LIMITS else rules
+        try:
+            target[field] = parse(text)
+        except ValueError as error:
+            raise ValueError(f"{name}={text}: {error}") from None
+    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules), watch)
+
+
+def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:
+    """Parse ``net:PORT[:interface=A][:OPTION=VALUE…]``.
+
+    :raises ValueError: names what makes no sense.
+    """
+    return guarded(_tuned(reactor, port, interface), plain(reactor), options)
+
+
+def parse_nettls(
+    reactor: Any,
+    port: str,
+    interface: str = "",
+    cert: str = "",
+    key: str = "",
+    dir: str = "",
+    clientCA: str = "",
+    **options: str,
+) -> GuardedEndpoint:
+    """Parse ``nettls:PORT:cert=F:key=F[:clientCA=F][:OPTION=VALUE…]``, or with ``dir=D``.
+
+    :raises ValueError: names what makes no sense.
+    """
+    if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
+        raise ValueError("either cert= and key= or dir= is needed")
+    rules: CertificateSettings = {"client_ca": clientCA or None}
+    try:
+        if dir:
+            certificates = Certificates.from_directory(dir, **rules)
+        else:
+            certificates = Certificates.from_files(cert, key, **rules)
+    except CertificateError as error:
+        raise ValueError(f"{error.what}={error.path}: {error}") from None
+    clock = plain(reactor)
+    endpoint = TLSServerEndpoint(_tuned(reactor, port, interface), certificates, clock)
+    return guarded(endpoint, clock, options, CertificateWatch([certificates], clock))
+
+
+def _tuned(reactor: Any, port: str, interface: str) -> IStreamServerEndpoint:
+    return TunedServerEndpoint(tcp_endpoint(reactor, port_number(port), interface), SocketOptions())
+
+
+def port_number(text: str) -> int:
+    """:raises ValueError: no number from 0 to 65535."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ValueError(f"{text}: not a port, a whole number from 0 to 65535")
+    return int(text)

@@ -1,0 +1,99 @@
+"""TLS over other endpoints, as Twisted's ``wrapServerTLS`` and ``wrapClientTLS`` have it.
+
+Over eager TCP transports, OpenSSL has the socket; see :mod:`twisted_net.eager.tls`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.ssl import CertificateOptions
+from zope.interface import implementer
+
+from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.eager.tls import EagerTLSFactory
+from twisted_net.eager.tls_sockets import let_do_tls
+from twisted_net.interfaces import (
+    AnyInterface,
+    ClientEndpoint,
+    ProtocolFactory,
+    ServerEndpoint,
+)
+
+
+class TLSServerFactory(EagerTLSFactory):
+    """TLS before a factory that may refuse a connection; Twisted's own fails where it does."""
+
+    # Twisted's own promises to refuse nobody, although every other factory may.
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        if wrapped is None or isinstance(wrapped, RefusedProtocol):
+            return None  # before anything of OpenSSL's is made: a refusal is to cost nothing
+        return self.protocol(self, wrapped)
+
+
+@implementer(IStreamServerEndpoint)
+class TLSServerEndpoint(AnyInterface):
+    """Listens as another endpoint does, with TLS.
+
+    :param endpoint: where.
+    :param creator: the certificates: a :class:`~twisted_net.tls.certificates.Certificates`,
+        or Twisted's ``CertificateOptions``.
+    :param clock: for buffered writes; without it, the reactor's.
+    """
+
+    def __init__(
+        self,
+        endpoint: ServerEndpoint,
+        creator: IOpenSSLServerConnectionCreator | CertificateOptions,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._creator = creator
+        self._clock = clock
+
+    def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
+        """Listen; as every endpoint does."""
+        listening: Deferred[IListeningPort] = self._endpoint.listen(
+            TLSServerFactory(self._creator, False, factory, clock=self._clock)
+        )
+        return listening.addCallback(let_do_tls)
+
+
+@implementer(IStreamClientEndpoint)
+class TLSClientEndpoint(AnyInterface):
+    """Connects as another endpoint does, with TLS.
+
+    :param endpoint: where to. Its reactor may be one of
+        :func:`~twisted_net.eager.reactor_interfaces.eager_for_tls`.
+    :param creator: whom to trust: what Twisted's ``optionsForClientTLS`` gives.
+    :param clock: for buffered writes; without it, the reactor's.
+    """
+
+    def __init__(
+        self,
+        endpoint: ClientEndpoint,
+        creator: IOpenSSLClientConnectionCreator,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._creator = creator
+        self._clock = clock
+
+    def connect(self, factory: ProtocolFactory) -> Deferred[IProtocol]:
+        """Connect; as every endpoint does."""
+        connecting: Deferred[Any] = self._endpoint.connect(
+            EagerTLSFactory(self._creator, True, factory, self._clock)
+        )
+        return connecting.addCallback(lambda tls: tls.wrappedProtocol)

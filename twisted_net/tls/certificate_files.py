@@ -1,0 +1,165 @@
+"""Where certificates and keys are: two files, a directory of many, or memory.
+
+A directory may have, side by side,
+
+- ``NAME/fullchain.pem`` and ``NAME/privkey.pem``, as certbot's ``live`` directory has them, or
+  these two files themselves;
+- ``NAME.crt``, ``NAME.pem`` or ``NAME.cert``, and ``NAME.key`` beside it;
+- ``NAME.pem`` with the key in it, as HAProxy has them.
+
+Symbolic links are followed. Whatever else is there is none of our business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from twisted_net.tls.key_pairs import CertificateError, KeyPair, load_pair
+
+Stamp: TypeAlias = tuple[object, ...]
+"""What differs when files differ."""
+
+_CHAIN, _KEY = "fullchain.pem", "privkey.pem"
+_BESIDES = {_CHAIN, _KEY, "cert.pem", "chain.pem"}  # what certbot has in a certificate's directory
+_SUFFIXES = (".crt", ".pem", ".cert")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a certificate and its key should be.
+
+    :ivar name: what to call it in the log, and sort it by.
+    """
+
+    name: str
+    cert: str
+    key: str
+
+
+class Source(Protocol):
+    """Where a server's certificates come from."""
+
+    def find(self) -> list[Place]:
+        """Give the places, by name.
+
+        :raises CertificateError: there can be none.
+        """
+
+    def load(self, place: Place) -> KeyPair:
+        """Give what is there.
+
+        :raises CertificateError: nothing that can be used.
+        """
+
+    def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
+        """Give the error for a source without a certificate that can be used."""
+
+
+class Fixed:
+    """A certificate that is in no file, such as one made for this run."""
+
+    def __init__(self, pair: KeyPair, name: str) -> None:
+        self._pair = pair
+        self._place = Place(name, "", "")
+
+    def find(self) -> list[Place]:
+        return [self._place]
+
+    def load(self, place: Place) -> KeyPair:
+        return self._pair
+
+    def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
+        return failures[0]
+
+
+class Files:
+    """One certificate in one file, and its key in another, or in the same."""
+
+    def __init__(self, cert: str, key: str) -> None:
+        # Not resolved: a link may lead elsewhere tomorrow. Absolute: twistd changes directories.
+        self._place = Place(Path(cert).name, os.path.abspath(cert), os.path.abspath(key))
+
+    def find(self) -> list[Place]:
+        return [self._place]
+
+    def load(self, place: Place) -> KeyPair:
+        return load_pair(place.cert, place.key)
+
+    def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
+        return failures[0]
+
+
+class Directory:
+    """Many certificates in a directory."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+
+    def find(self) -> list[Place]:
+        try:
+            names = sorted(os.listdir(self.path))
+        except OSError as error:
+            raise CertificateError("tls-dir", self.path, error.strerror or str(error)) from None
+        return sorted(self._places(names), key=lambda place: place.name)
+
+    def load(self, place: Place) -> KeyPair:
+        return load_pair(place.cert, place.key)
+
+    def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
+        why = f": {failures[0].path}: {failures[0]}" if failures else ""
+        return CertificateError("tls-dir", self.path, f"has no usable certificate{why}")
+
+    def _places(self, names: list[str]) -> Iterator[Place]:
+        if _CHAIN in names and _KEY in names:
+            yield self._place(Path(self.path).name, _CHAIN, _KEY)
+            names = [name for name in names if name not in _BESIDES]
+        known = set(names)
+        done = set()
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if name.startswith(".") or stem in done:
+                continue
+            if suffix in _SUFFIXES or suffix == ".key":
+                done.add(stem)
+                cert = next((stem + each for each in _SUFFIXES if stem + each in known), "")
+                key = stem + ".key"
+                if key not in known and cert == stem + ".pem":
+                    key = cert
+                # One of the two may be missing: reading it says so.
+                yield self._place(stem, cert or stem + _SUFFIXES[0], key)
+            elif os.path.lexists(os.path.join(self.path, name, _CHAIN)) or os.path.lexists(
+                os.path.join(self.path, name, _KEY)
+            ):
+                yield self._place(name, f"{name}/{_CHAIN}", f"{name}/{_KEY}")
+
+    def _place(self, name: str, cert: str, key: str) -> Place:
+        return Place(name, os.path.join(self.path, cert), os.path.join(self.path, key))
+
+
+def stamp_of(path: str) -> Stamp:
+    """Give what tells whether a file is still the one it was, links followed.
+
+    The time of its last change of any kind is in it: a key that may be read at last has changed.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return (path, error.errno)
+    return (path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def stamp(source: Source, *more: str) -> Stamp:
+    """Give what tells whether any file of a source has changed, come or gone.
+
+    :param more: further files.
+    """
+    try:
+        places = source.find()
+    except CertificateError as error:
+        return (str(error),)
+    paths = [path for place in places for path in (place.cert, place.key)]
+    return tuple(stamp_of(path) for path in (*paths, *more) if path)

@@ -1,0 +1,261 @@
+"""TLS: a certificate and its key, from files or made on the spot; and who the other side is.
+
+For a server that reloads renewed certificates, see :mod:`twisted_net.tls.certificates`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL, crypto
+from twisted.internet.ssl import (
+    AcceptableCiphers,
+    Certificate,
+    CertificateOptions,
+    TLSVersion,
+    trustRootFromCertificates,
+)
+
+from twisted_net import TwistedNetError
+
+SELF_SIGNED_DAYS = 30
+"""A development certificate is valid for so many days; every start makes a new one."""
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
+"""TLS 1.2 with forward secrecy and authenticated encryption only, as Mozilla's "intermediate"
+without its DHE; 112 bits of security at least. TLS 1.3 has nothing else."""
+
+# A certificate has none, or nonsense instead, of which it alone shall suffer.
+_NO_EXTENSION = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    ValueError,
+)
+
+
+class CertificateError(TwistedNetError, ValueError):
+    """A certificate or key that cannot be used.
+
+    :ivar what: which of the files is at fault: ``"cert"``, ``"key"`` or ``"client-ca"``;
+        ``"tls-dir"`` or ``"keylog"``.
+    :ivar path: the file, as it was given.
+    """
+
+    def __init__(self, what: str, path: str, text: str) -> None:
+        super().__init__(text)
+        self.what = what
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate that can be used, and its private key.
+
+    :ivar chain: the certificate, and after it those that lead to a root.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: crypto.PKey = field(compare=False)  # it belongs to the certificate: one says it all
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names that it is for, in lower case; ``*.example.org`` is one of them."""
+        try:
+            extension = self.chain[0].extensions.get_extension_for_class(
+                x509.SubjectAlternativeName
+            )
+        except _NO_EXTENSION:
+            return ()
+        found = extension.value.get_values_for_type(x509.DNSName)
+        return tuple(dict.fromkeys(name.lower() for name in found))
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's SHA-256 fingerprint, as ``openssl x509 -fingerprint`` has it."""
+        return self.chain[0].fingerprint(hashes.SHA256()).hex(":")
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate in PEM form, without the key: what a client needs to trust it."""
+        return self.chain[0].public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def expires(self) -> datetime.datetime:
+        """The end of its time."""
+        return self.chain[0].not_valid_after_utc
+
+
+def load_pair(cert: str, key: str) -> KeyPair:
+    """Read a certificate and its key from PEM files, which may be one.
+
+    :param cert: the certificate, and after it those that lead to a root.
+    :param key: its private key, not encrypted.
+    :raises CertificateError: a file that cannot be read or has no such thing in it, a certificate
+        that OpenSSL finds too weak, or a key that does not belong to the certificate.
+    """
+    chain = load_certificates("cert", cert)
+    pair = KeyPair(chain, _key(key))
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_cipher_list(CIPHERS.encode())
+    try:
+        context.use_certificate(chain[0])
+    except SSL.Error as error:
+        raise CertificateError("cert", cert, f"OpenSSL refuses it: {openssl_text(error)}") from None
+    try:
+        context.use_privatekey(pair.key)
+        context.check_privatekey()
+    except SSL.Error:
+        raise CertificateError("key", key, f"does not belong to the certificate {cert}") from None
+    return pair
+
+
+def load_certificates(what: str, path: str) -> tuple[x509.Certificate, ...]:
+    """Read all certificates of a PEM file.
+
+    :param what: which of the files it is, for the error.
+    :raises CertificateError: the file cannot be read, or has none.
+    """
+    data = _read(what, path)
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except ValueError:
+        raise CertificateError(what, path, "has no certificate in PEM form") from None
+
+
+def openssl_text(error: SSL.Error) -> str:
+    """Give OpenSSL's reason."""
+    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(str(entry[-1]) for entry in queue) or "it does not say why"
+
+
+def server_options(cert: str, key: str, client_ca: str | None = None) -> CertificateOptions:
+    """Give what Twisted's own TLS endpoints need: TLS 1.2 or newer, from PEM files.
+
+    They do not read the files again; :class:`~twisted_net.tls.certificates.Certificates`
+    does.
+
+    :param cert: as for :func:`load_pair`, and so is ``key``.
+    :param client_ca: if given, clients must have a certificate that one of these has signed.
+    :raises CertificateError: as :func:`load_pair`.
+    """
+    pair = load_pair(cert, key)
+    trust = None
+    if client_ca is not None:
+        found = load_certificates("client-ca", client_ca)
+        roots = [Certificate(crypto.X509.from_cryptography(each)) for each in found]  # type: ignore[no-untyped-call]
+        trust = trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
+    return _options(pair, trust)
+
+
+def _options(pair: KeyPair, trust: Any = None) -> CertificateOptions:
+    certificate, *chain = [crypto.X509.from_cryptography(each) for each in pair.chain]
+    ciphers = AcceptableCiphers.fromOpenSSLCipherString(CIPHERS)  # type: ignore[no-untyped-call]
+    return CertificateOptions(
+        privateKey=pair.key,
+        certificate=certificate,
+        extraCertChain=chain,
+        trustRoot=trust,
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+        acceptableCiphers=ciphers,
+    )
+
+
+def self_signed_options(now: datetime.datetime) -> tuple[CertificateOptions, str]:
+    """Make a certificate as :func:`self_signed_pair`, for Twisted's own TLS endpoints.
+
+    :return: what they need, and the certificate's SHA-256 fingerprint.
+    """
+    pair = self_signed_pair(now)
+    return _options(pair), pair.fingerprint
+
+
+def self_signed_pair(now: datetime.datetime) -> KeyPair:
+    """Make a certificate for this machine that nobody has signed: for development only.
+
+    :param now: from when on it is valid; aware of its time zone.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "twisted_net self-signed")])
+    names: list[x509.GeneralName] = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        x509.IPAddress(ipaddress.ip_address("::1")),
+    ]
+    host = socket.gethostname()
+    if host.isascii() and host not in ("", "localhost"):
+        names.append(x509.DNSName(host))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))  # clocks differ a little
+        .not_valid_after(now + datetime.timedelta(days=SELF_SIGNED_DAYS))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return KeyPair((certificate,), crypto.PKey.from_cryptography_key(key))
+
+
+def peer_subject(transport: Any) -> str | None:
+    """Give the name in the certificate that the other side has shown and proved to be its own.
+
+    It is worth as much as the authority that signed it: on a server, one of ``client_ca``.
+
+    :param transport: a protocol's transport, once the handshake is done.
+    :return: the subject's common name; without one, the first e-mail address among its
+        alternative names; None without TLS, without a certificate, or if neither is printable.
+    """
+    find = getattr(transport, "getPeerCertificate", None)
+    certificate = None if find is None else find()
+    if certificate is None:
+        return None
+    for name in _subject_names(certificate.to_cryptography()):
+        if name and name.isprintable():  # it will stand in logs, and on terminals
+            return name
+    return None
+
+
+def _subject_names(certificate: x509.Certificate) -> Iterator[str]:
+    for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        yield str(attribute.value)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except _NO_EXTENSION:
+        return
+    yield from names.value.get_values_for_type(x509.RFC822Name)
+
+
+def _read(what: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CertificateError(what, path, error.strerror or str(error)) from None
+
+
+def _key(path: str) -> crypto.PKey:
+    data = _read("key", path)
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+        return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # or TypeError
+    except (TypeError, UnsupportedAlgorithm) as error:
+        encrypted = "encrypted" in str(error) or "Password" in str(error)
+        text = "is encrypted" if encrypted else "is of a kind that TLS does not use"
+        raise CertificateError("key", path, text) from None
+    except ValueError:
+        raise CertificateError("key", path, "has no private key in PEM form") from None

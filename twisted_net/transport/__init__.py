@@ -1,1 +1,0 @@
-"""Floor 2: where Twisted begins. Connections, groups of them, clients, TLS."""
