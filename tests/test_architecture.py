@@ -1,4 +1,4 @@
-"""The house stands as DESIGN has it: which room may know which, read from the source alone."""
+"""Which folder may import which, read from the source alone."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def problems(root: Path) -> list[str]:
-    """Give what is wrong with the house below ``root``, a sentence each."""
+    """Give what is wrong with the package below ``root``, a sentence each."""
     files = sorted((root / PACKAGE).rglob("*.py"))
     modules = {module.name: module for module in (Module(path, root) for path in files)}
     found = [f"{path.relative_to(root)}: give it a name" for path in files if path.stem == "utils"]
@@ -198,10 +198,10 @@ class TheHouseTests(SynchronousTestCase):
 
 
 class RulesTests(SynchronousTestCase):
-    """A house that somebody has spoilt."""
+    """A package that somebody has spoilt."""
 
     def found(self, **files: str) -> list[str]:
-        """Give the problems of a house with these files; ``__`` in a name is a directory."""
+        """Give the problems of a package with these files; ``__`` in a name is a directory."""
         root = Path(self.mktemp())
         sound = {
             "__init__": '__version__ = "1"\n',
@@ -223,7 +223,7 @@ class RulesTests(SynchronousTestCase):
         return problems(root)
 
     def assertFound(self, *words: str, **files: str) -> None:
-        """Check that the house with these files has one problem, which is told in these words."""
+        """Check that the package with these files has one problem, which is told in these words."""
         found = self.found(**files)
         self.assertEqual(len(found), 1, found)
         for word in words:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase
 from tests.connection.recording import Recorder
-from twisted_net.chat.registry import House, Room
+from twisted_net.chat.registry import Registry, Room
 from twisted_net.connection.broadcast import Group
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.connection.timer_wheel import _Slot
@@ -26,7 +26,7 @@ from twisted_net.testing import Peer, connect
 CROWD = 40  # more than the thirty instances within which CPython lets names be shared
 
 # What all connections have together.
-_SHARED = (type, ModuleType, FunctionType, ConnectionFactory, Group, House, Room, _Slot, Peer)
+_SHARED = (type, ModuleType, FunctionType, ConnectionFactory, Group, Registry, Room, _Slot, Peer)
 
 
 def own(connection: Connection, neighbour: Connection) -> Counter[str]:
@@ -129,9 +129,9 @@ class IdleTests(ChatCase):
         self.pass_presence(ann, bob)
         ann.send(b"hello\n")
         self.assertEqual(bob.take(), b"<ann> hello\n")
-        self.assertEqual(list(self.factory.house._origins.values()), [ann.protocol.person])
+        self.assertEqual(list(self.factory.registry._origins.values()), [ann.protocol.person])
         ann.finish()
-        self.assertEqual(self.factory.house._origins, {})
+        self.assertEqual(self.factory.registry._origins, {})
 
 
 class ShareNamesTests(SynchronousTestCase):

@@ -125,8 +125,8 @@ def _attack(data: bytes, form: str) -> None:
         watching.send(ping)
         if watching.received != pong:
             raise Complaint(f"{watching.protocol.name} has {watching.received!r} for a pong")
-    if list(chat.house.rooms) != ["lobby"]:
-        raise Complaint(f"of her remains {list(chat.house.rooms)}")
+    if list(chat.registry.rooms) != ["lobby"]:
+        raise Complaint(f"of her remains {list(chat.registry.rooms)}")
 
 
 def _lines(received: bytes) -> list[str]:

@@ -40,9 +40,9 @@ class ChatCase(SynchronousTestCase):
     def assertEmpty(self) -> None:
         """Nobody is there, and nothing is left of anybody."""
         self.clock.advance(0)
-        house = self.factory.house
-        self.assertEqual((len(self.factory), len(house), house.rooms), (0, 0, {}))
-        self.assertEqual((house._sessions, house._origins, house._ignored), ({}, {}, {}))
+        registry = self.factory.registry
+        self.assertEqual((len(self.factory), len(registry), registry.rooms), (0, 0, {}))
+        self.assertEqual((registry._sessions, registry._origins, registry._ignored), ({}, {}, {}))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -355,7 +355,7 @@ class SlowTests(ChatCase):
         lines = bob.received.splitlines()
         self.assertEqual(lines[:50], [b"<guest-1> line %d" % number for number in range(50)])
         self.assertEqual(lines[50:], [b"* guest-2 left #lobby."])
-        self.assertNotIn(slow.protocol.person, self.factory.house.rooms["lobby"].people)
+        self.assertNotIn(slow.protocol.person, self.factory.registry.rooms["lobby"].people)
         bob.advance(30)
         self.assertEqual((slow.connected, slow.aborted), (False, True))
 
@@ -475,7 +475,7 @@ class EndTests(ChatCase):
         bob.protocol.handshakeCompleted()
         bob.advance(1)
         self.assertEqual((ann.received, bob.received), (b"", b""))
-        self.assertEqual(len(self.factory.house.rooms["lobby"].people), 1)
+        self.assertEqual(len(self.factory.registry.rooms["lobby"].people), 1)
 
     def test_two_chats_know_nothing_of_each_other(self) -> None:
         """Each has its own guests from 1."""

@@ -130,7 +130,7 @@ class LoginTests(ChatCase):
         peer.send(b"/login ann secret-1\n")
         peer.reset()
         self.clock.advance(100)
-        self.assertIsNone(self.factory.house.find("ann"))
+        self.assertIsNone(self.factory.registry.find("ann"))
 
     def test_a_certificate(self) -> None:
         """Is an account, from the beginning."""

@@ -15,7 +15,7 @@ from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codecs import Text
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import Hello, Join, Refused, Say, Told
-from twisted_net.chat.registry import House, Person
+from twisted_net.chat.registry import Person, Registry
 from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
 from twisted_net.wire.text import printable
@@ -29,7 +29,7 @@ class SessionCase(SynchronousTestCase):
     rules = Rules(ChatLimits(rooms=3, all_rooms=5, ignored=2))
 
     def setUp(self) -> None:
-        self.house = House(5, ["boss"])
+        self.registry = Registry(5, ["boss"])
         self.sessions: dict[str, Session] = {}
         self.tokens = (f"{number:032x}" for number in itertools.count(1))
         self.ann, self.bob = self.enter(), self.enter()
@@ -39,8 +39,8 @@ class SessionCase(SynchronousTestCase):
         """A conversation that has not begun."""
         person = Person(None, more.pop("host", ""))
         rules = more.pop("rules", self.rules)
-        self.house.begin(person, f"origin-{len(self.house._origins)}-{id(person)}")
-        return Session(person, self.house, rules, self.tokens.__next__, more.pop("secret", True))
+        self.registry.begin(person, f"origin-{len(self.registry._origins)}-{id(person)}")
+        return Session(person, self.registry, rules, self.tokens.__next__, more.pop("secret", True))
 
     def enter(self, **more: Any) -> Session:
         """Somebody with nc, who has said something empty."""
@@ -86,7 +86,7 @@ class NameTests(SessionCase):
         self.assertEqual(eve.person.name, "guest-3")
         eve.end()
         self.assertEqual(self.enter().person.name, "guest-4")
-        self.assertEqual(len(self.house), 3)
+        self.assertEqual(len(self.registry), 3)
 
     def test_a_guest_never_gets_a_name_that_is_taken(self) -> None:
         """Whatever the case of the one who has it."""
@@ -96,7 +96,7 @@ class NameTests(SessionCase):
     def test_a_new_name(self) -> None:
         """The house has it, and the old one is free."""
         self.assertAnswer("/nick bob", "* You are bob now.")
-        self.assertIs(self.house.find("BOB"), self.ann.person)
+        self.assertIs(self.registry.find("BOB"), self.ann.person)
         self.assertEqual(self.said(self.bob, "/nick ann"), ["* You are ann now."])
 
     def test_a_name_that_is_taken(self) -> None:
@@ -110,7 +110,7 @@ class NameTests(SessionCase):
         for name in ("pac0", "\u0440\u0430\u0441\u043e"):
             self.assertAnswer(f"/nick {name}", f"! The name {name} looks like paco.")
         self.assertAnswer("/nick \uff50\uff41\uff43\uff4f", "! The name paco is taken.")
-        self.assertIsNone(self.house.find("pac0"))
+        self.assertIsNone(self.registry.find("pac0"))
 
     def test_a_name_of_two_scripts(self) -> None:
         """Could be read as one of a single script; some are written together."""
@@ -122,9 +122,9 @@ class NameTests(SessionCase):
     def test_a_name_changes_its_case(self) -> None:
         """One's own name is not taken."""
         self.assertAnswer("/nick Ann", "* You are Ann now.")
-        self.assertEqual(len(self.house), 2)
+        self.assertEqual(len(self.registry), 2)
         self.ann.end()
-        self.assertEqual(len(self.house), 1)
+        self.assertEqual(len(self.registry), 1)
 
     def test_letters_that_fold_to_several(self) -> None:
         """``ß`` and ``ss`` are one name as well, and it is free when its owner has left."""
@@ -165,7 +165,7 @@ class NameTests(SessionCase):
         """Nothing happens."""
         self.ann.end()
         self.assertEqual(self.ann.end(), [])
-        self.assertEqual(len(self.house), 1)
+        self.assertEqual(len(self.registry), 1)
 
     @settings(deadline=None, max_examples=300, database=None)
     @given(st.text(max_size=30))
@@ -304,10 +304,12 @@ class LineTests(SessionCase):
                     text = Text(True).encode(action.event).decode()
                     for line in text.split("\n"):
                         self.assertEqual(printable(line), line)
-        self.assertEqual(len(self.house), 2)
+        self.assertEqual(len(self.registry), 2)
         self.ann.end()
         self.bob.end()
-        self.assertEqual((len(self.house), self.house.rooms, self.house._ignored), (0, {}, {}))
+        self.assertEqual(
+            (len(self.registry), self.registry.rooms, self.registry._ignored), (0, {}, {})
+        )
 
 
 class RoomTests(SessionCase):
@@ -329,7 +331,7 @@ class RoomTests(SessionCase):
         """One talks in the room that one joined before, then in none."""
         self.said(self.ann, "/join cellar")
         self.assertAnswer("/leave", "* You left #cellar. You talk in #lobby now.")
-        self.assertNotIn("cellar", self.house.rooms)
+        self.assertNotIn("cellar", self.registry.rooms)
         self.assertAnswer("/leave #lobby", "* You left #lobby. You are in no room now.")
         self.assertAnswer("hello", "! You are in no room. /join ROOM goes to one.")
         self.assertAnswer("/leave #lobby", "! You are not in #lobby.")
@@ -369,7 +371,7 @@ class RoomTests(SessionCase):
         self.assertAnswer("/ignore guest-2", "* You hear nothing of guest-2 now.")
         self.assertEqual(len(self.acts(self.bob, "/msg ann hi")), 1)
         self.said(self.bob, "/nick bob")
-        self.assertEqual(list(self.house.ignorers("bob")), [self.ann.person])
+        self.assertEqual(list(self.registry.ignorers("bob")), [self.ann.person])
         self.assertEqual(self.said(self.bob, "/msg ann hi"), ["* You told ann: hi"])
         self.assertAnswer("/unignore guest-2", "* You hear guest-2 again.")
         self.assertAnswer("/unignore guest-2", "* You did not ignore them.")
@@ -416,7 +418,7 @@ class StateTests(SessionCase):
             program.receive(hello, "", NOW)
             self.assertEqual(program.state, State.JSON_OUT)
         program.receive(Hello("eve"), "", NOW)
-        self.assertIs(self.house.find("eve"), program.person)
+        self.assertIs(self.registry.find("eve"), program.person)
 
     def test_a_session_goes_on_elsewhere(self) -> None:
         """The old connection is closed, its name and what it has sent are the new one's."""
@@ -426,9 +428,9 @@ class StateTests(SessionCase):
         exit, end, *_ = new.receive(Hello("eve", "", session=token), "", NOW)
         self.assertEqual((exit.person, end.person), (old.person, old.person))
         self.assertEqual((new.person.name, new.person.origin), ("eve", origin))
-        self.assertIs(self.house.speaker(origin), new.person)
+        self.assertIs(self.registry.speaker(origin), new.person)
         old.end()
-        self.assertIs(self.house.find("eve"), new.person)
+        self.assertIs(self.registry.find("eve"), new.person)
         self.assertNotIn(token, origin)
 
     def test_a_session_of_which_nobody_knows(self) -> None:

@@ -70,7 +70,7 @@ class SlowStoreTests(ChatCase):
         self.assertEqual(bob.take(), b"<ann> bye\n")
         bob.send(b"me too\n")
         bob.reset()
-        self.assertNotIn("lobby", self.factory.house.rooms)
+        self.assertNotIn("lobby", self.factory.registry.rooms)
         eve = connect(self.factory)
         self.work()
         self.assertIn(b"<bob> me too\n", eve.received)
@@ -95,7 +95,7 @@ class SlowStoreTests(ChatCase):
         ann.send(b"two\n")
         self.work()
         self.assertEqual(prog.heard(), [])
-        self.assertEqual(len(self.factory.house.rooms["lobby"].link._newcomers), 0)
+        self.assertEqual(len(self.factory.registry.rooms["lobby"].link._newcomers), 0)
 
     def test_what_is_said_while_the_past_is_read(self) -> None:
         """Follows it, once."""

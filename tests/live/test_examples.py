@@ -119,7 +119,7 @@ class RoadTests(SynchronousTestCase):
         self.assertEqual(sorted(listed), [path.name for path in FILES])
 
     def test_each_is_run_by_a_test(self) -> None:
-        """No example comes into the house without a test of it in this file."""
+        """No example is added without a test of it in this file."""
         tests = Path(__file__).read_text()
         self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
 

@@ -19,7 +19,7 @@ from twisted_net.chat.messages import (
     Renamed,
     Went,
 )
-from twisted_net.chat.registry import House, Person, Room
+from twisted_net.chat.registry import Person, Registry, Room
 from twisted_net.policy.close_reasons import KICKED
 
 NAMED_AT_MOST = 5
@@ -36,7 +36,7 @@ def announce_name(person: Person, old: str) -> list[Action]:
     ]
 
 
-def tell_presence(house: House, room: Room, until: float = math.inf) -> list[Action]:
+def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> list[Action]:
     """Tell a room who has come and gone until then, few by name and many by number."""
     gone, come = room.presence.take(until)
     actions: list[Action] = []
@@ -46,30 +46,30 @@ def tell_presence(house: House, room: Room, until: float = math.inf) -> list[Act
             continue
         for name in count:
             told: Event = make(room.name, name)
-            actions.append(Announce(room, told, house.find(name) if event == "join" else None))
+            actions.append(Announce(room, told, registry.find(name) if event == "join" else None))
     return actions
 
 
-def replace(house: House, ghost: Person) -> list[Action]:
+def replace(registry: Registry, ghost: Person) -> list[Action]:
     """Take somebody out of its rooms whose session goes on elsewhere."""
     actions: list[Action] = []
     for room in list(ghost.rooms):
-        house.leave(ghost, room)
+        registry.leave(ghost, room)
         actions.append(Exit(ghost, room))
     return actions
 
 
-def evict(house: House, owner: Person) -> list[Action]:
+def evict(registry: Registry, owner: Person) -> list[Action]:
     """Let a guest have another name, since its name belongs to an account."""
     old = owner.name
-    house.guest(owner)
+    registry.guest(owner)
     return [
         Send(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
         *announce_name(owner, old),
     ]
 
 
-def ignore(house: House, person: Person, request: Ignore, most: int) -> list[Action]:
+def ignore(registry: Registry, person: Person, request: Ignore, most: int) -> list[Action]:
     """Hear nothing of somebody, or hear it again, or list of whom nothing is heard.
 
     :param most: names that one may ignore.
@@ -78,11 +78,11 @@ def ignore(house: House, person: Person, request: Ignore, most: int) -> list[Act
     if not request.nick:
         said = f"You ignore {', '.join(sorted(person.ignoring)) or 'nobody'}."
     elif not request.on:
-        ended = house.hear(person, request.nick)
+        ended = registry.hear(person, request.nick)
         said = f"You hear {request.nick} again." if ended else "You did not ignore them."
     else:
         name = names.nick(request.nick)
-        house.ignore(person, name, most)
+        registry.ignore(person, name, most)
         said = f"You hear nothing of {name} now."
     return [Send(person, Notice(said))]
 
@@ -92,17 +92,17 @@ def _need_operator(person: Person) -> None:
         raise Refused("not-allowed", "Only operators may do that.")
 
 
-def kick(house: House, person: Person, request: Kick) -> list[Action]:
+def kick(registry: Registry, person: Person, request: Kick) -> list[Action]:
     """Close somebody's connection.
 
     :raises Refused: ``not-allowed`` or ``no-such-nick``.
     """
     _need_operator(person)
-    found = house.known(request.nick)
+    found = registry.known(request.nick)
     return _throw_out(found, person, "kicked", request.text)
 
 
-def ban(house: House, person: Person, request: Ban, now: float) -> list[Action]:
+def ban(registry: Registry, person: Person, request: Ban, now: float) -> list[Action]:
     """Keep somebody out for a while, or no more.
 
     :raises Refused: ``not-allowed`` or ``bad-name``.
@@ -110,15 +110,15 @@ def ban(house: House, person: Person, request: Ban, now: float) -> list[Action]:
     _need_operator(person)
     name = names.nick(request.nick)
     if not request.minutes:
-        lifted = house.lift_ban(name)
+        lifted = registry.lift_ban(name)
         said = f"{name} may come in again." if lifted else f"{name} was not banned."
         return [Send(person, Notice(said))]
-    found = house.ban(name, now + 60 * request.minutes)
+    found = registry.ban(name, now + 60 * request.minutes)
     actions = [] if found is None else _throw_out(found, person, "banned", request.text)
     return [*actions, Send(person, Notice(f"{name} is kept out for {request.minutes} minutes."))]
 
 
-def mute(house: House, person: Person, request: Mute, now: float) -> list[Action]:
+def mute(registry: Registry, person: Person, request: Mute, now: float) -> list[Action]:
     """Let somebody not speak for a while, or speak again.
 
     :raises Refused: ``not-allowed`` or ``no-such-nick``.
@@ -126,10 +126,10 @@ def mute(house: House, person: Person, request: Mute, now: float) -> list[Action
     _need_operator(person)
     if not request.minutes:
         name = names.nick(request.nick)
-        lifted = house.lift_mute(name)
+        lifted = registry.lift_mute(name)
         return [Send(person, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))]
-    found = house.known(request.nick)
-    house.mute(found, now + 60 * request.minutes)
+    found = registry.known(request.nick)
+    registry.mute(found, now + 60 * request.minutes)
     said = f"{found.name} may not speak for {request.minutes} minutes."
     told: list[Action] = [Announce(room, Notice(said), person) for room in found.rooms]
     return [*told, Send(person, Notice(said))]

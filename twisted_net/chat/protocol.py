@@ -41,7 +41,7 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
 )
-from twisted_net.chat.registry import House, Person, Room
+from twisted_net.chat.registry import Person, Registry, Room
 from twisted_net.chat.session import Rules, Session, State
 from twisted_net.connection.addresses import is_loopback, shown
 from twisted_net.connection.broadcast import Turns
@@ -122,7 +122,7 @@ class ChatProtocol(Member):
 
     def disconnected(self, reason: Reason) -> None:
         self.factory.act(self.session.end())
-        self.factory.house.disown(self.person)
+        self.factory.registry.disown(self.person)
 
     def missed_notice(self, count: int) -> bytes:
         return self.form.encode(Notice(f"You read too slowly and missed {count} lines."))
@@ -185,7 +185,7 @@ class ChatFactory(ConnectionFactory):
         self.now = now
         self.chat_limits = chat_limits or ChatLimits()
         origin = token()[:12]  # short: every message has it
-        self.house = House(self.chat_limits.all_rooms, list(operators), origin)
+        self.registry = Registry(self.chat_limits.all_rooms, list(operators), origin)
         self.accounts = Accounts(checkers)
         self._rules = Rules(self.chat_limits, anonymous, bool(checkers))
         self._token = token
@@ -263,13 +263,13 @@ class ChatFactory(ConnectionFactory):
             or ISSLTransport.providedBy(link.transport)
             or isinstance(link.peer, UNIXAddress)
         )
-        link.session = Session(person, self.house, self._rules, self._token, secret)
+        link.session = Session(person, self.registry, self._rules, self._token, secret)
         self.act(link.session.begin(self.now(), peer_subject(link.transport) or ""))
 
     def expel(self, person: Person, room: Room) -> None:
         """Let somebody out of a room that cannot be opened."""
         if room in person.rooms:
-            self.house.leave(person, room)
+            self.registry.leave(person, room)
             self._exit(person, room, True)
 
     # What sessions have decided.
@@ -311,7 +311,7 @@ class ChatFactory(ConnectionFactory):
 
     def _append(self, room: Room, entry: Entry) -> None:
         feed = self._feed(room)
-        speaker = self.house.speaker(entry.origin)
+        speaker = self.registry.speaker(entry.origin)
         link = None if speaker is None else speaker.link
         if room.presence.introduce(entry.sender):
             feed.announce(Came(room.name, entry.sender), link)
@@ -353,15 +353,15 @@ class ChatFactory(ConnectionFactory):
     def _feed(self, room: Room) -> Feed:
         feed: Feed | None = room.link
         if feed is None:
-            house = self.house
+            registry = self.registry
             feed = room.link = Feed(
                 *(room, self._store, self.clock, self._turns, self.chat_limits),
-                *(house.speaker, house.ignorers, self.expel),
+                *(registry.speaker, registry.ignorers, self.expel),
             )
         return feed
 
     def _close_room(self, room: Room) -> None:
-        if self.house.rooms.get(room.name) is room:
+        if self.registry.rooms.get(room.name) is room:
             return  # somebody leaves and comes in one go
         self._news.pop(room, None)
         if not self._news and self._telling is not None:  # nobody is there to be told
@@ -405,6 +405,6 @@ class ChatFactory(ConnectionFactory):
         # Who has come a moment ago may be gone in another: a health check is not mentioned.
         until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
-            self.act(moderation.tell_presence(self.house, room, until))
+            self.act(moderation.tell_presence(self.registry, room, until))
             if room.presence:
                 self._tell_soon(room)

@@ -7,34 +7,34 @@ from twisted_net.chat.actions import Action, ReadPast, Send
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import Help, History, Lines, Listing, Present, Who
-from twisted_net.chat.registry import House, Person
+from twisted_net.chat.registry import Person, Registry
 
 
-def who(house: House, person: Person, request: Who) -> list[Action]:
+def who(registry: Registry, person: Person, request: Who) -> list[Action]:
     """List who is in a room.
 
     :raises Refused: ``bad-name`` or, without a name, ``not-in-room``.
     """
-    name = names.room(request.room) if request.room else house.room_of(person, "").name
-    room = house.rooms.get(name)
+    name = names.room(request.room) if request.room else registry.room_of(person, "").name
+    room = registry.rooms.get(name)
     nicks = sorted((each.name for each in room.people), key=str.casefold) if room else []
     return [Send(person, Present(name, nicks[:LISTED_JSON], len(nicks)))]
 
 
-def rooms(house: House, person: Person) -> list[Action]:
+def rooms(registry: Registry, person: Person) -> list[Action]:
     """List the rooms, the fullest first."""
-    found = sorted(house.rooms.values(), key=lambda room: (-len(room.people), room.name))
+    found = sorted(registry.rooms.values(), key=lambda room: (-len(room.people), room.name))
     listed = [(room.name, len(room.people), room.topic) for room in found[:LISTED_JSON]]
     return [Send(person, Listing(listed, len(found)))]
 
 
-def history(house: House, person: Person, request: History, most: int) -> list[Action]:
+def history(registry: Registry, person: Person, request: History, most: int) -> list[Action]:
     """Read what was said in a room that somebody is in.
 
     :param most: messages in one answer.
     :raises Refused: ``bad-name`` or ``not-in-room``.
     """
-    room = house.room_of(person, names.room(request.room) if request.room else "")
+    room = registry.room_of(person, names.room(request.room) if request.room else "")
     limit = 20 if request.limit is None else request.limit
     return [ReadPast(person, room, request.before, max(1, min(limit, most)))]
 

@@ -77,7 +77,7 @@ class Room:
         self.link: Any = None
 
 
-class House:
+class Registry:
     """Everybody, and every room in which somebody is.
 
     :param most_rooms: rooms in all.

@@ -1,7 +1,7 @@
 """One connection's conversation: in which state it is, what is asked of it, what comes of it.
 
 A session decides and does nothing: it gives :mod:`actions`. What it knows of others is in the
-:class:`~twisted_net.chat.registry.House`. Pure: the time and random texts are arguments.
+:class:`~twisted_net.chat.registry.Registry`. Pure: the time and random texts are arguments.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from twisted_net.chat.messages import (
     TopicIs,
     Who,
 )
-from twisted_net.chat.registry import LOBBY, House, Person
+from twisted_net.chat.registry import LOBBY, Person, Registry
 from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
 from twisted_net.store.log import Entry
 
@@ -121,7 +121,7 @@ class Rules:
 class Session:
     """One connection's conversation.
 
-    :param house: everybody else.
+    :param registry: everybody else.
     :param token: gives a random text of 32 hexadecimal digits, never the same.
     :param secret: whether nobody can listen on this connection, so that it may carry a password.
     """
@@ -129,11 +129,16 @@ class Session:
     __slots__ = ("_failures", "_hello", "_house", "_rules", "_secret", "_token", "person", "state")
 
     def __init__(
-        self, person: Person, house: House, rules: Rules, token: Callable[[], str], secret: bool
+        self,
+        person: Person,
+        registry: Registry,
+        rules: Rules,
+        token: Callable[[], str],
+        secret: bool,
     ) -> None:
         self.person = person
         self.state = State.NEW
-        self._house = house
+        self._registry = registry
         self._rules = rules
         self._token = token
         self._secret = secret
@@ -147,10 +152,10 @@ class Session:
 
     def begin(self, now: float, account: str = "") -> list[Action]:
         """The connection is there; ``account`` is what its certificate says."""
-        person, house = self.person, self._house
+        person, registry = self.person, self._registry
         person.account = account
         try:
-            house.may_come("", account, person.host, now)
+            registry.may_come("", account, person.host, now)
         except Refused as refused:
             problem = Problem(refused.code, refused.text)
             return [Send(person, problem), End(person, CLOSED, "banned")]
@@ -172,7 +177,7 @@ class Session:
             return []
         self._step(Step.END)
         actions = self._leave_all()
-        self._house.remove(self.person)
+        self._registry.remove(self.person)
         return actions
 
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
@@ -199,30 +204,30 @@ class Session:
         return self._welcome(hello, now)
 
     def _welcome(self, hello: Hello, now: float) -> list[Action]:
-        person, house = self.person, self._house
+        person, registry = self.person, self._registry
         nick = names.nick(hello.nick) if hello.nick else ""
         room = names.room(hello.room) if hello.room else ""
         if hello.session and not _SESSION.fullmatch(hello.session):
             raise Refused("bad-field", "session: it is what a welcome gave.", "session")
         if not person.name:
-            house.guest(person)
-        ghost = house.session(hello.session) if hello.session else None
+            registry.guest(person)
+        ghost = registry.session(hello.session) if hello.session else None
         keeps = ghost is not None and (not nick or names.fold(nick) == names.fold(ghost.name))
         if nick and nick != person.name and not keeps and not person.account:
-            house.rename(person, nick, now)  # what can be refused, before anything is done
+            registry.rename(person, nick, now)  # what can be refused, before anything is done
         actions: list[Action] = []
         if ghost is not None and ghost is not person:
             actions = [
-                *moderation.replace(house, ghost),
+                *moderation.replace(registry, ghost),
                 End(ghost, CLOSED, "it has connected anew"),
             ]
-            house.take_name_of(person, ghost) if keeps else house.remove(ghost)
+            registry.take_name_of(person, ghost) if keeps else registry.remove(ghost)
         if person.account:
             actions += self._take_account_name(now)
         session = hello.session or self._token()
         # What the store keeps shall not open the session.
         origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
-        house.begin_session(person, session, origin)
+        registry.begin_session(person, session, origin)
         self._step(Step.LET_IN)
         actions.append(Send(person, Greeted(person.name, "", session)))
         return actions + (self.receive(Join(room), "", now) if room else [])
@@ -247,10 +252,10 @@ class Session:
 
     def verified(self, account: str, now: float) -> list[Action]:
         """The password was right, for an account of this name."""
-        person, house = self.person, self._house
+        person, registry = self.person, self._registry
         hello, self._hello = self._hello, None
         try:
-            house.may_come("", account, "", now)
+            registry.may_come("", account, "", now)
             person.account = account
             if self.state is State.JSON_OUT:
                 return self._welcome(hello or Hello(), now)
@@ -263,11 +268,11 @@ class Session:
         return [*actions, Send(person, Named(person.name)), *moderation.announce_name(person, old)]
 
     def _let_in(self, now: float) -> list[Action]:
-        person, house = self.person, self._house
-        house.guest(person)
+        person, registry = self.person, self._registry
+        registry.guest(person)
         actions = self._take_account_name(now) if person.account else []
         self._step(Step.LET_IN)
-        room = house.join(person, LOBBY)
+        room = registry.join(person, LOBBY)
         greeting = Send(person, Greeted(person.name, LOBBY))
         return [*actions, greeting, Enter(person, room, told=False)]
 
@@ -281,18 +286,20 @@ class Session:
         return [problem]
 
     def _take_account_name(self, now: float) -> list[Action]:
-        person, house = self.person, self._house
-        person.operator = names.fold(person.account) in house.operators
+        person, registry = self.person, self._registry
+        person.operator = names.fold(person.account) in registry.operators
         try:
             name = names.nick(person.account)
         except Refused:
             return []  # an account's name need not be one for the chat
-        owner = house.find(name)
+        owner = registry.find(name)
         if owner is person:
             return []
         # The name belongs to the account.
-        actions = moderation.evict(house, owner) if owner is not None and not owner.account else []
-        house.rename(person, house.spare(name), now)
+        actions = (
+            moderation.evict(registry, owner) if owner is not None and not owner.account else []
+        )
+        registry.rename(person, registry.spare(name), now)
         return actions
 
     # Names.
@@ -303,20 +310,20 @@ class Session:
         if name == old:
             return [Send(person, Named(name, already=True))]
         if person.account and names.fold(name) != names.fold(person.account):
-            owner = self._house.find(person.account)
+            owner = self._registry.find(person.account)
             if owner is person:
                 raise Refused("not-allowed", "Your name is that of your account.", "nick")
         leaving = [room for room in person.rooms if room.presence.has_left(name)]
-        self._house.rename(person, name, now)
+        self._registry.rename(person, name, now)
         told: list[Action] = [Send(person, Named(name))]
         for room in leaving:  # whoever had the name has left before
-            told += moderation.tell_presence(self._house, room)
+            told += moderation.tell_presence(self._registry, room)
         return told + moderation.announce_name(person, old)
 
     # Rooms.
 
     def _join(self, request: Join, now: float) -> list[Action]:
-        person, house = self.person, self._house
+        person, registry = self.person, self._registry
         name = names.room(request.room)
         for room in person.rooms:
             if room.name == name:
@@ -330,28 +337,28 @@ class Session:
         if len(person.rooms) >= self._rules.limits.rooms:
             most = self._rules.limits.rooms
             raise Refused("too-many-rooms", f"You may be in {most} rooms.", "room")
-        room = house.join(person, name)
+        room = registry.join(person, name)
         return [Enter(person, room, request.since)]
 
     def _leave(self, request: Leave, now: float) -> list[Action]:
-        person, house = self.person, self._house
-        room = house.room_of(person, names.room(request.room) if request.room else "")
-        house.leave(person, room)
+        person, registry = self.person, self._registry
+        room = registry.room_of(person, names.room(request.room) if request.room else "")
+        registry.leave(person, room)
         return [Exit(person, room), Send(person, Left(room.name, person.here))]
 
     def _leave_all(self) -> list[Action]:
         actions: list[Action] = []
         for room in list(self.person.rooms):
-            self._house.leave(self.person, room)
+            self._registry.leave(self.person, room)
             actions.append(Exit(self.person, room))
         return actions
 
     def _topic(self, request: Topic, now: float) -> list[Action]:
         person = self.person
-        room = self._house.room_of(person, names.room(request.room) if request.room else "")
+        room = self._registry.room_of(person, names.room(request.room) if request.room else "")
         if request.topic is None:
             return [Send(person, TopicIs(room.name, room.topic))]
-        self._house.may_speak(person, now)
+        self._registry.may_speak(person, now)
         topic = "" if request.topic == "-" else request.topic
         if len(topic) > LONGEST_TOPIC:
             raise Refused("too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic")
@@ -362,18 +369,18 @@ class Session:
 
     def _say(self, request: Say, now: float) -> list[Action]:
         person = self.person
-        room = self._house.room_of(person, names.room(request.room) if request.room else "")
-        self._house.may_speak(person, now)
-        origin = self._house.origin_of(person)
+        room = self._registry.room_of(person, names.room(request.room) if request.room else "")
+        self._registry.may_speak(person, now)
+        origin = self._registry.origin_of(person)
         entry = Entry(person.name, request.text, now, request.action, origin, request.id)
         return [Append(room, entry)]
 
     def _tell(self, request: Tell, now: float) -> list[Action]:
         person = self.person
-        self._house.may_speak(person, now)
-        to = self._house.known(request.to)
+        self._registry.may_speak(person, now)
+        to = self._registry.known(request.to)
         actions: list[Action] = []
-        if to not in self._house.ignorers(person.name):  # who is ignored does not learn of it
+        if to not in self._registry.ignorers(person.name):  # who is ignored does not learn of it
             actions.append(Send(to, Told(person.name, request.text, now)))
         return [*actions, Send(person, Delivered(to.name, request.text, request.id))]
 
@@ -386,19 +393,21 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Say: Session._say,
     Tell: Session._tell,
     Nick: Session._nick,
-    Who: lambda session, request, now: queries.who(session._house, session.person, request),
-    Rooms: lambda session, request, now: queries.rooms(session._house, session.person),
+    Who: lambda session, request, now: queries.who(session._registry, session.person, request),
+    Rooms: lambda session, request, now: queries.rooms(session._registry, session.person),
     Topic: Session._topic,
     History: lambda session, request, now: queries.history(
-        session._house, session.person, request, session._rules.limits.page
+        session._registry, session.person, request, session._rules.limits.page
     ),
     Ignore: lambda session, request, now: moderation.ignore(
-        session._house, session.person, request, session._rules.limits.ignored
+        session._registry, session.person, request, session._rules.limits.ignored
     ),
-    Kick: lambda session, request, now: moderation.kick(session._house, session.person, request),
-    Ban: lambda session, request, now: moderation.ban(session._house, session.person, request, now),
+    Kick: lambda session, request, now: moderation.kick(session._registry, session.person, request),
+    Ban: lambda session, request, now: moderation.ban(
+        session._registry, session.person, request, now
+    ),
     Mute: lambda session, request, now: moderation.mute(
-        session._house, session.person, request, now
+        session._registry, session.person, request, now
     ),
     Help: lambda session, request, now: queries.help(session.person, request),
     Ping: lambda session, request, now: [Send(session.person, Alive())],
