@@ -76,11 +76,11 @@ class Verify:
     """Look whether a password is right, and tell the session; read nothing more until then."""
 
     person: Person
-    user: str
+    account: str
     password: str
 
     def __repr__(self) -> str:  # whatever happens, no password stands in a log
-        return f"Verify({self.user!r})"
+        return f"Verify({self.account!r})"
 
 
 @dataclass(frozen=True, slots=True)

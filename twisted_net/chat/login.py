@@ -30,14 +30,14 @@ class Accounts:
         self.attempts = Attempts()
 
     async def verify(
-        self, clock: IReactorTime, user: str, password: str, host: str, peer: str
+        self, clock: IReactorTime, account: str, password: str, host: str, peer: str
     ) -> str | None:
         """Give the account's name if the password is right; otherwise None.
 
         :param host: who is to wait, if it guesses.
         :param peer: from where, for the log.
         """
-        said = user, password
+        said = account, password
         wait = self.attempts.attempt(host, clock.seconds())
         if wait > 0:
             await deferLater(clock, wait)
@@ -45,17 +45,15 @@ class Accounts:
         credentials = UsernamePassword(*(each.encode(errors="surrogatepass") for each in said))
         for checker in self._checkers:
             try:
-                account: Any = await maybeDeferred(checker.requestAvatarId, credentials)
+                found: Any = await maybeDeferred(checker.requestAvatarId, credentials)
             except UnauthorizedLogin:
                 continue
             except Exception:
                 _log.failure("A credential checker failed")
                 continue
-            if account:
+            if found:
                 self.attempts.succeeded(host)
-                return (
-                    account.decode(errors="replace") if isinstance(account, bytes) else str(account)
-                )
+                return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
         self.attempts.failed += 1
-        _log.info("A login as {user!r} from {peer} failed", user=user, peer=peer)
+        _log.info("A login as {user!r} from {peer} failed", user=account, peer=peer)
         return None

@@ -40,23 +40,23 @@ class Hello:
 
     nick: str = ""
     room: str = ""
-    user: str = ""
+    account: str = ""
     password: str = ""
     session: str = ""
 
     def __repr__(self) -> str:  # whatever happens, no password stands in a log
-        return f"Hello({self.nick!r}, {self.user!r})"
+        return f"Hello({self.nick!r}, {self.account!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
     """Somebody says whose account this is."""
 
-    user: str
+    account: str
     password: str
 
     def __repr__(self) -> str:
-        return f"Login({self.user!r})"
+        return f"Login({self.account!r})"
 
 
 @dataclass(frozen=True, slots=True)

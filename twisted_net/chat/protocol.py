@@ -303,8 +303,8 @@ class ChatFactory(ConnectionFactory):
                     self._exit(person, room, quietly)
                 case ReadPast(person, room, before, limit):
                     self._read_past(person, room, before, limit)
-                case Verify(person, user, password):
-                    waiting = Deferred.fromCoroutine(self._verify(person, user, password))
+                case Verify(person, account, password):
+                    waiting = Deferred.fromCoroutine(self._verify(person, account, password))
                 case End(person, reason, detail):
                     person.link.close(reason, detail)
         return waiting
@@ -381,15 +381,15 @@ class ChatFactory(ConnectionFactory):
 
         self._store.before(name, before, limit).addCallbacks(show, fail)
 
-    async def _verify(self, person: Person, user: str, password: str) -> None:
+    async def _verify(self, person: Person, account: str, password: str) -> None:
         link = person.link
-        account = await self.accounts.verify(
-            self.clock, user, password, person.host, shown(link.peer)
+        verified = await self.accounts.verify(
+            self.clock, account, password, person.host, shown(link.peer)
         )
         if link.reason is None and link.session.state is not State.ENDED:
             session: Session = link.session
             self.act(
-                session.refused() if account is None else session.verified(account, self.now())
+                session.refused() if verified is None else session.verified(verified, self.now())
             )
 
     # Who came and who went.

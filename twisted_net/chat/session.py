@@ -196,9 +196,9 @@ class Session:
     def _greet(self, hello: Hello, now: float) -> list[Action]:
         if self.state is not State.JSON_OUT:
             raise Refused("again", "You have said hello already.")
-        if hello.user or hello.password:
+        if hello.account or hello.password:
             self._hello = hello
-            return self._check(hello.user, hello.password)
+            return self._check(hello.account, hello.password)
         if not (self._rules.anonymous or self.person.account):
             raise Refused("login-first", "A user and a password are needed.", "user")
         return self._welcome(hello, now)
@@ -237,18 +237,18 @@ class Session:
     def _login(self, login: Login, now: float) -> list[Action]:
         if self.state is State.JSON_OUT:
             raise Refused("hello-first", "Say hello first, with user and password.")
-        return self._check(login.user, login.password)
+        return self._check(login.account, login.password)
 
-    def _check(self, user: str, password: str) -> list[Action]:
+    def _check(self, account: str, password: str) -> list[Action]:
         if not self._rules.accounts:
             raise Refused("no-accounts", "There are no accounts here.", "user")
         if not self._secret:
             raise Refused("not-secret", "Passwords are taken over TLS only.", "password")
         if self.person.account:
             raise Refused("again", "You are logged in already.", "user")
-        if not user or not password:
+        if not account or not password:
             raise Refused("missing", "A user and a password are needed.", "user")
-        return [Verify(self.person, user, password)]
+        return [Verify(self.person, account, password)]
 
     def verified(self, account: str, now: float) -> list[Action]:
         """The password was right, for an account of this name."""

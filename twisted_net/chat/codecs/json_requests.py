@@ -130,11 +130,8 @@ def _position(message: dict[str, Any], field: str) -> Position:
 
 
 def _hello(message: dict[str, Any]) -> Hello:
-    values = {
-        field: _or(_raw, message, field) or ""
-        for field in ("nick", "room", "user", "password", "session")
-    }
-    return Hello(**values)
+    fields = ("nick", "room", "user", "password", "session")
+    return Hello(*(_or(_raw, message, field) or "" for field in fields))
 
 
 def _say(message: dict[str, Any]) -> Say:
