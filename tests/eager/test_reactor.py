@@ -1,4 +1,4 @@
-"""Tests for :mod:`twisted_net.eager.reactor`. Twisted's own are in ``tests.eager.reactor_suite``."""
+"""Tests for the eager reactor. Twisted's own are run by ``tests.eager.reactor_suite``."""
 
 from __future__ import annotations
 

@@ -126,7 +126,16 @@ class Session:
     :param secret: whether nobody can listen on this connection, so that it may carry a password.
     """
 
-    __slots__ = ("_failures", "_hello", "_house", "_rules", "_secret", "_token", "person", "state")
+    __slots__ = (
+        "_failures",
+        "_hello",
+        "_registry",
+        "_rules",
+        "_secret",
+        "_token",
+        "person",
+        "state",
+    )
 
     def __init__(
         self,
