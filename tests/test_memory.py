@@ -65,7 +65,7 @@ class IdleTests(ChatCase):
 
     def test_chat(self) -> None:
         """In the chat it is somebody besides; its framing has no buffer."""
-        member = ["ChatProtocol", "SkippingLines", "Watch", "Person", "Session"]
+        member = ["ChatProtocol", "SkippingLines", "Watch", "User", "Session"]
         for lines in ((), (b"/topic x\n",), (b"hello\n",)):
             self.setUp()
             factory = self.make(idle_timeout=300)
@@ -81,7 +81,7 @@ class IdleTests(ChatCase):
                 each.transport.send(b'{"type":"pong"}\n')
         self.assertEqual(
             own(one, other),
-            Counter(["ChatProtocol", "SkippingLines", "Watch", "Person", "Session"]),
+            Counter(["ChatProtocol", "SkippingLines", "Watch", "User", "Session"]),
         )
 
     def test_bytes(self) -> None:
@@ -125,11 +125,11 @@ class IdleTests(ChatCase):
 
     def test_origins(self) -> None:
         """Only those who have said something have one."""
-        ann, bob = self.person("ann"), self.person("bob")
+        ann, bob = self.user("ann"), self.user("bob")
         self.pass_presence(ann, bob)
         ann.send(b"hello\n")
         self.assertEqual(bob.take(), b"<ann> hello\n")
-        self.assertEqual(list(self.factory.registry._origins.values()), [ann.protocol.person])
+        self.assertEqual(list(self.factory.registry._origins.values()), [ann.protocol.user])
         ann.finish()
         self.assertEqual(self.factory.registry._origins, {})
 

@@ -84,7 +84,7 @@ class ChatCase(SynchronousTestCase):
             **settings,
         )
 
-    def person(self, name: str = "") -> Peer:
+    def user(self, name: str = "") -> Peer:
         """Somebody with nc, who has read what comes first."""
         peer = connect(self.factory)
         if name:

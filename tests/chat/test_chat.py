@@ -56,7 +56,7 @@ class PresenceTests(ChatCase):
 
     def test_an_arrival_is_told_after_a_moment(self) -> None:
         """To the others."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         bob = self.newcomer()
         bob.advance(PRESENCE_DELAY - 0.01)
         self.assertEqual(ann.received, b"")
@@ -65,7 +65,7 @@ class PresenceTests(ChatCase):
 
     def test_an_arrival_is_told_before_the_first_words(self) -> None:
         """And not again after the moment."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         bob = self.newcomer()
         bob.send(b"hello\n")
         self.assertEqual(ann.take(), b"* guest-2 joined #lobby.\n<guest-2> hello\n")
@@ -75,7 +75,7 @@ class PresenceTests(ChatCase):
     def test_a_departure_is_told_after_a_moment(self) -> None:
         """However it came about."""
         for end in (Peer.finish, Peer.reset, lambda peer: peer.send(b"/quit\n")):
-            ann, bob = self.people(2)
+            ann, bob = self.users(2)
             name = bob.protocol.name
             end(bob)
             self.assertEqual(ann.take(), b"")
@@ -84,7 +84,7 @@ class PresenceTests(ChatCase):
 
     def test_connecting_and_closing_leaves_nothing(self) -> None:
         """But a line for debugging."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         with capturedLogs() as events:
             for end in (Peer.finish, Peer.reset):
                 end(self.newcomer())
@@ -94,7 +94,7 @@ class PresenceTests(ChatCase):
 
     def test_one_that_comes_just_before_others_are_told(self) -> None:
         """Has its moment all the same: if it goes within it, it was never there."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         self.newcomer()
         ann.advance(PRESENCE_DELAY - 0.05)
         check = self.newcomer()
@@ -107,7 +107,7 @@ class PresenceTests(ChatCase):
 
     def test_many_at_once_are_one_line(self) -> None:
         """In both directions."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         crowd = [self.newcomer() for _ in range(100)]
         ann.advance(1)
         self.assertEqual(ann.take(), b"* 100 people joined #lobby.\n")
@@ -118,7 +118,7 @@ class PresenceTests(ChatCase):
 
     def test_a_few_are_told_by_name(self) -> None:
         """One more is counted; those who come and those who go each for themselves."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         few = [self.newcomer() for _ in range(NAMED_AT_MOST)]
         ann.advance(1)
         come = [f"* guest-{number} joined #lobby." for number in range(2, NAMED_AT_MOST + 2)]
@@ -134,14 +134,14 @@ class PresenceTests(ChatCase):
 
     def test_the_last_one_leaves_nothing(self) -> None:
         """No timer, no name, no member; also where somebody has only just come."""
-        people = [*self.people(2), self.newcomer()]
+        people = [*self.users(2), self.newcomer()]
         for peer in people:
             peer.finish()
         self.assertEmpty()
 
     def test_over_tls_somebody_is_there_after_the_handshake(self) -> None:
         """A client that never finishes it was never there."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         bob, eve = connect_tls(self.factory), connect_tls(self.factory)
         bob.handshake()
         eve.reset()
@@ -150,7 +150,7 @@ class PresenceTests(ChatCase):
 
     def test_a_name_that_is_taken_over(self) -> None:
         """Its former bearer has left before somebody else has it."""
-        ann, bob, eve = self.people(3)
+        ann, bob, eve = self.users(3)
         bob.send(b"/nick bob\n")
         ann.take()
         bob.finish()
@@ -163,7 +163,7 @@ class PresenceTests(ChatCase):
 class LineTests(ChatCase):
     def test_a_line_goes_to_all_the_others(self) -> None:
         """And not back."""
-        ann, bob, eve = self.people(3)
+        ann, bob, eve = self.users(3)
         ann.send(b"hello\r\n")
         heard = (ann.received, bob.received, eve.received)
         self.assertEqual(heard, (b"", b"<guest-1> hello\n", b"<guest-1> hello\n"))
@@ -173,7 +173,7 @@ class LineTests(ChatCase):
 
         def run(pieces: Any) -> tuple[bytes, bytes]:
             self.setUp()
-            ann, bob = self.people(2)
+            ann, bob = self.users(2)
             ann.send(*pieces)
             return ann.received, bob.received
 
@@ -187,7 +187,7 @@ class LineTests(ChatCase):
 
     def test_everybody_at_once(self) -> None:
         """All hear the same in the same order, but for their own lines."""
-        peers = self.people(20)
+        peers = self.users(20)
         for peer in peers:
             peer.protocol.dataReceived(b"one\ntwo\n")
         self.clock.advance(0)
@@ -201,13 +201,13 @@ class LineTests(ChatCase):
 
     def test_empty_lines(self) -> None:
         """Nobody is bothered."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"\n\r\n \n\t\n\x1b[31m\n\x00\n")
         self.assertEqual((ann.received, bob.received), (b"", b""))
 
     def test_a_line_that_is_too_long(self) -> None:
         """Is one error, as soon as it is too long; what follows it is heard."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"x" * (MAX_MESSAGE + 2))
         complaint = f"! A line has at most {MAX_MESSAGE} bytes; yours was not sent.\n".encode()
         self.assertEqual(ann.received, complaint)
@@ -220,7 +220,7 @@ class LineTests(ChatCase):
 
     def test_the_longest_line(self) -> None:
         """The limit itself is allowed."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"x" * MAX_MESSAGE + b"\r\n")
         self.assertEqual(
             (ann.received, len(bob.received)), (b"", len(b"<guest-1> \n") + MAX_MESSAGE)
@@ -228,7 +228,7 @@ class LineTests(ChatCase):
 
     def test_a_line_that_is_not_utf_8(self) -> None:
         """Is one error, is not sent, and ends nothing; surrogates and overlong forms too."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         for line in (b"a\xff", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xe2\x82"):
             ann.send(line + b"\n")
             answer = ann.take()
@@ -240,7 +240,7 @@ class LineTests(ChatCase):
     def test_nothing_reaches_another_terminal(self) -> None:
         """Neither in words, nor in names, private lines or the complaint about a command."""
         evil = "\x1b[31m\x1b]0;t\x07\x9b1m\x07\x08\r\x7f\u202e\u2066\u2028\ufeff".encode()
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"hi " + evil + b"there\n")
         ann.send(b"/me " + evil + b"there\n")
         ann.send(b"/msg guest-2 " + evil + b"there\n")
@@ -255,7 +255,7 @@ class LineTests(ChatCase):
 
     def test_every_byte_that_there_is(self) -> None:
         """As a line each: nothing fails, nothing but lines comes of it."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         for start in (b"", b"/", b"/nick ", b"/msg guest-2 ", b"\xff\xfb"):
             for byte in range(256):
                 ann.send(start + bytes([byte]) + b"\n")
@@ -266,7 +266,7 @@ class LineTests(ChatCase):
 
     def test_the_last_words_of_one_who_leaves(self) -> None:
         """Are heard, and before its departure."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"bye\n/quit\nnever said\n")
         bob.advance(1)
         self.assertEqual(bob.received, b"<guest-1> bye\n* guest-1 left #lobby.\n")
@@ -274,7 +274,7 @@ class LineTests(ChatCase):
 
     def test_a_line_without_its_end(self) -> None:
         """Was not said."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"half")
         ann.finish()
         bob.advance(1)
@@ -296,14 +296,14 @@ class CommandTests(ChatCase):
             ("//foo", "", "<ann> /foo"),
         ):
             if line == "/ping":
-                ann, bob = self.people(2)
+                ann, bob = self.users(2)
             ann.send(line.encode() + b"\n")
             heard = (ann.take().decode().rstrip("\n"), bob.take().decode().rstrip("\n"))
             self.assertEqual(heard, (own, others), line)
 
     def test_help(self) -> None:
         """Notices, to the caller alone."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"/help\n")
         self.assertEqual(bob.received, b"")
         lines = ann.received.splitlines()
@@ -311,7 +311,7 @@ class CommandTests(ChatCase):
 
     def test_quit(self) -> None:
         """A goodbye; then the connection ends, and the name is free."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.send(b"/nick ann\n/quit\n")
         self.assertTrue(ann.received.endswith(b"* Goodbye.\n"))
         self.assertTrue(ann.finished)
@@ -322,7 +322,7 @@ class CommandTests(ChatCase):
 
     def test_a_newcomer_takes_a_name(self) -> None:
         """The others hear of its arrival alone, under the new name."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         bob = self.newcomer()
         bob.send(b"/nick bob\n")
         ann.advance(1)
@@ -330,7 +330,7 @@ class CommandTests(ChatCase):
 
     def test_who_takes_many_names_and_goes(self) -> None:
         """Nothing is left of any of them."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         for number in range(50):
             ann.send(b"/nick n%d\n" % number)
         ann.finish()
@@ -346,7 +346,7 @@ class SlowTests(ChatCase):
 
     def test_is_closed_and_disturbs_nobody(self) -> None:
         """The others hear every line, and that it has left."""
-        ann, slow, bob = self.people(3)
+        ann, slow, bob = self.users(3)
         slow.full()
         for number in range(50):
             ann.send(b"line %d\n" % number)
@@ -355,13 +355,13 @@ class SlowTests(ChatCase):
         lines = bob.received.splitlines()
         self.assertEqual(lines[:50], [b"<guest-1> line %d" % number for number in range(50)])
         self.assertEqual(lines[50:], [b"* guest-2 left #lobby."])
-        self.assertNotIn(slow.protocol.person, self.factory.registry.rooms["lobby"].people)
+        self.assertNotIn(slow.protocol.user, self.factory.registry.rooms["lobby"].users)
         bob.advance(30)
         self.assertEqual((slow.connected, slow.aborted), (False, True))
 
     def test_is_still_heard(self) -> None:
         """Until its queue is full."""
-        slow, bob = self.people(2)
+        slow, bob = self.users(2)
         slow.full()
         bob.send(b"hello\n")
         slow.send(b"I can speak\n")
@@ -369,7 +369,7 @@ class SlowTests(ChatCase):
 
     def test_all_are_slow(self) -> None:
         """Everybody's end happens within one flush, and leaves an empty room."""
-        people = self.people(20)
+        people = self.users(20)
         for peer in people:
             peer.full()
         for _ in range(2):
@@ -390,7 +390,7 @@ class SlowTests(ChatCase):
             b"/z\n",
         ):
             self.setUp()
-            ann, bob = self.people(2)
+            ann, bob = self.users(2)
             ann.full()
             ann.send(line * 40)
             self.assertEqual(ann.protocol.reason.code, "slow", line)
@@ -404,7 +404,7 @@ class SlowTests(ChatCase):
         """Its last words do not fit: it is closed all the same, once."""
         for close in (ChatFactory.close, ChatFactory.abort):
             self.setUp()
-            ann, bob = self.people(2)
+            ann, bob = self.users(2)
             ann.full()
             ann.protocol.send_encoded(b"x" * 200)
             bob.send(b"not flushed yet\n")
@@ -416,7 +416,7 @@ class SlowTests(ChatCase):
 
     def test_private_lines_fill_it(self) -> None:
         """Whoever sends them is not disturbed."""
-        ann, slow = self.people(2)
+        ann, slow = self.users(2)
         slow.full()
         for _ in range(20):
             ann.send(b"/msg guest-2 hello hello\n")
@@ -428,14 +428,14 @@ class SlowTests(ChatCase):
 class EndTests(ChatCase):
     def test_the_reason_is_told(self) -> None:
         """As a notice, after what was said before; the others hear of the departure."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.protocol.dataReceived(b"last\n")
         bob.protocol.close(DRAINING)
         self.assertEqual(bob.received, b"<guest-1> last\n* The server is restarting.\n")
 
     def test_its_own_words(self) -> None:
         """Do not come back to it, although they are told as it goes."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.protocol.dataReceived(b"last\n")
         ann.protocol.close(DRAINING)
         self.assertEqual(ann.received, b"* The server is restarting.\n")
@@ -444,7 +444,7 @@ class EndTests(ChatCase):
 
     def test_words_after_the_goodbye_are_not_said(self) -> None:
         """Nor is anything said to one who is leaving."""
-        ann, bob = self.people(2)
+        ann, bob = self.users(2)
         ann.protocol.close(DRAINING)
         ann.take()
         ann.send(b"one more thing\n")
@@ -453,7 +453,7 @@ class EndTests(ChatCase):
 
     def test_closing_everybody(self) -> None:
         """Leaves an empty room."""
-        people = self.people(10)
+        people = self.users(10)
         self.factory.close(DRAINING)
         for peer in people:
             self.assertEqual(peer.received, b"* The server is restarting.\n")
@@ -462,20 +462,20 @@ class EndTests(ChatCase):
 
     def test_closing_twice(self) -> None:
         """The first reason is told, and no other."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         ann.protocol.close(DRAINING)
         ann.protocol.close(CLOSED)
         self.assertEqual(ann.received, b"* The server is restarting.\n")
 
     def test_closing_during_the_handshake(self) -> None:
         """Whoever is not there yet never comes."""
-        (ann,) = self.people(1)
+        (ann,) = self.users(1)
         bob = connect_tls(self.factory)
         bob.protocol.close(DRAINING)
         bob.protocol.handshakeCompleted()
         bob.advance(1)
         self.assertEqual((ann.received, bob.received), (b"", b""))
-        self.assertEqual(len(self.factory.registry.rooms["lobby"].people), 1)
+        self.assertEqual(len(self.factory.registry.rooms["lobby"].users), 1)
 
     def test_two_chats_know_nothing_of_each_other(self) -> None:
         """Each has its own guests from 1."""

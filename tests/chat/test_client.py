@@ -84,7 +84,7 @@ class ChatClientTests(ChatClientCase):
                 note(message)
 
         done = Deferred.fromCoroutine(iterate())
-        self.person("ann").send(b"one\ntwo\n")
+        self.user("ann").send(b"one\ntwo\n")
         self.turn()
         self.assertEqual(found, ["one", "two"])
         self.assertEqual([each["type"] for each in given[:2]], ["welcome", "joined"])
@@ -93,7 +93,7 @@ class ChatClientTests(ChatClientCase):
 
     def test_sending_fires_with_the_offset(self) -> None:
         """Once the server has stored it."""
-        client, ann = self.client(), self.person("ann")
+        client, ann = self.client(), self.user("ann")
         for offset in (1, 2):
             acked = client.send("lobby", "hello", action=offset == 2)
             self.turn()
@@ -105,7 +105,7 @@ class ChatClientTests(ChatClientCase):
 
     def test_what_was_missed_is_given(self) -> None:
         """After a cut: once, in order, and the name is the same."""
-        client, ann = self.client(), self.person("ann")
+        client, ann = self.client(), self.user("ann")
         ann.send(b"one\n")
         self.up = False
         self.cut()
@@ -119,7 +119,7 @@ class ChatClientTests(ChatClientCase):
 
     def test_what_was_not_acked_is_sent_again(self) -> None:
         """And stored once."""
-        client, ann = self.client(), self.person("ann")
+        client, ann = self.client(), self.user("ann")
         self.pass_presence(ann)
         self.up = False
         first = client.send("lobby", "first")
@@ -136,12 +136,12 @@ class ChatClientTests(ChatClientCase):
         """As after the restart of a server without a memory."""
         lost: list[str] = []
         client = self.client(on_lost=lost.append)
-        self.person("ann").send(b"one\n")
+        self.user("ann").send(b"one\n")
         self.factory = self.make()
         self.cut()
         self.turn(5)
         self.assertEqual(lost, ["lobby"])
-        self.person("ann").send(b"two\n")
+        self.user("ann").send(b"two\n")
         self.turn()
         self.assertEqual(self.heard(client), ["one", "two"])
 
@@ -156,7 +156,7 @@ class ChatClientTests(ChatClientCase):
 
     def test_a_name_that_is_taken(self) -> None:
         """One like it does for now."""
-        self.person("bot")
+        self.user("bot")
         client = self.client()
         self.assertEqual(client.follower.nick, "bot-2")
 
@@ -175,7 +175,7 @@ class ChatClientTests(ChatClientCase):
 
     def test_joining_and_leaving(self) -> None:
         """At any time."""
-        client, ann = self.client(), self.person("ann")
+        client, ann = self.client(), self.user("ann")
         client.join("cellar")
         self.turn()
         self.assertIn("cellar", self.factory.registry.rooms)

@@ -35,7 +35,7 @@ class HelloTests(ChatCase):
 
     def test_the_guest_that_it_was_is_not_mentioned(self) -> None:
         """The others hear of the program alone."""
-        ann = self.person("ann")
+        ann = self.user("ann")
         self.pass_presence(ann)
         self.program("prog")
         ann.advance(1)
@@ -43,7 +43,7 @@ class HelloTests(ChatCase):
 
     def test_the_form_is_decided_by_the_first_line(self) -> None:
         """Later, a brace is text, and text is no JSON."""
-        ann, bob = self.person("ann"), self.person("bob")
+        ann, bob = self.user("ann"), self.user("bob")
         self.pass_presence(ann, bob)
         ann.send(b"hello\n{}\n")
         self.assertEqual(bob.take(), b"<ann> hello\n<ann> {}\n")
@@ -69,7 +69,7 @@ class HelloTests(ChatCase):
 class MessageTests(ChatCase):
     def setUp(self) -> None:
         super().setUp()
-        self.ann, self.bob = self.person("ann"), self.program("bob")
+        self.ann, self.bob = self.user("ann"), self.program("bob")
         self.eve = self.program("eve")
         self.pass_presence(self.ann, self.bob, self.eve)
 
@@ -131,7 +131,7 @@ class MessageTests(ChatCase):
         }
         self.assertEqual(self.bob.heard(), [expected])
         self.ann.finish()
-        crowd = [self.person() for _ in range(10)]
+        crowd = [self.user() for _ in range(10)]
         self.clock.advance(1)
         left, joined = self.bob.heard()
         self.assertEqual((left["nick"], left["event"]), ("zoe", "leave"))
@@ -211,7 +211,7 @@ class HeartbeatTests(ChatCase):
 
     def test_people_are_not_asked(self) -> None:
         """They would see it."""
-        ann = self.person()
+        ann = self.user()
         ann.advance(1000)
         self.assertTrue(ann.connected)
 
@@ -282,7 +282,7 @@ class BadInputTests(ChatCase):
 
     def test_nothing_is_forged(self) -> None:
         """No line through a line feed, no colour, no reordering, in any field that others see."""
-        ann = self.person("ann")
+        ann = self.user("ann")
         self.pass_presence(ann, self.bob)
         evil = "x\n<root> hi\r\n* root left\x1b[31m\u202e\u2028\x00y"
         self.bob.send(type="message", room="lobby", text=evil)
@@ -322,7 +322,7 @@ class BadInputTests(ChatCase):
         names = ("nick", "room", "text", "to", "since", "id", "limit", "before", "topic", "minutes",
                  "user", "password", "session", "action")  # fmt: skip
         self.setUp()
-        ann = self.person("ann")
+        ann = self.user("ann")
         self.pass_presence(ann, self.bob)
         for _ in range(5):
             if data.draw(st.integers(0, 3)):
@@ -359,7 +359,7 @@ class SchemaTests(ChatCase):
 class RoomsTests(ChatCase):
     def test_somebody_in_several_rooms(self) -> None:
         """Is told which one a message is from, while it is in several."""
-        ann, bob = self.person("ann"), self.person("bob")
+        ann, bob = self.user("ann"), self.user("bob")
         self.pass_presence(ann, bob)
         ann.send(b"/join cellar\n")
         self.assertEqual(ann.take(), b"* You are in #cellar now, with 0 others.\n")
@@ -374,7 +374,7 @@ class RoomsTests(ChatCase):
 
     def test_somebody_who_ignores(self) -> None:
         """Hears nothing of it; the others do."""
-        ann, bob, eve = (self.person(name) for name in ("ann", "bob", "eve"))
+        ann, bob, eve = (self.user(name) for name in ("ann", "bob", "eve"))
         self.pass_presence(ann, bob, eve)
         ann.send(b"/ignore bob\n")
         ann.take()
@@ -384,7 +384,7 @@ class RoomsTests(ChatCase):
 
     def test_what_was_said_before(self) -> None:
         """Is shown on joining, a little, and marked as old; and when asked for."""
-        ann = self.person("ann")
+        ann = self.user("ann")
         for number in range(9):
             ann.send(b"line %d\n" % number)
         bob = connect(self.factory)
@@ -400,5 +400,5 @@ class RoomsTests(ChatCase):
     def test_no_history(self) -> None:
         """Where it is not wanted."""
         self.factory = self.make(chat_limits=ChatLimits(history=0))
-        self.person("ann").send(b"hello\n")
+        self.user("ann").send(b"hello\n")
         self.assertEqual(connect(self.factory).take().count(b"\n"), 1)

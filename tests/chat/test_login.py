@@ -69,7 +69,7 @@ class LoginTests(ChatCase):
             peer = self.tls()
             peer.send(f"/login {name} {password}\n".encode())
             self.assertEqual(peer.take(), f"* You are {name} now.\n".encode())
-            self.assertEqual(peer.protocol.person.operator, name == "boss")
+            self.assertEqual(peer.protocol.user.operator, name == "boss")
             self.clock.advance(60)
 
     def test_a_wrong_password(self) -> None:
@@ -140,14 +140,14 @@ class LoginTests(ChatCase):
         peer.getPeerCertificate = lambda: shown  # type: ignore[method-assign]
         peer.handshake()
         self.assertIn(b"You are boss in #lobby.", peer.take())
-        self.assertTrue(peer.protocol.person.operator)
+        self.assertTrue(peer.protocol.user.operator)
 
     def test_kick_ban_and_mute(self) -> None:
         """On the wire; who is banned hears why when it comes again."""
         boss = self.tls()
         boss.send(b"/login boss secret-2\n")
         where = IPv4Address("TCP", "198.51.100.7", 1)
-        eve, ann = connect(self.factory, peer=where), self.person("ann2")
+        eve, ann = connect(self.factory, peer=where), self.user("ann2")
         self.pass_presence(boss, eve, ann)
         boss.send(b"/mute guest-2 1\n")
         eve.send(b"hello\n")

@@ -62,7 +62,7 @@ class SinceTests(ChatCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.ann = self.person("ann")
+        self.ann = self.user("ann")
         self.bob = self.program("bob")
         (page,) = self.bob.asks(type="history", room="lobby")
         self.epoch = page["epoch"]
@@ -99,7 +99,7 @@ class SinceTests(ChatCase):
             ({"store": MemoryStore(lambda: NOW, lambda: "e", Bounds(count=3))}, 3),
         ):
             self.factory = self.make(**more)
-            self.ann = self.person("ann")
+            self.ann = self.user("ann")
             for number in range(1, 6):
                 self.ann.send(b"%d\n" % number)
             epoch = self.program("x").asks(type="history", room="lobby")[0]["epoch"]

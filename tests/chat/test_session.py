@@ -15,7 +15,7 @@ from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codecs import Text
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import Hello, Join, Refused, Say, Told
-from twisted_net.chat.registry import Person, Registry
+from twisted_net.chat.registry import Registry, User
 from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
 from twisted_net.wire.text import printable
@@ -37,10 +37,10 @@ class SessionCase(SynchronousTestCase):
 
     def session(self, **more: Any) -> Session:
         """A conversation that has not begun."""
-        person = Person(None, more.pop("host", ""))
+        user = User(None, more.pop("host", ""))
         rules = more.pop("rules", self.rules)
-        self.registry.begin(person, f"origin-{len(self.registry._origins)}-{id(person)}")
-        return Session(person, self.registry, rules, self.tokens.__next__, more.pop("secret", True))
+        self.registry.begin(user, f"origin-{len(self.registry._origins)}-{id(user)}")
+        return Session(user, self.registry, rules, self.tokens.__next__, more.pop("secret", True))
 
     def enter(self, **more: Any) -> Session:
         """Somebody with nc, who has said something empty."""
@@ -63,7 +63,7 @@ class SessionCase(SynchronousTestCase):
         try:
             request = text_commands.request(line)
         except Refused as refused:
-            return [Send(who.person, session.Problem(refused.code, refused.text))]
+            return [Send(who.user, session.Problem(refused.code, refused.text))]
         return who.receive(request, "", now) if request is not None else []
 
     def said(self, who: Session, line: str, now: float = NOW) -> list[str]:
@@ -71,7 +71,7 @@ class SessionCase(SynchronousTestCase):
         return [
             Text().encode(action.event).decode().rstrip("\n")
             for action in self.acts(who, line, now)
-            if isinstance(action, Send) and action.person is who.person
+            if isinstance(action, Send) and action.user is who.user
         ]
 
     def assertAnswer(self, line: str, *expected: str) -> None:
@@ -83,20 +83,20 @@ class NameTests(SessionCase):
     def test_guests_are_numbered(self) -> None:
         """And a number is not used again."""
         eve = self.enter()
-        self.assertEqual(eve.person.name, "guest-3")
+        self.assertEqual(eve.user.name, "guest-3")
         eve.end()
-        self.assertEqual(self.enter().person.name, "guest-4")
+        self.assertEqual(self.enter().user.name, "guest-4")
         self.assertEqual(len(self.registry), 3)
 
     def test_a_guest_never_gets_a_name_that_is_taken(self) -> None:
         """Whatever the case of the one who has it."""
         self.said(self.ann, "/nick GUEST-3")
-        self.assertEqual(self.enter().person.name, "guest-4")
+        self.assertEqual(self.enter().user.name, "guest-4")
 
     def test_a_new_name(self) -> None:
         """The house has it, and the old one is free."""
         self.assertAnswer("/nick bob", "* You are bob now.")
-        self.assertIs(self.registry.find("BOB"), self.ann.person)
+        self.assertIs(self.registry.find("BOB"), self.ann.user)
         self.assertEqual(self.said(self.bob, "/nick ann"), ["* You are ann now."])
 
     def test_a_name_that_is_taken(self) -> None:
@@ -237,7 +237,7 @@ class LineTests(SessionCase):
     def test_a_private_line(self) -> None:
         """Goes to one, under the name that it has, and is confirmed."""
         told, _ = self.acts(self.ann, "/msg GUEST-2  a  b ")
-        self.assertEqual(told, Send(self.bob.person, Told("ann", "a  b", NOW)))
+        self.assertEqual(told, Send(self.bob.user, Told("ann", "a  b", NOW)))
         self.assertAnswer("/msg GUEST-2  a  b ", "* You told guest-2: a  b")
 
     def test_a_private_line_to_nobody(self) -> None:
@@ -263,7 +263,7 @@ class LineTests(SessionCase):
 
     def test_quit(self) -> None:
         """Ends the connection; the words after it do not matter."""
-        self.assertEqual(self.acts(self.ann, "/quit now"), [End(self.ann.person, QUIT)])
+        self.assertEqual(self.acts(self.ann, "/quit now"), [End(self.ann.user, QUIT)])
 
     def test_help(self) -> None:
         """Every command has a line with its usage, in the order of the alphabet."""
@@ -271,7 +271,7 @@ class LineTests(SessionCase):
         words = [line.split()[1].rstrip(":") for line in lines.splitlines()]
         self.assertEqual(words, sorted(words))
         self.assertNotIn("/kick", words)
-        self.ann.person.operator = True
+        self.ann.user.operator = True
         (lines,) = self.said(self.ann, "/help")
         self.assertEqual(len(lines.splitlines()), len(text_commands.COMMANDS))
 
@@ -297,7 +297,7 @@ class LineTests(SessionCase):
     def test_any_lines(self, lines: list[tuple[str, str]]) -> None:
         """Nothing is raised, and what comes of a printable line is printable lines."""
         self.setUp()
-        self.ann.person.operator = True
+        self.ann.user.operator = True
         for start, rest in lines:
             for action in self.acts(self.ann, printable(start + rest)):
                 if isinstance(action, Send | Announce):
@@ -317,7 +317,7 @@ class RoomTests(SessionCase):
         """The room is made; its name is in small letters; one talks there now."""
         (action,) = self.acts(self.ann, "/join #Cellar")
         assert isinstance(action, Enter)
-        self.assertEqual((action.room.name, self.ann.person.here), ("cellar", "cellar"))
+        self.assertEqual((action.room.name, self.ann.user.here), ("cellar", "cellar"))
         (said,) = self.acts(self.ann, "hello")
         self.assertIs(said.room, action.room)
 
@@ -325,7 +325,7 @@ class RoomTests(SessionCase):
         """Talks there from now on."""
         self.said(self.ann, "/join cellar")
         self.assertAnswer("/join lobby", "* You talk in #lobby now.")
-        self.assertEqual(self.ann.person.here, "lobby")
+        self.assertEqual(self.ann.user.here, "lobby")
 
     def test_leaving(self) -> None:
         """One talks in the room that one joined before, then in none."""
@@ -371,7 +371,7 @@ class RoomTests(SessionCase):
         self.assertAnswer("/ignore guest-2", "* You hear nothing of guest-2 now.")
         self.assertEqual(len(self.acts(self.bob, "/msg ann hi")), 1)
         self.said(self.bob, "/nick bob")
-        self.assertEqual(list(self.registry.ignorers("bob")), [self.ann.person])
+        self.assertEqual(list(self.registry.ignorers("bob")), [self.ann.user])
         self.assertEqual(self.said(self.bob, "/msg ann hi"), ["* You told ann: hi"])
         self.assertAnswer("/unignore guest-2", "* You hear guest-2 again.")
         self.assertAnswer("/unignore guest-2", "* You did not ignore them.")
@@ -398,7 +398,7 @@ class StateTests(SessionCase):
         assert isinstance(left, Exit)
         self.assertIs(program.state, State.JSON_OUT)
         _, joined = program.receive(Hello("prog", "cellar"), "", NOW)
-        self.assertEqual((program.person.name, joined.room.name), ("prog", "cellar"))
+        self.assertEqual((program.user.name, joined.room.name), ("prog", "cellar"))
         self.assertIs(program.state, State.JSON)
 
     def test_hello_comes_first_and_once(self) -> None:
@@ -418,25 +418,25 @@ class StateTests(SessionCase):
             program.receive(hello, "", NOW)
             self.assertEqual(program.state, State.JSON_OUT)
         program.receive(Hello("eve"), "", NOW)
-        self.assertIs(self.registry.find("eve"), program.person)
+        self.assertIs(self.registry.find("eve"), program.user)
 
     def test_a_session_goes_on_elsewhere(self) -> None:
         """The old connection is closed, its name and what it has sent are the new one's."""
         old = self.program(Hello("eve", "lobby"))
-        token, origin = old.person.session, old.person.origin
+        token, origin = old.user.session, old.user.origin
         new = self.program()
         exit, end, *_ = new.receive(Hello("eve", "", session=token), "", NOW)
-        self.assertEqual((exit.person, end.person), (old.person, old.person))
-        self.assertEqual((new.person.name, new.person.origin), ("eve", origin))
-        self.assertIs(self.registry.speaker(origin), new.person)
+        self.assertEqual((exit.user, end.user), (old.user, old.user))
+        self.assertEqual((new.user.name, new.user.origin), ("eve", origin))
+        self.assertIs(self.registry.speaker(origin), new.user)
         old.end()
-        self.assertIs(self.registry.find("eve"), new.person)
+        self.assertIs(self.registry.find("eve"), new.user)
         self.assertNotIn(token, origin)
 
     def test_a_session_of_which_nobody_knows(self) -> None:
         """As after a restart: it goes on all the same."""
         program = self.program(Hello("eve", session="a" * 32))
-        self.assertEqual(program.person.session, "a" * 32)
+        self.assertEqual(program.user.session, "a" * 32)
 
 
 class AccountTests(SessionCase):
@@ -450,29 +450,29 @@ class AccountTests(SessionCase):
     def test_a_password_is_looked_at(self) -> None:
         """Nothing else happens until then, and it stands in no representation."""
         (verify,) = self.acts(self.ann, "/login boss secret")
-        self.assertEqual((verify.user, verify.password), ("boss", "secret"))
+        self.assertEqual((verify.account, verify.password), ("boss", "secret"))
         self.assertNotIn("secret", f"{verify!r} {Hello(password='secret')!r}")
 
     def test_the_name_is_that_of_the_account(self) -> None:
         """A guest who has it gets another."""
         self.said(self.bob, "/nick boss")
         told = self.login(self.ann, "boss")
-        self.assertEqual((self.ann.person.name, self.bob.person.name), ("boss", "guest-3"))
-        self.assertIn(self.bob.person, [each.person for each in told if isinstance(each, Send)])
+        self.assertEqual((self.ann.user.name, self.bob.user.name), ("boss", "guest-3"))
+        self.assertIn(self.bob.user, [each.user for each in told if isinstance(each, Send)])
         self.assertAnswer("/nick eve", "! Your name is that of your account.")
 
     def test_an_account_twice(self) -> None:
         """The second one gets a name beside it."""
         self.login(self.ann, "boss")
         self.login(self.bob, "boss")
-        self.assertEqual(self.bob.person.name, "boss-2")
+        self.assertEqual(self.bob.user.name, "boss-2")
 
     def test_failures(self) -> None:
         """End the connection at last."""
         for _ in range(session.MOST_FAILURES - 1):
             (problem,) = self.ann.refused()
             self.assertEqual(problem.event.code, "login-failed")
-        self.assertEqual(self.ann.refused()[1], End(self.ann.person, LOGIN))
+        self.assertEqual(self.ann.refused()[1], End(self.ann.user, LOGIN))
 
     def test_not_where_others_can_listen(self) -> None:
         """Nor where there are no accounts, nor twice."""
@@ -493,20 +493,20 @@ class AccountTests(SessionCase):
             self.assertEqual(self.said(eve, line), answer)
         self.assertEqual(self.said(eve, "/ping"), ["* pong"])
         self.login(eve, "eve")
-        self.assertEqual((eve.state, eve.person.name), (State.TEXT, "eve"))
+        self.assertEqual((eve.state, eve.user.name), (State.TEXT, "eve"))
         program = self.program(rules=rules)
         (problem,) = program.receive(Hello("x"), "", NOW)
         self.assertEqual(problem.event.code, "login-first")
         program.receive(Hello("x", "lobby", "prog", "pw"), "", NOW)
         self.login(program, "prog")
-        self.assertEqual((program.state, program.person.name), (State.JSON, "prog"))
-        self.assertEqual([room.name for room in program.person.rooms], ["lobby"])
+        self.assertEqual((program.state, program.user.name), (State.JSON, "prog"))
+        self.assertEqual([room.name for room in program.user.rooms], ["lobby"])
 
     def test_a_certificate_is_an_account(self) -> None:
         """Its subject is the name, from the start."""
         boss = self.session()
         boss.begin(NOW, "boss")
-        self.assertEqual((boss.person.name, boss.person.operator), ("boss", True))
+        self.assertEqual((boss.user.name, boss.user.operator), ("boss", True))
 
 
 class OrderTests(SessionCase):
@@ -527,7 +527,7 @@ class OrderTests(SessionCase):
         """The room is told why; it is said in the closing table's words."""
         told, _, end = self.acts(self.boss, "/kick ANN too loud")
         self.assertEqual(Text().encode(told.event), b"* ann was kicked by boss: too loud\n")
-        self.assertEqual((end.person, end.reason), (self.ann.person, KICKED))
+        self.assertEqual((end.user, end.reason), (self.ann.user, KICKED))
         self.assertEqual(self.said(self.boss, "/kick eve"), ["! There is nobody called eve here."])
 
     def test_ban(self) -> None:

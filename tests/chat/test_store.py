@@ -42,7 +42,7 @@ class SlowStoreTests(ChatCase):
 
     def test_people_talk(self) -> None:
         """As soon as it is stored, in order with what else happens."""
-        ann, bob = self.person("ann"), self.person("bob")
+        ann, bob = self.user("ann"), self.user("bob")
         self.settled(ann, bob)
         ann.send(b"one\n/nick zoe\ntwo\n")
         self.assertEqual(bob.take(), b"")
@@ -51,7 +51,7 @@ class SlowStoreTests(ChatCase):
 
     def test_an_ack_waits_for_the_store(self) -> None:
         """And others hear it then."""
-        ann, prog = self.person("ann"), self.program("prog")
+        ann, prog = self.user("ann"), self.program("prog")
         self.settled(ann)
         prog.heard()
         prog.send(type="message", room="lobby", text="hi", id="1")
@@ -62,7 +62,7 @@ class SlowStoreTests(ChatCase):
 
     def test_the_last_words_of_one_who_leaves(self) -> None:
         """Are stored and told, though nobody waits for the ack; also those of the last one."""
-        ann, bob = self.person("ann"), self.person("bob")
+        ann, bob = self.user("ann"), self.user("bob")
         self.settled(ann, bob)
         ann.send(b"bye\n/quit\n")
         ann.finish()
@@ -79,7 +79,7 @@ class SlowStoreTests(ChatCase):
 
     def test_leaving_before_the_past_is_read(self) -> None:
         """Nothing is told any more, and nothing is left."""
-        ann = self.person("ann")
+        ann = self.user("ann")
         ann.send(b"one\n")
         self.settled(ann)
         prog, bob = self.program("prog"), connect(self.factory)
@@ -99,7 +99,7 @@ class SlowStoreTests(ChatCase):
 
     def test_what_is_said_while_the_past_is_read(self) -> None:
         """Follows it, once."""
-        ann = self.person("ann")
+        ann = self.user("ann")
         ann.send(b"one\n")
         self.settled(ann)
         prog = self.program("prog", "")
@@ -118,7 +118,7 @@ class SlowStoreTests(ChatCase):
 
     def test_a_full_disk(self) -> None:
         """Refuses messages, tells their senders, and goes on serving."""
-        ann, prog = self.person("ann"), self.program("prog")
+        ann, prog = self.user("ann"), self.program("prog")
         self.settled(ann)
         prog.heard()
         database: Any = self.store._log._db
@@ -157,11 +157,11 @@ class SlowStoreTests(ChatCase):
 class BrokenStoreTests(ChatCase):
     def test_a_room_that_cannot_be_opened(self) -> None:
         """Whoever wanted in is told, and is not in it; the rest of the chat goes on."""
-        ann = self.person("ann")
+        ann = self.user("ann")
         self.pass_presence(ann)
         broken: Deferred[Any] = fail(StoreError("the disk is gone"))
         self.patch(self.factory._store, "subscribe", lambda room, deliver: broken)
         ann.send(b"/join cellar\nhello\n")
         answer = ann.take()
         self.assertIn(b"! #cellar cannot be opened: the disk is gone.\n", answer)
-        self.assertEqual([room.name for room in ann.protocol.person.rooms], ["lobby"])
+        self.assertEqual([room.name for room in ann.protocol.user.rooms], ["lobby"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from twisted_net.chat.messages import Event
-from twisted_net.chat.registry import Person, Room
+from twisted_net.chat.registry import Room, User
 from twisted_net.policy.close_reasons import Reason
 from twisted_net.store.log import Entry, Position
 
@@ -15,7 +15,7 @@ from twisted_net.store.log import Entry, Position
 class Send:
     """Tell one person."""
 
-    person: Person
+    user: User
     event: Event
 
 
@@ -33,7 +33,7 @@ class Announce:
 
     room: Room
     event: Event
-    but: Person | None = None
+    but: User | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Enter:
     :ivar quietly: whether the others are not told, since for them it was there before.
     """
 
-    person: Person
+    user: User
     room: Room
     since: Position | None = None
     told: bool = True
@@ -56,7 +56,7 @@ class Enter:
 class Exit:
     """Somebody is in a room no more; as for :class:`Enter`."""
 
-    person: Person
+    user: User
     room: Room
     quietly: bool = False
 
@@ -65,7 +65,7 @@ class Exit:
 class ReadPast:
     """Read a part of a room's log for somebody."""
 
-    person: Person
+    user: User
     room: Room
     before: int | None
     limit: int
@@ -75,7 +75,7 @@ class ReadPast:
 class Verify:
     """Look whether a password is right, and tell the session; read nothing more until then."""
 
-    person: Person
+    user: User
     account: str
     password: str
 
@@ -87,7 +87,7 @@ class Verify:
 class End:
     """Close somebody's connection."""
 
-    person: Person
+    user: User
     reason: Reason
     detail: str = ""
 

@@ -21,7 +21,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import Member, Newcomer, reason
 from twisted_net.chat.messages import Acked, Event, Joined, Past, Problem, Refused, Said
 from twisted_net.chat.recovery import merge
-from twisted_net.chat.registry import Person, Room
+from twisted_net.chat.registry import Room, User
 from twisted_net.connection.broadcast import Group, Turns
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Appended, Entry, Kept, Page, Position
@@ -46,9 +46,9 @@ class Feed:
         clock: IReactorTime,
         turns: Turns,
         limits: ChatLimits,
-        speaker: Callable[[str], Person | None],
-        ignorers: Callable[[str], Iterable[Person]],
-        expel: Callable[[Person, Room], None],
+        speaker: Callable[[str], User | None],
+        ignorers: Callable[[str], Iterable[User]],
+        expel: Callable[[User, Room], None],
     ) -> None:
         self.room = room
         self.name = room.name
@@ -77,9 +77,9 @@ class Feed:
             group = self._groups[form] = Group(self._clock, self._turns)
         return group
 
-    def enter(self, person: Person, since: Position | None, told: bool) -> None:
+    def enter(self, user: User, since: Position | None, told: bool) -> None:
         """Let somebody hear everything from now on, after what it is to be told of before."""
-        newcomer = Newcomer(person, since, told, 2 * self._limits.recover)
+        newcomer = Newcomer(user, since, told, 2 * self._limits.recover)
         self._newcomers[newcomer.link] = newcomer
         if self._open:
             self._receive(newcomer)
@@ -228,9 +228,9 @@ class Feed:
             else:
                 group.put(data, speaker, form.encode(Acked(entry.id, self.name, kept.offset)))
             if is_text:
-                for person in self._ignorers(entry.sender):
-                    if person.link in group and person.link is not speaker:
-                        group.leave_out(person.link)
+                for user in self._ignorers(entry.sender):
+                    if user.link in group and user.link is not speaker:
+                        group.leave_out(user.link)
 
     def _link_of(self, entry: Entry) -> Member | None:
         """Give whose an entry is, if it is anybody's here."""
@@ -290,7 +290,7 @@ class Feed:
         waiting, self._newcomers = self._newcomers, {}
         for link, newcomer in waiting.items():
             link.tell(Problem("store", text, "room"))
-            self._expel(newcomer.person, self.room)
+            self._expel(newcomer.user, self.room)
 
     def _receive(self, newcomer: Newcomer) -> None:
         """Read what somebody is to be told of before it hears the others."""
@@ -364,7 +364,7 @@ class Feed:
         self.group(link.form).add(link)
 
     def _send_joined(self, newcomer: Newcomer, recovered: bool | None) -> None:
-        people, form = self.room.people, newcomer.form
-        members = [person.name for _, person in zip(range(form.listed), people, strict=False)]
+        people, form = self.room.users, newcomer.form
+        members = [user.name for _, user in zip(range(form.listed), people, strict=False)]
         joined = Joined(self.name, self.at, members, len(people), self.room.topic, recovered)
         newcomer.link.send_encoded(form.encode(joined))

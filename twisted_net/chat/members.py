@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.chat.codecs.codecs import Form
 from twisted_net.chat.messages import Event
-from twisted_net.chat.registry import Person
+from twisted_net.chat.registry import User
 from twisted_net.connection.heartbeat import Beating
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Kept, Page, Position
@@ -46,11 +46,11 @@ class Newcomer:
     :ivar page: what was read for it.
     """
 
-    __slots__ = ("form", "heard", "link", "page", "person", "since", "told")
+    __slots__ = ("form", "heard", "link", "page", "since", "told", "user")
 
-    def __init__(self, person: Person, since: Position | None, told: bool, most: int) -> None:
-        self.person = person
-        self.link: Member = person.link
+    def __init__(self, user: User, since: Position | None, told: bool, most: int) -> None:
+        self.user = user
+        self.link: Member = user.link
         self.form = self.link.form
         self.since = since
         self.told = told

@@ -19,7 +19,7 @@ from twisted_net.chat.messages import (
     Renamed,
     Went,
 )
-from twisted_net.chat.registry import Person, Registry, Room
+from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.policy.close_reasons import KICKED
 
 NAMED_AT_MOST = 5
@@ -27,12 +27,12 @@ NAMED_AT_MOST = 5
 people who come at once cost each of them a line and not a thousand."""
 
 
-def announce_name(person: Person, old: str) -> list[Action]:
+def announce_name(user: User, old: str) -> list[Action]:
     """Tell the rooms of somebody that has another name now; those that know it by the old one."""
     return [
-        Announce(room, Renamed(room.name, old, person.name), person)
-        for room in person.rooms
-        if room.presence.renamed(old, person.name)
+        Announce(room, Renamed(room.name, old, user.name), user)
+        for room in user.rooms
+        if room.presence.renamed(old, user.name)
     ]
 
 
@@ -50,7 +50,7 @@ def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> li
     return actions
 
 
-def replace(registry: Registry, ghost: Person) -> list[Action]:
+def replace(registry: Registry, ghost: User) -> list[Action]:
     """Take somebody out of its rooms whose session goes on elsewhere."""
     actions: list[Action] = []
     for room in list(ghost.rooms):
@@ -59,7 +59,7 @@ def replace(registry: Registry, ghost: Person) -> list[Action]:
     return actions
 
 
-def evict(registry: Registry, owner: Person) -> list[Action]:
+def evict(registry: Registry, owner: User) -> list[Action]:
     """Let a guest have another name, since its name belongs to an account."""
     old = owner.name
     registry.guest(owner)
@@ -69,73 +69,73 @@ def evict(registry: Registry, owner: Person) -> list[Action]:
     ]
 
 
-def ignore(registry: Registry, person: Person, request: Ignore, most: int) -> list[Action]:
+def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[Action]:
     """Hear nothing of somebody, or hear it again, or list of whom nothing is heard.
 
     :param most: names that one may ignore.
     :raises Refused: ``bad-name`` or ``too-many``.
     """
     if not request.nick:
-        said = f"You ignore {', '.join(sorted(person.ignoring)) or 'nobody'}."
+        said = f"You ignore {', '.join(sorted(user.ignoring)) or 'nobody'}."
     elif not request.on:
-        ended = registry.hear(person, request.nick)
+        ended = registry.hear(user, request.nick)
         said = f"You hear {request.nick} again." if ended else "You did not ignore them."
     else:
         name = names.nick(request.nick)
-        registry.ignore(person, name, most)
+        registry.ignore(user, name, most)
         said = f"You hear nothing of {name} now."
-    return [Send(person, Notice(said))]
+    return [Send(user, Notice(said))]
 
 
-def _need_operator(person: Person) -> None:
-    if not person.operator:
+def _need_operator(user: User) -> None:
+    if not user.operator:
         raise Refused("not-allowed", "Only operators may do that.")
 
 
-def kick(registry: Registry, person: Person, request: Kick) -> list[Action]:
+def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     """Close somebody's connection.
 
     :raises Refused: ``not-allowed`` or ``no-such-nick``.
     """
-    _need_operator(person)
+    _need_operator(user)
     found = registry.known(request.nick)
-    return _throw_out(found, person, "kicked", request.text)
+    return _throw_out(found, user, "kicked", request.text)
 
 
-def ban(registry: Registry, person: Person, request: Ban, now: float) -> list[Action]:
+def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:
     """Keep somebody out for a while, or no more.
 
     :raises Refused: ``not-allowed`` or ``bad-name``.
     """
-    _need_operator(person)
+    _need_operator(user)
     name = names.nick(request.nick)
     if not request.minutes:
         lifted = registry.lift_ban(name)
         said = f"{name} may come in again." if lifted else f"{name} was not banned."
-        return [Send(person, Notice(said))]
+        return [Send(user, Notice(said))]
     found = registry.ban(name, now + 60 * request.minutes)
-    actions = [] if found is None else _throw_out(found, person, "banned", request.text)
-    return [*actions, Send(person, Notice(f"{name} is kept out for {request.minutes} minutes."))]
+    actions = [] if found is None else _throw_out(found, user, "banned", request.text)
+    return [*actions, Send(user, Notice(f"{name} is kept out for {request.minutes} minutes."))]
 
 
-def mute(registry: Registry, person: Person, request: Mute, now: float) -> list[Action]:
+def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Action]:
     """Let somebody not speak for a while, or speak again.
 
     :raises Refused: ``not-allowed`` or ``no-such-nick``.
     """
-    _need_operator(person)
+    _need_operator(user)
     if not request.minutes:
         name = names.nick(request.nick)
         lifted = registry.lift_mute(name)
-        return [Send(person, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))]
+        return [Send(user, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))]
     found = registry.known(request.nick)
     registry.mute(found, now + 60 * request.minutes)
     said = f"{found.name} may not speak for {request.minutes} minutes."
-    told: list[Action] = [Announce(room, Notice(said), person) for room in found.rooms]
-    return [*told, Send(person, Notice(said))]
+    told: list[Action] = [Announce(room, Notice(said), user) for room in found.rooms]
+    return [*told, Send(user, Notice(said))]
 
 
-def _throw_out(found: Person, by: Person, how: str, why: str) -> list[Action]:
+def _throw_out(found: User, by: User, how: str, why: str) -> list[Action]:
     said = f"{found.name} was {how} by {by.name}{why and f': {why}'}"
     told: list[Action] = [Announce(room, Notice(said), found) for room in found.rooms]
     return [*told, Send(found, Notice(said)), End(found, KICKED, said)]

@@ -41,7 +41,7 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
 )
-from twisted_net.chat.registry import Person, Registry, Room
+from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.session import Rules, Session, State
 from twisted_net.connection.addresses import is_loopback, shown
 from twisted_net.connection.broadcast import Turns
@@ -72,17 +72,17 @@ _UNDECIDED = (State.NEW, State.GUEST)
 class ChatProtocol(Member):
     """A connection of the chat: a person with ``nc`` or telnet, or a program that speaks JSON.
 
-    :ivar person: who it is.
+    :ivar user: who it is.
     :ivar session: its conversation.
     """
 
     framing = SkippingLines
-    lasting = (*Member.lasting, "form", "person", "session")
+    lasting = (*Member.lasting, "form", "user", "session")
     reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
 
     factory: ChatFactory
     form: Form = TEXT
-    person: Person
+    user: User
     session: Session
 
     _telnet: Telnet | None = None
@@ -90,7 +90,7 @@ class ChatProtocol(Member):
     @property
     def name(self) -> str:
         """What the person is called now."""
-        return self.person.name
+        return self.user.name
 
     def connected(self) -> None:
         self.factory.enter(self)
@@ -122,7 +122,7 @@ class ChatProtocol(Member):
 
     def disconnected(self, reason: Reason) -> None:
         self.factory.act(self.session.end())
-        self.factory.registry.disown(self.person)
+        self.factory.registry.disown(self.user)
 
     def missed_notice(self, count: int) -> bytes:
         return self.form.encode(Notice(f"You read too slowly and missed {count} lines."))
@@ -256,21 +256,21 @@ class ChatFactory(ConnectionFactory):
     def enter(self, link: ChatProtocol) -> None:
         """Begin somebody's conversation."""
         host = getattr(link.peer, "host", "")
-        person = link.person = Person(link, "" if is_loopback(host) else host)
+        user = link.user = User(link, "" if is_loopback(host) else host)
         secret = (
             self._plain_logins
             or INegotiated.providedBy(link.transport)
             or ISSLTransport.providedBy(link.transport)
             or isinstance(link.peer, UNIXAddress)
         )
-        link.session = Session(person, self.registry, self._rules, self._token, secret)
+        link.session = Session(user, self.registry, self._rules, self._token, secret)
         self.act(link.session.begin(self.now(), peer_subject(link.transport) or ""))
 
-    def expel(self, person: Person, room: Room) -> None:
+    def expel(self, user: User, room: Room) -> None:
         """Let somebody out of a room that cannot be opened."""
-        if room in person.rooms:
-            self.registry.leave(person, room)
-            self._exit(person, room, True)
+        if room in user.rooms:
+            self.registry.leave(user, room)
+            self._exit(user, room, True)
 
     # What sessions have decided.
 
@@ -292,21 +292,21 @@ class ChatFactory(ConnectionFactory):
             match action:
                 case Append(room, entry):
                     self._append(room, entry)
-                case Send(person, event):
-                    person.link.tell(event)
+                case Send(user, event):
+                    user.link.tell(event)
                 case Announce(room, event, but):
                     self._feed(room).announce(event, None if but is None else but.link)
-                case Enter(person, room, since, told, quietly):
-                    self._enter(person, room, quietly)
-                    self._feed(room).enter(person, since, told)
-                case Exit(person, room, quietly):
-                    self._exit(person, room, quietly)
-                case ReadPast(person, room, before, limit):
-                    self._read_past(person, room, before, limit)
-                case Verify(person, account, password):
-                    waiting = Deferred.fromCoroutine(self._verify(person, account, password))
-                case End(person, reason, detail):
-                    person.link.close(reason, detail)
+                case Enter(user, room, since, told, quietly):
+                    self._enter(user, room, quietly)
+                    self._feed(room).enter(user, since, told)
+                case Exit(user, room, quietly):
+                    self._exit(user, room, quietly)
+                case ReadPast(user, room, before, limit):
+                    self._read_past(user, room, before, limit)
+                case Verify(user, account, password):
+                    waiting = Deferred.fromCoroutine(self._verify(user, account, password))
+                case End(user, reason, detail):
+                    user.link.close(reason, detail)
         return waiting
 
     def _append(self, room: Room, entry: Entry) -> None:
@@ -321,33 +321,33 @@ class ChatFactory(ConnectionFactory):
             if link is not None:
                 link.tell(Problem(refused.code, refused.text, id=entry.id))
 
-    def _enter(self, person: Person, room: Room, quietly: bool) -> None:
-        self._store.arrive(room.name, person.name)
+    def _enter(self, user: User, room: Room, quietly: bool) -> None:
+        self._store.arrive(room.name, user.name)
         if not quietly:
-            room.presence.came(person.name, self.clock.seconds())
+            room.presence.came(user.name, self.clock.seconds())
             self._tell_soon(room)
-        if len(person.rooms) > 1:
-            self._mark_rooms(person, TEXT, TAGGED)
+        if len(user.rooms) > 1:
+            self._mark_rooms(user, TEXT, TAGGED)
 
-    def _exit(self, person: Person, room: Room, quietly: bool) -> None:
-        self._feed(room).leave(person.link)
-        self._store.depart(room.name, person.name)
+    def _exit(self, user: User, room: Room, quietly: bool) -> None:
+        self._feed(room).leave(user.link)
+        self._store.depart(room.name, user.name)
         if not quietly:
-            room.presence.left(person.name, self.clock.seconds())
-        if room.people:
+            room.presence.left(user.name, self.clock.seconds())
+        if room.users:
             if not quietly:
                 self._tell_soon(room)
         else:
             self._close_room(room)
-        if len(person.rooms) == 1:
-            self._mark_rooms(person, TAGGED, TEXT)
+        if len(user.rooms) == 1:
+            self._mark_rooms(user, TAGGED, TEXT)
 
-    def _mark_rooms(self, person: Person, old: Form, new: Form) -> None:
+    def _mark_rooms(self, user: User, old: Form, new: Form) -> None:
         """Say with each message which room it is from, or no more."""
-        link = person.link
+        link = user.link
         if link.form is old:
             link.form = new
-            for room in person.rooms:
+            for room in user.rooms:
                 self._feed(room).change_form(link, old, new)
 
     def _feed(self, room: Room) -> Feed:
@@ -369,8 +369,8 @@ class ChatFactory(ConnectionFactory):
             self._telling = None
         self._feed(room).close()
 
-    def _read_past(self, person: Person, room: Room, before: int | None, limit: int) -> None:
-        link, name = person.link, room.name
+    def _read_past(self, user: User, room: Room, before: int | None, limit: int) -> None:
+        link, name = user.link, room.name
 
         def show(page: Page) -> None:
             more = bool(page.kept) and page.kept[0].offset > page.first
@@ -381,10 +381,10 @@ class ChatFactory(ConnectionFactory):
 
         self._store.before(name, before, limit).addCallbacks(show, fail)
 
-    async def _verify(self, person: Person, account: str, password: str) -> None:
-        link = person.link
+    async def _verify(self, user: User, account: str, password: str) -> None:
+        link = user.link
         verified = await self.accounts.verify(
-            self.clock, account, password, person.host, shown(link.peer)
+            self.clock, account, password, user.host, shown(link.peer)
         )
         if link.reason is None and link.session.state is not State.ENDED:
             session: Session = link.session

@@ -17,7 +17,7 @@ LOBBY = "lobby"
 _MOST_BANS = 10_000  # and mutes; the oldest goes: what is remembered is bounded
 
 
-class Person:
+class User:
     """One connection's person.
 
     :ivar name: what it is called now.
@@ -60,17 +60,17 @@ class Person:
 class Room:
     """A room in which somebody is.
 
-    :ivar people: those who are in it, in the order of joining.
+    :ivar users: those who are in it, in the order of joining.
     :ivar presence: who has come and gone and not been told of.
     :ivar alone: the rooms of those who are in this one only, which most are.
     :ivar link: what carries its messages; nothing here looks into it.
     """
 
-    __slots__ = ("alone", "link", "name", "people", "presence", "topic")
+    __slots__ = ("alone", "link", "name", "presence", "topic", "users")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.people: dict[Person, None] = {}
+        self.users: dict[User, None] = {}
         self.topic = ""
         self.presence = Presence()
         self.alone = (self,)
@@ -89,10 +89,10 @@ class Registry:
         self.rooms: dict[str, Room] = {}
         self.operators = {names.fold(name) for name in operators}
         self._most_rooms = most_rooms
-        self._people: dict[str, Person] = {}
-        self._sessions: dict[str, Person] = {}
-        self._origins: dict[str, Person] = {}
-        self._ignored: dict[str, set[Person]] = {}
+        self._users: dict[str, User] = {}
+        self._sessions: dict[str, User] = {}
+        self._origins: dict[str, User] = {}
+        self._ignored: dict[str, set[User]] = {}
         self._bans: dict[str, tuple[float, str]] = {}  # by mark: until when, and for which name
         self._mutes: dict[str, tuple[float, str]] = {}
         self._last_guest = 0
@@ -101,122 +101,122 @@ class Registry:
 
     def __len__(self) -> int:
         """How many people there are."""
-        return len(self._people)
+        return len(self._users)
 
     # Names.
 
-    def guest(self, person: Person) -> None:
+    def guest(self, user: User) -> None:
         """Give somebody a guest's name that nobody has."""
         while True:
             self._last_guest += 1
             name = f"guest-{self._last_guest}"
-            if names.key(name) not in self._people:
-                self._name(person, name)
+            if names.key(name) not in self._users:
+                self._name(user, name)
                 return
 
-    def find(self, name: str) -> Person | None:
+    def find(self, name: str) -> User | None:
         """Give who is called so, in whatever case."""
-        person = self._people.get(names.key(name)) if len(name) <= 200 else None
-        return person if person and names.fold(person.name) == names.fold(name) else None
+        user = self._users.get(names.key(name)) if len(name) <= 200 else None
+        return user if user and names.fold(user.name) == names.fold(name) else None
 
-    def known(self, name: str) -> Person:
+    def known(self, name: str) -> User:
         """Give who is called so.
 
         :raises Refused: ``no-such-nick``.
         """
-        person = self.find(name)
-        if person is None:
+        user = self.find(name)
+        if user is None:
             shown = printable(name)[:80]  # a program's JSON can have anything in it
             raise Refused("no-such-nick", f"There is nobody called {shown} here.", "to")
-        return person
+        return user
 
-    def rename(self, person: Person, name: str, now: float) -> None:
+    def rename(self, user: User, name: str, now: float) -> None:
         """Call somebody by another name.
 
         :raises Refused: ``taken`` or ``banned``.
         """
         self.may_come(name, "", "", now)
-        owner = self._people.get(names.key(name))
-        if owner is not None and owner is not person:
+        owner = self._users.get(names.key(name))
+        if owner is not None and owner is not user:
             if names.fold(owner.name) == names.fold(name):
                 raise Refused("taken", f"The name {name} is taken.", "nick")
             raise Refused("taken", f"The name {name} looks like {owner.name}.", "nick")
-        self._name(person, name)
+        self._name(user, name)
 
     def spare(self, name: str) -> str:
         """Give ``name``, or what is most like it that nobody has."""
         number = 1
         found = name
-        while names.key(found) in self._people:
+        while names.key(found) in self._users:
             number += 1
             tail = f"-{number}"
             found = name[: LONGEST_NAME - len(tail)] + tail
         return found
 
-    def _name(self, person: Person, name: str) -> None:
-        key, old = names.key(name), names.key(person.name)
-        if old in self._people and self._people[old] is person:
-            del self._people[old]
+    def _name(self, user: User, name: str) -> None:
+        key, old = names.key(name), names.key(user.name)
+        if old in self._users and self._users[old] is user:
+            del self._users[old]
             if old != key and old in self._ignored:  # another name is no way out
                 self._ignored.setdefault(key, set()).update(self._ignored[old])
-        person.name = name
-        self._people[name if key == name else key] = person  # one text of the two, if it can be
+        user.name = name
+        self._users[name if key == name else key] = user  # one text of the two, if it can be
 
-    def remove(self, person: Person) -> None:
+    def remove(self, user: User) -> None:
         """Forget somebody who is in no room any more; what was said is still theirs."""
-        key = names.key(person.name)
-        if self._people.get(key) is person:
-            del self._people[key]
-        if self._sessions.get(person.session) is person:
-            del self._sessions[person.session]
+        key = names.key(user.name)
+        if self._users.get(key) is user:
+            del self._users[key]
+        if self._sessions.get(user.session) is user:
+            del self._sessions[user.session]
         self._ignored.pop(key, None)
-        for ignored in list(person.ignoring):
-            self.hear(person, ignored)
+        for ignored in list(user.ignoring):
+            self.hear(user, ignored)
 
     # Sessions.
 
-    def origin_of(self, person: Person) -> str:
+    def origin_of(self, user: User) -> str:
         """Give whose somebody's messages are; only who speaks has need of it."""
-        if not person.origin:
+        if not user.origin:
             self._last_origin += 1
-            self.begin(person, f"{self._origin}.{self._last_origin}")
-        return person.origin
+            self.begin(user, f"{self._origin}.{self._last_origin}")
+        return user.origin
 
-    def begin(self, person: Person, origin: str) -> None:
+    def begin(self, user: User, origin: str) -> None:
         """Somebody's messages have this origin from now on."""
-        person.origin = origin
-        self._origins[origin] = person
+        user.origin = origin
+        self._origins[origin] = user
 
-    def disown(self, person: Person) -> None:
+    def disown(self, user: User) -> None:
         """Forget whose somebody's messages are: nobody is there any more to have them acked."""
-        if self._origins.get(person.origin) is person:
-            del self._origins[person.origin]
+        if self._origins.get(user.origin) is user:
+            del self._origins[user.origin]
 
-    def speaker(self, origin: str) -> Person | None:
+    def speaker(self, origin: str) -> User | None:
         """Give whose a message is, if it is anybody's here."""
         return self._origins.get(origin)
 
-    def begin_session(self, person: Person, session: str, origin: str) -> None:
+    def begin_session(self, user: User, session: str, origin: str) -> None:
         """Give somebody a session; whoever had it has it no more."""
-        self._origins.pop(person.origin, None)
-        self._sessions[session] = person
-        person.session = session
-        self.begin(person, origin)
+        self._origins.pop(user.origin, None)
+        self._sessions[session] = user
+        user.session = session
+        self.begin(user, origin)
 
-    def session(self, session: str) -> Person | None:
+    def session(self, session: str) -> User | None:
         """Give whose session it is, if anybody's here."""
         return self._sessions.get(session)
 
-    def take_name_of(self, person: Person, ghost: Person) -> None:
+    def take_name_of(self, user: User, ghost: User) -> None:
         """Let somebody have the name of one who goes."""
         name = ghost.name
         self.remove(ghost)
         ghost.name = ""
-        self._name(person, name)
+        self._name(user, name)
 
     # Rooms.
 
-    def join(self, person: Person, name: str) -> Room:
+    def join(self, user: User, name: str) -> Room:
         """Let somebody into a room, which is made if there is none.
 
         :raises Refused: ``too-many-rooms``.
@@ -226,28 +226,28 @@ class Registry:
             if len(self.rooms) >= self._most_rooms:
                 raise Refused("too-many-rooms", "There are too many rooms already.", "room")
             room = self.rooms[name] = Room(name)
-        room.people[person] = None
-        person.rooms = (*person.rooms, room) if person.rooms else room.alone
-        person.here = name
+        room.users[user] = None
+        user.rooms = (*user.rooms, room) if user.rooms else room.alone
+        user.here = name
         return room
 
-    def leave(self, person: Person, room: Room) -> None:
+    def leave(self, user: User, room: Room) -> None:
         """Let somebody out of a room; the last one takes the room with it."""
-        del room.people[person]
-        left = tuple(each for each in person.rooms if each is not room)
-        person.rooms = left[0].alone if len(left) == 1 else left
-        if person.here == room.name:
-            person.here = person.rooms[-1].name if person.rooms else ""
-        if not room.people:
+        del room.users[user]
+        left = tuple(each for each in user.rooms if each is not room)
+        user.rooms = left[0].alone if len(left) == 1 else left
+        if user.here == room.name:
+            user.here = user.rooms[-1].name if user.rooms else ""
+        if not room.users:
             del self.rooms[room.name]
 
-    def room_of(self, person: Person, name: str) -> Room:
+    def room_of(self, user: User, name: str) -> Room:
         """Give a room that somebody is in; that of ``here`` for an empty name.
 
         :raises Refused: ``not-in-room``.
         """
-        for room in person.rooms:
-            if room.name == (name or person.here):
+        for room in user.rooms:
+            if room.name == (name or user.here):
                 return room
         if not name:
             raise Refused("not-in-room", "You are in no room. /join ROOM goes to one.", "room")
@@ -255,38 +255,38 @@ class Registry:
 
     # Ignoring: by name, and by whatever name comes after it.
 
-    def ignore(self, person: Person, name: str, most: int) -> None:
-        """Let ``person`` hear nothing of ``name``.
+    def ignore(self, user: User, name: str, most: int) -> None:
+        """Let ``user`` hear nothing of ``name``.
 
         :raises Refused: ``too-many``: names are ignored already.
         """
-        if len(person.ignoring) >= most:
+        if len(user.ignoring) >= most:
             raise Refused("too-many", f"You ignore {most} people already.", "nick")
-        if not isinstance(person.ignoring, set):
-            person.ignoring = set()
-        person.ignoring.add(name)
-        self._ignored.setdefault(names.key(name), set()).add(person)
+        if not isinstance(user.ignoring, set):
+            user.ignoring = set()
+        user.ignoring.add(name)
+        self._ignored.setdefault(names.key(name), set()).add(user)
 
-    def hear(self, person: Person, name: str) -> bool:
+    def hear(self, user: User, name: str) -> bool:
         """End it; give whether it was so."""
-        found = [each for each in person.ignoring if names.fold(each) == names.fold(name)]
+        found = [each for each in user.ignoring if names.fold(each) == names.fold(name)]
         for each in found:
-            assert isinstance(person.ignoring, set)
-            person.ignoring.discard(each)
+            assert isinstance(user.ignoring, set)
+            user.ignoring.discard(each)
             key = names.key(each)
             ignorers = self._ignored.get(key, set())
-            ignorers.discard(person)
+            ignorers.discard(user)
             if not ignorers:
                 self._ignored.pop(key, None)
         return bool(found)
 
-    def ignorers(self, name: str) -> Collection[Person]:
+    def ignorers(self, name: str) -> Collection[User]:
         """Give who hears nothing of ``name``."""
         return self._ignored.get(names.key(name), ()) if self._ignored else ()
 
     # Order.
 
-    def ban(self, name: str, until: float) -> Person | None:
+    def ban(self, name: str, until: float) -> User | None:
         """Keep a name out, and the account and address of whoever has it; give who that is."""
         found = self.find(name)
         if found is None:
@@ -306,19 +306,19 @@ class Registry:
             minutes = math.ceil((until - now) / 60)
             raise Refused("banned", f"You are banned for {minutes} minutes more.")
 
-    def mute(self, person: Person, until: float) -> None:
+    def mute(self, user: User, until: float) -> None:
         """Let somebody not speak."""
-        marks = _marks(person.name, person.account, person.host)
-        _mark(self._mutes, person.name, marks, until)
+        marks = _marks(user.name, user.account, user.host)
+        _mark(self._mutes, user.name, marks, until)
 
     def lift_mute(self, name: str) -> bool:
         """Let somebody speak again; give whether it could not."""
         return _lift(self._mutes, name)
 
-    def may_speak(self, person: Person, now: float) -> None:
+    def may_speak(self, user: User, now: float) -> None:
         """:raises Refused: ``muted``."""
         if self._mutes:
-            until = _until(self._mutes, _marks(person.name, person.account, person.host))
+            until = _until(self._mutes, _marks(user.name, user.account, user.host))
             if until > now:
                 raise Refused("muted", f"You may speak again in {math.ceil(until - now)} seconds.")
 

@@ -58,7 +58,7 @@ from twisted_net.chat.messages import (
     TopicIs,
     Who,
 )
-from twisted_net.chat.registry import LOBBY, Person, Registry
+from twisted_net.chat.registry import LOBBY, Registry, User
 from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
 from twisted_net.store.log import Entry
 
@@ -133,19 +133,19 @@ class Session:
         "_rules",
         "_secret",
         "_token",
-        "person",
         "state",
+        "user",
     )
 
     def __init__(
         self,
-        person: Person,
+        user: User,
         registry: Registry,
         rules: Rules,
         token: Callable[[], str],
         secret: bool,
     ) -> None:
-        self.person = person
+        self.user = user
         self.state = State.NEW
         self._registry = registry
         self._rules = rules
@@ -161,15 +161,15 @@ class Session:
 
     def begin(self, now: float, account: str = "") -> list[Action]:
         """The connection is there; ``account`` is what its certificate says."""
-        person, registry = self.person, self._registry
-        person.account = account
+        user, registry = self.user, self._registry
+        user.account = account
         try:
-            registry.may_come("", account, person.host, now)
+            registry.may_come("", account, user.host, now)
         except Refused as refused:
             problem = Problem(refused.code, refused.text)
-            return [Send(person, problem), End(person, CLOSED, "banned")]
+            return [Send(user, problem), End(user, CLOSED, "banned")]
         if not (self._rules.anonymous or account):
-            return [Send(person, AskedToLogIn())]
+            return [Send(user, AskedToLogIn())]
         return self._let_in(now)
 
     def first_line(self, is_json: bool) -> list[Action]:
@@ -186,7 +186,7 @@ class Session:
             return []
         self._step(Step.END)
         actions = self._leave_all()
-        self._registry.remove(self.person)
+        self._registry.remove(self.user)
         return actions
 
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
@@ -198,7 +198,7 @@ class Session:
                 raise Refused("login-first", "Log in first: /login NAME PASSWORD")
             return _HANDLERS[type(request)](self, request, now)
         except Refused as refused:
-            return [Send(self.person, Problem(refused.code, refused.text, refused.field, id))]
+            return [Send(self.user, Problem(refused.code, refused.text, refused.field, id))]
 
     # Coming in.
 
@@ -208,37 +208,37 @@ class Session:
         if hello.account or hello.password:
             self._hello = hello
             return self._check(hello.account, hello.password)
-        if not (self._rules.anonymous or self.person.account):
+        if not (self._rules.anonymous or self.user.account):
             raise Refused("login-first", "A user and a password are needed.", "user")
         return self._welcome(hello, now)
 
     def _welcome(self, hello: Hello, now: float) -> list[Action]:
-        person, registry = self.person, self._registry
+        user, registry = self.user, self._registry
         nick = names.nick(hello.nick) if hello.nick else ""
         room = names.room(hello.room) if hello.room else ""
         if hello.session and not _SESSION.fullmatch(hello.session):
             raise Refused("bad-field", "session: it is what a welcome gave.", "session")
-        if not person.name:
-            registry.guest(person)
+        if not user.name:
+            registry.guest(user)
         ghost = registry.session(hello.session) if hello.session else None
         keeps = ghost is not None and (not nick or names.fold(nick) == names.fold(ghost.name))
-        if nick and nick != person.name and not keeps and not person.account:
-            registry.rename(person, nick, now)  # what can be refused, before anything is done
+        if nick and nick != user.name and not keeps and not user.account:
+            registry.rename(user, nick, now)  # what can be refused, before anything is done
         actions: list[Action] = []
-        if ghost is not None and ghost is not person:
+        if ghost is not None and ghost is not user:
             actions = [
                 *moderation.replace(registry, ghost),
                 End(ghost, CLOSED, "it has connected anew"),
             ]
-            registry.take_name_of(person, ghost) if keeps else registry.remove(ghost)
-        if person.account:
+            registry.take_name_of(user, ghost) if keeps else registry.remove(ghost)
+        if user.account:
             actions += self._take_account_name(now)
         session = hello.session or self._token()
         # What the store keeps shall not open the session.
         origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
-        registry.begin_session(person, session, origin)
+        registry.begin_session(user, session, origin)
         self._step(Step.LET_IN)
-        actions.append(Send(person, Greeted(person.name, "", session)))
+        actions.append(Send(user, Greeted(user.name, "", session)))
         return actions + (self.receive(Join(room), "", now) if room else [])
 
     # Accounts.
@@ -253,145 +253,145 @@ class Session:
             raise Refused("no-accounts", "There are no accounts here.", "user")
         if not self._secret:
             raise Refused("not-secret", "Passwords are taken over TLS only.", "password")
-        if self.person.account:
+        if self.user.account:
             raise Refused("again", "You are logged in already.", "user")
         if not account or not password:
             raise Refused("missing", "A user and a password are needed.", "user")
-        return [Verify(self.person, account, password)]
+        return [Verify(self.user, account, password)]
 
     def verified(self, account: str, now: float) -> list[Action]:
         """The password was right, for an account of this name."""
-        person, registry = self.person, self._registry
+        user, registry = self.user, self._registry
         hello, self._hello = self._hello, None
         try:
             registry.may_come("", account, "", now)
-            person.account = account
+            user.account = account
             if self.state is State.JSON_OUT:
                 return self._welcome(hello or Hello(), now)
             if self.state is State.TEXT_OUT:
                 return self._let_in(now)
-            old = person.name
+            old = user.name
             actions = self._take_account_name(now)
         except Refused as refused:
-            return [Send(person, Problem(refused.code, refused.text, refused.field))]
-        return [*actions, Send(person, Named(person.name)), *moderation.announce_name(person, old)]
+            return [Send(user, Problem(refused.code, refused.text, refused.field))]
+        return [*actions, Send(user, Named(user.name)), *moderation.announce_name(user, old)]
 
     def _let_in(self, now: float) -> list[Action]:
-        person, registry = self.person, self._registry
-        registry.guest(person)
-        actions = self._take_account_name(now) if person.account else []
+        user, registry = self.user, self._registry
+        registry.guest(user)
+        actions = self._take_account_name(now) if user.account else []
         self._step(Step.LET_IN)
-        room = registry.join(person, LOBBY)
-        greeting = Send(person, Greeted(person.name, LOBBY))
-        return [*actions, greeting, Enter(person, room, told=False)]
+        room = registry.join(user, LOBBY)
+        greeting = Send(user, Greeted(user.name, LOBBY))
+        return [*actions, greeting, Enter(user, room, told=False)]
 
     def refused(self) -> list[Action]:
         """The password was not right."""
         self._hello = None
         self._failures += 1
-        problem = Send(self.person, Problem("login-failed", "The login failed.", "password"))
+        problem = Send(self.user, Problem("login-failed", "The login failed.", "password"))
         if self._failures >= MOST_FAILURES:
-            return [problem, End(self.person, LOGIN)]
+            return [problem, End(self.user, LOGIN)]
         return [problem]
 
     def _take_account_name(self, now: float) -> list[Action]:
-        person, registry = self.person, self._registry
-        person.operator = names.fold(person.account) in registry.operators
+        user, registry = self.user, self._registry
+        user.operator = names.fold(user.account) in registry.operators
         try:
-            name = names.nick(person.account)
+            name = names.nick(user.account)
         except Refused:
             return []  # an account's name need not be one for the chat
         owner = registry.find(name)
-        if owner is person:
+        if owner is user:
             return []
         # The name belongs to the account.
         actions = (
             moderation.evict(registry, owner) if owner is not None and not owner.account else []
         )
-        registry.rename(person, registry.spare(name), now)
+        registry.rename(user, registry.spare(name), now)
         return actions
 
     # Names.
 
     def _nick(self, request: Nick, now: float) -> list[Action]:
-        person = self.person
-        name, old = names.nick(request.nick), person.name
+        user = self.user
+        name, old = names.nick(request.nick), user.name
         if name == old:
-            return [Send(person, Named(name, already=True))]
-        if person.account and names.fold(name) != names.fold(person.account):
-            owner = self._registry.find(person.account)
-            if owner is person:
+            return [Send(user, Named(name, already=True))]
+        if user.account and names.fold(name) != names.fold(user.account):
+            owner = self._registry.find(user.account)
+            if owner is user:
                 raise Refused("not-allowed", "Your name is that of your account.", "nick")
-        leaving = [room for room in person.rooms if room.presence.has_left(name)]
-        self._registry.rename(person, name, now)
-        told: list[Action] = [Send(person, Named(name))]
+        leaving = [room for room in user.rooms if room.presence.has_left(name)]
+        self._registry.rename(user, name, now)
+        told: list[Action] = [Send(user, Named(name))]
         for room in leaving:  # whoever had the name has left before
             told += moderation.tell_presence(self._registry, room)
-        return told + moderation.announce_name(person, old)
+        return told + moderation.announce_name(user, old)
 
     # Rooms.
 
     def _join(self, request: Join, now: float) -> list[Action]:
-        person, registry = self.person, self._registry
+        user, registry = self.user, self._registry
         name = names.room(request.room)
-        for room in person.rooms:
+        for room in user.rooms:
             if room.name == name:
-                person.here = name
+                user.here = name
                 if self.state is State.JSON:  # it has lost track, and begins anew
                     return [
-                        Exit(person, room, quietly=True),
-                        Enter(person, room, request.since, quietly=True),
+                        Exit(user, room, quietly=True),
+                        Enter(user, room, request.since, quietly=True),
                     ]
-                return [Send(person, Notice(f"You talk in #{name} now."))]
-        if len(person.rooms) >= self._rules.limits.rooms:
+                return [Send(user, Notice(f"You talk in #{name} now."))]
+        if len(user.rooms) >= self._rules.limits.rooms:
             most = self._rules.limits.rooms
             raise Refused("too-many-rooms", f"You may be in {most} rooms.", "room")
-        room = registry.join(person, name)
-        return [Enter(person, room, request.since)]
+        room = registry.join(user, name)
+        return [Enter(user, room, request.since)]
 
     def _leave(self, request: Leave, now: float) -> list[Action]:
-        person, registry = self.person, self._registry
-        room = registry.room_of(person, names.room(request.room) if request.room else "")
-        registry.leave(person, room)
-        return [Exit(person, room), Send(person, Left(room.name, person.here))]
+        user, registry = self.user, self._registry
+        room = registry.room_of(user, names.room(request.room) if request.room else "")
+        registry.leave(user, room)
+        return [Exit(user, room), Send(user, Left(room.name, user.here))]
 
     def _leave_all(self) -> list[Action]:
         actions: list[Action] = []
-        for room in list(self.person.rooms):
-            self._registry.leave(self.person, room)
-            actions.append(Exit(self.person, room))
+        for room in list(self.user.rooms):
+            self._registry.leave(self.user, room)
+            actions.append(Exit(self.user, room))
         return actions
 
     def _topic(self, request: Topic, now: float) -> list[Action]:
-        person = self.person
-        room = self._registry.room_of(person, names.room(request.room) if request.room else "")
+        user = self.user
+        room = self._registry.room_of(user, names.room(request.room) if request.room else "")
         if request.topic is None:
-            return [Send(person, TopicIs(room.name, room.topic))]
-        self._registry.may_speak(person, now)
+            return [Send(user, TopicIs(room.name, room.topic))]
+        self._registry.may_speak(user, now)
         topic = "" if request.topic == "-" else request.topic
         if len(topic) > LONGEST_TOPIC:
             raise Refused("too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic")
         room.topic = topic
-        return [Announce(room, TopicIs(room.name, topic, person.name))]
+        return [Announce(room, TopicIs(room.name, topic, user.name))]
 
     # Talking.
 
     def _say(self, request: Say, now: float) -> list[Action]:
-        person = self.person
-        room = self._registry.room_of(person, names.room(request.room) if request.room else "")
-        self._registry.may_speak(person, now)
-        origin = self._registry.origin_of(person)
-        entry = Entry(person.name, request.text, now, request.action, origin, request.id)
+        user = self.user
+        room = self._registry.room_of(user, names.room(request.room) if request.room else "")
+        self._registry.may_speak(user, now)
+        origin = self._registry.origin_of(user)
+        entry = Entry(user.name, request.text, now, request.action, origin, request.id)
         return [Append(room, entry)]
 
     def _tell(self, request: Tell, now: float) -> list[Action]:
-        person = self.person
-        self._registry.may_speak(person, now)
+        user = self.user
+        self._registry.may_speak(user, now)
         to = self._registry.known(request.to)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(person.name):  # who is ignored does not learn of it
-            actions.append(Send(to, Told(person.name, request.text, now)))
-        return [*actions, Send(person, Delivered(to.name, request.text, request.id))]
+        if to not in self._registry.ignorers(user.name):  # who is ignored does not learn of it
+            actions.append(Send(to, Told(user.name, request.text, now)))
+        return [*actions, Send(user, Delivered(to.name, request.text, request.id))]
 
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
@@ -402,24 +402,24 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Say: Session._say,
     Tell: Session._tell,
     Nick: Session._nick,
-    Who: lambda session, request, now: queries.who(session._registry, session.person, request),
-    Rooms: lambda session, request, now: queries.rooms(session._registry, session.person),
+    Who: lambda session, request, now: queries.who(session._registry, session.user, request),
+    Rooms: lambda session, request, now: queries.rooms(session._registry, session.user),
     Topic: Session._topic,
     History: lambda session, request, now: queries.history(
-        session._registry, session.person, request, session._rules.limits.page
+        session._registry, session.user, request, session._rules.limits.page
     ),
     Ignore: lambda session, request, now: moderation.ignore(
-        session._registry, session.person, request, session._rules.limits.ignored
+        session._registry, session.user, request, session._rules.limits.ignored
     ),
-    Kick: lambda session, request, now: moderation.kick(session._registry, session.person, request),
+    Kick: lambda session, request, now: moderation.kick(session._registry, session.user, request),
     Ban: lambda session, request, now: moderation.ban(
-        session._registry, session.person, request, now
+        session._registry, session.user, request, now
     ),
     Mute: lambda session, request, now: moderation.mute(
-        session._registry, session.person, request, now
+        session._registry, session.user, request, now
     ),
-    Help: lambda session, request, now: queries.help(session.person, request),
-    Ping: lambda session, request, now: [Send(session.person, Alive())],
+    Help: lambda session, request, now: queries.help(session.user, request),
+    Ping: lambda session, request, now: [Send(session.user, Alive())],
     Pong: lambda session, request, now: [],
-    Quit: lambda session, request, now: [End(session.person, QUIT)],
+    Quit: lambda session, request, now: [End(session.user, QUIT)],
 }
