@@ -121,9 +121,9 @@ def _socket_inodes(pid: int) -> Iterator[str]:
         links = list((_PROC / str(pid) / "fd").iterdir())
     except OSError:
         return
-    for link in links:
+    for connection in links:
         try:
-            found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
+            found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(connection))
         except OSError:
             continue
         if found:

@@ -54,10 +54,10 @@ class Chat(ChatFactory):
             token=lambda: hashlib.sha256(b"%d" % next(numbers)).hexdigest()[:32],
         )
 
-    def receive(self, link: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
-        self.names.add(link.name)
-        done = super().receive(link, request, id)
-        self.names.add(link.name)
+    def receive(self, connection: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
+        self.names.add(connection.name)
+        done = super().receive(connection, request, id)
+        self.names.add(connection.name)
         return done
 
 

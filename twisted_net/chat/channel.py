@@ -80,26 +80,26 @@ class Feed:
     def enter(self, user: User, since: Position | None, told: bool) -> None:
         """Let somebody hear everything from now on, after what it is to be told of before."""
         newcomer = Newcomer(user, since, told, 2 * self._limits.recover)
-        self._newcomers[newcomer.link] = newcomer
+        self._newcomers[newcomer.connection] = newcomer
         if self._open:
             self._receive(newcomer)
         elif self._opening is None:
             self._opening = self._store.subscribe(self.name, self._deliver)
             self._opening.addCallbacks(self._opened, self._not_opened)
 
-    def leave(self, link: Member) -> None:
+    def leave(self, connection: Member) -> None:
         """Let somebody hear no more; it is given what was said before."""
         self._work()
-        self._newcomers.pop(link, None)
+        self._newcomers.pop(connection, None)
         for group in self._groups.values():
-            group.discard(link)
+            group.discard(connection)
 
-    def change_form(self, link: Member, old: Form, new: Form) -> None:
+    def change_form(self, connection: Member, old: Form, new: Form) -> None:
         """Go on in another form."""
-        if old is not new and link in self.group(old):
+        if old is not new and connection in self.group(old):
             self._work()
-            self.group(old).discard(link)
-            self.group(new).add(link)
+            self.group(old).discard(connection)
+            self.group(new).add(connection)
 
     def close(self) -> None:
         """Nobody is here any more. What was said is still stored."""
@@ -182,10 +182,10 @@ class Feed:
             why=why,
         )
         for entry in entries:
-            link = self._link_of(entry)
-            if link is not None:
+            connection = self._connection_of(entry)
+            if connection is not None:
                 text = "Your message was not sent: the server cannot store it now."
-                self._give(link, link.form.encode(Problem("store", text, id=entry.id)))
+                self._give(connection, connection.form.encode(Problem("store", text, id=entry.id)))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -220,7 +220,7 @@ class Feed:
         for kept in fresh:
             entry = kept.entry
             data = form.encode(Said(self.name, kept))
-            speaker = self._link_of(entry)
+            speaker = self._connection_of(entry)
             if speaker is None or speaker not in group:
                 group.put(data)
             elif is_text:
@@ -229,13 +229,13 @@ class Feed:
                 group.put(data, speaker, form.encode(Acked(entry.id, self.name, kept.offset)))
             if is_text:
                 for user in self._ignorers(entry.sender):
-                    if user.link in group and user.link is not speaker:
-                        group.leave_out(user.link)
+                    if user.connection in group and user.connection is not speaker:
+                        group.leave_out(user.connection)
 
-    def _link_of(self, entry: Entry) -> Member | None:
+    def _connection_of(self, entry: Entry) -> Member | None:
         """Give whose an entry is, if it is anybody's here."""
         speaker = self._speaker(entry.origin)
-        return None if speaker is None else speaker.link
+        return None if speaker is None else speaker.connection
 
     def _tell(self, event: Event, but: Member | None) -> None:
         for form, group in self._groups.items():
@@ -243,8 +243,8 @@ class Feed:
                 data = form.encode(event)
                 if data:
                     group.put(data, but if but is not None and but in group else None)
-        for link, newcomer in self._newcomers.items():
-            if link is not but:
+        for connection, newcomer in self._newcomers.items():
+            if connection is not but:
                 newcomer.heard.append(newcomer.form.encode(event))
 
     def _ack_again(self, appended: Appended, entries: list[Entry]) -> None:
@@ -254,21 +254,21 @@ class Feed:
             if offset in fresh:
                 fresh.discard(offset)  # its ack went with the others' message
                 continue
-            link = self._link_of(entry)
-            if link is not None:
-                self._give(link, link.form.encode(Acked(entry.id, self.name, offset)))
+            connection = self._connection_of(entry)
+            if connection is not None:
+                self._give(connection, connection.form.encode(Acked(entry.id, self.name, offset)))
 
-    def _give(self, link: Member, data: bytes) -> None:
+    def _give(self, connection: Member, data: bytes) -> None:
         """Give something to one member, after what it was told before."""
-        newcomer = self._newcomers.get(link)
+        newcomer = self._newcomers.get(connection)
         if newcomer is not None:
             newcomer.heard.append(data)
             return
         for group in self._groups.values():
-            if link in group:
-                group.give(link, data)
+            if connection in group:
+                group.give(connection, data)
                 return
-        link.send_encoded(data)
+        connection.send_encoded(data)
 
     # Newcomers.
 
@@ -288,8 +288,8 @@ class Feed:
         text = f"#{self.name} cannot be opened: {reason(failure)}."
         _log.error("{text}", text=text)
         waiting, self._newcomers = self._newcomers, {}
-        for link, newcomer in waiting.items():
-            link.tell(Problem("store", text, "room"))
+        for connection, newcomer in waiting.items():
+            connection.tell(Problem("store", text, "room"))
             self._expel(newcomer.user, self.room)
 
     def _receive(self, newcomer: Newcomer) -> None:
@@ -309,7 +309,7 @@ class Feed:
         self._let_in(newcomer, [], None if newcomer.since is None else False)
 
     def _show_past(self, page: Page, newcomer: Newcomer) -> None:
-        if self._newcomers.get(newcomer.link) is not newcomer:
+        if self._newcomers.get(newcomer.connection) is not newcomer:
             return  # it has left meanwhile
         live = [each.offset for each in newcomer.heard if isinstance(each, Kept)]
         # What was said since is told as new.
@@ -318,7 +318,7 @@ class Feed:
         if newcomer.told:
             newcomer.told = False
             self._send_joined(newcomer, None)
-        newcomer.link.send_encoded(newcomer.form.encode(past))
+        newcomer.connection.send_encoded(newcomer.form.encode(past))
         self._let_in(newcomer, [], None)
 
     def _recover(self, page: Page | None, newcomer: Newcomer) -> None:
@@ -330,41 +330,45 @@ class Feed:
         if merged is None:
             self._let_in(newcomer, [], False)
             return
-        encode, link = newcomer.form.encode, newcomer.link
+        encode, connection = newcomer.form.encode, newcomer.connection
         missed = [
             # Its own have their ids: it may not know yet that they were stored.
             encode(
-                Said(self.name, kept, kept.entry.id if self._link_of(kept.entry) is link else "")
+                Said(
+                    self.name,
+                    kept,
+                    kept.entry.id if self._connection_of(kept.entry) is connection else "",
+                )
             )
             for kept in merged
         ]
-        if sum(map(len, missed)) > newcomer.link.factory.limits.queue_limit:
+        if sum(map(len, missed)) > newcomer.connection.factory.limits.queue_limit:
             self._let_in(newcomer, [], False)
         else:
             self._let_in(newcomer, missed, True)
 
     def _let_in(self, newcomer: Newcomer, missed: list[bytes], recovered: bool | None) -> None:
-        link, form = newcomer.link, newcomer.form
-        if self._newcomers.get(link) is not newcomer:
+        connection, form = newcomer.connection, newcomer.form
+        if self._newcomers.get(connection) is not newcomer:
             return  # it has left meanwhile
-        del self._newcomers[link]
+        del self._newcomers[connection]
         if newcomer.told:
             self._send_joined(newcomer, recovered)
         pieces = list(missed)
         for heard in newcomer.heard:
             if isinstance(heard, bytes):
                 pieces.append(heard)
-            elif self._link_of(heard.entry) is link:
+            elif self._connection_of(heard.entry) is connection:
                 pieces.append(form.encode(Acked(heard.entry.id, self.name, heard.offset)))
             elif form.is_text:
                 pieces.append(form.encode(Said(self.name, heard)))
         pieces = [piece for piece in pieces if piece]
         if pieces:
-            link.send_encoded(b"".join(pieces), len(pieces))
-        self.group(link.form).add(link)
+            connection.send_encoded(b"".join(pieces), len(pieces))
+        self.group(connection.form).add(connection)
 
     def _send_joined(self, newcomer: Newcomer, recovered: bool | None) -> None:
         people, form = self.room.users, newcomer.form
         members = [user.name for _, user in zip(range(form.listed), people, strict=False)]
         joined = Joined(self.name, self.at, members, len(people), self.room.topic, recovered)
-        newcomer.link.send_encoded(form.encode(joined))
+        newcomer.connection.send_encoded(form.encode(joined))

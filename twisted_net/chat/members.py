@@ -46,12 +46,12 @@ class Newcomer:
     :ivar page: what was read for it.
     """
 
-    __slots__ = ("form", "heard", "link", "page", "since", "told", "user")
+    __slots__ = ("connection", "form", "heard", "page", "since", "told", "user")
 
     def __init__(self, user: User, since: Position | None, told: bool, most: int) -> None:
         self.user = user
-        self.link: Member = user.link
-        self.form = self.link.form
+        self.connection: Member = user.connection
+        self.form = self.connection.form
         self.since = since
         self.told = told
         self.page: Page | None = None

@@ -192,6 +192,7 @@ class ChatFactory(ConnectionFactory):
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
         self._started = False
+        self._channels: dict[Room, Feed] = {}
         self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
         self._telling: IDelayedCall | None = None
 
@@ -253,18 +254,18 @@ class ChatFactory(ConnectionFactory):
 
     # Coming and going.
 
-    def enter(self, link: ChatProtocol) -> None:
+    def enter(self, connection: ChatProtocol) -> None:
         """Begin somebody's conversation."""
-        host = getattr(link.peer, "host", "")
-        user = link.user = User(link, "" if is_loopback(host) else host)
+        host = getattr(connection.peer, "host", "")
+        user = connection.user = User(connection, "" if is_loopback(host) else host)
         secret = (
             self._plain_logins
-            or INegotiated.providedBy(link.transport)
-            or ISSLTransport.providedBy(link.transport)
-            or isinstance(link.peer, UNIXAddress)
+            or INegotiated.providedBy(connection.transport)
+            or ISSLTransport.providedBy(connection.transport)
+            or isinstance(connection.peer, UNIXAddress)
         )
-        link.session = Session(user, self.registry, self._rules, self._token, secret)
-        self.act(link.session.begin(self.now(), peer_subject(link.transport) or ""))
+        connection.session = Session(user, self.registry, self._rules, self._token, secret)
+        self.act(connection.session.begin(self.now(), peer_subject(connection.transport) or ""))
 
     def expel(self, user: User, room: Room) -> None:
         """Let somebody out of a room that cannot be opened."""
@@ -274,13 +275,13 @@ class ChatFactory(ConnectionFactory):
 
     # What sessions have decided.
 
-    def receive(self, link: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
+    def receive(self, connection: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
         """Do what somebody asks for. Override it to look at requests, change or drop them.
 
         :param id: what a program calls its message.
         :return: fires when the next message of the same connection may be looked at.
         """
-        return self.act(link.session.receive(request, id, self.now()))
+        return self.act(connection.session.receive(request, id, self.now()))
 
     def act(self, actions: Iterable[Action]) -> Deferred[None] | None:
         """Do what is to be done.
@@ -293,9 +294,9 @@ class ChatFactory(ConnectionFactory):
                 case Append(room, entry):
                     self._append(room, entry)
                 case Send(user, event):
-                    user.link.tell(event)
+                    user.connection.tell(event)
                 case Announce(room, event, but):
-                    self._feed(room).announce(event, None if but is None else but.link)
+                    self._feed(room).announce(event, None if but is None else but.connection)
                 case Enter(user, room, since, told, quietly):
                     self._enter(user, room, quietly)
                     self._feed(room).enter(user, since, told)
@@ -306,20 +307,20 @@ class ChatFactory(ConnectionFactory):
                 case Verify(user, account, password):
                     waiting = Deferred.fromCoroutine(self._verify(user, account, password))
                 case End(user, reason, detail):
-                    user.link.close(reason, detail)
+                    user.connection.close(reason, detail)
         return waiting
 
     def _append(self, room: Room, entry: Entry) -> None:
         feed = self._feed(room)
         speaker = self.registry.speaker(entry.origin)
-        link = None if speaker is None else speaker.link
+        connection = None if speaker is None else speaker.connection
         if room.presence.introduce(entry.sender):
-            feed.announce(Came(room.name, entry.sender), link)
+            feed.announce(Came(room.name, entry.sender), connection)
         try:
             feed.say(entry)
         except Refused as refused:
-            if link is not None:
-                link.tell(Problem(refused.code, refused.text, id=entry.id))
+            if connection is not None:
+                connection.tell(Problem(refused.code, refused.text, id=entry.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, user.name)
@@ -330,7 +331,7 @@ class ChatFactory(ConnectionFactory):
             self._mark_rooms(user, TEXT, TAGGED)
 
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
-        self._feed(room).leave(user.link)
+        self._feed(room).leave(user.connection)
         self._store.depart(room.name, user.name)
         if not quietly:
             room.presence.left(user.name, self.clock.seconds())
@@ -344,17 +345,17 @@ class ChatFactory(ConnectionFactory):
 
     def _mark_rooms(self, user: User, old: Form, new: Form) -> None:
         """Say with each message which room it is from, or no more."""
-        link = user.link
-        if link.form is old:
-            link.form = new
+        connection = user.connection
+        if connection.form is old:
+            connection.form = new
             for room in user.rooms:
-                self._feed(room).change_form(link, old, new)
+                self._feed(room).change_form(connection, old, new)
 
     def _feed(self, room: Room) -> Feed:
-        feed: Feed | None = room.link
+        feed = self._channels.get(room)
         if feed is None:
             registry = self.registry
-            feed = room.link = Feed(
+            feed = self._channels[room] = Feed(
                 *(room, self._store, self.clock, self._turns, self.chat_limits),
                 *(registry.speaker, registry.ignorers, self.expel),
             )
@@ -367,27 +368,27 @@ class ChatFactory(ConnectionFactory):
         if not self._news and self._telling is not None:  # nobody is there to be told
             self._telling.cancel()
             self._telling = None
-        self._feed(room).close()
+        self._channels.pop(room).close()
 
     def _read_past(self, user: User, room: Room, before: int | None, limit: int) -> None:
-        link, name = user.link, room.name
+        connection, name = user.connection, room.name
 
         def show(page: Page) -> None:
             more = bool(page.kept) and page.kept[0].offset > page.first
-            link.tell(Past(name, page.epoch, page.kept, more))
+            connection.tell(Past(name, page.epoch, page.kept, more))
 
         def fail(failure: Failure) -> None:
-            link.tell(Problem("store", f"The past cannot be read: {reason(failure)}."))
+            connection.tell(Problem("store", f"The past cannot be read: {reason(failure)}."))
 
         self._store.before(name, before, limit).addCallbacks(show, fail)
 
     async def _verify(self, user: User, account: str, password: str) -> None:
-        link = user.link
+        connection = user.connection
         verified = await self.accounts.verify(
-            self.clock, account, password, user.host, shown(link.peer)
+            self.clock, account, password, user.host, shown(connection.peer)
         )
-        if link.reason is None and link.session.state is not State.ENDED:
-            session: Session = link.session
+        if connection.reason is None and connection.session.state is not State.ENDED:
+            session: Session = connection.session
             self.act(
                 session.refused() if verified is None else session.verified(verified, self.now())
             )

@@ -28,15 +28,15 @@ class User:
     :ivar session: what it shows when it comes back; a secret.
     :ivar account: whose account it has shown to be; empty for a guest.
     :ivar host: where it comes from; empty where that means nothing.
-    :ivar link: how it is reached; nothing here looks into it.
+    :ivar connection: how it is reached; nothing here looks into it.
     """
 
     __slots__ = (
         "account",
+        "connection",
         "here",
         "host",
         "ignoring",
-        "link",
         "name",
         "operator",
         "origin",
@@ -44,8 +44,8 @@ class User:
         "session",
     )
 
-    def __init__(self, link: Any, host: str = "") -> None:
-        self.link = link
+    def __init__(self, connection: Any, host: str = "") -> None:
+        self.connection = connection
         self.host = host
         self.name = ""
         self.rooms: tuple[Room, ...] = ()
@@ -63,10 +63,9 @@ class Room:
     :ivar users: those who are in it, in the order of joining.
     :ivar presence: who has come and gone and not been told of.
     :ivar alone: the rooms of those who are in this one only, which most are.
-    :ivar link: what carries its messages; nothing here looks into it.
     """
 
-    __slots__ = ("alone", "link", "name", "presence", "topic", "users")
+    __slots__ = ("alone", "name", "presence", "topic", "users")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -74,7 +73,6 @@ class Room:
         self.topic = ""
         self.presence = Presence()
         self.alone = (self,)
-        self.link: Any = None
 
 
 class Registry:

@@ -41,7 +41,7 @@ class ChatError(TwistedNetError):
         self.code = code
 
 
-class _Link(Beating):
+class _ClientConnection(Beating):
     """One connection of the client's."""
 
     framing = Lines
@@ -60,7 +60,7 @@ class _Link(Beating):
         except ValueError as error:
             self.close(BAD_INPUT, str(error))
             return
-        if self.client._link is self:
+        if self.client._connection is self:
             self.client._received(said)
 
     def disconnected(self, reason: Reason) -> None:
@@ -109,7 +109,7 @@ class ChatClient(Service):
         self.on_message = on_message
         self.on_lost = on_lost
         self._clock: IReactorTime = reactor
-        self._link: _Link | None = None
+        self._connection: _ClientConnection | None = None
         self._waiting: dict[str, Deferred[int]] = {}
         self._heard: deque[dict[str, Any]] = deque(maxlen=buffer)
         self._reader: Deferred[None] | None = None
@@ -198,26 +198,26 @@ class ChatClient(Service):
         self._do(self.follower.send(message | {"id": id}, self._is_welcome))
         return acked
 
-    def _make(self) -> _Link:
-        link = _Link()
-        link.client = self
-        return link
+    def _make(self) -> _ClientConnection:
+        connection = _ClientConnection()
+        connection.client = self
+        return connection
 
-    def _connected(self, link: _Link) -> None:
-        self._link = link
+    def _connected(self, connection: _ClientConnection) -> None:
+        self._connection = connection
         self._do(self.follower.connected())
 
-    def _disconnected(self, link: _Link) -> None:
-        if self._link is link:
-            self._link = None
+    def _disconnected(self, connection: _ClientConnection) -> None:
+        if self._connection is connection:
+            self._connection = None
             self._is_welcome = False
 
     def _received(self, message: dict[str, Any]) -> None:
         if message.get("type") == "welcome":
             self._is_welcome = True
             outputs = self.follower.received(message)
-            if self._link is not None:
-                self._link.beat(self.follower.heartbeat)
+            if self._connection is not None:
+                self._connection.beat(self.follower.heartbeat)
             self._do(outputs)
             waiting, self._welcomed = self._welcomed, []
             for each in waiting:
@@ -229,8 +229,8 @@ class ChatClient(Service):
         for output in outputs:
             match output:
                 case Send(message):
-                    if self._link is not None:
-                        self._link.send(json.dumps(message, separators=(",", ":")))
+                    if self._connection is not None:
+                        self._connection.send(json.dumps(message, separators=(",", ":")))
                 case Hear(message):
                     self._hear(message)
                 case Lost(room):
