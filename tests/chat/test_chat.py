@@ -29,7 +29,7 @@ class ChatCase(SynchronousTestCase):
         peer.take()
         return peer
 
-    def people(self, count: int) -> list[Peer]:
+    def users(self, count: int) -> list[Peer]:
         """So many people, whose arrivals are old news."""
         peers = [self.newcomer() for _ in range(count)]
         self.clock.advance(PRESENCE_DELAY)
@@ -134,8 +134,8 @@ class PresenceTests(ChatCase):
 
     def test_the_last_one_leaves_nothing(self) -> None:
         """No timer, no name, no member; also where somebody has only just come."""
-        people = [*self.users(2), self.newcomer()]
-        for peer in people:
+        users = [*self.users(2), self.newcomer()]
+        for peer in users:
             peer.finish()
         self.assertEmpty()
 
@@ -369,15 +369,15 @@ class SlowTests(ChatCase):
 
     def test_all_are_slow(self) -> None:
         """Everybody's end happens within one flush, and leaves an empty room."""
-        people = self.users(20)
-        for peer in people:
+        users = self.users(20)
+        for peer in users:
             peer.full()
         for _ in range(2):
-            for peer in people:
+            for peer in users:
                 peer.protocol.dataReceived(b"x" * 150 + b"\n")
             self.clock.advance(0)
-        self.assertEqual({peer.protocol.reason.code for peer in people}, {"slow"})
-        people[0].advance(30)
+        self.assertEqual({peer.protocol.reason.code for peer in users}, {"slow"})
+        users[0].advance(30)
         self.assertEmpty()
 
     def test_its_own_answers_fill_its_queue(self) -> None:
@@ -453,9 +453,9 @@ class EndTests(ChatCase):
 
     def test_closing_everybody(self) -> None:
         """Leaves an empty room."""
-        people = self.users(10)
+        users = self.users(10)
         self.factory.close(DRAINING)
-        for peer in people:
+        for peer in users:
             self.assertEqual(peer.received, b"* The server is restarting.\n")
             peer.finish()
         self.assertEmpty()

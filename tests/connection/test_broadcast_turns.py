@@ -417,12 +417,12 @@ class RoomTests(ChatCase):
 
     def test_members_of_several_rooms(self) -> None:
         """Whatever their rooms say in a turn is one write, for people and for programs."""
-        bob, eve = self.person("bob"), self.program("eve")
+        bob, eve = self.user("bob"), self.program("eve")
         speakers = []
         for room in ("one", "two", "three"):
             bob.send(f"/join {room}\n".encode())
             eve.asks(type="join", room=room)
-            speaker = self.person(f"in-{room}")
+            speaker = self.user(f"in-{room}")
             speaker.send(f"/leave\n/join {room}\n".encode())
             speakers.append(speaker)
         self.clock.advance(1)
@@ -436,18 +436,18 @@ class RoomTests(ChatCase):
 
     def test_last_words_come_after(self) -> None:
         """Who leaves before its slice has had its turn still hears what was said before."""
-        people = [self.person(f"p{number}") for number in range(9)]
+        users = [self.user(f"p{number}") for number in range(9)]
         self.clock.advance(1)
         self.factory._turns = Turns(self.clock, 2)
-        people[0].send(b"/join r\n")
-        for each in people[1:]:
+        users[0].send(b"/join r\n")
+        for each in users[1:]:
             each.send(b"/leave\n/join r\n")
         self.clock.advance(1)
-        told = [self.writes(each) for each in people]
-        people[0].protocol.dataReceived(b"/me waves\n")
+        told = [self.writes(each) for each in users]
+        users[0].protocol.dataReceived(b"/me waves\n")
         self.clock.turn()
         self.assertEqual(sum(map(bool, told)), 2, "the first slice, and no more")
-        for each in people:
+        for each in users:
             each.protocol.dataReceived(b"/quit\n")
         for each in told[1:]:
             heard = b"".join(each)

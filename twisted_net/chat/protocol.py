@@ -368,7 +368,9 @@ class ChatFactory(ConnectionFactory):
         if not self._news and self._telling is not None:  # nobody is there to be told
             self._telling.cancel()
             self._telling = None
-        self._channels.pop(room).close()
+        channel = self._channels.pop(room, None)
+        if channel is not None:
+            channel.close()
 
     def _read_past(self, user: User, room: Room, before: int | None, limit: int) -> None:
         connection, name = user.connection, room.name
