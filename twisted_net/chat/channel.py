@@ -29,7 +29,7 @@ from twisted_net.store.log import Appended, Entry, Kept, Page, Position
 _log = Logger()
 
 
-class Feed:
+class Channel:
     """The messages of one room, in this process.
 
     :param turns: the turns of the reactor, which it shares with the other rooms.

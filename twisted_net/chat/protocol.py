@@ -27,7 +27,7 @@ from twisted_net.chat.actions import (
     Send,
     Verify,
 )
-from twisted_net.chat.channel import Feed
+from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codecs import Form, Json, Text
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
@@ -192,7 +192,7 @@ class ChatFactory(ConnectionFactory):
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
         self._started = False
-        self._channels: dict[Room, Feed] = {}
+        self._channels: dict[Room, Channel] = {}
         self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
         self._telling: IDelayedCall | None = None
 
@@ -296,10 +296,10 @@ class ChatFactory(ConnectionFactory):
                 case Send(user, event):
                     user.connection.tell(event)
                 case Announce(room, event, but):
-                    self._feed(room).announce(event, None if but is None else but.connection)
+                    self._channel(room).announce(event, None if but is None else but.connection)
                 case Enter(user, room, since, told, quietly):
                     self._enter(user, room, quietly)
-                    self._feed(room).enter(user, since, told)
+                    self._channel(room).enter(user, since, told)
                 case Exit(user, room, quietly):
                     self._exit(user, room, quietly)
                 case ReadPast(user, room, before, limit):
@@ -311,13 +311,13 @@ class ChatFactory(ConnectionFactory):
         return waiting
 
     def _append(self, room: Room, entry: Entry) -> None:
-        feed = self._feed(room)
+        channel = self._channel(room)
         speaker = self.registry.speaker(entry.origin)
         connection = None if speaker is None else speaker.connection
         if room.presence.introduce(entry.sender):
-            feed.announce(Came(room.name, entry.sender), connection)
+            channel.announce(Came(room.name, entry.sender), connection)
         try:
-            feed.say(entry)
+            channel.say(entry)
         except Refused as refused:
             if connection is not None:
                 connection.tell(Problem(refused.code, refused.text, id=entry.id))
@@ -331,7 +331,7 @@ class ChatFactory(ConnectionFactory):
             self._mark_rooms(user, TEXT, TAGGED)
 
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
-        self._feed(room).leave(user.connection)
+        self._channel(room).leave(user.connection)
         self._store.depart(room.name, user.name)
         if not quietly:
             room.presence.left(user.name, self.clock.seconds())
@@ -349,17 +349,17 @@ class ChatFactory(ConnectionFactory):
         if connection.form is old:
             connection.form = new
             for room in user.rooms:
-                self._feed(room).change_form(connection, old, new)
+                self._channel(room).change_form(connection, old, new)
 
-    def _feed(self, room: Room) -> Feed:
-        feed = self._channels.get(room)
-        if feed is None:
+    def _channel(self, room: Room) -> Channel:
+        channel = self._channels.get(room)
+        if channel is None:
             registry = self.registry
-            feed = self._channels[room] = Feed(
+            channel = self._channels[room] = Channel(
                 *(room, self._store, self.clock, self._turns, self.chat_limits),
                 *(registry.speaker, registry.ignorers, self.expel),
             )
-        return feed
+        return channel
 
     def _close_room(self, room: Room) -> None:
         if self.registry.rooms.get(room.name) is room:
