@@ -71,11 +71,11 @@ def pieces(data: bytes) -> Iterator[bytes]:
         position = end
 
 
-def attack(data: bytes, form: str) -> None:
+def attack(data: bytes, codec: str) -> None:
     """Let a stranger send anything to a chat, with one person and one program watching.
 
     :param data: what is sent; see :func:`pieces`.
-    :param form: ``"json"`` says hello first.
+    :param codec: ``"json"`` says hello first.
     :raises Complaint: it has been noticed where it should not, or a failure was logged.
     """
     failures: list[str] = []
@@ -87,14 +87,14 @@ def attack(data: bytes, form: str) -> None:
 
     globalLogPublisher.addObserver(observe)
     try:
-        _attack(data, form)
+        _attack(data, codec)
     finally:
         globalLogPublisher.removeObserver(observe)
     if failures:
         raise Complaint("it was logged: " + "\n".join(failures))
 
 
-def _attack(data: bytes, form: str) -> None:
+def _attack(data: bytes, codec: str) -> None:
     chat = Chat()
     ann, bob = connect(chat), connect(chat)
     ann.send(b"/nick ann\n")
@@ -105,7 +105,7 @@ def _attack(data: bytes, form: str) -> None:
 
     eve = connect(chat)
     chat.names.add(eve.protocol.name)
-    if form == "json":
+    if codec == "json":
         eve.send(HELLO)
     eve.send(*pieces(data))
     eve.advance(1)

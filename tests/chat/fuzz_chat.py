@@ -67,7 +67,7 @@ def main() -> None:
     from twisted.logger import globalLogBeginner
 
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
-    one: Callable[[bytes], None] = lambda data: attack(data, arguments.form)  # noqa: E731
+    one: Callable[[bytes], None] = lambda data: attack(data, arguments.codec)  # noqa: E731
     with tempfile.TemporaryDirectory() as directory:
         corpus, words = write_seeds(Path(directory))
         flags = [f"-max_total_time={arguments.seconds}", f"-dict={words}", "-max_len=1024"]

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.chat import names, session
 from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit, Send
 from twisted_net.chat.codecs import text_commands
-from twisted_net.chat.codecs.codecs import Text
+from twisted_net.chat.codecs.codecs import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import Hello, Join, Refused, Say, Told
 from twisted_net.chat.registry import Registry, User
@@ -69,7 +69,7 @@ class SessionCase(SynchronousTestCase):
     def said(self, who: Session, line: str, now: float = NOW) -> list[str]:
         """What somebody is answered, in text."""
         return [
-            Text().encode(action.event).decode().rstrip("\n")
+            TextCodec().encode(action.event).decode().rstrip("\n")
             for action in self.acts(who, line, now)
             if isinstance(action, Send) and action.user is who.user
         ]
@@ -301,7 +301,7 @@ class LineTests(SessionCase):
         for start, rest in lines:
             for action in self.acts(self.ann, printable(start + rest)):
                 if isinstance(action, Send | Announce):
-                    text = Text(True).encode(action.event).decode()
+                    text = TextCodec(True).encode(action.event).decode()
                     for line in text.split("\n"):
                         self.assertEqual(printable(line), line)
         self.assertEqual(len(self.registry), 2)
@@ -358,7 +358,9 @@ class RoomTests(SessionCase):
         self.assertAnswer("/topic", "* The topic of #lobby: none")
         (told,) = self.acts(self.ann, "/topic wine")
         assert isinstance(told, Announce)
-        self.assertEqual(Text().encode(told.event), b"* ann changed the topic of #lobby: wine\n")
+        self.assertEqual(
+            TextCodec().encode(told.event), b"* ann changed the topic of #lobby: wine\n"
+        )
         self.assertEqual(self.said(self.bob, "/topic"), ["* The topic of #lobby: wine"])
         self.said(self.bob, "/topic -")
         self.assertAnswer("/topic", "* The topic of #lobby: none")
@@ -526,7 +528,7 @@ class OrderTests(SessionCase):
     def test_kick(self) -> None:
         """The room is told why; it is said in the closing table's words."""
         told, _, end = self.acts(self.boss, "/kick ANN too loud")
-        self.assertEqual(Text().encode(told.event), b"* ann was kicked by boss: too loud\n")
+        self.assertEqual(TextCodec().encode(told.event), b"* ann was kicked by boss: too loud\n")
         self.assertEqual((end.user, end.reason), (self.ann.user, KICKED))
         self.assertEqual(self.said(self.boss, "/kick eve"), ["! There is nobody called eve here."])
 

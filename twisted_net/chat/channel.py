@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.chat.codecs.codecs import Form
+from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import Member, Newcomer, reason
 from twisted_net.chat.messages import Acked, Event, Joined, Past, Problem, Refused, Said
@@ -60,7 +60,7 @@ class Channel:
         self._speaker = speaker
         self._ignorers = ignorers
         self._expel = expel
-        self._groups: dict[Form, Group] = {}
+        self._groups: dict[Codec, Group] = {}
         self._newcomers: dict[Member, Newcomer] = {}
         self._queue: deque[Entry | tuple[Event, Member | None]] = deque()
         self._opening: Deferred[Any] | None = None
@@ -70,11 +70,11 @@ class Channel:
 
     # Members.
 
-    def group(self, form: Form) -> Group:
+    def group(self, codec: Codec) -> Group:
         """Give the members with this form."""
-        group = self._groups.get(form)
+        group = self._groups.get(codec)
         if group is None:
-            group = self._groups[form] = Group(self._clock, self._turns)
+            group = self._groups[codec] = Group(self._clock, self._turns)
         return group
 
     def enter(self, user: User, since: Position | None, told: bool) -> None:
@@ -94,7 +94,7 @@ class Channel:
         for group in self._groups.values():
             group.discard(connection)
 
-    def change_form(self, connection: Member, old: Form, new: Form) -> None:
+    def change_codec(self, connection: Member, old: Codec, new: Codec) -> None:
         """Go on in another form."""
         if old is not new and connection in self.group(old):
             self._work()
@@ -185,7 +185,7 @@ class Channel:
             connection = self._connection_of(entry)
             if connection is not None:
                 text = "Your message was not sent: the server cannot store it now."
-                self._give(connection, connection.form.encode(Problem("store", text, id=entry.id)))
+                self._give(connection, connection.codec.encode(Problem("store", text, id=entry.id)))
         self._go_on()
 
     def _go_on(self) -> None:
@@ -203,9 +203,9 @@ class Channel:
 
     def _deliver(self, epoch: str, fresh: Sequence[Kept]) -> None:
         """The store has more."""
-        for form, group in self._groups.items():
+        for codec, group in self._groups.items():
             if len(group):
-                self._put(form, group, fresh)
+                self._put(codec, group, fresh)
         for newcomer in self._newcomers.values():
             newcomer.heard.extend(fresh)
         self.at = Position(epoch, fresh[-1].offset)
@@ -215,18 +215,18 @@ class Channel:
         if not self._working and not self._storing:  # it comes from elsewhere
             self._flush()
 
-    def _put(self, form: Form, group: Group, fresh: Sequence[Kept]) -> None:
-        is_text = form.is_text
+    def _put(self, codec: Codec, group: Group, fresh: Sequence[Kept]) -> None:
+        is_text = codec.is_text
         for kept in fresh:
             entry = kept.entry
-            data = form.encode(Said(self.name, kept))
+            data = codec.encode(Said(self.name, kept))
             speaker = self._connection_of(entry)
             if speaker is None or speaker not in group:
                 group.put(data)
             elif is_text:
                 group.put(data, speaker)
             else:
-                group.put(data, speaker, form.encode(Acked(entry.id, self.name, kept.offset)))
+                group.put(data, speaker, codec.encode(Acked(entry.id, self.name, kept.offset)))
             if is_text:
                 for user in self._ignorers(entry.sender):
                     if user.connection in group and user.connection is not speaker:
@@ -238,14 +238,14 @@ class Channel:
         return None if speaker is None else speaker.connection
 
     def _tell(self, event: Event, but: Member | None) -> None:
-        for form, group in self._groups.items():
+        for codec, group in self._groups.items():
             if len(group):
-                data = form.encode(event)
+                data = codec.encode(event)
                 if data:
                     group.put(data, but if but is not None and but in group else None)
         for connection, newcomer in self._newcomers.items():
             if connection is not but:
-                newcomer.heard.append(newcomer.form.encode(event))
+                newcomer.heard.append(newcomer.codec.encode(event))
 
     def _ack_again(self, appended: Appended, entries: list[Entry]) -> None:
         """Answer the messages that the store had already."""
@@ -256,7 +256,7 @@ class Channel:
                 continue
             connection = self._connection_of(entry)
             if connection is not None:
-                self._give(connection, connection.form.encode(Acked(entry.id, self.name, offset)))
+                self._give(connection, connection.codec.encode(Acked(entry.id, self.name, offset)))
 
     def _give(self, connection: Member, data: bytes) -> None:
         """Give something to one member, after what it was told before."""
@@ -294,7 +294,7 @@ class Channel:
 
     def _receive(self, newcomer: Newcomer) -> None:
         """Read what somebody is to be told of before it hears the others."""
-        if newcomer.form.is_text and self._limits.history and self.at.offset:
+        if newcomer.codec.is_text and self._limits.history and self.at.offset:
             past = self._store.before(self.name, None, self._limits.history)
             past.addCallback(self._show_past, newcomer).addErrback(self._show_nothing, newcomer)
         elif newcomer.since is not None:
@@ -318,7 +318,7 @@ class Channel:
         if newcomer.told:
             newcomer.told = False
             self._send_joined(newcomer, None)
-        newcomer.connection.send_encoded(newcomer.form.encode(past))
+        newcomer.connection.send_encoded(newcomer.codec.encode(past))
         self._let_in(newcomer, [], None)
 
     def _recover(self, page: Page | None, newcomer: Newcomer) -> None:
@@ -330,7 +330,7 @@ class Channel:
         if merged is None:
             self._let_in(newcomer, [], False)
             return
-        encode, connection = newcomer.form.encode, newcomer.connection
+        encode, connection = newcomer.codec.encode, newcomer.connection
         missed = [
             # Its own have their ids: it may not know yet that they were stored.
             encode(
@@ -348,7 +348,7 @@ class Channel:
             self._let_in(newcomer, missed, True)
 
     def _let_in(self, newcomer: Newcomer, missed: list[bytes], recovered: bool | None) -> None:
-        connection, form = newcomer.connection, newcomer.form
+        connection, codec = newcomer.connection, newcomer.codec
         if self._newcomers.get(connection) is not newcomer:
             return  # it has left meanwhile
         del self._newcomers[connection]
@@ -359,16 +359,16 @@ class Channel:
             if isinstance(heard, bytes):
                 pieces.append(heard)
             elif self._connection_of(heard.entry) is connection:
-                pieces.append(form.encode(Acked(heard.entry.id, self.name, heard.offset)))
-            elif form.is_text:
-                pieces.append(form.encode(Said(self.name, heard)))
+                pieces.append(codec.encode(Acked(heard.entry.id, self.name, heard.offset)))
+            elif codec.is_text:
+                pieces.append(codec.encode(Said(self.name, heard)))
         pieces = [piece for piece in pieces if piece]
         if pieces:
             connection.send_encoded(b"".join(pieces), len(pieces))
-        self.group(connection.form).add(connection)
+        self.group(connection.codec).add(connection)
 
     def _send_joined(self, newcomer: Newcomer, recovered: bool | None) -> None:
-        people, form = self.room.users, newcomer.form
-        members = [user.name for _, user in zip(range(form.listed), people, strict=False)]
+        people, codec = self.room.users, newcomer.codec
+        members = [user.name for _, user in zip(range(codec.listed), people, strict=False)]
         joined = Joined(self.name, self.at, members, len(people), self.room.topic, recovered)
-        newcomer.connection.send_encoded(form.encode(joined))
+        newcomer.connection.send_encoded(codec.encode(joined))

@@ -7,7 +7,7 @@ from collections import deque
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.chat.codecs.codecs import Form
+from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import User
 from twisted_net.connection.heartbeat import Beating
@@ -28,14 +28,14 @@ def reason(failure: Failure) -> str:
 class Member(Beating):
     """A connection that hears rooms.
 
-    :ivar form: how it is told what it hears.
+    :ivar codec: how it is told what it hears.
     """
 
-    form: Form
+    codec: Codec
 
     def tell(self, event: Event) -> None:
         """Tell this one alone."""
-        self.send_encoded(self.form.encode(event))
+        self.send_encoded(self.codec.encode(event))
 
 
 class Newcomer:
@@ -46,12 +46,12 @@ class Newcomer:
     :ivar page: what was read for it.
     """
 
-    __slots__ = ("connection", "form", "heard", "page", "since", "told", "user")
+    __slots__ = ("codec", "connection", "heard", "page", "since", "told", "user")
 
     def __init__(self, user: User, since: Position | None, told: bool, most: int) -> None:
         self.user = user
         self.connection: Member = user.connection
-        self.form = self.connection.form
+        self.codec = self.connection.codec
         self.since = since
         self.told = told
         self.page: Page | None = None

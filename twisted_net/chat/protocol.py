@@ -28,7 +28,7 @@ from twisted_net.chat.actions import (
     Verify,
 )
 from twisted_net.chat.channel import Channel
-from twisted_net.chat.codecs.codecs import Form, Json, Text
+from twisted_net.chat.codecs.codecs import Codec, JsonCodec, TextCodec
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, reason
@@ -62,8 +62,8 @@ PRESENCE_DELAY = 0.2
 MAX_MESSAGE = 8192
 """Bytes in a line, unless told otherwise. IRC has 512 (RFC 2812), or 8191 of tags (IRCv3)."""
 
-TEXT = Text()
-TAGGED = Text(tagged=True)
+TEXT = TextCodec()
+TAGGED = TextCodec(tagged=True)
 
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # they would not be read
 _UNDECIDED = (State.NEW, State.GUEST)
@@ -77,11 +77,11 @@ class ChatProtocol(Member):
     """
 
     framing = SkippingLines
-    lasting = (*Member.lasting, "form", "user", "session")
+    lasting = (*Member.lasting, "codec", "user", "session")
     reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
 
     factory: ChatFactory
-    form: Form = TEXT
+    codec: Codec = TEXT
     user: User
     session: Session
 
@@ -105,14 +105,14 @@ class ChatProtocol(Member):
         if session.state in _UNDECIDED and message:
             is_json = isinstance(message, bytes) and message[:1] == b"{"
             if is_json:
-                self.form = self.factory.json
+                self.codec = self.factory.json
                 self.beat(self.factory.heartbeat)
             self.factory.act(session.first_line(is_json))
         try:
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
                 raise Refused("too-long", what)
-            asked = self.form.parse(message)
+            asked = self.codec.parse(message)
         except Refused as refused:
             self.tell(Problem(refused.code, refused.text, refused.field, refused.id))
             return None
@@ -125,7 +125,7 @@ class ChatProtocol(Member):
         self.factory.registry.disown(self.user)
 
     def missed_notice(self, count: int) -> bytes:
-        return self.form.encode(Notice(f"You read too slowly and missed {count} lines."))
+        return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
 
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
         if self.reason is None and self._begun:
@@ -135,7 +135,7 @@ class ChatProtocol(Member):
         super().close(reason, detail)
 
     def _without_telnet(self, data: bytes) -> bytes:
-        if not self.form.is_text:
+        if not self.codec.is_text:
             self._telnet = None
             return data
         if self._telnet is None:
@@ -146,7 +146,7 @@ class ChatProtocol(Member):
         return data
 
     def ask(self) -> None:
-        self.send_encoded(self.form.ping)
+        self.send_encoded(self.codec.ping)
 
 
 class ChatFactory(ConnectionFactory):
@@ -228,7 +228,7 @@ class ChatFactory(ConnectionFactory):
         return min(self.chat_limits.heartbeat, idle / 2) if idle else self.chat_limits.heartbeat
 
     @cached_property
-    def json(self) -> Form:
+    def json(self) -> Codec:
         """The form that programs speak here."""
         chat = self.chat_limits
         announced = {
@@ -240,7 +240,7 @@ class ChatFactory(ConnectionFactory):
             "history": chat.page,
             "recover": chat.recover,
         }
-        return Json(f"twisted_net/{__version__}", self.heartbeat, announced)
+        return JsonCodec(f"twisted_net/{__version__}", self.heartbeat, announced)
 
     def refusal(self, reason: Reason) -> bytes:
         return f"! {reason.text}\n".encode()
@@ -343,13 +343,13 @@ class ChatFactory(ConnectionFactory):
         if len(user.rooms) == 1:
             self._mark_rooms(user, TAGGED, TEXT)
 
-    def _mark_rooms(self, user: User, old: Form, new: Form) -> None:
+    def _mark_rooms(self, user: User, old: Codec, new: Codec) -> None:
         """Say with each message which room it is from, or no more."""
         connection = user.connection
-        if connection.form is old:
-            connection.form = new
+        if connection.codec is old:
+            connection.codec = new
             for room in user.rooms:
-                self._channel(room).change_form(connection, old, new)
+                self._channel(room).change_codec(connection, old, new)
 
     def _channel(self, room: Room) -> Channel:
         channel = self._channels.get(room)

@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     id: str = ""
 
 
-class Form(Protocol):
+class Codec(Protocol):
     """How requests and events look on the wire."""
 
     is_text: bool
@@ -70,7 +70,7 @@ class Form(Protocol):
         """Give the bytes that tell of an event; none, where this form does not tell of it."""
 
 
-class Text:
+class TextCodec:
     """Lines for people. What the server says itself begins with ``* `` or ``! ``.
 
     :param tagged: whether messages say which room they are from, for those in several.
@@ -193,7 +193,7 @@ _SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
 _NOTHING = Asked(None)
 
 
-class Json:
+class JsonCodec:
     """One JSON object a line (``netchat.schema.json``, beside this file).
 
     :param server: what the server is called in the welcome.
