@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from tests.chat.chat_peers import ChatCase
 from twisted_net.chat.client.client import ChatClient, ChatError
-from twisted_net.chat.client.client_state import Follower, Send
+from twisted_net.chat.client.client_state import ClientState, Send
 from twisted_net.policy.backoff import Backoff
 from twisted_net.testing import advance, connect_pair
 
@@ -115,7 +115,7 @@ class ChatClientTests(ChatClientCase):
         self.turn(5)
         ann.send(b"four\n")
         self.assertEqual(self.heard(client), ["one", "two", "three", "four"])
-        self.assertEqual((client.follower.nick, len(self.where.pairs)), ("bot", 2))
+        self.assertEqual((client.state.nick, len(self.where.pairs)), ("bot", 2))
 
     def test_what_was_not_acked_is_sent_again(self) -> None:
         """And stored once."""
@@ -158,7 +158,7 @@ class ChatClientTests(ChatClientCase):
         """One like it does for now."""
         self.user("bot")
         client = self.client()
-        self.assertEqual(client.follower.nick, "bot-2")
+        self.assertEqual(client.state.nick, "bot-2")
 
     def test_errors(self) -> None:
         """Fail what was sent, and nothing else."""
@@ -191,19 +191,19 @@ class ChatClientTests(ChatClientCase):
 class FollowerTests(ChatCase):
     def test_a_gap_is_noticed(self) -> None:
         """And what was dropped is asked for; what comes meanwhile is not counted twice."""
-        follower = Follower(nick="a")
-        follower.join("r", False)
-        follower.connected()
+        state = ClientState(nick="a")
+        state.join("r", False)
+        state.connected()
         welcome = {"type": "welcome", "nick": "a", "session": "s", "heartbeat": 30}
-        follower.received(welcome)
+        state.received(welcome)
         joined = {"type": "joined", "room": "r", "epoch": "e", "offset": 3, "recovered": None}
-        follower.received(joined)
+        state.received(joined)
         message = {"type": "message", "room": "r", "text": "x", "from": "b"}
-        (again,) = follower.received(message | {"offset": 5})
+        (again,) = state.received(message | {"offset": 5})
         expected = {"type": "join", "room": "r", "since": {"epoch": "e", "offset": 3}}
         self.assertEqual(again, Send(expected))
-        self.assertEqual(follower.received(message | {"offset": 6}), [])
-        follower.received(joined | {"recovered": True, "offset": 6})
+        self.assertEqual(state.received(message | {"offset": 6}), [])
+        state.received(joined | {"recovered": True, "offset": 6})
         for offset in (4, 5, 6):
-            self.assertEqual(len(follower.received(message | {"offset": offset})), 1)
-        self.assertEqual(follower.received(message | {"offset": 6}), [])
+            self.assertEqual(len(state.received(message | {"offset": offset})), 1)
+        self.assertEqual(state.received(message | {"offset": 6}), [])

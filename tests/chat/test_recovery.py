@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import NOW, ChatCase, Program
 from tests.store.store_contract import entry
 from tests.store.test_sqlite import Turns
-from twisted_net.chat.client.client_state import Done, Follower, Hear, Lost, Send
+from twisted_net.chat.client.client_state import ClientState, Done, Hear, Lost, Send
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.recovery import merge
 from twisted_net.store.log import Bounds, Kept, Page
@@ -128,18 +128,18 @@ class Robot:
 
     def __init__(self, test: PromiseTests, name: str) -> None:
         self.test, self.name = test, name
-        self.follower = Follower(nick=name)
+        self.state = ClientState(nick=name)
         self.program: Program | None = None
         self.sent: list[str] = []
         self.acked: dict[str, int] = {}
         self.seen: list[tuple[int, str]] = []
         self.lost = 0
-        self.do(self.follower.join("r", False))
+        self.do(self.state.join("r", False))
 
     def connect(self) -> None:
         if self.program is None:
             self.program = Program(connect(self.test.factory))
-            self.do(self.follower.connected())
+            self.do(self.state.connected())
 
     def cut(self) -> None:
         if self.program is not None:
@@ -150,9 +150,9 @@ class Robot:
         id = f"{self.name}-{len(self.sent)}"
         self.sent.append(id)
         message = {"type": "message", "room": "r", "text": id, "id": id}
-        self.do(self.follower.send(message, self.program is not None and self.greeted))
+        self.do(self.state.send(message, self.program is not None and self.greeted))
 
-    greeted = property(lambda self: self.follower._greeted)
+    greeted = property(lambda self: self.state._greeted)
 
     def read(self) -> bool:
         """Read what has come; give whether there was anything."""
@@ -163,7 +163,7 @@ class Robot:
             if message["type"] == "joined" and message["recovered"] is not True:
                 self.seen = []
                 self.start = message["offset"]
-            self.do(self.follower.received(message))
+            self.do(self.state.received(message))
         return bool(messages)
 
     def do(self, outputs: list[Any]) -> None:

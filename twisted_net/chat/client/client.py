@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from twisted_net import TwistedNetError
-from twisted_net.chat.client.client_state import Done, Failed, Follower, Hear, Lost, Output, Send
+from twisted_net.chat.client.client_state import ClientState, Done, Failed, Hear, Lost, Output, Send
 from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.connection.heartbeat import Beating
 from twisted_net.endpoints.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
@@ -105,7 +105,7 @@ class ChatClient(Service):
     ) -> None:
         check_keywords(type(self), how, CONNECT_KEYWORDS)
         hello = {"nick": nick, "user": user, "password": password}
-        self.follower = Follower(**{name: value for name, value in hello.items() if value})
+        self.state = ClientState(**{name: value for name, value in hello.items() if value})
         self.on_message = on_message
         self.on_lost = on_lost
         self._clock: IReactorTime = reactor
@@ -152,11 +152,11 @@ class ChatClient(Service):
 
     def join(self, room: str) -> None:
         """Be in a room from now on."""
-        self._do(self.follower.join(room, self._is_welcome))
+        self._do(self.state.join(room, self._is_welcome))
 
     def leave(self, room: str) -> None:
         """Be in it no more."""
-        self._do(self.follower.leave(room, self._is_welcome))
+        self._do(self.state.leave(room, self._is_welcome))
 
     def send(self, room: str, text: str, action: bool = False) -> Deferred[int]:
         """Say something in a room that this client is in.
@@ -195,7 +195,7 @@ class ChatClient(Service):
         id = f"{self._ids}-{self._last_id}"
         acked: Deferred[int] = Deferred()
         self._waiting[id] = acked
-        self._do(self.follower.send(message | {"id": id}, self._is_welcome))
+        self._do(self.state.send(message | {"id": id}, self._is_welcome))
         return acked
 
     def _make(self) -> _ClientConnection:
@@ -205,7 +205,7 @@ class ChatClient(Service):
 
     def _connected(self, connection: _ClientConnection) -> None:
         self._connection = connection
-        self._do(self.follower.connected())
+        self._do(self.state.connected())
 
     def _disconnected(self, connection: _ClientConnection) -> None:
         if self._connection is connection:
@@ -215,15 +215,15 @@ class ChatClient(Service):
     def _received(self, message: dict[str, Any]) -> None:
         if message.get("type") == "welcome":
             self._is_welcome = True
-            outputs = self.follower.received(message)
+            outputs = self.state.received(message)
             if self._connection is not None:
-                self._connection.beat(self.follower.heartbeat)
+                self._connection.beat(self.state.heartbeat)
             self._do(outputs)
             waiting, self._welcomed = self._welcomed, []
             for each in waiting:
                 each.callback(None)
         else:
-            self._do(self.follower.received(message))
+            self._do(self.state.received(message))
 
     def _do(self, outputs: list[Output]) -> None:
         for output in outputs:

@@ -63,7 +63,7 @@ class _Room:
         self.joined = False
 
 
-class Follower:
+class ClientState:
     """One client's memory, over any number of connections.
 
     :param hello: what it introduces itself with.
