@@ -44,8 +44,8 @@ def write_seeds(directory: Path) -> tuple[Path, Path]:
     for number, lines in enumerate([*TEXT, *JSON, "\n".join(TEXT), "\n".join(JSON)]):
         (corpus / str(number)).write_bytes(bytes(4) + lines.encode() + b"\nhello\n")
     commands = [line.partition(" ")[0] + " " for line in TEXT if line[0] == "/"]
-    entries = [*WORDS, *(line.encode() for line in (*commands, *JSON))]
-    quoted = ["".join(f"\\x{byte:02x}" for byte in entry) for entry in entries]
+    messages = [*WORDS, *(line.encode() for line in (*commands, *JSON))]
+    quoted = ["".join(f"\\x{byte:02x}" for byte in message) for message in messages]
     words.write_text("".join(f'"{each}"\n' for each in quoted))
     return corpus, words
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import NOW, ChatCase, Program
-from tests.store.store_contract import entry
+from tests.store.store_contract import message
 from tests.store.test_sqlite import Turns
 from twisted_net.chat.client.client_state import ClientState, Done, Hear, Lost, Send
 from twisted_net.chat.limits import ChatLimits
@@ -22,7 +22,7 @@ from twisted_net.testing import connect
 
 
 def kept(*offsets: int) -> list[Kept]:
-    return [Kept(offset, entry(str(offset))) for offset in offsets]
+    return [Kept(offset, message(str(offset))) for offset in offsets]
 
 
 class MergeTests(SynchronousTestCase):
@@ -272,7 +272,7 @@ class PromiseTests(ChatCase):
 
     def check(self) -> None:
         page = self.store._log.before("r", None, 10_000, NOW)
-        log = {each.offset: each.entry.text for each in page.kept}
+        log = {each.offset: each.message.text for each in page.kept}
         said = [id for robot in self.robots for id in robot.sent]
         self.assertEqual(sorted(log.values()), sorted(said))  # each is stored, and once
         for robot in self.robots:

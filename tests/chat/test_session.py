@@ -187,8 +187,8 @@ class LineTests(SessionCase):
         """What a line says, if it is said to the lobby."""
         (action,) = self.acts(self.ann, line)
         assert isinstance(action, Append)
-        self.assertEqual((action.room.name, action.entry.sender), ("lobby", "ann"))
-        return action.entry
+        self.assertEqual((action.room.name, action.message.sender), ("lobby", "ann"))
+        return action.message
 
     def test_a_plain_line(self) -> None:
         """It is said as it is, its spaces included."""
@@ -215,8 +215,8 @@ class LineTests(SessionCase):
     def test_commands_in_capitals(self) -> None:
         """Are the same; spaces around what follows do not count."""
         self.assertAnswer("/PiNg  ", "* pong")
-        entry = self.append("/ME   waves ")
-        self.assertEqual((entry.text, entry.action), ("waves", True))
+        message = self.append("/ME   waves ")
+        self.assertEqual((message.text, message.action), ("waves", True))
 
     def test_what_needs_words(self) -> None:
         """Says how it is used where they are missing."""

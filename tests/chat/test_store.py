@@ -95,7 +95,9 @@ class SlowStoreTests(ChatCase):
         ann.send(b"two\n")
         self.work()
         self.assertEqual(prog.heard(), [])
-        self.assertEqual(len(self.factory.registry.rooms["lobby"].connection._newcomers), 0)
+        self.assertEqual(
+            len(self.factory._channels[self.factory.registry.rooms["lobby"]]._newcomers), 0
+        )
 
     def test_what_is_said_while_the_past_is_read(self) -> None:
         """Follows it, once."""

@@ -19,14 +19,14 @@ from twisted.internet.task import react
 
 from tests.live.harness import memory
 from twisted_net.store.interface import Store
-from twisted_net.store.log import Entry
+from twisted_net.store.log import Message
 from twisted_net.store.url import store_from_url
 
 TEXT = "x" * 100
 
 
-def _entry(number: int) -> Entry:
-    return Entry("ann", TEXT, time.time(), False, "origin", str(number))
+def _entry(number: int) -> Message:
+    return Message("ann", TEXT, time.time(), False, "origin", str(number))
 
 
 async def fill(store: Store, messages: int, path: Path) -> None:
@@ -56,7 +56,7 @@ async def acks(store: Store, senders: int, seconds: float) -> float:
         nonlocal count
         while time.monotonic() < end:
             for _ in range(20):
-                await store.append("r", [Entry("ann", TEXT, time.time(), id=f"{number}.{count}")])
+                await store.append("r", [Message("ann", TEXT, time.time(), id=f"{number}.{count}")])
                 count += 1
             turn: Deferred[None] = Deferred()
             _later(turn)

@@ -14,16 +14,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.store.interface import Store
-from twisted_net.store.log import Bounds, Entry, Kept
+from twisted_net.store.log import Bounds, Kept, Message
 
 Result = TypeVar("Result")
 
 NOW = 1_700_000_000.0
 
 
-def entry(text: str, id: str = "", origin: str = "o", time: float = NOW) -> Entry:
+def message(text: str, id: str = "", origin: str = "o", time: float = NOW) -> Message:
     """An entry with little in it."""
-    return Entry("ann", text, time, origin=origin, id=id)
+    return Message("ann", text, time, origin=origin, id=id)
 
 
 class StoreCase(SynchronousTestCase):
@@ -57,8 +57,8 @@ class StoreCase(SynchronousTestCase):
 
     def fill(self, store: Store, room: str, count: int) -> str:
         """Add entries called ``1`` to ``count``; give the room's epoch."""
-        entries = [entry(str(number)) for number in range(1, count + 1)]
-        return self.value(store.append(room, entries)).epoch
+        messages = [message(str(number)) for number in range(1, count + 1)]
+        return self.value(store.append(room, messages)).epoch
 
 
 class Heard:
@@ -83,8 +83,11 @@ class StoreContract:
     def test_offsets_rise_by_one(self) -> None:
         """From 1, in the order of the calls, in each room by itself."""
         store = self.started()
-        results = [store.append("a", [entry("x"), entry("y")]), store.append("b", [entry("x")])]
-        results.append(store.append("a", [entry("z")]))
+        results = [
+            store.append("a", [message("x"), message("y")]),
+            store.append("b", [message("x")]),
+        ]
+        results.append(store.append("a", [message("z")]))
         self.settle()
         offsets = [self.value(result).offsets for result in results]
         self.assertEqual(offsets, [[1, 2], [1], [3]])
@@ -93,10 +96,10 @@ class StoreContract:
     def test_what_was_appended_is_read(self) -> None:
         """As it was, by a read that was asked for right after."""
         store = self.started()
-        told = Entry("Å" * 9, "waves\u2028 'x' \U0001f40d", NOW + 0.125, True, "origin", "id-1")
-        store.append("a", [told, entry("x")])
+        told = Message("Å" * 9, "waves\u2028 'x' \U0001f40d", NOW + 0.125, True, "origin", "id-1")
+        store.append("a", [told, message("x")])
         page = self.value(store.before("a", None, 10))
-        self.assertEqual(page.kept, [Kept(1, told), Kept(2, entry("x"))])
+        self.assertEqual(page.kept, [Kept(1, told), Kept(2, message("x"))])
         self.assertEqual((page.top, page.first), (2, 1))
 
     def test_since_gives_all_that_came_after(self) -> None:
@@ -142,29 +145,29 @@ class StoreContract:
     def test_an_id_is_stored_once(self) -> None:
         """The same offset is given again: within a call, a turn, and later."""
         store = self.started()
-        first = store.append("a", [entry("x", "1"), entry("y", "2"), entry("x", "1")])
-        again = store.append("a", [entry("y", "2"), entry("z", "3")])
+        first = store.append("a", [message("x", "1"), message("y", "2"), message("x", "1")])
+        again = store.append("a", [message("y", "2"), message("z", "3")])
         self.settle()
         self.assertEqual(self.value(first).offsets, [1, 2, 1])
         appended = self.value(again)
         self.assertEqual(appended.offsets, [2, 3])
         self.assertEqual([kept.offset for kept in appended.fresh], [3])
-        self.assertEqual(self.value(store.append("a", [entry("x", "1")])).offsets, [1])
+        self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [1])
         self.assertEqual(self.value(store.before("a", None, 9)).top, 3)
 
     def test_ids_of_others_are_others(self) -> None:
         """Another session, another room; and no id is no id."""
         store = self.started()
-        same = [entry("x", "1"), entry("x", "1", "p"), entry("x"), entry("x")]
+        same = [message("x", "1"), message("x", "1", "p"), message("x"), message("x")]
         self.assertEqual(self.value(store.append("a", same)).offsets, [1, 2, 3, 4])
         self.assertEqual(self.value(store.append("b", same[:1])).offsets, [1])
 
     def test_an_id_is_forgotten_with_its_entry(self) -> None:
         """The window is what the log still has."""
         store = self.started(count=2)
-        self.value(store.append("a", [entry("x", "1")]))
+        self.value(store.append("a", [message("x", "1")]))
         self.fill(store, "a", 2)
-        self.assertEqual(self.value(store.append("a", [entry("x", "1")])).offsets, [4])
+        self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [4])
 
     def test_subscribers_hear_everything_after_their_position(self) -> None:
         """In order, before the append fires, and only of their room; ids once."""
@@ -173,9 +176,9 @@ class StoreContract:
         position = self.value(store.subscribe("a", heard))
         self.assertEqual(position.offset, 3)
         before = []
-        appended = store.append("a", [entry("x", "1"), entry("x", "1"), entry("y")])
+        appended = store.append("a", [message("x", "1"), message("x", "1"), message("y")])
         appended.addCallback(lambda _: before.append(list(heard.offsets)))
-        store.append("b", [entry("z")])
+        store.append("b", [message("z")])
         self.settle()
         self.assertEqual((before, heard.offsets), ([[4, 5]], [4, 5]))
         self.assertEqual(heard.epochs, {position.epoch})
@@ -209,23 +212,23 @@ class StoreContract:
 
     def test_bounded_by_bytes(self) -> None:
         """As an entry counts them."""
-        size = entry("x" * 100).size
+        size = message("x" * 100).size
         store = self.started(bytes=3 * size + 1)
-        self.value(store.append("a", [entry("x" * 100) for _ in range(10)]))
+        self.value(store.append("a", [message("x" * 100) for _ in range(10)]))
         self.assertEqual(len(self.value(store.before("a", None, 99)).kept), 3)
 
     def test_bounded_by_age(self) -> None:
         """Also where nothing is added: what is too old is not given."""
         store = self.started(age=60)
-        epoch = self.value(store.append("a", [entry("old"), entry("new", time=NOW + 50)])).epoch
+        epoch = self.value(store.append("a", [message("old"), message("new", time=NOW + 50)])).epoch
         self.now = NOW + 61
         page = self.value(store.before("a", None, 9))
-        self.assertEqual([each.entry.text for each in page.kept], ["new"])
+        self.assertEqual([each.message.text for each in page.kept], ["new"])
         self.assertIsNone(self.value(store.since("a", epoch, 0, 9)))
         self.assertIsNotNone(self.value(store.since("a", epoch, 1, 9)))
         self.now = NOW + 200
         self.assertEqual(self.value(store.before("a", None, 9)).kept, [])
-        self.assertEqual(self.value(store.append("a", [entry("x")])).offsets, [3])
+        self.assertEqual(self.value(store.append("a", [message("x")])).offsets, [3])
 
     def test_presence(self) -> None:
         """Who has arrived and not departed."""

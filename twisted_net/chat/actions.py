@@ -8,7 +8,7 @@ from typing import TypeAlias
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import Room, User
 from twisted_net.policy.close_reasons import Reason
-from twisted_net.store.log import Entry, Position
+from twisted_net.store.log import Message, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Append:
     """Put a message into a room's log; everybody in the room hears it then."""
 
     room: Room
-    entry: Entry
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)

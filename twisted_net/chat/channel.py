@@ -24,7 +24,7 @@ from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
 from twisted_net.connection.broadcast import Group, Turns
 from twisted_net.store.interface import Store
-from twisted_net.store.log import Appended, Entry, Kept, Page, Position
+from twisted_net.store.log import Appended, Kept, Message, Page, Position
 
 _log = Logger()
 
@@ -62,7 +62,7 @@ class Channel:
         self._expel = expel
         self._groups: dict[Codec, Group] = {}
         self._newcomers: dict[Member, Newcomer] = {}
-        self._queue: deque[Entry | tuple[Event, Member | None]] = deque()
+        self._queue: deque[Message | tuple[Event, Member | None]] = deque()
         self._opening: Deferred[Any] | None = None
         self._open = False
         self._storing = self._working = self._closed = False
@@ -109,14 +109,14 @@ class Channel:
 
     # What is said.
 
-    def say(self, entry: Entry) -> None:
+    def say(self, message: Message) -> None:
         """Store a message, and tell it.
 
         :raises Refused: ``busy``: too many wait already.
         """
         if len(self._queue) >= self._limits.waiting:
             raise Refused("busy", "Too much is being said at once. Try again.")
-        self._queue.append(entry)
+        self._queue.append(message)
         self._soon()
 
     def announce(self, event: Event, but: Member | None) -> None:
@@ -145,47 +145,49 @@ class Channel:
         self._working = True
         queue = self._queue
         while queue and self._open and not self._storing:
-            if isinstance(queue[0], Entry):
-                entries = []
-                while queue and isinstance(entry := queue[0], Entry):
-                    entries.append(entry)
+            if isinstance(queue[0], Message):
+                messages = []
+                while queue and isinstance(message := queue[0], Message):
+                    messages.append(message)
                     queue.popleft()
-                self._append(entries)
+                self._append(messages)
             else:
                 self._tell(*queue.popleft())
         self._working = False
 
-    def _append(self, entries: list[Entry]) -> None:
+    def _append(self, messages: list[Message]) -> None:
         self._storing = True
-        stored = self._store.append(self.name, entries)
+        stored = self._store.append(self.name, messages)
         if stored.called and isinstance(stored.result, Appended):  # as a store in memory does
-            self._stored(stored.result, entries)
+            self._stored(stored.result, messages)
             return
         stored.addCallbacks(
-            self._stored, self._not_stored, callbackArgs=(entries,), errbackArgs=(entries,)
+            self._stored, self._not_stored, callbackArgs=(messages,), errbackArgs=(messages,)
         )
         stored.addErrback(lambda failure: _log.failure("Telling a room failed", failure))
 
-    def _stored(self, appended: Appended, entries: list[Entry]) -> None:
+    def _stored(self, appended: Appended, messages: list[Message]) -> None:
         self._storing = False
-        if len(appended.fresh) < len(entries):
-            self._ack_again(appended, entries)
+        if len(appended.fresh) < len(messages):
+            self._ack_again(appended, messages)
         self._go_on()
 
-    def _not_stored(self, failure: Failure, entries: list[Entry]) -> None:
+    def _not_stored(self, failure: Failure, messages: list[Message]) -> None:
         self._storing = False
         why = reason(failure)
         _log.error(
             "{count} messages in #{room} were refused: {why}",
-            count=len(entries),
+            count=len(messages),
             room=self.name,
             why=why,
         )
-        for entry in entries:
-            connection = self._connection_of(entry)
+        for message in messages:
+            connection = self._connection_of(message)
             if connection is not None:
                 text = "Your message was not sent: the server cannot store it now."
-                self._give(connection, connection.codec.encode(Problem("store", text, id=entry.id)))
+                self._give(
+                    connection, connection.codec.encode(Problem("store", text, id=message.id))
+                )
         self._go_on()
 
     def _go_on(self) -> None:
@@ -218,23 +220,23 @@ class Channel:
     def _put(self, codec: Codec, group: Group, fresh: Sequence[Kept]) -> None:
         is_text = codec.is_text
         for kept in fresh:
-            entry = kept.entry
+            message = kept.message
             data = codec.encode(Said(self.name, kept))
-            speaker = self._connection_of(entry)
+            speaker = self._connection_of(message)
             if speaker is None or speaker not in group:
                 group.put(data)
             elif is_text:
                 group.put(data, speaker)
             else:
-                group.put(data, speaker, codec.encode(Acked(entry.id, self.name, kept.offset)))
+                group.put(data, speaker, codec.encode(Acked(message.id, self.name, kept.offset)))
             if is_text:
-                for user in self._ignorers(entry.sender):
+                for user in self._ignorers(message.sender):
                     if user.connection in group and user.connection is not speaker:
                         group.leave_out(user.connection)
 
-    def _connection_of(self, entry: Entry) -> Member | None:
+    def _connection_of(self, message: Message) -> Member | None:
         """Give whose an entry is, if it is anybody's here."""
-        speaker = self._speaker(entry.origin)
+        speaker = self._speaker(message.origin)
         return None if speaker is None else speaker.connection
 
     def _tell(self, event: Event, but: Member | None) -> None:
@@ -247,16 +249,18 @@ class Channel:
             if connection is not but:
                 newcomer.heard.append(newcomer.codec.encode(event))
 
-    def _ack_again(self, appended: Appended, entries: list[Entry]) -> None:
+    def _ack_again(self, appended: Appended, messages: list[Message]) -> None:
         """Answer the messages that the store had already."""
         fresh = {kept.offset for kept in appended.fresh}
-        for entry, offset in zip(entries, appended.offsets, strict=True):
+        for message, offset in zip(messages, appended.offsets, strict=True):
             if offset in fresh:
                 fresh.discard(offset)  # its ack went with the others' message
                 continue
-            connection = self._connection_of(entry)
+            connection = self._connection_of(message)
             if connection is not None:
-                self._give(connection, connection.codec.encode(Acked(entry.id, self.name, offset)))
+                self._give(
+                    connection, connection.codec.encode(Acked(message.id, self.name, offset))
+                )
 
     def _give(self, connection: Member, data: bytes) -> None:
         """Give something to one member, after what it was told before."""
@@ -337,7 +341,7 @@ class Channel:
                 Said(
                     self.name,
                     kept,
-                    kept.entry.id if self._connection_of(kept.entry) is connection else "",
+                    kept.message.id if self._connection_of(kept.message) is connection else "",
                 )
             )
             for kept in merged
@@ -358,8 +362,8 @@ class Channel:
         for heard in newcomer.heard:
             if isinstance(heard, bytes):
                 pieces.append(heard)
-            elif self._connection_of(heard.entry) is connection:
-                pieces.append(codec.encode(Acked(heard.entry.id, self.name, heard.offset)))
+            elif self._connection_of(heard.message) is connection:
+                pieces.append(codec.encode(Acked(heard.message.id, self.name, heard.offset)))
             elif codec.is_text:
                 pieces.append(codec.encode(Said(self.name, heard)))
         pieces = [piece for piece in pieces if piece]

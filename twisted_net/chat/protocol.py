@@ -49,7 +49,7 @@ from twisted_net.connection.connection import ConnectionFactory, FactorySettings
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
 from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
-from twisted_net.store.log import Entry, Page
+from twisted_net.store.log import Message, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
@@ -291,8 +291,8 @@ class ChatFactory(ConnectionFactory):
         waiting = None
         for action in actions:
             match action:
-                case Append(room, entry):
-                    self._append(room, entry)
+                case Append(room, message):
+                    self._append(room, message)
                 case Send(user, event):
                     user.connection.tell(event)
                 case Announce(room, event, but):
@@ -310,17 +310,17 @@ class ChatFactory(ConnectionFactory):
                     user.connection.close(reason, detail)
         return waiting
 
-    def _append(self, room: Room, entry: Entry) -> None:
+    def _append(self, room: Room, message: Message) -> None:
         channel = self._channel(room)
-        speaker = self.registry.speaker(entry.origin)
+        speaker = self.registry.speaker(message.origin)
         connection = None if speaker is None else speaker.connection
-        if room.presence.introduce(entry.sender):
-            channel.announce(Came(room.name, entry.sender), connection)
+        if room.presence.introduce(message.sender):
+            channel.announce(Came(room.name, message.sender), connection)
         try:
-            channel.say(entry)
+            channel.say(message)
         except Refused as refused:
             if connection is not None:
-                connection.tell(Problem(refused.code, refused.text, id=entry.id))
+                connection.tell(Problem(refused.code, refused.text, id=message.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, user.name)

@@ -60,7 +60,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.registry import LOBBY, Registry, User
 from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
-from twisted_net.store.log import Entry
+from twisted_net.store.log import Message
 
 MOST_FAILURES = 5
 """Failed logins after which a connection is closed (``login``)."""
@@ -381,8 +381,8 @@ class Session:
         room = self._registry.room_of(user, names.room(request.room) if request.room else "")
         self._registry.may_speak(user, now)
         origin = self._registry.origin_of(user)
-        entry = Entry(user.name, request.text, now, request.action, origin, request.id)
-        return [Append(room, entry)]
+        message = Message(user.name, request.text, now, request.action, origin, request.id)
+        return [Append(room, message)]
 
     def _tell(self, request: Tell, now: float) -> list[Action]:
         user = self.user

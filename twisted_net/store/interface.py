@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 from twisted.internet.defer import Deferred
 
 from twisted_net import TwistedNetError
-from twisted_net.store.log import Appended, Entry, Kept, Page, Position
+from twisted_net.store.log import Appended, Kept, Message, Page, Position
 
 Deliver: TypeAlias = Callable[[str, Sequence[Kept]], None]
 """Called with an epoch and what was added under it, in the order of the offsets."""
@@ -33,7 +33,7 @@ class Store(Protocol):
     def stop(self) -> Deferred[None]:
         """Finish what was asked for, and close it."""
 
-    def append(self, room: str, entries: Sequence[Entry]) -> Deferred[Appended]:
+    def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
         """Add entries to a room's log: all that one turn of the reactor has brought.
 
         :return: fires once they are durable, after every subscriber was told; fails with

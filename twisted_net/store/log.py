@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-_ENTRY_OVERHEAD = 64
+_MESSAGE_OVERHEAD = 64
 """Bytes counted for an entry beside its texts: about what a file's row or an object takes."""
 
 
-class Entry(NamedTuple):
+class Message(NamedTuple):
     """One message, as it is given to a store.
 
     :ivar time: seconds since 1970.
@@ -38,14 +38,14 @@ class Entry(NamedTuple):
         """Bytes that it is counted with."""
         text = self.text
         length = len(text) if text.isascii() else len(text.encode())
-        return _ENTRY_OVERHEAD + length + len(self.sender)
+        return _MESSAGE_OVERHEAD + length + len(self.sender)
 
 
 class Kept(NamedTuple):
     """An entry in the log."""
 
     offset: int
-    entry: Entry
+    message: Message
 
 
 class Position(NamedTuple):
@@ -86,7 +86,7 @@ class Bounds:
     """How much is kept. What is over goes, the oldest first.
 
     :ivar count: entries in a room. A thousand lines are what IRC bouncers replay.
-    :ivar bytes: in a room, as :attr:`Entry.size` counts them.
+    :ivar bytes: in a room, as :attr:`Message.size` counts them.
     :ivar age: seconds; 0 is any age.
     :ivar rooms: rooms in all. A room too many replaces the one that was quiet for longest, of
         those in which nobody is.
@@ -108,7 +108,7 @@ class Ring:
     """The log of one room, in memory.
 
     :ivar top: the offset of the last entry; 0 before the first.
-    :ivar size: bytes, as :attr:`Entry.size` counts them.
+    :ivar size: bytes, as :attr:`Message.size` counts them.
     """
 
     __slots__ = ("_bounds", "_ids", "_kept", "epoch", "size", "top")
@@ -130,23 +130,23 @@ class Ring:
         """The offset of the oldest entry; one more than ``top`` where there is none."""
         return self.top - len(self._kept) + 1
 
-    def append(self, entries: Sequence[Entry], now: float) -> Appended:
+    def append(self, messages: Sequence[Message], now: float) -> Appended:
         """Add entries, but those that are there already; then trim."""
         offsets = []
         fresh = []
         top = self.top
-        for entry in entries:
-            if entry.id:
-                mark = entry.origin, entry.id
+        for message in messages:
+            if message.id:
+                mark = message.origin, message.id
                 known = self._ids.get(mark)
                 if known is not None:
                     offsets.append(known)
                     continue
                 self._ids[mark] = top + 1
             top += 1
-            self.size += entry.size
+            self.size += message.size
             offsets.append(top)
-            fresh.append(Kept(top, entry))
+            fresh.append(Kept(top, message))
         self.top = top
         self._kept += fresh
         self.trim(now)
@@ -175,12 +175,12 @@ class Ring:
         bounds, kept = self._bounds, self._kept
         oldest = now - bounds.age if bounds.age else 0.0
         while kept and (
-            len(kept) > bounds.count or self.size > bounds.bytes or kept[0].entry.time < oldest
+            len(kept) > bounds.count or self.size > bounds.bytes or kept[0].message.time < oldest
         ):
-            entry = kept.popleft().entry
-            self.size -= entry.size
-            if entry.id:
-                del self._ids[entry.origin, entry.id]
+            message = kept.popleft().message
+            self.size -= message.size
+            if message.id:
+                del self._ids[message.origin, message.id]
 
     def _page(self, backwards: islice[Kept]) -> Page:
         return Page(self.epoch, self.top, list(backwards)[::-1], self.first)

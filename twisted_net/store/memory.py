@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from twisted_net.store.interface import Deliver, StoreError
 from twisted_net.store.local import Local
-from twisted_net.store.log import Appended, Bounds, Entry, Page, Position, Ring
+from twisted_net.store.log import Appended, Bounds, Message, Page, Position, Ring
 
 
 class MemoryStore(Local):
@@ -34,12 +34,12 @@ class MemoryStore(Local):
     def stop(self) -> Deferred[None]:
         return succeed(None)
 
-    def append(self, room: str, entries: Sequence[Entry]) -> Deferred[Appended]:
+    def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
         try:
             ring = self._used(room)
         except StoreError as error:
             return fail(error)
-        appended = ring.append(entries, self._now())
+        appended = ring.append(messages, self._now())
         self._tell(room, appended.epoch, appended.fresh)
         return succeed(appended)
 

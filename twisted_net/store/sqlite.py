@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.store.interface import Deliver, StoreError
 from twisted_net.store.local import Local
-from twisted_net.store.log import Appended, Bounds, Entry, Page, Position
+from twisted_net.store.log import Appended, Bounds, Message, Page, Position
 from twisted_net.store.sqlite_log import Request, SqliteLog
 
 FILE_BOUNDS = Bounds(count=100_000, bytes=64 << 20, age=0.0, rooms=10_000)
@@ -125,11 +125,11 @@ class SqliteStore(Local):
 
         return closed.addBoth(stop)
 
-    def append(self, room: str, entries: Sequence[Entry]) -> Deferred[Appended]:
+    def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
         if self._worker is None:
             return fail(StoreError("the store is closed"))
         result: Deferred[Appended] = Deferred()
-        self._waiting.append(((room, entries), result))
+        self._waiting.append(((room, messages), result))
         if not self._committing:
             self._committing = True
             self._clock.callLater(0, self._commit)

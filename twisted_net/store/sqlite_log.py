@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from twisted_net.store.interface import StoreError
-from twisted_net.store.log import Appended, Bounds, Entry, Kept, Page, Position
+from twisted_net.store.log import Appended, Bounds, Kept, Message, Page, Position
 
 APPLICATION_ID = 0x746E6574
 """What the file's header says that it is (https://sqlite.org/fileformat.html): "tnet"."""
@@ -35,7 +35,7 @@ _MIGRATIONS = (
 _TRIM_STEP = 256
 """Rows that are let go at most beside an append, and for every row that it adds two more."""
 
-Request: TypeAlias = tuple[str, Sequence[Entry]]
+Request: TypeAlias = tuple[str, Sequence[Message]]
 Result = TypeVar("Result")
 
 
@@ -95,7 +95,9 @@ class SqliteLog:
         """
 
         def work() -> list[Appended]:
-            return [self._append(self._used(name, now), entries, now) for name, entries in requests]
+            return [
+                self._append(self._used(name, now), messages, now) for name, messages in requests
+            ]
 
         return self._in_transaction(work)
 
@@ -222,21 +224,21 @@ class SqliteLog:
             assert room is not None
         return room
 
-    def _append(self, room: _Room, entries: Sequence[Entry], now: float) -> Appended:
+    def _append(self, room: _Room, messages: Sequence[Message], now: float) -> Appended:
         offsets: list[int] = []
         fresh: list[Kept] = []
         known: dict[tuple[str, str], int] = {}
-        for entry in entries:
-            if entry.id:
-                offset = known.get((entry.origin, entry.id)) or self._offset_of(room, entry)
+        for message in messages:
+            if message.id:
+                offset = known.get((message.origin, message.id)) or self._offset_of(room, message)
                 if offset:
                     offsets.append(offset)
                     continue
-                known[entry.origin, entry.id] = room.top + 1
+                known[message.origin, message.id] = room.top + 1
             room.top += 1
-            room.bytes += entry.size
+            room.bytes += message.size
             offsets.append(room.top)
-            fresh.append(Kept(room.top, entry))
+            fresh.append(Kept(room.top, message))
         self._db.executemany(
             "INSERT INTO entries (room, offset, time, sender, text, origin, id, action)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -246,10 +248,10 @@ class SqliteLog:
         self._save(room, now)
         return Appended(room.epoch, offsets, fresh)
 
-    def _offset_of(self, room: _Room, entry: Entry) -> int:
+    def _offset_of(self, room: _Room, message: Message) -> int:
         row = self._db.execute(
             "SELECT offset FROM entries WHERE room = ? AND origin = ? AND id = ? AND id <> ''",
-            (room.id, entry.origin, entry.id),
+            (room.id, message.origin, message.id),
         ).fetchone()
         return row[0] if row else 0
 
@@ -271,11 +273,11 @@ class SqliteLog:
             (room.id, most),
         )
         for offset, *rest in rows:  # of which only as many are read as are needed
-            entry = Entry(*rest)
-            if gone >= over and room.bytes <= bounds.bytes and entry.time >= oldest:
+            message = Message(*rest)
+            if gone >= over and room.bytes <= bounds.bytes and message.time >= oldest:
                 break
             gone += 1
-            room.bytes -= entry.size
+            room.bytes -= message.size
             room.first = offset + 1
         rows.close()
         if gone:
@@ -304,7 +306,7 @@ class SqliteLog:
         query = query.replace("*", "offset, sender, text, time, action, origin, id", 1)
         try:
             return [
-                Kept(row[0], Entry(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
+                Kept(row[0], Message(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
                 for row in self._db.execute(query, values)
             ]
         except sqlite3.Error as error:

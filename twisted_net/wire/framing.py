@@ -46,19 +46,19 @@ class RemoteProtocolError(TwistedNetError, ValueError):
         self.messages: list[Any] = [] if messages is None else messages
 
 
-Message = TypeVar("Message")
+MessageT = TypeVar("MessageT")
 
 
-class Framing(Protocol[Message]):
+class Framing(Protocol[MessageT]):
     """How messages lie in a stream of bytes. One instance serves one connection."""
 
-    def feed(self, data: bytes, /) -> list[Message]:
+    def feed(self, data: bytes, /) -> list[MessageT]:
         """Take the next bytes of the stream and give the messages that they complete.
 
         :raises RemoteProtocolError: over the limit or malformed. Every later call raises it too.
         """
 
-    def encode(self, message: Message, /) -> bytes:
+    def encode(self, message: MessageT, /) -> bytes:
         """Give the bytes that carry ``message``.
 
         :raises LocalProtocolError: this framing cannot carry it.
@@ -73,7 +73,7 @@ FramingFactory: TypeAlias = Callable[..., Framing[Any]]
 """Makes a framing; called with the keyword ``max_size``, the most bytes of one message."""
 
 
-class _Sticky(Generic[Message]):
+class _Sticky(Generic[MessageT]):
     """What the framings share: after one error, nothing more is read."""
 
     __slots__ = ("_dead",)
@@ -81,10 +81,10 @@ class _Sticky(Generic[Message]):
     def __init__(self) -> None:
         self._dead: tuple[ErrorCode, str] | None = None
 
-    def feed(self, data: bytes, /) -> list[Message]:
+    def feed(self, data: bytes, /) -> list[MessageT]:
         if self._dead is not None:
             raise RemoteProtocolError(*self._dead)
-        messages: list[Message] = []
+        messages: list[MessageT] = []
         try:
             self._feed(data, messages)
             return messages
@@ -94,7 +94,7 @@ class _Sticky(Generic[Message]):
         self._forget()
         raise RemoteProtocolError(*self._dead, messages)
 
-    def _feed(self, data: bytes, messages: list[Message]) -> None:
+    def _feed(self, data: bytes, messages: list[MessageT]) -> None:
         """Append what is complete to ``messages``, also before raising."""
         raise NotImplementedError
 

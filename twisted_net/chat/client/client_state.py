@@ -8,21 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-Message: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send this to the server."""
 
-    message: Message
+    message: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Hear:
     """Somebody else has said something, or something else has come."""
 
-    message: Message
+    message: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ClientState:
         self.heartbeat = 0.0
         self._hello = hello
         self._rooms: dict[str, _Room] = {}
-        self._unacked: dict[str, Message] = {}
+        self._unacked: dict[str, JsonObject] = {}
         self._greeted = False  # on this connection
         self._refusals = 0  # of the name
 
@@ -109,7 +109,7 @@ class ClientState:
         left: list[Output] = [Failed(id, "left", "The room was left.") for id in gone]
         return [*left, Send({"type": "leave", "room": name})] if online else left
 
-    def send(self, message: Message, online: bool) -> list[Output]:
+    def send(self, message: JsonObject, online: bool) -> list[Output]:
         """Send a message with an id, now or as soon as it can be."""
         self._unacked[message["id"]] = message
         room = self._rooms.get(message.get("room", ""))
@@ -118,7 +118,7 @@ class ClientState:
 
     # What the server says.
 
-    def received(self, message: Message) -> list[Output]:
+    def received(self, message: JsonObject) -> list[Output]:
         """Give what is to be done about a message of the server's."""
         match message.get("type"):
             case "welcome":
@@ -142,7 +142,7 @@ class ClientState:
                 self.nick = message["nick"]
         return [Hear(message)]
 
-    def _welcomed(self, message: Message) -> list[Output]:
+    def _welcomed(self, message: JsonObject) -> list[Output]:
         self._greeted = True
         self._hello["session"] = message["session"]
         self.nick = message["nick"]
@@ -166,7 +166,7 @@ class ClientState:
         since = {"epoch": room.epoch, "offset": room.offset}
         return Send({"type": "join", "room": name, "since": since})
 
-    def _joined(self, message: Message) -> list[Output]:
+    def _joined(self, message: JsonObject) -> list[Output]:
         name = message["room"]
         room = self._rooms.get(name)
         if room is None:
@@ -180,7 +180,7 @@ class ClientState:
         waiting = [each for each in self._unacked.values() if each.get("room") == name]
         return outputs + [Send(each) for each in waiting]
 
-    def _message(self, message: Message) -> list[Output]:
+    def _message(self, message: JsonObject) -> list[Output]:
         outputs = self._advance(message["room"], message["offset"])
         if outputs is None:
             return []
@@ -189,7 +189,7 @@ class ClientState:
             outputs.append(self._done(id, message["offset"]) or Hear(message))
         return outputs
 
-    def _ack(self, message: Message) -> list[Output]:
+    def _ack(self, message: JsonObject) -> list[Output]:
         outputs = []
         if "room" in message:
             outputs = self._advance(message["room"], message["offset"]) or []

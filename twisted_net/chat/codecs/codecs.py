@@ -99,10 +99,10 @@ class TextCodec:
 
 
 def _said(kept: Kept) -> str:
-    entry = kept.entry
-    if entry.action:
-        return f"* {entry.sender} {entry.text}"
-    return f"<{entry.sender}> {entry.text}"
+    message = kept.message
+    if message.action:
+        return f"* {message.sender} {message.text}"
+    return f"<{message.sender}> {message.text}"
 
 
 def _greeted(event: Greeted) -> str:
@@ -149,7 +149,7 @@ def _past(event: Past) -> str:
     lines = [f"* Earlier in #{event.room}, times are UTC:"]
     day = ""
     for kept in event.kept:
-        when = _when(kept.entry.time)
+        when = _when(kept.message.time)
         if when[:10] != day:
             day = when[:10]
             lines.append(f"* {day}")
@@ -239,16 +239,16 @@ def _when(time: float) -> str:
 
 
 def _kept_json(room: str, kept: Kept) -> dict[str, Any]:
-    entry = kept.entry
-    message = {
+    message = kept.message
+    said = {
         "type": "message",
         "room": room,
         "offset": kept.offset,
-        "from": entry.sender,
-        "text": entry.text,
-        "time": _when(entry.time),
+        "from": message.sender,
+        "text": message.text,
+        "time": _when(message.time),
     }
-    return message | {"action": True} if entry.action else message
+    return said | {"action": True} if message.action else said
 
 
 def _said_json(event: Said) -> dict[str, Any]:
