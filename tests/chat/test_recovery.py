@@ -15,41 +15,45 @@ from tests.store.test_sqlite import Turns
 from twisted_net.chat.client.client_state import ClientState, Done, Hear, Lost, Send
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.recovery import merge
-from twisted_net.store.log import Bounds, Kept, Page
+from twisted_net.store.log import Bounds, Page, StoredMessage
 from twisted_net.store.memory import MemoryStore
 from twisted_net.store.sqlite import SqliteStore
 from twisted_net.testing import connect
 
 
-def kept(*offsets: int) -> list[Kept]:
-    return [Kept(offset, message(str(offset))) for offset in offsets]
+def stored(*offsets: int) -> list[StoredMessage]:
+    return [StoredMessage(offset, message(str(offset))) for offset in offsets]
 
 
 class MergeTests(SynchronousTestCase):
-    def merged(self, page: list[Kept], top: int, live: list[Kept]) -> list[int] | None:
+    def merged(
+        self, page: list[StoredMessage], top: int, live: list[StoredMessage]
+    ) -> list[int] | None:
         found = merge(Page("e", top, page, 1), live)
         return None if found is None else [each.offset for each in found]
 
     def test_what_was_read_and_what_was_heard(self) -> None:
         """Overlapping, touching, or nothing of either."""
-        self.assertEqual(self.merged(kept(4, 5), 5, kept(4, 5, 6)), [4, 5, 6])
-        self.assertEqual(self.merged(kept(4, 5), 5, kept(6, 7)), [4, 5, 6, 7])
-        self.assertEqual(self.merged([], 3, kept(4)), [4])
+        self.assertEqual(self.merged(stored(4, 5), 5, stored(4, 5, 6)), [4, 5, 6])
+        self.assertEqual(self.merged(stored(4, 5), 5, stored(6, 7)), [4, 5, 6, 7])
+        self.assertEqual(self.merged([], 3, stored(4)), [4])
         self.assertEqual(self.merged([], 3, []), [])
 
     def test_a_gap_at_the_seam(self) -> None:
         """Cannot be recovered; nor can what the store could not give."""
-        self.assertIsNone(self.merged(kept(4, 5), 5, kept(7)))
-        self.assertIsNone(self.merged(kept(4), 4, kept(5, 7)))
-        self.assertIsNone(merge(None, kept(1)))
+        self.assertIsNone(self.merged(stored(4, 5), 5, stored(7)))
+        self.assertIsNone(self.merged(stored(4), 4, stored(5, 7)))
+        self.assertIsNone(merge(None, stored(1)))
 
     @settings(deadline=None, max_examples=200, database=None)
     @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.sets(st.integers(1, 20)))
     def test_all_or_nothing(self, since: int, read: int, heard: int, dropped: set[int]) -> None:
         """Whatever was dropped of what was heard, the result is without a gap, or there is none."""
         top, first = since + read, max(1, since + read - 3)
-        live = [each for each in kept(*range(first, top + heard + 1)) if each.offset not in dropped]
-        found = self.merged(kept(*range(since + 1, top + 1)), top, live)
+        live = [
+            each for each in stored(*range(first, top + heard + 1)) if each.offset not in dropped
+        ]
+        found = self.merged(stored(*range(since + 1, top + 1)), top, live)
         lost = any(top < offset < (live[-1].offset if live else 0) for offset in dropped)
         self.assertEqual(found is None, lost)
         if found is not None:
@@ -272,7 +276,7 @@ class PromiseTests(ChatCase):
 
     def check(self) -> None:
         page = self.store._log.before("r", None, 10_000, NOW)
-        log = {each.offset: each.message.text for each in page.kept}
+        log = {each.offset: each.message.text for each in page.stored}
         said = [id for robot in self.robots for id in robot.sent]
         self.assertEqual(sorted(log.values()), sorted(said))  # each is stored, and once
         for robot in self.robots:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.store.interface import Store
-from twisted_net.store.log import Bounds, Kept, Message
+from twisted_net.store.log import Bounds, Message, StoredMessage
 
 Result = TypeVar("Result")
 
@@ -65,16 +65,16 @@ class Heard:
     """A subscriber."""
 
     def __init__(self) -> None:
-        self.kept: list[Kept] = []
+        self.stored: list[StoredMessage] = []
         self.epochs: set[str] = set()
 
-    def __call__(self, epoch: str, kept: Sequence[Kept]) -> None:
+    def __call__(self, epoch: str, stored: Sequence[StoredMessage]) -> None:
         self.epochs.add(epoch)
-        self.kept += kept
+        self.stored += stored
 
     @property
     def offsets(self) -> list[int]:
-        return [each.offset for each in self.kept]
+        return [each.offset for each in self.stored]
 
 
 class StoreContract:
@@ -99,7 +99,7 @@ class StoreContract:
         told = Message("Å" * 9, "waves\u2028 'x' \U0001f40d", NOW + 0.125, True, "origin", "id-1")
         store.append("a", [told, message("x")])
         page = self.value(store.before("a", None, 10))
-        self.assertEqual(page.kept, [Kept(1, told), Kept(2, message("x"))])
+        self.assertEqual(page.stored, [StoredMessage(1, told), StoredMessage(2, message("x"))])
         self.assertEqual((page.top, page.first), (2, 1))
 
     def test_since_gives_all_that_came_after(self) -> None:
@@ -109,7 +109,7 @@ class StoreContract:
         for offset in range(6):
             page = self.value(store.since("a", epoch, offset, 5))
             assert page is not None
-            self.assertEqual([each.offset for each in page.kept], list(range(offset + 1, 6)))
+            self.assertEqual([each.offset for each in page.stored], list(range(offset + 1, 6)))
             self.assertEqual((page.epoch, page.top), (epoch, 5))
 
     def test_since_gives_all_or_nothing(self) -> None:
@@ -127,7 +127,7 @@ class StoreContract:
         self.assertIsNone(self.value(store.since("a", epoch, 19, 100)))
         page = self.value(store.since("a", epoch, 20, 100))
         assert page is not None
-        self.assertEqual((len(page.kept), page.first), (10, 21))
+        self.assertEqual((len(page.stored), page.first), (10, 21))
 
     def test_pages_backwards(self) -> None:
         """Each begins where the one before ended, down to the first."""
@@ -136,11 +136,11 @@ class StoreContract:
         below, pages = None, []
         for _ in range(4):
             page = self.value(store.before("a", below, 3))
-            pages.append([each.offset for each in page.kept])
+            pages.append([each.offset for each in page.stored])
             below = pages[-1][0] if pages[-1] else below
         self.assertEqual(pages, [[5, 6, 7], [2, 3, 4], [1], []])
-        self.assertEqual(self.value(store.before("a", 99, 2)).kept[-1].offset, 7)
-        self.assertEqual(self.value(store.before("nowhere", None, 3)).kept, [])
+        self.assertEqual(self.value(store.before("a", 99, 2)).stored[-1].offset, 7)
+        self.assertEqual(self.value(store.before("nowhere", None, 3)).stored, [])
 
     def test_an_id_is_stored_once(self) -> None:
         """The same offset is given again: within a call, a turn, and later."""
@@ -151,7 +151,7 @@ class StoreContract:
         self.assertEqual(self.value(first).offsets, [1, 2, 1])
         appended = self.value(again)
         self.assertEqual(appended.offsets, [2, 3])
-        self.assertEqual([kept.offset for kept in appended.fresh], [3])
+        self.assertEqual([stored.offset for stored in appended.fresh], [3])
         self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [1])
         self.assertEqual(self.value(store.before("a", None, 9)).top, 3)
 
@@ -196,7 +196,7 @@ class StoreContract:
     def test_a_subscriber_that_fails_harms_nobody(self) -> None:
         """The others hear, the append is done, the log has a line."""
         store, heard = self.started(), Heard()
-        self.value(store.subscribe("a", lambda epoch, kept: 1 / 0))
+        self.value(store.subscribe("a", lambda epoch, stored: 1 / 0))
         self.value(store.subscribe("a", heard))
         self.fill(store, "a", 1)
         self.assertEqual(heard.offsets, [1])
@@ -208,14 +208,14 @@ class StoreContract:
         self.fill(store, "a", 10)
         self.fill(store, "a", 1)
         page = self.value(store.before("a", None, 99))
-        self.assertEqual(([each.offset for each in page.kept], page.first), ([9, 10, 11], 9))
+        self.assertEqual(([each.offset for each in page.stored], page.first), ([9, 10, 11], 9))
 
     def test_bounded_by_bytes(self) -> None:
         """As an entry counts them."""
         size = message("x" * 100).size
         store = self.started(bytes=3 * size + 1)
         self.value(store.append("a", [message("x" * 100) for _ in range(10)]))
-        self.assertEqual(len(self.value(store.before("a", None, 99)).kept), 3)
+        self.assertEqual(len(self.value(store.before("a", None, 99)).stored), 3)
 
     def test_bounded_by_age(self) -> None:
         """Also where nothing is added: what is too old is not given."""
@@ -223,11 +223,11 @@ class StoreContract:
         epoch = self.value(store.append("a", [message("old"), message("new", time=NOW + 50)])).epoch
         self.now = NOW + 61
         page = self.value(store.before("a", None, 9))
-        self.assertEqual([each.message.text for each in page.kept], ["new"])
+        self.assertEqual([each.message.text for each in page.stored], ["new"])
         self.assertIsNone(self.value(store.since("a", epoch, 0, 9)))
         self.assertIsNotNone(self.value(store.since("a", epoch, 1, 9)))
         self.now = NOW + 200
-        self.assertEqual(self.value(store.before("a", None, 9)).kept, [])
+        self.assertEqual(self.value(store.before("a", None, 9)).stored, [])
         self.assertEqual(self.value(store.append("a", [message("x")])).offsets, [3])
 
     def test_presence(self) -> None:

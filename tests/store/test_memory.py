@@ -69,11 +69,13 @@ class RingTests(SynchronousTestCase):
             self.assertEqual(ring.top, len(everything))
             self.assertLessEqual(len(ring), count)
             self.assertLessEqual(ring.size, size)
-            kept = ring.before(None, 99, NOW).kept
-            self.assertEqual([each.offset for each in kept], list(range(ring.first, ring.top + 1)))
-            self.assertEqual(ring.size, sum(each.message.size for each in kept))
+            stored = ring.before(None, 99, NOW).stored
+            self.assertEqual(
+                [each.offset for each in stored], list(range(ring.first, ring.top + 1))
+            )
+            self.assertEqual(ring.size, sum(each.message.size for each in stored))
             page = ring.since("e", ring.top - asked, 99, NOW)
             whole = ring.top - asked >= 0 and asked <= len(ring)
             self.assertEqual(page is not None, whole)
             if page is not None:
-                self.assertEqual(page.kept, kept[len(kept) - asked :])
+                self.assertEqual(page.stored, stored[len(stored) - asked :])

@@ -101,7 +101,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         store = self.again(store)
         page = self.value(store.since("a", epoch, 2, 9))
         assert page is not None
-        self.assertEqual([each.message.text for each in page.kept], ["3", "x"])
+        self.assertEqual([each.message.text for each in page.stored], ["3", "x"])
         self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [4])
         self.assertEqual(self.value(store.append("a", [message("y")])).offsets, [5])
 
@@ -130,7 +130,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
             self.assertEqual(
                 error.getErrorMessage(), "the store cannot be written: database or disk is full"
             )
-        self.assertEqual(len(self.value(store.before("a", None, 9)).kept), 3)
+        self.assertEqual(len(self.value(store.before("a", None, 9)).stored), 3)
         database.execute("PRAGMA max_page_count = 100000")
         self.assertEqual(self.value(store.append("a", [message("y")])).offsets, [4])
         self.assertEqual(heard.offsets, [4])
@@ -171,7 +171,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
             self.value(store.append("a", [message("x" * 100) for _ in range(100)]))
             sizes.append(os.path.getsize(self.path) + os.path.getsize(self.path + "-wal"))
         self.assertLess(max(sizes[20:]), 8 << 20)
-        self.assertEqual(len(self.value(store.before("a", None, 9999)).kept), 200)
+        self.assertEqual(len(self.value(store.before("a", None, 9999)).stored), 200)
 
 
 class FileTests(SynchronousTestCase):
@@ -204,7 +204,7 @@ class FileTests(SynchronousTestCase):
             database.close()
             page = self.open(path).since("a", "epoch", 0, 9, NOW)
             assert page is not None
-            self.assertEqual(page.kept[0].message, message("hello"))
+            self.assertEqual(page.stored[0].message, message("hello"))
 
     def test_a_newer_file_is_refused(self) -> None:
         """In a line that says so, and it is not touched."""

@@ -24,7 +24,7 @@ from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
 from twisted_net.connection.broadcast import Group, Turns
 from twisted_net.store.interface import Store
-from twisted_net.store.log import Appended, Kept, Message, Page, Position
+from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
 _log = Logger()
 
@@ -203,7 +203,7 @@ class Channel:
 
     # What is told.
 
-    def _deliver(self, epoch: str, fresh: Sequence[Kept]) -> None:
+    def _deliver(self, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """The store has more."""
         for codec, group in self._groups.items():
             if len(group):
@@ -217,18 +217,18 @@ class Channel:
         if not self._working and not self._storing:  # it comes from elsewhere
             self._flush()
 
-    def _put(self, codec: Codec, group: Group, fresh: Sequence[Kept]) -> None:
+    def _put(self, codec: Codec, group: Group, fresh: Sequence[StoredMessage]) -> None:
         is_text = codec.is_text
-        for kept in fresh:
-            message = kept.message
-            data = codec.encode(Said(self.name, kept))
+        for stored in fresh:
+            message = stored.message
+            data = codec.encode(Said(self.name, stored))
             speaker = self._connection_of(message)
             if speaker is None or speaker not in group:
                 group.put(data)
             elif is_text:
                 group.put(data, speaker)
             else:
-                group.put(data, speaker, codec.encode(Acked(message.id, self.name, kept.offset)))
+                group.put(data, speaker, codec.encode(Acked(message.id, self.name, stored.offset)))
             if is_text:
                 for user in self._ignorers(message.sender):
                     if user.connection in group and user.connection is not speaker:
@@ -251,7 +251,7 @@ class Channel:
 
     def _ack_again(self, appended: Appended, messages: list[Message]) -> None:
         """Answer the messages that the store had already."""
-        fresh = {kept.offset for kept in appended.fresh}
+        fresh = {stored.offset for stored in appended.fresh}
         for message, offset in zip(messages, appended.offsets, strict=True):
             if offset in fresh:
                 fresh.discard(offset)  # its ack went with the others' message
@@ -315,10 +315,10 @@ class Channel:
     def _show_past(self, page: Page, newcomer: Newcomer) -> None:
         if self._newcomers.get(newcomer.connection) is not newcomer:
             return  # it has left meanwhile
-        live = [each.offset for each in newcomer.heard if isinstance(each, Kept)]
+        live = [each.offset for each in newcomer.heard if isinstance(each, StoredMessage)]
         # What was said since is told as new.
-        kept = [each for each in page.kept if not live or each.offset < live[0]]
-        past = Past(self.name, page.epoch, kept, False, asked=False)
+        stored = [each for each in page.stored if not live or each.offset < live[0]]
+        past = Past(self.name, page.epoch, stored, False, asked=False)
         if newcomer.told:
             newcomer.told = False
             self._send_joined(newcomer, None)
@@ -329,7 +329,7 @@ class Channel:
         if page is not None and page.top > self.at.offset:
             newcomer.page = page  # the store is ahead of what was told here
             return
-        live = [each for each in newcomer.heard if isinstance(each, Kept)]
+        live = [each for each in newcomer.heard if isinstance(each, StoredMessage)]
         merged = merge(page, live)
         if merged is None:
             self._let_in(newcomer, [], False)
@@ -340,11 +340,11 @@ class Channel:
             encode(
                 Said(
                     self.name,
-                    kept,
-                    kept.message.id if self._connection_of(kept.message) is connection else "",
+                    stored,
+                    stored.message.id if self._connection_of(stored.message) is connection else "",
                 )
             )
-            for kept in merged
+            for stored in merged
         ]
         if sum(map(len, missed)) > newcomer.connection.factory.limits.queue_limit:
             self._let_in(newcomer, [], False)

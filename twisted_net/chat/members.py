@@ -12,7 +12,7 @@ from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import User
 from twisted_net.connection.heartbeat import Beating
 from twisted_net.store.interface import StoreError
-from twisted_net.store.log import Kept, Page, Position
+from twisted_net.store.log import Page, Position, StoredMessage
 
 _log = Logger()
 
@@ -55,4 +55,4 @@ class Newcomer:
         self.since = since
         self.told = told
         self.page: Page | None = None
-        self.heard: deque[Kept | bytes] = deque(maxlen=most)
+        self.heard: deque[StoredMessage | bytes] = deque(maxlen=most)

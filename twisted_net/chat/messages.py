@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from twisted_net.policy.close_reasons import Reason
-from twisted_net.store.log import Kept, Position
+from twisted_net.store.log import Position, StoredMessage
 
 
 class Refused(Exception):
@@ -212,7 +212,7 @@ class Said:
     """A message; ``id`` is told to its own sender, when it comes back."""
 
     room: str
-    kept: Kept
+    stored: StoredMessage
     id: str = ""
 
 
@@ -310,7 +310,7 @@ class Past:
 
     room: str
     epoch: str
-    kept: Sequence[Kept]
+    stored: Sequence[StoredMessage]
     more: bool
     asked: bool = True
 

@@ -376,8 +376,8 @@ class ChatFactory(ConnectionFactory):
         connection, name = user.connection, room.name
 
         def show(page: Page) -> None:
-            more = bool(page.kept) and page.kept[0].offset > page.first
-            connection.tell(Past(name, page.epoch, page.kept, more))
+            more = bool(page.stored) and page.stored[0].offset > page.first
+            connection.tell(Past(name, page.epoch, page.stored, more))
 
         def fail(failure: Failure) -> None:
             connection.tell(Problem("store", f"The past cannot be read: {reason(failure)}."))

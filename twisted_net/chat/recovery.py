@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted_net.store.log import Kept, Page
+from twisted_net.store.log import Page, StoredMessage
 
 
-def merge(page: Page | None, live: Sequence[Kept]) -> list[Kept] | None:
+def merge(page: Page | None, live: Sequence[StoredMessage]) -> list[StoredMessage] | None:
     """Put together what was read from a log and what was heard while it was read.
 
     :param page: what the store gave for everything after the client's position; None where it
@@ -18,13 +18,13 @@ def merge(page: Page | None, live: Sequence[Kept]) -> list[Kept] | None:
     """
     if page is None:
         return None
-    merged = list(page.kept)
+    merged = list(page.stored)
     top = page.top
-    for kept in live:
-        if kept.offset <= top:
+    for stored in live:
+        if stored.offset <= top:
             continue  # the log had it already
-        if kept.offset != top + 1:
+        if stored.offset != top + 1:
             return None
-        merged.append(kept)
-        top = kept.offset
+        merged.append(stored)
+        top = stored.offset
     return merged

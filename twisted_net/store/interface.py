@@ -8,9 +8,9 @@ from typing import Protocol, TypeAlias
 from twisted.internet.defer import Deferred
 
 from twisted_net import TwistedNetError
-from twisted_net.store.log import Appended, Kept, Message, Page, Position
+from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
-Deliver: TypeAlias = Callable[[str, Sequence[Kept]], None]
+Deliver: TypeAlias = Callable[[str, Sequence[StoredMessage]], None]
 """Called with an epoch and what was added under it, in the order of the offsets."""
 
 

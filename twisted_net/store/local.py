@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from twisted_net.store.interface import Deliver
-from twisted_net.store.log import Kept
+from twisted_net.store.log import StoredMessage
 
 _log = Logger()
 
@@ -39,7 +39,7 @@ class Local:
     def present(self, room: str) -> Deferred[list[str]]:
         return succeed(list(self._present.get(room, ())))
 
-    def _tell(self, room: str, epoch: str, fresh: Sequence[Kept]) -> None:
+    def _tell(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """Tell the subscribers; one that fails does not keep the others from it."""
         if not fresh:
             return

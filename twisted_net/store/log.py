@@ -41,7 +41,7 @@ class Message(NamedTuple):
         return _MESSAGE_OVERHEAD + length + len(self.sender)
 
 
-class Kept(NamedTuple):
+class StoredMessage(NamedTuple):
     """An entry in the log."""
 
     offset: int
@@ -64,20 +64,20 @@ class Appended(NamedTuple):
 
     epoch: str
     offsets: list[int]
-    fresh: list[Kept]
+    fresh: list[StoredMessage]
 
 
 class Page(NamedTuple):
     """A part of a log.
 
     :ivar top: the offset of the log's last entry, when it was read.
-    :ivar kept: the entries, in order and without a gap.
+    :ivar stored: the entries, in order and without a gap.
     :ivar first: the offset of the oldest entry that the log still has.
     """
 
     epoch: str
     top: int
-    kept: list[Kept]
+    stored: list[StoredMessage]
     first: int
 
 
@@ -111,24 +111,24 @@ class Ring:
     :ivar size: bytes, as :attr:`Message.size` counts them.
     """
 
-    __slots__ = ("_bounds", "_ids", "_kept", "epoch", "size", "top")
+    __slots__ = ("_bounds", "_ids", "_stored", "epoch", "size", "top")
 
     def __init__(self, epoch: str, bounds: Bounds) -> None:
         self.epoch = epoch
         self.top = 0
         self.size = 0
         self._bounds = bounds
-        self._kept: deque[Kept] = deque()
+        self._stored: deque[StoredMessage] = deque()
         self._ids: dict[tuple[str, str], int] = {}
 
     def __len__(self) -> int:
         """How many entries there are."""
-        return len(self._kept)
+        return len(self._stored)
 
     @property
     def first(self) -> int:
         """The offset of the oldest entry; one more than ``top`` where there is none."""
-        return self.top - len(self._kept) + 1
+        return self.top - len(self._stored) + 1
 
     def append(self, messages: Sequence[Message], now: float) -> Appended:
         """Add entries, but those that are there already; then trim."""
@@ -146,9 +146,9 @@ class Ring:
             top += 1
             self.size += message.size
             offsets.append(top)
-            fresh.append(Kept(top, message))
+            fresh.append(StoredMessage(top, message))
         self.top = top
-        self._kept += fresh
+        self._stored += fresh
         self.trim(now)
         return Appended(self.epoch, offsets, fresh)
 
@@ -160,27 +160,29 @@ class Ring:
         """
         self.trim(now)
         count = self.top - offset
-        if epoch != self.epoch or not 0 <= count <= min(limit, len(self._kept)):
+        if epoch != self.epoch or not 0 <= count <= min(limit, len(self._stored)):
             return None
-        return self._page(islice(reversed(self._kept), count))
+        return self._page(islice(reversed(self._stored), count))
 
     def before(self, offset: int | None, limit: int, now: float) -> Page:
         """Give the last entries, at most ``limit``, before ``offset``, or of all."""
         self.trim(now)
         skip = 0 if offset is None else max(0, self.top - offset + 1)
-        return self._page(islice(reversed(self._kept), skip, skip + limit))
+        return self._page(islice(reversed(self._stored), skip, skip + limit))
 
     def trim(self, now: float) -> None:
         """Let go what is over the bounds."""
-        bounds, kept = self._bounds, self._kept
+        bounds, stored = self._bounds, self._stored
         oldest = now - bounds.age if bounds.age else 0.0
-        while kept and (
-            len(kept) > bounds.count or self.size > bounds.bytes or kept[0].message.time < oldest
+        while stored and (
+            len(stored) > bounds.count
+            or self.size > bounds.bytes
+            or stored[0].message.time < oldest
         ):
-            message = kept.popleft().message
+            message = stored.popleft().message
             self.size -= message.size
             if message.id:
                 del self._ids[message.origin, message.id]
 
-    def _page(self, backwards: islice[Kept]) -> Page:
+    def _page(self, backwards: islice[StoredMessage]) -> Page:
         return Page(self.epoch, self.top, list(backwards)[::-1], self.first)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from twisted_net.store.interface import StoreError
-from twisted_net.store.log import Appended, Bounds, Kept, Message, Page, Position
+from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 
 APPLICATION_ID = 0x746E6574
 """What the file's header says that it is (https://sqlite.org/fileformat.html): "tnet"."""
@@ -114,13 +114,13 @@ class SqliteLog:
         room = self._find(name)
         if room is None or epoch != room.epoch or not 0 <= room.top - offset <= limit:
             return None
-        kept = self._read(
+        stored = self._read(
             "SELECT * FROM entries WHERE room = ? AND offset > ? AND time >= ? ORDER BY offset",
             (room.id, offset, self._oldest(now)),
         )
-        if len(kept) != room.top - offset:
+        if len(stored) != room.top - offset:
             return None
-        return Page(room.epoch, room.top, kept, room.first)
+        return Page(room.epoch, room.top, stored, room.first)
 
     def before(self, name: str, offset: int | None, limit: int, now: float) -> Page:
         """As :meth:`twisted_net.store.interface.Store.before`."""
@@ -128,12 +128,12 @@ class SqliteLog:
         if room is None:
             return Page("", 0, [], 1)
         below = room.top + 1 if offset is None else min(offset, room.top + 1)
-        kept = self._read(
+        stored = self._read(
             "SELECT * FROM entries WHERE room = ? AND offset < ? AND time >= ?"
             " ORDER BY offset DESC LIMIT ?",
             (room.id, below, self._oldest(now), limit),
         )
-        return Page(room.epoch, room.top, kept[::-1], room.first)
+        return Page(room.epoch, room.top, stored[::-1], room.first)
 
     def sweep(self, now: float, busy: frozenset[str] = frozenset()) -> bool:
         """Let some go of what has become too old or too many.
@@ -226,7 +226,7 @@ class SqliteLog:
 
     def _append(self, room: _Room, messages: Sequence[Message], now: float) -> Appended:
         offsets: list[int] = []
-        fresh: list[Kept] = []
+        fresh: list[StoredMessage] = []
         known: dict[tuple[str, str], int] = {}
         for message in messages:
             if message.id:
@@ -238,7 +238,7 @@ class SqliteLog:
             room.top += 1
             room.bytes += message.size
             offsets.append(room.top)
-            fresh.append(Kept(room.top, message))
+            fresh.append(StoredMessage(room.top, message))
         self._db.executemany(
             "INSERT INTO entries (room, offset, time, sender, text, origin, id, action)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -302,11 +302,11 @@ class SqliteLog:
     def _oldest(self, now: float) -> float:
         return now - self._bounds.age if self._bounds.age else 0.0
 
-    def _read(self, query: str, values: tuple[Any, ...]) -> list[Kept]:
+    def _read(self, query: str, values: tuple[Any, ...]) -> list[StoredMessage]:
         query = query.replace("*", "offset, sender, text, time, action, origin, id", 1)
         try:
             return [
-                Kept(row[0], Message(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
+                StoredMessage(row[0], Message(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
                 for row in self._db.execute(query, values)
             ]
         except sqlite3.Error as error:

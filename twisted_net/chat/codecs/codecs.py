@@ -39,7 +39,7 @@ from twisted_net.chat.messages import (
     TopicIs,
     Went,
 )
-from twisted_net.store.log import Kept
+from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.text import decode_line, printable
 
@@ -92,14 +92,14 @@ class TextCodec:
 
     def encode(self, event: Event) -> bytes:
         if isinstance(event, Said):
-            line = _said(event.kept)
+            line = _said(event.stored)
             return (f"#{event.room} {line}\n" if self._tagged else f"{line}\n").encode()
         text = _TEXT[type(event)](event)
         return text.encode() + b"\n" if text else b""
 
 
-def _said(kept: Kept) -> str:
-    message = kept.message
+def _said(stored: StoredMessage) -> str:
+    message = stored.message
     if message.action:
         return f"* {message.sender} {message.text}"
     return f"<{message.sender}> {message.text}"
@@ -144,16 +144,16 @@ def _topic(event: TopicIs) -> str:
 
 
 def _past(event: Past) -> str:
-    if not event.kept:
+    if not event.stored:
         return f"* There is nothing earlier in #{event.room}." if event.asked else ""
     lines = [f"* Earlier in #{event.room}, times are UTC:"]
     day = ""
-    for kept in event.kept:
-        when = _when(kept.message.time)
+    for stored in event.stored:
+        when = _when(stored.message.time)
         if when[:10] != day:
             day = when[:10]
             lines.append(f"* {day}")
-        lines.append(f"* {when[11:16]} {_said(kept)}")
+        lines.append(f"* {when[11:16]} {_said(stored)}")
     return "\n".join(lines)
 
 
@@ -238,12 +238,12 @@ def _when(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _kept_json(room: str, kept: Kept) -> dict[str, Any]:
-    message = kept.message
+def _stored_json(room: str, stored: StoredMessage) -> dict[str, Any]:
+    message = stored.message
     said = {
         "type": "message",
         "room": room,
-        "offset": kept.offset,
+        "offset": stored.offset,
         "from": message.sender,
         "text": message.text,
         "time": _when(message.time),
@@ -252,7 +252,7 @@ def _kept_json(room: str, kept: Kept) -> dict[str, Any]:
 
 
 def _said_json(event: Said) -> dict[str, Any]:
-    message = _kept_json(event.room, event.kept)
+    message = _stored_json(event.room, event.stored)
     return message | {"id": event.id} if event.id else message
 
 
@@ -342,7 +342,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "type": "history",
         "room": event.room,
         "epoch": event.epoch,
-        "messages": [_kept_json(event.room, kept) for kept in event.kept],
+        "messages": [_stored_json(event.room, stored) for stored in event.stored],
         "more": event.more,
     },
     Notice: lambda event: {"type": "notice", "text": event.text},
