@@ -62,7 +62,7 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPast:
+class ReadHistory:
     """Read a part of a room's log for somebody."""
 
     user: User
@@ -92,4 +92,4 @@ class End:
     detail: str = ""
 
 
-Action: TypeAlias = Send | Append | Announce | Enter | Exit | ReadPast | Verify | End
+Action: TypeAlias = Send | Append | Announce | Enter | Exit | ReadHistory | Verify | End

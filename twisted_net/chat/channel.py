@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import Member, Newcomer, reason
-from twisted_net.chat.messages import Acked, Event, Joined, Past, Problem, Refused, Said
+from twisted_net.chat.messages import Acked, Event, HistoryPage, Joined, Problem, Refused, Said
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
 from twisted_net.connection.broadcast import Group, Turns
@@ -299,8 +299,10 @@ class Channel:
     def _receive(self, newcomer: Newcomer) -> None:
         """Read what somebody is to be told of before it hears the others."""
         if newcomer.codec.is_text and self._limits.history and self.at.offset:
-            past = self._store.before(self.name, None, self._limits.history)
-            past.addCallback(self._show_past, newcomer).addErrback(self._show_nothing, newcomer)
+            history = self._store.before(self.name, None, self._limits.history)
+            history.addCallback(self._show_history, newcomer).addErrback(
+                self._show_nothing, newcomer
+            )
         elif newcomer.since is not None:
             since = newcomer.since
             missed = self._store.since(self.name, *since, self._limits.recover)
@@ -312,17 +314,17 @@ class Channel:
         _log.warn("#{room}: {why}", room=self.name, why=reason(failure))
         self._let_in(newcomer, [], None if newcomer.since is None else False)
 
-    def _show_past(self, page: Page, newcomer: Newcomer) -> None:
+    def _show_history(self, page: Page, newcomer: Newcomer) -> None:
         if self._newcomers.get(newcomer.connection) is not newcomer:
             return  # it has left meanwhile
         live = [each.offset for each in newcomer.heard if isinstance(each, StoredMessage)]
         # What was said since is told as new.
         stored = [each for each in page.stored if not live or each.offset < live[0]]
-        past = Past(self.name, page.epoch, stored, False, asked=False)
+        history = HistoryPage(self.name, page.epoch, stored, False, asked=False)
         if newcomer.told:
             newcomer.told = False
             self._send_joined(newcomer, None)
-        newcomer.connection.send_encoded(newcomer.codec.encode(past))
+        newcomer.connection.send_encoded(newcomer.codec.encode(history))
         self._let_in(newcomer, [], None)
 
     def _recover(self, page: Page | None, newcomer: Newcomer) -> None:

@@ -301,7 +301,7 @@ class TopicIs:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class HistoryPage:
     """A part of a room's log, the oldest first.
 
     :ivar more: whether the log has something before it.
@@ -352,6 +352,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Greeted | AskedToLogIn | Joined | Left | Said | Acked | Told | Delivered | Named | Came | Went
-    | Crowd | Renamed | Present | Listing | TopicIs | Past | Notice | Problem | Lines | Alive
+    | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

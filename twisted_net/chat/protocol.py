@@ -23,7 +23,7 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
-    ReadPast,
+    ReadHistory,
     Send,
     Verify,
 )
@@ -35,8 +35,8 @@ from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
     Came,
     Goodbye,
+    HistoryPage,
     Notice,
-    Past,
     Problem,
     Refused,
     Request,
@@ -302,8 +302,8 @@ class ChatFactory(ConnectionFactory):
                     self._channel(room).enter(user, since, told)
                 case Exit(user, room, quietly):
                     self._exit(user, room, quietly)
-                case ReadPast(user, room, before, limit):
-                    self._read_past(user, room, before, limit)
+                case ReadHistory(user, room, before, limit):
+                    self._read_history(user, room, before, limit)
                 case Verify(user, account, password):
                     waiting = Deferred.fromCoroutine(self._verify(user, account, password))
                 case End(user, reason, detail):
@@ -372,12 +372,12 @@ class ChatFactory(ConnectionFactory):
         if channel is not None:
             channel.close()
 
-    def _read_past(self, user: User, room: Room, before: int | None, limit: int) -> None:
+    def _read_history(self, user: User, room: Room, before: int | None, limit: int) -> None:
         connection, name = user.connection, room.name
 
         def show(page: Page) -> None:
             more = bool(page.stored) and page.stored[0].offset > page.first
-            connection.tell(Past(name, page.epoch, page.stored, more))
+            connection.tell(HistoryPage(name, page.epoch, page.stored, more))
 
         def fail(failure: Failure) -> None:
             connection.tell(Problem("store", f"The past cannot be read: {reason(failure)}."))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, ReadPast, Send
+from twisted_net.chat.actions import Action, ReadHistory, Send
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import Help, History, Lines, Listing, Present, Who
@@ -36,7 +36,7 @@ def history(registry: Registry, user: User, request: History, most: int) -> list
     """
     room = registry.room_of(user, names.room(request.room) if request.room else "")
     limit = 20 if request.limit is None else request.limit
-    return [ReadPast(user, room, request.before, max(1, min(limit, most)))]
+    return [ReadHistory(user, room, request.before, max(1, min(limit, most)))]
 
 
 def help(user: User, request: Help) -> list[Action]:

@@ -22,13 +22,13 @@ from twisted_net.chat.messages import (
     Event,
     Goodbye,
     Greeted,
+    HistoryPage,
     Joined,
     Left,
     Lines,
     Listing,
     Named,
     Notice,
-    Past,
     Present,
     Problem,
     Refused,
@@ -143,7 +143,7 @@ def _topic(event: TopicIs) -> str:
     return f"* The topic of #{event.room}: {event.topic or 'none'}"
 
 
-def _past(event: Past) -> str:
+def _history_page(event: HistoryPage) -> str:
     if not event.stored:
         return f"* There is nothing earlier in #{event.room}." if event.asked else ""
     lines = [f"* Earlier in #{event.room}, times are UTC:"]
@@ -179,7 +179,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Present: _present,
     Listing: _listing,
     TopicIs: _topic,
-    Past: _past,
+    HistoryPage: _history_page,
     Notice: lambda event: f"* {event.text}",
     Problem: lambda event: f"! {event.text}",
     Lines: lambda event: "\n".join(f"* {line}" for line in event.lines),
@@ -338,7 +338,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "topic": event.topic,
         **({"from": event.by} if event.by else {}),
     },
-    Past: lambda event: {
+    HistoryPage: lambda event: {
         "type": "history",
         "room": event.room,
         "epoch": event.epoch,
