@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import NOW, ChatCase, Program
-from tests.store.store_contract import message
+from tests.store.store_contract import make_message
 from tests.store.test_sqlite import Turns
 from twisted_net.chat.client.client_state import ClientState, Done, Hear, Lost, Send
 from twisted_net.chat.limits import ChatLimits
@@ -22,7 +22,7 @@ from twisted_net.testing import connect
 
 
 def stored(*offsets: int) -> list[StoredMessage]:
-    return [StoredMessage(offset, message(str(offset))) for offset in offsets]
+    return [StoredMessage(offset, make_message(str(offset))) for offset in offsets]
 
 
 class MergeTests(SynchronousTestCase):

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 NOW = 1_700_000_000.0
 
 
-def message(text: str, id: str = "", origin: str = "o", time: float = NOW) -> Message:
+def make_message(text: str, id: str = "", origin: str = "o", time: float = NOW) -> Message:
     """An entry with little in it."""
     return Message("ann", text, time, origin=origin, id=id)
 
@@ -57,7 +57,7 @@ class StoreCase(SynchronousTestCase):
 
     def fill(self, store: Store, room: str, count: int) -> str:
         """Add entries called ``1`` to ``count``; give the room's epoch."""
-        messages = [message(str(number)) for number in range(1, count + 1)]
+        messages = [make_message(str(number)) for number in range(1, count + 1)]
         return self.value(store.append(room, messages)).epoch
 
 
@@ -84,10 +84,10 @@ class StoreContract:
         """From 1, in the order of the calls, in each room by itself."""
         store = self.started()
         results = [
-            store.append("a", [message("x"), message("y")]),
-            store.append("b", [message("x")]),
+            store.append("a", [make_message("x"), make_message("y")]),
+            store.append("b", [make_message("x")]),
         ]
-        results.append(store.append("a", [message("z")]))
+        results.append(store.append("a", [make_message("z")]))
         self.settle()
         offsets = [self.value(result).offsets for result in results]
         self.assertEqual(offsets, [[1, 2], [1], [3]])
@@ -97,9 +97,9 @@ class StoreContract:
         """As it was, by a read that was asked for right after."""
         store = self.started()
         told = Message("Å" * 9, "waves\u2028 'x' \U0001f40d", NOW + 0.125, True, "origin", "id-1")
-        store.append("a", [told, message("x")])
+        store.append("a", [told, make_message("x")])
         page = self.value(store.before("a", None, 10))
-        self.assertEqual(page.stored, [StoredMessage(1, told), StoredMessage(2, message("x"))])
+        self.assertEqual(page.stored, [StoredMessage(1, told), StoredMessage(2, make_message("x"))])
         self.assertEqual((page.top, page.first), (2, 1))
 
     def test_since_gives_all_that_came_after(self) -> None:
@@ -145,29 +145,36 @@ class StoreContract:
     def test_an_id_is_stored_once(self) -> None:
         """The same offset is given again: within a call, a turn, and later."""
         store = self.started()
-        first = store.append("a", [message("x", "1"), message("y", "2"), message("x", "1")])
-        again = store.append("a", [message("y", "2"), message("z", "3")])
+        first = store.append(
+            "a", [make_message("x", "1"), make_message("y", "2"), make_message("x", "1")]
+        )
+        again = store.append("a", [make_message("y", "2"), make_message("z", "3")])
         self.settle()
         self.assertEqual(self.value(first).offsets, [1, 2, 1])
         appended = self.value(again)
         self.assertEqual(appended.offsets, [2, 3])
         self.assertEqual([stored.offset for stored in appended.fresh], [3])
-        self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [1])
+        self.assertEqual(self.value(store.append("a", [make_message("x", "1")])).offsets, [1])
         self.assertEqual(self.value(store.before("a", None, 9)).top, 3)
 
     def test_ids_of_others_are_others(self) -> None:
         """Another session, another room; and no id is no id."""
         store = self.started()
-        same = [message("x", "1"), message("x", "1", "p"), message("x"), message("x")]
+        same = [
+            make_message("x", "1"),
+            make_message("x", "1", "p"),
+            make_message("x"),
+            make_message("x"),
+        ]
         self.assertEqual(self.value(store.append("a", same)).offsets, [1, 2, 3, 4])
         self.assertEqual(self.value(store.append("b", same[:1])).offsets, [1])
 
     def test_an_id_is_forgotten_with_its_entry(self) -> None:
         """The window is what the log still has."""
         store = self.started(count=2)
-        self.value(store.append("a", [message("x", "1")]))
+        self.value(store.append("a", [make_message("x", "1")]))
         self.fill(store, "a", 2)
-        self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [4])
+        self.assertEqual(self.value(store.append("a", [make_message("x", "1")])).offsets, [4])
 
     def test_subscribers_hear_everything_after_their_position(self) -> None:
         """In order, before the append fires, and only of their room; ids once."""
@@ -176,9 +183,11 @@ class StoreContract:
         position = self.value(store.subscribe("a", heard))
         self.assertEqual(position.offset, 3)
         before = []
-        appended = store.append("a", [message("x", "1"), message("x", "1"), message("y")])
+        appended = store.append(
+            "a", [make_message("x", "1"), make_message("x", "1"), make_message("y")]
+        )
         appended.addCallback(lambda _: before.append(list(heard.offsets)))
-        store.append("b", [message("z")])
+        store.append("b", [make_message("z")])
         self.settle()
         self.assertEqual((before, heard.offsets), ([[4, 5]], [4, 5]))
         self.assertEqual(heard.epochs, {position.epoch})
@@ -212,15 +221,17 @@ class StoreContract:
 
     def test_bounded_by_bytes(self) -> None:
         """As an entry counts them."""
-        size = message("x" * 100).size
+        size = make_message("x" * 100).size
         store = self.started(bytes=3 * size + 1)
-        self.value(store.append("a", [message("x" * 100) for _ in range(10)]))
+        self.value(store.append("a", [make_message("x" * 100) for _ in range(10)]))
         self.assertEqual(len(self.value(store.before("a", None, 99)).stored), 3)
 
     def test_bounded_by_age(self) -> None:
         """Also where nothing is added: what is too old is not given."""
         store = self.started(age=60)
-        epoch = self.value(store.append("a", [message("old"), message("new", time=NOW + 50)])).epoch
+        epoch = self.value(
+            store.append("a", [make_message("old"), make_message("new", time=NOW + 50)])
+        ).epoch
         self.now = NOW + 61
         page = self.value(store.before("a", None, 9))
         self.assertEqual([each.message.text for each in page.stored], ["new"])
@@ -228,7 +239,7 @@ class StoreContract:
         self.assertIsNotNone(self.value(store.since("a", epoch, 1, 9)))
         self.now = NOW + 200
         self.assertEqual(self.value(store.before("a", None, 9)).stored, [])
-        self.assertEqual(self.value(store.append("a", [message("x")])).offsets, [3])
+        self.assertEqual(self.value(store.append("a", [make_message("x")])).offsets, [3])
 
     def test_presence(self) -> None:
         """Who has arrived and not departed."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, message
+from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, make_message
 from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Bounds, Ring
 from twisted_net.store.memory import MemoryStore
@@ -19,7 +19,7 @@ class MemoryStoreTests(StoreContract, StoreCase):
     def test_results_are_there_at_once(self) -> None:
         """Nothing waits for a later turn."""
         store = self.started()
-        self.assertEqual(self.successResultOf(store.append("a", [message("x")])).offsets, [1])
+        self.assertEqual(self.successResultOf(store.append("a", [make_message("x")])).offsets, [1])
         self.successResultOf(store.subscribe("a", Heard()))
 
     def test_a_room_too_many_replaces_a_quiet_one(self) -> None:
@@ -30,14 +30,14 @@ class MemoryStoreTests(StoreContract, StoreCase):
         self.fill(store, "a", 1)
         self.fill(store, "c", 1)
         self.assertIsNotNone(self.value(store.since("a", epoch, 2, 9)))
-        self.assertEqual(self.value(store.append("b", [message("x")])).offsets, [1])
+        self.assertEqual(self.value(store.append("b", [make_message("x")])).offsets, [1])
 
     def test_a_room_with_people_is_not_replaced(self) -> None:
         """One room more is refused then."""
         store = self.started(rooms=2)
         for room in ("a", "b"):
             self.value(store.subscribe(room, Heard()))
-        for refused in (store.subscribe("c", Heard()), store.append("c", [message("x")])):
+        for refused in (store.subscribe("c", Heard()), store.append("c", [make_message("x")])):
             self.assertIn("2 rooms", str(self.failureResultOf(refused, StoreError).value))
         self.fill(store, "a", 1)
 
@@ -63,7 +63,7 @@ class RingTests(SynchronousTestCase):
         """Whatever is appended, what is read is the end of everything, without a gap."""
         ring, everything = Ring("e", Bounds(count, size)), []
         for many, length, asked in turns:
-            messages = [message("x" * length) for _ in range(many)]
+            messages = [make_message("x" * length) for _ in range(many)]
             ring.append(messages, NOW)
             everything += messages
             self.assertEqual(ring.top, len(everything))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, message
+from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, make_message
 from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
@@ -71,11 +71,11 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         """Of all rooms; so is what comes while a commit is under way."""
         store = self.started()
         for room in "abcabc":
-            store.append(room, [message("x")])
+            store.append(room, [make_message("x")])
         self.clock.advance(0)
         self.assertEqual(len(self.worker.jobs), 1)
         for room in "abcabc":
-            store.append(room, [message("x")])
+            store.append(room, [make_message("x")])
             self.clock.advance(0)
         self.assertEqual(len(self.worker.jobs), 1)
         self.settle()
@@ -86,7 +86,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         """Neither a subscriber nor the sender."""
         store, heard = self.started(), Heard()
         self.value(store.subscribe("a", heard))
-        appended = store.append("a", [message("x")])
+        appended = store.append("a", [make_message("x")])
         self.clock.advance(0)
         self.assertNoResult(appended)
         self.assertEqual(heard.offsets, [])
@@ -97,21 +97,21 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         """Whoever comes back reads on where it was."""
         store = self.started()
         epoch = self.fill(store, "a", 3)
-        self.value(store.append("a", [message("x", "1")]))
+        self.value(store.append("a", [make_message("x", "1")]))
         store = self.again(store)
         page = self.value(store.since("a", epoch, 2, 9))
         assert page is not None
         self.assertEqual([each.message.text for each in page.stored], ["3", "x"])
-        self.assertEqual(self.value(store.append("a", [message("x", "1")])).offsets, [4])
-        self.assertEqual(self.value(store.append("a", [message("y")])).offsets, [5])
+        self.assertEqual(self.value(store.append("a", [make_message("x", "1")])).offsets, [4])
+        self.assertEqual(self.value(store.append("a", [make_message("y")])).offsets, [5])
 
     def test_stopping_finishes_what_was_asked_for(self) -> None:
         """And refuses what is asked for later."""
         store = self.started()
-        appended = store.append("a", [message("x")])
+        appended = store.append("a", [make_message("x")])
         self.value(store.stop())
         self.assertEqual(self.successResultOf(appended).offsets, [1])
-        for late in (store.append("a", [message("x")]), store.before("a", None, 1)):
+        for late in (store.append("a", [make_message("x")]), store.before("a", None, 1)):
             self.failureResultOf(late, StoreError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -123,7 +123,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         database: Any = store._log._db  # type: ignore[attr-defined]
         pages = database.execute("PRAGMA page_count").fetchone()[0]
         database.execute(f"PRAGMA max_page_count = {pages}")
-        refused = [store.append(room, [message("x" * 50_000)]) for room in "ab"]
+        refused = [store.append(room, [make_message("x" * 50_000)]) for room in "ab"]
         self.settle()
         for each in refused:
             error = self.failureResultOf(each, StoreError)
@@ -132,13 +132,13 @@ class SqliteStoreTests(StoreContract, SqliteCase):
             )
         self.assertEqual(len(self.value(store.before("a", None, 9)).stored), 3)
         database.execute("PRAGMA max_page_count = 100000")
-        self.assertEqual(self.value(store.append("a", [message("y")])).offsets, [4])
+        self.assertEqual(self.value(store.append("a", [make_message("y")])).offsets, [4])
         self.assertEqual(heard.offsets, [4])
 
     def test_old_entries_go_where_nothing_happens(self) -> None:
         """A little at a time."""
         store = self.started(age=60)
-        self.value(store.append("a", [message("x") for _ in range(1000)]))
+        self.value(store.append("a", [make_message("x") for _ in range(1000)]))
         self.now += 100
         self.clock.advance(SWEEP)
         for _ in range(30):
@@ -147,7 +147,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.worker.work()
         database: Any = store._log._db  # type: ignore[attr-defined]
         self.assertEqual(database.execute("SELECT count(*) FROM entries").fetchone()[0], 0)
-        self.assertEqual(self.value(store.append("a", [message("x")])).offsets, [1001])
+        self.assertEqual(self.value(store.append("a", [make_message("x")])).offsets, [1001])
 
     def test_rooms_too_many_go(self) -> None:
         """The quiet ones in which nobody is."""
@@ -168,7 +168,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         store = self.started(count=200)
         sizes = []
         for _ in range(60):
-            self.value(store.append("a", [message("x" * 100) for _ in range(100)]))
+            self.value(store.append("a", [make_message("x" * 100) for _ in range(100)]))
             sizes.append(os.path.getsize(self.path) + os.path.getsize(self.path + "-wal"))
         self.assertLess(max(sizes[20:]), 8 << 20)
         self.assertEqual(len(self.value(store.before("a", None, 9999)).stored), 200)
@@ -204,7 +204,7 @@ class FileTests(SynchronousTestCase):
             database.close()
             page = self.open(path).since("a", "epoch", 0, 9, NOW)
             assert page is not None
-            self.assertEqual(page.stored[0].message, message("hello"))
+            self.assertEqual(page.stored[0].message, make_message("hello"))
 
     def test_a_newer_file_is_refused(self) -> None:
         """In a line that says so, and it is not touched."""
@@ -234,7 +234,7 @@ class FileTests(SynchronousTestCase):
     def test_a_file_has_one_process(self) -> None:
         """A second one would count the same offsets."""
         path = self.mktemp()
-        self.open(path).append([("a", [message("x")])], NOW)
+        self.open(path).append([("a", [make_message("x")])], NOW)
         self.patch(sqlite3, "connect", _impatient(sqlite3.connect))
         self.assertEqual(self.refused(path), f"{path}: another process uses it")
 
