@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import Member, Newcomer, reason
-from twisted_net.chat.messages import Acked, Event, HistoryPage, Joined, Problem, Refused, Said
+from twisted_net.chat.messages import Ack, Event, HistoryPage, Joined, Problem, Refused, Said
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
 from twisted_net.connection.broadcast import Group, Turns
@@ -228,7 +228,7 @@ class Channel:
             elif is_text:
                 group.put(data, speaker)
             else:
-                group.put(data, speaker, codec.encode(Acked(message.id, self.name, stored.offset)))
+                group.put(data, speaker, codec.encode(Ack(message.id, self.name, stored.offset)))
             if is_text:
                 for user in self._ignorers(message.sender):
                     if user.connection in group and user.connection is not speaker:
@@ -258,9 +258,7 @@ class Channel:
                 continue
             connection = self._connection_of(message)
             if connection is not None:
-                self._give(
-                    connection, connection.codec.encode(Acked(message.id, self.name, offset))
-                )
+                self._give(connection, connection.codec.encode(Ack(message.id, self.name, offset)))
 
     def _give(self, connection: Member, data: bytes) -> None:
         """Give something to one member, after what it was told before."""
@@ -365,7 +363,7 @@ class Channel:
             if isinstance(heard, bytes):
                 pieces.append(heard)
             elif self._connection_of(heard.message) is connection:
-                pieces.append(codec.encode(Acked(heard.message.id, self.name, heard.offset)))
+                pieces.append(codec.encode(Ack(heard.message.id, self.name, heard.offset)))
             elif codec.is_text:
                 pieces.append(codec.encode(Said(self.name, heard)))
         pieces = [piece for piece in pieces if piece]

@@ -217,7 +217,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Acked:
+class Ack:
     id: str
     room: str = ""
     offset: int = 0
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Greeted | AskedToLogIn | Joined | Left | Said | Acked | Told | Delivered | Named | Came | Went
+    Greeted | AskedToLogIn | Joined | Left | Said | Ack | Told | Delivered | Named | Came | Went
     | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from twisted_net.chat.codecs import json_requests, text_commands
 from twisted_net.chat.limits import LISTED, LISTED_JSON
 from twisted_net.chat.messages import (
-    Acked,
+    Ack,
     Alive,
     AskedToLogIn,
     Came,
@@ -164,7 +164,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     ),
     Joined: _joined,
     Left: _left,
-    Acked: lambda event: "",
+    Ack: lambda event: "",
     Told: lambda event: (
         f"* {event.sender} tells you: {f'{event.sender} ' if event.action else ''}{event.text}"
     ),
@@ -280,7 +280,7 @@ def _problem_json(event: Problem) -> dict[str, Any]:
     return message | {"id": event.id} if event.id else message
 
 
-def _acked_json(event: Acked) -> dict[str, Any]:
+def _acked_json(event: Ack) -> dict[str, Any]:
     message: dict[str, Any] = {"type": "ack"}
     if event.id:
         message["id"] = event.id
@@ -308,9 +308,9 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Joined: _joined_json,
     Left: lambda event: {"type": "left", "room": event.room},
     Said: _said_json,
-    Acked: _acked_json,
+    Ack: _acked_json,
     Told: _told_json,
-    Delivered: lambda event: _acked_json(Acked(event.id)),
+    Delivered: lambda event: _acked_json(Ack(event.id)),
     Named: lambda event: {"type": "nick", "nick": event.nick},
     Came: lambda event: _presence("join", event.room, event.nick),
     Went: lambda event: _presence("leave", event.room, event.nick),
