@@ -19,7 +19,15 @@ from twisted.python.failure import Failure
 from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import Member, Newcomer, reason
-from twisted_net.chat.messages import Ack, Event, HistoryPage, Joined, Problem, Refused, Said
+from twisted_net.chat.messages import (
+    Ack,
+    Event,
+    HistoryPage,
+    Joined,
+    MessageEvent,
+    Problem,
+    Refused,
+)
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
 from twisted_net.connection.broadcast import Group, Turns
@@ -221,7 +229,7 @@ class Channel:
         is_text = codec.is_text
         for stored in fresh:
             message = stored.message
-            data = codec.encode(Said(self.name, stored))
+            data = codec.encode(MessageEvent(self.name, stored))
             speaker = self._connection_of(message)
             if speaker is None or speaker not in group:
                 group.put(data)
@@ -338,7 +346,7 @@ class Channel:
         missed = [
             # Its own have their ids: it may not know yet that they were stored.
             encode(
-                Said(
+                MessageEvent(
                     self.name,
                     stored,
                     stored.message.id if self._connection_of(stored.message) is connection else "",
@@ -365,7 +373,7 @@ class Channel:
             elif self._connection_of(heard.message) is connection:
                 pieces.append(codec.encode(Ack(heard.message.id, self.name, heard.offset)))
             elif codec.is_text:
-                pieces.append(codec.encode(Said(self.name, heard)))
+                pieces.append(codec.encode(MessageEvent(self.name, heard)))
         pieces = [piece for piece in pieces if piece]
         if pieces:
             connection.send_encoded(b"".join(pieces), len(pieces))

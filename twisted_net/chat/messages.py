@@ -208,7 +208,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MessageEvent:
     """A message; ``id`` is told to its own sender, when it comes back."""
 
     room: str
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Greeted | AskedToLogIn | Joined | Left | Said | Ack | Told | Delivered | Named | Came | Went
+    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | Told | Delivered | Named | Came | Went
     | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -27,6 +27,7 @@ from twisted_net.chat.messages import (
     Left,
     Lines,
     Listing,
+    MessageEvent,
     Named,
     Notice,
     Present,
@@ -34,7 +35,6 @@ from twisted_net.chat.messages import (
     Refused,
     Renamed,
     Request,
-    Said,
     Told,
     TopicIs,
     Went,
@@ -91,7 +91,7 @@ class TextCodec:
         return Asked(text_commands.request(text))
 
     def encode(self, event: Event) -> bytes:
-        if isinstance(event, Said):
+        if isinstance(event, MessageEvent):
             line = _said(event.stored)
             return (f"#{event.room} {line}\n" if self._tagged else f"{line}\n").encode()
         text = _TEXT[type(event)](event)
@@ -251,7 +251,7 @@ def _stored_json(room: str, stored: StoredMessage) -> dict[str, Any]:
     return said | {"action": True} if message.action else said
 
 
-def _said_json(event: Said) -> dict[str, Any]:
+def _said_json(event: MessageEvent) -> dict[str, Any]:
     message = _stored_json(event.room, event.stored)
     return message | {"id": event.id} if event.id else message
 
@@ -307,7 +307,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     AskedToLogIn: lambda event: {},
     Joined: _joined_json,
     Left: lambda event: {"type": "left", "room": event.room},
-    Said: _said_json,
+    MessageEvent: _said_json,
     Ack: _acked_json,
     Told: _told_json,
     Delivered: lambda event: _acked_json(Ack(event.id)),
