@@ -14,7 +14,7 @@ from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit,
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codecs import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
-from twisted_net.chat.messages import Hello, Join, Refused, Say, Told
+from twisted_net.chat.messages import Hello, Join, PrivateMessage, Refused, Say
 from twisted_net.chat.registry import Registry, User
 from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
@@ -237,7 +237,7 @@ class LineTests(SessionCase):
     def test_a_private_line(self) -> None:
         """Goes to one, under the name that it has, and is confirmed."""
         told, _ = self.acts(self.ann, "/msg GUEST-2  a  b ")
-        self.assertEqual(told, Send(self.bob.user, Told("ann", "a  b", NOW)))
+        self.assertEqual(told, Send(self.bob.user, PrivateMessage("ann", "a  b", NOW)))
         self.assertAnswer("/msg GUEST-2  a  b ", "* You told guest-2: a  b")
 
     def test_a_private_line_to_nobody(self) -> None:

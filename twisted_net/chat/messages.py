@@ -224,7 +224,7 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PrivateMessage:
     """A private message, to the one that it is for."""
 
     sender: str
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | Told | Delivered | Named | Came | Went
+    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | Came | Went
     | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -46,6 +46,7 @@ from twisted_net.chat.messages import (
     Notice,
     Ping,
     Pong,
+    PrivateMessage,
     Problem,
     Quit,
     Refused,
@@ -53,7 +54,6 @@ from twisted_net.chat.messages import (
     Rooms,
     Say,
     Tell,
-    Told,
     Topic,
     TopicIs,
     Who,
@@ -390,7 +390,7 @@ class Session:
         to = self._registry.known(request.to)
         actions: list[Action] = []
         if to not in self._registry.ignorers(user.name):  # who is ignored does not learn of it
-            actions.append(Send(to, Told(user.name, request.text, now)))
+            actions.append(Send(to, PrivateMessage(user.name, request.text, now)))
         return [*actions, Send(user, Delivered(to.name, request.text, request.id))]
 
 

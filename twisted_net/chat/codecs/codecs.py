@@ -31,11 +31,11 @@ from twisted_net.chat.messages import (
     Named,
     Notice,
     Present,
+    PrivateMessage,
     Problem,
     Refused,
     Renamed,
     Request,
-    Told,
     TopicIs,
     Went,
 )
@@ -165,7 +165,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Joined: _joined,
     Left: _left,
     Ack: lambda event: "",
-    Told: lambda event: (
+    PrivateMessage: lambda event: (
         f"* {event.sender} tells you: {f'{event.sender} ' if event.action else ''}{event.text}"
     ),
     Delivered: lambda event: f"* You told {event.to}: {event.text}",
@@ -287,7 +287,7 @@ def _acked_json(event: Ack) -> dict[str, Any]:
     return message | {"room": event.room, "offset": event.offset} if event.room else message
 
 
-def _told_json(event: Told) -> dict[str, Any]:
+def _told_json(event: PrivateMessage) -> dict[str, Any]:
     message = {
         "type": "private",
         "from": event.sender,
@@ -309,7 +309,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Left: lambda event: {"type": "left", "room": event.room},
     MessageEvent: _said_json,
     Ack: _acked_json,
-    Told: _told_json,
+    PrivateMessage: _told_json,
     Delivered: lambda event: _acked_json(Ack(event.id)),
     Named: lambda event: {"type": "nick", "nick": event.nick},
     Came: lambda event: _presence("join", event.room, event.nick),
