@@ -251,7 +251,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class MemberJoined:
     room: str
     nick: str
 
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | Came | Went
+    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | Went
     | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

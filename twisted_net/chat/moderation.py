@@ -8,11 +8,11 @@ from twisted_net.chat import names
 from twisted_net.chat.actions import Action, Announce, End, Exit, Send
 from twisted_net.chat.messages import (
     Ban,
-    Came,
     Crowd,
     Event,
     Ignore,
     Kick,
+    MemberJoined,
     Mute,
     Notice,
     Refused,
@@ -40,7 +40,7 @@ def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> li
     """Tell a room who has come and gone until then, few by name and many by number."""
     gone, come = room.presence.take(until)
     actions: list[Action] = []
-    for event, count, make in (("leave", gone, Went), ("join", come, Came)):
+    for event, count, make in (("leave", gone, Went), ("join", come, MemberJoined)):
         if len(count) > NAMED_AT_MOST:
             actions.append(Announce(room, Crowd(room.name, event, len(count))))
             continue

@@ -33,9 +33,9 @@ from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, Cha
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
-    Came,
     Goodbye,
     HistoryPage,
+    MemberJoined,
     Notice,
     Problem,
     Refused,
@@ -315,7 +315,7 @@ class ChatFactory(ConnectionFactory):
         speaker = self.registry.speaker(message.origin)
         connection = None if speaker is None else speaker.connection
         if room.presence.introduce(message.sender):
-            channel.announce(Came(room.name, message.sender), connection)
+            channel.announce(MemberJoined(room.name, message.sender), connection)
         try:
             channel.say(message)
         except Refused as refused:

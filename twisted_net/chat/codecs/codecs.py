@@ -16,7 +16,6 @@ from twisted_net.chat.messages import (
     Ack,
     Alive,
     AskedToLogIn,
-    Came,
     Crowd,
     Delivered,
     Event,
@@ -27,6 +26,7 @@ from twisted_net.chat.messages import (
     Left,
     Lines,
     Listing,
+    MemberJoined,
     MessageEvent,
     Named,
     Notice,
@@ -170,7 +170,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     ),
     Delivered: lambda event: f"* You told {event.to}: {event.text}",
     Named: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
-    Came: lambda event: f"* {event.nick} joined #{event.room}.",
+    MemberJoined: lambda event: f"* {event.nick} joined #{event.room}.",
     Went: lambda event: f"* {event.nick} left #{event.room}.",
     Crowd: lambda event: (
         f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
@@ -312,7 +312,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     PrivateMessage: _told_json,
     Delivered: lambda event: _acked_json(Ack(event.id)),
     Named: lambda event: {"type": "nick", "nick": event.nick},
-    Came: lambda event: _presence("join", event.room, event.nick),
+    MemberJoined: lambda event: _presence("join", event.room, event.nick),
     Went: lambda event: _presence("leave", event.room, event.nick),
     Crowd: lambda event: {
         "type": "presence",
