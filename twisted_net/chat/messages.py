@@ -257,7 +257,7 @@ class MemberJoined:
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class MemberLeft:
     room: str
     nick: str
 
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | Went
+    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
     | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

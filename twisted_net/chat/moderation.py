@@ -13,11 +13,11 @@ from twisted_net.chat.messages import (
     Ignore,
     Kick,
     MemberJoined,
+    MemberLeft,
     Mute,
     Notice,
     Refused,
     Renamed,
-    Went,
 )
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.policy.close_reasons import KICKED
@@ -40,7 +40,7 @@ def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> li
     """Tell a room who has come and gone until then, few by name and many by number."""
     gone, come = room.presence.take(until)
     actions: list[Action] = []
-    for event, count, make in (("leave", gone, Went), ("join", come, MemberJoined)):
+    for event, count, make in (("leave", gone, MemberLeft), ("join", come, MemberJoined)):
         if len(count) > NAMED_AT_MOST:
             actions.append(Announce(room, Crowd(room.name, event, len(count))))
             continue

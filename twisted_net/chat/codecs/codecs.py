@@ -27,6 +27,7 @@ from twisted_net.chat.messages import (
     Lines,
     Listing,
     MemberJoined,
+    MemberLeft,
     MessageEvent,
     Named,
     Notice,
@@ -37,7 +38,6 @@ from twisted_net.chat.messages import (
     Renamed,
     Request,
     TopicIs,
-    Went,
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
@@ -171,7 +171,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Delivered: lambda event: f"* You told {event.to}: {event.text}",
     Named: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
     MemberJoined: lambda event: f"* {event.nick} joined #{event.room}.",
-    Went: lambda event: f"* {event.nick} left #{event.room}.",
+    MemberLeft: lambda event: f"* {event.nick} left #{event.room}.",
     Crowd: lambda event: (
         f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
     ),
@@ -313,7 +313,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Delivered: lambda event: _acked_json(Ack(event.id)),
     Named: lambda event: {"type": "nick", "nick": event.nick},
     MemberJoined: lambda event: _presence("join", event.room, event.nick),
-    Went: lambda event: _presence("leave", event.room, event.nick),
+    MemberLeft: lambda event: _presence("leave", event.room, event.nick),
     Crowd: lambda event: {
         "type": "presence",
         "room": event.room,
