@@ -263,7 +263,7 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class PresenceSummary:
     """So many have come (``join``) or gone (``leave``) that they are only counted."""
 
     room: str
@@ -352,6 +352,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
-    | Crowd | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
+    | PresenceSummary | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -8,7 +8,6 @@ from twisted_net.chat import names
 from twisted_net.chat.actions import Action, Announce, End, Exit, Send
 from twisted_net.chat.messages import (
     Ban,
-    Crowd,
     Event,
     Ignore,
     Kick,
@@ -16,6 +15,7 @@ from twisted_net.chat.messages import (
     MemberLeft,
     Mute,
     Notice,
+    PresenceSummary,
     Refused,
     Renamed,
 )
@@ -42,7 +42,7 @@ def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> li
     actions: list[Action] = []
     for event, count, make in (("leave", gone, MemberLeft), ("join", come, MemberJoined)):
         if len(count) > NAMED_AT_MOST:
-            actions.append(Announce(room, Crowd(room.name, event, len(count))))
+            actions.append(Announce(room, PresenceSummary(room.name, event, len(count))))
             continue
         for name in count:
             told: Event = make(room.name, name)

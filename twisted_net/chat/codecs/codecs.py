@@ -16,7 +16,6 @@ from twisted_net.chat.messages import (
     Ack,
     Alive,
     AskedToLogIn,
-    Crowd,
     Delivered,
     Event,
     Goodbye,
@@ -31,6 +30,7 @@ from twisted_net.chat.messages import (
     MessageEvent,
     Named,
     Notice,
+    PresenceSummary,
     Present,
     PrivateMessage,
     Problem,
@@ -172,7 +172,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Named: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
     MemberJoined: lambda event: f"* {event.nick} joined #{event.room}.",
     MemberLeft: lambda event: f"* {event.nick} left #{event.room}.",
-    Crowd: lambda event: (
+    PresenceSummary: lambda event: (
         f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
     ),
     Renamed: lambda event: f"* {event.nick} is now {event.to}.",
@@ -314,7 +314,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Named: lambda event: {"type": "nick", "nick": event.nick},
     MemberJoined: lambda event: _presence("join", event.room, event.nick),
     MemberLeft: lambda event: _presence("leave", event.room, event.nick),
-    Crowd: lambda event: {
+    PresenceSummary: lambda event: {
         "type": "presence",
         "room": event.room,
         "event": event.event,
