@@ -172,7 +172,7 @@ Request: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
-class Greeted:
+class Welcome:
     """Somebody may talk now; ``room`` is where, for those who did not say it themselves."""
 
     nick: str
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Greeted | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
+    Welcome | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
     | PresenceSummary | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

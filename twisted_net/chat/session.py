@@ -30,7 +30,6 @@ from twisted_net.chat.messages import (
     AskedToLogIn,
     Ban,
     Delivered,
-    Greeted,
     Hello,
     Help,
     History,
@@ -56,6 +55,7 @@ from twisted_net.chat.messages import (
     Tell,
     Topic,
     TopicIs,
+    Welcome,
     Who,
 )
 from twisted_net.chat.registry import LOBBY, Registry, User
@@ -238,7 +238,7 @@ class Session:
         origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
         registry.begin_session(user, session, origin)
         self._step(Step.LET_IN)
-        actions.append(Send(user, Greeted(user.name, "", session)))
+        actions.append(Send(user, Welcome(user.name, "", session)))
         return actions + (self.receive(Join(room), "", now) if room else [])
 
     # Accounts.
@@ -282,7 +282,7 @@ class Session:
         actions = self._take_account_name(now) if user.account else []
         self._step(Step.LET_IN)
         room = registry.join(user, LOBBY)
-        greeting = Send(user, Greeted(user.name, LOBBY))
+        greeting = Send(user, Welcome(user.name, LOBBY))
         return [*actions, greeting, Enter(user, room, told=False)]
 
     def refused(self) -> list[Action]:

@@ -19,7 +19,6 @@ from twisted_net.chat.messages import (
     Delivered,
     Event,
     Goodbye,
-    Greeted,
     HistoryPage,
     Joined,
     Left,
@@ -38,6 +37,7 @@ from twisted_net.chat.messages import (
     Renamed,
     Request,
     TopicIs,
+    Welcome,
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
@@ -105,7 +105,7 @@ def _said(stored: StoredMessage) -> str:
     return f"<{message.sender}> {message.text}"
 
 
-def _greeted(event: Greeted) -> str:
+def _greeted(event: Welcome) -> str:
     where = f" in #{event.room}" if event.room else ""
     return f"Welcome to the chat server! You are {event.nick}{where}. /help lists commands."
 
@@ -158,7 +158,7 @@ def _history_page(event: HistoryPage) -> str:
 
 
 _TEXT: dict[type, Callable[[Any], str]] = {
-    Greeted: _greeted,
+    Welcome: _greeted,
     AskedToLogIn: lambda event: (
         "Welcome to the chat server! Log in with /login NAME PASSWORD. /help lists commands."
     ),
@@ -220,7 +220,7 @@ class JsonCodec:
 
     def encode(self, event: Event) -> bytes:
         message = _JSON[type(event)](event)
-        if isinstance(event, Greeted):
+        if isinstance(event, Welcome):
             message |= self._greeting
         return encode_json(message) + b"\n" if message else b""
 
@@ -303,7 +303,7 @@ def _goodbye_json(event: Goodbye) -> dict[str, Any]:
 
 
 _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
-    Greeted: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
+    Welcome: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
     AskedToLogIn: lambda event: {},
     Joined: _joined_json,
     Left: lambda event: {"type": "left", "room": event.room},
