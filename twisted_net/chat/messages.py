@@ -181,7 +181,7 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedToLogIn:
+class LoginRequired:
     """Nobody is let in without an account."""
 
 
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | AskedToLogIn | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
+    Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
     | PresenceSummary | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -27,7 +27,6 @@ from twisted_net.chat.actions import (
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Alive,
-    AskedToLogIn,
     Ban,
     Delivered,
     Hello,
@@ -39,6 +38,7 @@ from twisted_net.chat.messages import (
     Leave,
     Left,
     Login,
+    LoginRequired,
     Mute,
     Named,
     Nick,
@@ -169,7 +169,7 @@ class Session:
             problem = Problem(refused.code, refused.text)
             return [Send(user, problem), End(user, CLOSED, "banned")]
         if not (self._rules.anonymous or account):
-            return [Send(user, AskedToLogIn())]
+            return [Send(user, LoginRequired())]
         return self._let_in(now)
 
     def first_line(self, is_json: bool) -> list[Action]:

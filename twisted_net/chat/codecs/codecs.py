@@ -15,7 +15,6 @@ from twisted_net.chat.limits import LISTED, LISTED_JSON
 from twisted_net.chat.messages import (
     Ack,
     Alive,
-    AskedToLogIn,
     Delivered,
     Event,
     Goodbye,
@@ -24,6 +23,7 @@ from twisted_net.chat.messages import (
     Left,
     Lines,
     Listing,
+    LoginRequired,
     MemberJoined,
     MemberLeft,
     MessageEvent,
@@ -159,7 +159,7 @@ def _history_page(event: HistoryPage) -> str:
 
 _TEXT: dict[type, Callable[[Any], str]] = {
     Welcome: _greeted,
-    AskedToLogIn: lambda event: (
+    LoginRequired: lambda event: (
         "Welcome to the chat server! Log in with /login NAME PASSWORD. /help lists commands."
     ),
     Joined: _joined,
@@ -304,7 +304,7 @@ def _goodbye_json(event: Goodbye) -> dict[str, Any]:
 
 _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Welcome: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
-    AskedToLogIn: lambda event: {},
+    LoginRequired: lambda event: {},
     Joined: _joined_json,
     Left: lambda event: {"type": "left", "room": event.room},
     MessageEvent: _said_json,
