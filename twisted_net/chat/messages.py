@@ -243,7 +243,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NickSet:
     """The reader has this name now."""
 
     nick: str
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | Named | MemberJoined | MemberLeft
+    Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
     | PresenceSummary | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

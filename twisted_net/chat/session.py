@@ -40,8 +40,8 @@ from twisted_net.chat.messages import (
     Login,
     LoginRequired,
     Mute,
-    Named,
     Nick,
+    NickSet,
     Notice,
     Ping,
     Pong,
@@ -274,7 +274,7 @@ class Session:
             actions = self._take_account_name(now)
         except Refused as refused:
             return [Send(user, Problem(refused.code, refused.text, refused.field))]
-        return [*actions, Send(user, Named(user.name)), *moderation.announce_name(user, old)]
+        return [*actions, Send(user, NickSet(user.name)), *moderation.announce_name(user, old)]
 
     def _let_in(self, now: float) -> list[Action]:
         user, registry = self.user, self._registry
@@ -317,14 +317,14 @@ class Session:
         user = self.user
         name, old = names.nick(request.nick), user.name
         if name == old:
-            return [Send(user, Named(name, already=True))]
+            return [Send(user, NickSet(name, already=True))]
         if user.account and names.fold(name) != names.fold(user.account):
             owner = self._registry.find(user.account)
             if owner is user:
                 raise Refused("not-allowed", "Your name is that of your account.", "nick")
         leaving = [room for room in user.rooms if room.presence.has_left(name)]
         self._registry.rename(user, name, now)
-        told: list[Action] = [Send(user, Named(name))]
+        told: list[Action] = [Send(user, NickSet(name))]
         for room in leaving:  # whoever had the name has left before
             told += moderation.tell_presence(self._registry, room)
         return told + moderation.announce_name(user, old)

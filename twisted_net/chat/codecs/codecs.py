@@ -27,7 +27,7 @@ from twisted_net.chat.messages import (
     MemberJoined,
     MemberLeft,
     MessageEvent,
-    Named,
+    NickSet,
     Notice,
     PresenceSummary,
     Present,
@@ -169,7 +169,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
         f"* {event.sender} tells you: {f'{event.sender} ' if event.action else ''}{event.text}"
     ),
     Delivered: lambda event: f"* You told {event.to}: {event.text}",
-    Named: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
+    NickSet: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
     MemberJoined: lambda event: f"* {event.nick} joined #{event.room}.",
     MemberLeft: lambda event: f"* {event.nick} left #{event.room}.",
     PresenceSummary: lambda event: (
@@ -311,7 +311,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Ack: _acked_json,
     PrivateMessage: _told_json,
     Delivered: lambda event: _acked_json(Ack(event.id)),
-    Named: lambda event: {"type": "nick", "nick": event.nick},
+    NickSet: lambda event: {"type": "nick", "nick": event.nick},
     MemberJoined: lambda event: _presence("join", event.room, event.nick),
     MemberLeft: lambda event: _presence("leave", event.room, event.nick),
     PresenceSummary: lambda event: {
