@@ -272,7 +272,7 @@ class PresenceSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed:
+class NickChanged:
     room: str
     nick: str
     to: str
@@ -352,6 +352,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
-    | PresenceSummary | Renamed | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
+    | PresenceSummary | NickChanged | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

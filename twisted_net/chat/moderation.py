@@ -14,10 +14,10 @@ from twisted_net.chat.messages import (
     MemberJoined,
     MemberLeft,
     Mute,
+    NickChanged,
     Notice,
     PresenceSummary,
     Refused,
-    Renamed,
 )
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.policy.close_reasons import KICKED
@@ -30,7 +30,7 @@ people who come at once cost each of them a line and not a thousand."""
 def announce_name(user: User, old: str) -> list[Action]:
     """Tell the rooms of somebody that has another name now; those that know it by the old one."""
     return [
-        Announce(room, Renamed(room.name, old, user.name), user)
+        Announce(room, NickChanged(room.name, old, user.name), user)
         for room in user.rooms
         if room.presence.renamed(old, user.name)
     ]

@@ -27,6 +27,7 @@ from twisted_net.chat.messages import (
     MemberJoined,
     MemberLeft,
     MessageEvent,
+    NickChanged,
     NickSet,
     Notice,
     PresenceSummary,
@@ -34,7 +35,6 @@ from twisted_net.chat.messages import (
     PrivateMessage,
     Problem,
     Refused,
-    Renamed,
     Request,
     TopicIs,
     Welcome,
@@ -175,7 +175,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     PresenceSummary: lambda event: (
         f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
     ),
-    Renamed: lambda event: f"* {event.nick} is now {event.to}.",
+    NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
     Present: _present,
     Listing: _listing,
     TopicIs: _topic,
@@ -320,7 +320,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "event": event.event,
         "count": event.count,
     },
-    Renamed: lambda event: _presence("nick", event.room, event.nick, to=event.to),
+    NickChanged: lambda event: _presence("nick", event.room, event.nick, to=event.to),
     Present: lambda event: {
         "type": "who",
         "room": event.room,
