@@ -279,7 +279,7 @@ class NickChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class MemberList:
     room: str
     nicks: Sequence[str]
     count: int
@@ -352,6 +352,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
-    | PresenceSummary | NickChanged | Present | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
+    | PresenceSummary | NickChanged | MemberList | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

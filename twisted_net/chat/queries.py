@@ -6,7 +6,7 @@ from twisted_net.chat import names
 from twisted_net.chat.actions import Action, ReadHistory, Send
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.limits import LISTED_JSON
-from twisted_net.chat.messages import Help, History, Lines, Listing, Present, Who
+from twisted_net.chat.messages import Help, History, Lines, Listing, MemberList, Who
 from twisted_net.chat.registry import Registry, User
 
 
@@ -18,7 +18,7 @@ def who(registry: Registry, user: User, request: Who) -> list[Action]:
     name = names.room(request.room) if request.room else registry.room_of(user, "").name
     room = registry.rooms.get(name)
     nicks = sorted((each.name for each in room.users), key=str.casefold) if room else []
-    return [Send(user, Present(name, nicks[:LISTED_JSON], len(nicks)))]
+    return [Send(user, MemberList(name, nicks[:LISTED_JSON], len(nicks)))]
 
 
 def rooms(registry: Registry, user: User) -> list[Action]:

@@ -26,12 +26,12 @@ from twisted_net.chat.messages import (
     LoginRequired,
     MemberJoined,
     MemberLeft,
+    MemberList,
     MessageEvent,
     NickChanged,
     NickSet,
     Notice,
     PresenceSummary,
-    Present,
     PrivateMessage,
     Problem,
     Refused,
@@ -120,7 +120,7 @@ def _left(event: Left) -> str:
     return f"* You left #{event.room}. {now}"
 
 
-def _present(event: Present) -> str:
+def _present(event: MemberList) -> str:
     shown = event.nicks[:LISTED]
     more = event.count - len(shown)
     listed = ", ".join(shown) + (f" and {more} more" if more else "")
@@ -176,7 +176,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
         f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
     ),
     NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
-    Present: _present,
+    MemberList: _present,
     Listing: _listing,
     TopicIs: _topic,
     HistoryPage: _history_page,
@@ -321,7 +321,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "count": event.count,
     },
     NickChanged: lambda event: _presence("nick", event.room, event.nick, to=event.to),
-    Present: lambda event: {
+    MemberList: lambda event: {
         "type": "who",
         "room": event.room,
         "members": list(event.nicks),
