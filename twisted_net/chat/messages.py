@@ -286,7 +286,7 @@ class MemberList:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class RoomList:
     """The rooms, each with how many are in it and its topic."""
 
     rooms: Sequence[tuple[str, int, str]]
@@ -352,6 +352,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
-    | PresenceSummary | NickChanged | MemberList | Listing | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
+    | PresenceSummary | NickChanged | MemberList | RoomList | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -6,7 +6,7 @@ from twisted_net.chat import names
 from twisted_net.chat.actions import Action, ReadHistory, Send
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.limits import LISTED_JSON
-from twisted_net.chat.messages import Help, History, Lines, Listing, MemberList, Who
+from twisted_net.chat.messages import Help, History, Lines, MemberList, RoomList, Who
 from twisted_net.chat.registry import Registry, User
 
 
@@ -25,7 +25,7 @@ def rooms(registry: Registry, user: User) -> list[Action]:
     """List the rooms, the fullest first."""
     found = sorted(registry.rooms.values(), key=lambda room: (-len(room.users), room.name))
     listed = [(room.name, len(room.users), room.topic) for room in found[:LISTED_JSON]]
-    return [Send(user, Listing(listed, len(found)))]
+    return [Send(user, RoomList(listed, len(found)))]
 
 
 def history(registry: Registry, user: User, request: History, most: int) -> list[Action]:

@@ -22,7 +22,6 @@ from twisted_net.chat.messages import (
     Joined,
     Left,
     Lines,
-    Listing,
     LoginRequired,
     MemberJoined,
     MemberLeft,
@@ -36,6 +35,7 @@ from twisted_net.chat.messages import (
     Problem,
     Refused,
     Request,
+    RoomList,
     TopicIs,
     Welcome,
 )
@@ -127,7 +127,7 @@ def _present(event: MemberList) -> str:
     return f"* {event.count} in #{event.room}: {listed}"
 
 
-def _listing(event: Listing) -> str:
+def _listing(event: RoomList) -> str:
     lines = [
         f"* #{name}: {count} people{topic and f', {topic}'}"
         for name, count, topic in event.rooms[:LISTED]
@@ -177,7 +177,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     ),
     NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
     MemberList: _present,
-    Listing: _listing,
+    RoomList: _listing,
     TopicIs: _topic,
     HistoryPage: _history_page,
     Notice: lambda event: f"* {event.text}",
@@ -327,7 +327,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "members": list(event.nicks),
         "count": event.count,
     },
-    Listing: lambda event: {
+    RoomList: lambda event: {
         "type": "rooms",
         "rooms": [{"room": n, "count": c, "topic": t} for n, c, t in event.rooms],
         "count": event.count,
