@@ -294,7 +294,7 @@ class RoomList:
 
 
 @dataclass(frozen=True, slots=True)
-class TopicIs:
+class TopicEvent:
     room: str
     topic: str
     by: str = ""
@@ -352,6 +352,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
-    | PresenceSummary | NickChanged | MemberList | RoomList | TopicIs | HistoryPage | Notice | Problem | Lines | Alive
+    | PresenceSummary | NickChanged | MemberList | RoomList | TopicEvent | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -54,7 +54,7 @@ from twisted_net.chat.messages import (
     Say,
     Tell,
     Topic,
-    TopicIs,
+    TopicEvent,
     Welcome,
     Who,
 )
@@ -366,13 +366,13 @@ class Session:
         user = self.user
         room = self._registry.room_of(user, names.room(request.room) if request.room else "")
         if request.topic is None:
-            return [Send(user, TopicIs(room.name, room.topic))]
+            return [Send(user, TopicEvent(room.name, room.topic))]
         self._registry.may_speak(user, now)
         topic = "" if request.topic == "-" else request.topic
         if len(topic) > LONGEST_TOPIC:
             raise Refused("too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic")
         room.topic = topic
-        return [Announce(room, TopicIs(room.name, topic, user.name))]
+        return [Announce(room, TopicEvent(room.name, topic, user.name))]
 
     # Talking.
 

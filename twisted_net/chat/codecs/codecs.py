@@ -36,7 +36,7 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
     RoomList,
-    TopicIs,
+    TopicEvent,
     Welcome,
 )
 from twisted_net.store.log import StoredMessage
@@ -137,7 +137,7 @@ def _listing(event: RoomList) -> str:
     return "\n".join(lines) or "* There are no rooms."
 
 
-def _topic(event: TopicIs) -> str:
+def _topic(event: TopicEvent) -> str:
     if event.by:
         return f"* {event.by} changed the topic of #{event.room}: {event.topic or 'none'}"
     return f"* The topic of #{event.room}: {event.topic or 'none'}"
@@ -178,7 +178,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
     MemberList: _present,
     RoomList: _listing,
-    TopicIs: _topic,
+    TopicEvent: _topic,
     HistoryPage: _history_page,
     Notice: lambda event: f"* {event.text}",
     Problem: lambda event: f"! {event.text}",
@@ -332,7 +332,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "rooms": [{"room": n, "count": c, "topic": t} for n, c, t in event.rooms],
         "count": event.count,
     },
-    TopicIs: lambda event: {
+    TopicEvent: lambda event: {
         "type": "topic",
         "room": event.room,
         "topic": event.topic,
