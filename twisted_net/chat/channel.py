@@ -23,10 +23,10 @@ from twisted_net.chat.messages import (
     Ack,
     Event,
     HistoryPage,
-    Joined,
     MessageEvent,
     Problem,
     Refused,
+    RoomJoined,
 )
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
@@ -382,5 +382,5 @@ class Channel:
     def _send_joined(self, newcomer: Newcomer, recovered: bool | None) -> None:
         people, codec = self.room.users, newcomer.codec
         members = [user.name for _, user in zip(range(codec.listed), people, strict=False)]
-        joined = Joined(self.name, self.at, members, len(people), self.room.topic, recovered)
+        joined = RoomJoined(self.name, self.at, members, len(people), self.room.topic, recovered)
         newcomer.connection.send_encoded(codec.encode(joined))

@@ -186,7 +186,7 @@ class LoginRequired:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class RoomJoined:
     """The reader is in a room, at a position of its log.
 
     :ivar recovered: whether everything after the ``since`` of the request follows; None where
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | LoginRequired | Joined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
+    Welcome | LoginRequired | RoomJoined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
     | PresenceSummary | NickChanged | MemberList | RoomList | TopicEvent | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

@@ -19,7 +19,6 @@ from twisted_net.chat.messages import (
     Event,
     Goodbye,
     HistoryPage,
-    Joined,
     Left,
     Lines,
     LoginRequired,
@@ -35,6 +34,7 @@ from twisted_net.chat.messages import (
     Problem,
     Refused,
     Request,
+    RoomJoined,
     RoomList,
     TopicEvent,
     Welcome,
@@ -110,7 +110,7 @@ def _greeted(event: Welcome) -> str:
     return f"Welcome to the chat server! You are {event.nick}{where}. /help lists commands."
 
 
-def _joined(event: Joined) -> str:
+def _joined(event: RoomJoined) -> str:
     topic = f" Topic: {event.topic}" if event.topic else ""
     return f"* You are in #{event.room} now, with {event.count - 1} others.{topic}"
 
@@ -162,7 +162,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     LoginRequired: lambda event: (
         "Welcome to the chat server! Log in with /login NAME PASSWORD. /help lists commands."
     ),
-    Joined: _joined,
+    RoomJoined: _joined,
     Left: _left,
     Ack: lambda event: "",
     PrivateMessage: lambda event: (
@@ -256,7 +256,7 @@ def _said_json(event: MessageEvent) -> dict[str, Any]:
     return message | {"id": event.id} if event.id else message
 
 
-def _joined_json(event: Joined) -> dict[str, Any]:
+def _joined_json(event: RoomJoined) -> dict[str, Any]:
     return {
         "type": "joined",
         "room": event.room,
@@ -305,7 +305,7 @@ def _goodbye_json(event: Goodbye) -> dict[str, Any]:
 _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Welcome: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
     LoginRequired: lambda event: {},
-    Joined: _joined_json,
+    RoomJoined: _joined_json,
     Left: lambda event: {"type": "left", "room": event.room},
     MessageEvent: _said_json,
     Ack: _acked_json,
