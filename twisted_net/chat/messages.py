@@ -202,7 +202,7 @@ class RoomJoined:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class RoomLeft:
     room: str
     now_in: str = ""
 
@@ -351,7 +351,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | LoginRequired | RoomJoined | Left | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
+    Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
     | PresenceSummary | NickChanged | MemberList | RoomList | TopicEvent | HistoryPage | Notice | Problem | Lines | Alive
     | Goodbye
 )  # fmt: skip

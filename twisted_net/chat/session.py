@@ -36,7 +36,6 @@ from twisted_net.chat.messages import (
     Join,
     Kick,
     Leave,
-    Left,
     Login,
     LoginRequired,
     Mute,
@@ -50,6 +49,7 @@ from twisted_net.chat.messages import (
     Quit,
     Refused,
     Request,
+    RoomLeft,
     Rooms,
     Say,
     Tell,
@@ -353,7 +353,7 @@ class Session:
         user, registry = self.user, self._registry
         room = registry.room_of(user, names.room(request.room) if request.room else "")
         registry.leave(user, room)
-        return [Exit(user, room), Send(user, Left(room.name, user.here))]
+        return [Exit(user, room), Send(user, RoomLeft(room.name, user.here))]
 
     def _leave_all(self) -> list[Action]:
         actions: list[Action] = []

@@ -19,7 +19,6 @@ from twisted_net.chat.messages import (
     Event,
     Goodbye,
     HistoryPage,
-    Left,
     Lines,
     LoginRequired,
     MemberJoined,
@@ -35,6 +34,7 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
     RoomJoined,
+    RoomLeft,
     RoomList,
     TopicEvent,
     Welcome,
@@ -115,7 +115,7 @@ def _joined(event: RoomJoined) -> str:
     return f"* You are in #{event.room} now, with {event.count - 1} others.{topic}"
 
 
-def _left(event: Left) -> str:
+def _left(event: RoomLeft) -> str:
     now = f"You talk in #{event.now_in} now." if event.now_in else "You are in no room now."
     return f"* You left #{event.room}. {now}"
 
@@ -163,7 +163,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
         "Welcome to the chat server! Log in with /login NAME PASSWORD. /help lists commands."
     ),
     RoomJoined: _joined,
-    Left: _left,
+    RoomLeft: _left,
     Ack: lambda event: "",
     PrivateMessage: lambda event: (
         f"* {event.sender} tells you: {f'{event.sender} ' if event.action else ''}{event.text}"
@@ -306,7 +306,7 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Welcome: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
     LoginRequired: lambda event: {},
     RoomJoined: _joined_json,
-    Left: lambda event: {"type": "left", "room": event.room},
+    RoomLeft: lambda event: {"type": "left", "room": event.room},
     MessageEvent: _said_json,
     Ack: _acked_json,
     PrivateMessage: _told_json,
