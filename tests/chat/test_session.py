@@ -14,7 +14,7 @@ from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit,
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codecs import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
-from twisted_net.chat.messages import Hello, Join, PrivateMessage, Refused, Say
+from twisted_net.chat.messages import Hello, Join, PrivateMessage, Refused, SendMessage
 from twisted_net.chat.registry import Registry, User
 from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
@@ -183,7 +183,7 @@ class NameTests(SessionCase):
 
 
 class LineTests(SessionCase):
-    def append(self, line: str) -> Say | None:
+    def append(self, line: str) -> SendMessage | None:
         """What a line says, if it is said to the lobby."""
         (action,) = self.acts(self.ann, line)
         assert isinstance(action, Append)
@@ -406,7 +406,10 @@ class StateTests(SessionCase):
     def test_hello_comes_first_and_once(self) -> None:
         """Other requests are refused before, hello after."""
         program = self.program()
-        for request, code in ((Join("a"), "hello-first"), (Say("x", "lobby"), "hello-first")):
+        for request, code in (
+            (Join("a"), "hello-first"),
+            (SendMessage("x", "lobby"), "hello-first"),
+        ):
             (problem,) = program.receive(request, "i", NOW)
             self.assertEqual((problem.event.code, problem.event.id), (code, "i"))
         program.receive(Hello(), "", NOW)

@@ -71,7 +71,7 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class SendMessage:
     text: str
     room: str = ""
     action: bool = False
@@ -163,7 +163,7 @@ class Quit:
 
 
 Request: TypeAlias = (
-    Hello | Login | Join | Leave | Say | Tell | Nick | Who | Rooms | Topic | History | Ignore
+    Hello | Login | Join | Leave | SendMessage | Tell | Nick | Who | Rooms | Topic | History | Ignore
     | Kick | Ban | Mute | Help | Ping | Pong | Quit
 )  # fmt: skip
 

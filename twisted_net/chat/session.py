@@ -51,7 +51,7 @@ from twisted_net.chat.messages import (
     Request,
     RoomLeft,
     Rooms,
-    Say,
+    SendMessage,
     Tell,
     Topic,
     TopicEvent,
@@ -376,7 +376,7 @@ class Session:
 
     # Talking.
 
-    def _say(self, request: Say, now: float) -> list[Action]:
+    def _say(self, request: SendMessage, now: float) -> list[Action]:
         user = self.user
         room = self._registry.room_of(user, names.room(request.room) if request.room else "")
         self._registry.may_speak(user, now)
@@ -399,7 +399,7 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Login: Session._login,
     Join: Session._join,
     Leave: Session._leave,
-    Say: Session._say,
+    SendMessage: Session._say,
     Tell: Session._tell,
     Nick: Session._nick,
     Who: lambda session, request, now: queries.who(session._registry, session.user, request),

@@ -23,7 +23,7 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
     Rooms,
-    Say,
+    SendMessage,
     Tell,
     Topic,
     Who,
@@ -134,8 +134,8 @@ def _hello(message: dict[str, Any]) -> Hello:
     return Hello(*(_or(_raw, message, field) or "" for field in fields))
 
 
-def _say(message: dict[str, Any]) -> Say:
-    return Say(
+def _say(message: dict[str, Any]) -> SendMessage:
+    return SendMessage(
         _text(message, "text"), _raw(message, "room"), _flag(message, "action"), id_of(message)
     )
 

@@ -21,7 +21,7 @@ from twisted_net.chat.messages import (
     Refused,
     Request,
     Rooms,
-    Say,
+    SendMessage,
     Tell,
     Topic,
     Who,
@@ -60,7 +60,7 @@ def request(line: str) -> Request | None:
         return asked
     elif not line or line.isspace():
         return None
-    return Say(line)
+    return SendMessage(line)
 
 
 def help_lines(word: str, operator: bool) -> list[str]:
@@ -156,7 +156,7 @@ COMMANDS = {
         "Your name becomes the account's. Over TLS only, unless the server says otherwise.",
     ),
     "/me": Command(
-        "/me TEXT", "say what you do", lambda rest: Say(rest, action=True) if rest else None,
+        "/me TEXT", "say what you do", lambda rest: SendMessage(rest, action=True) if rest else None,
         "/me waves is shown as: * ann waves",
     ),
     "/msg": Command("/msg NAME TEXT", "tell one person something", _msg),
