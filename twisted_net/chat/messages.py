@@ -79,7 +79,7 @@ class SendMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class SendPrivate:
     to: str
     text: str
     id: str = ""
@@ -163,7 +163,7 @@ class Quit:
 
 
 Request: TypeAlias = (
-    Hello | Login | Join | Leave | SendMessage | Tell | Nick | Who | Rooms | Topic | History | Ignore
+    Hello | Login | Join | Leave | SendMessage | SendPrivate | Nick | Who | Rooms | Topic | History | Ignore
     | Kick | Ban | Mute | Help | Ping | Pong | Quit
 )  # fmt: skip
 

@@ -52,7 +52,7 @@ from twisted_net.chat.messages import (
     RoomLeft,
     Rooms,
     SendMessage,
-    Tell,
+    SendPrivate,
     Topic,
     TopicEvent,
     Welcome,
@@ -384,7 +384,7 @@ class Session:
         message = Message(user.name, request.text, now, request.action, origin, request.id)
         return [Append(room, message)]
 
-    def _tell(self, request: Tell, now: float) -> list[Action]:
+    def _tell(self, request: SendPrivate, now: float) -> list[Action]:
         user = self.user
         self._registry.may_speak(user, now)
         to = self._registry.known(request.to)
@@ -400,7 +400,7 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Join: Session._join,
     Leave: Session._leave,
     SendMessage: Session._say,
-    Tell: Session._tell,
+    SendPrivate: Session._tell,
     Nick: Session._nick,
     Who: lambda session, request, now: queries.who(session._registry, session.user, request),
     Rooms: lambda session, request, now: queries.rooms(session._registry, session.user),

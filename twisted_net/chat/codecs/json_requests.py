@@ -24,7 +24,7 @@ from twisted_net.chat.messages import (
     Request,
     Rooms,
     SendMessage,
-    Tell,
+    SendPrivate,
     Topic,
     Who,
 )
@@ -156,7 +156,7 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Request]] = {
     "join": lambda m: Join(_raw(m, "room"), _or(_position, m, "since")),
     "leave": lambda m: Leave(_raw(m, "room")),
     "message": _say,
-    "private": lambda m: Tell(_raw(m, "to"), _text(m, "text"), id_of(m)),
+    "private": lambda m: SendPrivate(_raw(m, "to"), _text(m, "text"), id_of(m)),
     "nick": lambda m: Nick(_raw(m, "nick")),
     "who": lambda m: Who(_raw(m, "room")),
     "rooms": lambda m: Rooms(),

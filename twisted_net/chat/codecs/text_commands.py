@@ -22,7 +22,7 @@ from twisted_net.chat.messages import (
     Request,
     Rooms,
     SendMessage,
-    Tell,
+    SendPrivate,
     Topic,
     Who,
 )
@@ -86,7 +86,7 @@ def _words(rest: str, count: int) -> list[str]:
 
 def _msg(rest: str) -> Request | None:
     to, text = _words(rest, 2)
-    return Tell(to, text) if text else None
+    return SendPrivate(to, text) if text else None
 
 
 def _login(rest: str) -> Request | None:
