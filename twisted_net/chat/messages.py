@@ -154,7 +154,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    pass
+    """The answer to a ping, whoever has sent that: a request of a program's, and an event to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,17 +341,12 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Alive:
-    """An answer to a ping."""
-
-
-@dataclass(frozen=True, slots=True)
 class Goodbye:
     reason: Reason
 
 
 Event: TypeAlias = (
     Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
-    | PresenceSummary | NickChanged | MemberList | RoomList | TopicEvent | HistoryPage | Notice | Problem | Lines | Alive
+    | PresenceSummary | NickChanged | MemberList | RoomList | TopicEvent | HistoryPage | Notice | Problem | Lines | Pong
     | Goodbye
 )  # fmt: skip

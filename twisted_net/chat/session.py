@@ -26,7 +26,6 @@ from twisted_net.chat.actions import (
 )
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
-    Alive,
     Ban,
     Delivered,
     Hello,
@@ -419,7 +418,7 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
         session._registry, session.user, request, now
     ),
     Help: lambda session, request, now: queries.help(session.user, request),
-    Ping: lambda session, request, now: [Send(session.user, Alive())],
+    Ping: lambda session, request, now: [Send(session.user, Pong())],
     Pong: lambda session, request, now: [],
     Quit: lambda session, request, now: [End(session.user, QUIT)],
 }

@@ -14,7 +14,6 @@ from twisted_net.chat.codecs import json_requests, text_commands
 from twisted_net.chat.limits import LISTED, LISTED_JSON
 from twisted_net.chat.messages import (
     Ack,
-    Alive,
     Delivered,
     Event,
     Goodbye,
@@ -28,6 +27,7 @@ from twisted_net.chat.messages import (
     NickChanged,
     NickSet,
     Notice,
+    Pong,
     PresenceSummary,
     PrivateMessage,
     Problem,
@@ -183,7 +183,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     Notice: lambda event: f"* {event.text}",
     Problem: lambda event: f"! {event.text}",
     Lines: lambda event: "\n".join(f"* {line}" for line in event.lines),
-    Alive: lambda event: "* pong",
+    Pong: lambda event: "* pong",
     Goodbye: lambda event: f"* {event.reason.text}",
 }
 
@@ -348,6 +348,6 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Notice: lambda event: {"type": "notice", "text": event.text},
     Problem: _problem_json,
     Lines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
-    Alive: lambda event: {"type": "pong"},
+    Pong: lambda event: {"type": "pong"},
     Goodbye: _goodbye_json,
 }
