@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from twisted_net.chat.messages import Say
+from twisted_net.chat.messages import SendMessage
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.echo import EchoFactory
@@ -255,7 +255,7 @@ class OwnTests(EmbeddingCase):
 
         class Quiet(ChatFactory):
             def receive(self, link: Any, request: Any, id: str) -> Any:
-                if isinstance(request, Say):
+                if isinstance(request, SendMessage):
                     request = replace(request, text=request.text.lower())
                 return super().receive(link, request, id)
 

@@ -63,7 +63,7 @@ class SessionCase(SynchronousTestCase):
         try:
             request = text_commands.request(line)
         except Refused as refused:
-            return [Send(who.user, session.Problem(refused.code, refused.text))]
+            return [Send(who.user, session.ErrorReply(refused.code, refused.text))]
         return who.receive(request, "", now) if request is not None else []
 
     def said(self, who: Session, line: str, now: float = NOW) -> list[str]:

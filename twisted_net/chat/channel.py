@@ -21,10 +21,10 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import Member, Newcomer, reason
 from twisted_net.chat.messages import (
     Ack,
+    ErrorReply,
     Event,
     HistoryPage,
     MessageEvent,
-    Problem,
     Refused,
     RoomJoined,
 )
@@ -194,7 +194,7 @@ class Channel:
             if connection is not None:
                 text = "Your message was not sent: the server cannot store it now."
                 self._give(
-                    connection, connection.codec.encode(Problem("store", text, id=message.id))
+                    connection, connection.codec.encode(ErrorReply("store", text, id=message.id))
                 )
         self._go_on()
 
@@ -299,7 +299,7 @@ class Channel:
         _log.error("{text}", text=text)
         waiting, self._newcomers = self._newcomers, {}
         for connection, newcomer in waiting.items():
-            connection.tell(Problem("store", text, "room"))
+            connection.tell(ErrorReply("store", text, "room"))
             self._expel(newcomer.user, self.room)
 
     def _receive(self, newcomer: Newcomer) -> None:

@@ -163,8 +163,8 @@ class Quit:
 
 
 Request: TypeAlias = (
-    Hello | Login | Join | Leave | SendMessage | SendPrivate | Nick | Who | Rooms | Topic | History | Ignore
-    | Kick | Ban | Mute | Help | Ping | Pong | Quit
+    Hello | Login | Join | Leave | SendMessage | SendPrivate | Nick | Who | Rooms | Topic | History
+    | Ignore | Kick | Ban | Mute | Help | Ping | Pong | Quit
 )  # fmt: skip
 
 
@@ -321,7 +321,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ErrorReply:
     """A request was refused.
 
     :ivar id: of the message that was refused; may be empty.
@@ -334,7 +334,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class NoticeLines:
     """Several notices, for people."""
 
     lines: Sequence[str]
@@ -346,7 +346,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage | Delivered | NickSet | MemberJoined | MemberLeft
-    | PresenceSummary | NickChanged | MemberList | RoomList | TopicEvent | HistoryPage | Notice | Problem | Lines | Pong
-    | Goodbye
+    Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage | Delivered
+    | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList | RoomList
+    | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong | Goodbye
 )  # fmt: skip

@@ -33,11 +33,11 @@ from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, Cha
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, reason
 from twisted_net.chat.messages import (
+    ErrorReply,
     Goodbye,
     HistoryPage,
     MemberJoined,
     Notice,
-    Problem,
     Refused,
     Request,
 )
@@ -114,7 +114,7 @@ class ChatProtocol(Member):
                 raise Refused("too-long", what)
             asked = self.codec.parse(message)
         except Refused as refused:
-            self.tell(Problem(refused.code, refused.text, refused.field, refused.id))
+            self.tell(ErrorReply(refused.code, refused.text, refused.field, refused.id))
             return None
         if asked.request is None:
             return None
@@ -320,7 +320,7 @@ class ChatFactory(ConnectionFactory):
             channel.say(message)
         except Refused as refused:
             if connection is not None:
-                connection.tell(Problem(refused.code, refused.text, id=message.id))
+                connection.tell(ErrorReply(refused.code, refused.text, id=message.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, user.name)
@@ -380,7 +380,7 @@ class ChatFactory(ConnectionFactory):
             connection.tell(HistoryPage(name, page.epoch, page.stored, more))
 
         def fail(failure: Failure) -> None:
-            connection.tell(Problem("store", f"The past cannot be read: {reason(failure)}."))
+            connection.tell(ErrorReply("store", f"The past cannot be read: {reason(failure)}."))
 
         self._store.before(name, before, limit).addCallbacks(show, fail)
 

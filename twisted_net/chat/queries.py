@@ -6,7 +6,7 @@ from twisted_net.chat import names
 from twisted_net.chat.actions import Action, ReadHistory, Send
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.limits import LISTED_JSON
-from twisted_net.chat.messages import Help, History, Lines, MemberList, RoomList, Who
+from twisted_net.chat.messages import Help, History, MemberList, NoticeLines, RoomList, Who
 from twisted_net.chat.registry import Registry, User
 
 
@@ -44,4 +44,4 @@ def help(user: User, request: Help) -> list[Action]:
 
     :raises Refused: ``no-command``.
     """
-    return [Send(user, Lines(text_commands.help_lines(request.command, user.operator)))]
+    return [Send(user, NoticeLines(text_commands.help_lines(request.command, user.operator)))]

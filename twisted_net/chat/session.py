@@ -28,6 +28,7 @@ from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Ban,
     Delivered,
+    ErrorReply,
     Hello,
     Help,
     History,
@@ -44,7 +45,6 @@ from twisted_net.chat.messages import (
     Ping,
     Pong,
     PrivateMessage,
-    Problem,
     Quit,
     Refused,
     Request,
@@ -165,7 +165,7 @@ class Session:
         try:
             registry.may_come("", account, user.host, now)
         except Refused as refused:
-            problem = Problem(refused.code, refused.text)
+            problem = ErrorReply(refused.code, refused.text)
             return [Send(user, problem), End(user, CLOSED, "banned")]
         if not (self._rules.anonymous or account):
             return [Send(user, LoginRequired())]
@@ -197,7 +197,7 @@ class Session:
                 raise Refused("login-first", "Log in first: /login NAME PASSWORD")
             return _HANDLERS[type(request)](self, request, now)
         except Refused as refused:
-            return [Send(self.user, Problem(refused.code, refused.text, refused.field, id))]
+            return [Send(self.user, ErrorReply(refused.code, refused.text, refused.field, id))]
 
     # Coming in.
 
@@ -272,7 +272,7 @@ class Session:
             old = user.name
             actions = self._take_account_name(now)
         except Refused as refused:
-            return [Send(user, Problem(refused.code, refused.text, refused.field))]
+            return [Send(user, ErrorReply(refused.code, refused.text, refused.field))]
         return [*actions, Send(user, NickSet(user.name)), *moderation.announce_name(user, old)]
 
     def _let_in(self, now: float) -> list[Action]:
@@ -288,7 +288,7 @@ class Session:
         """The password was not right."""
         self._hello = None
         self._failures += 1
-        problem = Send(self.user, Problem("login-failed", "The login failed.", "password"))
+        problem = Send(self.user, ErrorReply("login-failed", "The login failed.", "password"))
         if self._failures >= MOST_FAILURES:
             return [problem, End(self.user, LOGIN)]
         return [problem]

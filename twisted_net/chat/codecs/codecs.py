@@ -15,10 +15,10 @@ from twisted_net.chat.limits import LISTED, LISTED_JSON
 from twisted_net.chat.messages import (
     Ack,
     Delivered,
+    ErrorReply,
     Event,
     Goodbye,
     HistoryPage,
-    Lines,
     LoginRequired,
     MemberJoined,
     MemberLeft,
@@ -27,10 +27,10 @@ from twisted_net.chat.messages import (
     NickChanged,
     NickSet,
     Notice,
+    NoticeLines,
     Pong,
     PresenceSummary,
     PrivateMessage,
-    Problem,
     Refused,
     Request,
     RoomJoined,
@@ -181,8 +181,8 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     TopicEvent: _topic,
     HistoryPage: _history_page,
     Notice: lambda event: f"* {event.text}",
-    Problem: lambda event: f"! {event.text}",
-    Lines: lambda event: "\n".join(f"* {line}" for line in event.lines),
+    ErrorReply: lambda event: f"! {event.text}",
+    NoticeLines: lambda event: "\n".join(f"* {line}" for line in event.lines),
     Pong: lambda event: "* pong",
     Goodbye: lambda event: f"* {event.reason.text}",
 }
@@ -273,7 +273,7 @@ def _presence(event: str, room: str, nick: str, **more: str) -> dict[str, Any]:
     return {"type": "presence", "room": room, "nick": nick, "event": event, **more}
 
 
-def _problem_json(event: Problem) -> dict[str, Any]:
+def _problem_json(event: ErrorReply) -> dict[str, Any]:
     message = {"type": "error", "code": event.code, "text": event.text}
     if event.field:
         message["field"] = event.field
@@ -346,8 +346,8 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
         "more": event.more,
     },
     Notice: lambda event: {"type": "notice", "text": event.text},
-    Problem: _problem_json,
-    Lines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
+    ErrorReply: _problem_json,
+    NoticeLines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
     Pong: lambda event: {"type": "pong"},
     Goodbye: _goodbye_json,
 }

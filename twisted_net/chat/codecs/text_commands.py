@@ -156,7 +156,8 @@ COMMANDS = {
         "Your name becomes the account's. Over TLS only, unless the server says otherwise.",
     ),
     "/me": Command(
-        "/me TEXT", "say what you do", lambda rest: SendMessage(rest, action=True) if rest else None,
+        "/me TEXT", "say what you do",
+        lambda rest: SendMessage(rest, action=True) if rest else None,
         "/me waves is shown as: * ann waves",
     ),
     "/msg": Command("/msg NAME TEXT", "tell one person something", _msg),
