@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
 from twisted_net.chat.codecs import json_requests
 from twisted_net.chat.limits import ChatLimits
-from twisted_net.chat.messages import Refused
+from twisted_net.chat.messages import RequestError
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.testing import connect, same_for_every_split
 
@@ -345,7 +345,7 @@ class BadInputTests(ChatCase):
         """Are a request, or refused."""
         try:
             json_requests.request(json_requests.decode(line))
-        except Refused as refused:
+        except RequestError as refused:
             self.assertTrue(refused.code)
 
 

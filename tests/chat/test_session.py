@@ -14,7 +14,7 @@ from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit,
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codecs import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
-from twisted_net.chat.messages import Hello, Join, PrivateMessage, Refused, SendMessage
+from twisted_net.chat.messages import Hello, Join, PrivateMessage, RequestError, SendMessage
 from twisted_net.chat.registry import Registry, User
 from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
@@ -62,7 +62,7 @@ class SessionCase(SynchronousTestCase):
         """What is to be done about a line."""
         try:
             request = text_commands.request(line)
-        except Refused as refused:
+        except RequestError as refused:
             return [Send(who.user, session.ErrorReply(refused.code, refused.text))]
         return who.receive(request, "", now) if request is not None else []
 
@@ -173,7 +173,7 @@ class NameTests(SessionCase):
         """Is refused, or is harmless, stays as it is, and is found again."""
         try:
             name = names.nick(text)
-        except Refused:
+        except RequestError:
             return
         self.assertEqual((names.nick(name), printable(name)), (name, name))
         self.assertEqual(
@@ -450,7 +450,7 @@ class AccountTests(SessionCase):
     rules = Rules(ChatLimits(), accounts=True)
 
     def login(self, who: Session, name: str) -> list[Action]:
-        return who.verified(name, NOW)
+        return who.login_succeeded(name, NOW)
 
     def test_a_password_is_looked_at(self) -> None:
         """Nothing else happens until then, and it stands in no representation."""
@@ -475,9 +475,9 @@ class AccountTests(SessionCase):
     def test_failures(self) -> None:
         """End the connection at last."""
         for _ in range(session.MOST_FAILURES - 1):
-            (problem,) = self.ann.refused()
+            (problem,) = self.ann.login_failed()
             self.assertEqual(problem.event.code, "login-failed")
-        self.assertEqual(self.ann.refused()[1], End(self.ann.user, LOGIN))
+        self.assertEqual(self.ann.login_failed()[1], End(self.ann.user, LOGIN))
 
     def test_not_where_others_can_listen(self) -> None:
         """Nor where there are no accounts, nor twice."""

@@ -25,7 +25,7 @@ from twisted_net.chat.messages import (
     Event,
     HistoryPage,
     MessageEvent,
-    Refused,
+    RequestError,
     RoomJoined,
 )
 from twisted_net.chat.recovery import merge
@@ -123,7 +123,7 @@ class Channel:
         :raises Refused: ``busy``: too many wait already.
         """
         if len(self._queue) >= self._limits.waiting:
-            raise Refused("busy", "Too much is being said at once. Try again.")
+            raise RequestError("busy", "Too much is being said at once. Try again.")
         self._queue.append(message)
         self._soon()
 

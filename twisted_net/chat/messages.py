@@ -14,7 +14,7 @@ from twisted_net.policy.close_reasons import Reason
 from twisted_net.store.log import Position, StoredMessage
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request cannot be granted.
 
     :ivar code: short and stable, for programs.

@@ -17,7 +17,7 @@ from twisted_net.chat.messages import (
     NickChanged,
     Notice,
     PresenceSummary,
-    Refused,
+    RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.policy.close_reasons import KICKED
@@ -89,7 +89,7 @@ def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[A
 
 def _need_operator(user: User) -> None:
     if not user.operator:
-        raise Refused("not-allowed", "Only operators may do that.")
+        raise RequestError("not-allowed", "Only operators may do that.")
 
 
 def kick(registry: Registry, user: User, request: Kick) -> list[Action]:

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 
 from twisted_net.chat.limits import LONGEST_NAME
-from twisted_net.chat.messages import Refused
+from twisted_net.chat.messages import RequestError
 
 _NAME = re.compile(r"[^\W_][\w.-]*")
 
@@ -70,13 +70,15 @@ def room(text: str, field: str = "room") -> str:
 def _checked(text: str, what: str, field: str) -> str:
     name = unicodedata.normalize("NFKC", text)
     if len(name) > LONGEST_NAME or len(text) > 4 * LONGEST_NAME:
-        raise Refused("bad-name", f"{what} has at most {LONGEST_NAME} characters.", field)
+        raise RequestError("bad-name", f"{what} has at most {LONGEST_NAME} characters.", field)
     if not _NAME.fullmatch(name) or _INVISIBLE.search(name):
-        raise Refused("bad-name", f"{what} has letters and digits, and then also . _ and -", field)
+        raise RequestError(
+            "bad-name", f"{what} has letters and digits, and then also . _ and -", field
+        )
     if not name.isascii():
         scripts = {_script(letter) for letter in name if letter.isalpha()}
         if len(scripts) > 1 and not any(scripts <= allowed for allowed in _TOGETHER):
-            raise Refused("bad-name", f"{what} has letters of one script only.", field)
+            raise RequestError("bad-name", f"{what} has letters of one script only.", field)
     return name
 
 

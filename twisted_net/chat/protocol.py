@@ -38,8 +38,8 @@ from twisted_net.chat.messages import (
     HistoryPage,
     MemberJoined,
     Notice,
-    Refused,
     Request,
+    RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.session import Rules, Session, State
@@ -111,10 +111,10 @@ class ChatProtocol(Member):
         try:
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
-                raise Refused("too-long", what)
+                raise RequestError("too-long", what)
             asked = self.codec.parse(message)
-        except Refused as refused:
-            self.tell(ErrorReply(refused.code, refused.text, refused.field, refused.id))
+        except RequestError as error:
+            self.tell(ErrorReply(error.code, error.text, error.field, error.id))
             return None
         if asked.request is None:
             return None
@@ -318,9 +318,9 @@ class ChatFactory(ConnectionFactory):
             channel.announce(MemberJoined(room.name, message.sender), connection)
         try:
             channel.say(message)
-        except Refused as refused:
+        except RequestError as error:
             if connection is not None:
-                connection.tell(ErrorReply(refused.code, refused.text, id=message.id))
+                connection.tell(ErrorReply(error.code, error.text, id=message.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, user.name)
@@ -392,7 +392,9 @@ class ChatFactory(ConnectionFactory):
         if connection.reason is None and connection.session.state is not State.ENDED:
             session: Session = connection.session
             self.act(
-                session.refused() if verified is None else session.verified(verified, self.now())
+                session.login_failed()
+                if verified is None
+                else session.login_succeeded(verified, self.now())
             )
 
     # Who came and who went.

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted_net.chat import names
 from twisted_net.chat.limits import LONGEST_NAME
-from twisted_net.chat.messages import Refused
+from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
 from twisted_net.wire.text import printable
 
@@ -125,7 +125,7 @@ class Registry:
         user = self.find(name)
         if user is None:
             shown = printable(name)[:80]  # a program's JSON can have anything in it
-            raise Refused("no-such-nick", f"There is nobody called {shown} here.", "to")
+            raise RequestError("no-such-nick", f"There is nobody called {shown} here.", "to")
         return user
 
     def rename(self, user: User, name: str, now: float) -> None:
@@ -137,8 +137,8 @@ class Registry:
         owner = self._users.get(names.key(name))
         if owner is not None and owner is not user:
             if names.fold(owner.name) == names.fold(name):
-                raise Refused("taken", f"The name {name} is taken.", "nick")
-            raise Refused("taken", f"The name {name} looks like {owner.name}.", "nick")
+                raise RequestError("taken", f"The name {name} is taken.", "nick")
+            raise RequestError("taken", f"The name {name} looks like {owner.name}.", "nick")
         self._name(user, name)
 
     def spare(self, name: str) -> str:
@@ -222,7 +222,7 @@ class Registry:
         room = self.rooms.get(name)
         if room is None:
             if len(self.rooms) >= self._most_rooms:
-                raise Refused("too-many-rooms", "There are too many rooms already.", "room")
+                raise RequestError("too-many-rooms", "There are too many rooms already.", "room")
             room = self.rooms[name] = Room(name)
         room.users[user] = None
         user.rooms = (*user.rooms, room) if user.rooms else room.alone
@@ -248,8 +248,8 @@ class Registry:
             if room.name == (name or user.here):
                 return room
         if not name:
-            raise Refused("not-in-room", "You are in no room. /join ROOM goes to one.", "room")
-        raise Refused("not-in-room", f"You are not in #{name}.", "room")
+            raise RequestError("not-in-room", "You are in no room. /join ROOM goes to one.", "room")
+        raise RequestError("not-in-room", f"You are not in #{name}.", "room")
 
     # Ignoring: by name, and by whatever name comes after it.
 
@@ -259,7 +259,7 @@ class Registry:
         :raises Refused: ``too-many``: names are ignored already.
         """
         if len(user.ignoring) >= most:
-            raise Refused("too-many", f"You ignore {most} people already.", "nick")
+            raise RequestError("too-many", f"You ignore {most} people already.", "nick")
         if not isinstance(user.ignoring, set):
             user.ignoring = set()
         user.ignoring.add(name)
@@ -302,7 +302,7 @@ class Registry:
         until = _until(self._bans, _marks(name, account, host))
         if until > now:
             minutes = math.ceil((until - now) / 60)
-            raise Refused("banned", f"You are banned for {minutes} minutes more.")
+            raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
     def mute(self, user: User, until: float) -> None:
         """Let somebody not speak."""
@@ -318,7 +318,9 @@ class Registry:
         if self._mutes:
             until = _until(self._mutes, _marks(user.name, user.account, user.host))
             if until > now:
-                raise Refused("muted", f"You may speak again in {math.ceil(until - now)} seconds.")
+                raise RequestError(
+                    "muted", f"You may speak again in {math.ceil(until - now)} seconds."
+                )
 
 
 def _marks(name: str, account: str, host: str) -> list[str]:

@@ -46,8 +46,8 @@ from twisted_net.chat.messages import (
     Pong,
     PrivateMessage,
     Quit,
-    Refused,
     Request,
+    RequestError,
     RoomLeft,
     Rooms,
     SendMessage,
@@ -164,8 +164,8 @@ class Session:
         user.account = account
         try:
             registry.may_come("", account, user.host, now)
-        except Refused as refused:
-            problem = ErrorReply(refused.code, refused.text)
+        except RequestError as error:
+            problem = ErrorReply(error.code, error.text)
             return [Send(user, problem), End(user, CLOSED, "banned")]
         if not (self._rules.anonymous or account):
             return [Send(user, LoginRequired())]
@@ -193,22 +193,22 @@ class Session:
         try:
             if self.state not in (State.TEXT, State.JSON) and not isinstance(request, _OUTSIDE):
                 if self.state is State.JSON_OUT:
-                    raise Refused("hello-first", "Say hello first.")
-                raise Refused("login-first", "Log in first: /login NAME PASSWORD")
+                    raise RequestError("hello-first", "Say hello first.")
+                raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
             return _HANDLERS[type(request)](self, request, now)
-        except Refused as refused:
-            return [Send(self.user, ErrorReply(refused.code, refused.text, refused.field, id))]
+        except RequestError as error:
+            return [Send(self.user, ErrorReply(error.code, error.text, error.field, id))]
 
     # Coming in.
 
     def _greet(self, hello: Hello, now: float) -> list[Action]:
         if self.state is not State.JSON_OUT:
-            raise Refused("again", "You have said hello already.")
+            raise RequestError("again", "You have said hello already.")
         if hello.account or hello.password:
             self._hello = hello
             return self._check(hello.account, hello.password)
         if not (self._rules.anonymous or self.user.account):
-            raise Refused("login-first", "A user and a password are needed.", "user")
+            raise RequestError("login-first", "A user and a password are needed.", "user")
         return self._welcome(hello, now)
 
     def _welcome(self, hello: Hello, now: float) -> list[Action]:
@@ -216,7 +216,7 @@ class Session:
         nick = names.nick(hello.nick) if hello.nick else ""
         room = names.room(hello.room) if hello.room else ""
         if hello.session and not _SESSION.fullmatch(hello.session):
-            raise Refused("bad-field", "session: it is what a welcome gave.", "session")
+            raise RequestError("bad-field", "session: it is what a welcome gave.", "session")
         if not user.name:
             registry.guest(user)
         ghost = registry.session(hello.session) if hello.session else None
@@ -244,21 +244,21 @@ class Session:
 
     def _login(self, login: Login, now: float) -> list[Action]:
         if self.state is State.JSON_OUT:
-            raise Refused("hello-first", "Say hello first, with user and password.")
+            raise RequestError("hello-first", "Say hello first, with user and password.")
         return self._check(login.account, login.password)
 
     def _check(self, account: str, password: str) -> list[Action]:
         if not self._rules.accounts:
-            raise Refused("no-accounts", "There are no accounts here.", "user")
+            raise RequestError("no-accounts", "There are no accounts here.", "user")
         if not self._secret:
-            raise Refused("not-secret", "Passwords are taken over TLS only.", "password")
+            raise RequestError("not-secret", "Passwords are taken over TLS only.", "password")
         if self.user.account:
-            raise Refused("again", "You are logged in already.", "user")
+            raise RequestError("again", "You are logged in already.", "user")
         if not account or not password:
-            raise Refused("missing", "A user and a password are needed.", "user")
+            raise RequestError("missing", "A user and a password are needed.", "user")
         return [Verify(self.user, account, password)]
 
-    def verified(self, account: str, now: float) -> list[Action]:
+    def login_succeeded(self, account: str, now: float) -> list[Action]:
         """The password was right, for an account of this name."""
         user, registry = self.user, self._registry
         hello, self._hello = self._hello, None
@@ -271,8 +271,8 @@ class Session:
                 return self._let_in(now)
             old = user.name
             actions = self._take_account_name(now)
-        except Refused as refused:
-            return [Send(user, ErrorReply(refused.code, refused.text, refused.field))]
+        except RequestError as error:
+            return [Send(user, ErrorReply(error.code, error.text, error.field))]
         return [*actions, Send(user, NickSet(user.name)), *moderation.announce_name(user, old)]
 
     def _let_in(self, now: float) -> list[Action]:
@@ -284,7 +284,7 @@ class Session:
         greeting = Send(user, Welcome(user.name, LOBBY))
         return [*actions, greeting, Enter(user, room, told=False)]
 
-    def refused(self) -> list[Action]:
+    def login_failed(self) -> list[Action]:
         """The password was not right."""
         self._hello = None
         self._failures += 1
@@ -298,7 +298,7 @@ class Session:
         user.operator = names.fold(user.account) in registry.operators
         try:
             name = names.nick(user.account)
-        except Refused:
+        except RequestError:
             return []  # an account's name need not be one for the chat
         owner = registry.find(name)
         if owner is user:
@@ -320,7 +320,7 @@ class Session:
         if user.account and names.fold(name) != names.fold(user.account):
             owner = self._registry.find(user.account)
             if owner is user:
-                raise Refused("not-allowed", "Your name is that of your account.", "nick")
+                raise RequestError("not-allowed", "Your name is that of your account.", "nick")
         leaving = [room for room in user.rooms if room.presence.has_left(name)]
         self._registry.rename(user, name, now)
         told: list[Action] = [Send(user, NickSet(name))]
@@ -344,7 +344,7 @@ class Session:
                 return [Send(user, Notice(f"You talk in #{name} now."))]
         if len(user.rooms) >= self._rules.limits.rooms:
             most = self._rules.limits.rooms
-            raise Refused("too-many-rooms", f"You may be in {most} rooms.", "room")
+            raise RequestError("too-many-rooms", f"You may be in {most} rooms.", "room")
         room = registry.join(user, name)
         return [Enter(user, room, request.since)]
 
@@ -369,7 +369,9 @@ class Session:
         self._registry.may_speak(user, now)
         topic = "" if request.topic == "-" else request.topic
         if len(topic) > LONGEST_TOPIC:
-            raise Refused("too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic")
+            raise RequestError(
+                "too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic"
+            )
         room.topic = topic
         return [Announce(room, TopicEvent(room.name, topic, user.name))]
 

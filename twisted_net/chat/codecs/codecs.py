@@ -31,8 +31,8 @@ from twisted_net.chat.messages import (
     Pong,
     PresenceSummary,
     PrivateMessage,
-    Refused,
     Request,
+    RequestError,
     RoomJoined,
     RoomLeft,
     RoomList,
@@ -87,7 +87,7 @@ class TextCodec:
         try:
             text = printable(decode_line(line))
         except RemoteProtocolError as error:
-            raise Refused("bad-input", f"Your line was not sent: {error}.") from None
+            raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
         return Asked(text_commands.request(text))
 
     def encode(self, event: Event) -> bytes:
@@ -214,8 +214,8 @@ class JsonCodec:
         id = json_requests.id_of(message)
         try:
             return Asked(json_requests.request(message), id)
-        except Refused as refused:
-            refused.id = id
+        except RequestError as error:
+            error.id = id
             raise
 
     def encode(self, event: Event) -> bytes:

@@ -20,8 +20,8 @@ from twisted_net.chat.messages import (
     Ping,
     Pong,
     Quit,
-    Refused,
     Request,
+    RequestError,
     Rooms,
     SendMessage,
     SendPrivate,
@@ -44,14 +44,14 @@ def decode(line: bytes) -> dict[str, Any]:
         twice, or nests too deep.
     """
     if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
-        raise Refused("bad-json", f"Not understood: it nests deeper than {MAX_DEPTH}.")
+        raise RequestError("bad-json", f"Not understood: it nests deeper than {MAX_DEPTH}.")
     try:
         message = _decoder.decode(line.decode())
     except (ValueError, RecursionError) as error:
         what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else _plain(str(error))
-        raise Refused("bad-json", f"Not understood: {what}.") from None
+        raise RequestError("bad-json", f"Not understood: {what}.") from None
     if not isinstance(message, dict):
-        raise Refused("bad-json", "Not understood: a message is an object.")
+        raise RequestError("bad-json", "Not understood: a message is an object.")
     return message
 
 
@@ -68,12 +68,14 @@ def request(message: dict[str, Any]) -> Request:
     """
     kind = message.get("type")
     if not isinstance(kind, str):
-        raise Refused("missing" if kind is None else "bad-field", "type: a text is needed.", "type")
+        raise RequestError(
+            "missing" if kind is None else "bad-field", "type: a text is needed.", "type"
+        )
     make = _REQUESTS.get(kind)
     if make is None:
-        raise Refused("unknown-type", f"There is no type {_plain(kind)}.", "type")
+        raise RequestError("unknown-type", f"There is no type {_plain(kind)}.", "type")
     if "id" in message and not id_of(message):
-        raise Refused("bad-field", f"id: a text of 1 to {LONGEST_ID} characters.", "id")
+        raise RequestError("bad-field", f"id: a text of 1 to {LONGEST_ID} characters.", "id")
     return make(message)
 
 
@@ -82,16 +84,16 @@ def _text(message: dict[str, Any], field: str) -> str:
     value = _raw(message, field)
     text = printable(value.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
     if not text or text.isspace():
-        raise Refused("bad-field", f"{field}: there is nothing in it.", field)
+        raise RequestError("bad-field", f"{field}: there is nothing in it.", field)
     return text
 
 
 def _raw(message: dict[str, Any], field: str) -> str:
     value = message.get(field)
     if value is None:
-        raise Refused("missing", f"{field}: a text is needed.", field)
+        raise RequestError("missing", f"{field}: a text is needed.", field)
     if not isinstance(value, str):
-        raise Refused("bad-field", f"{field}: it is a text.", field)
+        raise RequestError("bad-field", f"{field}: it is a text.", field)
     return value
 
 
@@ -103,30 +105,30 @@ def _or(read: Callable[[dict[str, Any], str], Any], message: dict[str, Any], fie
 def _number(message: dict[str, Any], field: str) -> int:
     value = message.get(field)
     if value is None:
-        raise Refused("missing", f"{field}: a number is needed.", field)
+        raise RequestError("missing", f"{field}: a number is needed.", field)
     # True is an int to Python.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
-        raise Refused("bad-field", f"{field}: it is a whole number, 0 or more.", field)
+        raise RequestError("bad-field", f"{field}: it is a whole number, 0 or more.", field)
     return value
 
 
 def _flag(message: dict[str, Any], field: str) -> bool:
     value = message.get(field, False)
     if not isinstance(value, bool):
-        raise Refused("bad-field", f"{field}: it is true or false.", field)
+        raise RequestError("bad-field", f"{field}: it is true or false.", field)
     return value
 
 
 def _position(message: dict[str, Any], field: str) -> Position:
     value = message[field]
     if not isinstance(value, dict):
-        raise Refused("bad-field", f"{field}: it has an epoch and an offset.", field)
+        raise RequestError("bad-field", f"{field}: it has an epoch and an offset.", field)
     try:
         return Position(_raw(value, "epoch"), _number(value, "offset"))
-    except Refused as refused:
-        where = f"{field}.{refused.field}"
-        text = refused.text.replace(refused.field, where, 1)
-        raise Refused(refused.code, text, where) from None
+    except RequestError as error:
+        where = f"{field}.{error.field}"
+        text = error.text.replace(error.field, where, 1)
+        raise RequestError(error.code, text, where) from None
 
 
 def _hello(message: dict[str, Any]) -> Hello:
@@ -184,7 +186,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise Refused("bad-json", f"Not understood: {_plain(name)} twice.", _plain(name))
+                raise RequestError(
+                    "bad-json", f"Not understood: {_plain(name)} twice.", _plain(name)
+                )
             seen.add(name)
     return found
 

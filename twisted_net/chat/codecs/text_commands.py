@@ -18,8 +18,8 @@ from twisted_net.chat.messages import (
     Nick,
     Ping,
     Quit,
-    Refused,
     Request,
+    RequestError,
     Rooms,
     SendMessage,
     SendPrivate,
@@ -53,10 +53,10 @@ def request(line: str) -> Request | None:
         word, _, rest = line.partition(" ")
         command = COMMANDS.get(word.lower())
         if command is None:
-            raise Refused("no-command", f"There is no command {word}. /help lists commands.")
+            raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
         asked = command.request(rest.strip())
         if asked is None:
-            raise Refused("usage", f"Usage: {command.usage}")
+            raise RequestError("usage", f"Usage: {command.usage}")
         return asked
     elif not line or line.isspace():
         return None
@@ -74,7 +74,7 @@ def help_lines(word: str, operator: bool) -> list[str]:
         return [f"{each.usage}: {each.help}" for each in shown]
     command = COMMANDS.get(f"/{word.lower().lstrip('/')}")
     if command is None:
-        raise Refused("no-command", f"There is no command {word}. /help lists commands.")
+        raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
     return [f"{command.usage}: {command.help}", *filter(None, [command.more])]
 
 
