@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from tests.chat.chat_peers import ChatCase
 from twisted_net.chat.client.client import ChatClient, ChatError
-from twisted_net.chat.client.client_state import ClientState, Send
+from twisted_net.chat.client.client_state import ClientState, SendRequest
 from twisted_net.policy.backoff import Backoff
 from twisted_net.testing import advance, connect_pair
 
@@ -62,8 +62,8 @@ class ChatClientCase(ChatCase):
 
     def heard(self, client: ChatClient) -> list[str]:
         """The texts that a client has been given since the last time."""
-        texts = [each["text"] for each in client._heard if each["type"] == "message"]
-        client._heard.clear()
+        texts = [each["text"] for each in client._undelivered if each["type"] == "message"]
+        client._undelivered.clear()
         return texts
 
 
@@ -184,7 +184,7 @@ class ChatClientTests(ChatClientCase):
         self.assertNotIn("cellar", self.factory.registry.rooms)
         client.request(type="who", room="lobby")
         self.turn()
-        self.assertEqual(client._heard[-1]["members"], ["ann", "bot"])
+        self.assertEqual(client._undelivered[-1]["members"], ["ann", "bot"])
         self.assertTrue(ann.connected)
 
 
@@ -201,7 +201,7 @@ class FollowerTests(ChatCase):
         message = {"type": "message", "room": "r", "text": "x", "from": "b"}
         (again,) = state.received(message | {"offset": 5})
         expected = {"type": "join", "room": "r", "since": {"epoch": "e", "offset": 3}}
-        self.assertEqual(again, Send(expected))
+        self.assertEqual(again, SendRequest(expected))
         self.assertEqual(state.received(message | {"offset": 6}), [])
         state.received(joined | {"recovered": True, "offset": 6})
         for offset in (4, 5, 6):

@@ -15,7 +15,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from twisted_net import TwistedNetError
-from twisted_net.chat.client.client_state import ClientState, Done, Failed, Hear, Lost, Output, Send
+from twisted_net.chat.client.client_state import (
+    Acked,
+    ClientState,
+    Deliver,
+    GapDetected,
+    Output,
+    SendFailed,
+    SendRequest,
+)
 from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.connection.heartbeat import Beating
 from twisted_net.endpoints.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
@@ -111,7 +119,7 @@ class ChatClient(Service):
         self._clock: IReactorTime = reactor
         self._connection: _ClientConnection | None = None
         self._waiting: dict[str, Deferred[int]] = {}
-        self._heard: deque[dict[str, Any]] = deque(maxlen=buffer)
+        self._undelivered: deque[dict[str, Any]] = deque(maxlen=buffer)
         self._reader: Deferred[None] | None = None
         self._welcomed: list[Deferred[None]] = []
         self._is_welcome = False
@@ -175,12 +183,12 @@ class ChatClient(Service):
     def request(self, **message: Any) -> None:
         """Send any other message, if there is a connection; the answer comes with the others."""
         if self._is_welcome:
-            self._do([Send(message)])
+            self._do([SendRequest(message)])
 
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         while True:
-            while self._heard:
-                yield self._heard.popleft()
+            while self._undelivered:
+                yield self._undelivered.popleft()
             if not self.running:
                 return
             self._reader = Deferred()
@@ -228,22 +236,22 @@ class ChatClient(Service):
     def _do(self, outputs: list[Output]) -> None:
         for output in outputs:
             match output:
-                case Send(message):
+                case SendRequest(message):
                     if self._connection is not None:
                         self._connection.send(json.dumps(message, separators=(",", ":")))
-                case Hear(message):
-                    self._hear(message)
-                case Lost(room):
+                case Deliver(message):
+                    self._deliver(message)
+                case GapDetected(room):
                     if self.on_lost is not None:
                         self.on_lost(room)
-                case Done(id, offset):
+                case Acked(id, offset):
                     self._waiting.pop(id, Deferred()).callback(offset)
-                case Failed(id, code, text):
+                case SendFailed(id, code, text):
                     if id in self._waiting:
                         self._waiting.pop(id).errback(ChatError(code, text))
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        self._heard.append(message)
+    def _deliver(self, message: dict[str, Any]) -> None:
+        self._undelivered.append(message)
         self._wake()
         if self.on_message is not None:
             try:

@@ -12,21 +12,21 @@ JsonObject: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendRequest:
     """Send this to the server."""
 
     message: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class Hear:
+class Deliver:
     """Somebody else has said something, or something else has come."""
 
     message: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Acked:
     """A message of one's own is in the store; ``offset`` is 0 for a private one."""
 
     id: str
@@ -34,7 +34,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class SendFailed:
     """A message of one's own was refused."""
 
     id: str
@@ -43,13 +43,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class GapDetected:
     """Messages of a room may have been missed; none of them will come."""
 
     room: str
 
 
-Output: TypeAlias = Send | Hear | Done | Failed | Lost
+Output: TypeAlias = SendRequest | Deliver | Acked | SendFailed | GapDetected
 
 
 class _Room:
@@ -93,7 +93,7 @@ class ClientState:
             room.joined = False
         self._greeted = False
         self._refusals = 0
-        return [Send({"type": "hello", **self._hello})]
+        return [SendRequest({"type": "hello", **self._hello})]
 
     def join(self, name: str, online: bool) -> list[Output]:
         """Be in a room from now on."""
@@ -106,15 +106,15 @@ class ClientState:
         gone = [id for id, message in self._unacked.items() if message.get("room") == name]
         for id in gone:
             del self._unacked[id]
-        left: list[Output] = [Failed(id, "left", "The room was left.") for id in gone]
-        return [*left, Send({"type": "leave", "room": name})] if online else left
+        left: list[Output] = [SendFailed(id, "left", "The room was left.") for id in gone]
+        return [*left, SendRequest({"type": "leave", "room": name})] if online else left
 
     def send(self, message: JsonObject, online: bool) -> list[Output]:
         """Send a message with an id, now or as soon as it can be."""
         self._unacked[message["id"]] = message
         room = self._rooms.get(message.get("room", ""))
         ready = room.joined if room is not None else message["type"] == "private"
-        return [Send(message)] if online and ready else []
+        return [SendRequest(message)] if online and ready else []
 
     # What the server says.
 
@@ -131,16 +131,16 @@ class ClientState:
                 return self._ack(message)
             case "error" if message.get("id") in self._unacked:
                 del self._unacked[message["id"]]
-                return [Failed(message["id"], message["code"], message["text"])]
+                return [SendFailed(message["id"], message["code"], message["text"])]
             case "error" if message["code"] == "taken" and not self._greeted:
                 return self._next_name()
             case "ping":
-                return [Send({"type": "pong"})]
+                return [SendRequest({"type": "pong"})]
             case "pong":
                 return []
             case "nick":
                 self.nick = message["nick"]
-        return [Hear(message)]
+        return [Deliver(message)]
 
     def _welcomed(self, message: JsonObject) -> list[Output]:
         self._greeted = True
@@ -148,7 +148,7 @@ class ClientState:
         self.nick = message["nick"]
         self.heartbeat = message["heartbeat"]
         private = [each for each in self._unacked.values() if each["type"] == "private"]
-        return [Hear(message), *map(self._join, self._rooms), *map(Send, private)]
+        return [Deliver(message), *map(self._join, self._rooms), *map(SendRequest, private)]
 
     def _next_name(self) -> list[Output]:
         """Somebody else has the name: take one like it for now."""
@@ -156,48 +156,48 @@ class ClientState:
         if self._refusals > 20:
             return []
         nick = f"{self._hello['nick'][:20]}-{self._refusals + 1}"
-        return [Send({"type": "hello", **self._hello, "nick": nick})]
+        return [SendRequest({"type": "hello", **self._hello, "nick": nick})]
 
-    def _join(self, name: str) -> Send:
+    def _join(self, name: str) -> SendRequest:
         room = self._rooms[name]
         room.joined = False
         if room.offset < 0:
-            return Send({"type": "join", "room": name})
+            return SendRequest({"type": "join", "room": name})
         since = {"epoch": room.epoch, "offset": room.offset}
-        return Send({"type": "join", "room": name, "since": since})
+        return SendRequest({"type": "join", "room": name, "since": since})
 
     def _joined(self, message: JsonObject) -> list[Output]:
         name = message["room"]
         room = self._rooms.get(name)
         if room is None:
-            return [Hear(message)]
+            return [Deliver(message)]
         room.joined = True
-        outputs: list[Output] = [Hear(message)]
+        outputs: list[Output] = [Deliver(message)]
         if message["recovered"] is not True:
             if message["recovered"] is False:
-                outputs.insert(0, Lost(name))
+                outputs.insert(0, GapDetected(name))
             room.epoch, room.offset = message["epoch"], message["offset"]
         waiting = [each for each in self._unacked.values() if each.get("room") == name]
-        return outputs + [Send(each) for each in waiting]
+        return outputs + [SendRequest(each) for each in waiting]
 
     def _message(self, message: JsonObject) -> list[Output]:
         outputs = self._advance(message["room"], message["offset"])
         if outputs is None:
             return []
-        if not any(isinstance(each, Send) for each in outputs):
+        if not any(isinstance(each, SendRequest) for each in outputs):
             id = message.get("id", "")
-            outputs.append(self._done(id, message["offset"]) or Hear(message))
+            outputs.append(self._acked(id, message["offset"]) or Deliver(message))
         return outputs
 
     def _ack(self, message: JsonObject) -> list[Output]:
         outputs = []
         if "room" in message:
             outputs = self._advance(message["room"], message["offset"]) or []
-        done = self._done(message.get("id", ""), message.get("offset", 0))
+        done = self._acked(message.get("id", ""), message.get("offset", 0))
         return [*outputs, done] if done else outputs
 
-    def _done(self, id: str, offset: int) -> Done | None:
-        return Done(id, offset) if self._unacked.pop(id, None) is not None else None
+    def _acked(self, id: str, offset: int) -> Acked | None:
+        return Acked(id, offset) if self._unacked.pop(id, None) is not None else None
 
     def _advance(self, name: str, offset: int) -> list[Output] | None:
         """Count an offset as seen; None where it was before, or is not to be counted yet."""
