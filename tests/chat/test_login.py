@@ -12,38 +12,38 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase, Program
 from tests.tls.handshakes import Issued
-from twisted_net.chat.login_throttle import FORGOTTEN, LONGEST, Attempts
+from twisted_net.chat.login_throttle import FORGOTTEN, LONGEST, LoginThrottle
 from twisted_net.testing import connect, connect_tls
 
 
 class AttemptsTests(SynchronousTestCase):
     def test_each_waits_longer(self) -> None:
         """Also those that come at once; up to the longest."""
-        attempts = Attempts()
-        waits = [attempts.attempt("a", 0.0) for _ in range(5)]
+        throttle = LoginThrottle()
+        waits = [throttle.attempt("a", 0.0) for _ in range(5)]
         self.assertEqual(waits, [0, 1, 3, 7, 15])
         for _ in range(9):
-            last, before = attempts.attempt("a", 0.0), waits[-1]
+            last, before = throttle.attempt("a", 0.0), waits[-1]
             self.assertLessEqual(last - before, LONGEST)
             waits.append(last)
-        self.assertEqual(attempts.attempt("b", 0.0), 0)
+        self.assertEqual(throttle.attempt("b", 0.0), 0)
 
     def test_they_are_forgotten(self) -> None:
         """After a while, and by the right password."""
-        attempts = Attempts()
+        throttle = LoginThrottle()
         for _ in range(3):
-            attempts.attempt("a", 0.0)
-        self.assertEqual(attempts.attempt("a", FORGOTTEN + 100), 0)
-        attempts.attempt("b", 0.0)
-        attempts.succeeded("b")
-        self.assertEqual(attempts.attempt("b", 0.0), 0)
+            throttle.attempt("a", 0.0)
+        self.assertEqual(throttle.attempt("a", FORGOTTEN + 100), 0)
+        throttle.attempt("b", 0.0)
+        throttle.succeeded("b")
+        self.assertEqual(throttle.attempt("b", 0.0), 0)
 
     def test_the_table_is_bounded(self) -> None:
         """However many addresses there are."""
-        attempts = Attempts()
+        throttle = LoginThrottle()
         for number in range(12_000):
-            attempts.attempt(str(number), 0.0)
-        self.assertLessEqual(len(attempts._table), 10_000)
+            throttle.attempt(str(number), 0.0)
+        self.assertLessEqual(len(throttle._table), 10_000)
 
 
 class LoginTests(ChatCase):
@@ -83,7 +83,7 @@ class LoginTests(ChatCase):
         logged = "\n".join(map(eventAsText, events)) + repr(events)
         self.assertIn("'ann'", logged)
         self.assertNotIn("wrong-", logged)
-        self.assertEqual(self.factory.accounts.attempts.failed, 2)
+        self.assertEqual(self.factory.accounts.throttle.failed, 2)
 
     def test_too_many_wrong_passwords(self) -> None:
         """End the connection."""

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.chat import names, session
-from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit, Send
+from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit, SendEvent
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codecs import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import Hello, Join, PrivateMessage, RequestError, SendMessage
 from twisted_net.chat.registry import Registry, User
-from twisted_net.chat.session import TRANSITIONS, Rules, Session, State, Step
+from twisted_net.chat.session import TRANSITIONS, Session, SessionSettings, State, Step
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
 from twisted_net.wire.text import printable
 
@@ -26,7 +26,7 @@ NOW = 1_700_000_000.0
 class SessionCase(SynchronousTestCase):
     """Two guests in a lobby, of whom the first is ``ann``."""
 
-    rules = Rules(ChatLimits(rooms=3, all_rooms=5, ignored=2))
+    rules = SessionSettings(ChatLimits(rooms=3, all_rooms=5, ignored=2))
 
     def setUp(self) -> None:
         self.registry = Registry(5, ["boss"])
@@ -63,7 +63,7 @@ class SessionCase(SynchronousTestCase):
         try:
             request = text_commands.request(line)
         except RequestError as refused:
-            return [Send(who.user, session.ErrorReply(refused.code, refused.text))]
+            return [SendEvent(who.user, session.ErrorReply(refused.code, refused.text))]
         return who.receive(request, "", now) if request is not None else []
 
     def said(self, who: Session, line: str, now: float = NOW) -> list[str]:
@@ -71,7 +71,7 @@ class SessionCase(SynchronousTestCase):
         return [
             TextCodec().encode(action.event).decode().rstrip("\n")
             for action in self.acts(who, line, now)
-            if isinstance(action, Send) and action.user is who.user
+            if isinstance(action, SendEvent) and action.user is who.user
         ]
 
     def assertAnswer(self, line: str, *expected: str) -> None:
@@ -237,7 +237,7 @@ class LineTests(SessionCase):
     def test_a_private_line(self) -> None:
         """Goes to one, under the name that it has, and is confirmed."""
         told, _ = self.acts(self.ann, "/msg GUEST-2  a  b ")
-        self.assertEqual(told, Send(self.bob.user, PrivateMessage("ann", "a  b", NOW)))
+        self.assertEqual(told, SendEvent(self.bob.user, PrivateMessage("ann", "a  b", NOW)))
         self.assertAnswer("/msg GUEST-2  a  b ", "* You told guest-2: a  b")
 
     def test_a_private_line_to_nobody(self) -> None:
@@ -300,7 +300,7 @@ class LineTests(SessionCase):
         self.ann.user.operator = True
         for start, rest in lines:
             for action in self.acts(self.ann, printable(start + rest)):
-                if isinstance(action, Send | Announce):
+                if isinstance(action, SendEvent | Announce):
                     text = TextCodec(True).encode(action.event).decode()
                     for line in text.split("\n"):
                         self.assertEqual(printable(line), line)
@@ -447,7 +447,7 @@ class StateTests(SessionCase):
 class AccountTests(SessionCase):
     """Where there are accounts."""
 
-    rules = Rules(ChatLimits(), accounts=True)
+    rules = SessionSettings(ChatLimits(), accounts=True)
 
     def login(self, who: Session, name: str) -> list[Action]:
         return who.login_succeeded(name, NOW)
@@ -463,7 +463,7 @@ class AccountTests(SessionCase):
         self.said(self.bob, "/nick boss")
         told = self.login(self.ann, "boss")
         self.assertEqual((self.ann.user.name, self.bob.user.name), ("boss", "guest-3"))
-        self.assertIn(self.bob.user, [each.user for each in told if isinstance(each, Send)])
+        self.assertIn(self.bob.user, [each.user for each in told if isinstance(each, SendEvent)])
         self.assertAnswer("/nick eve", "! Your name is that of your account.")
 
     def test_an_account_twice(self) -> None:
@@ -483,14 +483,14 @@ class AccountTests(SessionCase):
         """Nor where there are no accounts, nor twice."""
         eve = self.enter(secret=False)
         self.assertEqual(self.said(eve, "/login a b"), ["! Passwords are taken over TLS only."])
-        eve = self.enter(rules=Rules(ChatLimits()))
+        eve = self.enter(rules=SessionSettings(ChatLimits()))
         self.assertEqual(self.said(eve, "/login a b"), ["! There are no accounts here."])
         self.login(self.ann, "boss")
         self.assertAnswer("/login a b", "! You are logged in already.")
 
     def test_nobody_without_an_account(self) -> None:
         """Is let in, where that is the rule; a program says it in its hello."""
-        rules = Rules(ChatLimits(), anonymous=False, accounts=True)
+        rules = SessionSettings(ChatLimits(), anonymous=False, accounts=True)
         eve = self.enter(rules=rules)
         self.assertEqual(eve.state, State.TEXT_OUT)
         for line in ("hello", "/who", "/join a"):

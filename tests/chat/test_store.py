@@ -96,7 +96,7 @@ class SlowStoreTests(ChatCase):
         self.work()
         self.assertEqual(prog.heard(), [])
         self.assertEqual(
-            len(self.factory._channels[self.factory.registry.rooms["lobby"]]._newcomers), 0
+            len(self.factory._channels[self.factory.registry.rooms["lobby"]]._joining), 0
         )
 
     def test_what_is_said_while_the_past_is_read(self) -> None:

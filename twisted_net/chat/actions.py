@@ -12,7 +12,7 @@ from twisted_net.store.log import Message, Position
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendEvent:
     """Tell one person."""
 
     user: User
@@ -92,4 +92,4 @@ class End:
     detail: str = ""
 
 
-Action: TypeAlias = Send | Append | Announce | Enter | Exit | ReadHistory | Verify | End
+Action: TypeAlias = SendEvent | Append | Announce | Enter | Exit | ReadHistory | Verify | End

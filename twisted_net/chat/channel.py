@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.limits import ChatLimits
-from twisted_net.chat.members import Member, Newcomer, reason
+from twisted_net.chat.members import JoiningMember, Member, reason
 from twisted_net.chat.messages import (
     Ack,
     ErrorReply,
@@ -69,7 +69,7 @@ class Channel:
         self._ignorers = ignorers
         self._expel = expel
         self._groups: dict[Codec, Group] = {}
-        self._newcomers: dict[Member, Newcomer] = {}
+        self._joining: dict[Member, JoiningMember] = {}
         self._queue: deque[Message | tuple[Event, Member | None]] = deque()
         self._opening: Deferred[Any] | None = None
         self._open = False
@@ -87,10 +87,10 @@ class Channel:
 
     def enter(self, user: User, since: Position | None, told: bool) -> None:
         """Let somebody hear everything from now on, after what it is to be told of before."""
-        newcomer = Newcomer(user, since, told, 2 * self._limits.recover)
-        self._newcomers[newcomer.connection] = newcomer
+        joining = JoiningMember(user, since, told, 2 * self._limits.recover)
+        self._joining[joining.connection] = joining
         if self._open:
-            self._receive(newcomer)
+            self._receive(joining)
         elif self._opening is None:
             self._opening = self._store.subscribe(self.name, self._deliver)
             self._opening.addCallbacks(self._opened, self._not_opened)
@@ -98,7 +98,7 @@ class Channel:
     def leave(self, connection: Member) -> None:
         """Let somebody hear no more; it is given what was said before."""
         self._work()
-        self._newcomers.pop(connection, None)
+        self._joining.pop(connection, None)
         for group in self._groups.values():
             group.discard(connection)
 
@@ -216,12 +216,12 @@ class Channel:
         for codec, group in self._groups.items():
             if len(group):
                 self._put(codec, group, fresh)
-        for newcomer in self._newcomers.values():
-            newcomer.heard.extend(fresh)
+        for joining in self._joining.values():
+            joining.heard.extend(fresh)
         self.at = Position(epoch, fresh[-1].offset)
-        for newcomer in list(self._newcomers.values()):
-            if newcomer.page is not None:
-                self._recover(newcomer.page, newcomer)
+        for joining in list(self._joining.values()):
+            if joining.page is not None:
+                self._recover(joining.page, joining)
         if not self._working and not self._storing:  # it comes from elsewhere
             self._flush()
 
@@ -253,9 +253,9 @@ class Channel:
                 data = codec.encode(event)
                 if data:
                     group.put(data, but if but is not None and but in group else None)
-        for connection, newcomer in self._newcomers.items():
+        for connection, joining in self._joining.items():
             if connection is not but:
-                newcomer.heard.append(newcomer.codec.encode(event))
+                joining.heard.append(joining.codec.encode(event))
 
     def _ack_again(self, appended: Appended, messages: list[Message]) -> None:
         """Answer the messages that the store had already."""
@@ -270,9 +270,9 @@ class Channel:
 
     def _give(self, connection: Member, data: bytes) -> None:
         """Give something to one member, after what it was told before."""
-        newcomer = self._newcomers.get(connection)
-        if newcomer is not None:
-            newcomer.heard.append(data)
+        joining = self._joining.get(connection)
+        if joining is not None:
+            joining.heard.append(data)
             return
         for group in self._groups.values():
             if connection in group:
@@ -286,8 +286,8 @@ class Channel:
         self._open = True
         self._opening = None
         self.at = position
-        for newcomer in list(self._newcomers.values()):
-            self._receive(newcomer)
+        for joining in list(self._joining.values()):
+            self._receive(joining)
         self._soon()
         if self._closed:
             self._work()
@@ -297,52 +297,50 @@ class Channel:
         self._opening = None
         text = f"#{self.name} cannot be opened: {reason(failure)}."
         _log.error("{text}", text=text)
-        waiting, self._newcomers = self._newcomers, {}
-        for connection, newcomer in waiting.items():
+        waiting, self._joining = self._joining, {}
+        for connection, joining in waiting.items():
             connection.tell(ErrorReply("store", text, "room"))
-            self._expel(newcomer.user, self.room)
+            self._expel(joining.user, self.room)
 
-    def _receive(self, newcomer: Newcomer) -> None:
+    def _receive(self, joining: JoiningMember) -> None:
         """Read what somebody is to be told of before it hears the others."""
-        if newcomer.codec.is_text and self._limits.history and self.at.offset:
+        if joining.codec.is_text and self._limits.history and self.at.offset:
             history = self._store.before(self.name, None, self._limits.history)
-            history.addCallback(self._show_history, newcomer).addErrback(
-                self._show_nothing, newcomer
-            )
-        elif newcomer.since is not None:
-            since = newcomer.since
+            history.addCallback(self._show_history, joining).addErrback(self._show_nothing, joining)
+        elif joining.since is not None:
+            since = joining.since
             missed = self._store.since(self.name, *since, self._limits.recover)
-            missed.addCallback(self._recover, newcomer).addErrback(self._show_nothing, newcomer)
+            missed.addCallback(self._recover, joining).addErrback(self._show_nothing, joining)
         else:
-            self._let_in(newcomer, [], None)
+            self._let_in(joining, [], None)
 
-    def _show_nothing(self, failure: Failure, newcomer: Newcomer) -> None:
+    def _show_nothing(self, failure: Failure, joining: JoiningMember) -> None:
         _log.warn("#{room}: {why}", room=self.name, why=reason(failure))
-        self._let_in(newcomer, [], None if newcomer.since is None else False)
+        self._let_in(joining, [], None if joining.since is None else False)
 
-    def _show_history(self, page: Page, newcomer: Newcomer) -> None:
-        if self._newcomers.get(newcomer.connection) is not newcomer:
+    def _show_history(self, page: Page, joining: JoiningMember) -> None:
+        if self._joining.get(joining.connection) is not joining:
             return  # it has left meanwhile
-        live = [each.offset for each in newcomer.heard if isinstance(each, StoredMessage)]
+        live = [each.offset for each in joining.heard if isinstance(each, StoredMessage)]
         # What was said since is told as new.
         stored = [each for each in page.stored if not live or each.offset < live[0]]
         history = HistoryPage(self.name, page.epoch, stored, False, asked=False)
-        if newcomer.told:
-            newcomer.told = False
-            self._send_joined(newcomer, None)
-        newcomer.connection.send_encoded(newcomer.codec.encode(history))
-        self._let_in(newcomer, [], None)
+        if joining.told:
+            joining.told = False
+            self._send_joined(joining, None)
+        joining.connection.send_encoded(joining.codec.encode(history))
+        self._let_in(joining, [], None)
 
-    def _recover(self, page: Page | None, newcomer: Newcomer) -> None:
+    def _recover(self, page: Page | None, joining: JoiningMember) -> None:
         if page is not None and page.top > self.at.offset:
-            newcomer.page = page  # the store is ahead of what was told here
+            joining.page = page  # the store is ahead of what was told here
             return
-        live = [each for each in newcomer.heard if isinstance(each, StoredMessage)]
+        live = [each for each in joining.heard if isinstance(each, StoredMessage)]
         merged = merge(page, live)
         if merged is None:
-            self._let_in(newcomer, [], False)
+            self._let_in(joining, [], False)
             return
-        encode, connection = newcomer.codec.encode, newcomer.connection
+        encode, connection = joining.codec.encode, joining.connection
         missed = [
             # Its own have their ids: it may not know yet that they were stored.
             encode(
@@ -354,20 +352,20 @@ class Channel:
             )
             for stored in merged
         ]
-        if sum(map(len, missed)) > newcomer.connection.factory.limits.queue_limit:
-            self._let_in(newcomer, [], False)
+        if sum(map(len, missed)) > joining.connection.factory.limits.queue_limit:
+            self._let_in(joining, [], False)
         else:
-            self._let_in(newcomer, missed, True)
+            self._let_in(joining, missed, True)
 
-    def _let_in(self, newcomer: Newcomer, missed: list[bytes], recovered: bool | None) -> None:
-        connection, codec = newcomer.connection, newcomer.codec
-        if self._newcomers.get(connection) is not newcomer:
+    def _let_in(self, joining: JoiningMember, missed: list[bytes], recovered: bool | None) -> None:
+        connection, codec = joining.connection, joining.codec
+        if self._joining.get(connection) is not joining:
             return  # it has left meanwhile
-        del self._newcomers[connection]
-        if newcomer.told:
-            self._send_joined(newcomer, recovered)
+        del self._joining[connection]
+        if joining.told:
+            self._send_joined(joining, recovered)
         pieces = list(missed)
-        for heard in newcomer.heard:
+        for heard in joining.heard:
             if isinstance(heard, bytes):
                 pieces.append(heard)
             elif self._connection_of(heard.message) is connection:
@@ -379,8 +377,8 @@ class Channel:
             connection.send_encoded(b"".join(pieces), len(pieces))
         self.group(connection.codec).add(connection)
 
-    def _send_joined(self, newcomer: Newcomer, recovered: bool | None) -> None:
-        people, codec = self.room.users, newcomer.codec
+    def _send_joined(self, joining: JoiningMember, recovered: bool | None) -> None:
+        people, codec = self.room.users, joining.codec
         members = [user.name for _, user in zip(range(codec.listed), people, strict=False)]
         joined = RoomJoined(self.name, self.at, members, len(people), self.room.topic, recovered)
-        newcomer.connection.send_encoded(codec.encode(joined))
+        joining.connection.send_encoded(codec.encode(joined))

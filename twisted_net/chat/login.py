@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from twisted_net.chat.login_throttle import Attempts
+from twisted_net.chat.login_throttle import LoginThrottle
 
 _log = Logger()
 
@@ -22,12 +22,12 @@ class Accounts:
     """Looks whether passwords are right; who guesses has to wait longer and longer.
 
     :param checkers: of :mod:`twisted.cred`, for user names and passwords.
-    :ivar attempts: counts those that failed.
+    :ivar throttle: counts those that failed.
     """
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
         self._checkers = checkers
-        self.attempts = Attempts()
+        self.throttle = LoginThrottle()
 
     async def verify(
         self, clock: IReactorTime, account: str, password: str, host: str, peer: str
@@ -38,7 +38,7 @@ class Accounts:
         :param peer: from where, for the log.
         """
         said = account, password
-        wait = self.attempts.attempt(host, clock.seconds())
+        wait = self.throttle.attempt(host, clock.seconds())
         if wait > 0:
             await deferLater(clock, wait)
         # What UTF-8 cannot carry is nobody's password.
@@ -52,8 +52,8 @@ class Accounts:
                 _log.failure("A credential checker failed")
                 continue
             if found:
-                self.attempts.succeeded(host)
+                self.throttle.succeeded(host)
                 return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
-        self.attempts.failed += 1
+        self.throttle.failed += 1
         _log.info("A login as {user!r} from {peer} failed", user=account, peer=peer)
         return None

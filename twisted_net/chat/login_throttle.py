@@ -14,7 +14,7 @@ FORGOTTEN = 600.0
 _MOST = 10_000  # addresses that are remembered; the one that tried longest ago goes
 
 
-class Attempts:
+class LoginThrottle:
     """Attempts to log in, by address. Times are seconds of any clock.
 
     :ivar failed: how many have failed in all.

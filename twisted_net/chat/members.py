@@ -38,7 +38,7 @@ class Member(Beating):
         self.send_encoded(self.codec.encode(event))
 
 
-class Newcomer:
+class JoiningMember:
     """Somebody who has joined, until it has been told what was before.
 
     :ivar heard: what was said meanwhile: messages, and encoded events. Where it is too much, what

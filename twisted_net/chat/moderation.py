@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, Announce, End, Exit, Send
+from twisted_net.chat.actions import Action, Announce, End, Exit, SendEvent
 from twisted_net.chat.messages import (
     Ban,
     Event,
@@ -64,7 +64,7 @@ def evict(registry: Registry, owner: User) -> list[Action]:
     old = owner.name
     registry.guest(owner)
     return [
-        Send(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
+        SendEvent(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
         *announce_name(owner, old),
     ]
 
@@ -84,7 +84,7 @@ def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[A
         name = names.nick(request.nick)
         registry.ignore(user, name, most)
         said = f"You hear nothing of {name} now."
-    return [Send(user, Notice(said))]
+    return [SendEvent(user, Notice(said))]
 
 
 def _need_operator(user: User) -> None:
@@ -112,10 +112,10 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
     if not request.minutes:
         lifted = registry.lift_ban(name)
         said = f"{name} may come in again." if lifted else f"{name} was not banned."
-        return [Send(user, Notice(said))]
+        return [SendEvent(user, Notice(said))]
     found = registry.ban(name, now + 60 * request.minutes)
     actions = [] if found is None else _throw_out(found, user, "banned", request.text)
-    return [*actions, Send(user, Notice(f"{name} is kept out for {request.minutes} minutes."))]
+    return [*actions, SendEvent(user, Notice(f"{name} is kept out for {request.minutes} minutes."))]
 
 
 def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Action]:
@@ -127,15 +127,17 @@ def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Acti
     if not request.minutes:
         name = names.nick(request.nick)
         lifted = registry.lift_mute(name)
-        return [Send(user, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))]
+        return [
+            SendEvent(user, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))
+        ]
     found = registry.known(request.nick)
     registry.mute(found, now + 60 * request.minutes)
     said = f"{found.name} may not speak for {request.minutes} minutes."
     told: list[Action] = [Announce(room, Notice(said), user) for room in found.rooms]
-    return [*told, Send(user, Notice(said))]
+    return [*told, SendEvent(user, Notice(said))]
 
 
 def _throw_out(found: User, by: User, how: str, why: str) -> list[Action]:
     said = f"{found.name} was {how} by {by.name}{why and f': {why}'}"
     told: list[Action] = [Announce(room, Notice(said), found) for room in found.rooms]
-    return [*told, Send(found, Notice(said)), End(found, KICKED, said)]
+    return [*told, SendEvent(found, Notice(said)), End(found, KICKED, said)]

@@ -24,7 +24,7 @@ from twisted_net.chat.actions import (
     Enter,
     Exit,
     ReadHistory,
-    Send,
+    SendEvent,
     Verify,
 )
 from twisted_net.chat.channel import Channel
@@ -42,7 +42,7 @@ from twisted_net.chat.messages import (
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.chat.session import Rules, Session, State
+from twisted_net.chat.session import Session, SessionSettings, State
 from twisted_net.connection.addresses import is_loopback, shown
 from twisted_net.connection.broadcast import Turns
 from twisted_net.connection.connection import ConnectionFactory, FactorySettings
@@ -187,7 +187,7 @@ class ChatFactory(ConnectionFactory):
         origin = token()[:12]  # short: every message has it
         self.registry = Registry(self.chat_limits.all_rooms, list(operators), origin)
         self.accounts = Accounts(checkers)
-        self._rules = Rules(self.chat_limits, anonymous, bool(checkers))
+        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
         self._token = token
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
@@ -264,7 +264,7 @@ class ChatFactory(ConnectionFactory):
             or ISSLTransport.providedBy(connection.transport)
             or isinstance(connection.peer, UNIXAddress)
         )
-        connection.session = Session(user, self.registry, self._rules, self._token, secret)
+        connection.session = Session(user, self.registry, self._settings, self._token, secret)
         self.act(connection.session.begin(self.now(), peer_subject(connection.transport) or ""))
 
     def expel(self, user: User, room: Room) -> None:
@@ -293,7 +293,7 @@ class ChatFactory(ConnectionFactory):
             match action:
                 case Append(room, message):
                     self._append(room, message)
-                case Send(user, event):
+                case SendEvent(user, event):
                     user.connection.tell(event)
                 case Announce(room, event, but):
                     self._channel(room).announce(event, None if but is None else but.connection)

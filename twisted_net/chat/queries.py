@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, ReadHistory, Send
+from twisted_net.chat.actions import Action, ReadHistory, SendEvent
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import Help, History, MemberList, NoticeLines, RoomList, Who
@@ -18,14 +18,14 @@ def who(registry: Registry, user: User, request: Who) -> list[Action]:
     name = names.room(request.room) if request.room else registry.room_of(user, "").name
     room = registry.rooms.get(name)
     nicks = sorted((each.name for each in room.users), key=str.casefold) if room else []
-    return [Send(user, MemberList(name, nicks[:LISTED_JSON], len(nicks)))]
+    return [SendEvent(user, MemberList(name, nicks[:LISTED_JSON], len(nicks)))]
 
 
 def rooms(registry: Registry, user: User) -> list[Action]:
     """List the rooms, the fullest first."""
     found = sorted(registry.rooms.values(), key=lambda room: (-len(room.users), room.name))
     listed = [(room.name, len(room.users), room.topic) for room in found[:LISTED_JSON]]
-    return [Send(user, RoomList(listed, len(found)))]
+    return [SendEvent(user, RoomList(listed, len(found)))]
 
 
 def history(registry: Registry, user: User, request: History, most: int) -> list[Action]:
@@ -44,4 +44,4 @@ def help(user: User, request: Help) -> list[Action]:
 
     :raises Refused: ``no-command``.
     """
-    return [Send(user, NoticeLines(text_commands.help_lines(request.command, user.operator)))]
+    return [SendEvent(user, NoticeLines(text_commands.help_lines(request.command, user.operator)))]

@@ -21,7 +21,7 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
-    Send,
+    SendEvent,
     Verify,
 )
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
@@ -105,7 +105,7 @@ _OUTSIDE = (Hello, Login, Help, Ping, Pong, Quit)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SessionSettings:
     """What holds for all sessions of a chat.
 
     :ivar anonymous: whether people without an account are let in.
@@ -129,8 +129,8 @@ class Session:
         "_failures",
         "_hello",
         "_registry",
-        "_rules",
         "_secret",
+        "_settings",
         "_token",
         "state",
         "user",
@@ -140,14 +140,14 @@ class Session:
         self,
         user: User,
         registry: Registry,
-        rules: Rules,
+        settings: SessionSettings,
         token: Callable[[], str],
         secret: bool,
     ) -> None:
         self.user = user
         self.state = State.NEW
         self._registry = registry
-        self._rules = rules
+        self._settings = settings
         self._token = token
         self._secret = secret
         self._failures = 0
@@ -166,9 +166,9 @@ class Session:
             registry.may_come("", account, user.host, now)
         except RequestError as error:
             problem = ErrorReply(error.code, error.text)
-            return [Send(user, problem), End(user, CLOSED, "banned")]
-        if not (self._rules.anonymous or account):
-            return [Send(user, LoginRequired())]
+            return [SendEvent(user, problem), End(user, CLOSED, "banned")]
+        if not (self._settings.anonymous or account):
+            return [SendEvent(user, LoginRequired())]
         return self._let_in(now)
 
     def first_line(self, is_json: bool) -> list[Action]:
@@ -197,7 +197,7 @@ class Session:
                 raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
             return _HANDLERS[type(request)](self, request, now)
         except RequestError as error:
-            return [Send(self.user, ErrorReply(error.code, error.text, error.field, id))]
+            return [SendEvent(self.user, ErrorReply(error.code, error.text, error.field, id))]
 
     # Coming in.
 
@@ -207,7 +207,7 @@ class Session:
         if hello.account or hello.password:
             self._hello = hello
             return self._check(hello.account, hello.password)
-        if not (self._rules.anonymous or self.user.account):
+        if not (self._settings.anonymous or self.user.account):
             raise RequestError("login-first", "A user and a password are needed.", "user")
         return self._welcome(hello, now)
 
@@ -237,7 +237,7 @@ class Session:
         origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
         registry.begin_session(user, session, origin)
         self._step(Step.LET_IN)
-        actions.append(Send(user, Welcome(user.name, "", session)))
+        actions.append(SendEvent(user, Welcome(user.name, "", session)))
         return actions + (self.receive(Join(room), "", now) if room else [])
 
     # Accounts.
@@ -248,7 +248,7 @@ class Session:
         return self._check(login.account, login.password)
 
     def _check(self, account: str, password: str) -> list[Action]:
-        if not self._rules.accounts:
+        if not self._settings.accounts:
             raise RequestError("no-accounts", "There are no accounts here.", "user")
         if not self._secret:
             raise RequestError("not-secret", "Passwords are taken over TLS only.", "password")
@@ -272,8 +272,8 @@ class Session:
             old = user.name
             actions = self._take_account_name(now)
         except RequestError as error:
-            return [Send(user, ErrorReply(error.code, error.text, error.field))]
-        return [*actions, Send(user, NickSet(user.name)), *moderation.announce_name(user, old)]
+            return [SendEvent(user, ErrorReply(error.code, error.text, error.field))]
+        return [*actions, SendEvent(user, NickSet(user.name)), *moderation.announce_name(user, old)]
 
     def _let_in(self, now: float) -> list[Action]:
         user, registry = self.user, self._registry
@@ -281,14 +281,14 @@ class Session:
         actions = self._take_account_name(now) if user.account else []
         self._step(Step.LET_IN)
         room = registry.join(user, LOBBY)
-        greeting = Send(user, Welcome(user.name, LOBBY))
+        greeting = SendEvent(user, Welcome(user.name, LOBBY))
         return [*actions, greeting, Enter(user, room, told=False)]
 
     def login_failed(self) -> list[Action]:
         """The password was not right."""
         self._hello = None
         self._failures += 1
-        problem = Send(self.user, ErrorReply("login-failed", "The login failed.", "password"))
+        problem = SendEvent(self.user, ErrorReply("login-failed", "The login failed.", "password"))
         if self._failures >= MOST_FAILURES:
             return [problem, End(self.user, LOGIN)]
         return [problem]
@@ -316,14 +316,14 @@ class Session:
         user = self.user
         name, old = names.nick(request.nick), user.name
         if name == old:
-            return [Send(user, NickSet(name, already=True))]
+            return [SendEvent(user, NickSet(name, already=True))]
         if user.account and names.fold(name) != names.fold(user.account):
             owner = self._registry.find(user.account)
             if owner is user:
                 raise RequestError("not-allowed", "Your name is that of your account.", "nick")
         leaving = [room for room in user.rooms if room.presence.has_left(name)]
         self._registry.rename(user, name, now)
-        told: list[Action] = [Send(user, NickSet(name))]
+        told: list[Action] = [SendEvent(user, NickSet(name))]
         for room in leaving:  # whoever had the name has left before
             told += moderation.tell_presence(self._registry, room)
         return told + moderation.announce_name(user, old)
@@ -341,9 +341,9 @@ class Session:
                         Exit(user, room, quietly=True),
                         Enter(user, room, request.since, quietly=True),
                     ]
-                return [Send(user, Notice(f"You talk in #{name} now."))]
-        if len(user.rooms) >= self._rules.limits.rooms:
-            most = self._rules.limits.rooms
+                return [SendEvent(user, Notice(f"You talk in #{name} now."))]
+        if len(user.rooms) >= self._settings.limits.rooms:
+            most = self._settings.limits.rooms
             raise RequestError("too-many-rooms", f"You may be in {most} rooms.", "room")
         room = registry.join(user, name)
         return [Enter(user, room, request.since)]
@@ -352,7 +352,7 @@ class Session:
         user, registry = self.user, self._registry
         room = registry.room_of(user, names.room(request.room) if request.room else "")
         registry.leave(user, room)
-        return [Exit(user, room), Send(user, RoomLeft(room.name, user.here))]
+        return [Exit(user, room), SendEvent(user, RoomLeft(room.name, user.here))]
 
     def _leave_all(self) -> list[Action]:
         actions: list[Action] = []
@@ -365,7 +365,7 @@ class Session:
         user = self.user
         room = self._registry.room_of(user, names.room(request.room) if request.room else "")
         if request.topic is None:
-            return [Send(user, TopicEvent(room.name, room.topic))]
+            return [SendEvent(user, TopicEvent(room.name, room.topic))]
         self._registry.may_speak(user, now)
         topic = "" if request.topic == "-" else request.topic
         if len(topic) > LONGEST_TOPIC:
@@ -391,8 +391,8 @@ class Session:
         to = self._registry.known(request.to)
         actions: list[Action] = []
         if to not in self._registry.ignorers(user.name):  # who is ignored does not learn of it
-            actions.append(Send(to, PrivateMessage(user.name, request.text, now)))
-        return [*actions, Send(user, Delivered(to.name, request.text, request.id))]
+            actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
+        return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
@@ -407,10 +407,10 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Rooms: lambda session, request, now: queries.rooms(session._registry, session.user),
     Topic: Session._topic,
     History: lambda session, request, now: queries.history(
-        session._registry, session.user, request, session._rules.limits.page
+        session._registry, session.user, request, session._settings.limits.page
     ),
     Ignore: lambda session, request, now: moderation.ignore(
-        session._registry, session.user, request, session._rules.limits.ignored
+        session._registry, session.user, request, session._settings.limits.ignored
     ),
     Kick: lambda session, request, now: moderation.kick(session._registry, session.user, request),
     Ban: lambda session, request, now: moderation.ban(
@@ -420,7 +420,7 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
         session._registry, session.user, request, now
     ),
     Help: lambda session, request, now: queries.help(session.user, request),
-    Ping: lambda session, request, now: [Send(session.user, Pong())],
+    Ping: lambda session, request, now: [SendEvent(session.user, Pong())],
     Pong: lambda session, request, now: [],
     Quit: lambda session, request, now: [End(session.user, QUIT)],
 }

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted_net import TwistedNetError
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
-Deliver: TypeAlias = Callable[[str, Sequence[StoredMessage]], None]
+Subscriber: TypeAlias = Callable[[str, Sequence[StoredMessage]], None]
 """Called with an epoch and what was added under it, in the order of the offsets."""
 
 
@@ -50,10 +50,10 @@ class Store(Protocol):
     def before(self, room: str, offset: int | None, limit: int) -> Deferred[Page]:
         """Read the last ``limit`` entries before ``offset``, or of all where it is None."""
 
-    def subscribe(self, room: str, deliver: Deliver) -> Deferred[Position]:
+    def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
         """Have ``deliver`` called with everything that is added after the position given."""
 
-    def unsubscribe(self, room: str, deliver: Deliver) -> None:
+    def unsubscribe(self, room: str, deliver: Subscriber) -> None:
         """End it. A room without subscribers may be forgotten where there are too many."""
 
     def arrive(self, room: str, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from twisted_net.store.interface import Deliver
+from twisted_net.store.interface import Subscriber
 from twisted_net.store.log import StoredMessage
 
 _log = Logger()
@@ -17,10 +17,10 @@ class Local:
     """Subscriptions and presence within this process."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[str, list[Deliver]] = {}
+        self._subscribers: dict[str, list[Subscriber]] = {}
         self._present: dict[str, dict[str, None]] = {}
 
-    def unsubscribe(self, room: str, deliver: Deliver) -> None:
+    def unsubscribe(self, room: str, deliver: Subscriber) -> None:
         subscribers = self._subscribers.get(room, [])
         if deliver in subscribers:
             subscribers.remove(deliver)

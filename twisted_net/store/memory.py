@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from twisted_net.store.interface import Deliver, StoreError
+from twisted_net.store.interface import StoreError, Subscriber
 from twisted_net.store.local import Local
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, Ring
 
@@ -53,7 +53,7 @@ class MemoryStore(Local):
             return succeed(Page("", 0, [], 1))
         return succeed(ring.before(offset, limit, self._now()))
 
-    def subscribe(self, room: str, deliver: Deliver) -> Deferred[Position]:
+    def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
         try:
             ring = self._used(room)
         except StoreError as error:

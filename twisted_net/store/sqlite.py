@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
-from twisted_net.store.interface import Deliver, StoreError
+from twisted_net.store.interface import StoreError, Subscriber
 from twisted_net.store.local import Local
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position
 from twisted_net.store.sqlite_log import Request, SqliteLog
@@ -141,7 +141,7 @@ class SqliteStore(Local):
     def before(self, room: str, offset: int | None, limit: int) -> Deferred[Page]:
         return self._run(lambda log: log.before(room, offset, limit, self._now()))
 
-    def subscribe(self, room: str, deliver: Deliver) -> Deferred[Position]:
+    def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
         opened = self._run(lambda log: log.open_room(room, self._now()))
 
         def subscribed(position: Position) -> Position:

@@ -44,7 +44,7 @@ from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.text import decode_line, printable
 
 
-class Asked(NamedTuple):
+class ParsedLine(NamedTuple):
     """A line, understood: what it asks for, and the id that a program gave it."""
 
     request: Request | None
@@ -60,7 +60,7 @@ class Codec(Protocol):
     ping: bytes
     """What asks for a sign of life."""
 
-    def parse(self, line: bytes) -> Asked:
+    def parse(self, line: bytes) -> ParsedLine:
         """Give what a line asks for.
 
         :raises Refused: it is not understood.
@@ -83,12 +83,12 @@ class TextCodec:
     def __init__(self, tagged: bool = False) -> None:
         self._tagged = tagged
 
-    def parse(self, line: bytes) -> Asked:
+    def parse(self, line: bytes) -> ParsedLine:
         try:
             text = printable(decode_line(line))
         except RemoteProtocolError as error:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
-        return Asked(text_commands.request(text))
+        return ParsedLine(text_commands.request(text))
 
     def encode(self, event: Event) -> bytes:
         if isinstance(event, MessageEvent):
@@ -190,7 +190,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
 
 # Of idle programs these are all that comes, as most write it; having come, they have done it all.
 _SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
-_NOTHING = Asked(None)
+_NOTHING = ParsedLine(None)
 
 
 class JsonCodec:
@@ -207,13 +207,13 @@ class JsonCodec:
     def __init__(self, server: str, heartbeat: float, announced: dict[str, int]) -> None:
         self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
 
-    def parse(self, line: bytes) -> Asked:
+    def parse(self, line: bytes) -> ParsedLine:
         if line in _SIGNS_OF_LIFE or not line or line.isspace():
             return _NOTHING
         message = json_requests.decode(line)
         id = json_requests.id_of(message)
         try:
-            return Asked(json_requests.request(message), id)
+            return ParsedLine(json_requests.request(message), id)
         except RequestError as error:
             error.id = id
             raise
