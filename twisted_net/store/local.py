@@ -13,7 +13,7 @@ from twisted_net.store.log import StoredMessage
 _log = Logger()
 
 
-class Local:
+class LocalSubscribers:
     """Subscriptions and presence within this process."""
 
     def __init__(self) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred, fail, succeed
 
 from twisted_net.store.interface import StoreError, Subscriber
-from twisted_net.store.local import Local
+from twisted_net.store.local import LocalSubscribers
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, Ring
 
 
-class MemoryStore(Local):
+class MemoryStore(LocalSubscribers):
     """See :class:`~twisted_net.store.interface.Store`. Every result is there at once.
 
     :param now: gives the time, in seconds since 1970.

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from twisted.python.failure import Failure
 
 from twisted_net.store.interface import StoreError, Subscriber
-from twisted_net.store.local import Local
+from twisted_net.store.local import LocalSubscribers
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position
 from twisted_net.store.sqlite_log import Request, SqliteLog
 
@@ -69,7 +69,7 @@ class ThreadWorker:
         self._reactor.callFromThread(self._stopped.callback, None)
 
 
-class SqliteStore(Local):
+class SqliteStore(LocalSubscribers):
     """See :class:`~twisted_net.store.interface.Store`.
 
     What is appended within a turn of the reactor, and while a commit is under way, is one commit.

@@ -35,8 +35,8 @@ from twisted_net.tls.certificate_files import (
 )
 from twisted_net.tls.contexts import (
     KeyLog,
-    Rules,
     ServerConnection,
+    TLSSettings,
     make_context,
     make_first_context,
 )
@@ -102,7 +102,9 @@ class Certificates(AnyInterface):
         self.source = source
         self.pairs: Mapping[Place, KeyPair] = {}
         self._client_ca = client_ca
-        self._rules = Rules(alpn=tuple(alpn), keylog=None if keylog is None else KeyLog(keylog))
+        self._rules = TLSSettings(
+            alpn=tuple(alpn), keylog=None if keylog is None else KeyLog(keylog)
+        )
         self._contexts: dict[Place, SSL.Context] = {}
         self._told: set[str] = set()  # of the last time that everything was read
         self._known: set[str] = set()  # of the time before
@@ -235,13 +237,13 @@ class Certificates(AnyInterface):
             _announce(old, pairs)
         return True
 
-    def _read_rules(self) -> Rules:
+    def _read_rules(self) -> TLSSettings:
         old = self._rules
         if self._client_ca is None:
             return old
-        return Rules(load_certificates("client-ca", self._client_ca), old.alpn, old.keylog)
+        return TLSSettings(load_certificates("client-ca", self._client_ca), old.alpn, old.keylog)
 
-    def _use(self, place: Place, rules: Rules) -> tuple[KeyPair, SSL.Context]:
+    def _use(self, place: Place, rules: TLSSettings) -> tuple[KeyPair, SSL.Context]:
         pair = self.source.load(place)
         try:
             return pair, self._context(place, pair, rules)
@@ -249,7 +251,7 @@ class Certificates(AnyInterface):
             said = f"OpenSSL refuses it: {openssl_text(error)}"
             raise CertificateError("cert", place.cert, said) from None
 
-    def _context(self, place: Place, pair: KeyPair, rules: Rules) -> SSL.Context:
+    def _context(self, place: Place, pair: KeyPair, rules: TLSSettings) -> SSL.Context:
         """Give a place's context: the one there is, if nothing has changed."""
         if rules == self._rules and self.pairs.get(place) == pair:
             return self._contexts[place]
@@ -257,7 +259,7 @@ class Certificates(AnyInterface):
 
     @staticmethod
     def _make_first(
-        pairs: Mapping[Place, KeyPair], contexts: Mapping[Place, SSL.Context], rules: Rules
+        pairs: Mapping[Place, KeyPair], contexts: Mapping[Place, SSL.Context], rules: TLSSettings
     ) -> SSL.Context:
         default = next((place for place in pairs if place.name == DEFAULT), next(iter(pairs)))
         named: dict[bytes, SSL.Context] = {}

@@ -88,7 +88,7 @@ class KeyLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class TLSSettings:
     """What holds for all connections of a server, whichever certificate they are shown.
 
     :ivar roots: clients need a certificate that one of these has signed; empty: they need none.
@@ -100,7 +100,7 @@ class Rules:
     keylog: KeyLog | None = None
 
 
-def make_context(pair: KeyPair, rules: Rules) -> SSL.Context:
+def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
     """Make a context that shows one certificate.
 
     :raises SSL.Error: OpenSSL refuses the certificate or the key.
@@ -129,7 +129,7 @@ def make_context(pair: KeyPair, rules: Rules) -> SSL.Context:
 
 
 def make_first_context(
-    pair: KeyPair, rules: Rules, named: Mapping[bytes, SSL.Context]
+    pair: KeyPair, rules: TLSSettings, named: Mapping[bytes, SSL.Context]
 ) -> SSL.Context:
     """Make the context in which connections begin. The keys of the session tickets are its own.
 
