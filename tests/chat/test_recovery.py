@@ -12,7 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import NOW, ChatCase, Program
 from tests.store.store_contract import make_message
 from tests.store.test_sqlite import Turns
-from twisted_net.chat.client.client_state import ClientState, Done, Hear, Lost, SendEvent
+from twisted_net.chat.client.client_state import (
+    Acked,
+    ClientState,
+    Deliver,
+    GapDetected,
+    SendRequest,
+)
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.recovery import merge
 from twisted_net.store.log import Bounds, Page, StoredMessage
@@ -173,16 +179,16 @@ class Robot:
     def do(self, outputs: list[Any]) -> None:
         for output in outputs:
             match output:
-                case SendEvent(message):
+                case SendRequest(message):
                     if self.program is not None:
                         self.program.raw(json.dumps(message).encode())
-                case Hear({"type": "message"} as message):
+                case Deliver({"type": "message"} as message):
                     self.seen.append((message["offset"], message["text"]))
-                case Done(id, offset):
+                case Acked(id, offset):
                     self.test.assertNotIn(id, self.acked)
                     self.acked[id] = offset
                     self.seen.append((offset, id))
-                case Lost(_):
+                case GapDetected(_):
                     self.lost += 1
 
 

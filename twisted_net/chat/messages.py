@@ -346,7 +346,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage | Delivered
-    | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList | RoomList
+    Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage
+    | Delivered | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList | RoomList
     | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong | Goodbye
 )  # fmt: skip
