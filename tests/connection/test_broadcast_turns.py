@@ -18,7 +18,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase
-from twisted_net.connection.broadcast import ENOUGH, MOST_BEHIND, MOST_REST, SLICE, Group, Turns
+from twisted_net.connection.broadcast import (
+    ENOUGH,
+    MOST_BEHIND,
+    MOST_REST,
+    SLICE,
+    Group,
+    WriteScheduler,
+)
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED
 from twisted_net.testing import Peer
@@ -75,8 +82,8 @@ def member_of(clock: Clock, *groups: Group) -> CountingPeer:
 class SliceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = TurningClock()
-        self.turns = Turns(self.clock, 3)
-        self.group = Group(self.clock, self.turns)
+        self.scheduler = WriteScheduler(self.clock, 3)
+        self.group = Group(self.clock, self.scheduler)
 
     def test_so_many_in_a_turn(self) -> None:
         """The others have theirs in the turns that follow, and then there are no more turns."""
@@ -88,7 +95,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual(self.turns_due(), 0)
 
     def turns_due(self) -> int:
-        return sum(call.func == self.turns._turn for call in self.clock.getDelayedCalls())
+        return sum(call.func == self.scheduler._turn for call in self.clock.getDelayedCalls())
 
     def test_usual_size(self) -> None:
         """Groups that are on their own have slices, too."""
@@ -115,7 +122,7 @@ class SliceTests(SynchronousTestCase):
     def test_groups_share_a_turn(self) -> None:
         """A large group does not keep a small one waiting until it is done."""
         large = [member_of(self.clock, self.group) for _ in range(30)]
-        other = Group(self.clock, self.turns)
+        other = Group(self.clock, self.scheduler)
         small = member_of(self.clock, other)
         self.group.publish(b"x")
         other.publish(b"y")
@@ -126,7 +133,7 @@ class SliceTests(SynchronousTestCase):
 
     def test_many_small_groups(self) -> None:
         """All together have so many writes in a turn."""
-        groups = [Group(self.clock, self.turns) for _ in range(10)]
+        groups = [Group(self.clock, self.scheduler) for _ in range(10)]
         peers = [member_of(self.clock, group) for group in groups for _ in range(2)]
         for group in groups:
             group.publish(b"x")
@@ -154,8 +161,8 @@ class SliceTests(SynchronousTestCase):
     def test_work_comes_first(self) -> None:
         """What it publishes belongs to the same turn; where it fails, the rest goes on."""
         peer = member_of(self.clock, self.group)
-        self.turns.before_next(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
-        self.turns.before_next(lambda: self.group.publish(b"x"))
+        self.scheduler.before_next(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        self.scheduler.before_next(lambda: self.group.publish(b"x"))
         self.clock.turn()
         self.assertEqual(peer.given, b"x")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -163,7 +170,7 @@ class SliceTests(SynchronousTestCase):
     def test_work_that_asks_for_more(self) -> None:
         """That is for the turn after."""
         seen: list[int] = []
-        self.turns.before_next(lambda: self.turns.before_next(lambda: seen.append(1)))
+        self.scheduler.before_next(lambda: self.scheduler.before_next(lambda: seen.append(1)))
         self.clock.turn()
         self.assertEqual(seen, [])
         self.clock.turn()
@@ -171,7 +178,7 @@ class SliceTests(SynchronousTestCase):
 
     def test_one_write_for_several_groups(self) -> None:
         """However many of them have something, before and after one of them is left."""
-        groups = [Group(self.clock, self.turns) for _ in range(3)]
+        groups = [Group(self.clock, self.scheduler) for _ in range(3)]
         peer, other = member_of(self.clock, *groups), member_of(self.clock, groups[0])
         for number, group in enumerate(groups):
             group.publish(b"%d" % number)
@@ -271,8 +278,8 @@ class GroupMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = TurningClock()
-        turns = Turns(self.clock, 4)
-        self.groups = [Group(self.clock, turns) for _ in range(3)]
+        scheduler = WriteScheduler(self.clock, 4)
+        self.groups = [Group(self.clock, scheduler) for _ in range(3)]
         self.peers = [member_of(self.clock) for _ in range(6)]
         self.heard: dict[tuple[int, int], list[bytes]] = {
             (who, where): [] for who in range(6) for where in range(3)
@@ -438,7 +445,7 @@ class RoomTests(ChatCase):
         """Who leaves before its slice has had its turn still hears what was said before."""
         users = [self.user(f"p{number}") for number in range(9)]
         self.clock.advance(1)
-        self.factory._turns = Turns(self.clock, 2)
+        self.factory._scheduler = WriteScheduler(self.clock, 2)
         users[0].send(b"/join r\n")
         for each in users[1:]:
             each.send(b"/leave\n/join r\n")

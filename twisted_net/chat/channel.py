@@ -30,7 +30,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
-from twisted_net.connection.broadcast import Group, Turns
+from twisted_net.connection.broadcast import Group, WriteScheduler
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
@@ -40,7 +40,7 @@ _log = Logger()
 class Channel:
     """The messages of one room, in this process.
 
-    :param turns: the turns of the reactor, which it shares with the other rooms.
+    :param scheduler: the turns of the reactor, which it shares with the other rooms.
     :param speaker: gives whose an entry is, by its ``origin``, if it is anybody's here.
     :param ignorers: gives who is not to hear somebody of this name.
     :param expel: called for those who cannot be let in, since the store cannot open the room.
@@ -52,7 +52,7 @@ class Channel:
         room: Room,
         store: Store,
         clock: IReactorTime,
-        turns: Turns,
+        scheduler: WriteScheduler,
         limits: ChatLimits,
         speaker: Callable[[str], User | None],
         ignorers: Callable[[str], Iterable[User]],
@@ -63,7 +63,7 @@ class Channel:
         self.at = Position("", 0)
         self._store = store
         self._clock = clock
-        self._turns = turns
+        self._scheduler = scheduler
         self._limits = limits
         self._speaker = speaker
         self._ignorers = ignorers
@@ -82,7 +82,7 @@ class Channel:
         """Give the members with this form."""
         group = self._groups.get(codec)
         if group is None:
-            group = self._groups[codec] = Group(self._clock, self._turns)
+            group = self._groups[codec] = Group(self._clock, self._scheduler)
         return group
 
     def enter(self, user: User, since: Position | None, told: bool) -> None:
@@ -135,7 +135,7 @@ class Channel:
     def _soon(self) -> None:
         if not self._is_due:
             self._is_due = True
-            self._turns.before_next(self._turn)
+            self._scheduler.before_next(self._turn)
 
     def _turn(self) -> None:
         self._is_due = False

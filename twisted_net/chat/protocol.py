@@ -44,7 +44,7 @@ from twisted_net.chat.messages import (
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.session import Session, SessionSettings, State
 from twisted_net.connection.addresses import is_loopback, shown
-from twisted_net.connection.broadcast import Turns
+from twisted_net.connection.broadcast import WriteScheduler
 from twisted_net.connection.connection import ConnectionFactory, FactorySettings
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
 from twisted_net.policy.limits import Limits
@@ -216,8 +216,8 @@ class ChatFactory(ConnectionFactory):
         return self._store.stop()
 
     @cached_property
-    def _turns(self) -> Turns:
-        return Turns(self.clock)
+    def _scheduler(self) -> WriteScheduler:
+        return WriteScheduler(self.clock)
 
     # What programs are told.
 
@@ -356,7 +356,7 @@ class ChatFactory(ConnectionFactory):
         if channel is None:
             registry = self.registry
             channel = self._channels[room] = Channel(
-                *(room, self._store, self.clock, self._turns, self.chat_limits),
+                *(room, self._store, self.clock, self._scheduler, self.chat_limits),
                 *(registry.speaker, registry.ignorers, self.expel),
             )
         return channel

@@ -31,7 +31,7 @@ ENOUGH = 3
 """Messages that are gathered: with more of them in a round, each costs hardly less."""
 
 
-class Turns:
+class WriteScheduler:
     """The turns of a reactor, shared by groups: so many writes in each, whoever has them.
 
     :param clock: the reactor whose turns count.
@@ -102,7 +102,7 @@ class Group:
     its own.
 
     :param clock: the reactor whose turns count.
-    :param turns: what shares them with other groups.
+    :param scheduler: what shares them with other groups.
     """
 
     __slots__ = (
@@ -116,13 +116,13 @@ class Group:
         "_resting",
         "_round",
         "_round_head",
+        "_scheduler",
         "_size",
-        "_turns",
     )
 
-    def __init__(self, clock: IReactorTime, turns: Turns | None = None) -> None:
+    def __init__(self, clock: IReactorTime, scheduler: WriteScheduler | None = None) -> None:
         self._clock = clock
-        self._turns = turns or Turns(clock)
+        self._scheduler = scheduler or WriteScheduler(clock)
         self._alone = (self,)  # the groups of a member of no other
         # Messages have numbers: that of the first that is pending, and how far each member is.
         self._pending: list[bytes] = []
@@ -212,7 +212,7 @@ class Group:
             self._resting.cancel()
             self._resting = None
         self._is_waiting = True
-        self._turns.serve(self)
+        self._scheduler.serve(self)
 
     # For the turns.
 
