@@ -41,9 +41,9 @@ def draw(results: Sequence[Result], directory: Path) -> list[Path]:
         if any(result.median(name, figure) is not None for name in result.samples):
             written.append(directory / f"{_file_name(result.case)}.svg")
             written[-1].write_text(bars(result, figure), encoding="utf-8")
-    for group in _by_rate(results):
-        written.append(directory / f"{_file_name(replace(group[0].case, rate=0))}-latency.svg")
-        written[-1].write_text(lines(group, "p99_ms"), encoding="utf-8")
+    for broadcast in _by_rate(results):
+        written.append(directory / f"{_file_name(replace(broadcast[0].case, rate=0))}-latency.svg")
+        written[-1].write_text(lines(broadcast, "p99_ms"), encoding="utf-8")
     return written
 
 
@@ -57,13 +57,13 @@ def _file_name(case: Case) -> str:
 
 
 def _by_rate(results: Sequence[Result]) -> Iterator[list[Result]]:
-    groups: dict[Case, list[Result]] = {}
+    broadcasts: dict[Case, list[Result]] = {}
     for result in results:
         if result.case.work == "broadcast":
-            groups.setdefault(replace(result.case, rate=0), []).append(result)
-    for group in groups.values():
-        if len(group) > 2:
-            yield sorted(group, key=lambda result: result.case.rate)
+            broadcasts.setdefault(replace(result.case, rate=0), []).append(result)
+    for broadcast in broadcasts.values():
+        if len(broadcast) > 2:
+            yield sorted(broadcast, key=lambda result: result.case.rate)
 
 
 def _page(height: int, title: str, parts: Sequence[str]) -> str:
@@ -122,14 +122,16 @@ def _bar(result: Result, name: str, figure: str, top: int, scale: float) -> list
     ]
 
 
-def lines(group: Sequence[Result], figure: str) -> str:
+def lines(broadcast: Sequence[Result], figure: str) -> str:
     """A line for each server over the rates; both axes are logarithmic."""
     left, top, right, bottom = 70, 60, _WIDTH - _LABELS, 380
-    rates = [result.case.rate for result in group]
-    names = list(dict.fromkeys(name for result in group for name in result.samples))
+    rates = [result.case.rate for result in broadcast]
+    names = list(dict.fromkeys(name for result in broadcast for name in result.samples))
     points = {
         name: [
-            (result.case.rate, value) for result in group if (value := result.median(name, figure))
+            (result.case.rate, value)
+            for result in broadcast
+            if (value := result.median(name, figure))
         ]
         for name in names
     }
@@ -152,7 +154,7 @@ def lines(group: Sequence[Result], figure: str) -> str:
     drawn = [name for name in names if points[name]]
     for number, name in enumerate(drawn):
         parts += _line([place(*point) for point in points[name]], name, right, top + 20 * number)
-    return _page(bottom + 34, replace(group[0].case, rate=0).title, parts)
+    return _page(bottom + 34, replace(broadcast[0].case, rate=0).title, parts)
 
 
 def _line(points: Sequence[tuple[float, float]], name: str, right: int, legend: int) -> list[str]:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import ChatCase
 from tests.connection.recording import Recorder
 from twisted_net.chat.registry import Registry, Room
-from twisted_net.connection.broadcast import Group
+from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.connection.timer_wheel import _Slot
 from twisted_net.eager.key_sharing import share_names
@@ -26,7 +26,17 @@ from twisted_net.testing import Peer, connect
 CROWD = 40  # more than the thirty instances within which CPython lets names be shared
 
 # What all connections have together.
-_SHARED = (type, ModuleType, FunctionType, ConnectionFactory, Group, Registry, Room, _Slot, Peer)
+_SHARED = (
+    type,
+    ModuleType,
+    FunctionType,
+    ConnectionFactory,
+    Broadcast,
+    Registry,
+    Room,
+    _Slot,
+    Peer,
+)
 
 
 def own(connection: Connection, neighbour: Connection) -> Counter[str]:

@@ -27,7 +27,7 @@ class TwistedNetError(Exception):
 
 
 if TYPE_CHECKING:
-    from twisted_net.connection.broadcast import Group as Broadcast
+    from twisted_net.connection.broadcast import Broadcast as Broadcast
     from twisted_net.connection.connection import Connection as Connection
     from twisted_net.connection.connection import ConnectionFactory as ConnectionFactory
     from twisted_net.connection.guard import GuardFactory as GuardFactory
@@ -118,7 +118,7 @@ __getattr__, __dir__ = lazy_exports(
         "Admission": "twisted_net.policy.admission",
         "AdmissionRules": "twisted_net.policy.admission",
         "Backoff": "twisted_net.policy.backoff",
-        "Broadcast": "twisted_net.connection.broadcast:Group",
+        "Broadcast": "twisted_net.connection.broadcast",
         "CertificateError": "twisted_net.tls.key_pairs",
         "CertificateWatch": "twisted_net.tls.certificates",
         "Certificates": "twisted_net.tls.certificates",

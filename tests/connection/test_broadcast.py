@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.broadcast import Group
+from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED, Reason
 from twisted_net.policy.limits import SlowRule
@@ -26,25 +26,25 @@ class Member(Connection):
 class LeavingMember(Member):
     """Leaves its group as it closes, as a chat's person does, but without a guard of its own."""
 
-    group: Group
+    broadcast: Broadcast
 
     def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
-        self.group.discard(self)
+        self.broadcast.discard(self)
         super().close(reason, detail)
 
 
 class GroupTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.group = Group(self.clock)
+        self.broadcast = Broadcast(self.clock)
         self.writes: list[tuple[Any, bytes, int]] = []
 
     def member(self, protocol: Any = Member, **limits: Any) -> Peer:
         """A connection that is in the group already; give its far end."""
         factory = ConnectionFactory.forProtocol(protocol, clock=self.clock, **limits)
         peer = connect(factory)
-        peer.protocol.group = self.group
-        self.group.add(peer.protocol)
+        peer.protocol.broadcast = self.broadcast
+        self.broadcast.add(peer.protocol)
         return peer
 
     def spied(self, peer: Peer) -> Peer:
@@ -62,7 +62,7 @@ class GroupTests(SynchronousTestCase):
         """What is published in one turn is given to each member at once, counted as it was."""
         first, second = self.spied(self.member()), self.spied(self.member())
         for data in (b"a", b"b", b"c"):
-            self.group.publish(data)
+            self.broadcast.publish(data)
         self.assertEqual(self.writes, [], "not in the turn itself")
         self.clock.advance(0)
         self.assertEqual(self.writes, [(first.protocol, b"abc", 3), (second.protocol, b"abc", 3)])
@@ -73,7 +73,7 @@ class GroupTests(SynchronousTestCase):
         """Each turn has its own write, and nothing is given twice."""
         peer = self.spied(self.member())
         for data in (b"a", b"b"):
-            self.group.publish(data)
+            self.broadcast.publish(data)
             self.clock.advance(0)
         self.clock.advance(0)
         self.assertEqual([data for _, data, _ in self.writes], [b"a", b"b"])
@@ -83,11 +83,11 @@ class GroupTests(SynchronousTestCase):
         """A sender gets all the rest of its turn, in order; one who said it all gets nothing."""
         ann, bob, eve = self.member(), self.member(), self.member()
         for sender, data in ((ann, b"1"), (bob, b"2"), (ann, b"3"), (None, b"4")):
-            self.group.publish(data, sender and sender.protocol)
+            self.broadcast.publish(data, sender and sender.protocol)
         self.clock.advance(0)
         self.assertEqual((ann.take(), bob.take(), eve.take()), (b"24", b"134", b"1234"))
         self.spied(ann)
-        self.group.publish(b"5", ann.protocol)
+        self.broadcast.publish(b"5", ann.protocol)
         self.clock.advance(0)
         self.assertEqual((self.writes, bob.received), ([], b"5"))
 
@@ -95,72 +95,72 @@ class GroupTests(SynchronousTestCase):
         """Then everybody hears it."""
         outside = connect(ConnectionFactory.forProtocol(Member, clock=self.clock))
         peer = self.member()
-        self.group.publish(b"x", outside.protocol)
+        self.broadcast.publish(b"x", outside.protocol)
         self.clock.advance(0)
         self.assertEqual((peer.received, outside.received), (b"x", b""))
 
     def test_a_newcomer_hears_what_comes_after_it(self) -> None:
         """Also when it speaks in the same turn."""
         old = self.member()
-        self.group.publish(b"before ")
+        self.broadcast.publish(b"before ")
         new = self.member()
-        self.group.publish(b"own ", new.protocol)
-        self.group.publish(b"after")
+        self.broadcast.publish(b"own ", new.protocol)
+        self.broadcast.publish(b"after")
         self.clock.advance(0)
         self.assertEqual((old.received, new.received), (b"before own after", b"after"))
 
     def test_one_who_leaves_hears_what_came_before(self) -> None:
         """At once, without its own words; and nothing afterwards."""
         peer = self.member()
-        self.group.publish(b"before ")
-        self.group.publish(b"own ", peer.protocol)
-        self.group.discard(peer.protocol)
-        self.group.publish(b"after")
-        self.assertEqual((peer.received, len(self.group)), (b"before ", 0))
+        self.broadcast.publish(b"before ")
+        self.broadcast.publish(b"own ", peer.protocol)
+        self.broadcast.discard(peer.protocol)
+        self.broadcast.publish(b"after")
+        self.assertEqual((peer.received, len(self.broadcast)), (b"before ", 0))
         self.clock.advance(0)
         self.assertEqual(peer.received, b"before ")
 
     def test_coming_and_leaving_within_a_turn(self) -> None:
         """Only what was published in between is heard."""
-        self.group.publish(b"1")
+        self.broadcast.publish(b"1")
         peer = self.member()
-        self.group.publish(b"2")
-        self.group.discard(peer.protocol)
-        self.group.publish(b"3")
+        self.broadcast.publish(b"2")
+        self.broadcast.discard(peer.protocol)
+        self.broadcast.publish(b"3")
         self.clock.advance(0)
         self.assertEqual(peer.received, b"2")
 
     def test_leaving_and_coming_back_within_a_turn(self) -> None:
         """What was heard before leaving is not heard again; what was missed stays missed."""
         peer = self.member()
-        self.group.publish(b"1")
-        self.group.discard(peer.protocol)
-        self.group.publish(b"2")
-        self.group.add(peer.protocol)
-        self.group.publish(b"3")
+        self.broadcast.publish(b"1")
+        self.broadcast.discard(peer.protocol)
+        self.broadcast.publish(b"2")
+        self.broadcast.add(peer.protocol)
+        self.broadcast.publish(b"3")
         self.clock.advance(0)
         self.assertEqual(peer.received, b"13")
 
     def test_adding_a_member_again_changes_nothing(self) -> None:
         """It hears the whole turn, once."""
         peer = self.member()
-        self.group.publish(b"1")
-        self.group.add(peer.protocol)
-        self.group.publish(b"2")
+        self.broadcast.publish(b"1")
+        self.broadcast.add(peer.protocol)
+        self.broadcast.publish(b"2")
         self.clock.advance(0)
-        self.assertEqual((peer.received, len(self.group)), (b"12", 1))
+        self.assertEqual((peer.received, len(self.broadcast)), (b"12", 1))
 
     def test_who_is_in_it(self) -> None:
         """``len`` and ``in``; to discard a stranger does nothing."""
         peer = self.member()
-        self.assertEqual((len(self.group), peer.protocol in self.group), (1, True))
-        self.group.discard(peer.protocol)
-        self.group.discard(peer.protocol)
-        self.assertEqual((len(self.group), peer.protocol in self.group), (0, False))
+        self.assertEqual((len(self.broadcast), peer.protocol in self.broadcast), (1, True))
+        self.broadcast.discard(peer.protocol)
+        self.broadcast.discard(peer.protocol)
+        self.assertEqual((len(self.broadcast), peer.protocol in self.broadcast), (0, False))
 
     def test_nobody_there(self) -> None:
         """To publish to an empty group costs a turn and no more."""
-        self.group.publish(b"x")
+        self.broadcast.publish(b"x")
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -168,7 +168,7 @@ class GroupTests(SynchronousTestCase):
         """It may still stand in the group when its connection is gone."""
         gone, there = self.member(), self.member()
         gone.reset()
-        self.group.publish(b"x")
+        self.broadcast.publish(b"x")
         self.clock.advance(0)
         self.assertEqual((gone.received, there.received), (b"", b"x"))
 
@@ -183,7 +183,7 @@ class SlowMemberTests(SynchronousTestCase):
         """Its bytes are queued for it; the others have theirs."""
         slow, quick = self.member(), self.member()
         slow.full()
-        self.group.publish(b"x")
+        self.broadcast.publish(b"x")
         self.clock.advance(0)
         self.assertEqual((slow.protocol.queued, quick.received), (1, b"x"))
         slow.drain()
@@ -196,7 +196,7 @@ class SlowMemberTests(SynchronousTestCase):
         after = self.member()
         slow.full()
         for data in (b"abc", b"def"):
-            self.group.publish(data)
+            self.broadcast.publish(data)
             self.clock.advance(0)
         self.assertEqual(slow.protocol.reason.code, "slow")
         self.assertEqual((before.received, after.received), (b"abcdef", b"abcdef"))
@@ -207,10 +207,10 @@ class SlowMemberTests(SynchronousTestCase):
         other = self.member()
         slow.full()
         for data in (b"abc", b"def", b"ghi"):
-            self.group.publish(data)
+            self.broadcast.publish(data)
             self.clock.advance(0)
         self.assertEqual(slow.protocol.reason.code, "slow")
-        self.assertNotIn(slow.protocol, self.group)
+        self.assertNotIn(slow.protocol, self.broadcast)
         self.assertEqual(other.received, b"abcdefghi")
 
     def test_a_member_whose_queue_overflows_as_it_leaves(self) -> None:
@@ -218,9 +218,9 @@ class SlowMemberTests(SynchronousTestCase):
         slow = self.member(LeavingMember, queue_limit=3)
         slow.full()
         slow.protocol.send_encoded(b"abc")
-        self.group.publish(b"def")
-        self.group.discard(slow.protocol)
-        self.assertEqual((slow.protocol.reason.code, len(self.group)), ("slow", 0))
+        self.broadcast.publish(b"def")
+        self.broadcast.discard(slow.protocol)
+        self.assertEqual((slow.protocol.reason.code, len(self.broadcast)), ("slow", 0))
 
     def test_dropping_is_no_end(self) -> None:
         """Under the other two rules a slow member stays."""
@@ -228,78 +228,78 @@ class SlowMemberTests(SynchronousTestCase):
             slow = self.member(LeavingMember, queue_limit=3, slow_rule=rule)
             slow.full()
             for data in (b"abc", b"def"):
-                self.group.publish(data)
+                self.broadcast.publish(data)
                 self.clock.advance(0)
-            self.assertIn(slow.protocol, self.group)
+            self.assertIn(slow.protocol, self.broadcast)
             slow.drain()
             self.assertEqual(slow.take(), b"abc" if rule is SlowRule.DROP_NEWEST else b"def")
 
     def test_what_is_published_by_a_flush_is_not_lost(self) -> None:
         """One member's end is told to the others: that is the next turn's."""
-        group = self.group
+        broadcast = self.broadcast
 
         class Announced(LeavingMember):
             def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
-                group.publish(b" left")
+                broadcast.publish(b" left")
 
         slow = self.member(Announced, queue_limit=3)
         other = self.member()
         slow.full()
         for data in (b"abc", b"def"):
-            group.publish(data)
+            broadcast.publish(data)
             self.clock.advance(0)
         self.clock.advance(0)
         self.assertEqual(other.received, b"abcdef left")
 
     def test_who_comes_during_a_flush_hears_what_is_published_then(self) -> None:
         """And nothing of what is being flushed."""
-        group, newcomer = self.group, self.member()
-        group.discard(newcomer.protocol)
+        broadcast, newcomer = self.broadcast, self.member()
+        broadcast.discard(newcomer.protocol)
 
         class Replaced(LeavingMember):
             def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
-                group.add(newcomer.protocol)
-                group.publish(b"new")
+                broadcast.add(newcomer.protocol)
+                broadcast.publish(b"new")
 
         slow = self.member(Replaced, queue_limit=3)
         slow.full()
         for data in (b"abc", b"def"):
-            group.publish(data)
+            broadcast.publish(data)
             self.clock.advance(0)
         self.clock.advance(0)
         self.assertEqual(newcomer.received, b"new")
 
     def test_one_who_takes_another_along(self) -> None:
         """A member that is discarded by another's end has its part of the turn once."""
-        group, friends = self.group, []
+        broadcast, friends = self.broadcast, []
 
         class Together(LeavingMember):
             def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
                 for friend in friends:
-                    group.discard(friend.protocol)
+                    broadcast.discard(friend.protocol)
 
         friends.append(self.member())
         slow = self.member(Together, queue_limit=3)
         friends.append(self.member())
         slow.full()
         for data in (b"abc", b"def", b"ghi"):
-            group.publish(data)
+            broadcast.publish(data)
             self.clock.advance(0)
         self.assertEqual(friends[0].received, b"abcdef")
         self.assertIn(friends[1].received, (b"abc", b"abcdef"))
-        self.assertEqual(len(group), 0)
+        self.assertEqual(len(broadcast), 0)
 
     def test_one_member_that_fails_is_not_everybodys_end(self) -> None:
         """A transport that raises costs nobody else a message, now or later."""
         broken, other = self.member(), self.member()
         broken.protocol.send_encoded = lambda *arguments: 1 / 0
-        self.group.publish(b"1")
+        self.broadcast.publish(b"1")
         with contextlib.suppress(ZeroDivisionError):  # a reactor would log it
             self.clock.advance(0)
-        self.group.publish(b"2")
+        self.broadcast.publish(b"2")
         with contextlib.suppress(ZeroDivisionError):
             self.clock.advance(0)
         self.flushLoggedErrors(ZeroDivisionError)
@@ -309,13 +309,13 @@ class SlowMemberTests(SynchronousTestCase):
         """Text published by mistake raises, and what is published after it is heard."""
         peer = self.member()
         try:
-            self.group.publish("text")  # type: ignore[arg-type]
+            self.broadcast.publish("text")  # type: ignore[arg-type]
             self.clock.advance(0)
         except TypeError:
             pass
         else:
             self.fail("nobody was told of the mistake")
-        self.group.publish(b"bytes")
+        self.broadcast.publish(b"bytes")
         self.clock.advance(0)
         self.assertEqual(peer.received, b"bytes")
 
@@ -324,7 +324,7 @@ class SlowMemberTests(SynchronousTestCase):
         peers = [self.member() for _ in range(200)]
         for number, peer in enumerate(peers):
             for step in range(5):
-                self.group.publish(b"%d.%d " % (number, step), peer.protocol)
+                self.broadcast.publish(b"%d.%d " % (number, step), peer.protocol)
         self.clock.advance(0)
         everything = [b"%d.%d" % (n, s) for n in range(200) for s in range(5)]
         for number, peer in enumerate(peers):

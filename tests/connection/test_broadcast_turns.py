@@ -23,7 +23,7 @@ from twisted_net.connection.broadcast import (
     MOST_BEHIND,
     MOST_REST,
     SLICE,
-    Group,
+    Broadcast,
     WriteScheduler,
 )
 from twisted_net.connection.connection import Connection, ConnectionFactory
@@ -68,14 +68,14 @@ class CountingPeer(Peer):
         super().write(data)
 
 
-def member_of(clock: Clock, *groups: Group) -> CountingPeer:
+def member_of(clock: Clock, *broadcasts: Broadcast) -> CountingPeer:
     """A connection that is in some groups; give its far end."""
     factory = ConnectionFactory.forProtocol(Member, clock=clock, stall_timeout=0)
     peer: Any = CountingPeer(clock)
     peer.protocol = factory.buildProtocol(None)
     peer.protocol.makeConnection(peer)
-    for group in groups:
-        group.add(peer.protocol)
+    for broadcast in broadcasts:
+        broadcast.add(peer.protocol)
     return peer  # type: ignore[no-any-return]
 
 
@@ -83,12 +83,12 @@ class SliceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = TurningClock()
         self.scheduler = WriteScheduler(self.clock, 3)
-        self.group = Group(self.clock, self.scheduler)
+        self.broadcast = Broadcast(self.clock, self.scheduler)
 
     def test_so_many_in_a_turn(self) -> None:
         """The others have theirs in the turns that follow, and then there are no more turns."""
-        peers = [member_of(self.clock, self.group) for _ in range(8)]
-        self.group.publish(b"x")
+        peers = [member_of(self.clock, self.broadcast) for _ in range(8)]
+        self.broadcast.publish(b"x")
         for heard in (3, 6, 8, 8):
             self.clock.turn()
             self.assertEqual(sum(peer.writes for peer in peers), heard)
@@ -99,19 +99,19 @@ class SliceTests(SynchronousTestCase):
 
     def test_usual_size(self) -> None:
         """Groups that are on their own have slices, too."""
-        group = Group(self.clock)
-        peers = [member_of(self.clock, group) for _ in range(SLICE + 1)]
-        group.publish(b"x")
+        broadcast = Broadcast(self.clock)
+        peers = [member_of(self.clock, broadcast) for _ in range(SLICE + 1)]
+        broadcast.publish(b"x")
         self.clock.turn()
         self.assertEqual([peer.writes for peer in peers], [1] * SLICE + [0])
 
     def test_what_comes_meanwhile_is_joined(self) -> None:
         """Those whose turn is still to come have all of it in one write."""
-        peers = [member_of(self.clock, self.group) for _ in range(6)]
-        self.group.publish(b"1")
+        peers = [member_of(self.clock, self.broadcast) for _ in range(6)]
+        self.broadcast.publish(b"1")
         self.clock.turn()
-        self.group.publish(b"2")
-        self.group.publish(b"3")
+        self.broadcast.publish(b"2")
+        self.broadcast.publish(b"3")
         self.clock.turn()
         self.assertEqual([peer.writes for peer in peers], [1] * 6)
         self.clock.turn()
@@ -121,10 +121,10 @@ class SliceTests(SynchronousTestCase):
 
     def test_groups_share_a_turn(self) -> None:
         """A large group does not keep a small one waiting until it is done."""
-        large = [member_of(self.clock, self.group) for _ in range(30)]
-        other = Group(self.clock, self.scheduler)
+        large = [member_of(self.clock, self.broadcast) for _ in range(30)]
+        other = Broadcast(self.clock, self.scheduler)
         small = member_of(self.clock, other)
-        self.group.publish(b"x")
+        self.broadcast.publish(b"x")
         other.publish(b"y")
         self.clock.turn()
         self.clock.turn()
@@ -133,10 +133,10 @@ class SliceTests(SynchronousTestCase):
 
     def test_many_small_groups(self) -> None:
         """All together have so many writes in a turn."""
-        groups = [Group(self.clock, self.scheduler) for _ in range(10)]
-        peers = [member_of(self.clock, group) for group in groups for _ in range(2)]
-        for group in groups:
-            group.publish(b"x")
+        broadcasts = [Broadcast(self.clock, self.scheduler) for _ in range(10)]
+        peers = [member_of(self.clock, broadcast) for broadcast in broadcasts for _ in range(2)]
+        for broadcast in broadcasts:
+            broadcast.publish(b"x")
         self.clock.turn()
         self.assertIn(sum(peer.writes for peer in peers), (3, 4))
         for _ in range(10):
@@ -145,13 +145,13 @@ class SliceTests(SynchronousTestCase):
 
     def test_too_much_is_given_at_once(self) -> None:
         """What is kept for slices is bounded: the rest of a round then has one turn."""
-        peers = [member_of(self.clock, self.group) for _ in range(9)]
+        peers = [member_of(self.clock, self.broadcast) for _ in range(9)]
         piece = b"x" * (MOST_BEHIND // 4)
         for _ in range(4):
-            self.group.publish(piece)
+            self.broadcast.publish(piece)
         self.clock.turn()
         self.assertEqual(sum(peer.writes for peer in peers), 3, "not more than the bound")
-        self.group.publish(piece)
+        self.broadcast.publish(piece)
         self.clock.turn()
         self.assertEqual([peer.writes for peer in peers], [1] * 9)
         self.clock.turn()
@@ -160,9 +160,9 @@ class SliceTests(SynchronousTestCase):
 
     def test_work_comes_first(self) -> None:
         """What it publishes belongs to the same turn; where it fails, the rest goes on."""
-        peer = member_of(self.clock, self.group)
+        peer = member_of(self.clock, self.broadcast)
         self.scheduler.before_next(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
-        self.scheduler.before_next(lambda: self.group.publish(b"x"))
+        self.scheduler.before_next(lambda: self.broadcast.publish(b"x"))
         self.clock.turn()
         self.assertEqual(peer.given, b"x")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -178,24 +178,24 @@ class SliceTests(SynchronousTestCase):
 
     def test_one_write_for_several_groups(self) -> None:
         """However many of them have something, before and after one of them is left."""
-        groups = [Group(self.clock, self.scheduler) for _ in range(3)]
-        peer, other = member_of(self.clock, *groups), member_of(self.clock, groups[0])
-        for number, group in enumerate(groups):
-            group.publish(b"%d" % number)
+        broadcasts = [Broadcast(self.clock, self.scheduler) for _ in range(3)]
+        peer, other = member_of(self.clock, *broadcasts), member_of(self.clock, broadcasts[0])
+        for number, broadcast in enumerate(broadcasts):
+            broadcast.publish(b"%d" % number)
         self.clock.turn()
         self.assertEqual((peer.writes, peer.given), (1, b"012"))
         self.assertEqual((other.writes, other.given), (1, b"0"))
-        groups[0].discard(peer.protocol)
-        for number, group in enumerate(groups):
-            group.publish(b"%d" % number, peer.protocol if number == 1 else None)
+        broadcasts[0].discard(peer.protocol)
+        for number, broadcast in enumerate(broadcasts):
+            broadcast.publish(b"%d" % number, peer.protocol if number == 1 else None)
         self.clock.turn()
         self.assertEqual((peer.writes, peer.given), (2, b"0122"))
-        groups[1].discard(peer.protocol)
-        groups[2].publish(b"3")
+        broadcasts[1].discard(peer.protocol)
+        broadcasts[2].publish(b"3")
         self.clock.turn()
         self.assertEqual((peer.writes, peer.given), (3, b"01223"))
-        groups[2].discard(peer.protocol)
-        self.assertEqual(peer.protocol.groups, ())
+        broadcasts[2].discard(peer.protocol)
+        self.assertEqual(peer.protocol.broadcasts, ())
 
 
 class RestTests(SynchronousTestCase):
@@ -203,14 +203,14 @@ class RestTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = TurningClock()
-        self.group = Group(self.clock)
-        self.peers = [member_of(self.clock, self.group) for _ in range(10)]
+        self.broadcast = Broadcast(self.clock)
+        self.peers = [member_of(self.clock, self.broadcast) for _ in range(10)]
 
     def round(self, cost: float) -> None:
         """Let a round go by in which each write takes so long."""
         for peer in self.peers:
             peer.cost = cost
-        self.group.publish(b"0")
+        self.broadcast.publish(b"0")
         self.clock.turn()
         for peer in self.peers:
             peer.cost = peer.writes = 0
@@ -219,10 +219,10 @@ class RestTests(SynchronousTestCase):
     def test_after_a_long_round(self) -> None:
         """What comes within as long as it took shares the next one."""
         self.round(0.0005)
-        self.group.publish(b"1")
+        self.broadcast.publish(b"1")
         self.clock.turn()
         self.clock.advance(0.0045)
-        self.group.publish(b"2")
+        self.broadcast.publish(b"2")
         self.clock.turn()
         self.assertEqual([peer.writes for peer in self.peers], [0] * 10)
         self.clock.advance(0.0005)
@@ -233,8 +233,8 @@ class RestTests(SynchronousTestCase):
     def test_who_leaves_meanwhile(self) -> None:
         """Is given what was published before."""
         self.round(0.0005)
-        self.group.publish(b"1")
-        self.group.discard(self.peers[0].protocol)
+        self.broadcast.publish(b"1")
+        self.broadcast.discard(self.peers[0].protocol)
         self.assertEqual(self.peers[0].given, b"1")
 
     def test_enough_is_enough(self) -> None:
@@ -243,7 +243,7 @@ class RestTests(SynchronousTestCase):
         for number in range(ENOUGH):
             self.clock.turn()
             self.assertEqual(self.peers[0].given, b"")
-            self.group.publish(b"%d" % number)
+            self.broadcast.publish(b"%d" % number)
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"012"[:ENOUGH])
         self.clock.advance(MOST_REST)
@@ -252,7 +252,7 @@ class RestTests(SynchronousTestCase):
     def test_after_a_short_round(self) -> None:
         """Nothing waits."""
         self.round(0.00001)
-        self.group.publish(b"1")
+        self.broadcast.publish(b"1")
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"1")
 
@@ -260,13 +260,13 @@ class RestTests(SynchronousTestCase):
         """A group that was silent for as long as its last round took has rested."""
         self.round(0.0005)
         self.clock.advance(0.005)
-        self.group.publish(b"1")
+        self.broadcast.publish(b"1")
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"1")
 
     def test_it_is_not_for_long(self) -> None:
         self.round(1)
-        self.group.publish(b"1")
+        self.broadcast.publish(b"1")
         self.clock.advance(MOST_REST)
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"1")
@@ -279,7 +279,7 @@ class GroupMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = TurningClock()
         scheduler = WriteScheduler(self.clock, 4)
-        self.groups = [Group(self.clock, scheduler) for _ in range(3)]
+        self.broadcasts = [Broadcast(self.clock, scheduler) for _ in range(3)]
         self.peers = [member_of(self.clock) for _ in range(6)]
         self.heard: dict[tuple[int, int], list[bytes]] = {
             (who, where): [] for who in range(6) for where in range(3)
@@ -294,12 +294,12 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(who=who, where=where)
     def add(self, who: int, where: int) -> None:
         if who not in self.closed:
-            self.groups[where].add(self.peers[who].protocol)
+            self.broadcasts[where].add(self.peers[who].protocol)
             self.members.add((who, where))
 
     @rule(who=who, where=where)
     def discard(self, who: int, where: int) -> None:
-        self.groups[where].discard(self.peers[who].protocol)
+        self.broadcasts[where].discard(self.peers[who].protocol)
         self.members.discard((who, where))
         self.check(who, where)
 
@@ -317,23 +317,23 @@ class GroupMachine(RuleBasedStateMachine):
         data = self.word(where)
         instead = data.replace(b" ", b"! ") if answered else b""
         sender = None if who is None else self.peers[who].protocol
-        self.groups[where].put(data, sender, instead)
-        self.groups[where].flush()
+        self.broadcasts[where].enqueue(data, sender, instead)
+        self.broadcasts[where].flush()
         self.said(where, data, {} if who is None else {who: instead})
 
     @rule(where=where, who=who)
     def publish_but_leave_out(self, where: int, who: int) -> None:
         data = self.word(where)
-        self.groups[where].put(data)
-        self.groups[where].leave_out(self.peers[who].protocol)
-        self.groups[where].flush()
+        self.broadcasts[where].enqueue(data)
+        self.broadcasts[where].skip(self.peers[who].protocol)
+        self.broadcasts[where].flush()
         self.said(where, data, {who: b""})
 
     @rule(where=where, who=who)
     def give(self, where: int, who: int) -> None:
         data = self.word(where)
-        self.groups[where].give(self.peers[who].protocol, data)
-        self.groups[where].flush()
+        self.broadcasts[where].enqueue_for(self.peers[who].protocol, data)
+        self.broadcasts[where].flush()
         self.said(where, b"", {who: data})
 
     @rule(cost=st.sampled_from((0.0, 0.0001, 0.004)))
@@ -359,7 +359,7 @@ class GroupMachine(RuleBasedStateMachine):
     def close(self, who: int) -> None:
         """As a chat's connection ends: it leaves, has its last words, and closes."""
         for where in range(3):
-            self.groups[where].discard(self.peers[who].protocol)
+            self.broadcasts[where].discard(self.peers[who].protocol)
             self.members.discard((who, where))
         self.peers[who].protocol.close(CLOSED)
         self.closed.add(who)
@@ -386,9 +386,9 @@ class GroupMachine(RuleBasedStateMachine):
             self.turn_later(MOST_REST)
         for who, where in self.heard:
             self.check(who, where)
-        for group in self.groups:
-            assert not group._pending
-            assert not group.is_behind
+        for broadcast in self.broadcasts:
+            assert not broadcast._pending
+            assert not broadcast.is_behind
 
 
 class ModelTests(SynchronousTestCase):

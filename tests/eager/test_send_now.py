@@ -12,7 +12,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 from tests.buffers import MANY, tcp_pair
 from tests.eager.reactor_turns import OnStockEagerly, OverUNIX, TurnsTestCase
-from twisted_net.connection.broadcast import Group
+from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.eager.transports import send_to_all
 from twisted_net.wire.framing import Raw
@@ -156,7 +156,7 @@ class Member(Connection):
 
 
 class GroupTests(TurnsTestCase):
-    def in_a_group(self, wrapped: bool = False) -> tuple[Group, Connection, socket.socket]:
+    def in_a_group(self, wrapped: bool = False) -> tuple[Broadcast, Connection, socket.socket]:
         """Give a group, its only member, and that one's peer."""
         made: list[Connection] = []
 
@@ -173,41 +173,41 @@ class GroupTests(TurnsTestCase):
         self.addCleanup(theirs.close)
         with ours:
             self.reactor.adoptStreamConnection(ours.fileno(), self.family, factory)
-        group = Group(self.reactor)
-        group.add(made[0])
-        return group, made[0], theirs
+        broadcast = Broadcast(self.reactor)
+        broadcast.add(made[0])
+        return broadcast, made[0], theirs
 
     def test_one_send(self):
         """A broadcast is one ``send`` for each member, in the turn after, and is counted."""
-        group, member, peer = self.in_a_group()
+        broadcast, member, peer = self.in_a_group()
         sends = self.count_sends(member)
-        group.publish(b"ab")
-        group.publish(b"cd")
+        broadcast.publish(b"ab")
+        broadcast.publish(b"cd")
         self.reactor.runUntilCurrent()
         self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
         self.assertEqual((member.bytes_sent, member.messages_sent), (4, 2))
 
     def test_after_an_answer(self):
         """What was written before goes before it, in the same ``send``."""
-        group, member, peer = self.in_a_group()
+        broadcast, member, peer = self.in_a_group()
         sends = self.count_sends(member)
-        group.publish(b"cd")
+        broadcast.publish(b"cd")
         member.send(b"ab")
         self.turn()
         self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
 
     def test_wrappers_see_everything(self):
         """No broadcast passes by what wraps the transport."""
-        group, member, peer = self.in_a_group(wrapped=True)
-        group.publish(b"ab")
+        broadcast, member, peer = self.in_a_group(wrapped=True)
+        broadcast.publish(b"ab")
         self.assertEqual(self.drain(peer, 2), b"AB")
         self.assertEqual((member.bytes_sent, member.messages_sent), (2, 1))
 
     def test_a_slow_member(self):
         """What it does not take waits in its queue, and comes in order when it reads."""
-        group, member, peer = self.in_a_group()
+        broadcast, member, peer = self.in_a_group()
         for piece in (b"a" * MANY, b"b", b"c"):
-            group.publish(piece)
+            broadcast.publish(piece)
             self.turn()
         self.assertEqual(member.queued, 2)
         self.assertEqual(self.drain(peer, MANY + 2), b"a" * MANY + b"bc")

@@ -30,7 +30,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Room, User
-from twisted_net.connection.broadcast import Group, WriteScheduler
+from twisted_net.connection.broadcast import Broadcast, WriteScheduler
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
@@ -68,7 +68,7 @@ class Channel:
         self._speaker = speaker
         self._ignorers = ignorers
         self._expel = expel
-        self._groups: dict[Codec, Group] = {}
+        self._broadcasts: dict[Codec, Broadcast] = {}
         self._joining: dict[Member, JoiningMember] = {}
         self._queue: deque[Message | tuple[Event, Member | None]] = deque()
         self._opening: Deferred[Any] | None = None
@@ -78,12 +78,12 @@ class Channel:
 
     # Members.
 
-    def group(self, codec: Codec) -> Group:
+    def broadcast(self, codec: Codec) -> Broadcast:
         """Give the members with this form."""
-        group = self._groups.get(codec)
-        if group is None:
-            group = self._groups[codec] = Group(self._clock, self._scheduler)
-        return group
+        broadcast = self._broadcasts.get(codec)
+        if broadcast is None:
+            broadcast = self._broadcasts[codec] = Broadcast(self._clock, self._scheduler)
+        return broadcast
 
     def enter(self, user: User, since: Position | None, told: bool) -> None:
         """Let somebody hear everything from now on, after what it is to be told of before."""
@@ -99,15 +99,15 @@ class Channel:
         """Let somebody hear no more; it is given what was said before."""
         self._work()
         self._joining.pop(connection, None)
-        for group in self._groups.values():
-            group.discard(connection)
+        for broadcast in self._broadcasts.values():
+            broadcast.discard(connection)
 
     def change_codec(self, connection: Member, old: Codec, new: Codec) -> None:
         """Go on in another form."""
-        if old is not new and connection in self.group(old):
+        if old is not new and connection in self.broadcast(old):
             self._work()
-            self.group(old).discard(connection)
-            self.group(new).add(connection)
+            self.broadcast(old).discard(connection)
+            self.broadcast(new).add(connection)
 
     def close(self) -> None:
         """Nobody is here any more. What was said is still stored."""
@@ -143,8 +143,8 @@ class Channel:
         self._flush()
 
     def _flush(self) -> None:
-        for group in self._groups.values():
-            group.flush()
+        for broadcast in self._broadcasts.values():
+            broadcast.flush()
 
     def _work(self) -> None:
         """Do what is in the queue, up to where the store is waited for."""
@@ -213,9 +213,9 @@ class Channel:
 
     def _deliver(self, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """The store has more."""
-        for codec, group in self._groups.items():
-            if len(group):
-                self._put(codec, group, fresh)
+        for codec, broadcast in self._broadcasts.items():
+            if len(broadcast):
+                self._put(codec, broadcast, fresh)
         for joining in self._joining.values():
             joining.heard.extend(fresh)
         self.at = Position(epoch, fresh[-1].offset)
@@ -225,22 +225,24 @@ class Channel:
         if not self._working and not self._storing:  # it comes from elsewhere
             self._flush()
 
-    def _put(self, codec: Codec, group: Group, fresh: Sequence[StoredMessage]) -> None:
+    def _put(self, codec: Codec, broadcast: Broadcast, fresh: Sequence[StoredMessage]) -> None:
         is_text = codec.is_text
         for stored in fresh:
             message = stored.message
             data = codec.encode(MessageEvent(self.name, stored))
             speaker = self._connection_of(message)
-            if speaker is None or speaker not in group:
-                group.put(data)
+            if speaker is None or speaker not in broadcast:
+                broadcast.enqueue(data)
             elif is_text:
-                group.put(data, speaker)
+                broadcast.enqueue(data, speaker)
             else:
-                group.put(data, speaker, codec.encode(Ack(message.id, self.name, stored.offset)))
+                broadcast.enqueue(
+                    data, speaker, codec.encode(Ack(message.id, self.name, stored.offset))
+                )
             if is_text:
                 for user in self._ignorers(message.sender):
-                    if user.connection in group and user.connection is not speaker:
-                        group.leave_out(user.connection)
+                    if user.connection in broadcast and user.connection is not speaker:
+                        broadcast.skip(user.connection)
 
     def _connection_of(self, message: Message) -> Member | None:
         """Give whose an entry is, if it is anybody's here."""
@@ -248,11 +250,11 @@ class Channel:
         return None if speaker is None else speaker.connection
 
     def _tell(self, event: Event, but: Member | None) -> None:
-        for codec, group in self._groups.items():
-            if len(group):
+        for codec, broadcast in self._broadcasts.items():
+            if len(broadcast):
                 data = codec.encode(event)
                 if data:
-                    group.put(data, but if but is not None and but in group else None)
+                    broadcast.enqueue(data, but if but is not None and but in broadcast else None)
         for connection, joining in self._joining.items():
             if connection is not but:
                 joining.heard.append(joining.codec.encode(event))
@@ -274,9 +276,9 @@ class Channel:
         if joining is not None:
             joining.heard.append(data)
             return
-        for group in self._groups.values():
-            if connection in group:
-                group.give(connection, data)
+        for broadcast in self._broadcasts.values():
+            if connection in broadcast:
+                broadcast.enqueue_for(connection, data)
                 return
         connection.send_encoded(data)
 
@@ -375,7 +377,7 @@ class Channel:
         pieces = [piece for piece in pieces if piece]
         if pieces:
             connection.send_encoded(b"".join(pieces), len(pieces))
-        self.group(connection.codec).add(connection)
+        self.broadcast(connection.codec).add(connection)
 
     def _send_joined(self, joining: JoiningMember, recovered: bool | None) -> None:
         people, codec = self.room.users, joining.codec

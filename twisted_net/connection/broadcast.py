@@ -38,12 +38,12 @@ class WriteScheduler:
     :param size: members that are written to in a turn.
     """
 
-    __slots__ = ("_clock", "_groups", "_is_due", "_size", "_work")
+    __slots__ = ("_broadcasts", "_clock", "_is_due", "_size", "_work")
 
     def __init__(self, clock: IReactorTime, size: int = SLICE) -> None:
         self._clock = clock
         self._size = size
-        self._groups: deque[Group] = deque()
+        self._broadcasts: deque[Broadcast] = deque()
         self._work: list[Callable[[], None]] = []
         self._is_due = False  # or it is going on
 
@@ -52,12 +52,12 @@ class WriteScheduler:
         self._work.append(work)
         self._call_soon()
 
-    def serve(self, group: Group) -> None:
+    def serve(self, broadcast: Broadcast) -> None:
         """Give a group's members what they have not been given, from the next turn on.
 
         What is asked for by the work before a turn belongs to that turn.
         """
-        self._groups.append(group)
+        self._broadcasts.append(broadcast)
         self._call_soon()
 
     def _call_soon(self) -> None:
@@ -72,22 +72,24 @@ class WriteScheduler:
                 each()
             except Exception:
                 _log.failure("What was to be broadcast failed")
-        groups, left = self._groups, self._size
-        for _ in range(len(groups)):  # each once: what they publish meanwhile is for another turn
-            group = groups.popleft()
-            left -= group.serve(left)
-            if group.is_behind:
-                groups.append(group)
+        broadcasts, left = self._broadcasts, self._size
+        for _ in range(
+            len(broadcasts)
+        ):  # each once: what they publish meanwhile is for another turn
+            broadcast = broadcasts.popleft()
+            left -= broadcast.serve(left)
+            if broadcast.is_behind:
+                broadcasts.append(broadcast)
             else:
-                group.flush()  # what came meanwhile
+                broadcast.flush()  # what came meanwhile
             if left <= 0:
                 break
         self._is_due = False
-        if groups or self._work:
+        if broadcasts or self._work:
             self._call_soon()
 
 
-class Group:
+class Broadcast:
     """Connections that hear the same.
 
     What is published is gathered, joined, and given to the members from the beginning of the next
@@ -147,12 +149,12 @@ class Group:
         if member in self._members:
             return
         self._members[member] = self._head
-        if not member.groups:
-            member.groups = self._alone
+        if not member.broadcasts:
+            member.broadcasts = self._alone
             return
-        member.groups = (*member.groups, self)
-        for group in member.groups:
-            group._set_apart(member)
+        member.broadcasts = (*member.broadcasts, self)
+        for broadcast in member.broadcasts:
+            broadcast._set_apart(member)
 
     def discard(self, member: Connection) -> None:
         """Let ``member`` hear no more; what was published before this is given to it now."""
@@ -161,34 +163,34 @@ class Group:
         # First out, then given: what it is given can end it, and its end discards it.
         pieces = self._take(member)
         del self._members[member]
-        others = tuple(group for group in member.groups if group is not self)
-        member.groups = others[0]._alone if len(others) == 1 else others
+        others = tuple(broadcast for broadcast in member.broadcasts if broadcast is not self)
+        member.broadcasts = others[0]._alone if len(others) == 1 else others
         if pieces:
             member.send_encoded(b"".join(pieces), len(pieces))
 
     def publish(self, data: bytes, sender: Connection | None = None) -> None:
         """Send one encoded message to every member but ``sender``."""
-        self.put(data, sender)
+        self.enqueue(data, sender)
         self.flush()
 
-    def put(self, data: bytes, sender: Connection | None = None, instead: bytes = b"") -> None:
+    def enqueue(self, data: bytes, sender: Connection | None = None, instead: bytes = b"") -> None:
         """As :meth:`publish`, for those who call :meth:`flush` themselves.
 
         :param instead: what ``sender`` is sent in its place among the others; may be empty.
         :raises TypeError: it is not bytes.
         """
         if not isinstance(data, bytes):
-            raise TypeError(f"a group is given bytes, not {type(data).__name__}")
+            raise TypeError(f"a broadcast takes bytes, not {type(data).__name__}")
         if sender is not None and sender in self._members:
             self._set_apart(sender).own[self._head] = instead
         self._pending.append(data)
         self._size += len(data)
 
-    def give(self, member: Connection, data: bytes) -> None:
-        """As :meth:`put`, for one member alone."""
-        self.put(b"", member, data)
+    def enqueue_for(self, member: Connection, data: bytes) -> None:
+        """As :meth:`enqueue`, for one member alone."""
+        self.enqueue(b"", member, data)
 
-    def leave_out(self, member: Connection) -> None:
+    def skip(self, member: Connection) -> None:
         """Do not give ``member`` what was put last."""
         if member in self._members:
             self._set_apart(member).own[self._head - 1] = b""
@@ -315,7 +317,7 @@ class Group:
         own = place.own if isinstance(place, _Apart) else {}
         position = place.position if isinstance(place, _Apart) else place
         head = self._head
-        self._members[member] = head if member.groups is self._alone else _Apart(head)
+        self._members[member] = head if member.broadcasts is self._alone else _Apart(head)
         pieces = self._pending[position - self._first :]
         for number, data in own.items():
             if number >= position:
@@ -347,6 +349,6 @@ class _Apart:
 
 def _give_all(member: Connection) -> None:
     """Give a member what it has not been given in any of its groups."""
-    pieces = [piece for group in member.groups for piece in group._take(member)]
+    pieces = [piece for broadcast in member.broadcasts for piece in broadcast._take(member)]
     if pieces:
         member.send_at_once(b"".join(pieces), len(pieces))

@@ -66,7 +66,7 @@ class Outbound(Inbound):
     _finishing = False  # nothing more will be sent, but the peer is still read
     _outbox: Outbox | None = None
     _waiting: list[Deferred[None]] | None = None
-    groups: tuple[Any, ...] = ()  # whose members it is: theirs to set
+    broadcasts: tuple[Any, ...] = ()  # whose members it is: theirs to set
     _taken = 0  # how far the peer had taken what it was sent, at the last look
     _front = _NOWHERE  # which buffer its transport was sending then, and from where on
     _looks = 0  # in vain, one after another
