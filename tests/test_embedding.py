@@ -157,7 +157,7 @@ class ListeningTests(EmbeddingCase):
             self.assertEqual(first, second, "two guests of the same number")
             peers[0].send(b"hello\n")
             self.assertEqual(peers[1].received, b"")
-            self.assertIsNot(one.ticker, two.ticker)
+            self.assertIsNot(one.timers, two.timers)
 
     def test_a_factory_without_connections_is_true(self) -> None:
         """``factory or default`` finds it."""

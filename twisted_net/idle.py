@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.connection.timer_wheel import Watch
-from twisted_net.connection.timers import Ticker
+from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface, ProtocolFactory
 from twisted_net.policy.close_reasons import IDLE, Reason
 from twisted_net.policy.limits import DEFAULTS, Limits
@@ -59,9 +59,9 @@ class IdleTimeoutProtocol(ProtocolWrapper):
 
     def makeConnection(self, transport: Any) -> None:
         factory = self.factory
-        self._wheel = factory.ticker.wheel
+        self._wheel = factory.timers.wheel
         if factory.limits.idle_timeout:
-            self._watch = factory.ticker.watch(self._silent, factory.limits.idle_timeout)
+            self._watch = factory.timers.watch(self._silent, factory.limits.idle_timeout)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._watch is not None:
-            self.factory.ticker.forget(self._watch)
+            self.factory.timers.forget(self._watch)
             self._watch = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -80,13 +80,13 @@ class IdleTimeoutProtocol(ProtocolWrapper):
             self.wrappedProtocol.handshakeCompleted()
 
     def _silent(self) -> None:
-        ticker, limits = self.factory.ticker, self.factory.limits
+        timers, limits = self.factory.timers, self.factory.limits
         if self.reason is None:
             self.reason = IDLE
             _log.info(
                 "Connection from {peer} ended: {reason}", peer=self.transport.getPeer(), reason=IDLE
             )
-            self._watch = ticker.watch(self._silent, limits.close_grace)
+            self._watch = timers.watch(self._silent, limits.close_grace)
             self.disconnecting = 1
             self.transport.loseConnection()
         else:  # it does not read what is still to be written, or does not answer TLS's farewell
@@ -133,18 +133,18 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.limits = Limits(idle_timeout=seconds, close_grace=close_grace)
         self._clock = clock
-        self._ticker: Ticker | None = None
+        self._timers: Timers | None = None
 
     @property
-    def ticker(self) -> Ticker:
+    def timers(self) -> Timers:
         """The timeouts of this factory's connections."""
-        if self._ticker is None:
+        if self._timers is None:
             if self._clock is None:
                 from twisted.internet import reactor
 
                 self._clock = cast(IReactorTime, reactor)
-            self._ticker = Ticker(self._clock)
-        return self._ticker
+            self._timers = Timers(self._clock)
+        return self._timers
 
     def buildProtocol(  # type: ignore[override]  # Twisted's own cannot refuse
         self, addr: IAddress | None

@@ -130,7 +130,7 @@ class Broadcast:
         self._pending: list[bytes] = []
         self._first = 0
         self._size = 0  # bytes in them
-        self._members: dict[Connection, int | _Apart] = {}
+        self._members: dict[Connection, int | _Diverged] = {}
         self._is_waiting = False  # for its turn
         self._rest = Rest(LEAST_REST, MOST_REST)
         self._resting: IDelayedCall | None = None
@@ -288,7 +288,7 @@ class Broadcast:
                 if position != start:
                     if position is None:  # an earlier one's end has taken it along
                         continue
-                    if isinstance(position, _Apart):
+                    if isinstance(position, _Diverged):
                         _give_all(member)
                         continue
                     start = position
@@ -305,19 +305,19 @@ class Broadcast:
         """The number of the message that will be put next."""
         return self._first + len(self._pending)
 
-    def _set_apart(self, member: Connection) -> _Apart:
+    def _set_apart(self, member: Connection) -> _Diverged:
         place = self._members[member]
-        if not isinstance(place, _Apart):
-            self._members[member] = place = _Apart(place)
+        if not isinstance(place, _Diverged):
+            self._members[member] = place = _Diverged(place)
         return place
 
     def _take(self, member: Connection) -> list[bytes]:
         """Give what a member has not been given yet; from now on it has."""
         place = self._members[member]
-        own = place.own if isinstance(place, _Apart) else {}
-        position = place.position if isinstance(place, _Apart) else place
+        own = place.own if isinstance(place, _Diverged) else {}
+        position = place.position if isinstance(place, _Diverged) else place
         head = self._head
-        self._members[member] = head if member.broadcasts is self._alone else _Apart(head)
+        self._members[member] = head if member.broadcasts is self._alone else _Diverged(head)
         pieces = self._pending[position - self._first :]
         for number, data in own.items():
             if number >= position:
@@ -332,7 +332,7 @@ class Broadcast:
         self._first = number
 
 
-class _Apart:
+class _Diverged:
     """How far a member is that is not given just what the others are.
 
     It has spoken, or it is in other groups as well and is given all of theirs in one write.

@@ -30,7 +30,7 @@ from twisted_net.connection.inbound import BY_HOOK, BY_ITSELF
 from twisted_net.connection.outbound import Outbound
 from twisted_net.connection.rejection import Refusals, RefusedProtocol
 from twisted_net.connection.stalls import StallCheck
-from twisted_net.connection.timers import Ticker
+from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
@@ -121,14 +121,14 @@ class Connection(Outbound):
         # Looked up on the class: a function there shall not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
         if limits.idle_timeout:
-            self._watch = self.factory.ticker.watch(self._silent, limits.idle_timeout)
+            self._watch = self.factory.timers.watch(self._silent, limits.idle_timeout)
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
         if not _awaits_handshake(transport):
             self._begin()
         elif limits.handshake_timeout:
-            self._patience = self.factory.ticker.watch(
+            self._patience = self.factory.timers.watch(
                 self._handshake_is_late, limits.handshake_timeout
             )
 
@@ -188,7 +188,7 @@ class Connection(Outbound):
     def _end(self) -> None:
         assert self.reason is not None
         if self._watch is not None:
-            self.factory.ticker.forget(self._watch)
+            self.factory.timers.forget(self._watch)
             self._watch = None
         self._lose_patience()
         if self._going_on is not None:
@@ -302,14 +302,14 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         return self._clock
 
     @cached_property
-    def ticker(self) -> Ticker:
+    def timers(self) -> Timers:
         """The timeouts of this factory's connections."""
-        return Ticker(self.clock)
+        return Timers(self.clock)
 
     @cached_property
     def _stalls(self) -> StallCheck:
         seconds = self.limits.stall_timeout
-        return StallCheck(self.clock, self.ticker, self.connections, self.full, seconds)
+        return StallCheck(self.clock, self.timers, self.connections, self.full, seconds)
 
     def __len__(self) -> int:
         """How many connections are open."""

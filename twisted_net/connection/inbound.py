@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.connection.addresses import shown
 from twisted_net.connection.timer_wheel import Watch
-from twisted_net.connection.timers import Ticker
+from twisted_net.connection.timers import Timers
 from twisted_net.eager.key_sharing import share_names
 from twisted_net.policy.close_reasons import FAILED, IDLE, PEER_CLOSED, REASONS, UNFINISHED, Reason
 from twisted_net.policy.limits import Limits
@@ -57,7 +57,7 @@ class Settings(TypingProtocol):
         """How much is allowed."""
 
     @property
-    def ticker(self) -> Ticker:
+    def timers(self) -> Timers:
         """The timeouts of all the factory's connections."""
 
     @property
@@ -143,7 +143,7 @@ class Inbound(_Base):
     def touch(self) -> None:
         """Count this moment as one in which the peer was heard."""
         if self._watch is not None and self.reason is None:
-            self._watch.heard = self.factory.ticker.wheel.now
+            self._watch.heard = self.factory.timers.wheel.now
 
     # From bytes to hooks.
 
@@ -151,7 +151,7 @@ class Inbound(_Base):
         if self.reason is not None:
             return
         if self._watch is not None:
-            self._watch.heard = self.factory.ticker.wheel.now
+            self._watch.heard = self.factory.timers.wheel.now
         self.bytes_received += len(data)
         if not self._whole or self._held or self._inbox is not None or not data:
             self._feed(data)
@@ -302,7 +302,7 @@ class Inbound(_Base):
             return
         self.touch()  # the silence was of our making
         if self._patience is not None and self.reason is None:
-            self._patience.heard = self.factory.ticker.wheel.now
+            self._patience.heard = self.factory.timers.wheel.now
         self._deliver()
         if self._held:
             return
@@ -328,9 +328,9 @@ class Inbound(_Base):
         """Half a message is there; ``goes_on``: and it was there before."""
         if self._patience is not None:
             if not goes_on:
-                self._patience.heard = self.factory.ticker.wheel.now
+                self._patience.heard = self.factory.timers.wheel.now
         elif self.factory.limits.message_timeout:
-            self._patience = self.factory.ticker.watch(
+            self._patience = self.factory.timers.watch(
                 self._unfinished, self.factory.limits.message_timeout
             )
 
@@ -358,14 +358,14 @@ class Inbound(_Base):
 
     def _lose_patience(self) -> None:
         if self._patience is not None:
-            self.factory.ticker.forget(self._patience)
+            self.factory.timers.forget(self._patience)
             self._patience = None
 
     def _has_work(self) -> bool:
         return self._inbox is not None or bool(self._held & BY_HOOK)
 
     def _rewatch(self, expired: Callable[[], None], seconds: float) -> None:
-        ticker = self.factory.ticker
+        timers = self.factory.timers
         if self._watch is not None:
-            ticker.forget(self._watch)
-        self._watch = ticker.watch(expired, seconds)
+            timers.forget(self._watch)
+        self._watch = timers.watch(expired, seconds)

@@ -191,7 +191,7 @@ class Outbound(Inbound):
         self._full = False
         if self._watch is not None and (self.reason is not None or self._held & BY_FULL_OUTPUT):
             # It reads. What it may have said nobody heard; while closing, its grace begins anew.
-            self._watch.heard = self.factory.ticker.wheel.now
+            self._watch.heard = self.factory.timers.wheel.now
         outbox = self._outbox
         while outbox and not self._full:
             data, messages = outbox.take(_REFILL)

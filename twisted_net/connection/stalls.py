@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 
 from twisted_net.connection.outbound import Outbound
 from twisted_net.connection.timer_wheel import Watch
-from twisted_net.connection.timers import Ticker
+from twisted_net.connection.timers import Timers
 
 _LOOKS = 3  # at each connection within its stall timeout, to see whether its peer makes progress
 
@@ -42,19 +42,19 @@ class StallCheck:
         "_full",
         "_left",
         "_round",
-        "_ticker",
+        "_timers",
     )
 
     def __init__(
         self,
         clock: IReactorTime,
-        ticker: Ticker,
+        timers: Timers,
         connections: Mapping[int, Outbound],
         full: Collection[Outbound],
         seconds: float,
     ) -> None:
         self._clock = clock
-        self._ticker = ticker
+        self._timers = timers
         self._connections = connections
         self._full = full
         self._every = seconds / _LOOKS
@@ -66,12 +66,12 @@ class StallCheck:
     def begin(self) -> None:
         """There is a connection. Nothing happens where there was one already."""
         if self._round is None:
-            self._round = self._ticker.watch(self._begin_round, self._every)
+            self._round = self._timers.watch(self._begin_round, self._every)
 
     def end(self) -> None:
         """There is none any more."""
         if self._round is not None:
-            self._ticker.forget(self._round)
+            self._timers.forget(self._round)
             self._round = None
         if self._call is not None:
             self._call.cancel()
@@ -79,7 +79,7 @@ class StallCheck:
         self._behind.clear()
 
     def _begin_round(self) -> None:
-        self._round = self._ticker.watch(self._begin_round, self._every)
+        self._round = self._timers.watch(self._begin_round, self._every)
         if self._call is None:  # there may be so many that the last round is not over
             # Who was behind and has caught up is to be seen so.
             before, self._behind = self._behind, self._find_behind()

@@ -24,7 +24,7 @@ last of them is. To ask them for a sign of life takes much less, so many are ask
 _log = Logger()
 
 
-class Ticker:
+class Timers:
     """Timeouts for any number of items, by one timer that runs only while something is watched.
 
     :param clock: the time, in seconds.

@@ -36,7 +36,7 @@ from zope.interface import implementer
 
 from twisted_net.connection.addresses import proxied_addresses, shown, unmapped
 from twisted_net.connection.timer_wheel import Watch
-from twisted_net.connection.timers import Ticker
+from twisted_net.connection.timers import Timers
 from twisted_net.endpoints.switch_protocol import hand_over, log_prefix
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.admission import Ranges
@@ -131,9 +131,9 @@ class ProxiedFactory(AnyInterface):
         return self._clock
 
     @cached_property
-    def ticker(self) -> Ticker:
+    def timers(self) -> Timers:
         """The timeouts of the connections that wait for their header."""
-        return Ticker(self.clock)
+        return Timers(self.clock)
 
     @property
     def waiting(self) -> int:
@@ -195,7 +195,7 @@ class _HeaderReader(Protocol):
         self.transport = transport
         factory = self._factory
         factory._waiting.add(self)
-        self._watch = factory.ticker.watch(self._too_late, factory.timeout)
+        self._watch = factory.timers.watch(self._too_late, factory.timeout)
 
     def dataReceived(self, data: bytes) -> None:
         if self._watch is None:  # a transport may have had more when it was told to close
@@ -247,7 +247,7 @@ class _HeaderReader(Protocol):
     def _settle(self) -> None:
         """It is decided what becomes of the connection."""
         if self._watch is not None:
-            self._factory.ticker.forget(self._watch)
+            self._factory.timers.forget(self._watch)
             self._watch = None
         self._factory._waiting.discard(self)
 
