@@ -71,11 +71,11 @@ class IdleTests(ChatCase):
     def test_echo(self) -> None:
         """A connection, its framing, and one timeout."""
         *_, one, other = crowd(EchoFactory(clock=self.clock, idle_timeout=300), b"hello")
-        self.assertEqual(own(one, other), {"EchoProtocol": 1, "Raw": 1, "Watch": 1})
+        self.assertEqual(own(one, other), {"EchoProtocol": 1, "Raw": 1, "Timeout": 1})
 
     def test_chat(self) -> None:
         """In the chat it is somebody besides; its framing has no buffer."""
-        member = ["ChatProtocol", "SkippingLines", "Watch", "User", "Session"]
+        member = ["ChatProtocol", "SkippingLines", "Timeout", "User", "Session"]
         for lines in ((), (b"/topic x\n",), (b"hello\n",)):
             self.setUp()
             factory = self.make(idle_timeout=300)
@@ -91,7 +91,7 @@ class IdleTests(ChatCase):
                 each.transport.send(b'{"type":"pong"}\n')
         self.assertEqual(
             own(one, other),
-            Counter(["ChatProtocol", "SkippingLines", "Watch", "User", "Session"]),
+            Counter(["ChatProtocol", "SkippingLines", "Timeout", "User", "Session"]),
         )
 
     def test_bytes(self) -> None:

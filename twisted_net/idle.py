@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_net.connection.connection import Connection, ConnectionFactory
-from twisted_net.connection.timer_wheel import Watch
+from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface, ProtocolFactory
 from twisted_net.policy.close_reasons import IDLE, Reason
@@ -55,7 +55,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
     wrappedProtocol: Any
     reason: Reason | None = None
 
-    _watch: Watch[Callable[[], None]] | None = None
+    _watch: Timeout[Callable[[], None]] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         factory = self.factory

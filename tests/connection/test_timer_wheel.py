@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.timer_wheel import Watch, Wheel, ticks_for
+from twisted_net.connection.timer_wheel import Timeout, TimerWheel, ticks_for
 
 many = settings(deadline=None, max_examples=300, database=None)
 
@@ -39,20 +39,20 @@ class NaiveWheel:
         return over
 
 
-def ticks(wheel: Wheel[str], count: int) -> list[list[str]]:
+def ticks(wheel: TimerWheel[str], count: int) -> list[list[str]]:
     return [[watch.item for watch in wheel.tick()] for _ in range(count)]
 
 
 class WheelTests(SynchronousTestCase):
     def test_a_timeout_passes_with_the_tick_after_its_last(self) -> None:
         """Two ticks of silence are allowed; with the third it is over, once."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         wheel.watch("a", 2)
         self.assertEqual(ticks(wheel, 5), [[], [], ["a"], [], []])
 
     def test_who_is_heard_has_all_the_time_again(self) -> None:
         """The timeout counts from the tick in which the item was last heard."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         watch = wheel.watch("a", 2)
         ticks(wheel, 2)
         watch.heard = wheel.now
@@ -60,14 +60,14 @@ class WheelTests(SynchronousTestCase):
 
     def test_a_watch_begins_now(self) -> None:
         """Not when the wheel did."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         ticks(wheel, 7)
         wheel.watch("a", 1)
         self.assertEqual(ticks(wheel, 3), [[], ["a"], []])
 
     def test_items_are_told_apart_by_their_watch(self) -> None:
         """Equal items, and one item twice, time out each on its own."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         wheel.watch("a", 1)
         wheel.watch("a", 1)
         wheel.watch("a", 2)
@@ -75,7 +75,7 @@ class WheelTests(SynchronousTestCase):
 
     def test_who_is_forgotten_never_times_out(self) -> None:
         """And the others of the same tick do."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         wheel.watch("a", 1)
         watch = wheel.watch("b", 1)
         wheel.watch("c", 1)
@@ -84,7 +84,7 @@ class WheelTests(SynchronousTestCase):
 
     def test_forgetting_works_after_the_watch_was_moved(self) -> None:
         """Somebody who was heard is looked for where he stands now."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         watch = wheel.watch("a", 1)
         wheel.tick()
         watch.heard = wheel.now
@@ -95,7 +95,7 @@ class WheelTests(SynchronousTestCase):
 
     def test_forgetting_again_or_too_late_does_nothing(self) -> None:
         """A watch that is over can be forgotten, and another's is not touched."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         first = wheel.watch("a", 1)
         ticks(wheel, 2)
         wheel.watch("b", 1)
@@ -105,7 +105,7 @@ class WheelTests(SynchronousTestCase):
 
     def test_the_wheel_is_true_while_it_watches(self) -> None:
         """Its owner can stop the timer when nothing is watched."""
-        wheel: Wheel[str] = Wheel()
+        wheel: TimerWheel[str] = TimerWheel()
         self.assertFalse(wheel)
         watch = wheel.watch("a", 1)
         wheel.watch("b", 1)
@@ -118,17 +118,17 @@ class WheelTests(SynchronousTestCase):
         """None would pass at once."""
         for number in (0, -1):
             self.assertIn(
-                str(number), str(self.assertRaises(ValueError, Wheel().watch, "", number))
+                str(number), str(self.assertRaises(ValueError, TimerWheel().watch, "", number))
             )
 
     def test_a_busy_item_costs_one_look_per_timeout(self) -> None:
         """Hearing it in every tick moves it only when its timeout could have passed."""
         looks = []
-        self.patch(Wheel, "_place", lambda wheel, watch, place=Wheel._place: (
+        self.patch(TimerWheel, "_place", lambda wheel, watch, place=TimerWheel._place: (
             looks.append(wheel.now), place(wheel, watch)
         ))  # fmt: skip
-        wheel: Wheel[str] = Wheel()
-        watch: Watch[str] = wheel.watch("a", 9)
+        wheel: TimerWheel[str] = TimerWheel()
+        watch: Timeout[str] = wheel.watch("a", 9)
         for _ in range(100):
             wheel.tick()
             watch.heard = wheel.now
@@ -138,9 +138,9 @@ class WheelTests(SynchronousTestCase):
     @given(steps)
     def test_it_does_what_looking_at_everybody_does(self, steps: list[tuple[str, int]]) -> None:
         """Whatever is watched, heard and forgotten, the same items time out in the same tick."""
-        wheel: Wheel[int] = Wheel()
+        wheel: TimerWheel[int] = TimerWheel()
         naive = NaiveWheel()
-        watches: list[Watch[int]] = []
+        watches: list[Timeout[int]] = []
         for step, number in [*steps, *[("tick", 0)] * 7]:
             if step == "tick":
                 expired = [watch.item for watch in wheel.tick()]

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net.connection.addresses import shown
-from twisted_net.connection.timer_wheel import Watch
+from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.eager.key_sharing import share_names
 from twisted_net.policy.close_reasons import FAILED, IDLE, PEER_CLOSED, REASONS, UNFINISHED, Reason
@@ -92,8 +92,8 @@ class Inbound(_Base):
     _inbox: list[Any] | None = None  # messages that wait, or are being delivered
     _delivering = False
     _broken: RemoteProtocolError | None = None
-    _watch: Watch[Callable[[], None]] | None = None  # the idle limit; the grace while closing
-    _patience: Watch[Callable[[], None]] | None = None  # for the handshake, or half a message
+    _watch: Timeout[Callable[[], None]] | None = None  # the idle limit; the grace while closing
+    _patience: Timeout[Callable[[], None]] | None = None  # for the handshake, or half a message
     _bucket: TokenBucket | None = None
     _going_on: IDelayedCall | None = None  # the end of a hold by the rate
     _hook: Deferred[Any] | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 
 from twisted_net.connection.outbound import Outbound
-from twisted_net.connection.timer_wheel import Watch
+from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 
 _LOOKS = 3  # at each connection within its stall timeout, to see whether its peer makes progress
@@ -58,7 +58,7 @@ class StallCheck:
         self._connections = connections
         self._full = full
         self._every = seconds / _LOOKS
-        self._round: Watch[Callable[[], None]] | None = None  # the next one
+        self._round: Timeout[Callable[[], None]] | None = None  # the next one
         self._behind: list[Outbound] = []  # who were so in this one
         self._left: Iterator[Outbound] = iter(())  # who are still to be looked at
         self._call: IDelayedCall | None = None

@@ -27,7 +27,7 @@ class _Slot(dict["Watch[Any]", None]):
 _OVER, _FORGOTTEN = _Slot(-1), _Slot(-2)  # of a watch that is in none; they stay empty
 
 
-class Watch(Generic[Item]):
+class Timeout(Generic[Item]):
     """One timeout on a wheel.
 
     :ivar heard: the tick in which the item was last heard from; whoever hears it writes
@@ -52,7 +52,7 @@ class Watch(Generic[Item]):
         return self._slot is _FORGOTTEN
 
 
-class Wheel(Generic[Item]):
+class TimerWheel(Generic[Item]):
     """The timeouts of many items.
 
     A timeout of ``n`` ticks passes with the tick that is the ``n + 1``-th after the one in which
@@ -71,7 +71,7 @@ class Wheel(Generic[Item]):
         """Whether anything is watched."""
         return bool(self._slots)
 
-    def watch(self, item: Item, ticks: int, then: Any = None) -> Watch[Item]:
+    def watch(self, item: Item, ticks: int, then: Any = None) -> Timeout[Item]:
         """Begin to watch ``item``, as if it had just been heard.
 
         :param then: kept beside it.
@@ -79,11 +79,11 @@ class Wheel(Generic[Item]):
         """
         if ticks < 1:
             raise ValueError(f"a timeout has at least one tick, not {ticks}")
-        watch = Watch(item, ticks, self.now, then)
+        watch = Timeout(item, ticks, self.now, then)
         self._place(watch)
         return watch
 
-    def again(self, watch: Watch[Item], ticks: int) -> None:
+    def again(self, watch: Timeout[Item], ticks: int) -> None:
         """Watch once more what was over, as if it had just been heard.
 
         :raises ValueError: it is not over, or was forgotten.
@@ -94,14 +94,14 @@ class Wheel(Generic[Item]):
         watch._ticks = ticks
         self._place(watch)
 
-    def forget(self, watch: Watch[Item]) -> None:
+    def forget(self, watch: Timeout[Item]) -> None:
         """Watch no longer. Nothing happens where the watch is over already."""
         slot = watch._slot
         if slot.pop(watch, self) is None and not slot:
             self._slots.pop(slot.tick, None)
         watch._slot = _FORGOTTEN
 
-    def tick(self) -> list[Watch[Item]]:
+    def tick(self) -> list[Timeout[Item]]:
         """Let a tick pass, and give the watches whose timeout passed with it. They are over."""
         self.now += 1
         expired = []
@@ -113,7 +113,7 @@ class Wheel(Generic[Item]):
                 self._place(watch)
         return expired
 
-    def _place(self, watch: Watch[Item]) -> None:
+    def _place(self, watch: Timeout[Item]) -> None:
         tick = watch.heard + watch._ticks + 1
         slot = self._slots.get(tick)
         if slot is None:

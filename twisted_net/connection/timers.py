@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from twisted_net.connection.timer_wheel import Watch, Wheel, ticks_for
+from twisted_net.connection.timer_wheel import Timeout, TimerWheel, ticks_for
 
 TICK = 0.5
 """Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
@@ -37,12 +37,12 @@ class Timers:
         self._clock = clock
         self._call: IDelayedCall | None = None
         self._due = 0.0
-        self._expired: deque[Watch[Any]] = deque()
+        self._expired: deque[Timeout[Any]] = deque()
         self._rest: IDelayedCall | None = None
         self._each = 0.0  # seconds of the tick for each of the crowd
-        self.wheel: Wheel[Any] = Wheel()
+        self.wheel: TimerWheel[Any] = TimerWheel()
 
-    def watch(self, expired: Callable[[], None], seconds: float) -> Watch[Callable[[], None]]:
+    def watch(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
         """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
         ticks = ticks_for(seconds, TICK)
         if isinstance(expired, MethodType):  # in its two halves, which are there anyway
@@ -53,7 +53,7 @@ class Timers:
             self._run()
         return watch
 
-    def again(self, watch: Watch[Any], seconds: float) -> None:
+    def again(self, watch: Timeout[Any], seconds: float) -> None:
         """Watch once more, for so long, after ``watch`` was over."""
         self.wheel.again(watch, ticks_for(seconds, TICK))
         if self._call is None:
@@ -63,7 +63,7 @@ class Timers:
         self._due = self._clock.seconds() + TICK
         self._call = self._clock.callLater(TICK, self._tick)
 
-    def forget(self, watch: Watch[Callable[[], None]]) -> None:
+    def forget(self, watch: Timeout[Callable[[], None]]) -> None:
         """Watch no longer. The timer stops with the last watch."""
         self.wheel.forget(watch)
         if not self.wheel and self._call is not None and self._call.active():

@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_net.connection.addresses import proxied_addresses, shown, unmapped
-from twisted_net.connection.timer_wheel import Watch
+from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.endpoints.switch_protocol import hand_over, log_prefix
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
@@ -178,7 +178,7 @@ class _HeaderReader(Protocol):
     reason: Reason | None = None
     detail = ""
 
-    _watch: Watch[Callable[[], None]] | None = None
+    _watch: Timeout[Callable[[], None]] | None = None
 
     def __init__(self, factory: ProxiedFactory) -> None:
         self._factory = factory
