@@ -61,7 +61,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
         factory = self.factory
         self._wheel = factory.timers.wheel
         if factory.limits.idle_timeout:
-            self._watch = factory.timers.watch(self._silent, factory.limits.idle_timeout)
+            self._watch = factory.timers.start(self._silent, factory.limits.idle_timeout)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._watch is not None:
-            self.factory.timers.forget(self._watch)
+            self.factory.timers.cancel(self._watch)
             self._watch = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -86,7 +86,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
             _log.info(
                 "Connection from {peer} ended: {reason}", peer=self.transport.getPeer(), reason=IDLE
             )
-            self._watch = timers.watch(self._silent, limits.close_grace)
+            self._watch = timers.start(self._silent, limits.close_grace)
             self.disconnecting = 1
             self.transport.loseConnection()
         else:  # it does not read what is still to be written, or does not answer TLS's farewell

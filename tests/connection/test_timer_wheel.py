@@ -47,13 +47,13 @@ class WheelTests(SynchronousTestCase):
     def test_a_timeout_passes_with_the_tick_after_its_last(self) -> None:
         """Two ticks of silence are allowed; with the third it is over, once."""
         wheel: TimerWheel[str] = TimerWheel()
-        wheel.watch("a", 2)
+        wheel.start("a", 2)
         self.assertEqual(ticks(wheel, 5), [[], [], ["a"], [], []])
 
     def test_who_is_heard_has_all_the_time_again(self) -> None:
         """The timeout counts from the tick in which the item was last heard."""
         wheel: TimerWheel[str] = TimerWheel()
-        watch = wheel.watch("a", 2)
+        watch = wheel.start("a", 2)
         ticks(wheel, 2)
         watch.heard = wheel.now
         self.assertEqual(ticks(wheel, 4), [[], [], ["a"], []])
@@ -62,54 +62,54 @@ class WheelTests(SynchronousTestCase):
         """Not when the wheel did."""
         wheel: TimerWheel[str] = TimerWheel()
         ticks(wheel, 7)
-        wheel.watch("a", 1)
+        wheel.start("a", 1)
         self.assertEqual(ticks(wheel, 3), [[], ["a"], []])
 
     def test_items_are_told_apart_by_their_watch(self) -> None:
         """Equal items, and one item twice, time out each on its own."""
         wheel: TimerWheel[str] = TimerWheel()
-        wheel.watch("a", 1)
-        wheel.watch("a", 1)
-        wheel.watch("a", 2)
+        wheel.start("a", 1)
+        wheel.start("a", 1)
+        wheel.start("a", 2)
         self.assertEqual(ticks(wheel, 3), [[], ["a", "a"], ["a"]])
 
     def test_who_is_forgotten_never_times_out(self) -> None:
         """And the others of the same tick do."""
         wheel: TimerWheel[str] = TimerWheel()
-        wheel.watch("a", 1)
-        watch = wheel.watch("b", 1)
-        wheel.watch("c", 1)
-        wheel.forget(watch)
+        wheel.start("a", 1)
+        watch = wheel.start("b", 1)
+        wheel.start("c", 1)
+        wheel.cancel(watch)
         self.assertEqual(ticks(wheel, 3), [[], ["a", "c"], []])
 
     def test_forgetting_works_after_the_watch_was_moved(self) -> None:
         """Somebody who was heard is looked for where he stands now."""
         wheel: TimerWheel[str] = TimerWheel()
-        watch = wheel.watch("a", 1)
+        watch = wheel.start("a", 1)
         wheel.tick()
         watch.heard = wheel.now
         wheel.tick()
-        wheel.forget(watch)
+        wheel.cancel(watch)
         self.assertFalse(wheel)
         self.assertEqual(ticks(wheel, 3), [[], [], []])
 
     def test_forgetting_again_or_too_late_does_nothing(self) -> None:
         """A watch that is over can be forgotten, and another's is not touched."""
         wheel: TimerWheel[str] = TimerWheel()
-        first = wheel.watch("a", 1)
+        first = wheel.start("a", 1)
         ticks(wheel, 2)
-        wheel.watch("b", 1)
+        wheel.start("b", 1)
         for _ in range(2):
-            wheel.forget(first)
+            wheel.cancel(first)
         self.assertEqual(ticks(wheel, 2), [[], ["b"]])
 
     def test_the_wheel_is_true_while_it_watches(self) -> None:
         """Its owner can stop the timer when nothing is watched."""
         wheel: TimerWheel[str] = TimerWheel()
         self.assertFalse(wheel)
-        watch = wheel.watch("a", 1)
-        wheel.watch("b", 1)
-        wheel.forget(watch)
+        watch = wheel.start("a", 1)
+        wheel.start("b", 1)
+        wheel.cancel(watch)
         self.assertTrue(wheel)
         ticks(wheel, 2)
         self.assertFalse(wheel)
@@ -128,7 +128,7 @@ class WheelTests(SynchronousTestCase):
             looks.append(wheel.now), place(wheel, watch)
         ))  # fmt: skip
         wheel: TimerWheel[str] = TimerWheel()
-        watch: Timeout[str] = wheel.watch("a", 9)
+        watch: Timeout[str] = wheel.start("a", 9)
         for _ in range(100):
             wheel.tick()
             watch.heard = wheel.now
@@ -147,12 +147,12 @@ class WheelTests(SynchronousTestCase):
                 self.assertEqual(sorted(expired), sorted(naive.tick()))
             elif step == "watch":
                 naive.watched[len(watches)] = naive.now, number
-                watches.append(wheel.watch(len(watches), number))
+                watches.append(wheel.start(len(watches), number))
             elif number < len(watches) and step == "hear":
                 watches[number].heard = wheel.now
                 naive.hear(number)
             elif number < len(watches):
-                wheel.forget(watches[number])
+                wheel.cancel(watches[number])
                 naive.watched.pop(number, None)
             self.assertEqual((bool(wheel), wheel.now), (bool(naive.watched), naive.now))
         self.assertFalse(wheel)

@@ -24,18 +24,18 @@ class TickerTests(SynchronousTestCase):
 
     def test_late_by_a_second_at_most(self) -> None:
         """Whatever the timeout and the moment within a tick."""
-        self.timers.watch(lambda: None, 1000)
+        self.timers.start(lambda: None, 1000)
         for seconds in (0.1, 0.5, 0.51, 1, 2.75, 30):
             for phase in (0.1, 0.2, 0.25, 0.3):
                 advance(self.clock, phase)
                 begun = self.clock.seconds()
-                self.timers.watch(self.note, seconds)
+                self.timers.start(self.note, seconds)
                 advance(self.clock, seconds + 1)
                 late = self.calls.pop() - begun - seconds
                 self.assertTrue(0 <= late <= 2 * TICK, (seconds, phase, late))
 
     def test_called_once(self) -> None:
-        self.timers.watch(self.note, 1)
+        self.timers.start(self.note, 1)
         advance(self.clock, 60)
         self.assertEqual(len(self.calls), 1)
 
@@ -49,11 +49,11 @@ class TickerTests(SynchronousTestCase):
         def call(number: int) -> None:
             if not called:
                 for watch in watches[1::2]:
-                    self.timers.forget(watch)
+                    self.timers.cancel(watch)
             called[number] = self.clock.seconds()
             self.clock.rightNow += seconds
 
-        watches = [self.timers.watch(partial(call, n), TICK) for n in range(1000)]
+        watches = [self.timers.start(partial(call, n), TICK) for n in range(1000)]
         self.clock.pump([TICK / 10_000] * 40_000)
         self.assertEqual(list(called), list(range(0, 1000, 2)))
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -81,7 +81,7 @@ class TickerTests(SynchronousTestCase):
         for _ in range(3):
             begun = self.clock.seconds()
             for _ in range(100):
-                self.timers.watch(lambda: called.append(self.clock.seconds()), 2 * TICK)
+                self.timers.start(lambda: called.append(self.clock.seconds()), 2 * TICK)
             self.clock.pump([TICK / 100] * 100)
             self.assertEqual([late for late in called if late > begun + 5 * TICK], [])
         self.clock.pump([TICK / 100] * 1000)
@@ -91,38 +91,38 @@ class TickerTests(SynchronousTestCase):
     def test_one_timer(self) -> None:
         """However much is watched, and none while nothing is."""
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        watches = [self.timers.watch(self.note, 1 + number) for number in range(100)]
+        watches = [self.timers.start(self.note, 1 + number) for number in range(100)]
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         for watch in watches:
-            self.timers.forget(watch)
+            self.timers.cancel(watch)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.calls, [])
 
     def test_stops_with_the_last_timeout(self) -> None:
-        self.timers.watch(self.note, 1)
+        self.timers.start(self.note, 1)
         advance(self.clock, 2)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_starts_again(self) -> None:
         """After a rest of any length, a timeout is as long as ever."""
-        self.timers.watch(self.note, 1)
+        self.timers.start(self.note, 1)
         advance(self.clock, 100.3)
         begun = self.clock.seconds()
-        self.timers.watch(self.note, 1)
+        self.timers.start(self.note, 1)
         advance(self.clock, 5)
         self.assertTrue(1 <= self.calls[1] - begun <= 2)
 
     def test_forgets_twice(self) -> None:
-        watch = self.timers.watch(self.note, 1)
-        self.timers.forget(watch)
-        self.timers.forget(watch)
+        watch = self.timers.start(self.note, 1)
+        self.timers.cancel(watch)
+        self.timers.cancel(watch)
         advance(self.clock, 5)
-        self.timers.forget(watch)
+        self.timers.cancel(watch)
         self.assertEqual(self.calls, [])
 
     def test_heard(self) -> None:
         """Hearing from an item puts its timeout off."""
-        watch = self.timers.watch(self.note, 2)
+        watch = self.timers.start(self.note, 2)
         for _ in range(10):
             advance(self.clock, 1.5)
             watch.heard = self.timers.wheel.now
@@ -136,9 +136,9 @@ class TickerTests(SynchronousTestCase):
         def again() -> None:
             self.note()
             if len(self.calls) < 3:
-                self.timers.watch(again, 1)
+                self.timers.start(again, 1)
 
-        self.timers.watch(again, 1)
+        self.timers.start(again, 1)
         advance(self.clock, 10)
         self.assertEqual(len(self.calls), 3)
         self.assertTrue(all(1 <= b - a <= 2 for a, b in pairwise(self.calls)))
@@ -146,13 +146,13 @@ class TickerTests(SynchronousTestCase):
 
     def test_forgets_in_a_call(self) -> None:
         """A timeout may forget another, later one, itself, and everything."""
-        later = self.timers.watch(self.note, 5)
+        later = self.timers.start(self.note, 5)
 
         def forget() -> None:
-            self.timers.forget(own)
-            self.timers.forget(later)
+            self.timers.cancel(own)
+            self.timers.cancel(later)
 
-        own = self.timers.watch(forget, 1)
+        own = self.timers.start(forget, 1)
         advance(self.clock, 10)
         self.assertEqual(self.calls, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -161,10 +161,10 @@ class TickerTests(SynchronousTestCase):
         """One timer runs afterwards, not two."""
 
         def swap() -> None:
-            self.timers.forget(self.timers.watch(self.note, 1))
-            self.timers.watch(self.note, 1)
+            self.timers.cancel(self.timers.start(self.note, 1))
+            self.timers.start(self.note, 1)
 
-        self.timers.watch(swap, 1)
+        self.timers.start(swap, 1)
         advance(self.clock, 1.5)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         advance(self.clock, 10)
@@ -176,15 +176,15 @@ class TickerTests(SynchronousTestCase):
         def fail() -> None:
             raise RuntimeError("a timeout fails")
 
-        self.timers.watch(fail, 1)
-        self.timers.watch(self.note, 1)
+        self.timers.start(fail, 1)
+        self.timers.start(self.note, 1)
         advance(self.clock, 3)
         self.assertEqual(len(self.calls), 1)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_stopped_process(self) -> None:
         """A process that slept for an hour did not listen: nobody's time has passed meanwhile."""
-        self.timers.watch(self.note, 2)
+        self.timers.start(self.note, 2)
         self.clock.advance(3600)
         self.assertEqual(self.calls, [])
         advance(self.clock, 1.4)
@@ -194,7 +194,7 @@ class TickerTests(SynchronousTestCase):
 
     def test_no_drift(self) -> None:
         """Ticks that come a little late do not make the next ones later."""
-        self.timers.watch(self.note, 100)
+        self.timers.start(self.note, 100)
         while self.timers.wheel.now < 100:
             self.clock.advance(0.3)
         self.assertLess(abs(self.clock.seconds() - 100 * TICK), 0.5)

@@ -347,6 +347,6 @@ class Goodbye:
 
 Event: TypeAlias = (
     Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage
-    | Delivered | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList | RoomList
-    | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong | Goodbye
+    | Delivered | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList
+    | RoomList | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong | Goodbye
 )  # fmt: skip

@@ -121,14 +121,14 @@ class Connection(Outbound):
         # Looked up on the class: a function there shall not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
         if limits.idle_timeout:
-            self._watch = self.factory.timers.watch(self._silent, limits.idle_timeout)
+            self._watch = self.factory.timers.start(self._silent, limits.idle_timeout)
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
         if not _awaits_handshake(transport):
             self._begin()
         elif limits.handshake_timeout:
-            self._patience = self.factory.timers.watch(
+            self._patience = self.factory.timers.start(
                 self._handshake_is_late, limits.handshake_timeout
             )
 
@@ -188,7 +188,7 @@ class Connection(Outbound):
     def _end(self) -> None:
         assert self.reason is not None
         if self._watch is not None:
-            self.factory.timers.forget(self._watch)
+            self.factory.timers.cancel(self._watch)
             self._watch = None
         self._lose_patience()
         if self._going_on is not None:

@@ -173,7 +173,7 @@ class GuardProtocol(Connection):
         """Begin to wait for the handshake of a connection that has changed to TLS."""
         seconds = self.factory.limits.handshake_timeout
         if seconds and self._patience is None:
-            self._patience = self.factory.timers.watch(self._handshake_is_late, seconds)
+            self._patience = self.factory.timers.start(self._handshake_is_late, seconds)
 
     def failed(self) -> None:
         """End the connection by the exception that is being handled."""

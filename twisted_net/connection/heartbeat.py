@@ -44,4 +44,4 @@ class Beating(Connection):
             self._asked_at = self.bytes_received
             self.ask()
         if self.reason is None and self._watch is not None:  # asking may have ended it
-            self.factory.timers.again(self._watch, self._heartbeat)
+            self.factory.timers.restart(self._watch, self._heartbeat)

@@ -330,7 +330,7 @@ class Inbound(_Base):
             if not goes_on:
                 self._patience.heard = self.factory.timers.wheel.now
         elif self.factory.limits.message_timeout:
-            self._patience = self.factory.timers.watch(
+            self._patience = self.factory.timers.start(
                 self._unfinished, self.factory.limits.message_timeout
             )
 
@@ -358,7 +358,7 @@ class Inbound(_Base):
 
     def _lose_patience(self) -> None:
         if self._patience is not None:
-            self.factory.timers.forget(self._patience)
+            self.factory.timers.cancel(self._patience)
             self._patience = None
 
     def _has_work(self) -> bool:
@@ -367,5 +367,5 @@ class Inbound(_Base):
     def _rewatch(self, expired: Callable[[], None], seconds: float) -> None:
         timers = self.factory.timers
         if self._watch is not None:
-            timers.forget(self._watch)
-        self._watch = timers.watch(expired, seconds)
+            timers.cancel(self._watch)
+        self._watch = timers.start(expired, seconds)

@@ -66,12 +66,12 @@ class StallCheck:
     def begin(self) -> None:
         """There is a connection. Nothing happens where there was one already."""
         if self._round is None:
-            self._round = self._timers.watch(self._begin_round, self._every)
+            self._round = self._timers.start(self._begin_round, self._every)
 
     def end(self) -> None:
         """There is none any more."""
         if self._round is not None:
-            self._timers.forget(self._round)
+            self._timers.cancel(self._round)
             self._round = None
         if self._call is not None:
             self._call.cancel()
@@ -79,7 +79,7 @@ class StallCheck:
         self._behind.clear()
 
     def _begin_round(self) -> None:
-        self._round = self._timers.watch(self._begin_round, self._every)
+        self._round = self._timers.start(self._begin_round, self._every)
         if self._call is None:  # there may be so many that the last round is not over
             # Who was behind and has caught up is to be seen so.
             before, self._behind = self._behind, self._find_behind()

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class _Slot(dict["Watch[Any]", None]):
+class _Slot(dict["Timeout[Any]", None]):
     """The watches that are looked at in one tick."""
 
     __slots__ = ("tick",)
@@ -24,14 +24,14 @@ class _Slot(dict["Watch[Any]", None]):
         self.tick = tick
 
 
-_OVER, _FORGOTTEN = _Slot(-1), _Slot(-2)  # of a watch that is in none; they stay empty
+_OVER, _CANCELLED = _Slot(-1), _Slot(-2)  # of a timeout that is in none; they stay empty
 
 
 class Timeout(Generic[Item]):
     """One timeout on a wheel.
 
     :ivar heard: the tick in which the item was last heard from; whoever hears it writes
-        ``watch.heard = wheel.now``.
+        ``timeout.heard = wheel.now``.
     :ivar item: whose timeout this is.
     :ivar then: whatever the wheel was given beside it, such as what to do about it.
     """
@@ -47,9 +47,9 @@ class Timeout(Generic[Item]):
         self._slot = _OVER
 
     @property
-    def is_forgotten(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Whether it was given up, also after its timeout had passed."""
-        return self._slot is _FORGOTTEN
+        return self._slot is _CANCELLED
 
 
 class TimerWheel(Generic[Item]):
@@ -71,55 +71,55 @@ class TimerWheel(Generic[Item]):
         """Whether anything is watched."""
         return bool(self._slots)
 
-    def watch(self, item: Item, ticks: int, then: Any = None) -> Timeout[Item]:
-        """Begin to watch ``item``, as if it had just been heard.
+    def start(self, item: Item, ticks: int, then: Any = None) -> Timeout[Item]:
+        """Begin to timeout ``item``, as if it had just been heard.
 
         :param then: kept beside it.
         :raises ValueError: less than one tick.
         """
         if ticks < 1:
             raise ValueError(f"a timeout has at least one tick, not {ticks}")
-        watch = Timeout(item, ticks, self.now, then)
-        self._place(watch)
-        return watch
+        timeout = Timeout(item, ticks, self.now, then)
+        self._place(timeout)
+        return timeout
 
-    def again(self, watch: Timeout[Item], ticks: int) -> None:
+    def restart(self, timeout: Timeout[Item], ticks: int) -> None:
         """Watch once more what was over, as if it had just been heard.
 
         :raises ValueError: it is not over, or was forgotten.
         """
-        if watch._slot is not _OVER:
-            raise ValueError("only a watch that is over can begin again")
-        watch.heard = self.now
-        watch._ticks = ticks
-        self._place(watch)
+        if timeout._slot is not _OVER:
+            raise ValueError("only a timeout that is over can begin again")
+        timeout.heard = self.now
+        timeout._ticks = ticks
+        self._place(timeout)
 
-    def forget(self, watch: Timeout[Item]) -> None:
-        """Watch no longer. Nothing happens where the watch is over already."""
-        slot = watch._slot
-        if slot.pop(watch, self) is None and not slot:
+    def cancel(self, timeout: Timeout[Item]) -> None:
+        """Watch no longer. Nothing happens where the timeout is over already."""
+        slot = timeout._slot
+        if slot.pop(timeout, self) is None and not slot:
             self._slots.pop(slot.tick, None)
-        watch._slot = _FORGOTTEN
+        timeout._slot = _CANCELLED
 
     def tick(self) -> list[Timeout[Item]]:
         """Let a tick pass, and give the watches whose timeout passed with it. They are over."""
         self.now += 1
         expired = []
-        for watch in self._slots.pop(self.now, ()):
-            if watch.heard + watch._ticks < self.now:
-                watch._slot = _OVER
-                expired.append(watch)
+        for timeout in self._slots.pop(self.now, ()):
+            if timeout.heard + timeout._ticks < self.now:
+                timeout._slot = _OVER
+                expired.append(timeout)
             else:
-                self._place(watch)
+                self._place(timeout)
         return expired
 
-    def _place(self, watch: Timeout[Item]) -> None:
-        tick = watch.heard + watch._ticks + 1
+    def _place(self, timeout: Timeout[Item]) -> None:
+        tick = timeout.heard + timeout._ticks + 1
         slot = self._slots.get(tick)
         if slot is None:
             slot = self._slots[tick] = _Slot(tick)
-        slot[watch] = None
-        watch._slot = slot
+        slot[timeout] = None
+        timeout._slot = slot
 
 
 def ticks_for(seconds: float, tick: float) -> int:

@@ -28,7 +28,7 @@ class Timers:
     """Timeouts for any number of items, by one timer that runs only while something is watched.
 
     :param clock: the time, in seconds.
-    :ivar wheel: the wheel; ``watch.heard = ticker.wheel.now`` puts a timeout off.
+    :ivar wheel: the wheel; ``timeout.heard = ticker.wheel.now`` puts a timeout off.
     """
 
     __slots__ = ("_call", "_clock", "_due", "_each", "_expired", "_rest", "wheel")
@@ -42,20 +42,20 @@ class Timers:
         self._each = 0.0  # seconds of the tick for each of the crowd
         self.wheel: TimerWheel[Any] = TimerWheel()
 
-    def watch(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
+    def start(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
         """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
         ticks = ticks_for(seconds, TICK)
         if isinstance(expired, MethodType):  # in its two halves, which are there anyway
-            watch = self.wheel.watch(expired.__self__, ticks, expired.__func__)
+            timeout = self.wheel.start(expired.__self__, ticks, expired.__func__)
         else:
-            watch = self.wheel.watch(expired, ticks, call)
+            timeout = self.wheel.start(expired, ticks, call)
         if self._call is None:
             self._run()
-        return watch
+        return timeout
 
-    def again(self, watch: Timeout[Any], seconds: float) -> None:
-        """Watch once more, for so long, after ``watch`` was over."""
-        self.wheel.again(watch, ticks_for(seconds, TICK))
+    def restart(self, timeout: Timeout[Any], seconds: float) -> None:
+        """Watch once more, for so long, after ``timeout`` was over."""
+        self.wheel.restart(timeout, ticks_for(seconds, TICK))
         if self._call is None:
             self._run()
 
@@ -63,9 +63,9 @@ class Timers:
         self._due = self._clock.seconds() + TICK
         self._call = self._clock.callLater(TICK, self._tick)
 
-    def forget(self, watch: Timeout[Callable[[], None]]) -> None:
-        """Watch no longer. The timer stops with the last watch."""
-        self.wheel.forget(watch)
+    def cancel(self, timeout: Timeout[Callable[[], None]]) -> None:
+        """Watch no longer. The timer stops with the last timeout."""
+        self.wheel.cancel(timeout)
         if not self.wheel and self._call is not None and self._call.active():
             self._call.cancel()
             self._call = None
@@ -75,7 +75,7 @@ class Timers:
         # read. So a late tick counts as one, and the wheel's time stands still for the rest.
         now = self._clock.seconds()
         self._due = now + TICK if now - self._due >= TICK else self._due + TICK
-        # Set before anything is called: a call may watch or forget, and find the timer running.
+        # Set before anything is called: a call may timeout or forget, and find the timer running.
         self._call = self._clock.callLater(self._due - now, self._tick)
         self._expired.extend(self.wheel.tick())
         self._each = TICK / max(1, len(self._expired))
@@ -93,11 +93,11 @@ class Timers:
             if called and self._clock.seconds() - began >= AT_ONCE_SECONDS:
                 break
             called += 1
-            watch = self._expired.popleft()
-            if watch.is_forgotten:  # it ended in the meantime
+            timeout = self._expired.popleft()
+            if timeout.is_cancelled:  # it ended in the meantime
                 continue
             try:
-                watch.then(watch.item)
+                timeout.then(timeout.item)
             except Exception:
                 _log.failure("A timeout's call failed")
         if self._expired:

@@ -195,7 +195,7 @@ class _HeaderReader(Protocol):
         self.transport = transport
         factory = self._factory
         factory._waiting.add(self)
-        self._watch = factory.timers.watch(self._too_late, factory.timeout)
+        self._watch = factory.timers.start(self._too_late, factory.timeout)
 
     def dataReceived(self, data: bytes) -> None:
         if self._watch is None:  # a transport may have had more when it was told to close
@@ -247,7 +247,7 @@ class _HeaderReader(Protocol):
     def _settle(self) -> None:
         """It is decided what becomes of the connection."""
         if self._watch is not None:
-            self._factory.timers.forget(self._watch)
+            self._factory.timers.cancel(self._watch)
             self._watch = None
         self._factory._waiting.discard(self)
 
