@@ -53,7 +53,13 @@ CHAT_BEYOND_PURITY = {
 
 PURE_BESIDES = {
     f"{PACKAGE}.{name}"
-    for name in ("connection.send_queue", "connection.timer_wheel", "endpoints.drain", "store.log")
+    for name in (
+        "connection.coalescing",
+        "connection.send_queue",
+        "connection.timer_wheel",
+        "endpoints.drain",
+        "store.log",
+    )
 }
 """Files of other folders that are."""
 

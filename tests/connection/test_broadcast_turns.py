@@ -20,8 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import ChatCase
 from twisted_net.connection.broadcast import (
     ENOUGH,
+    LONGEST_DELAY,
     MOST_BEHIND,
-    MOST_REST,
     SLICE,
     Broadcast,
     WriteScheduler,
@@ -246,7 +246,7 @@ class RestTests(SynchronousTestCase):
             self.broadcast.publish(b"%d" % number)
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"012"[:ENOUGH])
-        self.clock.advance(MOST_REST)
+        self.clock.advance(LONGEST_DELAY)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_after_a_short_round(self) -> None:
@@ -267,7 +267,7 @@ class RestTests(SynchronousTestCase):
     def test_it_is_not_for_long(self) -> None:
         self.round(1)
         self.broadcast.publish(b"1")
-        self.clock.advance(MOST_REST)
+        self.clock.advance(LONGEST_DELAY)
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"1")
 
@@ -383,7 +383,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _ in range(20):
-            self.turn_later(MOST_REST)
+            self.turn_later(LONGEST_DELAY)
         for who, where in self.heard:
             self.check(who, where)
         for broadcast in self.broadcasts:

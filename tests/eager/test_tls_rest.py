@@ -40,7 +40,7 @@ class Grudging:
         return getattr(self._actual, name)
 
 
-class Rest(AsServer):
+class AdaptiveCoalescer(AsServer):
     """The hello comes with the header, whole or in part."""
 
     def listening(self, made: TLSRecorder) -> Any:
@@ -160,9 +160,9 @@ class Rest(AsServer):
         self.assertEqual(made.events, [("lost", ConnectionLost)])
 
 
-class EagerTests(Rest, TLSTestCase):
+class EagerTests(AdaptiveCoalescer, TLSTestCase):
     """On the ``eager`` reactor."""
 
 
-class StockTests(Rest, OnStockEagerly, TLSTestCase):
+class StockTests(AdaptiveCoalescer, OnStockEagerly, TLSTestCase):
     """With eager transports on Twisted's own."""

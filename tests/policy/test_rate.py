@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.policy.rate import Rest, TokenBucket
+from twisted_net.connection.coalescing import AdaptiveCoalescer, TokenBucket
 
 
 class TokenBucketTests(SynchronousTestCase):
@@ -87,7 +87,7 @@ class TokenBucketTests(SynchronousTestCase):
 
 class RestTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.rest = Rest(least=1, most=10)
+        self.rest = AdaptiveCoalescer(least=1, most=10)
 
     def after(self, seconds: float) -> None:
         """A round of so many seconds ends at 100."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from twisted_net.connection.coalescing import AdaptiveCoalescer
 from twisted_net.connection.connection import Connection
 from twisted_net.eager.transports import Eager, send_to_all
 from twisted_net.policy.close_reasons import FAILED
-from twisted_net.policy.rate import Rest
 
 _log = Logger()
 
@@ -23,9 +23,10 @@ MOST_BEHIND = 1 << 18
 """Bytes that a group keeps for the members whose turn is still to come. Past that all of them are
 given it in one go: then it waits in each one's own queue, which has a limit and a rule."""
 
-LEAST_REST, MOST_REST = 0.001, 0.010
-"""Seconds for which a group gathers after a round that took as long; see :class:`Rest`. One to a
-hundred members takes a millisecond, which is also what the reactor's timers can tell apart."""
+SHORTEST_DELAY, LONGEST_DELAY = 0.001, 0.010
+"""Seconds for which a group gathers after a round that took as long; see
+:class:`AdaptiveCoalescer`. One to a hundred members takes a millisecond, which is also what the
+reactor's timers can tell apart."""
 
 ENOUGH = 3
 """Messages that are gathered: with more of them in a round, each costs hardly less."""
@@ -110,12 +111,12 @@ class Broadcast:
     __slots__ = (
         "_alone",
         "_clock",
+        "_coalescer",
+        "_delayed",
         "_first",
         "_is_waiting",
         "_members",
         "_pending",
-        "_rest",
-        "_resting",
         "_round",
         "_round_head",
         "_scheduler",
@@ -132,8 +133,8 @@ class Broadcast:
         self._size = 0  # bytes in them
         self._members: dict[Connection, int | _Diverged] = {}
         self._is_waiting = False  # for its turn
-        self._rest = Rest(LEAST_REST, MOST_REST)
-        self._resting: IDelayedCall | None = None
+        self._coalescer = AdaptiveCoalescer(SHORTEST_DELAY, LONGEST_DELAY)
+        self._delayed: IDelayedCall | None = None
         self._round: list[Connection] = []  # whose turn is still to come, the next one last
         self._round_head = 0  # everybody is so far when the round is over
 
@@ -199,20 +200,20 @@ class Broadcast:
         """Let the members be given what was gathered, from the next turn on or after a rest."""
         if not self._pending or self._is_waiting:
             return
-        rest = self._rest.left(self._clock.seconds()) if len(self._pending) < ENOUGH else 0.0
+        rest = self._coalescer.left(self._clock.seconds()) if len(self._pending) < ENOUGH else 0.0
         if not rest:
             self._begin()
-        elif self._resting is None:
-            self._resting = self._clock.callLater(rest, self._has_rested)
+        elif self._delayed is None:
+            self._delayed = self._clock.callLater(rest, self._delay_is_over)
 
-    def _has_rested(self) -> None:
-        self._resting = None
+    def _delay_is_over(self) -> None:
+        self._delayed = None
         self._begin()
 
     def _begin(self) -> None:
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        if self._delayed is not None:
+            self._delayed.cancel()
+            self._delayed = None
         self._is_waiting = True
         self._scheduler.serve(self)
 
@@ -230,7 +231,7 @@ class Broadcast:
         :return: how many it was.
         """
         if not self._round:
-            self._rest.begin(self._clock.seconds())
+            self._coalescer.begin(self._clock.seconds())
             self._round = list(reversed(self._members))
             self._round_head = self._head
         if self._size > MOST_BEHIND:
@@ -241,7 +242,7 @@ class Broadcast:
         self._give(self._give_at_once(now))
         if not self._round:
             self._forget(self._round_head)
-            self._rest.end(self._clock.seconds())
+            self._coalescer.end(self._clock.seconds())
             self._is_waiting = False
         return len(now)
 
