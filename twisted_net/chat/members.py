@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import User
-from twisted_net.connection.heartbeat import Beating
+from twisted_net.connection.heartbeat import Heartbeat
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Page, Position, StoredMessage
 
@@ -25,7 +25,7 @@ def reason(failure: Failure) -> str:
     return "the server made a mistake"
 
 
-class Member(Beating):
+class Member(Heartbeat):
     """A connection that hears rooms.
 
     :ivar codec: how it is told what it hears.

@@ -106,7 +106,7 @@ class ChatProtocol(Member):
             is_json = isinstance(message, bytes) and message[:1] == b"{"
             if is_json:
                 self.codec = self.factory.json
-                self.beat(self.factory.heartbeat)
+                self.start_heartbeat(self.factory.heartbeat)
             self.factory.act(session.first_line(is_json))
         try:
             if isinstance(message, TooLong):
@@ -145,7 +145,7 @@ class ChatProtocol(Member):
             self.send_encoded(answers, 0)
         return data
 
-    def ask(self) -> None:
+    def send_ping(self) -> None:
         self.send_encoded(self.codec.ping)
 
 

@@ -11,7 +11,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 """Of which the multiples' fractions lie as evenly as can be, however many they are."""
 
 
-class Beating(Connection):
+class Heartbeat(Connection):
     """A connection that can have a heartbeat, without a timer of its own or work per byte."""
 
     lasting = (*Connection.lasting, "_heartbeat", "_asked_at")
@@ -19,7 +19,7 @@ class Beating(Connection):
     _heartbeat = 0.0
     _asked_at = -1  # how many bytes had come when the peer was last asked
 
-    def beat(self, seconds: float) -> None:
+    def start_heartbeat(self, seconds: float) -> None:
         """Ask for a sign of life after so many seconds of silence, and close (``idle``) after as
         many again. This takes the place of the idle timeout.
 
@@ -29,7 +29,7 @@ class Beating(Connection):
         self._heartbeat = seconds
         self._rewatch(self._quiet, seconds * (1 - _SPREAD * (self.id * _GOLDEN % 1)))
 
-    def ask(self) -> None:
+    def send_ping(self) -> None:
         """Send what the peer has to answer."""
         raise NotImplementedError
 
@@ -42,6 +42,6 @@ class Beating(Connection):
             return
         if listens:
             self._asked_at = self.bytes_received
-            self.ask()
+            self.send_ping()
         if self.reason is None and self._watch is not None:  # asking may have ended it
             self.factory.timers.restart(self._watch, self._heartbeat)

@@ -25,7 +25,7 @@ from twisted_net.chat.client.client_state import (
     SendRequest,
 )
 from twisted_net.connection.connection import ConnectionFactory
-from twisted_net.connection.heartbeat import Beating
+from twisted_net.connection.heartbeat import Heartbeat
 from twisted_net.endpoints.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import BAD_INPUT, Reason
@@ -49,7 +49,7 @@ class ChatError(TwistedNetError):
         self.code = code
 
 
-class _ClientConnection(Beating):
+class _ClientConnection(Heartbeat):
     """One connection of the client's."""
 
     framing = Lines
@@ -74,7 +74,7 @@ class _ClientConnection(Beating):
     def disconnected(self, reason: Reason) -> None:
         self.client._disconnected(self)
 
-    def ask(self) -> None:
+    def send_ping(self) -> None:
         self.send(b'{"type":"ping"}')
 
 
@@ -225,7 +225,7 @@ class ChatClient(Service):
             self._is_welcome = True
             outputs = self.state.received(message)
             if self._connection is not None:
-                self._connection.beat(self.state.heartbeat)
+                self._connection.start_heartbeat(self.state.heartbeat)
             self._do(outputs)
             waiting, self._welcomed = self._welcomed, []
             for each in waiting:
