@@ -102,7 +102,7 @@ class Connection(Outbound):
         self.transport = transport
         self._open = True
         # An instance's own are found in a third of the time, and have their places anyway.
-        self.reason = self._patience = self._inbox = self._watch = None
+        self.reason = self._deadline = self._inbox = self._watch = None
         self._delivering = self._full = self._finishing = False
         self._held = 0
         self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
@@ -128,7 +128,7 @@ class Connection(Outbound):
         if not _awaits_handshake(transport):
             self._begin()
         elif limits.handshake_timeout:
-            self._patience = self.factory.timers.start(
+            self._deadline = self.factory.timers.start(
                 self._handshake_is_late, limits.handshake_timeout
             )
 
@@ -137,7 +137,7 @@ class Connection(Outbound):
             self._begin()
 
     def _handshake_is_late(self) -> None:
-        self._patience = None
+        self._deadline = None
         self.abort(HANDSHAKE, "it took too long")
 
     def readConnectionLost(self) -> None:
@@ -190,7 +190,7 @@ class Connection(Outbound):
         if self._watch is not None:
             self.factory.timers.cancel(self._watch)
             self._watch = None
-        self._lose_patience()
+        self._cancel_deadline()
         if self._going_on is not None:
             self._going_on.cancel()
             self._going_on = None

@@ -172,8 +172,8 @@ class GuardProtocol(Connection):
     def await_handshake(self) -> None:
         """Begin to wait for the handshake of a connection that has changed to TLS."""
         seconds = self.factory.limits.handshake_timeout
-        if seconds and self._patience is None:
-            self._patience = self.factory.timers.start(self._handshake_is_late, seconds)
+        if seconds and self._deadline is None:
+            self._deadline = self.factory.timers.start(self._handshake_is_late, seconds)
 
     def failed(self) -> None:
         """End the connection by the exception that is being handled."""
@@ -190,7 +190,7 @@ class GuardProtocol(Connection):
             self.wrapped.makeConnection(transport)
 
     def handshakeCompleted(self) -> None:
-        self._lose_patience()
+        self._cancel_deadline()
         super().handshakeCompleted()
         if self.reason is None and IHandshakeListener.providedBy(self.wrapped):
             self._call(self.wrapped.handshakeCompleted)

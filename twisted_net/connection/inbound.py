@@ -93,7 +93,7 @@ class Inbound(_Base):
     _delivering = False
     _broken: RemoteProtocolError | None = None
     _watch: Timeout[Callable[[], None]] | None = None  # the idle limit; the grace while closing
-    _patience: Timeout[Callable[[], None]] | None = None  # for the handshake, or half a message
+    _deadline: Timeout[Callable[[], None]] | None = None  # for the handshake, or half a message
     _bucket: TokenBucket | None = None
     _going_on: IDelayedCall | None = None  # the end of a hold by the rate
     _hook: Deferred[Any] | None = None
@@ -108,7 +108,7 @@ class Inbound(_Base):
     lasting: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "_open", "host", "id", "_framing", "_watch", "_begun"),
         *("bytes_sent", "messages_sent", "bytes_received", "messages_received"),
-        *("_inbox", "_delivering", "_patience", "reason", "_held", "_full", "_finishing", "_whole"),
+        *("_inbox", "_delivering", "_deadline", "reason", "_held", "_full", "_finishing", "_whole"),
     )
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -195,7 +195,7 @@ class Inbound(_Base):
     def _begin(self) -> None:
         self._begun = True
         self._whole = type(self._framing) is Raw and self._bucket is None
-        self._lose_patience()
+        self._cancel_deadline()
         self._call(self.connected)
         if self._unestablished is not None:
             waiting, self._unestablished = self._unestablished, None
@@ -301,8 +301,8 @@ class Inbound(_Base):
         if self._held:
             return
         self.touch()  # the silence was of our making
-        if self._patience is not None and self.reason is None:
-            self._patience.heard = self.factory.timers.wheel.now
+        if self._deadline is not None and self.reason is None:
+            self._deadline.heard = self.factory.timers.wheel.now
         self._deliver()
         if self._held:
             return
@@ -326,17 +326,17 @@ class Inbound(_Base):
 
     def _mind_message(self, goes_on: bool) -> None:
         """Half a message is there; ``goes_on``: and it was there before."""
-        if self._patience is not None:
+        if self._deadline is not None:
             if not goes_on:
-                self._patience.heard = self.factory.timers.wheel.now
+                self._deadline.heard = self.factory.timers.wheel.now
         elif self.factory.limits.message_timeout:
-            self._patience = self.factory.timers.start(
+            self._deadline = self.factory.timers.start(
                 self._unfinished, self.factory.limits.message_timeout
             )
 
     def _unfinished(self) -> None:
         """The time for a message has passed, if one is pending at all."""
-        self._patience = None
+        self._deadline = None
         if not self._framing.pending or self.reason is not None:
             return
         if self._held:  # the rest of it may be there: nobody listens
@@ -356,10 +356,10 @@ class Inbound(_Base):
     def _end(self) -> None:
         raise NotImplementedError
 
-    def _lose_patience(self) -> None:
-        if self._patience is not None:
-            self.factory.timers.cancel(self._patience)
-            self._patience = None
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self.factory.timers.cancel(self._deadline)
+            self._deadline = None
 
     def _has_work(self) -> bool:
         return self._inbox is not None or bool(self._held & BY_HOOK)
