@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.send_queue import Outbox
+from twisted_net.connection.send_queue import SendQueue
 from twisted_net.policy.limits import SlowRule
 
 many = settings(deadline=None, max_examples=200, database=None)
@@ -14,9 +14,9 @@ many = settings(deadline=None, max_examples=200, database=None)
 LIMIT = 10
 
 
-def filled(rule: SlowRule, *entries: bytes) -> Outbox:
+def filled(rule: SlowRule, *entries: bytes) -> SendQueue:
     """An outbox with a limit of ten bytes and these entries, of one message each."""
-    outbox = Outbox(LIMIT, rule)
+    outbox = SendQueue(LIMIT, rule)
     for entry in entries:
         assert outbox.put(entry)
     return outbox
@@ -25,7 +25,7 @@ def filled(rule: SlowRule, *entries: bytes) -> Outbox:
 class OutboxTests(SynchronousTestCase):
     def test_what_is_put_comes_out_in_order(self) -> None:
         """Joined, with the count of the messages in it; then nothing waits."""
-        outbox = Outbox(LIMIT)
+        outbox = SendQueue(LIMIT)
         self.assertFalse(outbox)
         outbox.put(b"ab", 2)
         outbox.put(b"cde")
@@ -66,7 +66,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_drop_oldest_makes_room(self) -> None:
         """As many of the oldest entries go as need be, whole, and no more."""
-        outbox = Outbox(LIMIT, SlowRule.DROP_OLDEST)
+        outbox = SendQueue(LIMIT, SlowRule.DROP_OLDEST)
         outbox.put(b"123", 2)
         outbox.put(b"456")
         outbox.put(b"789")
@@ -77,7 +77,7 @@ class OutboxTests(SynchronousTestCase):
     def test_a_message_alone_may_be_larger_than_the_limit(self) -> None:
         """Otherwise it could never be sent, however fast the peer reads."""
         for rule in SlowRule:
-            outbox = Outbox(LIMIT, rule)
+            outbox = SendQueue(LIMIT, rule)
             self.assertTrue(outbox.put(b"x" * 11))
             self.assertEqual((outbox.missed, outbox.take(1)), (0, (b"x" * 11, 1)))
         outbox = filled(SlowRule.DROP_OLDEST, b"a", b"b")
@@ -109,7 +109,7 @@ class OutboxTests(SynchronousTestCase):
 
         A step is the size of an entry to put, or, negative, how many bytes to take.
         """
-        outbox = Outbox(LIMIT, rule)
+        outbox = SendQueue(LIMIT, rule)
         taken, refused = b"", 0
         for number, step in enumerate(steps):
             if step < 0:

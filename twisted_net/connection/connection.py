@@ -145,7 +145,9 @@ class Connection(Outbound):
         self._peer_done = True
         self._whole = False
         if self.reason is not None:
-            if not self._full and not self._outbox:  # it has the last words: nothing to wait for
+            if (
+                not self._full and not self._send_queue
+            ):  # it has the last words: nothing to wait for
                 self.transport.loseConnection()
         elif self._inbox is None and not self._held & BY_HOOK:
             self._after_last_message()
@@ -195,8 +197,8 @@ class Connection(Outbound):
             self._going_on.cancel()
             self._going_on = None
         self._inbox = None
-        self._forget_outbox()
-        self._outbox = None
+        self._clear_send_queue()
+        self._send_queue = None
         waiting, self._waiting = self._waiting, None
         for each in waiting or ():
             each.cancel()

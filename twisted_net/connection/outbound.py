@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_net.connection.inbound import BY_FULL_OUTPUT, Inbound, Settings
-from twisted_net.connection.send_queue import Outbox
+from twisted_net.connection.send_queue import SendQueue
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, SLOW, Reason
@@ -64,7 +64,7 @@ class Outbound(Inbound):
     # As in the other half, defaults stand on the class.
     _full = False  # the transport's buffer is full
     _finishing = False  # nothing more will be sent, but the peer is still read
-    _outbox: Outbox | None = None
+    _send_queue: SendQueue | None = None
     _waiting: list[Deferred[None]] | None = None
     broadcasts: tuple[Any, ...] = ()  # whose members it is: theirs to set
     _taken = 0  # how far the peer had taken what it was sent, at the last look
@@ -141,7 +141,7 @@ class Outbound(Inbound):
         if not self._delivering:
             self._inbox = None
         self._rewatch(self._give_up, self.factory.limits.close_grace)
-        if not self._full and not self._outbox:
+        if not self._full and not self._send_queue:
             self._let_go()
 
     def abort(self, reason: Reason = CLOSED, detail: str = "") -> None:
@@ -153,7 +153,7 @@ class Outbound(Inbound):
         if self.reason is None:
             self.reason = reason
             self.detail = detail
-        self._forget_outbox()
+        self._clear_send_queue()
         self.transport.abortConnection()
 
     def finish(self) -> None:
@@ -164,13 +164,13 @@ class Outbound(Inbound):
             self.close(PEER_CLOSED if self._peer_done else CLOSED)
             return
         self._finishing = True
-        if not self._full and not self._outbox:
+        if not self._full and not self._send_queue:
             self.transport.loseWriteConnection()
 
     @property
     def queued(self) -> int:
         """Bytes that wait for the peer, besides what its transport buffers."""
-        return 0 if self._outbox is None else self._outbox.size
+        return 0 if self._send_queue is None else self._send_queue.size
 
     def missed_notice(self, count: int) -> bytes:
         """Give what tells a slow peer how many messages it missed, encoded; empty: it is not told.
@@ -192,9 +192,9 @@ class Outbound(Inbound):
         if self._watch is not None and (self.reason is not None or self._held & BY_FULL_OUTPUT):
             # It reads. What it may have said nobody heard; while closing, its grace begins anew.
             self._watch.heard = self.factory.timers.wheel.now
-        outbox = self._outbox
-        while outbox and not self._full:
-            data, messages = outbox.take(_REFILL)
+        queue = self._send_queue
+        while queue and not self._full:
+            data, messages = queue.take(_REFILL)
             if self.factory.budget is not None:
                 self.factory.budget.charge(self, -len(data))
             self.bytes_sent += len(data)
@@ -203,8 +203,8 @@ class Outbound(Inbound):
         if self._full:
             return
         self.factory.full.discard(self)
-        if outbox is not None and outbox.missed:
-            notice = self.missed_notice(outbox.take_missed())
+        if queue is not None and queue.missed:
+            notice = self.missed_notice(queue.take_missed())
             self.bytes_sent += len(notice)
             self.transport.write(notice)
         if self.reason is not None:
@@ -230,13 +230,13 @@ class Outbound(Inbound):
 
     def _queue(self, data: bytes, messages: int) -> None:
         limits, budget = self.factory.limits, self.factory.budget
-        outbox = self._outbox
-        if outbox is None:
-            outbox = self._outbox = Outbox(limits.queue_limit, limits.slow_rule)
-        before = outbox.size
-        if not outbox.put(data, messages):
-            self.close(SLOW, f"{outbox.size} bytes waited for it")
-        elif budget is not None and budget.charge(self, outbox.size - before):
+        queue = self._send_queue
+        if queue is None:
+            queue = self._send_queue = SendQueue(limits.queue_limit, limits.slow_rule)
+        before = queue.size
+        if not queue.put(data, messages):
+            self.close(SLOW, f"{queue.size} bytes waited for it")
+        elif budget is not None and budget.charge(self, queue.size - before):
             for worst in budget.shed():
                 budget.forget(worst)
                 worst.abort(SLOW, "it had the most bytes waiting, and there were too many in all")
@@ -287,9 +287,9 @@ class Outbound(Inbound):
             transport = transport.transport
         transport.loseConnection()
 
-    def _forget_outbox(self) -> None:
-        if self._outbox is not None:
-            self._outbox.clear()
+    def _clear_send_queue(self) -> None:
+        if self._send_queue is not None:
+            self._send_queue.clear()
             if self.factory.budget is not None:
                 self.factory.budget.forget(self)
 

@@ -10,7 +10,7 @@ from collections import deque
 from twisted_net.policy.limits import SlowRule
 
 
-class Outbox:
+class SendQueue:
     """A bounded queue of encoded messages for one peer. A message is kept whole or not at all.
 
     :param limit: bytes that may wait.
