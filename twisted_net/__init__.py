@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from twisted_net.policy.budget import MemoryBudget as MemoryBudget
     from twisted_net.policy.close_reasons import Reason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
-    from twisted_net.policy.limits import SlowRule as OverflowPolicy
+    from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
     from twisted_net.tls.certificates import Certificates as Certificates
     from twisted_net.tls.certificates import CertificateWatch as CertificateWatch
     from twisted_net.tls.key_pairs import CertificateError as CertificateError

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED, Reason
-from twisted_net.policy.limits import SlowRule
+from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.testing import Peer, connect
 from twisted_net.wire.framing import Raw
 
@@ -224,15 +224,15 @@ class SlowMemberTests(SynchronousTestCase):
 
     def test_dropping_is_no_end(self) -> None:
         """Under the other two rules a slow member stays."""
-        for rule in (SlowRule.DROP_NEWEST, SlowRule.DROP_OLDEST):
-            slow = self.member(LeavingMember, queue_limit=3, slow_rule=rule)
+        for rule in (OverflowPolicy.DROP_NEWEST, OverflowPolicy.DROP_OLDEST):
+            slow = self.member(LeavingMember, queue_limit=3, overflow_policy=rule)
             slow.full()
             for data in (b"abc", b"def"):
                 self.broadcast.publish(data)
                 self.clock.advance(0)
             self.assertIn(slow.protocol, self.broadcast)
             slow.drain()
-            self.assertEqual(slow.take(), b"abc" if rule is SlowRule.DROP_NEWEST else b"def")
+            self.assertEqual(slow.take(), b"abc" if rule is OverflowPolicy.DROP_NEWEST else b"def")
 
     def test_what_is_published_by_a_flush_is_not_lost(self) -> None:
         """One member's end is told to the others: that is the next turn's."""

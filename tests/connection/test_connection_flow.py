@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, made
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, SLOW
-from twisted_net.policy.limits import SlowRule
+from twisted_net.policy.limits import OverflowPolicy
 
 
 class PauseTests(SynchronousTestCase):
@@ -226,8 +226,11 @@ class FullTests(SynchronousTestCase):
 
     def test_drop_rules(self) -> None:
         """The queue keeps the newest or the oldest, and whole messages only."""
-        for rule, kept in ((SlowRule.DROP_OLDEST, b"c\nd\n"), (SlowRule.DROP_NEWEST, b"a\nb\n")):
-            connection, peer = made(queue_limit=4, slow_rule=rule)
+        for rule, kept in (
+            (OverflowPolicy.DROP_OLDEST, b"c\nd\n"),
+            (OverflowPolicy.DROP_NEWEST, b"a\nb\n"),
+        ):
+            connection, peer = made(queue_limit=4, overflow_policy=rule)
             peer.full()
             for line in (b"a", b"b", b"c", b"d"):
                 self.assertFalse(connection.send(line))

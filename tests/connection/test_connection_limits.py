@@ -17,7 +17,7 @@ from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.connection.stalls import AT_ONCE, PAUSE
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import PEER_CLOSED
-from twisted_net.policy.limits import SlowRule
+from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.testing import connect, connect_tls
 from twisted_net.wire.framing import LengthPrefixed, SkippingLines, TooLong
 
@@ -423,8 +423,8 @@ class Told(Recorder):
 
 
 class DropTests(SynchronousTestCase):
-    def sent(self, rule: SlowRule) -> tuple[Any, Any]:
-        connection, peer = made(Told, slow_rule=rule, queue_limit=10)
+    def sent(self, rule: OverflowPolicy) -> tuple[Any, Any]:
+        connection, peer = made(Told, overflow_policy=rule, queue_limit=10)
         peer.full()
         for number in numbers(9):
             connection.send(number)
@@ -432,7 +432,7 @@ class DropTests(SynchronousTestCase):
 
     def test_the_oldest(self) -> None:
         """Whole messages go; the peer learns how many when it has caught up, and only then."""
-        connection, peer = self.sent(SlowRule.DROP_OLDEST)
+        connection, peer = self.sent(OverflowPolicy.DROP_OLDEST)
         self.assertEqual(connection.queued, 10)
         peer.drain()
         self.assertEqual(peer.take(), b"4\n5\n6\n7\n8\nmissed 4\n")
@@ -441,13 +441,13 @@ class DropTests(SynchronousTestCase):
         self.assertEqual((connection.reason, connection.messages_sent), (None, 6))
 
     def test_the_newest(self) -> None:
-        _, peer = self.sent(SlowRule.DROP_NEWEST)
+        _, peer = self.sent(OverflowPolicy.DROP_NEWEST)
         peer.drain()
         self.assertEqual(peer.take(), b"0\n1\n2\n3\n4\nmissed 4\n")
 
     def test_again(self) -> None:
         """Each time that it falls behind is counted by itself."""
-        connection, peer = self.sent(SlowRule.DROP_NEWEST)
+        connection, peer = self.sent(OverflowPolicy.DROP_NEWEST)
         peer.drain()
         peer.take()
         peer.full()
@@ -458,7 +458,7 @@ class DropTests(SynchronousTestCase):
 
     def test_untold(self) -> None:
         """Where the protocol has no words for it."""
-        connection, peer = made(slow_rule=SlowRule.DROP_NEWEST, queue_limit=4)
+        connection, peer = made(overflow_policy=OverflowPolicy.DROP_NEWEST, queue_limit=4)
         peer.full()
         for number in numbers(5):
             connection.send(number)
@@ -466,17 +466,17 @@ class DropTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"0\n1\n")
 
     def test_close(self) -> None:
-        connection, peer = self.sent(SlowRule.CLOSE)
+        connection, peer = self.sent(OverflowPolicy.CLOSE)
         self.assertEqual(connection.reason.code, "slow")
         peer.drain()
         self.assertEqual(peer.received, b"0\n1\n2\n3\n4\n")
-        connection, peer = self.sent(SlowRule.CLOSE)
+        connection, peer = self.sent(OverflowPolicy.CLOSE)
         peer.advance(7)
         self.assertFalse(peer.connected)
 
     def test_they_are_stalled_all_the_same(self) -> None:
         """A peer that takes nothing at all does not stay, whatever is dropped for it."""
-        connection, peer = self.sent(SlowRule.DROP_OLDEST)
+        connection, peer = self.sent(OverflowPolicy.DROP_OLDEST)
         connection.factory.clock.advance(0)
         peer.unsent += b"a byte that its transport holds"
         peer.advance(42)
@@ -540,7 +540,7 @@ class BudgetTests(SynchronousTestCase):
             clock=self.clock,
             budget=self.budget,
             queue_limit=100,
-            slow_rule=SlowRule.DROP_OLDEST,
+            overflow_policy=OverflowPolicy.DROP_OLDEST,
         )
         peer = connect(factory)
         peer.full()

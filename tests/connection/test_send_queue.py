@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.connection.send_queue import SendQueue
-from twisted_net.policy.limits import SlowRule
+from twisted_net.policy.limits import OverflowPolicy
 
 many = settings(deadline=None, max_examples=200, database=None)
 
 LIMIT = 10
 
 
-def filled(rule: SlowRule, *entries: bytes) -> SendQueue:
+def filled(rule: OverflowPolicy, *entries: bytes) -> SendQueue:
     """An outbox with a limit of ten bytes and these entries, of one message each."""
     outbox = SendQueue(LIMIT, rule)
     for entry in entries:
@@ -37,36 +37,36 @@ class OutboxTests(SynchronousTestCase):
 
     def test_entries_are_taken_whole(self) -> None:
         """As many as it needs for so many bytes, and no more."""
-        outbox = filled(SlowRule.CLOSE, b"abc", b"def", b"ghi")
+        outbox = filled(OverflowPolicy.CLOSE, b"abc", b"def", b"ghi")
         self.assertEqual(outbox.take(3), (b"abc", 1))
         self.assertEqual(outbox.take(4), (b"defghi", 2))
-        outbox = filled(SlowRule.CLOSE, b"abc", b"def")
+        outbox = filled(OverflowPolicy.CLOSE, b"abc", b"def")
         self.assertEqual(outbox.take(1), (b"abc", 1))
         self.assertEqual(outbox.size, 3)
 
     def test_the_limit_itself_is_allowed(self) -> None:
         """Under every rule, and nothing is missed."""
-        for rule in SlowRule:
+        for rule in OverflowPolicy:
             outbox = filled(rule, b"12345")
             self.assertTrue(outbox.put(b"67890"))
             self.assertEqual((outbox.missed, outbox.take(99)), (0, (b"1234567890", 2)))
 
     def test_close_refuses_one_byte_more(self) -> None:
         """The peer has to go, and what waited is still there for it."""
-        outbox = filled(SlowRule.CLOSE, b"12345")
+        outbox = filled(OverflowPolicy.CLOSE, b"12345")
         self.assertFalse(outbox.put(b"678901"))
         self.assertEqual((outbox.missed, outbox.take(99)), (0, (b"12345", 1)))
 
     def test_drop_newest_leaves_out_what_does_not_fit(self) -> None:
         """All its messages are missed; a smaller one that fits is still taken."""
-        outbox = filled(SlowRule.DROP_NEWEST, b"12345")
+        outbox = filled(OverflowPolicy.DROP_NEWEST, b"12345")
         self.assertTrue(outbox.put(b"678901", 3))
         self.assertTrue(outbox.put(b"6"))
         self.assertEqual((outbox.missed, outbox.take(99)), (3, (b"123456", 2)))
 
     def test_drop_oldest_makes_room(self) -> None:
         """As many of the oldest entries go as need be, whole, and no more."""
-        outbox = SendQueue(LIMIT, SlowRule.DROP_OLDEST)
+        outbox = SendQueue(LIMIT, OverflowPolicy.DROP_OLDEST)
         outbox.put(b"123", 2)
         outbox.put(b"456")
         outbox.put(b"789")
@@ -76,17 +76,17 @@ class OutboxTests(SynchronousTestCase):
 
     def test_a_message_alone_may_be_larger_than_the_limit(self) -> None:
         """Otherwise it could never be sent, however fast the peer reads."""
-        for rule in SlowRule:
+        for rule in OverflowPolicy:
             outbox = SendQueue(LIMIT, rule)
             self.assertTrue(outbox.put(b"x" * 11))
             self.assertEqual((outbox.missed, outbox.take(1)), (0, (b"x" * 11, 1)))
-        outbox = filled(SlowRule.DROP_OLDEST, b"a", b"b")
+        outbox = filled(OverflowPolicy.DROP_OLDEST, b"a", b"b")
         self.assertTrue(outbox.put(b"x" * 11))
         self.assertEqual((outbox.missed, outbox.take(1)), (2, (b"x" * 11, 1)))
 
     def test_missed_messages_are_told_once(self) -> None:
         """The count begins anew when it was taken."""
-        outbox = filled(SlowRule.DROP_OLDEST, b"123456")
+        outbox = filled(OverflowPolicy.DROP_OLDEST, b"123456")
         outbox.put(b"123456")
         self.assertEqual((outbox.take_missed(), outbox.take_missed()), (1, 0))
         outbox.put(b"123456")
@@ -94,17 +94,17 @@ class OutboxTests(SynchronousTestCase):
 
     def test_clear_forgets_what_waits(self) -> None:
         """And the room is free again."""
-        outbox = filled(SlowRule.CLOSE, b"1234567890")
+        outbox = filled(OverflowPolicy.CLOSE, b"1234567890")
         outbox.clear()
         self.assertEqual((bool(outbox), outbox.size, outbox.take(99)), (False, 0, (b"", 0)))
         self.assertTrue(outbox.put(b"1234567890"))
 
     @many
     @given(
-        st.sampled_from(SlowRule),
+        st.sampled_from(OverflowPolicy),
         st.lists(st.integers(1, 7).map(lambda size: -size) | st.integers(0, 13), max_size=40),
     )
-    def test_nothing_is_lost_uncounted(self, rule: SlowRule, steps: list[int]) -> None:
+    def test_nothing_is_lost_uncounted(self, rule: OverflowPolicy, steps: list[int]) -> None:
         """However it is filled and emptied: bounded, in order, and each message is accounted for.
 
         A step is the size of an entry to put, or, negative, how many bytes to take.
@@ -127,5 +127,5 @@ class OutboxTests(SynchronousTestCase):
         put = sum(step > 0 for step in steps)
         lost = put - len(set(taken + rest))
         self.assertTrue(lost <= refused + outbox.missed <= lost + empty)
-        self.assertEqual(refused == 0 or rule is SlowRule.CLOSE, True)
-        self.assertEqual(outbox.missed == 0 or rule is not SlowRule.CLOSE, True)
+        self.assertEqual(refused == 0 or rule is OverflowPolicy.CLOSE, True)
+        self.assertEqual(outbox.missed == 0 or rule is not OverflowPolicy.CLOSE, True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.policy.limits import LimitChanges, Limits, SlowRule
+from twisted_net.policy.limits import LimitChanges, Limits, OverflowPolicy
 from twisted_net.wire.framing import DEFAULT_MAX_SIZE
 
 LEAST: dict[str, int] = {
@@ -30,7 +30,7 @@ class LimitsTests(SynchronousTestCase):
             "max_message": 65536,
             "idle_timeout": 0,
             "queue_limit": 1048576,
-            "slow_rule": SlowRule.CLOSE,
+            "slow_rule": OverflowPolicy.CLOSE,
             "stall_timeout": 30,
             "message_timeout": 30,
             "handshake_timeout": 10,
@@ -62,7 +62,7 @@ class LimitsTests(SynchronousTestCase):
 
     def test_a_rule_is_not_taken_for_another(self) -> None:
         """The name of a rule is not the rule: it is refused, not silently another rule."""
-        error = self.assertRaises(ValueError, Limits, slow_rule="close")
+        error = self.assertRaises(ValueError, Limits, overflow_policy="close")
         self.assertIn("slow_rule", str(error))
 
     def test_limits_cannot_be_changed_in_place(self) -> None:

@@ -175,7 +175,7 @@ class Outbound(Inbound):
     def missed_notice(self, count: int) -> bytes:
         """Give what tells a slow peer how many messages it missed, encoded; empty: it is not told.
 
-        For those whose ``slow_rule`` drops messages.
+        For those whose ``overflow_policy`` drops messages.
         """
         return b""
 
@@ -232,7 +232,7 @@ class Outbound(Inbound):
         limits, budget = self.factory.limits, self.factory.budget
         queue = self._send_queue
         if queue is None:
-            queue = self._send_queue = SendQueue(limits.queue_limit, limits.slow_rule)
+            queue = self._send_queue = SendQueue(limits.queue_limit, limits.overflow_policy)
         before = queue.size
         if not queue.put(data, messages):
             self.close(SLOW, f"{queue.size} bytes waited for it")

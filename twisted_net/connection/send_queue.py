@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from twisted_net.policy.limits import SlowRule
+from twisted_net.policy.limits import OverflowPolicy
 
 
 class SendQueue:
@@ -21,7 +21,7 @@ class SendQueue:
 
     __slots__ = ("_entries", "_limit", "_rule", "missed", "size")
 
-    def __init__(self, limit: int, rule: SlowRule = SlowRule.CLOSE) -> None:
+    def __init__(self, limit: int, rule: OverflowPolicy = OverflowPolicy.CLOSE) -> None:
         self._limit = limit
         self._rule = rule
         self._entries: deque[tuple[bytes, int]] = deque()
@@ -39,9 +39,9 @@ class SendQueue:
             then ``data`` was not queued.
         """
         if self.size + len(data) > self._limit and self._entries:
-            if self._rule is SlowRule.CLOSE:
+            if self._rule is OverflowPolicy.CLOSE:
                 return False
-            if self._rule is SlowRule.DROP_NEWEST:
+            if self._rule is OverflowPolicy.DROP_NEWEST:
                 self.missed += messages
                 return True
             while self._entries and self.size + len(data) > self._limit:

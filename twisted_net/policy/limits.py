@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 
-class SlowRule(enum.Enum):
+class OverflowPolicy(enum.Enum):
     """What happens to a peer whose queue is full."""
 
     CLOSE = "close"
@@ -32,9 +32,9 @@ class Limits:
         at most one second late, or one and a half where a crowd's time is up together; 0 is
         never, as in Node and in most of Twisted.
     :ivar queue_limit: bytes that may wait for a slow peer, above what its transport buffers
-        (Twisted: 64 KiB) and the kernel's socket buffer; then ``slow_rule`` applies. 1 MiB is ten
-        thousand lines of chat.
-    :ivar slow_rule: what happens then.
+        (Twisted: 64 KiB) and the kernel's socket buffer; then ``overflow_policy`` applies. 1 MiB is
+        ten thousand lines of chat.
+    :ivar overflow_policy: what happens then.
     :ivar stall_timeout: seconds for which a peer may take nothing at all of what waits for it,
         before it is closed (``slow``) however little that is, at most a third of it and two
         seconds late; 0 is for ever. Ranch's and Thousand Island's ``send_timeout`` is 30 s.
@@ -54,7 +54,7 @@ class Limits:
     max_message: int = 65536
     idle_timeout: float = 0.0
     queue_limit: int = 1 << 20
-    slow_rule: SlowRule = SlowRule.CLOSE
+    overflow_policy: OverflowPolicy = OverflowPolicy.CLOSE
     stall_timeout: float = 30.0
     message_timeout: float = 30.0
     handshake_timeout: float = 10.0
@@ -72,8 +72,8 @@ class Limits:
         at_least("rate", self.rate, 0)
         at_least("burst", self.burst, 1)
         at_least("close_grace", self.close_grace, 0)
-        if not isinstance(self.slow_rule, SlowRule):
-            raise ValueError(f"slow_rule: a SlowRule, not {self.slow_rule!r}")
+        if not isinstance(self.overflow_policy, OverflowPolicy):
+            raise ValueError(f"slow_rule: a SlowRule, not {self.overflow_policy!r}")
 
 
 DEFAULTS = Limits()
@@ -86,7 +86,7 @@ class LimitChanges(TypedDict, total=False):
     max_message: int
     idle_timeout: float
     queue_limit: int
-    slow_rule: SlowRule
+    overflow_policy: OverflowPolicy
     stall_timeout: float
     message_timeout: float
     handshake_timeout: float

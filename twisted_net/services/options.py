@@ -27,7 +27,7 @@ from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.limits import DEFAULTS, Limits, SlowRule
+from twisted_net.policy.limits import DEFAULTS, Limits, OverflowPolicy
 from twisted_net.services.starting import StartError, plainly
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
@@ -93,7 +93,7 @@ def shared_flags(
         ["max-per-address", None, "0", _ADDRESS_HELP],
         ["accept-rate", None, "0", _ACCEPT_HELP],
         ["queue-limit", None, str(DEFAULTS.queue_limit), _QUEUE_HELP],
-        ["slow", None, DEFAULTS.slow_rule.value, _SLOW_HELP],
+        ["slow", None, DEFAULTS.overflow_policy.value, _SLOW_HELP],
         ["memory-budget", None, "0", _BUDGET_HELP],
         ["rate", None, "0", _RATE_HELP],
         ["burst", None, str(DEFAULTS.burst), "Messages a peer may send at once after a pause."],
@@ -183,7 +183,7 @@ class ServiceOptions(usage.Options):
         self.number("max-per-address", 0, 1 << 30)
         self.amount("accept-rate")
         self.number("queue-limit", 1, 1 << 40)
-        self.parse("slow", _slow_rule)
+        self.parse("slow", _overflow_policy)
         self.number("memory-budget", 0, 1 << 50)
         self.amount("rate")
         self.number("burst", 1, 1 << 30)
@@ -279,7 +279,7 @@ class ServiceOptions(usage.Options):
             message_timeout=self["message-timeout"],
             max_message=self["max-message"],
             queue_limit=self["queue-limit"],
-            slow_rule=self["slow"],
+            overflow_policy=self["slow"],
             rate=self["rate"],
             burst=self["burst"],
         )
@@ -373,11 +373,11 @@ def _all_or_notable(text: str) -> bool:
     return text == "all"
 
 
-def _slow_rule(text: str) -> SlowRule:
+def _overflow_policy(text: str) -> OverflowPolicy:
     try:
-        return SlowRule(text)
+        return OverflowPolicy(text)
     except ValueError:
-        raise ValueError("not one of " + ", ".join(rule.value for rule in SlowRule)) from None
+        raise ValueError("not one of " + ", ".join(rule.value for rule in OverflowPolicy)) from None
 
 
 def _ip_address(text: str) -> str:
