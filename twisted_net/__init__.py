@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from twisted_net.policy.admission import parse_range as parse_range
     from twisted_net.policy.backoff import Backoff as Backoff
     from twisted_net.policy.budget import MemoryBudget as MemoryBudget
-    from twisted_net.policy.close_reasons import Reason as CloseReason
+    from twisted_net.policy.close_reasons import CloseReason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
     from twisted_net.tls.certificates import Certificates as Certificates
@@ -122,7 +122,7 @@ __getattr__, __dir__ = lazy_exports(
         "CertificateError": "twisted_net.tls.key_pairs",
         "CertificateWatch": "twisted_net.tls.certificates",
         "Certificates": "twisted_net.tls.certificates",
-        "CloseReason": "twisted_net.policy.close_reasons:Reason",
+        "CloseReason": "twisted_net.policy.close_reasons",
         "ConnectFailed": "twisted_net.endpoints.client",
         "Connection": "twisted_net.connection.connection",
         "ConnectionFactory": "twisted_net.connection.connection",

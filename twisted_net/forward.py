@@ -7,7 +7,14 @@ from typing import Any, Unpack
 
 from twisted_net.connection.connection import Connection, ConnectionFactory, FactorySettings
 from twisted_net.interfaces import ClientEndpoint
-from twisted_net.policy.close_reasons import CLOSED, IDLE, PEER_CLOSED, PEER_RESET, UPSTREAM, Reason
+from twisted_net.policy.close_reasons import (
+    CLOSED,
+    IDLE,
+    PEER_CLOSED,
+    PEER_RESET,
+    UPSTREAM,
+    CloseReason,
+)
 from twisted_net.wire.framing import Raw
 
 
@@ -26,7 +33,7 @@ class _Side(Connection):
             # It fails if the other side ends; then so does this one.
             other.drained().addCallbacks(lambda _: self.resume(), lambda _: None)
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         other, self.other = self.other, None
         if other is None:
             return
@@ -36,7 +43,7 @@ class _Side(Connection):
         else:
             other.close(self.ends_other_with(reason))
 
-    def ends_other_with(self, reason: Reason) -> Reason:
+    def ends_other_with(self, reason: CloseReason) -> CloseReason:
         """For what reason the other side ends when this one has ended."""
         return reason
 
@@ -74,7 +81,7 @@ class ForwardProtocol(_Side):
         self.other, upstream.other = upstream, self
         upstream.resume()
 
-    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         super().close(reason, detail)
         if self.other is not None:
             self.other.close(reason)
@@ -108,7 +115,7 @@ class UpstreamProtocol(_Side):
             self.other.touch()  # a client that only listens is not idle
         super().message_received(message)
 
-    def ends_other_with(self, reason: Reason) -> Reason:
+    def ends_other_with(self, reason: CloseReason) -> CloseReason:
         return CLOSED if reason is PEER_CLOSED else UPSTREAM
 
 

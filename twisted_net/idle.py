@@ -22,7 +22,7 @@ from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface, ProtocolFactory
-from twisted_net.policy.close_reasons import IDLE, Reason
+from twisted_net.policy.close_reasons import IDLE, CloseReason
 from twisted_net.policy.limits import DEFAULTS, Limits
 from twisted_net.wire.framing import Raw
 
@@ -53,7 +53,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
     factory: IdleTimeoutFactory
     transport: Any
     wrappedProtocol: Any
-    reason: Reason | None = None
+    reason: CloseReason | None = None
 
     _watch: Timeout[Callable[[], None]] | None = None
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from twisted_net.connection.connection import Connection, ConnectionFactory
-from twisted_net.policy.close_reasons import Reason
+from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
 
 
@@ -38,7 +38,7 @@ class Recorder(Connection):
         elif message.startswith(b"say "):
             self.send(message[4:])
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         self.events.append(reason)
 
 

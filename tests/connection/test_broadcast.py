@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
-from twisted_net.policy.close_reasons import CLOSED, Reason
+from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.testing import Peer, connect
 from twisted_net.wire.framing import Raw
@@ -28,7 +28,7 @@ class LeavingMember(Member):
 
     broadcast: Broadcast
 
-    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         self.broadcast.discard(self)
         super().close(reason, detail)
 
@@ -239,7 +239,7 @@ class SlowMemberTests(SynchronousTestCase):
         broadcast = self.broadcast
 
         class Announced(LeavingMember):
-            def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+            def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
                 broadcast.publish(b" left")
 
@@ -258,7 +258,7 @@ class SlowMemberTests(SynchronousTestCase):
         broadcast.discard(newcomer.protocol)
 
         class Replaced(LeavingMember):
-            def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+            def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
                 broadcast.add(newcomer.protocol)
                 broadcast.publish(b"new")
@@ -276,7 +276,7 @@ class SlowMemberTests(SynchronousTestCase):
         broadcast, friends = self.broadcast, []
 
         class Together(LeavingMember):
-            def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+            def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
                 for friend in friends:
                     broadcast.discard(friend.protocol)

@@ -34,7 +34,7 @@ from twisted_net.endpoints.client import (
 )
 from twisted_net.idle import DiscardFactory
 from twisted_net.policy.backoff import Backoff
-from twisted_net.policy.close_reasons import Reason
+from twisted_net.policy.close_reasons import CloseReason
 
 
 @implementer(IHostResolution)
@@ -82,7 +82,7 @@ class Client(Connection):
     def message_received(self, message: bytes) -> None:
         self.events.append(message)
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         self.events.append(reason.code)
 
 

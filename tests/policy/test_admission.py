@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, parse_range
-from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, Reason
+from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
 
 ANN, BOB, LOOPBACK = "192.0.2.1", "192.0.2.2", "127.0.0.1"
 
@@ -302,7 +302,7 @@ class Naive:
         self.levels: dict[str, tuple[Fraction, Fraction]] = {}  # level, and when it was so
         self.bans: dict[str, Fraction] = {}
 
-    def admit(self, network: str, now: Fraction) -> Reason | None:
+    def admit(self, network: str, now: Fraction) -> CloseReason | None:
         rules = self.rules
         if rules.accept_rate:
             if network in self.bans and now - self.bans[network] < rules.ban:

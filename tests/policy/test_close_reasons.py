@@ -9,14 +9,14 @@ from typing import get_args
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.policy import close_reasons
-from twisted_net.policy.close_reasons import IDLE, REASONS, EndedBy, Reason
+from twisted_net.policy.close_reasons import IDLE, REASONS, CloseReason, EndedBy
 from twisted_net.wire.framing import ErrorCode
 
 
 class ReasonsTests(SynchronousTestCase):
     def test_every_reason_is_in_the_table_under_its_code(self) -> None:
         """A code that was heard or logged can be looked up."""
-        rows = [value for value in vars(close_reasons).values() if isinstance(value, Reason)]
+        rows = [value for value in vars(close_reasons).values() if isinstance(value, CloseReason)]
         self.assertEqual({row.code: row for row in rows}, REASONS)
         self.assertEqual(len(rows), len(REASONS), "two rows have the same code")
 

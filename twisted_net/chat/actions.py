@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import Room, User
-from twisted_net.policy.close_reasons import Reason
+from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.store.log import Message, Position
 
 
@@ -88,7 +88,7 @@ class End:
     """Close somebody's connection."""
 
     user: User
-    reason: Reason
+    reason: CloseReason
     detail: str = ""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from twisted_net.policy.close_reasons import Reason
+from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.store.log import Position, StoredMessage
 
 
@@ -342,7 +342,7 @@ class NoticeLines:
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    reason: Reason
+    reason: CloseReason
 
 
 Event: TypeAlias = (

@@ -46,7 +46,7 @@ from twisted_net.chat.session import Session, SessionSettings, State
 from twisted_net.connection.addresses import is_loopback, shown
 from twisted_net.connection.broadcast import WriteScheduler
 from twisted_net.connection.connection import ConnectionFactory, FactorySettings
-from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, Reason
+from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, CloseReason
 from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Message, Page
@@ -120,14 +120,14 @@ class ChatProtocol(Member):
             return None
         return self.factory.receive(self, asked.request, asked.id)
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         self.factory.act(self.session.end())
         self.factory.registry.disown(self.user)
 
     def missed_notice(self, count: int) -> bytes:
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
 
-    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         if self.reason is None and self._begun:
             self.factory.act(self.session.end())
             if reason not in _WITHOUT_LAST_WORDS:
@@ -242,7 +242,7 @@ class ChatFactory(ConnectionFactory):
         }
         return JsonCodec(f"twisted_net/{__version__}", self.heartbeat, announced)
 
-    def refusal(self, reason: Reason) -> bytes:
+    def refusal(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()
 
     def tell(self, message: str, but: Any = None) -> None:

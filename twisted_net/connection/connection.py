@@ -39,7 +39,7 @@ from twisted_net.policy.close_reasons import (
     HANDSHAKE,
     PEER_CLOSED,
     PEER_RESET,
-    Reason,
+    CloseReason,
 )
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
@@ -175,7 +175,7 @@ class Connection(Outbound):
 
     # The end.
 
-    def _end_gone(self, reason: Reason, detail: str) -> None:
+    def _end_gone(self, reason: CloseReason, detail: str) -> None:
         """The transport is gone already: only messages and hooks are to be ended."""
 
         def end() -> None:
@@ -352,7 +352,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Make the connection for a peer that may connect; None refuses it all the same."""
         return super().buildProtocol(addr)
 
-    def refusal(self, reason: Reason) -> bytes:
+    def refusal(self, reason: CloseReason) -> bytes:
         """Give what a peer is told that may not connect. Empty: it is closed without a word."""
         return b""
 
@@ -365,12 +365,12 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             if connection._begun and connection is not but:
                 connection.send(message)
 
-    def close(self, reason: Reason = CLOSED) -> None:
+    def close(self, reason: CloseReason = CLOSED) -> None:
         """Close every open connection; see :meth:`Connection.close`."""
         for connection in list(self.connections.values()):
             connection.close(reason)
 
-    def abort(self, reason: Reason = CLOSED) -> None:
+    def abort(self, reason: CloseReason = CLOSED) -> None:
         """Abort every open connection; see :meth:`Connection.abort`."""
         for connection in list(self.connections.values()):
             connection.abort(reason)

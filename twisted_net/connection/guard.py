@@ -25,7 +25,7 @@ from twisted_net.connection.connection import Connection, ConnectionFactory, Fac
 from twisted_net.connection.outbound import unsent
 from twisted_net.connection.rejection import RefusedProtocol
 from twisted_net.interfaces import ProtocolFactory
-from twisted_net.policy.close_reasons import Reason
+from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.wire.framing import Raw
 
 _log = Logger()
@@ -198,7 +198,7 @@ class GuardProtocol(Connection):
     def message_received(self, message: bytes) -> None:
         self.wrapped.dataReceived(message)
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         producer, self.producer = self.producer, None
         try:
             if producer is not None:

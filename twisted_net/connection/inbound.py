@@ -16,7 +16,14 @@ from twisted_net.connection.addresses import shown
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.eager.key_sharing import share_names
-from twisted_net.policy.close_reasons import FAILED, IDLE, PEER_CLOSED, REASONS, UNFINISHED, Reason
+from twisted_net.policy.close_reasons import (
+    FAILED,
+    IDLE,
+    PEER_CLOSED,
+    REASONS,
+    UNFINISHED,
+    CloseReason,
+)
 from twisted_net.policy.limits import Limits
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.wire.framing import Framing, FramingFactory, Lines, Raw, RemoteProtocolError
@@ -79,7 +86,7 @@ class Inbound(_Base):
     id: int
     bytes_received = 0
     messages_received = 0
-    reason: Reason | None = None
+    reason: CloseReason | None = None
 
     # Defaults stand on the class, so that a quiet connection carries none of them.
     _framing: Framing[Any]
@@ -123,12 +130,12 @@ class Inbound(_Base):
     def message_received(self, message: Any, /) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
         """The peer has sent ``message``."""
 
-    def disconnected(self, reason: Reason, /) -> None:
+    def disconnected(self, reason: CloseReason, /) -> None:
         """The connection has ended. Called once, and only if :meth:`connected` was."""
 
     # What a subclass calls.
 
-    def close(self, reason: Reason, detail: str = "") -> None:
+    def close(self, reason: CloseReason, detail: str = "") -> None:
         """End the connection."""
         raise NotImplementedError
 

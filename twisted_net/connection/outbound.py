@@ -13,7 +13,7 @@ from twisted_net.connection.inbound import BY_FULL_OUTPUT, Inbound, Settings
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, SLOW, Reason
+from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, SLOW, CloseReason
 
 _NOWHERE = (0, 0)  # of who is not behind
 
@@ -125,7 +125,7 @@ class Outbound(Inbound):
             return waiting
         return succeed(None)
 
-    def close(self, reason: Reason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         """End the connection once everything has been sent. The first call's reason stands.
 
         The peer then has ``close_grace`` seconds to read it and to close its side; what it still
@@ -144,7 +144,7 @@ class Outbound(Inbound):
         if not self._full and not self._send_queue:
             self._let_go()
 
-    def abort(self, reason: Reason = CLOSED, detail: str = "") -> None:
+    def abort(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         """End the connection at once; what has not been sent is lost."""
         if self._gone:
             self._end_gone(reason, detail)
@@ -293,6 +293,6 @@ class Outbound(Inbound):
             if self.factory.budget is not None:
                 self.factory.budget.forget(self)
 
-    def _end_gone(self, reason: Reason, detail: str) -> None:
+    def _end_gone(self, reason: CloseReason, detail: str) -> None:
         """The transport is gone already: only messages and hooks are to be ended."""
         raise NotImplementedError

@@ -46,7 +46,7 @@ from twisted_net.policy.close_reasons import (
     PEER_CLOSED,
     PEER_RESET,
     REASONS,
-    Reason,
+    CloseReason,
 )
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.proxy_protocol import ProxyHeader, ProxyParser
@@ -175,7 +175,7 @@ class _HeaderReader(Protocol):
     """
 
     transport: Any
-    reason: Reason | None = None
+    reason: CloseReason | None = None
     detail = ""
 
     _watch: Timeout[Callable[[], None]] | None = None
@@ -233,7 +233,7 @@ class _HeaderReader(Protocol):
             detail=self.detail and f" ({self.detail})",
         )
 
-    def close(self, reason: Reason, detail: str = "") -> None:
+    def close(self, reason: CloseReason, detail: str = "") -> None:
         """Close the connection. Nothing was written, so that waits for nobody."""
         self._settle()
         self.reason = reason

@@ -14,7 +14,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
-from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, Reason
+from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
 from twisted_net.policy.limits import at_least
 from twisted_net.policy.rate import TokenBucket
 
@@ -213,7 +213,7 @@ class Admission:
         """How many addresses are known just now: those connected, and those remembered."""
         return len(self._connected) + len(self._quiet)
 
-    def admit(self, address: str | None, now: float) -> Reason | None:
+    def admit(self, address: str | None, now: float) -> CloseReason | None:
         """Decide about a connection that was just accepted.
 
         :param address: the peer's IP address; None for a Unix socket.
@@ -224,7 +224,7 @@ class Admission:
         """
         key = self._key(address)
         if address is not None and self._is_denied(address):
-            reason: Reason | None = DENIED
+            reason: CloseReason | None = DENIED
         elif key is None:
             reason = self._is_full()
         else:
@@ -267,17 +267,17 @@ class Admission:
     def _is_denied(self, address: str) -> bool:
         return address in self._deny or bool(self._allow and address not in self._allow)
 
-    def _is_full(self) -> Reason | None:
+    def _is_full(self) -> CloseReason | None:
         return FULL if 0 < self._rules.max_connections <= self.open else None
 
-    def _count_in(self, key: int, now: float) -> Reason | None:
+    def _count_in(self, key: int, now: float) -> CloseReason | None:
         """Decide about an address that is counted by itself."""
         rules = self._rules
         self._now = now
         self._expire()
         known = self._connected.get(key) or self._quiet.pop(key, None) or _Address(rules)
         if known.is_too_fast(rules.ban, now):
-            reason: Reason | None = TOO_FAST
+            reason: CloseReason | None = TOO_FAST
         elif 0 < rules.max_per_address <= known.open:
             reason = self._is_full() or TOO_MANY
         else:

@@ -22,7 +22,7 @@ class EndedBy(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class CloseReason:
     """One row: why a connection ended.
 
     :ivar code: short and stable, for programs: the goodbye, the log, a metric's label.
@@ -49,29 +49,29 @@ _REMOTE, _LOCAL, _NETWORK = EndedBy.REMOTE, EndedBy.LOCAL, EndedBy.NETWORK
 
 # fmt: off
 # ruff: noqa: E501
-PEER_CLOSED = Reason("peer-closed", "The peer closed the connection.",                 _REMOTE,  False, 1000, notable=False)
-PEER_RESET  = Reason("peer-reset",  "The peer reset the connection or vanished.",      _NETWORK, True,  1006, notable=False)
-CLOSED      = Reason("closed",      "The connection is closed.",                       _LOCAL,   False, 1000, notable=False)
-QUIT        = Reason("quit",        "Goodbye.",                                        _REMOTE,  False, 1000, notable=False)
-IDLE        = Reason("idle",        "Nothing was heard from you for too long.",        _LOCAL,   True,  1001)
-SLOW        = Reason("slow",        "You read too slowly.",                            _LOCAL,   True,  1008)
-TOO_LONG    = Reason("too-long",    "A message is longer than the limit.",             _LOCAL,   False, 1009)
-UNFINISHED  = Reason("unfinished",  "A message took too long to arrive.",              _LOCAL,   True,  1008)
-BAD_INPUT   = Reason("bad-input",   "What you sent is not understood.",                _LOCAL,   False, 1007)
-FLOOD       = Reason("flood",       "You send too much.",                              _LOCAL,   True,  1008)
-FULL        = Reason("full",        "The server is full.",                             _LOCAL,   True,  1013)
-TOO_MANY    = Reason("too-many",    "Too many connections from your address.",         _LOCAL,   True,  1013)
-TOO_FAST    = Reason("too-fast",    "Your address connects too often.",                _LOCAL,   True,  1013)
-DENIED      = Reason("denied",      "Your address may not connect here.",              _LOCAL,   False, 1008)
-HANDSHAKE   = Reason("handshake",   "The handshake failed or took too long.",          _LOCAL,   True,  1002)
-LOGIN       = Reason("login",       "The login failed.",                               _LOCAL,   False, 1008)
-KICKED      = Reason("kicked",      "An operator closed the connection.",              _LOCAL,   False, 1008)
-DRAINING    = Reason("draining",    "The server is restarting.",                       _LOCAL,   True,  1012)
-UPSTREAM    = Reason("upstream",    "The service behind this one cannot be reached.",  _LOCAL,   True,  1014)
-FAILED      = Reason("failed",      "The server made a mistake.",                      _LOCAL,   True,  1011)
+PEER_CLOSED = CloseReason("peer-closed", "The peer closed the connection.",                 _REMOTE,  False, 1000, notable=False)
+PEER_RESET  = CloseReason("peer-reset",  "The peer reset the connection or vanished.",      _NETWORK, True,  1006, notable=False)
+CLOSED      = CloseReason("closed",      "The connection is closed.",                       _LOCAL,   False, 1000, notable=False)
+QUIT        = CloseReason("quit",        "Goodbye.",                                        _REMOTE,  False, 1000, notable=False)
+IDLE        = CloseReason("idle",        "Nothing was heard from you for too long.",        _LOCAL,   True,  1001)
+SLOW        = CloseReason("slow",        "You read too slowly.",                            _LOCAL,   True,  1008)
+TOO_LONG    = CloseReason("too-long",    "A message is longer than the limit.",             _LOCAL,   False, 1009)
+UNFINISHED  = CloseReason("unfinished",  "A message took too long to arrive.",              _LOCAL,   True,  1008)
+BAD_INPUT   = CloseReason("bad-input",   "What you sent is not understood.",                _LOCAL,   False, 1007)
+FLOOD       = CloseReason("flood",       "You send too much.",                              _LOCAL,   True,  1008)
+FULL        = CloseReason("full",        "The server is full.",                             _LOCAL,   True,  1013)
+TOO_MANY    = CloseReason("too-many",    "Too many connections from your address.",         _LOCAL,   True,  1013)
+TOO_FAST    = CloseReason("too-fast",    "Your address connects too often.",                _LOCAL,   True,  1013)
+DENIED      = CloseReason("denied",      "Your address may not connect here.",              _LOCAL,   False, 1008)
+HANDSHAKE   = CloseReason("handshake",   "The handshake failed or took too long.",          _LOCAL,   True,  1002)
+LOGIN       = CloseReason("login",       "The login failed.",                               _LOCAL,   False, 1008)
+KICKED      = CloseReason("kicked",      "An operator closed the connection.",              _LOCAL,   False, 1008)
+DRAINING    = CloseReason("draining",    "The server is restarting.",                       _LOCAL,   True,  1012)
+UPSTREAM    = CloseReason("upstream",    "The service behind this one cannot be reached.",  _LOCAL,   True,  1014)
+FAILED      = CloseReason("failed",      "The server made a mistake.",                      _LOCAL,   True,  1011)
 # fmt: on
 
-REASONS: dict[str, Reason] = {
+REASONS: dict[str, CloseReason] = {
     reason.code: reason
     for reason in (
         PEER_CLOSED,

@@ -28,7 +28,7 @@ from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.connection.heartbeat import Heartbeat
 from twisted_net.endpoints.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
 from twisted_net.policy.backoff import Backoff
-from twisted_net.policy.close_reasons import BAD_INPUT, Reason
+from twisted_net.policy.close_reasons import BAD_INPUT, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.wire.framing import Lines
 
@@ -71,7 +71,7 @@ class _ClientConnection(Heartbeat):
         if self.client._connection is self:
             self.client._received(said)
 
-    def disconnected(self, reason: Reason) -> None:
+    def disconnected(self, reason: CloseReason) -> None:
         self.client._disconnected(self)
 
     def send_ping(self) -> None:
