@@ -142,7 +142,7 @@ __getattr__, __dir__ = lazy_exports(
         "LocalProtocolError": "twisted_net.wire.framing",
         "MemoryBudget": "twisted_net.policy.budget",
         "Netstrings": "twisted_net.wire.framing",
-        "OverflowPolicy": "twisted_net.policy.limits:SlowRule",
+        "OverflowPolicy": "twisted_net.policy.limits",
         "ProxiedEndpoint": "twisted_net.endpoints.proxied",
         "Ranges": "twisted_net.policy.admission",
         "Raw": "twisted_net.wire.framing",

@@ -30,7 +30,7 @@ class LimitsTests(SynchronousTestCase):
             "max_message": 65536,
             "idle_timeout": 0,
             "queue_limit": 1048576,
-            "slow_rule": OverflowPolicy.CLOSE,
+            "overflow_policy": OverflowPolicy.CLOSE,
             "stall_timeout": 30,
             "message_timeout": 30,
             "handshake_timeout": 10,
@@ -63,7 +63,7 @@ class LimitsTests(SynchronousTestCase):
     def test_a_rule_is_not_taken_for_another(self) -> None:
         """The name of a rule is not the rule: it is refused, not silently another rule."""
         error = self.assertRaises(ValueError, Limits, overflow_policy="close")
-        self.assertIn("slow_rule", str(error))
+        self.assertIn("overflow_policy", str(error))
 
     def test_limits_cannot_be_changed_in_place(self) -> None:
         """A factory's connections share them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Rest:
+class AdaptiveCoalescer:
     """When the next round may begin, of work that costs much a round and little more for more.
 
     A round that begins with the first thing that has come costs as much as one for several. So a

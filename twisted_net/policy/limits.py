@@ -73,7 +73,7 @@ class Limits:
         at_least("burst", self.burst, 1)
         at_least("close_grace", self.close_grace, 0)
         if not isinstance(self.overflow_policy, OverflowPolicy):
-            raise ValueError(f"slow_rule: a SlowRule, not {self.overflow_policy!r}")
+            raise ValueError(f"overflow_policy: an OverflowPolicy, not {self.overflow_policy!r}")
 
 
 DEFAULTS = Limits()
