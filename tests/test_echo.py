@@ -47,7 +47,7 @@ class EchoTests(SynchronousTestCase):
         self.assertFalse(peer.reading)
         self.assertLessEqual(len(peer.unsent) + peer.protocol.queued, 2 * BUFFER_SIZE)
         self.assertGreater(len(peer.unread), 9_000_000)
-        peer.finish()
+        peer.write_eof()
         most = 0
         while peer.connected:
             peer.drain(30_000)
@@ -62,7 +62,7 @@ class EchoTests(SynchronousTestCase):
         peer = connect(factory())
         peer.full()
         peer.send(b"x" * 1_000_000)
-        peer.finish()
+        peer.write_eof()
         peer.drain()
         self.assertEqual(peer.received, b"x" * 1_000_000)
         self.assertTrue(peer.finished)
@@ -71,7 +71,7 @@ class EchoTests(SynchronousTestCase):
     def test_counters(self) -> None:
         peer = connect(factory())
         peer.send(b"abc", b"de")
-        peer.finish()
+        peer.write_eof()
         echo = peer.protocol
         self.assertEqual((echo.bytes_received, echo.bytes_sent), (5, 5))
         self.assertEqual((echo.messages_received, echo.messages_sent), (2, 2))

@@ -61,7 +61,7 @@ class EmbeddingCase(SynchronousTestCase):
             self.assertEqual(greeting, b"")
             expected = b"/ping\n" if isinstance(factory, EchoFactory) else b""
             self.assertEqual(peer.take(), expected)
-        peer.finish()
+        peer.write_eof()
         self.assertFalse(peer.connected)
 
 
@@ -247,7 +247,7 @@ class OwnTests(EmbeddingCase):
         self.assertEqual(peer.received, b"HELLO\nYOU\n")
         peer.advance(61)
         self.assertEqual(peer.protocol.reason.code, "idle")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual((len(factory), peer.connected), (0, False))
 
     def test_a_chat_of_ones_own(self) -> None:

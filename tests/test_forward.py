@@ -196,11 +196,11 @@ class HalfCloseTests(ForwardCase):
         """The upstream hears of it, and its answer still arrives."""
         client = self.forwarder()
         client.send(b"question")
-        client.finish()
+        client.write_eof()
         self.assertEqual((self.upstream.received, self.upstream.finished), (b"question", True))
         self.assertTrue(client.connected)
         self.upstream.send(b"answer")
-        self.upstream.finish()
+        self.upstream.write_eof()
         self.assertEqual((client.received, client.connected), (b"answer", False))
         self.assertAllOver()
 
@@ -208,12 +208,12 @@ class HalfCloseTests(ForwardCase):
         """The client hears of it, and may go on."""
         client = self.forwarder()
         self.upstream.send(b"greeting")
-        self.upstream.finish()
+        self.upstream.write_eof()
         client.turn()
         self.assertEqual((client.received, client.finished), (b"greeting", True))
         client.send(b"more")
         self.assertEqual(self.upstream.received, b"more")
-        client.finish()
+        client.write_eof()
         self.assertFalse(self.upstream.connected)
         self.assertAllOver()
 
@@ -223,9 +223,9 @@ class HalfCloseTests(ForwardCase):
         self.upstream.full()
         client.full()
         client.send(b"x" * 200_000)
-        client.finish()
+        client.write_eof()
         self.upstream.send(b"y" * 200_000)
-        self.upstream.finish()
+        self.upstream.write_eof()
         self.assertFalse(self.upstream.finished or client.finished)
         self.upstream.drain()
         client.drain()
@@ -238,12 +238,12 @@ class HalfCloseTests(ForwardCase):
         """``printf x | nc -N``: what it said is with the upstream, and its end after it."""
         client = self.forwarder(at_once=False)
         client.send(b"x")
-        client.finish()
+        client.write_eof()
         self.upstreams.answer()
         client.turn()
         self.assertEqual((self.upstream.received, self.upstream.finished), (b"x", True))
         self.upstream.send(b"answer")
-        self.upstream.finish()
+        self.upstream.write_eof()
         self.assertEqual((client.received, client.connected), (b"answer", False))
 
     def test_over_tls_the_end_of_one_is_the_end(self) -> None:
@@ -251,7 +251,7 @@ class HalfCloseTests(ForwardCase):
         client = self.forwarder(how=connect_tls)
         client.handshake()
         self.upstream.send(b"last words")
-        self.upstream.finish()
+        self.upstream.write_eof()
         self.assertEqual((client.received, client.connected), (b"last words", False))
         self.clock.advance(10)
         self.assertFalse(self.upstream.connected)
@@ -261,7 +261,7 @@ class HalfCloseTests(ForwardCase):
         client = self.forwarder(how=connect_tls)
         client.handshake()
         client.send(b"last words")
-        client.finish()
+        client.write_eof()
         self.assertEqual((self.upstream.received, self.upstream.finished), (b"last words", True))
 
     def test_an_answer_through_a_tls_upstream(self) -> None:
@@ -269,9 +269,9 @@ class HalfCloseTests(ForwardCase):
         client = self.forwarder(transport=TLSPeer)
         self.upstream.handshake()
         client.send(b"question")
-        client.finish()
+        client.write_eof()
         self.upstream.send(b"answer")
-        self.upstream.finish()
+        self.upstream.write_eof()
         self.assertEqual((client.received, client.connected), (b"answer", False))
 
 
@@ -288,7 +288,7 @@ class EndTests(ForwardCase):
         self.factory = ForwardFactory(Down(), clock=clock)
         with capturedLogs() as events:
             client = connect(self.factory)
-            client.finish()
+            client.write_eof()
         self.assertEqual((client.connected, client.received), (False, b""))
         lines = [event for event in events if event["log_level"] > LogLevel.debug]
         self.assertEqual([(line["id"], line["reason"]) for line in lines], [(1, "upstream")])
@@ -302,7 +302,7 @@ class EndTests(ForwardCase):
         self.upstreams.attempts.pop()[1].errback(ConnectionRefusedError())
         client.turn()
         self.assertEqual((client.protocol.reason.code, client.finished), ("upstream", True))
-        client.finish()
+        client.write_eof()
         self.assertAllOver()
 
     def test_an_upstream_whose_handshake_fails(self) -> None:
@@ -352,8 +352,8 @@ class EndTests(ForwardCase):
         client = self.forwarder()
         self.upstream.send(b"bye")
         self.factory.close()
-        client.finish()
-        self.upstream.finish()
+        client.write_eof()
+        self.upstream.write_eof()
         self.assertEqual(client.received, b"bye")
         self.assertAllOver()
 
@@ -361,7 +361,7 @@ class EndTests(ForwardCase):
         """The attempt is given up with its client."""
         client = self.forwarder(at_once=False)
         self.factory.close()
-        client.finish()
+        client.write_eof()
         client.advance(10)
         self.assertFalse(client.connected)
         self.assertAllOver()

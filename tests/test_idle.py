@@ -202,7 +202,7 @@ class WrappedTests(IdleCase):
         """To a protocol that wants to know of them, and it may still answer."""
         peer = self.limited(Answering)
         peer.send(b"question")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual((peer.received, peer.finished, peer.connected), (b"answer", True, True))
         events = peer.protocol.wrappedProtocol.events
         self.assertEqual(events, ["made", b"question", "read lost", "write lost"])
@@ -210,7 +210,7 @@ class WrappedTests(IdleCase):
     def test_a_half_closed_connection_is_closed_when_idle(self) -> None:
         """The last byte was heard when it was heard."""
         peer = self.limited(Answering)
-        peer.finish()
+        peer.write_eof()
         peer.advance(6)
         self.assertFalse(peer.connected)
 
@@ -219,7 +219,7 @@ class WrappedTests(IdleCase):
         peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         self.assertFalse(IHalfCloseableProtocol.providedBy(peer.protocol))
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_the_handshake_is_passed_on(self) -> None:
@@ -269,7 +269,7 @@ class WrappedTests(IdleCase):
         self.assertEqual((heard, len(factory)), (["connected", "peer-closed"], 0))
         peer = self.limited(factory)
         peer.send(b"first\nsecond")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual((peer.received, peer.connected), (b"FIRST\n", False))
 
 

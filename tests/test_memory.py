@@ -140,7 +140,7 @@ class IdleTests(ChatCase):
         ann.send(b"hello\n")
         self.assertEqual(bob.take(), b"<ann> hello\n")
         self.assertEqual(list(self.factory.registry._origins.values()), [ann.protocol.user])
-        ann.finish()
+        ann.write_eof()
         self.assertEqual(self.factory.registry._origins, {})
 
 

@@ -99,7 +99,7 @@ class PeerTests(SynchronousTestCase):
     def test_peer_finishes(self) -> None:
         """A protocol that is not told of a half-close loses its connection."""
         peer = connect(plain())
-        peer.finish()
+        peer.write_eof()
         self.assertIs(peer.protocol.lost, ConnectionDone)
         self.assertFalse(peer.connected)
 
@@ -166,7 +166,7 @@ class PeerTests(SynchronousTestCase):
         peer = connect(plain())
         peer.pauseProducing()
         peer.send(b"a", b"b")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual((peer.protocol.data, peer.unread), ([], b"ab"))
         peer.resumeProducing()
         peer.turn()
@@ -216,7 +216,7 @@ class PeerTests(SynchronousTestCase):
         peer.handshake()
         self.assertEqual(peer.protocol.events, ["connected"])
         self.assertRaises(AssertionError, peer.loseWriteConnection)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.protocol.events, ["connected", PEER_CLOSED])
 
     def test_addresses(self) -> None:

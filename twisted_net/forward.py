@@ -51,8 +51,8 @@ class _Side(Connection):
         if self.other is None:
             self.close(PEER_CLOSED)
             return
-        self.other.finish()
-        if self._finishing:  # both have finished
+        self.other.write_eof()
+        if self._eof_written:  # both have finished
             self.close(PEER_CLOSED)
 
 
@@ -105,10 +105,10 @@ class UpstreamProtocol(_Side):
     def connected(self) -> None:
         self.pause()  # until somebody is there to hear it
 
-    def finish(self) -> None:
+    def write_eof(self) -> None:
         # TLS has no half-close, and to close would lose the answer. The client's limit watches it.
         if self._can_half_close():
-            super().finish()
+            super().write_eof()
 
     def message_received(self, message: bytes) -> None:
         if self.other is not None:

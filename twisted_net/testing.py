@@ -124,7 +124,7 @@ class Peer:
             self.unread += piece
             self.turn()
 
-    def finish(self) -> None:
+    def write_eof(self) -> None:
         """Let the peer send its last byte (FIN). It goes on reading, but not over TLS."""
         self._peer_finished = True
         self.turn()
@@ -485,7 +485,7 @@ def answers(make_factory: Callable[[], Any], data: bytes) -> bytes:
     def converse(pieces: Sequence[bytes]) -> bytes:
         peer = connect(make_factory())
         peer.send(*pieces)
-        peer.finish()
+        peer.write_eof()
         return peer.received
 
     return same_for_every_split(data, converse)

@@ -110,7 +110,7 @@ def _attack(data: bytes, codec: str) -> None:
     eve.send(*pieces(data))
     eve.advance(1)
     from_eve = _TELNET.sub(b"", eve.received)
-    eve.finish()
+    eve.write_eof()
     eve.advance(10)
     if eve.connected:
         raise Complaint("she has gone, and the server did not notice")

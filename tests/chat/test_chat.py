@@ -74,7 +74,7 @@ class PresenceTests(ChatCase):
 
     def test_a_departure_is_told_after_a_moment(self) -> None:
         """However it came about."""
-        for end in (Peer.finish, Peer.reset, lambda peer: peer.send(b"/quit\n")):
+        for end in (Peer.write_eof, Peer.reset, lambda peer: peer.send(b"/quit\n")):
             ann, bob = self.users(2)
             name = bob.protocol.name
             end(bob)
@@ -86,7 +86,7 @@ class PresenceTests(ChatCase):
         """But a line for debugging."""
         (ann,) = self.users(1)
         with capturedLogs() as events:
-            for end in (Peer.finish, Peer.reset):
+            for end in (Peer.write_eof, Peer.reset):
                 end(self.newcomer())
             ann.advance(1)
         self.assertEqual([e for e in events if e["log_level"] > LogLevel.debug], [])
@@ -100,7 +100,7 @@ class PresenceTests(ChatCase):
         check = self.newcomer()
         ann.advance(0.1)
         self.assertEqual(ann.take(), b"* guest-2 joined #lobby.\n")
-        check.finish()
+        check.write_eof()
         late = self.newcomer()
         ann.advance(2 * PRESENCE_DELAY)
         self.assertEqual((ann.received, late.connected), (b"* guest-4 joined #lobby.\n", True))
@@ -112,7 +112,7 @@ class PresenceTests(ChatCase):
         ann.advance(1)
         self.assertEqual(ann.take(), b"* 100 people joined #lobby.\n")
         for each in crowd:
-            each.finish()
+            each.write_eof()
         ann.advance(1)
         self.assertEqual(ann.take(), b"* 100 people left #lobby.\n")
 
@@ -126,7 +126,7 @@ class PresenceTests(ChatCase):
         for _ in range(NAMED_AT_MOST + 1):
             self.newcomer()
         for peer in few:
-            peer.finish()
+            peer.write_eof()
         ann.advance(1)
         told = [line.replace("joined", "left") for line in come]
         told.append(f"* {NAMED_AT_MOST + 1} people joined #lobby.")
@@ -136,7 +136,7 @@ class PresenceTests(ChatCase):
         """No timer, no name, no member; also where somebody has only just come."""
         users = [*self.users(2), self.newcomer()]
         for peer in users:
-            peer.finish()
+            peer.write_eof()
         self.assertEmpty()
 
     def test_over_tls_somebody_is_there_after_the_handshake(self) -> None:
@@ -153,7 +153,7 @@ class PresenceTests(ChatCase):
         ann, bob, eve = self.users(3)
         bob.send(b"/nick bob\n")
         ann.take()
-        bob.finish()
+        bob.write_eof()
         eve.send(b"/nick bob\n")
         ann.advance(1)
         lines = ann.received.splitlines()
@@ -276,7 +276,7 @@ class LineTests(ChatCase):
         """Was not said."""
         ann, bob = self.users(2)
         ann.send(b"half")
-        ann.finish()
+        ann.write_eof()
         bob.advance(1)
         self.assertEqual(bob.received, b"* guest-1 left #lobby.\n")
 
@@ -315,7 +315,7 @@ class CommandTests(ChatCase):
         ann.send(b"/nick ann\n/quit\n")
         self.assertTrue(ann.received.endswith(b"* Goodbye.\n"))
         self.assertTrue(ann.finished)
-        ann.finish()
+        ann.write_eof()
         self.assertEqual((ann.connected, ann.protocol.reason.code), (False, "quit"))
         bob.send(b"/nick ann\n")
         self.assertIn(b"* You are ann now.\n", bob.received)
@@ -333,7 +333,7 @@ class CommandTests(ChatCase):
         (ann,) = self.users(1)
         for number in range(50):
             ann.send(b"/nick n%d\n" % number)
-        ann.finish()
+        ann.write_eof()
         self.assertEmpty()
 
 
@@ -397,7 +397,7 @@ class SlowTests(ChatCase):
             bob.advance(1)
             self.assertTrue(bob.received.endswith(b" left #lobby.\n"))
             ann.advance(30)
-            bob.finish()
+            bob.write_eof()
             self.assertEmpty()
 
     def test_closing_one_whose_queue_is_full(self) -> None:
@@ -457,7 +457,7 @@ class EndTests(ChatCase):
         self.factory.close(DRAINING)
         for peer in users:
             self.assertEqual(peer.received, b"* The server is restarting.\n")
-            peer.finish()
+            peer.write_eof()
         self.assertEmpty()
 
     def test_closing_twice(self) -> None:

@@ -130,7 +130,7 @@ class MessageTests(ChatCase):
             "to": "zoe",
         }
         self.assertEqual(self.bob.heard(), [expected])
-        self.ann.finish()
+        self.ann.write_eof()
         crowd = [self.user() for _ in range(10)]
         self.clock.advance(1)
         left, joined = self.bob.heard()

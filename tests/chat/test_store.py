@@ -65,7 +65,7 @@ class SlowStoreTests(ChatCase):
         ann, bob = self.user("ann"), self.user("bob")
         self.settled(ann, bob)
         ann.send(b"bye\n/quit\n")
-        ann.finish()
+        ann.write_eof()
         self.work()
         self.assertEqual(bob.take(), b"<ann> bye\n")
         bob.send(b"me too\n")

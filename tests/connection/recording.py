@@ -32,7 +32,7 @@ class Recorder(Connection):
         elif message == b"abort":
             self.abort()
         elif message == b"finish":
-            self.finish()
+            self.write_eof()
         elif message == b"fail":
             raise RuntimeError("the hook fails")
         elif message.startswith(b"say "):

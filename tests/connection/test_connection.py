@@ -23,7 +23,7 @@ class HookTests(SynchronousTestCase):
         """Three hooks: connected, each message in order, disconnected with the reason."""
         connection, peer = made()
         peer.send(b"a\nb\n", b"c\n")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events, ["connected", b"a", b"b", b"c", PEER_CLOSED])
 
     def test_every_split(self) -> None:
@@ -32,7 +32,7 @@ class HookTests(SynchronousTestCase):
         def run(pieces: Any) -> list[Any]:
             connection, peer = made()
             peer.send(*pieces)
-            peer.finish()
+            peer.write_eof()
             return connection.events  # type: ignore[no-any-return]
 
         events = same_for_every_split(b"one\r\n\nsay two\nclose\nlate\n", run)
@@ -42,7 +42,7 @@ class HookTests(SynchronousTestCase):
         """A connection without hooks reads lines and does nothing."""
         connection, peer = made(Connection)
         peer.send(b"hello\n")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"")
         self.assertIs(connection.reason, PEER_CLOSED)
 
@@ -50,7 +50,7 @@ class HookTests(SynchronousTestCase):
         """What was not complete when the peer finished is no message."""
         connection, peer = made()
         peer.send(b"a\nb")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events, ["connected", b"a", PEER_CLOSED])
 
     def test_sends_while_connecting(self) -> None:
@@ -73,7 +73,7 @@ class HookTests(SynchronousTestCase):
 
         connection, peer = made(Refuser)
         peer.send(b"hello\n")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"no\n")
         self.assertEqual(connection.events, [DRAINING])
 
@@ -200,9 +200,9 @@ class AfterTheEndTests(SynchronousTestCase):
         connection.pause()
         connection.resume()
         connection.touch()
-        connection.finish()
+        connection.write_eof()
         connection.close(DRAINING)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"")
         self.assertEqual(connection.events, ["connected", CLOSED])
 
@@ -215,7 +215,7 @@ class AfterTheEndTests(SynchronousTestCase):
                 test.use_everything(self)
 
         connection, peer = made(Last)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events, ["connected", PEER_CLOSED])
 
 
@@ -247,7 +247,7 @@ class FactoryTests(SynchronousTestCase):
         factory.tell(b"bye")
         factory.close(DRAINING)
         for peer in peers:
-            peer.finish()
+            peer.write_eof()
         self.assertEqual([peer.received for peer in peers], [b"bye\n"] * 3)
         self.assertEqual([peer.protocol.events[-1] for peer in peers], [DRAINING] * 3)
         self.assertEqual(len(factory), 0)

@@ -41,7 +41,7 @@ class EndTests(SynchronousTestCase):
 
     def test_peer_finishes(self) -> None:
         connection, peer = made()
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, PEER_CLOSED)
         self.assertFalse(peer.aborted)
 
@@ -59,10 +59,10 @@ class EndTests(SynchronousTestCase):
         ):
             factory = factory_of(Recorder, **settings)
             with capturedLogs() as events:
-                connect(factory).finish()
+                connect(factory).write_eof()
                 peer = connect(factory)
                 peer.protocol.close(KICKED, "by ann")
-                peer.finish()
+                peer.write_eof()
             self.assertEqual([formatEvent(event) for event in events], lines)
 
     def test_peer_resets(self) -> None:
@@ -80,7 +80,7 @@ class EndTests(SynchronousTestCase):
         self.assertTrue(peer.connected)
         peer.send(b"not read any more\n")
         self.assertEqual(peer.unread, b"")
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, KICKED)
         self.assertEqual(connection.events, ["connected", KICKED])
         self.assertEqual(connection.detail, "by ann")
@@ -139,7 +139,7 @@ class EndTests(SynchronousTestCase):
             peer.drain(70_001)
         self.assertEqual(len(peer.received), 350_005)
         peer.drain()
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, CLOSED)
         self.assertFalse(peer.aborted)
 
@@ -154,7 +154,7 @@ class EndTests(SynchronousTestCase):
         peer.drain()
         self.assertEqual(len(peer.received), 150_003)
         self.assertTrue(peer.finished)
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, CLOSED)
 
     def test_abort(self) -> None:
@@ -180,7 +180,7 @@ class EndTests(SynchronousTestCase):
         """The messages after it are not delivered."""
         connection, peer = made()
         peer.send(b"a\nsay bye\nclose\nb\n")
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, CLOSED)
         self.assertEqual(connection.events, ["connected", b"a", b"say bye", b"close", CLOSED])
         self.assertEqual(peer.received, b"bye\n")
@@ -188,7 +188,7 @@ class EndTests(SynchronousTestCase):
     def test_idle(self) -> None:
         connection, peer = made(idle_timeout=5)
         peer.advance(6.1)
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, IDLE)
 
     def test_idle_although_full(self) -> None:
@@ -211,14 +211,14 @@ class EndTests(SynchronousTestCase):
         self.assertIs(connection.reason, SLOW)
         peer.drain()
         self.assertEqual(len(peer.received), 1000)
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, SLOW)
 
     def test_too_long(self) -> None:
         """What was complete before it is delivered first."""
         connection, peer = made(max_message=5)
         peer.send(b"a\nsay b\n123456\nc\n")
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, TOO_LONG)
         self.assertEqual(connection.events, ["connected", b"a", b"say b", TOO_LONG])
         self.assertEqual(peer.received, b"b\n")
@@ -233,7 +233,7 @@ class EndTests(SynchronousTestCase):
 
         connection, peer = made(Json)
         peer.send(b"1\n{\n2\n")
-        peer.finish()
+        peer.write_eof()
         self.assert_ended(connection, peer, BAD_INPUT)
         self.assertEqual(connection.events, ["connected", 1, BAD_INPUT])
 
@@ -243,14 +243,14 @@ class EndTests(SynchronousTestCase):
         peer.send(b"a\n1234567")
         self.assertIs(connection.reason, None)
         connection.hooks[0].callback(None)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"answer to a\n")
         self.assert_ended(connection, peer, TOO_LONG)
 
 
 class FailureTests(SynchronousTestCase):
     def assert_failed_alone(self, connection: Any, peer: Peer, other: Peer) -> None:
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events.count(FAILED), 1)
         self.assertEqual(connection.detail, "the hook fails")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
@@ -325,7 +325,7 @@ class FailureTests(SynchronousTestCase):
 
         connection, peer = made(Failing)
         peer.send(b"a\n")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events, ["connected", KICKED])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
@@ -337,7 +337,7 @@ class FailureTests(SynchronousTestCase):
                 raise RuntimeError("the last hook fails")
 
         connection, peer = made(Failing)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(len(connection.factory), 0)
         self.assertFalse(peer.connected)

@@ -75,7 +75,7 @@ class PauseTests(SynchronousTestCase):
         """A peer that has finished is heard to its last word."""
         connection, peer = made()
         peer.send(b"pause\nsay a\n")
-        peer.finish()
+        peer.write_eof()
         self.assertTrue(peer.connected)
         connection.resume()
         self.assertEqual(peer.received, b"a\n")
@@ -86,7 +86,7 @@ class PauseTests(SynchronousTestCase):
         connection, peer = made()
         peer.send(b"pause\nclose\n")
         connection.resume()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], CLOSED)
         self.assertFalse(peer.aborted)
 
@@ -94,7 +94,7 @@ class PauseTests(SynchronousTestCase):
         connection, peer = made()
         connection.pause()
         connection.close()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], CLOSED)
 
     def test_paused_while_closing(self) -> None:
@@ -102,7 +102,7 @@ class PauseTests(SynchronousTestCase):
         connection, peer = made()
         connection.close()
         connection.pause()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], CLOSED)
         self.assertFalse(peer.aborted)
 
@@ -256,7 +256,7 @@ class HalfCloseTests(SynchronousTestCase):
         peer.send(b"say " + b"x" * 60_000 + b"\n", b"say " + b"y" * 60_000 + b"\n")
         peer.full()
         peer.send(b"say z\n")
-        peer.finish()
+        peer.write_eof()
         peer.turn()
         self.assertTrue(peer.connected)
         peer.drain()
@@ -273,7 +273,7 @@ class HalfCloseTests(SynchronousTestCase):
         connection, peer = made(Reads)
         peer.full()
         peer.send(b"say a\n")
-        peer.finish()
+        peer.write_eof()
         self.assertIs(connection.reason, PEER_CLOSED)
         self.assertTrue(peer.connected)
         peer.drain()
@@ -289,7 +289,7 @@ class HalfCloseTests(SynchronousTestCase):
         self.assertFalse(connection.send(b"late"))
         peer.send(b"d\n")
         self.assertEqual(connection.events[-2:], [b"c", b"d"])
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], PEER_CLOSED)
         self.assertEqual(peer.received, b"a\n")
 
@@ -297,8 +297,8 @@ class HalfCloseTests(SynchronousTestCase):
         connection, peer = made()
         peer.full()
         connection.send(b"x" * 70_000)
-        connection.finish()
-        connection.finish()
+        connection.write_eof()
+        connection.write_eof()
         peer.turn()
         self.assertFalse(peer.finished)
         peer.drain()
@@ -308,15 +308,15 @@ class HalfCloseTests(SynchronousTestCase):
 
     def test_close_after_finish(self) -> None:
         connection, peer = made()
-        connection.finish()
+        connection.write_eof()
         peer.turn()
         connection.close()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events, ["connected", CLOSED])
 
     def test_grace_after_finish(self) -> None:
         connection, peer = made()
-        connection.finish()
+        connection.write_eof()
         peer.turn()
         connection.close()
         peer.advance(8)
@@ -328,11 +328,11 @@ class HalfCloseTests(SynchronousTestCase):
         class Finishes(Recorder):
             def disconnected(self, reason: Any) -> None:
                 super().disconnected(reason)
-                self.finish()
+                self.write_eof()
 
         connection, peer = made(Finishes)
         peer.send(b"pause\nfinish\n")
-        peer.finish()
+        peer.write_eof()
         connection.resume()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], PEER_CLOSED)

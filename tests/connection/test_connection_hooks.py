@@ -103,7 +103,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         """A half-closed peer still gets every answer; then the connection is closed."""
         connection, peer = made(Waiting)
         peer.send(b"a\nb\n")
-        peer.finish()
+        peer.write_eof()
         connection.hooks[0].callback(None)
         peer.turn()
         self.assertTrue(peer.connected)
@@ -173,7 +173,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         connection, peer = made(Waiting)
         peer.send(b"a\n")
         connection.hooks[0].cancel()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], FAILED)
         self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
@@ -182,7 +182,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         connection, peer = made(Waiting)
         peer.send(b"a\nb\n")
         connection.close(KICKED)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.cancelled, 1)
         self.assertEqual(connection.events, ["connected", b"a", KICKED])
 
@@ -198,7 +198,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         connection, peer = made(Tidy)
         peer.send(b"a\nb\n")
         self.assertTrue(peer.reading)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"bye\n")
         self.assertEqual(connection.events, ["connected", b"a", CLOSED])
         self.assertEqual(connection.cancelled, 1)
@@ -217,7 +217,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         connection, peer = made(Quits)
         peer.send(b"a\nquit\n")
         connection.hooks[0].callback(None)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"answer to a\n")
         self.assertEqual(connection.events[-1], CLOSED)
         self.assertFalse(peer.aborted)
@@ -239,7 +239,7 @@ class LostWithMessagesTests(SynchronousTestCase):
         connection, peer = made_tls(protocol)
         peer.send(b"a\nb\n")
         peer.resumeProducing()  # the end was read together with the messages
-        peer.finish()
+        peer.write_eof()
         self.assertFalse(peer.connected)
         return connection, peer
 

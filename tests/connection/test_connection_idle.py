@@ -113,6 +113,6 @@ class IdleTests(SynchronousTestCase):
 
     def test_no_timer_is_left(self) -> None:
         connection, peer = made(idle_timeout=2)
-        peer.finish()
+        peer.write_eof()
         self.assertIs(connection.reason, PEER_CLOSED)
         self.assertEqual(peer.clock.getDelayedCalls(), [])

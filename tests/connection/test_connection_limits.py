@@ -47,7 +47,7 @@ class RateTests(SynchronousTestCase):
         """Of what came in one piece neither; it is in order, and ends with the peer's end."""
         connection, peer = made(rate=10, burst=5)
         peer.send(lines(numbers(50)))
-        peer.finish()
+        peer.write_eof()
         self.assertTrue(peer.connected)
         peer.advance(3)
         self.assertEqual(connection.messages_received, 35)
@@ -107,7 +107,7 @@ class RateTests(SynchronousTestCase):
             peer.send(b"a\nb\n")
             getattr(connection, end)()
             peer.turn()
-            peer.finish()
+            peer.write_eof()
             self.assertEqual(connection.events[1:2], [b"a"])
             self.assertEqual(peer.clock.getDelayedCalls(), [])
 

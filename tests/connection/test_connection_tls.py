@@ -36,7 +36,7 @@ class HandshakeTests(SynchronousTestCase):
     def test_health_check(self) -> None:
         """A peer that connects and closes has done nothing wrong."""
         peer = connect_tls(factory_of(Recorder))
-        peer.finish()
+        peer.write_eof()
         self.assertIs(peer.protocol.reason, PEER_CLOSED)
         self.assertEqual(peer.protocol.events, [])
 
@@ -105,7 +105,7 @@ class EndTests(SynchronousTestCase):
         connection, peer = made_tls(Reads)
         peer.full()
         connection.send(b"x" * 70_000)
-        peer.finish()
+        peer.write_eof()
         self.assertTrue(peer.connected)
         peer.drain()
         self.assertEqual(connection.events[-1], PEER_CLOSED)
@@ -117,7 +117,7 @@ class EndTests(SynchronousTestCase):
         connection.dataReceived(b"say " + b"x" * 65_531 + b"\nsay more\n")
         self.assertFalse(peer.reading)
         peer.resumeProducing()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[-1], PEER_CLOSED)
         self.assertEqual(len(connection.factory), 0)
 

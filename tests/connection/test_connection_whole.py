@@ -69,7 +69,7 @@ class WholeTests(SynchronousTestCase):
         """Nothing is delivered after it."""
         connection, peer = self.nested(("close",), ("dataReceived", b"b"))
         peer.send(b"a")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[1:], [b"a", b"end of a", CLOSED])
 
     def test_peer_finishes(self) -> None:
@@ -90,7 +90,7 @@ class WholeTests(SynchronousTestCase):
         connection, peer = made(RawRecorder)
         peer.send(b"fail")
         connection.dataReceived(b"b")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(connection.events[1:], [b"fail", FAILED])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 

@@ -126,7 +126,7 @@ class EndTests(GuardCase):
 
     def test_the_peer_closes(self) -> None:
         wrapped, peer = self.made()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
         self.assertEqual(peer.protocol.reason.code, "peer-closed")
 
@@ -144,7 +144,7 @@ class EndTests(GuardCase):
         peer.send(b"too late")
         self.assertEqual(wrapped.events, ["made"])
         peer.drain()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.received, b"last words")
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
@@ -158,7 +158,7 @@ class EndTests(GuardCase):
     def test_half_close(self) -> None:
         """Who knows of it hears of it, and may go on."""
         wrapped, peer = self.made(HalfClosing)
-        peer.finish()
+        peer.write_eof()
         wrapped.transport.write(b"answer")
         self.assertEqual((wrapped.events, peer.received), (["made", "read lost"], b"answer"))
         wrapped.transport.loseWriteConnection()
@@ -186,7 +186,7 @@ class EndTests(GuardCase):
                 peer.handshake()
             if peer.protocol.reason is None:
                 peer.send(b"a")
-            peer.finish()
+            peer.write_eof()
             self.assertEqual(peer.protocol.reason.code, "failed", at)
             self.assertEqual(len(guard), 0)
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1, at)
@@ -215,7 +215,7 @@ class EndTests(GuardCase):
         """A silent peer is closed, and its protocol hears of it once."""
         wrapped, peer = self.made(idle_timeout=5)
         peer.advance(6)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.protocol.reason.code, "idle")
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -320,7 +320,7 @@ class FactoryTests(GuardCase):
         self.assertEqual((admission.open, len(inner)), (1, 1))
         first.send(b"echo")
         self.assertEqual(first.received, b"echo")
-        first.finish()
+        first.write_eof()
         self.assertEqual((admission.open, len(inner), len(guard)), (0, 0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

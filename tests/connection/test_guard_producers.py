@@ -83,7 +83,7 @@ class ProducerTests(GuardCase):
         self.assertEqual(producer.told, ["pause"])
         wrapped.transport.unregisterProducer()
         peer.drain()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(producer.told, ["pause"])
 
     def test_registered_too_late(self) -> None:
@@ -104,7 +104,7 @@ class ProducerTests(GuardCase):
         peer.send(b"unheard")
         self.assertTrue(peer.connected)
         wrapped.transport.unregisterProducer()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual((peer.received, peer.connected), (b"the rest", False))
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
@@ -125,7 +125,7 @@ class ProducerTests(GuardCase):
 
     def test_a_pull_producer_whose_peer_goes(self) -> None:
         """Is stopped once and never asked again; nothing of it stays."""
-        for end in (Peer.reset, Peer.finish, lambda peer: peer.protocol.abort()):
+        for end in (Peer.reset, Peer.write_eof, lambda peer: peer.protocol.abort()):
             wrapped, peer = self.made()
             numbers = Numbers(wrapped.transport, 1 << 30)
             peer.full()
@@ -155,7 +155,7 @@ class ProducerTests(GuardCase):
         wrapped, peer = self.made()
         wrapped.transport.registerProducer(Numbers(None, 5), False)
         peer.turn()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.protocol.reason.code, "failed")
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
@@ -166,7 +166,7 @@ class ProducerTests(GuardCase):
         sending = FileSender().beginFileTransfer(io.BytesIO(data), wrapped.transport)
         sending.addCallback(lambda _: wrapped.transport.loseConnection())
         peer.turn()
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(self.successResultOf(sending), None)
         self.assertEqual(peer.received, data)
 
@@ -198,7 +198,7 @@ class WebTests(GuardCase):
         for _ in range(3):
             peer.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
             self.assertTrue(peer.take().endswith(b"\r\n\r\nhello, web"))
-        peer.finish()
+        peer.write_eof()
         self.assertFalse(peer.connected)
 
     def test_a_large_file(self) -> None:
@@ -212,13 +212,13 @@ class WebTests(GuardCase):
             most = max(most, peer.protocol.queued + len(peer.unsent))
         self.assertTrue(peer.received.endswith(b"\r\n\r\n" + self.large))
         self.assertLess(most, 300_000, "it waits until the peer has read")
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.protocol.reason.code, "closed")
 
     def test_a_large_file_that_nobody_wants(self) -> None:
         """The peer goes in the middle: nothing is left of it."""
         guard = self.site()
-        for end in (Peer.reset, Peer.finish):
+        for end in (Peer.reset, Peer.write_eof):
             peer = connect(guard)
             peer.full()
             peer.send(b"GET /files/large HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -240,5 +240,5 @@ class WebTests(GuardCase):
     def test_a_silent_client(self) -> None:
         peer = connect(self.site(idle_timeout=5))
         peer.advance(6)
-        peer.finish()
+        peer.write_eof()
         self.assertEqual(peer.protocol.reason.code, "idle")

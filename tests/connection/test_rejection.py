@@ -36,7 +36,7 @@ class AdmittedTests(AdmissionCase):
 
     def test_every_end(self) -> None:
         ends: list[Any] = [
-            Peer.finish,
+            Peer.write_eof,
             Peer.reset,
             lambda peer: peer.send(b"close\n"),
             lambda peer: peer.send(b"abort\n"),
@@ -49,7 +49,7 @@ class AdmittedTests(AdmissionCase):
             peer = connect(factory)
             self.check(factory, 1)
             end(peer)
-            peer.finish()
+            peer.write_eof()
             self.check(factory)
             connect(factory)
 
@@ -63,7 +63,7 @@ class AdmittedTests(AdmissionCase):
 
         factory = self.factory(Failing)
         peer = connect(factory)
-        peer.finish()
+        peer.write_eof()
         self.check(factory)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
@@ -76,7 +76,7 @@ class AdmittedTests(AdmissionCase):
         self.check(factory)
         peer = connect_tls(factory)
         peer.handshake()
-        peer.finish()
+        peer.write_eof()
         self.check(factory)
 
     def test_while_a_hook_runs(self) -> None:
@@ -85,7 +85,7 @@ class AdmittedTests(AdmissionCase):
         peer = connect_tls(factory)
         peer.handshake()
         peer.send(b"a\n")
-        peer.finish()
+        peer.write_eof()
         self.check(factory, 1)
         peer.protocol.hooks[0].callback(None)
         peer.turn()
@@ -102,7 +102,7 @@ class AdmittedTests(AdmissionCase):
             factory = self.factory(max_per_address=1, exempt_local=False)
             for _ in range(2):
                 peer = connect(factory, peer=address)
-                peer.finish()
+                peer.write_eof()
                 self.check(factory)
 
     def test_a_factory_that_changes_its_mind(self) -> None:
@@ -126,7 +126,7 @@ class AdmittedTests(AdmissionCase):
         peer = Peer(factory.clock)
         peer.protocol = factory.make(None)
         peer.protocol.makeConnection(peer)
-        peer.finish()
+        peer.write_eof()
         self.check(factory)
 
 
@@ -147,7 +147,7 @@ class RefusedTests(AdmissionCase):
         self.assertEqual(second.received, b"! The server is full.\n")
         self.assertFalse(second.connected)
         self.assertEqual(len(factory), 1)
-        first.finish()
+        first.write_eof()
         self.assertIn(b"Welcome", connect(factory).received)
 
     def test_every_reason(self) -> None:

@@ -57,7 +57,7 @@ class SpreadTests(DrainCase):
         peers, stopped = self.stopping(self.recorders(), 3)
         advance(self.clock, 0.1)
         for peer in peers:
-            peer.finish()
+            peer.write_eof()
         self.successResultOf(stopped)
 
     def test_they_talk_until_it_is_their_turn(self) -> None:
@@ -85,7 +85,7 @@ class GoodbyeTests(DrainCase):
         advance(self.clock, 0.1)
         for peer in peers:
             self.assertTrue(peer.received.endswith(b"\n* The server is restarting.\n"))
-            peer.finish()
+            peer.write_eof()
         self.successResultOf(stopped)
 
     def test_after_what_was_said(self) -> None:
@@ -104,14 +104,14 @@ class GoodbyeTests(DrainCase):
         heard = listener.received
         self.assertTrue(heard.endswith(b"* The server is restarting.\n"), heard)
         self.assertIn(b"<guest-1> last words\n", heard)
-        speaker.finish()
-        listener.finish()
+        speaker.write_eof()
+        listener.write_eof()
         self.successResultOf(stopped)
 
     def test_an_asynchronous_hook(self) -> None:
         """May finish what it does; what it then sends is too late."""
         peers, stopped = self.stopping(self.recorders(Waiting), 1)
-        peers[0].finish()
+        peers[0].write_eof()
         self.successResultOf(stopped)
 
     def test_tls_without_a_handshake(self) -> None:
@@ -213,5 +213,5 @@ class ImpatienceTests(DrainCase):
         peer = connect(factory)
         stopped = service.stopService()
         self.assertEqual(self.handlers, before)
-        peer.finish()
+        peer.write_eof()
         self.successResultOf(stopped)

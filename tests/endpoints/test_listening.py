@@ -110,7 +110,7 @@ class StartTests(ListeningCase):
         stopped = service.stopService()
         self.assertFalse(service.ready)
         self.assertNoResult(stopped)
-        peer.finish()
+        peer.write_eof()
         self.successResultOf(stopped)
 
     def test_without_the_privileged_start(self) -> None:
@@ -132,7 +132,7 @@ class StartTests(ListeningCase):
         for _ in range(2):
             service.startService()
             peer = connect(self.factory)
-            peer.finish()
+            peer.write_eof()
             self.successResultOf(service.stopService())
             self.assertRaises(ConnectionRefusedError, connect, self.factory)
 
@@ -276,7 +276,7 @@ class StopTests(ListeningCase):
         for peer in peers:
             self.assertNoResult(stopped)
             self.assertEqual((peer.finished, peer.protocol.reason.code), (True, "draining"))
-            peer.finish()
+            peer.write_eof()
         self.successResultOf(stopped)
         self.assertEqual(peers[0].received, b"hello")
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -294,7 +294,7 @@ class StopTests(ListeningCase):
         peers[0].protocol.send_encoded(b"x" * 100_000)
         stopped = service.stopService()
         for peer in peers[1:]:
-            peer.finish()
+            peer.write_eof()
         peers[0].advance(1.9)
         self.assertNoResult(stopped)
         peers[0].advance(0.2)
@@ -318,7 +318,7 @@ class StopTests(ListeningCase):
         stopped = service.stopService()
         self.assertIsNone(peer.protocol.reason)
         stops.callback(None)
-        peer.finish()
+        peer.write_eof()
         self.successResultOf(stopped)
 
     def test_a_port_that_fails_to_stop(self) -> None:
@@ -328,7 +328,7 @@ class StopTests(ListeningCase):
         service.startService()
         peer = connect(self.factory)
         stopped = service.stopService()
-        peer.finish()
+        peer.write_eof()
         self.successResultOf(stopped)
         stops.addErrback(lambda _: None)
 
@@ -336,7 +336,7 @@ class StopTests(ListeningCase):
         """Both wait for the same end."""
         service, peers = self.started(1)
         stops = [service.stopService(), service.stopService()]
-        peers[0].finish()
+        peers[0].write_eof()
         for stop in stops:
             self.successResultOf(stop)
         self.assertEqual(self.clock.getDelayedCalls(), [])

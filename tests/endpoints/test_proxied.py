@@ -62,7 +62,7 @@ class HeaderTests(ProxiedCase):
         wrapped = Wrapped()
         peer = connect(ProxiedFactory(wrapped, TRUSTED, clock), clock=clock, peer=PROXY)
         peer.send(*cut(HEADERS[name] + data, places))
-        peer.finish()
+        peer.write_eof()
         (protocol,) = wrapped.built
         self.assertEqual(protocol.received, data)
         self.assertFalse(peer.connected)
@@ -255,7 +255,7 @@ class EndTests(ProxiedCase):
         with capturedLogs() as logged:
             peer = self.connect(IPv6Address("TCP", "::ffff:10.0.0.9", 40000))
             peer.send(b"PROXY ")
-            peer.finish()
+            peer.write_eof()
         line = "Connection from 10.0.0.9:40000 ended: handshake "
         self.assertEqual(
             self.lines(logged),
@@ -324,7 +324,7 @@ class ConnectionTests(ProxiedCase):
             peer = self.connect()
             peer.send(HEADERS["v1"] + b"fail\n")
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-            peer.finish()
+            peer.write_eof()
         (line,) = [text for level, text in self.lines(logged) if level == LogLevel.info.name]
         self.assertEqual(line, "Connection 1 from 192.0.2.77:56324 ended: failed (the hook fails)")
 
@@ -334,7 +334,7 @@ class ConnectionTests(ProxiedCase):
             peer = self.connect()
             peer.send(*pieces)
             connection = peer.protocol
-            peer.finish()
+            peer.write_eof()
             self.assertEqual(peer.received, b"a\n")
             self.assertEqual(connection.events, ["connected", b"say a", PEER_CLOSED])
 

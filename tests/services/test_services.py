@@ -100,7 +100,7 @@ class MakeServiceTests(ServiceCase):
             peer.send(sent)
             self.assertEqual(peer.received, answer)
             stopped = service.stopService()
-            peer.finish()
+            peer.write_eof()
             self.successResultOf(stopped)
         self.assertEqual(len(self.reactor.tcpServers), 3)
 

@@ -103,7 +103,7 @@ class Connection(Outbound):
         self._open = True
         # An instance's own are found in a third of the time, and have their places anyway.
         self.reason = self._deadline = self._inbox = self._watch = None
-        self._delivering = self._full = self._finishing = False
+        self._delivering = self._full = self._eof_written = False
         self._held = 0
         self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
         self.connectionMade()

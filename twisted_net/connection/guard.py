@@ -77,7 +77,7 @@ class GuardTransport:
         self._guard.abort()
 
     def loseWriteConnection(self) -> None:
-        self._guard.finish()
+        self._guard.write_eof()
 
     def pauseProducing(self) -> None:
         self._guard.pause()

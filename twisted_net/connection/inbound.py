@@ -115,7 +115,16 @@ class Inbound(_Base):
     lasting: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "_open", "host", "id", "_framing", "_watch", "_begun"),
         *("bytes_sent", "messages_sent", "bytes_received", "messages_received"),
-        *("_inbox", "_delivering", "_deadline", "reason", "_held", "_full", "_finishing", "_whole"),
+        *(
+            "_inbox",
+            "_delivering",
+            "_deadline",
+            "reason",
+            "_held",
+            "_full",
+            "_eof_written",
+            "_whole",
+        ),
     )
 
     def __init_subclass__(cls, **settings: Any) -> None:

@@ -63,7 +63,7 @@ class Outbound(Inbound):
 
     # As in the other half, defaults stand on the class.
     _full = False  # the transport's buffer is full
-    _finishing = False  # nothing more will be sent, but the peer is still read
+    _eof_written = False  # nothing more will be sent, but the peer is still read
     _send_queue: SendQueue | None = None
     _waiting: list[Deferred[None]] | None = None
     broadcasts: tuple[Any, ...] = ()  # whose members it is: theirs to set
@@ -87,7 +87,7 @@ class Outbound(Inbound):
 
         :param messages: how many messages they carry.
         """
-        if self.reason is not None or self._finishing or not self._open:
+        if self.reason is not None or self._eof_written or not self._open:
             return False
         if not data:
             return not self._full
@@ -156,14 +156,14 @@ class Outbound(Inbound):
         self._clear_send_queue()
         self.transport.abortConnection()
 
-    def finish(self) -> None:
+    def write_eof(self) -> None:
         """Send no more, but go on reading (half-close). Over TLS, which has none, close."""
-        if self._finishing or self.reason is not None or not self._open:
+        if self._eof_written or self.reason is not None or not self._open:
             return
         if self._peer_done or not self._can_half_close():
             self.close(PEER_CLOSED if self._peer_done else CLOSED)
             return
-        self._finishing = True
+        self._eof_written = True
         if not self._full and not self._send_queue:
             self.transport.loseWriteConnection()
 
@@ -215,7 +215,7 @@ class Outbound(Inbound):
             # and nothing else would wake it.
             self.transport.unregisterProducer()
             self.transport.registerProducer(self, True)
-        if self._finishing:
+        if self._eof_written:
             self.transport.loseWriteConnection()
         self._release(BY_FULL_OUTPUT)
         # One at least, or whoever answers the peer would keep the others waiting for ever.
