@@ -23,7 +23,7 @@ async def main(reactor: Any, port: str = "8080", text: str = "hello") -> None:
     factory = ConnectionFactory.forProtocol(Ask)
     connection = await connect(reactor, ("localhost", int(port)), factory)
     connection.send(text)
-    await factory.emptied()  # the connection has ended
+    await factory.wait_closed()  # the connection has ended
 
 
 if __name__ == "__main__":

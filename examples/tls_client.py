@@ -25,7 +25,7 @@ async def main(reactor: Any, port: str = "8443", trusted: str = "server.pem") ->
     except ConnectFailed as error:
         sys.exit(f"No connection: {error}")
     server.send("hello")
-    await factory.emptied()
+    await factory.wait_closed()
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class ForwardProtocol(_Side):
         try:
             upstream = await self.factory.upstream.connect(self.factory.upstream_factory)
             assert isinstance(upstream, UpstreamProtocol)
-            await upstream.established()
+            await upstream.wait_ready()
         except Exception as error:
             if upstream is not None:
                 upstream.abort()

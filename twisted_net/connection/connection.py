@@ -80,7 +80,7 @@ class Connection(Outbound):
 
     # What a subclass calls.
 
-    def established(self) -> Deferred[None]:
+    def wait_ready(self) -> Deferred[None]:
         """Wait until :meth:`connected` was called: over TLS, until the handshake is done.
 
         :return: fires then; fails with what Twisted gives for the end if that comes first.
@@ -89,10 +89,10 @@ class Connection(Outbound):
             return succeed(None)
         if not self._open:
             return fail(ConnectionLost())
-        if self._unestablished is None:
-            self._unestablished = []
+        if self._waiting_ready is None:
+            self._waiting_ready = []
         waiting: Deferred[None] = Deferred()
-        self._unestablished.append(waiting)
+        self._waiting_ready.append(waiting)
         return waiting
 
     # Twisted's protocol.
@@ -158,7 +158,7 @@ class Connection(Outbound):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._open = self._whole = False
         self._peer = self.peer
-        waiting, self._unestablished = self._unestablished, None
+        waiting, self._waiting_ready = self._waiting_ready, None
         for each in waiting or ():
             each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
@@ -276,7 +276,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self._clock = clock
         self._last_id = 0
         self._host: IAddress | None = None
-        self._emptied: list[Deferred[None]] = []
+        self._wait_closed: list[Deferred[None]] = []
 
     # As Twisted's own is declared: so a type checker knows what the class itself takes.
     @classmethod
@@ -375,7 +375,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         for connection in list(self.connections.values()):
             connection.abort(reason)
 
-    def emptied(self) -> Deferred[None]:
+    def wait_closed(self) -> Deferred[None]:
         """Wait until no connection is open.
 
         :return: fires then; at once where none is.
@@ -383,7 +383,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         if not self.connections:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
-        self._emptied.append(waiting)
+        self._wait_closed.append(waiting)
         return waiting
 
     def host(self, address: IAddress) -> IAddress:
@@ -421,7 +421,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             )
         if not self.connections:
             self._stalls.end()
-            waiting, self._emptied = self._emptied, []
+            waiting, self._wait_closed = self._wait_closed, []
             for each in waiting:
                 each.callback(None)
 

@@ -104,7 +104,7 @@ class Inbound(_Base):
     _bucket: TokenBucket | None = None
     _going_on: IDelayedCall | None = None  # the end of a hold by the rate
     _hook: Deferred[Any] | None = None
-    _unestablished: list[Deferred[None]] | None = None
+    _waiting_ready: list[Deferred[None]] | None = None
 
     @property
     def peer(self) -> IAddress:
@@ -213,8 +213,8 @@ class Inbound(_Base):
         self._whole = type(self._framing) is Raw and self._bucket is None
         self._cancel_deadline()
         self._call(self.connected)
-        if self._unestablished is not None:
-            waiting, self._unestablished = self._unestablished, None
+        if self._waiting_ready is not None:
+            waiting, self._waiting_ready = self._waiting_ready, None
             for each in waiting:
                 each.callback(None)
 

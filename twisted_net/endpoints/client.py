@@ -169,11 +169,11 @@ class ReconnectingClient(ClientService):
             factory,
             retryPolicy=lambda attempt: delays.delay(attempt, jitter()),
             clock=reactor,
-            prepareConnection=_established,
+            prepareConnection=_prepare,
         )
 
 
-def _established(proxy: Any) -> Deferred[None]:
+def _prepare(proxy: Any) -> Deferred[None]:
     # Twisted's machine knows no connection that is lost, or given up, while it is being prepared:
     # there, the failure of this Deferred says it all.
     told, proxy._lostNotification = proxy._lostNotification, lambda reason: None
@@ -185,7 +185,7 @@ def _established(proxy: Any) -> Deferred[None]:
         proxy.abort()
         return failure
 
-    waiting: Deferred[None] = proxy.established()
+    waiting: Deferred[None] = proxy.wait_ready()
     return waiting.addCallbacks(established, failed)
 
 
@@ -196,7 +196,7 @@ async def _connect(
     try:
         connection = await endpoint.connect(factory)
         assert isinstance(connection, Connection)
-        await connection.established()
+        await connection.wait_ready()
     except (CancelledError, error.ConnectingCancelledError):
         if connection is not None:
             connection.abort()

@@ -158,7 +158,7 @@ class ListenerService(Service):
         await DeferredList([each for each in stopping if isinstance(each, Deferred)])
         deadline = self.factory.clock.callLater(self.drain, self.factory.abort, DRAINING)
         await self._close_spread()
-        await self.factory.emptied()
+        await self.factory.wait_closed()
         if deadline.active():
             deadline.cancel()
 
