@@ -234,7 +234,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         protocol, peer = self.connect()
         protocol.transport.socket = _Refusing(protocol.transport.socket, 104)
         protocol.transport.write(b"x")
-        self.reactor.gather.flush()
+        self.reactor.batch.flush()
         peer.close()
         self.turn_until(lambda: protocol.events)
         self.assertEqual(protocol.events, [("lost", ConnectionLost)])
@@ -246,7 +246,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         actual = protocol.transport.socket
         protocol.transport.socket = _Refusing(actual, 113)
         protocol.transport.write(b"x")
-        self.reactor.gather.flush()
+        self.reactor.batch.flush()
         self.assertEqual(protocol.events, [])
         protocol.transport.socket = actual
         self.turn_until(lambda: protocol.events)

@@ -31,7 +31,7 @@ from twisted_net.eager.ports import EagerClient, EagerServer
 from twisted_net.eager.reactor import EagerReactor
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.eager.transports import Eager
-from twisted_net.eager.write_batch import Gather
+from twisted_net.eager.write_batch import WriteBatch
 
 
 class Eagerness:
@@ -64,7 +64,7 @@ class Eagerness:
         protocol, peer = self.connect()
         protocol.transport.SEND_LIMIT = 1000
         protocol.transport.write(b"x" * 2500)
-        self.reactor.gather.flush()
+        self.reactor.batch.flush()
         self.assertEqual(len(peer.recv(1 << 20)), 1000)
         self.assertEqual(len(self.drain(peer, 1500)), 1500)
 
@@ -347,19 +347,19 @@ class GatherTests(SynchronousTestCase):
 
     def test_slices(self):
         """A flush may be bounded: the rest waits, in order, before those who come later."""
-        gather = Gather(lasting=True)
+        batch = WriteBatch(always_open=True)
         order = []
 
         class Waiting:
             def __init__(self, name):
                 self.name = name
 
-            def flush_gathered(self):
+            def flush_batched(self):
                 order.append(self.name)
 
-        gather.waiting.extend(map(Waiting, range(5)))
-        gather.flush(2)
-        gather.waiting.append(Waiting(5))
+        batch.waiting.extend(map(Waiting, range(5)))
+        batch.flush(2)
+        batch.waiting.append(Waiting(5))
         self.assertEqual(order, [0, 1])
-        gather.flush(10)
-        self.assertEqual((order, gather.waiting), (list(range(6)), []))
+        batch.flush(10)
+        self.assertEqual((order, batch.waiting), (list(range(6)), []))

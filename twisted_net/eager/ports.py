@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IProtocol
 
 from twisted_net.eager.key_sharing import Told, share_names
 from twisted_net.eager.transports import Eager, EagerUNIX
-from twisted_net.eager.write_batch import gather_of
+from twisted_net.eager.write_batch import batch_of
 
 ACCEPTS = 1
 """Connections that a port accepts in a turn. Stock's has 100 and more, in which a crowd that comes
@@ -48,7 +48,7 @@ class EagerServer(Eager, tcp.Server):
     ) -> None:
         # Not stock's, which makes three texts that hardly anybody reads.
         tcp.Connection.__init__(self, sock, protocol, reactor)
-        self._gather = gather = gather_of(reactor)
+        self._batch = batch = batch_of(reactor)
         if len(client) != 2:
             self._addressType = IPv6Address
         self.server = server
@@ -60,14 +60,14 @@ class EagerServer(Eager, tcp.Server):
             server.number = server._realPortNumber
         self.startReading()
         self.connected = 1
-        if server is None and not gather.lasting:  # others have it from their port
+        if server is None and not batch.always_open:  # others have it from their port
             self.setTcpNoDelay(True)
 
 
 LASTING = (
-    *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_gather", "server"),
+    *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_batch", "server"),
     *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
-    *("_gathered", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
+    *("_in_batch", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
 )
 """What an accepted connection has sooner or later; see :func:`share_names`."""
 
@@ -80,11 +80,11 @@ class EagerClient(Eager, tcp.Client):
     def __init__(
         self, host: str, port: int, bindAddress: Any, connector: Any, reactor: Any
     ) -> None:
-        self._gather = gather_of(reactor)
+        self._batch = batch_of(reactor)
         super().__init__(host, port, bindAddress, connector, reactor)
 
     def _connectDone(self) -> None:
-        if not self._gather.lasting:
+        if not self._batch.always_open:
             self.setTcpNoDelay(True)
         super()._connectDone()
 
@@ -101,7 +101,7 @@ class EagerUNIXServer(EagerUNIX, unix.Server):
         sessionno: int,
         reactor: Any,
     ) -> None:
-        self._gather = gather_of(reactor)
+        self._batch = batch_of(reactor)
         super().__init__(sock, protocol, client, server, sessionno, reactor)
 
 
@@ -109,7 +109,7 @@ class EagerUNIXClient(EagerUNIX, unix.Client):
     """A Unix connection that this side has opened."""
 
     def __init__(self, filename: Any, connector: Any, reactor: Any, checkPID: Any = 0) -> None:
-        self._gather = gather_of(reactor)
+        self._batch = batch_of(reactor)
         super().__init__(filename, connector, reactor, checkPID)
 
 
@@ -139,7 +139,7 @@ class EagerPort(_PatientPort):
 
     def startListening(self) -> None:
         super().startListening()
-        if not gather_of(self.reactor).lasting:  # accepted sockets inherit it, once for all
+        if not batch_of(self.reactor).always_open:  # accepted sockets inherit it, once for all
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

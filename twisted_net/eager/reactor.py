@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from twisted_net.eager.reactor_interfaces import EagerCalls
 from twisted_net.eager.transports import Eager
-from twisted_net.eager.write_batch import SLICE, Gather
+from twisted_net.eager.write_batch import SLICE, WriteBatch
 
 try:
     from twisted.internet.epollreactor import EPOLLIN, EPollReactor
@@ -78,11 +78,11 @@ _IS_EAGER = _IsEager()
 class EagerReactor(EagerCalls, EPollReactor):
     """An epoll reactor that sends when its turn is over; see the module.
 
-    :ivar gather: the transports that have something to send then.
+    :ivar batch: the transports that have something to send then.
     """
 
     def __init__(self) -> None:
-        self.gather = Gather(lasting=True)
+        self.batch = WriteBatch(always_open=True)
         self._context = _TurnContext()
         super().__init__()
 
@@ -91,10 +91,10 @@ class EagerReactor(EagerCalls, EPollReactor):
 
         :param timeout: how many seconds to wait; None is for ever.
         """
-        gather = self.gather
-        if gather.waiting or gather.large:
-            gather.flush(SLICE)
-            if gather.waiting:  # the rest has its turn after those who have arrived meanwhile
+        batch = self.batch
+        if batch.waiting or batch.large:
+            batch.flush(SLICE)
+            if batch.waiting:  # the rest has its turn after those who have arrived meanwhile
                 timeout = 0
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
@@ -117,7 +117,7 @@ class EagerReactor(EagerCalls, EPollReactor):
 
     def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
         context = self._context
-        gather = self.gather
+        batch = self.batch
         selectables = self._selectables
         is_eager = _IS_EAGER
         for fd, event in events:
@@ -138,8 +138,8 @@ class EagerReactor(EagerCalls, EPollReactor):
             else:
                 context.selectable = None
                 log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
-            if gather.large:
-                gather.flush_large()
+            if batch.large:
+                batch.flush_large()
 
     def _end(self, selectable: Any, why: BaseException) -> None:
         """A read has said that the connection is over."""
@@ -155,11 +155,11 @@ class EagerReactor(EagerCalls, EPollReactor):
     # A transport that waits to send is a writer to everybody else.
 
     def getWriters(self) -> list[Any]:
-        self.gather.settle()
+        self.batch.leave_to_poller()
         return super().getWriters()
 
     def removeAll(self) -> list[Any]:
-        self.gather.settle()
+        self.batch.leave_to_poller()
         return super().removeAll()
 
 

@@ -61,7 +61,7 @@ class OnSocket(Eager):
     unread = False  # OpenSSL must write before it can go on reading
 
     def doRead(self) -> Any:
-        if self.tls is None or not self._gather.open:
+        if self.tls is None or not self._batch.open:
             return super().doRead()
         why = self.tls.readable()
         if self.blocked and self.connected:
@@ -95,14 +95,14 @@ class OnSocket(Eager):
     def free(self) -> bool:
         return self.tls is None and super().free()  # OpenSSL may have to read before
 
-    def flush_gathered(self) -> None:
+    def flush_batched(self) -> None:
         tls = self.tls
         if tls is None:
-            super().flush_gathered()
+            super().flush_batched()
             return
-        if not self._gathered:
+        if not self._in_batch:
             return
-        self._gathered = False
+        self._in_batch = False
         queue = self._tempDataBuffer
         if self.dataBuffer or not queue or self._aborting:
             return

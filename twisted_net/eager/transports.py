@@ -36,7 +36,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from twisted_net.eager.key_sharing import Fileno
-from twisted_net.eager.write_batch import LARGE, Gather
+from twisted_net.eager.write_batch import LARGE, WriteBatch
 
 
 class Eager(tcp.Connection):
@@ -52,8 +52,8 @@ class Eager(tcp.Connection):
 
     # Defaults stand on the class, so that an idle connection carries none of them.
     fileno: Any = Fileno()
-    _gather: Gather
-    _gathered = False  # waits in _gather
+    _batch: WriteBatch
+    _in_batch = False  # waits in _gather
     _room = 0  # see _find_room()
     _is_plain = False  # it has a push producer, and nothing is ending or encrypted
     _broken = False  # a send has taken the socket's error, which a read would have shown
@@ -65,9 +65,9 @@ class Eager(tcp.Connection):
             if size < self._room:
                 self._tempDataBuffer.append(data)
                 self._tempDataLen = size
-                if not self._gathered:
-                    self._gathered = True
-                    self._gather.waiting.append(self)
+                if not self._in_batch:
+                    self._in_batch = True
+                    self._batch.waiting.append(self)
                 return
         self._write(data)
 
@@ -84,7 +84,7 @@ class Eager(tcp.Connection):
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
-        if not self._gathered:
+        if not self._in_batch:
             self._send_soon(1)
         elif self.producer is not None:
             self._pause_producer()
@@ -102,7 +102,7 @@ class Eager(tcp.Connection):
             return
         self._tempDataBuffer.extend(iovec)
         self._tempDataLen += sum(map(len, iovec))
-        if not self._gathered:
+        if not self._in_batch:
             self._send_soon(len(iovec))
         elif self.producer is not None:
             self._pause_producer()
@@ -137,26 +137,26 @@ class Eager(tcp.Connection):
             return
         if self.dataBuffer or len(self._tempDataBuffer) > added:
             self.startWriting()  # older bytes wait for the poller already
-        elif self._gather.open:
-            self._gathered = True
+        elif self._batch.open:
+            self._in_batch = True
             self._find_room()
             if self._tempDataLen < LARGE:
-                self._gather.waiting.append(self)
+                self._batch.waiting.append(self)
             else:
-                self._gather.large.append(self)
+                self._batch.large.append(self)
         elif self.at_once:
-            self._gathered = True
-            self.flush_gathered()
+            self._in_batch = True
+            self.flush_batched()
         else:
             self.startWriting()
 
     def _find_room(self) -> None:
         """Work out below how many bytes in the queue :meth:`write` has nothing to ask or to tell.
 
-        That holds while nothing is sent but by :meth:`flush_gathered`: until the poller is to be
+        That holds while nothing is sent but by :meth:`flush_batched`: until the poller is to be
         asked for writing (or no more), TLS begins, a producer comes, or the connection is lost.
         """
-        if self._gather.lasting:
+        if self._batch.always_open:
             self._room = min(LARGE, self.bufferSize + 1, self.SEND_LIMIT + 1)
 
     def _pause_producer(self) -> bool:
@@ -167,15 +167,15 @@ class Eager(tcp.Connection):
         self._maybePauseProducer()
         if self.producer is None or (self.streamingProducer and not self.producerPaused):
             return False
-        self._gathered = False
+        self._in_batch = False
         self.startWriting()
         return True
 
-    def flush_gathered(self) -> None:
+    def flush_batched(self) -> None:
         """Send what the socket takes, and leave the rest to stock's ``doWrite``."""
-        if not self._gathered:
+        if not self._in_batch:
             return
-        self._gathered = False
+        self._in_batch = False
         queue = self._tempDataBuffer
         size = self._tempDataLen
         small = size < self._room
@@ -198,10 +198,10 @@ class Eager(tcp.Connection):
             self.offset = sent
             self.startWriting()
 
-    def settle_gathered(self) -> None:
+    def leave_to_poller(self) -> None:
         """Wait for the poller instead."""
-        if self._gathered:
-            self._gathered = False
+        if self._in_batch:
+            self._in_batch = False
             self.startWriting()
 
     def keep(self, errno: int | None) -> None:
@@ -215,12 +215,12 @@ class Eager(tcp.Connection):
 
     def loseConnection(self) -> None:
         self._is_plain = False
-        self.settle_gathered()
+        self.leave_to_poller()
         super().loseConnection()
 
     def loseWriteConnection(self) -> None:
         self._is_plain = False
-        self.settle_gathered()
+        self.leave_to_poller()
         super().loseWriteConnection()
 
     def abortConnection(self) -> None:
@@ -229,7 +229,7 @@ class Eager(tcp.Connection):
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         self._room = 0
-        self.settle_gathered()
+        self.leave_to_poller()
         super().registerProducer(producer, streaming)
         self._is_plain = bool(
             streaming and self.producer is producer and not self.TLS and not self._aborting
@@ -249,7 +249,7 @@ class Eager(tcp.Connection):
 
     def stopWriting(self) -> None:
         self._room = 0
-        self._gathered = False  # what is queued waits until somebody starts writing again
+        self._in_batch = False  # what is queued waits until somebody starts writing again
         super().stopWriting()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -257,8 +257,8 @@ class Eager(tcp.Connection):
         super().connectionLost(reason)
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
-        if not self._gather.open:
-            return self._read_gathering()
+        if not self._batch.open:
+            return self._read_batching()
         try:
             data = self.socket.recv(self.bufferSize)
         except OSError as error:
@@ -268,18 +268,18 @@ class Eager(tcp.Connection):
             return None
         return main.CONNECTION_LOST if self._broken else main.CONNECTION_DONE
 
-    def _read_gathering(self) -> Any:
+    def _read_batching(self) -> Any:
         """Read, and gather meanwhile, where the reactor does not."""
-        gather = self._gather
-        gather.open = True
+        batch = self._batch
+        batch.open = True
         try:
             return self.doRead()
         except BaseException:
-            self._gathered = False  # the reactor will close this: what is queued is dropped
+            self._in_batch = False  # the reactor will close this: what is queued is dropped
             raise
         finally:
-            gather.open = False
-            gather.flush()
+            batch.open = False
+            batch.flush()
 
 
 def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
@@ -316,17 +316,17 @@ class EagerUNIX(Eager):
 
     _sendmsgQueue: list[int]
 
-    def flush_gathered(self) -> None:
+    def flush_batched(self) -> None:
         if self._sendmsgQueue:
-            self.settle_gathered()
+            self.leave_to_poller()
         else:
-            super().flush_gathered()
+            super().flush_batched()
 
     def free(self) -> bool:
         return not self._sendmsgQueue and super().free()
 
     def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
-        if not self._gather.open:
-            return self._read_gathering()
+        if not self._batch.open:
+            return self._read_batching()
         why = super(Eager, self).doRead()  # stock's, which receives descriptors
         return main.CONNECTION_LOST if self._broken and why is main.CONNECTION_DONE else why

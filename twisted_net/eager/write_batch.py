@@ -16,32 +16,32 @@ LARGE = 8192
 """Bytes that need not be gathered with others, and are better sent while they are in the cache."""
 
 
-class Gathered(Protocol):
+class BatchedTransport(Protocol):
     """A transport that waits to send."""
 
-    def flush_gathered(self) -> None:
+    def flush_batched(self) -> None:
         """Send what the socket takes."""
 
-    def settle_gathered(self) -> None:
+    def leave_to_poller(self) -> None:
         """Wait for the poller instead."""
 
 
-class Gather:
+class WriteBatch:
     """The transports of one reactor that have bytes to send when the event is over.
 
     :ivar open: whether an event is going on, whose end will flush. Otherwise nothing is gathered.
-    :ivar lasting: whether it is always open, since the reactor itself flushes once a turn.
+    :ivar always_open: whether it is always open, since the reactor itself flushes once a turn.
     :ivar waiting: the transports, each once.
     :ivar large: those that have much to send, and do when the event is over even if it is a turn.
     """
 
-    __slots__ = ("large", "lasting", "open", "waiting")
+    __slots__ = ("always_open", "large", "open", "waiting")
 
-    def __init__(self, lasting: bool = False) -> None:
-        self.lasting = lasting
-        self.open = lasting
-        self.waiting: list[Gathered] = []
-        self.large: list[Gathered] = []
+    def __init__(self, always_open: bool = False) -> None:
+        self.always_open = always_open
+        self.open = always_open
+        self.waiting: list[BatchedTransport] = []
+        self.large: list[BatchedTransport] = []
 
     def flush(self, at_most: int | None = None) -> None:
         """Send what the first ``at_most`` waiting transports have; without it, all of them."""
@@ -60,30 +60,30 @@ class Gather:
         large, self.large = self.large, []
         _flush(large)
 
-    def settle(self) -> None:
+    def leave_to_poller(self) -> None:
         """Hand every waiting transport to the reactor, as if it had never been gathered."""
         waiting = self.large + self.waiting
         self.waiting, self.large = [], []
         for transport in waiting:
-            transport.settle_gathered()
+            transport.leave_to_poller()
 
 
-def _flush(transports: list[Gathered]) -> None:
+def _flush(transports: list[BatchedTransport]) -> None:
     for transport in transports:
         try:
-            transport.flush_gathered()
+            transport.flush_batched()
         except Exception:
             _log.failure("Cannot send what {transport} has gathered", transport=transport)
 
 
-_gathers: WeakKeyDictionary[Any, Gather] = WeakKeyDictionary()
+_batches: WeakKeyDictionary[Any, WriteBatch] = WeakKeyDictionary()
 
 
-def gather_of(reactor: Any) -> Gather:
+def batch_of(reactor: Any) -> WriteBatch:
     """Give the reactor's own, or the one that is kept here for it."""
-    gather = getattr(reactor, "gather", None)
-    if not isinstance(gather, Gather):
-        gather = _gathers.get(reactor)
-        if gather is None:
-            gather = _gathers[reactor] = Gather()
-    return gather
+    batch = getattr(reactor, "gather", None)
+    if not isinstance(batch, WriteBatch):
+        batch = _batches.get(reactor)
+        if batch is None:
+            batch = _batches[reactor] = WriteBatch()
+    return batch
