@@ -37,7 +37,7 @@ from zope.interface import implementer
 from twisted_net.connection.addresses import proxied_addresses, shown, unmapped
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
-from twisted_net.endpoints.switch_protocol import hand_over, log_prefix
+from twisted_net.endpoints.switch_protocol import log_prefix, switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.admission import Ranges
 from twisted_net.policy.close_reasons import (
@@ -264,7 +264,7 @@ class _HeaderReader(Protocol):
             told = _Told(*addresses)
             transport.getPeer = told.getPeer
             transport.getHost = told.getHost
-        hand_over(transport, protocol, rest, self._factory.clock)
+        switch_protocol(transport, protocol, rest, self._factory.clock)
 
 
 class _Told:

@@ -12,7 +12,7 @@ from twisted_net.connection.addresses import shown
 _log = Logger()
 
 
-def hand_over(transport: Any, protocol: IProtocol, rest: bytes, clock: IReactorTime) -> None:
+def switch_protocol(transport: Any, protocol: IProtocol, rest: bytes, clock: IReactorTime) -> None:
     """Connect ``protocol`` with a transport that another protocol has had so far.
 
     Nothing stands between the two afterwards, so everything costs what it costs without it.
@@ -25,7 +25,7 @@ def hand_over(transport: Any, protocol: IProtocol, rest: bytes, clock: IReactorT
     _rename(transport, protocol)
     transport.protocol = protocol
     if rest:
-        _Rest(transport, rest, clock).connect(protocol)
+        _PendingBytes(transport, rest, clock).connect(protocol)
     else:
         protocol.makeConnection(transport)
 
@@ -45,7 +45,7 @@ def _rename(transport: Any, protocol: IProtocol) -> None:
         transport.logstr = f"{log_prefix(protocol)},{transport.sessionno},{where}"
 
 
-class _Rest:
+class _PendingBytes:
     """Bytes that were read before a protocol was there, until it takes them.
 
     A transport delivers nothing to a protocol that has paused or closed it when the connection was
