@@ -18,7 +18,7 @@ from twisted_net.chat.registry import Registry, Room
 from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.connection.timer_wheel import _Slot
-from twisted_net.eager.key_sharing import share_names
+from twisted_net.eager.key_sharing import share_keys
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.close_reasons import SLOW
 from twisted_net.testing import Peer, connect
@@ -158,7 +158,7 @@ class ShareNamesTests(SynchronousTestCase):
                 return None
 
         for cls in (Abstract, Owned):
-            share_names(cls, cls.lasting)
+            share_keys(cls, cls.shared_keys)
         self.assertIsNone(Owned().reason)
 
 

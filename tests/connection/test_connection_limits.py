@@ -417,14 +417,14 @@ class StallTests(SynchronousTestCase):
         self.assertIsNone(connection.reason)
 
 
-class Told(Recorder):
+class LazyAttribute(Recorder):
     def missed_notice(self, count: int) -> bytes:
         return b"missed %d\n" % count
 
 
 class DropTests(SynchronousTestCase):
     def sent(self, rule: OverflowPolicy) -> tuple[Any, Any]:
-        connection, peer = made(Told, overflow_policy=rule, queue_limit=10)
+        connection, peer = made(LazyAttribute, overflow_policy=rule, queue_limit=10)
         peer.full()
         for number in numbers(9):
             connection.send(number)

@@ -77,7 +77,7 @@ class ChatProtocol(Member):
     """
 
     framing = SkippingLines
-    lasting = (*Member.lasting, "codec", "user", "session")
+    shared_keys = (*Member.shared_keys, "codec", "user", "session")
     reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
 
     factory: ChatFactory

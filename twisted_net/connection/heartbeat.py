@@ -14,7 +14,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 class Heartbeat(Connection):
     """A connection that can have a heartbeat, without a timer of its own or work per byte."""
 
-    lasting = (*Connection.lasting, "_heartbeat", "_asked_at")
+    shared_keys = (*Connection.shared_keys, "_heartbeat", "_asked_at")
 
     _heartbeat = 0.0
     _asked_at = -1  # how many bytes had come when the peer was last asked

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted_net.connection.addresses import shown
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
-from twisted_net.eager.key_sharing import share_names
+from twisted_net.eager.key_sharing import share_keys
 from twisted_net.policy.close_reasons import (
     FAILED,
     IDLE,
@@ -112,7 +112,7 @@ class Inbound(_Base):
         raise NotImplementedError
 
     # What every instance has sooner or later; see there.
-    lasting: ClassVar[tuple[str, ...]] = (
+    shared_keys: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "_open", "host", "id", "_framing", "_watch", "_begun"),
         *("bytes_sent", "messages_sent", "bytes_received", "messages_received"),
         *(
@@ -129,7 +129,7 @@ class Inbound(_Base):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
-        share_names(cls, cls.lasting)
+        share_keys(cls, cls.shared_keys)
 
     # The three hooks.
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 
-def share_names(cls: type, names: Iterable[str]) -> None:
+def share_keys(cls: type, names: Iterable[str]) -> None:
     """Let instances of ``cls`` have attributes of these names without a dictionary for each.
 
     CPython keeps an instance's attributes in an array, whose names all instances of the class
@@ -43,11 +43,11 @@ def _no_fileno() -> int:
     return -1
 
 
-class Told:
+class LazyAttribute:
     """Something that is only for people, made when asked for, unless it has been set."""
 
-    def __init__(self, tell: Callable[[Any], Any]) -> None:
-        self._tell = tell
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
 
     def __get__(self, transport: Any, owner: type) -> Any:
-        return self if transport is None else self._tell(transport)
+        return self if transport is None else self._make(transport)

@@ -9,7 +9,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.address import IPv6Address
 from twisted.internet.interfaces import IProtocol
 
-from twisted_net.eager.key_sharing import Told, share_names
+from twisted_net.eager.key_sharing import LazyAttribute, share_keys
 from twisted_net.eager.transports import Eager, EagerUNIX
 from twisted_net.eager.write_batch import batch_of
 
@@ -33,9 +33,9 @@ class EagerServer(Eager, tcp.Server):
     """
 
     server: Any  # an EagerPort, or None where the connection was adopted
-    hostname: Any = Told(lambda transport: transport.client[0])
-    logstr: Any = Told(_logstr)
-    repstr: Any = Told(_repstr)
+    hostname: Any = LazyAttribute(lambda transport: transport.client[0])
+    logstr: Any = LazyAttribute(_logstr)
+    repstr: Any = LazyAttribute(_repstr)
 
     def __init__(
         self,
@@ -64,14 +64,14 @@ class EagerServer(Eager, tcp.Server):
             self.setTcpNoDelay(True)
 
 
-LASTING = (
+SHARED_KEYS = (
     *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_batch", "server"),
     *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
     *("_in_batch", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
 )
-"""What an accepted connection has sooner or later; see :func:`share_names`."""
+"""What an accepted connection has sooner or later; see :func:`share_keys`."""
 
-share_names(EagerServer, LASTING)
+share_keys(EagerServer, SHARED_KEYS)
 
 
 class EagerClient(Eager, tcp.Client):

@@ -33,7 +33,7 @@ from twisted.protocols.tls import (
 from twisted.python.failure import Failure
 
 from twisted_net.eager import openssl
-from twisted_net.eager.key_sharing import share_names
+from twisted_net.eager.key_sharing import share_keys
 from twisted_net.eager.tls_sockets import OnSocket
 from twisted_net.eager.transports import lost
 
@@ -293,7 +293,7 @@ class EagerTLS(BufferingTLSTransport):
         """Nothing to do: OpenSSL has sent it."""
 
 
-share_names(
+share_keys(
     EagerTLS,
     (
         *("wrappedProtocol", "factory", "_connectWrapped", "_tlsConnection", "_appSendBuffer"),

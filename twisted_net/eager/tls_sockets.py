@@ -12,9 +12,9 @@ from twisted.internet import main
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from twisted_net.eager.key_sharing import share_names
+from twisted_net.eager.key_sharing import share_keys
 from twisted_net.eager.ports import (
-    LASTING,
+    SHARED_KEYS,
     EagerClient,
     EagerConnector,
     EagerPort,
@@ -146,7 +146,7 @@ class EagerTLSServer(OnSocket, EagerServer):
     """An accepted TCP connection with TLS on it."""
 
 
-share_names(EagerTLSServer, (*LASTING, "tls"))
+share_keys(EagerTLSServer, (*SHARED_KEYS, "tls"))
 
 
 class EagerTLSClient(OnSocket, EagerClient):

@@ -261,13 +261,13 @@ class _HeaderReader(Protocol):
             return
         transport.proxy_header = header
         if addresses is not None:
-            told = _Told(*addresses)
+            told = _HeaderAddresses(*addresses)
             transport.getPeer = told.getPeer
             transport.getHost = told.getHost
         switch_protocol(transport, protocol, rest, self._factory.clock)
 
 
-class _Told:
+class _HeaderAddresses:
     """The addresses that a header tells, as a transport's methods give them."""
 
     __slots__ = ("_host", "_peer")
