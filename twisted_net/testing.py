@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_net.connection.connection import ConnectionFactory
-from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.connection.rejection import RejectingProtocol
 
 __all__ = [
     "BUFFER_SIZE",
@@ -507,7 +507,7 @@ def _build(factory: Any, transport: Peer) -> None:
     factory.doStart()
     transport.protocol = factory.buildProtocol(transport.getPeer())
     refused = transport.protocol
-    if refused is None or (isinstance(refused, RefusedProtocol) and not refused.last_words):
+    if refused is None or (isinstance(refused, RejectingProtocol) and not refused.last_words):
         raise ConnectionRefusedError(f"{factory!r} refuses the connection")
 
 

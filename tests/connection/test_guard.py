@@ -16,7 +16,7 @@ from zope.interface import directlyProvides
 
 from tests.connection.guarding import GuardCase, HalfClosing, Listening, Plain
 from twisted_net.connection.guard import GuardFactory
-from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
@@ -346,4 +346,4 @@ class FactoryTests(GuardCase):
     def test_nobody_new(self) -> None:
         guard = self.guard()
         guard.accepts = False
-        self.assertIsInstance(guard.buildProtocol(None), RefusedProtocol)
+        self.assertIsInstance(guard.buildProtocol(None), RejectingProtocol)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.connection.recording import Recorder, Waiting
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.connection import Connection, ConnectionFactory
-from twisted_net.connection.rejection import Refusals, RefusedProtocol
+from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import Peer, connect, connect_tls
 
@@ -143,7 +143,7 @@ class RefusedTests(AdmissionCase):
         factory = self.factory(kind=ChatFactory, max_connections=1)
         first = connect(factory)
         second = connect(factory)
-        self.assertIsInstance(second.protocol, RefusedProtocol)
+        self.assertIsInstance(second.protocol, RejectingProtocol)
         self.assertEqual(second.received, b"! The server is full.\n")
         self.assertFalse(second.connected)
         self.assertEqual(len(factory), 1)
@@ -175,14 +175,14 @@ class RefusedTests(AdmissionCase):
         factory = self.factory(kind=ChatFactory)
         factory.accepts = False
         self.assertRaises(ConnectionRefusedError, connect, factory)
-        self.assertIsInstance(factory.buildProtocol(None), RefusedProtocol)
+        self.assertIsInstance(factory.buildProtocol(None), RejectingProtocol)
         self.assertEqual((factory.admission.open, sum(factory.admission.refused.values())), (0, 0))
 
 
 class LogTests(SynchronousTestCase):
     def test_one_line_a_minute(self) -> None:
         """The first at once, the others with the next line."""
-        refusals, lines = Refusals(), []
+        refusals, lines = RejectionLog(), []
         for now in range(130):
             with capturedLogs() as events:
                 refusals.count("full", now)
@@ -198,7 +198,7 @@ class LogTests(SynchronousTestCase):
         )
 
     def test_a_clock_that_is_set_back(self) -> None:
-        refusals = Refusals()
+        refusals = RejectionLog()
         refusals.count("full", 1000)
         with capturedLogs() as events:
             refusals.count("full", 5)

@@ -45,7 +45,7 @@ class OptionsCase(SynchronousTestCase):
         """What a command line listens on."""
         return [each.label for each in self.parsed(*words).listeners(self.reactor)]
 
-    def refusal(self, *words: str, service: Any = echo) -> str:
+    def rejection_message(self, *words: str, service: Any = echo) -> str:
         """Why a command line is refused: one line, after the name of the service."""
 
         def start() -> None:
@@ -107,18 +107,18 @@ class ValueTests(OptionsCase):
             ("max-message", ("0", "x", "1073741825"), 1, 1073741824),
         ):
             for value in values:
-                line = self.refusal(f"--{flag}", value)
+                line = self.rejection_message(f"--{flag}", value)
                 self.assertEqual(line, f"--{flag} {value}: {whole.format(least, most)}")
 
     def test_a_number_without_end(self) -> None:
         """Is refused as well: Python does not even read it."""
-        self.assertTrue(self.refusal("--port", "9" * 5000).startswith("--port 9"))
+        self.assertTrue(self.rejection_message("--port", "9" * 5000).startswith("--port 9"))
 
     def test_seconds(self) -> None:
         """May have a fraction; they have an end."""
         for flag in ("idle-timeout", "drain"):
             for value in ("x", "", "-1", "-0.1", "nan", "inf", "-inf", "1e400", "5s", "1e308"):
-                line = self.refusal(f"--{flag}", value)
+                line = self.rejection_message(f"--{flag}", value)
                 self.assertEqual(line, f"--{flag} {value}: not a number of seconds, 0 or more")
             for value in ("0", "0.5", "3600"):
                 self.assertEqual(self.parsed(f"--{flag}", value)[flag], float(value))
@@ -126,7 +126,7 @@ class ValueTests(OptionsCase):
     def test_interfaces(self) -> None:
         """Are addresses."""
         for value in ("localhost", "1.2.3", "1.2.3.4.5", "", ":::1", "eth0"):
-            line = self.refusal("--interface", value)
+            line = self.rejection_message("--interface", value)
             self.assertEqual(line, f"--interface {value}: not an IP address")
 
     def test_which_ends_are_logged(self) -> None:
@@ -135,7 +135,7 @@ class ValueTests(OptionsCase):
             options.parseOptions(list(words))
             self.assertEqual(options.settings()["log_ends"], every)
         line = "--log-ends some: not one of all, notable"
-        self.assertEqual(self.refusal("--log-ends", "some"), line)
+        self.assertEqual(self.rejection_message("--log-ends", "some"), line)
 
     def test_flags_that_there_are_not(self) -> None:
         """Nor words without a flag, nor flags without a value."""
@@ -149,13 +149,13 @@ class ValueTests(OptionsCase):
                 (["8080"], "8080: only flags are taken, which begin with --"),
                 (["--port", "1", "x"], "x: only flags are taken, which begin with --"),
             ):
-                self.assertEqual(self.refusal(*words, service=service), line)
+                self.assertEqual(self.rejection_message(*words, service=service), line)
 
     def test_the_upstream_is_netidles_alone(self) -> None:
         """The other services have no such flag."""
         self.assertEqual(self.parsed("--upstream", "tcp:h:1", service=idle)["upstream"], "tcp:h:1")
         for service in (echo, chat):
-            line = self.refusal("--upstream", "tcp:h:1", service=service)
+            line = self.rejection_message("--upstream", "tcp:h:1", service=service)
             self.assertEqual(line, "--upstream: there is no such flag; --help lists them")
 
 
@@ -184,12 +184,12 @@ class TLSTests(OptionsCase):
                 "--tls-dir d: it replaces --cert and --key",
             ),
         ):
-            self.assertEqual(self.refusal(*words), line)
+            self.assertEqual(self.rejection_message(*words), line)
 
     def test_a_ca_for_clients_is_never_passed_over(self) -> None:
         """Where it cannot be used, the start ends: anybody could connect otherwise."""
         words = ("--tls-port", "1", "--self-signed", "--client-ca", self.cert)
-        self.assertTrue(self.refusal(*words).startswith(f"--client-ca {self.cert}: "))
+        self.assertTrue(self.rejection_message(*words).startswith(f"--client-ca {self.cert}: "))
 
     def test_files(self) -> None:
         """The flag of the one at fault is named, with the file."""
@@ -214,7 +214,7 @@ class TLSTests(OptionsCase):
             ),
         ):
             words = ("--tls-port", "1", "--cert", cert, "--key", key, *more)
-            self.assertEqual(self.refusal(*words), line)
+            self.assertEqual(self.rejection_message(*words), line)
 
 
 class EndpointTests(OptionsCase):
@@ -228,16 +228,16 @@ class EndpointTests(OptionsCase):
             ("tcp:1:2:3:4:5:6", "there is a part too many"),
             ("tcp:1:nonsense=2", "'nonsense' is not known here"),
         ):
-            self.assertEqual(self.refusal("--listen", text), f"--listen {text}: {why}")
+            self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
 
     def test_certificates_in_an_endpoint(self) -> None:
         """A file that is not there, or has something else in it, is named or described."""
         missing, empty = os.path.abspath(self.mktemp()), self.file(b"")
         text = f"ssl:1:privateKey={missing}"
         why = f"{missing}: No such file or directory"
-        self.assertEqual(self.refusal("--listen", text), f"--listen {text}: {why}")
+        self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
         text = f"ssl:1:privateKey={empty}:certKey={self.cert}"
-        self.assertNotIn("[(", self.refusal("--listen", text))
+        self.assertNotIn("[(", self.rejection_message("--listen", text))
 
     def test_upstreams(self) -> None:
         """Likewise, once the service is made."""

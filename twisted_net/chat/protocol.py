@@ -242,7 +242,7 @@ class ChatFactory(ConnectionFactory):
         }
         return JsonCodec(f"twisted_net/{__version__}", self.heartbeat, announced)
 
-    def refusal(self, reason: CloseReason) -> bytes:
+    def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()
 
     def tell(self, message: str, but: Any = None) -> None:

@@ -28,7 +28,7 @@ from zope.interface import alsoProvides, implementer
 from twisted_net.connection.addresses import shown, unmapped
 from twisted_net.connection.inbound import BY_HOOK, BY_ITSELF
 from twisted_net.connection.outbound import Outbound
-from twisted_net.connection.rejection import Refusals, RefusedProtocol
+from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
 from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface
@@ -272,7 +272,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.admission = admission
         self.budget = budget
         self.log_ends = log_ends
-        self._refusals = Refusals()
+        self._rejections = RejectionLog()
         self._clock = clock
         self._last_id = 0
         self._host: IAddress | None = None
@@ -327,7 +327,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         It is never None, which Twisted's TLS takes for a protocol.
         """
         made = self._admitted(addr) if self.accepts else None
-        return RefusedProtocol() if made is None else made
+        return RejectingProtocol() if made is None else made
 
     def _admitted(self, addr: IAddress | None) -> Any:
         admission = self.admission
@@ -336,8 +336,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         host, now = _host_of(addr), self.clock.seconds()
         reason = admission.admit(host, now)
         if reason is not None:
-            self._refusals.count(reason.code, now)
-            return RefusedProtocol(self.refusal(reason))
+            self._rejections.count(reason.code, now)
+            return RejectingProtocol(self.rejection_message(reason))
         made = None
         try:
             made = self.make(addr)
@@ -352,7 +352,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Make the connection for a peer that may connect; None refuses it all the same."""
         return super().buildProtocol(addr)
 
-    def refusal(self, reason: CloseReason) -> bytes:
+    def rejection_message(self, reason: CloseReason) -> bytes:
         """Give what a peer is told that may not connect. Empty: it is closed without a word."""
         return b""
 

@@ -23,7 +23,7 @@ from zope.interface import directlyProvides, implementer, providedBy
 
 from twisted_net.connection.connection import Connection, ConnectionFactory, FactorySettings
 from twisted_net.connection.outbound import unsent
-from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.interfaces import ProtocolFactory
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.wire.framing import Raw
@@ -277,7 +277,7 @@ class GuardFactory(ConnectionFactory):
 
     def make(self, addr: Any) -> GuardProtocol | None:
         wrapped = self.wrapped.buildProtocol(addr)
-        if wrapped is None or isinstance(wrapped, RefusedProtocol):
+        if wrapped is None or isinstance(wrapped, RejectingProtocol):
             return wrapped  # type: ignore[return-value]  # it says so itself
         guard = GuardProtocol(wrapped)
         guard.factory = self

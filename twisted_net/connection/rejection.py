@@ -14,7 +14,7 @@ LOG_EVERY = 60.0
 """Seconds between two lines about refusals: a flood shall not fill the log as well."""
 
 
-class RefusedProtocol(Protocol):
+class RejectingProtocol(Protocol):
     """Says why, and closes. It stands for a peer that never was a connection.
 
     Over TLS nothing is said and the peer is reset: for words a handshake would have to come first,
@@ -37,7 +37,7 @@ class RefusedProtocol(Protocol):
             transport.loseConnection()
 
 
-class Refusals:
+class RejectionLog:
     """Counts refusals, and tells the log of the first at once and of the others once a minute.
 
     :param what: what the line in the log begins with.

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
-from twisted_net.connection.rejection import Refusals
+from twisted_net.connection.rejection import RejectionLog
 
 RESERVE = 64
 """Descriptors kept back: for listeners, logs, a store, name look-ups, and those refused."""
@@ -36,13 +36,13 @@ def log_rarely(port: Any, clock: IReactorTime) -> None:
     logger = getattr(port, "_logger", None)
     if not isinstance(logger, Logger):
         return
-    refusals = Refusals("Connections that could not be accepted")
+    rejections = RejectionLog("Connections that could not be accepted")
 
     @implementer(ILogObserver)
     def observe(event: LogEvent) -> None:
         if "address" in event:  # of somebody whom it closed
-            refusals.count("EMFILE", clock.seconds())
+            rejections.count("EMFILE", clock.seconds())
         elif "acceptError" in event:
-            refusals.count(str(event["acceptError"]), clock.seconds())
+            rejections.count(str(event["acceptError"]), clock.seconds())
 
     port._logger = Logger(namespace=logger.namespace, observer=observe)

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.ssl import CertificateOptions
 from zope.interface import implementer
 
-from twisted_net.connection.rejection import RefusedProtocol
+from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.eager.tls import EagerTLSFactory
 from twisted_net.eager.tls_sockets import let_do_tls
 from twisted_net.interfaces import (
@@ -38,7 +38,7 @@ class TLSServerFactory(EagerTLSFactory):
     # Twisted's own promises to refuse nobody, although every other factory may.
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         wrapped = self.wrappedFactory.buildProtocol(addr)
-        if wrapped is None or isinstance(wrapped, RefusedProtocol):
+        if wrapped is None or isinstance(wrapped, RejectingProtocol):
             return None  # before anything of OpenSSL's is made: a refusal is to cost nothing
         return self.protocol(self, wrapped)
 

@@ -78,7 +78,7 @@ class ClientState:
         self._rooms: dict[str, _Room] = {}
         self._unacked: dict[str, JsonObject] = {}
         self._greeted = False  # on this connection
-        self._refusals = 0  # of the name
+        self._rejections = 0  # of the name
 
     @property
     def unacked(self) -> int:
@@ -92,7 +92,7 @@ class ClientState:
         for room in self._rooms.values():
             room.joined = False
         self._greeted = False
-        self._refusals = 0
+        self._rejections = 0
         return [SendRequest({"type": "hello", **self._hello})]
 
     def join(self, name: str, online: bool) -> list[Output]:
@@ -152,10 +152,10 @@ class ClientState:
 
     def _next_name(self) -> list[Output]:
         """Somebody else has the name: take one like it for now."""
-        self._refusals += 1
-        if self._refusals > 20:
+        self._rejections += 1
+        if self._rejections > 20:
             return []
-        nick = f"{self._hello['nick'][:20]}-{self._refusals + 1}"
+        nick = f"{self._hello['nick'][:20]}-{self._rejections + 1}"
         return [SendRequest({"type": "hello", **self._hello, "nick": nick})]
 
     def _join(self, name: str) -> SendRequest:
