@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.addresses import shown, unmapped
+from twisted_net.connection.addresses import format_address, normalize_mapped
 
 
 class ShownTests(SynchronousTestCase):
@@ -19,14 +19,14 @@ class ShownTests(SynchronousTestCase):
             (UNIXAddress(b""), "unix"),
             (None, "unix"),
         ]:
-            self.assertEqual(shown(address), text)
+            self.assertEqual(format_address(address), text)
 
     def test_a_name_that_acts_on_the_reader(self) -> None:
         """A client names its Unix socket, and that cannot forge a line or move a cursor."""
-        self.assertEqual(shown(UNIXAddress(b"/a\n2026 b\x1b[2J\xff")), "/a2026 b\ufffd")
+        self.assertEqual(format_address(UNIXAddress(b"/a\n2026 b\x1b[2J\xff")), "/a2026 b\ufffd")
 
     def test_unmapped(self) -> None:
         mapped = IPv6Address("TCP", "::ffff:192.0.2.1", 80)
-        self.assertEqual(unmapped(mapped), IPv4Address("TCP", "192.0.2.1", 80))
+        self.assertEqual(normalize_mapped(mapped), IPv4Address("TCP", "192.0.2.1", 80))
         for address in (IPv6Address("TCP", "::1", 80), UNIXAddress(None)):
-            self.assertIs(unmapped(address), address)
+            self.assertIs(normalize_mapped(address), address)

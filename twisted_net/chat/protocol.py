@@ -43,7 +43,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.session import Session, SessionSettings, State
-from twisted_net.connection.addresses import is_loopback, shown
+from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
 from twisted_net.connection.connection import ConnectionFactory, FactorySettings
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, CloseReason
@@ -387,7 +387,7 @@ class ChatFactory(ConnectionFactory):
     async def _verify(self, user: User, account: str, password: str) -> None:
         connection = user.connection
         verified = await self.accounts.verify(
-            self.clock, account, password, user.host, shown(connection.peer)
+            self.clock, account, password, user.host, format_address(connection.peer)
         )
         if connection.reason is None and connection.session.state is not State.ENDED:
             session: Session = connection.session

@@ -12,14 +12,14 @@ from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 from twisted_net.wire.text import printable
 
 
-def unmapped(address: IAddress) -> IAddress:
+def normalize_mapped(address: IAddress) -> IAddress:
     """Give an IPv4 address as such, also where it came to a socket that speaks IPv6 too."""
     if isinstance(address, IPv6Address) and address.host.startswith("::ffff:"):
         return IPv4Address(address.type, address.host[7:], address.port)
     return address
 
 
-def shown(address: Any) -> str:
+def format_address(address: Any) -> str:
     """Give an address as ``127.0.0.1:8080``, ``[::1]:8080``, or a Unix socket's path.
 
     An abstract Unix socket's name has an ``@`` first, as ``ss`` shows it. What is not printable

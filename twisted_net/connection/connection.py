@@ -25,7 +25,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from twisted_net.connection.addresses import shown, unmapped
+from twisted_net.connection.addresses import format_address, normalize_mapped
 from twisted_net.connection.inbound import BY_HOOK, BY_ITSELF
 from twisted_net.connection.outbound import Outbound
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
@@ -76,7 +76,7 @@ class Connection(Outbound):
     def peer(self) -> IAddress:
         """The other side's address."""
         # The transport has what it is made of.
-        return self._peer or unmapped(self.transport.getPeer())
+        return self._peer or normalize_mapped(self.transport.getPeer())
 
     # What a subclass calls.
 
@@ -115,7 +115,7 @@ class Connection(Outbound):
         before = getattr(transport, "protocol", None)
         if before is not self and getattr(before, "_wrappedProtocol", None) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
-        self.host = self.factory.host(unmapped(transport.getHost()))
+        self.host = self.factory.host(normalize_mapped(transport.getHost()))
         self.id = self.factory.opened(self)
         limits = self.factory.limits
         # Looked up on the class: a function there shall not become a method.
@@ -211,7 +211,7 @@ class Connection(Outbound):
                 _log.failure(
                     "Connection {id} from {peer}: disconnected() failed",
                     id=self.id,
-                    peer=shown(self.peer),
+                    peer=format_address(self.peer),
                 )
         self.factory.ended(self)
 
@@ -415,7 +415,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
                 LogLevel.info if reason.notable else LogLevel.debug,
                 "Connection {id} from {peer} ended: {reason}{detail}",
                 id=connection.id,
-                peer=shown(connection.peer),
+                peer=format_address(connection.peer),
                 reason=reason.code,
                 detail=connection.detail and f" ({connection.detail})",
             )

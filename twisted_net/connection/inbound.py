@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.connection.addresses import shown
+from twisted_net.connection.addresses import format_address
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.eager.key_sharing import share_keys
@@ -296,7 +296,10 @@ class Inbound(_Base):
             self.close(REASONS[error.code], str(error))
             return
         _log.failure(
-            "Connection {id} from {peer}: a hook failed", failure, id=self.id, peer=shown(self.peer)
+            "Connection {id} from {peer}: a hook failed",
+            failure,
+            id=self.id,
+            peer=format_address(self.peer),
         )
         if self._gone:
             self.reason = FAILED

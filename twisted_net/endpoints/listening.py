@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net import TwistedNetError
-from twisted_net.connection.addresses import shown
+from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.endpoints.descriptors import log_rarely
 from twisted_net.endpoints.drain import Drain
@@ -123,7 +123,9 @@ class ListenerService(Service):
             self.ports.append(port)
             log_rarely(port, self.factory.clock)
             _log.info(
-                "Listening on {where} ({label})", where=shown(port.getHost()), label=listener.label
+                "Listening on {where} ({label})",
+                where=format_address(port.getHost()),
+                label=listener.label,
             )
 
         def failed(failure: Failure) -> None:

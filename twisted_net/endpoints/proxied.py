@@ -34,7 +34,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_net.connection.addresses import proxied_addresses, shown, unmapped
+from twisted_net.connection.addresses import format_address, normalize_mapped, proxied_addresses
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.endpoints.switch_protocol import log_prefix, switch_protocol
@@ -228,7 +228,7 @@ class _HeaderReader(Protocol):
         _log.emit(
             LogLevel.info if self.reason.notable else LogLevel.debug,
             "Connection from {peer} ended: {reason}{detail}",
-            peer=shown(unmapped(self.transport.getPeer())),
+            peer=format_address(normalize_mapped(self.transport.getPeer())),
             reason=code,
             detail=self.detail and f" ({self.detail})",
         )

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import ILoggingContext, IProtocol, IReactorTime
 from twisted.logger import Logger
 
-from twisted_net.connection.addresses import shown
+from twisted_net.connection.addresses import format_address
 
 _log = Logger()
 
@@ -41,7 +41,7 @@ def _rename(transport: Any, protocol: IProtocol) -> None:
     """Let a TCP transport log with the name and the address of now, as it does by itself."""
     if hasattr(transport, "logstr") and hasattr(transport, "sessionno"):
         peer = transport.getPeer()
-        where = getattr(peer, "host", None) or shown(peer)
+        where = getattr(peer, "host", None) or format_address(peer)
         transport.logstr = f"{log_prefix(protocol)},{transport.sessionno},{where}"
 
 
@@ -128,5 +128,5 @@ class _PendingBytes:
             self._deliver()
         except Exception:
             # A reactor does as much where a protocol fails that it has called itself.
-            _log.failure("Connection from {peer} failed", peer=shown(transport.getPeer()))
+            _log.failure("Connection from {peer} failed", peer=format_address(transport.getPeer()))
             transport.abortConnection()
