@@ -14,7 +14,7 @@ from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.services import starting
-from twisted_net.services.starting import Impatience, NamedService
+from twisted_net.services.starting import NamedService, SecondSignal
 from twisted_net.testing import Peer, advance, connect, connect_tls
 
 
@@ -162,10 +162,10 @@ class ImpatienceTests(DrainCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.handlers: dict[int, Any] = {each: f"before {each}" for each in Impatience.SIGNALS}
+        self.handlers: dict[int, Any] = {each: f"before {each}" for each in SecondSignal.SIGNALS}
         self.called: list[Any] = []
         self.patch(starting.signal, "signal", self.install)
-        self.patch(starting, "_impatience", Impatience())
+        self.patch(starting, "_second_signal", SecondSignal())
         self.patch(reactor, "running", True)
         self.patch(reactor, "callFromThread", lambda call, *arguments: call(*arguments))
         self.patch(reactor, "stop", lambda: self.called.append("stop"))
@@ -187,7 +187,7 @@ class ImpatienceTests(DrainCase):
         peer.protocol.send(b"x")
         stopped = [service.stopService() for service in services]
         self.assertNotEqual(self.handlers, before)
-        for number in Impatience.SIGNALS:
+        for number in SecondSignal.SIGNALS:
             self.handlers[number](number, None)
         advance(self.clock, 0)
         for each in stopped:

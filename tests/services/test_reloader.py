@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import NOW, Issued, Visitor
-from twisted_net.services.reloader import CertificateUpkeep, OnSignal
+from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import self_signed_pair
 
@@ -39,8 +39,8 @@ class SignalCase(SynchronousTestCase):
         os.kill(os.getpid(), signal.SIGHUP)
         return self.heard
 
-    def on(self, name: str) -> OnSignal:
-        return OnSignal(Direct(), signal.SIGHUP, lambda: self.heard.append(name))
+    def on(self, name: str) -> SignalHandler:
+        return SignalHandler(Direct(), signal.SIGHUP, lambda: self.heard.append(name))
 
 
 class OnSignalTests(SignalCase):
@@ -81,7 +81,7 @@ class UpkeepTests(SignalCase):
         Issued("a.example").write(path / "a.pem")
         certificates = Certificates.from_directory(str(path))
         clock = Direct()
-        upkeep = CertificateUpkeep([certificates], clock)
+        upkeep = CertificateReloader([certificates], clock)
         upkeep.start()
         for wait in (self.hang_up, lambda: clock.pump([5, 5])):
             new = Issued("a.example")
@@ -95,7 +95,7 @@ class UpkeepTests(SignalCase):
     def test_nothing_to_reload(self) -> None:
         """Then the signal is not ours."""
         made = Certificates.from_pair(self_signed_pair(NOW), "self-signed")
-        upkeep = CertificateUpkeep([made], Direct())
+        upkeep = CertificateReloader([made], Direct())
         upkeep.start()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
         upkeep.stop()

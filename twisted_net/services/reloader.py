@@ -15,7 +15,7 @@ from twisted_net.tls.certificates import Certificates, CertificateWatch
 _log = Logger()
 
 
-class OnSignal:
+class SignalHandler:
     """Calls something in the reactor's thread when a signal comes, until :meth:`restore`.
 
     What handled the signal before is called too, so that several services may have it.
@@ -42,20 +42,20 @@ class OnSignal:
         if now is not self:
             return
         before = self._before
-        while isinstance(before, OnSignal) and before._call is None:  # it has ended before us
+        while isinstance(before, SignalHandler) and before._call is None:  # it has ended before us
             before = before._before
         # None: it was not Python that handled it.
         signal.signal(self._number, signal.SIG_DFL if before is None else before)
 
 
-class CertificateUpkeep:
+class CertificateReloader:
     """Keeps the certificates of a service fresh while it runs."""
 
     def __init__(self, certificates: Sequence[Certificates], reactor: Any) -> None:
         self._certificates = certificates
         self._reactor = reactor
         self._watch = CertificateWatch(certificates, reactor)
-        self._hangup: OnSignal | None = None
+        self._hangup: SignalHandler | None = None
 
     def start(self) -> None:
         """Begin to look, and reload on SIGHUP, which ends the process otherwise."""
@@ -65,7 +65,7 @@ class CertificateUpkeep:
             any(each.from_disk for each in self._certificates)
             and threading.current_thread() is threading.main_thread()
         ):
-            self._hangup = OnSignal(self._reactor, signal.SIGHUP, self._reload)
+            self._hangup = SignalHandler(self._reactor, signal.SIGHUP, self._reload)
 
     def stop(self) -> None:
         """Look no more, and leave SIGHUP to whoever had it."""

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
-from twisted_net.services.reloader import CertificateUpkeep
+from twisted_net.services.reloader import CertificateReloader
 
 _log = Logger()
 
@@ -75,7 +75,7 @@ def plainly(error: BaseException) -> str:
     return text
 
 
-class Impatience:
+class SecondSignal:
     """While services stop, a signal to stop ends them at once: it is the second one."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -116,7 +116,7 @@ class Impatience:
             reactor.stop()  # where the service alone was being stopped
 
 
-_impatience = Impatience()
+_second_signal = SecondSignal()
 
 
 def settle() -> None:
@@ -142,7 +142,7 @@ class NamedService(ListenerService):
     While it stops, SIGINT and SIGTERM abort what is still connected.
     """
 
-    _upkeep: CertificateUpkeep | None = None
+    _reloader: CertificateReloader | None = None
 
     def __init__(self, command: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -164,21 +164,21 @@ class NamedService(ListenerService):
         if used:
             from twisted.internet import reactor
 
-            self._upkeep = CertificateUpkeep(used, reactor)
-            self._upkeep.start()
+            self._reloader = CertificateReloader(used, reactor)
+            self._reloader.start()
 
     def stopService(self) -> Deferred[None]:
-        if self._upkeep is not None:
-            self._upkeep.stop()
-            self._upkeep = None
+        if self._reloader is not None:
+            self._reloader.stop()
+            self._reloader = None
         stopped = super().stopService()
         if not stopped.called:
-            _impatience.begin(self)
+            _second_signal.begin(self)
             stopped.addBoth(self._has_stopped)
         return stopped
 
     def _has_stopped(self, result: Any) -> Any:
-        _impatience.end(self)
+        _second_signal.end(self)
         return result
 
     def listen_failed_late(self, failure: ListenFailed) -> None:
