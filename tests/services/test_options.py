@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.services import chat, echo, idle
-from twisted_net.services.starting import StartError, fail_late, plainly
+from twisted_net.services.starting import StartError, fail_late, format_endpoint_error
 
 SERVICES = (echo, idle, chat)
 
@@ -254,22 +254,24 @@ class EndpointTests(OptionsCase):
 class PlainlyTests(SynchronousTestCase):
     def test_errors_of_the_system(self) -> None:
         """With the file, if there is one."""
-        self.assertEqual(plainly(OSError(2, "No such file", "/x")), "/x: No such file")
-        self.assertEqual(plainly(OSError(98, "Address in use")), "Address in use")
+        self.assertEqual(
+            format_endpoint_error(OSError(2, "No such file", "/x")), "/x: No such file"
+        )
+        self.assertEqual(format_endpoint_error(OSError(98, "Address in use")), "Address in use")
 
     def test_errors_without_words(self) -> None:
         """Have a name."""
-        self.assertEqual(plainly(RuntimeError()), "RuntimeError")
+        self.assertEqual(format_endpoint_error(RuntimeError()), "RuntimeError")
 
     def test_several_lines_become_one(self) -> None:
         """Only one is shown."""
-        self.assertEqual(plainly(ValueError("one\n  two")), "one two")
+        self.assertEqual(format_endpoint_error(ValueError("one\n  two")), "one two")
 
     def test_what_openssl_says(self) -> None:
         """Without its brackets."""
         error = SSL.Error([("x509 routines", "", "key values mismatch")])
-        self.assertIn("key values mismatch", plainly(error))
-        self.assertNotIn("[", plainly(error))
+        self.assertIn("key values mismatch", format_endpoint_error(error))
+        self.assertNotIn("[", format_endpoint_error(error))
 
     def test_what_python_says_of_arguments(self) -> None:
         """In the words of somebody who types an endpoint."""
@@ -283,7 +285,7 @@ class PlainlyTests(SynchronousTestCase):
             ((1,), {"x": 1}, "'x' is not known here"),
         ):
             error = self.assertRaises(TypeError, parse, *arguments, **named)
-            self.assertEqual(plainly(error), text)
+            self.assertEqual(format_endpoint_error(error), text)
 
 
 class StartErrorTests(SynchronousTestCase):

@@ -31,7 +31,7 @@ from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.keywords import check_keywords
 
-Where: TypeAlias = str | tuple[str, int] | ClientEndpoint
+EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
 
 CONNECT_TIMEOUT = 10.0
 """Seconds until an attempt to connect is given up, the TLS handshake not counted."""
@@ -57,7 +57,7 @@ class ConnectFailed(TwistedNetError):
 
 def client_endpoint(
     reactor: Any,
-    where: Where,
+    where: EndpointSpec,
     *,
     tls: bool = False,
     trust: Any = None,
@@ -114,7 +114,7 @@ CONNECT_KEYWORDS = frozenset(ConnectOptions.__annotations__)
 
 def connect(
     reactor: Any,
-    where: Where,
+    where: EndpointSpec,
     protocol: Callable[[], Connection] | ConnectionFactory,
     **how: Unpack[ConnectOptions],
 ) -> Deferred[Connection]:
@@ -149,7 +149,7 @@ class ReconnectingClient(ClientService):
     def __init__(
         self,
         reactor: Any,
-        where: Where,
+        where: EndpointSpec,
         protocol: Callable[[], Connection] | ConnectionFactory,
         *,
         backoff: Backoff | None = None,
@@ -190,7 +190,7 @@ def _prepare(proxy: Any) -> Deferred[None]:
 
 
 async def _connect(
-    endpoint: ClientEndpoint, factory: ConnectionFactory, where: Where
+    endpoint: ClientEndpoint, factory: ConnectionFactory, where: EndpointSpec
 ) -> Connection:
     connection: Any = None  # any protocol, until it is looked at
     try:
@@ -206,7 +206,7 @@ async def _connect(
     return connection
 
 
-def _explain(reason: BaseException, where: Where) -> ConnectFailed:
+def _explain(reason: BaseException, where: EndpointSpec) -> ConnectFailed:
     address, port = _place(where)
     text = str(reason) or type(reason).__name__
     match reason:
@@ -246,7 +246,7 @@ def _host_in(description: str) -> str:
     return named.get("host", parts[0] if parts else "") if kind in ("tcp", "tls", "ssl") else ""
 
 
-def _place(where: Where) -> tuple[str, int]:
+def _place(where: EndpointSpec) -> tuple[str, int]:
     """Give the address and port to name in an error."""
     if isinstance(where, tuple):
         return where

@@ -23,7 +23,7 @@ from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
-from twisted_net.services.starting import NamedService, StartError, fail_late, plainly
+from twisted_net.services.starting import NamedService, StartError, fail_late, format_endpoint_error
 
 _log = Logger()
 
@@ -106,7 +106,9 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
     try:
         upstream: IStreamClientEndpoint = clientFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
     except Exception as error:  # each kind of endpoint has its own
-        raise StartError(f"{options.command}: --upstream {text}: {plainly(error)}") from None
+        raise StartError(
+            f"{options.command}: --upstream {text}: {format_endpoint_error(error)}"
+        ) from None
     kind, _, rest = text.partition(":")
     # Twisted stumbles over it only in a turn of its own, where nobody hears of it.
     if kind == "unix" and len(os.fsencode(rest.partition(":")[0])) > LONGEST_PATH:

@@ -28,7 +28,7 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULTS, Limits, OverflowPolicy
-from twisted_net.services.starting import StartError, plainly
+from twisted_net.services.starting import StartError, format_endpoint_error
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
 
@@ -363,7 +363,9 @@ class ServiceOptions(usage.Options):
         try:
             found: IStreamServerEndpoint = serverFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of endpoint has its own
-            raise StartError(f"{self.command}: --listen {text}: {plainly(error)}") from None
+            raise StartError(
+                f"{self.command}: --listen {text}: {format_endpoint_error(error)}"
+            ) from None
         return self._at_the_socket(found)
 
 

@@ -53,7 +53,7 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-_PLAINLY = (
+_ENDPOINT_ERRORS = (
     (re.compile(r"required positional arguments?: (.*)"), "{} is missing"),
     (re.compile(r"unexpected keyword argument (.*)"), "{} is not known here"),
     (re.compile(r"takes .* positional arguments? but"), "there is a part too many"),
@@ -61,14 +61,14 @@ _PLAINLY = (
 )
 
 
-def plainly(error: BaseException) -> str:
+def format_endpoint_error(error: BaseException) -> str:
     """Say what is wrong with an endpoint, which tells it by whatever its parser stumbled over."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, SSL.Error | crypto.Error) and error.args:
         return "OpenSSL: " + "; ".join(str(entry[-1]) for entry in error.args[0])
     text = " ".join(str(error).split()) or type(error).__name__
-    for pattern, sentence in _PLAINLY:
+    for pattern, sentence in _ENDPOINT_ERRORS:
         found = pattern.search(text)
         if found:
             return sentence.format(*found.groups())

@@ -26,7 +26,12 @@ from twisted_net.chat.client.client_state import (
 )
 from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.connection.heartbeat import Heartbeat
-from twisted_net.endpoints.client import CONNECT_KEYWORDS, ConnectOptions, ReconnectingClient, Where
+from twisted_net.endpoints.client import (
+    CONNECT_KEYWORDS,
+    ConnectOptions,
+    EndpointSpec,
+    ReconnectingClient,
+)
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import BAD_INPUT, CloseReason
 from twisted_net.policy.keywords import check_keywords
@@ -99,7 +104,7 @@ class ChatClient(Service):
     def __init__(
         self,
         reactor: Any,
-        where: Where,
+        where: EndpointSpec,
         nick: str = "",
         *rooms: str,
         user: str = "",
