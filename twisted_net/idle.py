@@ -23,7 +23,7 @@ from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface, ProtocolFactory
 from twisted_net.policy.close_reasons import IDLE, CloseReason
-from twisted_net.policy.limits import DEFAULTS, Limits
+from twisted_net.policy.limits import DEFAULT_LIMITS, Limits
 from twisted_net.wire.framing import Raw
 
 _log = Logger()
@@ -127,7 +127,7 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
         seconds: float = 60.0,
         *,
         clock: IReactorTime | None = None,
-        close_grace: float = DEFAULTS.close_grace,
+        close_grace: float = DEFAULT_LIMITS.close_grace,
     ) -> None:
         wrapped = DiscardFactory(clock=clock) if wrapped is None else wrapped
         super().__init__(wrapped)  # type: ignore[no-untyped-call]

@@ -21,8 +21,8 @@ from tests.chat.chat_peers import ChatCase
 from twisted_net.connection.broadcast import (
     ENOUGH,
     LONGEST_DELAY,
+    MEMBERS_PER_TURN,
     MOST_BEHIND,
-    SLICE,
     Broadcast,
     WriteScheduler,
 )
@@ -100,10 +100,10 @@ class SliceTests(SynchronousTestCase):
     def test_usual_size(self) -> None:
         """Groups that are on their own have slices, too."""
         broadcast = Broadcast(self.clock)
-        peers = [member_of(self.clock, broadcast) for _ in range(SLICE + 1)]
+        peers = [member_of(self.clock, broadcast) for _ in range(MEMBERS_PER_TURN + 1)]
         broadcast.publish(b"x")
         self.clock.turn()
-        self.assertEqual([peer.writes for peer in peers], [1] * SLICE + [0])
+        self.assertEqual([peer.writes for peer in peers], [1] * MEMBERS_PER_TURN + [0])
 
     def test_what_comes_meanwhile_is_joined(self) -> None:
         """Those whose turn is still to come have all of it in one write."""

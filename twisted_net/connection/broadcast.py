@@ -15,7 +15,7 @@ from twisted_net.policy.close_reasons import FAILED
 
 _log = Logger()
 
-SLICE = 128
+MEMBERS_PER_TURN = 128
 """Members that are written to before the reactor looks for what has arrived: a millisecond of
 sending or a little more. More in one go would hold up everybody else; fewer cost more turns."""
 
@@ -41,7 +41,7 @@ class WriteScheduler:
 
     __slots__ = ("_broadcasts", "_clock", "_is_due", "_size", "_work")
 
-    def __init__(self, clock: IReactorTime, size: int = SLICE) -> None:
+    def __init__(self, clock: IReactorTime, size: int = MEMBERS_PER_TURN) -> None:
         self._clock = clock
         self._size = size
         self._broadcasts: deque[Broadcast] = deque()

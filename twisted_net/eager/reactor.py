@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from twisted_net.eager.reactor_interfaces import EagerCalls
 from twisted_net.eager.transports import Eager
-from twisted_net.eager.write_batch import SLICE, WriteBatch
+from twisted_net.eager.write_batch import TRANSPORTS_PER_FLUSH, WriteBatch
 
 try:
     from twisted.internet.epollreactor import EPOLLIN, EPollReactor
@@ -93,7 +93,7 @@ class EagerReactor(EagerCalls, EPollReactor):
         """
         batch = self.batch
         if batch.waiting or batch.large:
-            batch.flush(SLICE)
+            batch.flush(TRANSPORTS_PER_FLUSH)
             if batch.waiting:  # the rest has its turn after those who have arrived meanwhile
                 timeout = 0
         try:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 _log = Logger()
 
-SLICE = 512
+TRANSPORTS_PER_FLUSH = 512
 """Transports flushed before the poller is asked again: about two milliseconds of sending."""
 
 LARGE = 8192

@@ -25,7 +25,11 @@ from twisted.python.failure import Failure
 from twisted_net import TwistedNetError
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
-from twisted_net.endpoints.socket_options import DEFAULTS, SocketOptions, TunedClientEndpoint
+from twisted_net.endpoints.socket_options import (
+    DEFAULT_SOCKET_OPTIONS,
+    SocketOptions,
+    TunedClientEndpoint,
+)
 from twisted_net.endpoints.tls import TLSClientEndpoint
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff
@@ -63,7 +67,7 @@ def client_endpoint(
     trust: Any = None,
     server_name: str | None = None,
     timeout: float = CONNECT_TIMEOUT,
-    socket_options: SocketOptions | None = DEFAULTS,
+    socket_options: SocketOptions | None = DEFAULT_SOCKET_OPTIONS,
 ) -> ClientEndpoint:
     """Give the endpoint to connect to.
 

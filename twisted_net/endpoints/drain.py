@@ -15,7 +15,7 @@ with a handful of them should not take its whole window to stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class DrainSchedule:
     """A plan: so many connections, closed one after another at even distances.
 
     The first is due at once and the last before three quarters of the window have passed. A peer

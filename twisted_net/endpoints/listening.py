@@ -18,7 +18,7 @@ from twisted_net import TwistedNetError
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.endpoints.descriptors import log_rarely
-from twisted_net.endpoints.drain import Drain
+from twisted_net.endpoints.drain import DrainSchedule
 from twisted_net.interfaces import ServerEndpoint
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.tls.certificates import Certificates
@@ -168,7 +168,7 @@ class ListenerService(Service):
         """Close one after another, so that the clients do not all come back at once."""
         clock, factory = self.factory.clock, self.factory
         closing = list(factory.connections.values())
-        drain = Drain(len(closing), self.drain, clock.seconds())
+        drain = DrainSchedule(len(closing), self.drain, clock.seconds())
         for gone, connection in enumerate(closing):
             delay = drain.wait(gone, clock.seconds())
             if delay and factory.connections:

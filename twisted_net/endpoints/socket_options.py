@@ -95,7 +95,7 @@ class SocketOptions:
         return min(self.keepalive_idle + probing, MOST_USER_TIMEOUT)
 
 
-DEFAULTS = SocketOptions()
+DEFAULT_SOCKET_OPTIONS = SocketOptions()
 """The options as they are where nobody has said otherwise."""
 
 
@@ -154,7 +154,9 @@ class TunedServerEndpoint(AnyInterface):
     :param options: see :class:`SocketOptions`.
     """
 
-    def __init__(self, endpoint: ServerEndpoint, options: SocketOptions = DEFAULTS) -> None:
+    def __init__(
+        self, endpoint: ServerEndpoint, options: SocketOptions = DEFAULT_SOCKET_OPTIONS
+    ) -> None:
         self._endpoint: Any = endpoint
         self._options = options
 
@@ -172,7 +174,9 @@ class TunedServerEndpoint(AnyInterface):
 class TunedClientEndpoint(AnyInterface):
     """A client endpoint whose connections have socket options; see :class:`TunedServerEndpoint`."""
 
-    def __init__(self, endpoint: ClientEndpoint, options: SocketOptions = DEFAULTS) -> None:
+    def __init__(
+        self, endpoint: ClientEndpoint, options: SocketOptions = DEFAULT_SOCKET_OPTIONS
+    ) -> None:
         self._endpoint: Any = endpoint
         self._options = options
 

@@ -76,7 +76,7 @@ class Limits:
             raise ValueError(f"overflow_policy: an OverflowPolicy, not {self.overflow_policy!r}")
 
 
-DEFAULTS = Limits()
+DEFAULT_LIMITS = Limits()
 """Every limit as it is where nobody has said otherwise."""
 
 

@@ -17,8 +17,8 @@ from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.descriptors import most_connections
 from twisted_net.endpoints.listening import DRAIN, Listener
 from twisted_net.endpoints.proxied import ProxiedEndpoint
-from twisted_net.endpoints.socket_options import DEFAULTS as SOCKETS
 from twisted_net.endpoints.socket_options import (
+    DEFAULT_SOCKET_OPTIONS,
     MOST_USER_TIMEOUT,
     SocketOptions,
     TunedServerEndpoint,
@@ -27,7 +27,7 @@ from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.limits import DEFAULTS, Limits, OverflowPolicy
+from twisted_net.policy.limits import DEFAULT_LIMITS, Limits, OverflowPolicy
 from twisted_net.services.starting import StartError, format_endpoint_error
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
@@ -74,7 +74,9 @@ _RATE_HELP = (
 
 
 def shared_flags(
-    *, idle_timeout: float = DEFAULTS.idle_timeout, max_message: int = DEFAULTS.max_message
+    *,
+    idle_timeout: float = DEFAULT_LIMITS.idle_timeout,
+    max_message: int = DEFAULT_LIMITS.max_message,
 ) -> list[list[str | None]]:
     """Give the flags with a value that all services have, each service with its own defaults."""
     return [
@@ -87,24 +89,34 @@ def shared_flags(
         ["client-ca", None, None, "File with the CAs of which TLS clients need a certificate."],
         ["keylog", None, None, _KEYLOG_HELP],
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
-        ["handshake-timeout", None, f"{DEFAULTS.handshake_timeout:g}", _HANDSHAKE_HELP],
-        ["message-timeout", None, f"{DEFAULTS.message_timeout:g}", _MESSAGE_HELP],
+        ["handshake-timeout", None, f"{DEFAULT_LIMITS.handshake_timeout:g}", _HANDSHAKE_HELP],
+        ["message-timeout", None, f"{DEFAULT_LIMITS.message_timeout:g}", _MESSAGE_HELP],
         ["max-connections", None, None, _CONNECTIONS_HELP],
         ["max-per-address", None, "0", _ADDRESS_HELP],
         ["accept-rate", None, "0", _ACCEPT_HELP],
-        ["queue-limit", None, str(DEFAULTS.queue_limit), _QUEUE_HELP],
-        ["slow", None, DEFAULTS.overflow_policy.value, _SLOW_HELP],
+        ["queue-limit", None, str(DEFAULT_LIMITS.queue_limit), _QUEUE_HELP],
+        ["slow", None, DEFAULT_LIMITS.overflow_policy.value, _SLOW_HELP],
         ["memory-budget", None, "0", _BUDGET_HELP],
         ["rate", None, "0", _RATE_HELP],
-        ["burst", None, str(DEFAULTS.burst), "Messages a peer may send at once after a pause."],
+        [
+            "burst",
+            None,
+            str(DEFAULT_LIMITS.burst),
+            "Messages a peer may send at once after a pause.",
+        ],
         ["max-message", None, str(max_message), "Bytes in one message, at most."],
         ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
-        ["keepalive", None, str(SOCKETS.keepalive_idle), _KEEPALIVE_HELP],
-        ["keepalive-interval", None, str(SOCKETS.keepalive_interval), "Seconds to the next one."],
+        ["keepalive", None, str(DEFAULT_SOCKET_OPTIONS.keepalive_idle), _KEEPALIVE_HELP],
+        [
+            "keepalive-interval",
+            None,
+            str(DEFAULT_SOCKET_OPTIONS.keepalive_interval),
+            "Seconds to the next one.",
+        ],
         [
             "keepalive-count",
             None,
-            str(SOCKETS.keepalive_count),
+            str(DEFAULT_SOCKET_OPTIONS.keepalive_count),
             "So many without an answer.",
         ],
         ["user-timeout", None, None, _USER_TIMEOUT_HELP],
