@@ -96,7 +96,7 @@ class TimeoutTests(IdleCase):
 
     def test_nothing_is_left_behind(self) -> None:
         """When the last connection is over, however it ended, no timer runs."""
-        for end in ("reset", "finish", "idle"):
+        for end in ("reset", "write_eof", "idle"):
             peers = [self.limited(Plain) for _ in range(3)]
             for peer in peers:
                 peer.advance(10) if end == "idle" else getattr(peer, end)()

@@ -172,7 +172,7 @@ class AfterTheEndTests(SynchronousTestCase):
         self.assertFalse(connection.send(b"late"))
         self.assertFalse(connection.send_encoded(b"late"))
         self.successResultOf(connection.drained())
-        for method in ("pause", "resume", "touch", "finish", "close", "abort", "pauseProducing"):
+        for method in ("pause", "resume", "touch", "write_eof", "close", "abort", "pauseProducing"):
             getattr(connection, method)()
         connection.resumeProducing()
         connection.stopProducing()
@@ -183,7 +183,7 @@ class AfterTheEndTests(SynchronousTestCase):
 
     def test_everything_is_safe(self) -> None:
         """However it ended, every method may be called, and nothing more happens."""
-        for end in ("finish", "reset"):
+        for end in ("write_eof", "reset"):
             connection, peer = made(idle_timeout=5)
             getattr(peer, end)()
             before, reason = list(connection.events), connection.reason

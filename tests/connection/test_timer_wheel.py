@@ -118,7 +118,7 @@ class WheelTests(SynchronousTestCase):
         """None would pass at once."""
         for number in (0, -1):
             self.assertIn(
-                str(number), str(self.assertRaises(ValueError, TimerWheel().watch, "", number))
+                str(number), str(self.assertRaises(ValueError, TimerWheel().start, "", number))
             )
 
     def test_a_busy_item_costs_one_look_per_timeout(self) -> None:

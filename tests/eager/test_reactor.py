@@ -187,7 +187,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
 
     def test_slices(self):
         """However many have something to send, those who arrive are heard after a bounded time."""
-        self.patch(module, "SLICE", 1)
+        self.patch(module, "TRANSPORTS_PER_FLUSH", 1)
         (one, ours), (other, theirs), (third, arriving) = (self.connect() for _ in range(3))
         one.transport.write(b"x")
         other.transport.write(b"x")
@@ -201,7 +201,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
 
     def test_no_wait_between_slices(self):
         """While somebody has something to send, no turn waits for an event."""
-        self.patch(module, "SLICE", 1)
+        self.patch(module, "TRANSPORTS_PER_FLUSH", 1)
         pairs = [self.connect() for _ in range(2)]
         for protocol, _ in pairs:
             protocol.transport.write(b"x")

@@ -241,7 +241,7 @@ class EndTests(ProxiedCase):
 
     def test_health_checks(self) -> None:
         """Who connects and closes, or resets, leaves a line for debugging and no other trace."""
-        for end, code in [("finish", "peer-closed"), ("reset", "peer-reset")]:
+        for end, code in [("write_eof", "peer-closed"), ("reset", "peer-reset")]:
             with capturedLogs() as logged:
                 getattr(self.connect(), end)()
             line = f"Connection from 10.0.0.9:40000 ended: {code}"
@@ -264,7 +264,7 @@ class EndTests(ProxiedCase):
 
     def test_after_the_header_the_ends_are_the_protocols(self) -> None:
         with capturedLogs() as logged:
-            for end in ("finish", "reset"):
+            for end in ("write_eof", "reset"):
                 peer = self.connect()
                 peer.send(HEADERS["v1"])
                 getattr(peer, end)()

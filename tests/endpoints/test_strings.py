@@ -16,7 +16,7 @@ from twisted_net.connection.guard import GuardFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints import descriptors, strings
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
-from twisted_net.policy.limits import DEFAULT_SOCKET_OPTIONS
+from twisted_net.policy.limits import DEFAULT_LIMITS
 from twisted_net.testing import Peer
 
 
@@ -60,7 +60,7 @@ class NetTests(EndpointCase):
         limits = guard.limits
         self.assertEqual((limits.idle_timeout, limits.stall_timeout), (60, 2.5))
         self.assertEqual((limits.handshake_timeout, limits.queue_limit), (0, 99))
-        self.assertEqual(self.guard("net:1").limits, DEFAULT_SOCKET_OPTIONS)
+        self.assertEqual(self.guard("net:1").limits, DEFAULT_LIMITS)
 
     def refused(self, text: str, *hosts: str) -> list[str]:
         """Give which of several hosts, one after another, may not connect; and nobody leaves."""

@@ -81,7 +81,7 @@ _batches: WeakKeyDictionary[Any, WriteBatch] = WeakKeyDictionary()
 
 def batch_of(reactor: Any) -> WriteBatch:
     """Give the reactor's own, or the one that is kept here for it."""
-    batch = getattr(reactor, "gather", None)
+    batch = getattr(reactor, "batch", None)
     if not isinstance(batch, WriteBatch):
         batch = _batches.get(reactor)
         if batch is None:
