@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.connection.recording import factory_of
 from twisted_net.echo import EchoFactory, EchoProtocol
 from twisted_net.policy.close_reasons import PEER_CLOSED
-from twisted_net.testing import BUFFER_SIZE, answers, connect, connect_pair, connect_tls
+from twisted_net.testing import BUFFER_SIZE, answers, connect_pair, connect_peer, connect_tls_peer
 
 
 def factory(**changes: Any) -> EchoFactory:
@@ -27,20 +27,20 @@ class EchoTests(SynchronousTestCase):
         self.assertEqual(answers(factory, b"a\r\nb\n\0\xff\r"), b"a\r\nb\n\0\xff\r")
 
     def test_over_tls(self) -> None:
-        peer = connect_tls(factory())
+        peer = connect_tls_peer(factory())
         peer.handshake()
         peer.send(b"hello")
         self.assertEqual(peer.received, b"hello")
 
     def test_no_limit_on_the_whole(self) -> None:
         """max_message is about messages, and echo has none."""
-        peer = connect(factory(max_message=10))
+        peer = connect_peer(factory(max_message=10))
         peer.send(b"x" * 200_000)
         self.assertEqual(peer.received, b"x" * 200_000)
 
     def test_peer_that_does_not_read(self) -> None:
         """However much it sends, the memory that it costs is bounded."""
-        peer = connect(factory())
+        peer = connect_peer(factory())
         peer.send(b"x" * 10)
         peer.full()
         peer.send(*[b"y" * 100_000] * 100)
@@ -59,7 +59,7 @@ class EchoTests(SynchronousTestCase):
 
     def test_peer_that_sends_all_before_it_reads(self) -> None:
         """One megabyte and its FIN, and only then does it read: it gets every byte."""
-        peer = connect(factory())
+        peer = connect_peer(factory())
         peer.full()
         peer.send(b"x" * 1_000_000)
         peer.write_eof()
@@ -69,7 +69,7 @@ class EchoTests(SynchronousTestCase):
         self.assertFalse(peer.connected)
 
     def test_counters(self) -> None:
-        peer = connect(factory())
+        peer = connect_peer(factory())
         peer.send(b"abc", b"de")
         peer.write_eof()
         echo = peer.protocol
@@ -77,7 +77,7 @@ class EchoTests(SynchronousTestCase):
         self.assertEqual((echo.messages_received, echo.messages_sent), (2, 2))
 
     def test_short_form(self) -> None:
-        peer = connect(factory_of(EchoProtocol))
+        peer = connect_peer(factory_of(EchoProtocol))
         peer.send(b"a")
         self.assertEqual(peer.received, b"a")
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from twisted_net.forward import ForwardFactory
-from twisted_net.testing import HOST, PEER, Peer, TLSPeer, connect, connect_tls
+from twisted_net.testing import HOST, PEER, Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
 @implementer(IStreamClientEndpoint)
@@ -33,7 +33,7 @@ class Upstreams:
         self.peers: list[Any] = []
         self.cancelled = 0
 
-    def connect(self, factory: Any) -> Deferred[Any]:
+    def connect_peer(self, factory: Any) -> Deferred[Any]:
         if self.at_once:
             return succeed(self.accept(factory))
         attempt: Deferred[Any] = Deferred(self._cancel)
@@ -63,7 +63,7 @@ class ForwardCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def forwarder(self, how: Any = connect, **limits: Any) -> Any:
+    def forwarder(self, how: Any = connect_peer, **limits: Any) -> Any:
         """A client's far end."""
         at_once = limits.pop("at_once", True)
         self.upstreams = Upstreams(
@@ -97,7 +97,7 @@ class BytesTests(ForwardCase):
     def test_each_client_has_its_own_upstream(self) -> None:
         """And does not see another's bytes."""
         one = self.forwarder()
-        two = connect(self.factory)
+        two = connect_peer(self.factory)
         one.send(b"1")
         two.send(b"2")
         self.assertEqual([peer.received for peer in self.upstreams.peers], [b"1", b"2"])
@@ -248,7 +248,7 @@ class HalfCloseTests(ForwardCase):
 
     def test_over_tls_the_end_of_one_is_the_end(self) -> None:
         """TLS cannot finish one direction: its end is the pair's, after the bytes."""
-        client = self.forwarder(how=connect_tls)
+        client = self.forwarder(how=connect_tls_peer)
         client.handshake()
         self.upstream.send(b"last words")
         self.upstream.write_eof()
@@ -258,7 +258,7 @@ class HalfCloseTests(ForwardCase):
 
     def test_a_tls_client_that_speaks_and_closes(self) -> None:
         """The upstream has its words, and then its end."""
-        client = self.forwarder(how=connect_tls)
+        client = self.forwarder(how=connect_tls_peer)
         client.handshake()
         client.send(b"last words")
         client.write_eof()
@@ -282,12 +282,12 @@ class EndTests(ForwardCase):
 
         @implementer(IStreamClientEndpoint)
         class Down:
-            def connect(self, factory: Any) -> Any:
+            def connect_peer(self, factory: Any) -> Any:
                 return fail(ConnectionRefusedError())
 
         self.factory = ForwardFactory(Down(), clock=clock)
         with capturedLogs() as events:
-            client = connect(self.factory)
+            client = connect_peer(self.factory)
             client.write_eof()
         self.assertEqual((client.connected, client.received), (False, b""))
         lines = [event for event in events if event["log_level"] > LogLevel.debug]

@@ -17,7 +17,7 @@ from tests.connection.guarding import HalfClosing, Listening, Plain
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.idle import DiscardFactory, IdleTimeoutFactory, IdleTimeoutProtocol
 from twisted_net.policy.close_reasons import IDLE
-from twisted_net.testing import Peer, connect, connect_tls
+from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 
 
 class Answering(HalfClosing):
@@ -35,7 +35,7 @@ class IdleCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def limited(self, wrapped: Any, seconds: float = 5, how: Any = connect) -> Any:
+    def limited(self, wrapped: Any, seconds: float = 5, how: Any = connect_peer) -> Any:
         """Connect to a protocol class, or a factory, behind an idle limit."""
         if isinstance(wrapped, type):
             wrapped = ServerFactory.forProtocol(wrapped)
@@ -108,7 +108,7 @@ class TimeoutTests(IdleCase):
         factory = IdleTimeoutFactory(
             ServerFactory.forProtocol(Plain), 5, clock=self.clock, close_grace=2
         )
-        peers = [connect(factory, clock=self.clock) for _ in range(1000)]
+        peers = [connect_peer(factory, clock=self.clock) for _ in range(1000)]
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         peers[0].advance(6)
         self.assertFalse(any(peer.connected for peer in peers))
@@ -173,7 +173,7 @@ class GraceTests(IdleCase):
 
     def test_speaking_after_the_limit_helps_nobody(self) -> None:
         """TLS goes on delivering until the peer answers its farewell: the grace is not put off."""
-        peer = self.limited(Plain, how=connect_tls)
+        peer = self.limited(Plain, how=connect_tls_peer)
         peer.full()
         peer.protocol.wrappedProtocol.transport.write(b"x")
         peer.advance(6)
@@ -224,20 +224,20 @@ class WrappedTests(IdleCase):
 
     def test_the_handshake_is_passed_on(self) -> None:
         """Over TLS, and to those who want to know."""
-        peer = self.limited(Listening, how=connect_tls)
+        peer = self.limited(Listening, how=connect_tls_peer)
         peer.handshake()
         self.assertEqual(peer.protocol.wrappedProtocol.events, ["made", "handshake"])
-        self.limited(Plain, how=connect_tls).handshake()
+        self.limited(Plain, how=connect_tls_peer).handshake()
 
     def test_a_handshake_that_never_comes(self) -> None:
         """The limit holds from the first moment."""
-        peer = self.limited(Listening, how=connect_tls)
+        peer = self.limited(Listening, how=connect_tls_peer)
         peer.advance(6)
         self.assertFalse(peer.connected)
 
     def test_the_transport_is_still_what_it_was(self) -> None:
         """Interfaces and addresses are those of the transport beneath."""
-        plain, tls = self.limited(Plain), self.limited(Plain, how=connect_tls)
+        plain, tls = self.limited(Plain), self.limited(Plain, how=connect_tls_peer)
         self.assertFalse(INegotiated.providedBy(plain.protocol))
         self.assertTrue(INegotiated.providedBy(tls.protocol))
         self.assertTrue(IProtocol.providedBy(plain.protocol))
@@ -260,7 +260,7 @@ class WrappedTests(IdleCase):
                 heard.append(reason.code)
 
         factory = ConnectionFactory.forProtocol(Ours, clock=self.clock)
-        peer = self.limited(factory, how=connect_tls)
+        peer = self.limited(factory, how=connect_tls_peer)
         self.assertEqual(heard, [])
         peer.handshake()
         peer.send(b"hello\n")
@@ -305,7 +305,7 @@ class FactoryTests(IdleCase):
 
     def test_without_a_factory_it_discards(self) -> None:
         """What is sent is read and forgotten (RFC 863)."""
-        peer = connect(IdleTimeoutFactory(seconds=5, clock=self.clock), clock=self.clock)
+        peer = connect_peer(IdleTimeoutFactory(seconds=5, clock=self.clock), clock=self.clock)
         peer.send(b"x" * 1_000_000)
         self.assertEqual((bytes(peer.unread), peer.received, peer.connected), (b"", b"", True))
         peer.advance(6)
@@ -322,7 +322,7 @@ class FactoryTests(IdleCase):
     def test_protocols_are_listed_while_they_live(self) -> None:
         """As with every ``WrappingFactory``."""
         factory = IdleTimeoutFactory(DiscardFactory(clock=self.clock), 5, clock=self.clock)
-        peer = connect(factory, clock=self.clock)
+        peer = connect_peer(factory, clock=self.clock)
         self.assertIsInstance(peer.protocol, IdleTimeoutProtocol)
         self.assertEqual(list(factory.protocols), [peer.protocol])
         peer.reset()

@@ -21,7 +21,7 @@ from twisted_net.connection.timer_wheel import _Slot
 from twisted_net.eager.key_sharing import share_keys
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.close_reasons import SLOW
-from twisted_net.testing import Peer, connect
+from twisted_net.testing import Peer, connect_peer
 
 CROWD = 40  # more than the thirty instances within which CPython lets names be shared
 
@@ -61,7 +61,7 @@ def _reachable(connection: Connection) -> list[Any]:
 
 def crowd(factory: ConnectionFactory, *lines: bytes) -> list[Connection]:
     """Many connect, and only then say something."""
-    peers = [connect(factory) for _ in range(CROWD)]
+    peers = [connect_peer(factory) for _ in range(CROWD)]
     for peer in peers:
         peer.send(*lines)
     return [peer.protocol for peer in peers]
@@ -124,7 +124,7 @@ class IdleTests(ChatCase):
     def test_one_address(self) -> None:
         """Those who came to one address share it; each keeps its own peer's after its end."""
         factory = EchoFactory(clock=Clock())
-        one, other = connect(factory).protocol, connect(factory).protocol
+        one, other = connect_peer(factory).protocol, connect_peer(factory).protocol
         self.assertIs(one.host, other.host)
         peer = one.peer
         one.abort()

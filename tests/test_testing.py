@@ -20,9 +20,9 @@ from twisted_net.testing import (
     BUFFER_SIZE,
     advance,
     answers,
-    connect,
     connect_pair,
-    connect_tls,
+    connect_peer,
+    connect_tls_peer,
     same_for_every_split,
     splits,
 )
@@ -73,7 +73,7 @@ class Producer:
 
 class PeerTests(SynchronousTestCase):
     def test_any_factory(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.send(b"a", b"b")
         self.assertEqual(peer.protocol.data, [b"a", b"b"])
         self.assertEqual(peer.take(), b"ab")
@@ -82,36 +82,36 @@ class PeerTests(SynchronousTestCase):
 
     def test_reads_in_pieces(self) -> None:
         """A transport reads at most so many bytes in a turn."""
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.send(b"x" * (BUFFER_SIZE + 1))
         self.assertEqual([len(each) for each in peer.protocol.data], [BUFFER_SIZE, 1])
 
     def test_nothing_is_sent_inside_of_write(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.protocol.transport.write(b"a")
         self.assertEqual(peer.unsent, b"a")
         peer.turn()
         self.assertEqual(peer.unsent, b"")
 
     def test_takes_bytes_only(self) -> None:
-        self.assertRaises(TypeError, connect(plain()).write, "text")
+        self.assertRaises(TypeError, connect_peer(plain()).write, "text")
 
     def test_peer_finishes(self) -> None:
         """A protocol that is not told of a half-close loses its connection."""
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.write_eof()
         self.assertIs(peer.protocol.lost, ConnectionDone)
         self.assertFalse(peer.connected)
 
     def test_peer_resets(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.reset()
         peer.reset()
         self.assertIs(peer.protocol.lost, ConnectionLost)
 
     def test_loses(self) -> None:
         """What was written before goes out; nothing comes in; told in a later turn, once."""
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.write(b"bye")
         peer.loseConnection()
         peer.loseConnection()
@@ -125,7 +125,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"bye")
 
     def test_loses_only_when_read(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.full()
         peer.write(b"bye")
         peer.loseConnection()
@@ -138,7 +138,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"bye")
 
     def test_aborts(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.write(b"lost")
         peer.abortConnection()
         peer.abortConnection()
@@ -149,7 +149,7 @@ class PeerTests(SynchronousTestCase):
         self.assertFalse(peer.finished)
 
     def test_half_close(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         self.assertTrue(IHalfCloseableDescriptor.providedBy(peer))
         peer.write(b"last")
         peer.loseWriteConnection()
@@ -163,7 +163,7 @@ class PeerTests(SynchronousTestCase):
         self.assertIs(peer.protocol.lost, ConnectionDone)
 
     def test_paused(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         peer.pauseProducing()
         peer.send(b"a", b"b")
         peer.write_eof()
@@ -175,7 +175,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_producer(self) -> None:
         """It is paused over the buffer's size, goes on when the buffer is empty, and is stopped."""
-        peer = connect(plain())
+        peer = connect_peer(plain())
         producer = Producer(peer, 500)
         peer.registerProducer(producer, True)
         self.assertRaises(RuntimeError, peer.registerProducer, producer, True)
@@ -188,7 +188,7 @@ class PeerTests(SynchronousTestCase):
         self.assertFalse(producer.stopped)
 
     def test_producer_is_stopped(self) -> None:
-        peer = connect(plain())
+        peer = connect_peer(plain())
         producer = Producer(peer, 500)
         peer.registerProducer(producer, True)
         peer.reset()
@@ -196,7 +196,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """It pauses a producer at once, and drains by as much as it is told."""
-        peer = connect(plain())
+        peer = connect_peer(plain())
         producer = Producer(peer, 100)
         peer.registerProducer(producer, True)
         peer.full()
@@ -210,7 +210,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         factory = factory_of(Recorder)
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         self.assertTrue(INegotiated.providedBy(peer))
         self.assertEqual(peer.protocol.events, [])
         peer.handshake()
@@ -220,7 +220,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(peer.protocol.events, ["connected", PEER_CLOSED])
 
     def test_addresses(self) -> None:
-        peer = connect(factory_of(Recorder), host="here", peer="there")
+        peer = connect_peer(factory_of(Recorder), host="here", peer="there")
         self.assertEqual((peer.protocol.host, peer.protocol.peer), ("here", "there"))
 
     def test_failing_protocol(self) -> None:
@@ -231,31 +231,31 @@ class PeerTests(SynchronousTestCase):
                 raise RuntimeError("it fails")
 
         with self.assertRaisesRegex(RuntimeError, "it fails"):
-            connect(Factory.forProtocol(Failing)).send(b"a")
+            connect_peer(Factory.forProtocol(Failing)).send(b"a")
 
 
 class ClockTests(SynchronousTestCase):
     def test_given_to_the_factory(self) -> None:
         """A factory of ours without a clock gets the test's, and keeps it."""
         factory = EchoFactory()
-        peer = connect(factory)
+        peer = connect_peer(factory)
         self.assertIs(factory.clock, peer.clock)
-        self.assertIs(connect(factory).clock, peer.clock)
+        self.assertIs(connect_peer(factory).clock, peer.clock)
 
     def test_of_the_factory(self) -> None:
         clock = Clock()
-        self.assertIs(connect(EchoFactory(clock=clock)).clock, clock)
-        self.assertIs(connect(plain(), clock=clock).clock, clock)
+        self.assertIs(connect_peer(EchoFactory(clock=clock)).clock, clock)
+        self.assertIs(connect_peer(plain(), clock=clock).clock, clock)
 
     def test_two_clocks(self) -> None:
         with self.assertRaises(TypeError):
-            connect(EchoFactory(clock=Clock()), clock=Clock())
+            connect_peer(EchoFactory(clock=Clock()), clock=Clock())
         with self.assertRaises(TypeError):
             connect_pair(EchoFactory(clock=Clock()), EchoFactory(clock=Clock()))
 
     def test_real_clock(self) -> None:
         with self.assertRaises(TypeError):
-            connect(EchoFactory(clock=object()))  # type: ignore[arg-type]
+            connect_peer(EchoFactory(clock=object()))  # type: ignore[arg-type]
 
     def test_advance(self) -> None:
         """Everything happens at its own time, also what is set on the way."""

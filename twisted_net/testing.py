@@ -5,7 +5,7 @@ nothing of it inside of ``write()``. The methods of :class:`Peer` run what is du
 calls the protocol itself, or fires a Deferred, :meth:`Peer.turn` does::
 
     factory = ConnectionFactory.forProtocol(Shout, idle_timeout=60)
-    peer = connect(factory)
+    peer = connect_peer(factory)
     peer.send(b"hello\\n")
     self.assertEqual(peer.received, b"HELLO\\n")
     peer.advance(61)
@@ -46,9 +46,9 @@ __all__ = [
     "TLSPeer",
     "advance",
     "answers",
-    "connect",
     "connect_pair",
-    "connect_tls",
+    "connect_peer",
+    "connect_tls_peer",
     "same_for_every_split",
     "splits",
 ]
@@ -397,7 +397,7 @@ class Pair(NamedTuple):
         self.server.transport.turn()
 
 
-def connect(
+def connect_peer(
     factory: Any, *, clock: Clock | None = None, host: Any = HOST, peer: Any = PEER
 ) -> Peer:
     """Connect a new protocol of ``factory`` with a peer in memory.
@@ -411,7 +411,7 @@ def connect(
     return _connected(factory, Peer(_clock_for(clock, factory), host, peer))
 
 
-def connect_tls(
+def connect_tls_peer(
     factory: Any, *, clock: Clock | None = None, host: Any = HOST, peer: Any = PEER
 ) -> TLSPeer:
     """Connect as :func:`connect` does, over what looks like TLS; see :meth:`TLSPeer.handshake`."""
@@ -483,7 +483,7 @@ def answers(make_factory: Callable[[], Any], data: bytes) -> bytes:
     """
 
     def converse(pieces: Sequence[bytes]) -> bytes:
-        peer = connect(make_factory())
+        peer = connect_peer(make_factory())
         peer.send(*pieces)
         peer.write_eof()
         return peer.received

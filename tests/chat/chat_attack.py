@@ -21,7 +21,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from twisted_net.chat.messages import Request
 from twisted_net.chat.protocol import ChatFactory, ChatProtocol
-from twisted_net.testing import connect
+from twisted_net.testing import connect_peer
 
 try:
     import jsonschema
@@ -96,14 +96,14 @@ def attack(data: bytes, codec: str) -> None:
 
 def _attack(data: bytes, codec: str) -> None:
     chat = Chat()
-    ann, bob = connect(chat), connect(chat)
+    ann, bob = connect_peer(chat), connect_peer(chat)
     ann.send(b"/nick ann\n")
     bob.send(HELLO.replace(b"eve", b"bob"))
     ann.advance(1)
     ann.take(), bob.take()
     chat.names.clear()
 
-    eve = connect(chat)
+    eve = connect_peer(chat)
     chat.names.add(eve.protocol.name)
     if codec == "json":
         eve.send(HELLO)

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.chat.protocol import PRESENCE_DELAY, ChatFactory
-from twisted_net.testing import Peer, connect
+from twisted_net.testing import Peer, connect_peer
 
 SCHEMA = json.loads(resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text())
 
@@ -86,7 +86,7 @@ class ChatCase(SynchronousTestCase):
 
     def user(self, name: str = "") -> Peer:
         """Somebody with nc, who has read what comes first."""
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         if name:
             peer.send(f"/nick {name}\n".encode())
         peer.take()
@@ -94,7 +94,7 @@ class ChatCase(SynchronousTestCase):
 
     def program(self, nick: str, room: str = "lobby", **more: Any) -> Program:
         """A program that has said hello, and read the answer."""
-        program = Program(connect(self.factory))
+        program = Program(connect_peer(self.factory))
         program.send(type="hello", nick=nick, **({"room": room} if room else {}), **more)
         program.heard()
         return program

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.chat.moderation import NAMED_AT_MOST
 from twisted_net.chat.protocol import MAX_MESSAGE, PRESENCE_DELAY, ChatFactory
 from twisted_net.policy.close_reasons import CLOSED, DRAINING
-from twisted_net.testing import Peer, connect, connect_tls, same_for_every_split
+from twisted_net.testing import Peer, connect_peer, connect_tls_peer, same_for_every_split
 from twisted_net.wire.text import printable
 
 
@@ -25,7 +25,7 @@ class ChatCase(SynchronousTestCase):
 
     def newcomer(self) -> Peer:
         """Somebody who has just connected and read the welcome."""
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         peer.take()
         return peer
 
@@ -52,7 +52,7 @@ class PresenceTests(ChatCase):
         for number in (1, 2):
             text = f"Welcome to the chat server! You are guest-{number} in #lobby. "
             expected = text.encode() + b"/help lists commands.\n"
-            self.assertEqual(connect(self.factory).received, expected)
+            self.assertEqual(connect_peer(self.factory).received, expected)
 
     def test_an_arrival_is_told_after_a_moment(self) -> None:
         """To the others."""
@@ -142,7 +142,7 @@ class PresenceTests(ChatCase):
     def test_over_tls_somebody_is_there_after_the_handshake(self) -> None:
         """A client that never finishes it was never there."""
         (ann,) = self.users(1)
-        bob, eve = connect_tls(self.factory), connect_tls(self.factory)
+        bob, eve = connect_tls_peer(self.factory), connect_tls_peer(self.factory)
         bob.handshake()
         eve.reset()
         ann.advance(1)
@@ -470,7 +470,7 @@ class EndTests(ChatCase):
     def test_closing_during_the_handshake(self) -> None:
         """Whoever is not there yet never comes."""
         (ann,) = self.users(1)
-        bob = connect_tls(self.factory)
+        bob = connect_tls_peer(self.factory)
         bob.protocol.close(DRAINING)
         bob.protocol.handshakeCompleted()
         bob.advance(1)
@@ -480,7 +480,7 @@ class EndTests(ChatCase):
     def test_two_chats_know_nothing_of_each_other(self) -> None:
         """Each has its own guests from 1."""
         other = ChatFactory(clock=self.clock)
-        ann, bob = connect(self.factory), connect(other)
+        ann, bob = connect_peer(self.factory), connect_peer(other)
         self.assertIn(b"guest-1 ", bob.received)
         bob.take()
         ann.send(b"hello\n")

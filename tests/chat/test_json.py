@@ -13,13 +13,13 @@ from twisted_net.chat.codecs import json_requests
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.policy.close_reasons import DRAINING
-from twisted_net.testing import connect, same_for_every_split
+from twisted_net.testing import connect_peer, same_for_every_split
 
 
 class HelloTests(ChatCase):
     def test_a_welcome(self) -> None:
         """With what a program is to know: its name, its session, the limits, the heartbeat."""
-        program = Program(connect(self.factory))
+        program = Program(connect_peer(self.factory))
         program.send(type="hello", nick="ann", room="lobby")
         welcome, joined = program.heard()
         self.assertEqual((welcome["nick"], welcome["heartbeat"]), ("ann", 45.0))
@@ -57,7 +57,7 @@ class HelloTests(ChatCase):
 
         def run(pieces: Any) -> bytes:
             self.setUp()
-            peer = connect(self.factory)
+            peer = connect_peer(self.factory)
             peer.send(*pieces)
             return peer.received
 
@@ -387,7 +387,7 @@ class RoomsTests(ChatCase):
         ann = self.user("ann")
         for number in range(9):
             ann.send(b"line %d\n" % number)
-        bob = connect(self.factory)
+        bob = connect_peer(self.factory)
         lines = bob.take().decode().splitlines()
         expected = ["* Earlier in #lobby, times are UTC:", "* 2023-11-14"]
         expected += [f"* 22:13 <ann> line {number}" for number in range(4, 9)]
@@ -401,4 +401,4 @@ class RoomsTests(ChatCase):
         """Where it is not wanted."""
         self.factory = self.make(chat_limits=ChatLimits(history=0))
         self.user("ann").send(b"hello\n")
-        self.assertEqual(connect(self.factory).take().count(b"\n"), 1)
+        self.assertEqual(connect_peer(self.factory).take().count(b"\n"), 1)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import ChatCase, Program
 from tests.tls.handshakes import Issued
 from twisted_net.chat.login_throttle import FORGOTTEN, LONGEST, LoginThrottle
-from twisted_net.testing import connect, connect_tls
+from twisted_net.testing import connect_peer, connect_tls_peer
 
 
 class AttemptsTests(SynchronousTestCase):
@@ -58,7 +58,7 @@ class LoginTests(ChatCase):
 
     def tls(self) -> Any:
         """Somebody with ``openssl s_client``."""
-        peer = connect_tls(self.factory)
+        peer = connect_tls_peer(self.factory)
         peer.handshake()
         peer.take()
         return peer
@@ -95,23 +95,23 @@ class LoginTests(ChatCase):
 
     def test_plain_tcp(self) -> None:
         """Takes no password, unless a flag says so."""
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         peer.send(b"/login ann secret-1\n")
         self.assertIn(b"! Passwords are taken over TLS only.\n", peer.received)
         self.factory = self.make(plain_logins=True, **self.settings)
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         peer.send(b"/login ann secret-1\n")
         self.assertIn(b"* You are ann now.\n", peer.received)
 
     def test_nobody_without_an_account(self) -> None:
         """In either form."""
         self.factory = self.make(anonymous=False, plain_logins=True, **self.settings)
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         self.assertTrue(peer.take().startswith(b"Welcome to the chat server! Log in with /login"))
         peer.send(b"hello\n/login ann secret-1\n")
         self.assertIn(b"You are ann in #lobby.", peer.take())
         self.clock.advance(60)
-        program = Program(connect(self.factory))
+        program = Program(connect_peer(self.factory))
         (error,) = program.asks(type="hello", nick="x")
         self.assertEqual((error["code"], error["field"]), ("login-first", "user"))
         (error,) = program.asks(type="hello", user="boss", password="x")
@@ -136,7 +136,7 @@ class LoginTests(ChatCase):
         """Is an account, from the beginning."""
 
         shown = X509.from_cryptography(Issued("boss").certificate)
-        peer = connect_tls(self.factory)
+        peer = connect_tls_peer(self.factory)
         peer.getPeerCertificate = lambda: shown  # type: ignore[method-assign]
         peer.handshake()
         self.assertIn(b"You are boss in #lobby.", peer.take())
@@ -147,7 +147,7 @@ class LoginTests(ChatCase):
         boss = self.tls()
         boss.send(b"/login boss secret-2\n")
         where = IPv4Address("TCP", "198.51.100.7", 1)
-        eve, ann = connect(self.factory, peer=where), self.user("ann2")
+        eve, ann = connect_peer(self.factory, peer=where), self.user("ann2")
         self.pass_presence(boss, eve, ann)
         boss.send(b"/mute guest-2 1\n")
         eve.send(b"hello\n")
@@ -155,7 +155,7 @@ class LoginTests(ChatCase):
         boss.send(b"/ban guest-2 5 spam\n")
         self.assertTrue(eve.take().endswith(b"* An operator closed the connection.\n"))
         self.assertIn(b"* guest-2 was banned by boss: spam\n", ann.take())
-        again = connect(self.factory, peer=where)
+        again = connect_peer(self.factory, peer=where)
         self.assertTrue(again.received.startswith(b"! You are banned for 5 minutes more.\n"))
         ann.send(b"/kick boss\n")
         self.assertEqual(ann.take(), b"! Only operators may do that.\n")

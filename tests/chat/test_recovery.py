@@ -24,7 +24,7 @@ from twisted_net.chat.recovery import merge
 from twisted_net.store.log import Bounds, Page, StoredMessage
 from twisted_net.store.memory import MemoryStore
 from twisted_net.store.sqlite import SqliteStore
-from twisted_net.testing import connect
+from twisted_net.testing import connect_peer
 
 
 def stored(*offsets: int) -> list[StoredMessage]:
@@ -146,9 +146,9 @@ class Robot:
         self.lost = 0
         self.do(self.state.join("r", False))
 
-    def connect(self) -> None:
+    def connect_peer(self) -> None:
         if self.program is None:
-            self.program = Program(connect(self.test.factory))
+            self.program = Program(connect_peer(self.test.factory))
             self.do(self.state.connected())
 
     def cut(self) -> None:

@@ -12,7 +12,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import PRESENCE_DELAY
 from twisted_net.store.interface import StoreError
 from twisted_net.store.sqlite import SqliteStore
-from twisted_net.testing import connect
+from twisted_net.testing import connect_peer
 
 
 class SlowStoreTests(ChatCase):
@@ -71,7 +71,7 @@ class SlowStoreTests(ChatCase):
         bob.send(b"me too\n")
         bob.reset()
         self.assertNotIn("lobby", self.factory.registry.rooms)
-        eve = connect(self.factory)
+        eve = connect_peer(self.factory)
         self.work()
         self.assertIn(b"<bob> me too\n", eve.received)
         self.work()
@@ -82,7 +82,7 @@ class SlowStoreTests(ChatCase):
         ann = self.user("ann")
         ann.send(b"one\n")
         self.settled(ann)
-        prog, bob = self.program("prog"), connect(self.factory)
+        prog, bob = self.program("prog"), connect_peer(self.factory)
         prog.send(type="leave", room="lobby")
         since = {"epoch": "epoch", "offset": 0}
         prog.send(type="join", room="lobby", since=since)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from twisted_net.connection.guard import GuardFactory
-from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
+from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
 class Plain(Protocol):
@@ -56,9 +56,9 @@ class GuardCase(SynchronousTestCase):
 
     def made(self, protocol: Any = Plain, **settings: Any) -> tuple[Any, Peer]:
         """Give the wrapped protocol, and its peer."""
-        peer = connect(self.guard(protocol, **settings))
+        peer = connect_peer(self.guard(protocol, **settings))
         return peer.protocol.wrapped, peer
 
     def made_tls(self, protocol: Any = Plain, **settings: Any) -> tuple[Any, TLSPeer]:
-        peer = connect_tls(self.guard(protocol, **settings))
+        peer = connect_tls_peer(self.guard(protocol, **settings))
         return peer.protocol.wrapped, peer

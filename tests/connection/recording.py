@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.policy.close_reasons import CloseReason
-from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
+from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
 class Recorder(Connection):
@@ -68,12 +68,12 @@ def factory_of(protocol: Any, **changes: Any) -> ConnectionFactory:
 
 def made(protocol: Any = Recorder, **changes: Any) -> tuple[Any, Peer]:
     """Give a connection and its peer."""
-    peer = connect(factory_of(protocol, **changes))
+    peer = connect_peer(factory_of(protocol, **changes))
     return peer.protocol, peer
 
 
 def made_tls(protocol: Any = Recorder, **changes: Any) -> tuple[Any, TLSPeer]:
     """Give a connection whose handshake is done, and its peer."""
-    peer = connect_tls(factory_of(protocol, **changes))
+    peer = connect_tls_peer(factory_of(protocol, **changes))
     peer.handshake()
     return peer.protocol, peer

@@ -12,7 +12,7 @@ from twisted_net.connection.broadcast import Broadcast
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.limits import OverflowPolicy
-from twisted_net.testing import Peer, connect
+from twisted_net.testing import Peer, connect_peer
 from twisted_net.wire.framing import Raw
 
 
@@ -42,7 +42,7 @@ class GroupTests(SynchronousTestCase):
     def member(self, protocol: Any = Member, **limits: Any) -> Peer:
         """A connection that is in the group already; give its far end."""
         factory = ConnectionFactory.forProtocol(protocol, clock=self.clock, **limits)
-        peer = connect(factory)
+        peer = connect_peer(factory)
         peer.protocol.broadcast = self.broadcast
         self.broadcast.add(peer.protocol)
         return peer
@@ -93,7 +93,7 @@ class GroupTests(SynchronousTestCase):
 
     def test_a_sender_need_not_be_a_member(self) -> None:
         """Then everybody hears it."""
-        outside = connect(ConnectionFactory.forProtocol(Member, clock=self.clock))
+        outside = connect_peer(ConnectionFactory.forProtocol(Member, clock=self.clock))
         peer = self.member()
         self.broadcast.publish(b"x", outside.protocol)
         self.clock.advance(0)

@@ -14,7 +14,7 @@ from tests.connection.recording import Recorder, factory_of, made
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED, DRAINING, PEER_CLOSED
 from twisted_net.policy.limits import Limits
-from twisted_net.testing import HOST, PEER, connect, same_for_every_split
+from twisted_net.testing import HOST, PEER, connect_peer, same_for_every_split
 from twisted_net.wire.framing import JsonLines, LengthPrefixed, Lines, LocalProtocolError, Raw
 
 
@@ -159,12 +159,12 @@ class NumberTests(SynchronousTestCase):
 
     def test_mapped_address(self) -> None:
         """An IPv4 peer of an IPv6 socket has its IPv4 address."""
-        peer = connect(factory_of(Recorder), peer=IPv6Address("TCP", "::ffff:10.0.0.1", 5))
+        peer = connect_peer(factory_of(Recorder), peer=IPv6Address("TCP", "::ffff:10.0.0.1", 5))
         self.assertEqual(peer.protocol.peer, IPv4Address("TCP", "10.0.0.1", 5))
 
     def test_numbered_from_one(self) -> None:
         factory = factory_of(Recorder)
-        self.assertEqual([connect(factory).protocol.id for _ in range(3)], [1, 2, 3])
+        self.assertEqual([connect_peer(factory).protocol.id for _ in range(3)], [1, 2, 3])
 
 
 class AfterTheEndTests(SynchronousTestCase):
@@ -222,7 +222,7 @@ class AfterTheEndTests(SynchronousTestCase):
 class FactoryTests(SynchronousTestCase):
     def test_knows_the_open_ones(self) -> None:
         factory = factory_of(Recorder)
-        peers = [connect(factory) for _ in range(3)]
+        peers = [connect_peer(factory) for _ in range(3)]
         self.assertEqual(len(factory), 3)
         self.assertEqual(list(factory.connections.values()), [peer.protocol for peer in peers])
         peers[1].reset()
@@ -234,16 +234,16 @@ class FactoryTests(SynchronousTestCase):
 
     def test_tell(self) -> None:
         factory = factory_of(Recorder)
-        peers = [connect(factory) for _ in range(3)]
+        peers = [connect_peer(factory) for _ in range(3)]
         factory.close()
-        peers += [connect(factory) for _ in range(2)]
+        peers += [connect_peer(factory) for _ in range(2)]
         factory.tell(b"news")
         self.assertEqual([peer.received for peer in peers], [b"", b"", b"", b"news\n", b"news\n"])
 
     def test_close(self) -> None:
         """It closes all with the reason; what was sent before still arrives."""
         factory = factory_of(Recorder)
-        peers = [connect(factory) for _ in range(3)]
+        peers = [connect_peer(factory) for _ in range(3)]
         factory.tell(b"bye")
         factory.close(DRAINING)
         for peer in peers:
@@ -255,11 +255,11 @@ class FactoryTests(SynchronousTestCase):
     def test_accepts(self) -> None:
         """Told so, it refuses; the open ones stay, and it may accept again."""
         factory = factory_of(Recorder)
-        first = connect(factory)
+        first = connect_peer(factory)
         factory.accepts = False
-        self.assertRaises(ConnectionRefusedError, connect, factory)
+        self.assertRaises(ConnectionRefusedError, connect_peer, factory)
         factory.accepts = True
-        connect(factory)
+        connect_peer(factory)
         first.send(b"say still here\n")
         self.assertEqual(first.received, b"still here\n")
         self.assertEqual(len(factory), 2)

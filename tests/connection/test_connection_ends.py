@@ -22,7 +22,7 @@ from twisted_net.policy.close_reasons import (
     SLOW,
     TOO_LONG,
 )
-from twisted_net.testing import Peer, connect
+from twisted_net.testing import Peer, connect_peer
 from twisted_net.wire.framing import JsonLines
 
 
@@ -59,8 +59,8 @@ class EndTests(SynchronousTestCase):
         ):
             factory = factory_of(Recorder, **settings)
             with capturedLogs() as events:
-                connect(factory).write_eof()
-                peer = connect(factory)
+                connect_peer(factory).write_eof()
+                peer = connect_peer(factory)
                 peer.protocol.close(KICKED, "by ann")
                 peer.write_eof()
             self.assertEqual([formatEvent(event) for event in events], lines)
@@ -263,7 +263,7 @@ class FailureTests(SynchronousTestCase):
         globalLogPublisher.addObserver(seen.append)
         self.addCleanup(globalLogPublisher.removeObserver, seen.append)
         factory = factory_of(Recorder)
-        other, peer = connect(factory), connect(factory)
+        other, peer = connect_peer(factory), connect_peer(factory)
         peer.send(b"fail\nlate\n")
         self.assertNotIn(b"late", peer.protocol.events)
         self.assert_failed_alone(peer.protocol, peer, other)
@@ -276,7 +276,7 @@ class FailureTests(SynchronousTestCase):
                     raise RuntimeError("the hook fails")
 
         factory = factory_of(Failing)
-        other, peer = connect(factory), connect(factory)
+        other, peer = connect_peer(factory), connect_peer(factory)
         peer.send(b"a\n")
         self.assertEqual(peer.protocol.events, [])
         self.assert_failed_alone(peer.protocol, peer, other)
@@ -294,7 +294,7 @@ class FailureTests(SynchronousTestCase):
                     raise RuntimeError("the hook fails")
 
             factory = factory_of(Failing)
-            other, peer = connect(factory), connect(factory)
+            other, peer = connect_peer(factory), connect_peer(factory)
             peer.send(b"a\nb\n")
             for each in waiting:
                 each.callback(None)
@@ -309,7 +309,7 @@ class FailureTests(SynchronousTestCase):
                     return hook  # noqa: B023
 
             factory = factory_of(Failing)
-            other, peer = connect(factory), connect(factory)
+            other, peer = connect_peer(factory), connect_peer(factory)
             peer.send(b"a\nb\n")
             if not hook.called:
                 hook.errback(RuntimeError("the hook fails"))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, Waiting, factory_of, made, made_tls
 from twisted_net.policy.close_reasons import CLOSED, FAILED, KICKED, PEER_CLOSED, PEER_RESET
-from twisted_net.testing import connect
+from twisted_net.testing import connect_peer
 
 
 class OneAtATimeTests(SynchronousTestCase):
@@ -224,7 +224,7 @@ class EndWhileRunningTests(SynchronousTestCase):
 
     def test_one_connection_does_not_hold_up_another(self) -> None:
         factory = factory_of(Waiting)
-        one, other = connect(factory), connect(factory)
+        one, other = connect_peer(factory), connect_peer(factory)
         one.send(b"a\n")
         other.send(b"b\n")
         other.protocol.hooks[0].callback(None)

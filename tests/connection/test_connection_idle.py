@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, Waiting, factory_of, made
 from twisted_net.policy.close_reasons import IDLE, PEER_CLOSED
-from twisted_net.testing import advance, connect
+from twisted_net.testing import advance, connect_peer
 
 _SMALL = 0.01  # seconds: how exactly the moment of an end is looked for
 
@@ -18,9 +18,9 @@ class IdleTests(SynchronousTestCase):
         factory = factory_of(Recorder, idle_timeout=seconds)
         clock = factory.clock
         assert isinstance(clock, Clock)
-        connect(factory)  # the wheel turns already
+        connect_peer(factory)  # the wheel turns already
         advance(clock, phase)
-        peer = connect(factory)
+        peer = connect_peer(factory)
         advance(clock, heard)
         if heard:
             peer.send(b"x")

@@ -18,7 +18,7 @@ from twisted_net.connection.stalls import AT_ONCE, PAUSE
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import PEER_CLOSED
 from twisted_net.policy.limits import OverflowPolicy
-from twisted_net.testing import connect, connect_tls
+from twisted_net.testing import connect_peer, connect_tls_peer
 from twisted_net.wire.framing import LengthPrefixed, SkippingLines, TooLong
 
 
@@ -212,7 +212,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_too_late(self) -> None:
         for seconds in (0.5, 10.0):
-            peer = connect_tls(factory_of(Recorder, handshake_timeout=seconds))
+            peer = connect_tls_peer(factory_of(Recorder, handshake_timeout=seconds))
             peer.advance(seconds)
             self.assertTrue(peer.connected)
             peer.advance(1)
@@ -222,7 +222,7 @@ class HandshakeTests(SynchronousTestCase):
             self.assertEqual(peer.clock.getDelayedCalls(), [])
 
     def test_never(self) -> None:
-        peer = connect_tls(factory_of(Recorder, handshake_timeout=0))
+        peer = connect_tls_peer(factory_of(Recorder, handshake_timeout=0))
         peer.advance(10_000)
         self.assertTrue(peer.connected)
 
@@ -316,7 +316,7 @@ class StallTests(SynchronousTestCase):
     def test_a_crowd_is_looked_at_in_parts(self) -> None:
         """Some in each turn, and all of them in time; the others of the crowd stay."""
         factory = factory_of(Looked, stall_timeout=30)
-        peers = [connect(factory) for _ in range(2 * AT_ONCE + 10)]
+        peers = [connect_peer(factory) for _ in range(2 * AT_ONCE + 10)]
         stalled, others = peers[::2], peers[1::2]
         for peer in stalled:
             peer.full()
@@ -332,7 +332,7 @@ class StallTests(SynchronousTestCase):
     def test_a_crowd_leaves_meanwhile(self) -> None:
         """Who has left is not looked at any more; once all have, nothing is."""
         factory = factory_of(Looked, stall_timeout=30)
-        peers = [connect(factory) for _ in range(2 * AT_ONCE)]
+        peers = [connect_peer(factory) for _ in range(2 * AT_ONCE)]
         Looked.turns.clear()
         for _ in range(21):
             factory.clock.advance(0.5)
@@ -348,7 +348,7 @@ class StallTests(SynchronousTestCase):
         """Three connections that nobody has looked at."""
         factory = ConnectionFactory.forProtocol(Looked, clock=clock, stall_timeout=30)
         Looked.turns.clear()
-        return [connect(factory) for _ in range(3)]
+        return [connect_peer(factory) for _ in range(3)]
 
     def pass_time(self, clock: Clock, seconds: int) -> None:
         for _ in range(2 * seconds):
@@ -490,7 +490,7 @@ class BudgetTests(SynchronousTestCase):
         self.factory = ConnectionFactory.forProtocol(Recorder, clock=self.clock, budget=self.budget)
 
     def full(self) -> Any:
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         peer.full()
         return peer
 
@@ -542,7 +542,7 @@ class BudgetTests(SynchronousTestCase):
             queue_limit=100,
             overflow_policy=OverflowPolicy.DROP_OLDEST,
         )
-        peer = connect(factory)
+        peer = connect_peer(factory)
         peer.full()
         for _ in range(50):
             peer.protocol.send(b"x" * 29)
@@ -553,7 +553,7 @@ class BudgetTests(SynchronousTestCase):
     def test_two_factories(self) -> None:
         """One budget for the process."""
         other = ConnectionFactory.forProtocol(Recorder, clock=self.clock, budget=self.budget)
-        first, second = self.full(), connect(other)
+        first, second = self.full(), connect_peer(other)
         second.full()
         first.protocol.send(b"x" * 699)
         second.protocol.send(b"x" * 399)

@@ -13,12 +13,12 @@ from twisted_net.policy.close_reasons import (
     PEER_CLOSED,
     PEER_RESET,
 )
-from twisted_net.testing import connect_tls
+from twisted_net.testing import connect_tls_peer
 
 
 class HandshakeTests(SynchronousTestCase):
     def test_connected_after_it(self) -> None:
-        peer = connect_tls(factory_of(Recorder))
+        peer = connect_tls_peer(factory_of(Recorder))
         self.assertEqual(peer.protocol.events, [])
         peer.handshake()
         peer.handshake()
@@ -27,7 +27,7 @@ class HandshakeTests(SynchronousTestCase):
     def test_fails(self) -> None:
         """A connection that was never one has no hooks called, but counts as ended."""
         factory = factory_of(Recorder)
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         peer.reset()
         self.assertIs(peer.protocol.reason, HANDSHAKE)
         self.assertEqual(peer.protocol.events, [])
@@ -35,14 +35,14 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_health_check(self) -> None:
         """A peer that connects and closes has done nothing wrong."""
-        peer = connect_tls(factory_of(Recorder))
+        peer = connect_tls_peer(factory_of(Recorder))
         peer.write_eof()
         self.assertIs(peer.protocol.reason, PEER_CLOSED)
         self.assertEqual(peer.protocol.events, [])
 
     def test_silent(self) -> None:
         """The idle limit counts from the first moment."""
-        peer = connect_tls(factory_of(Recorder, idle_timeout=5))
+        peer = connect_tls_peer(factory_of(Recorder, idle_timeout=5))
         peer.advance(6.1)
         self.assertIs(peer.protocol.reason, IDLE)
         self.assertFalse(peer.connected)
@@ -50,7 +50,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_after_the_end(self) -> None:
         """A handshake that is done while the connection is closed does not open it."""
-        peer = connect_tls(factory_of(Recorder))
+        peer = connect_tls_peer(factory_of(Recorder))
         peer.protocol.close()
         peer.protocol.handshakeCompleted()
         self.assertEqual(peer.protocol.events, [])
@@ -58,7 +58,7 @@ class HandshakeTests(SynchronousTestCase):
     def test_told_before_it(self) -> None:
         """What the factory tells all does not reach a peer whose handshake is not done."""
         factory = factory_of(Recorder)
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         factory.tell(b"news")
         peer.handshake()
         factory.tell(b"more")
@@ -66,7 +66,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_read_during_it(self) -> None:
         """Twisted's TLS is full while it shakes hands; if it were not read, it would never end."""
-        peer = connect_tls(factory_of(Recorder))
+        peer = connect_tls_peer(factory_of(Recorder))
         peer.protocol.send(b"early")
         peer.full()
         self.assertTrue(peer.reading)
@@ -76,7 +76,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_not_passed_on(self) -> None:
         """If a wrapper did not pass the handshake on, the first byte says that it is done."""
-        peer = connect_tls(factory_of(Recorder))
+        peer = connect_tls_peer(factory_of(Recorder))
         peer.send(b"a\n")
         self.assertEqual(peer.protocol.events, ["connected", b"a"])
 

@@ -19,7 +19,7 @@ from twisted_net.connection.guard import GuardFactory
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.testing import Peer, TLSPeer, connect, connect_tls
+from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
 class TransportTests(GuardCase):
@@ -181,7 +181,7 @@ class EndTests(GuardCase):
 
         for at in ("makeConnection", "dataReceived", "readConnectionLost", "handshakeCompleted"):
             guard = self.guard(type("Failing", (HalfClosing, Listening), {at: fail}))
-            peer = (connect_tls if at == "handshakeCompleted" else connect)(guard)
+            peer = (connect_tls_peer if at == "handshakeCompleted" else connect_peer)(guard)
             if isinstance(peer, TLSPeer):
                 peer.handshake()
             if peer.protocol.reason is None:
@@ -204,7 +204,7 @@ class EndTests(GuardCase):
                 raise RuntimeError("stopProducing")
 
         guard = self.guard(Failing)
-        peer = connect(guard)
+        peer = connect_peer(guard)
         wrapped = peer.protocol.wrapped
         wrapped.transport.registerProducer(Broken(), True)
         peer.reset()
@@ -291,7 +291,7 @@ class FactoryTests(GuardCase):
         admission = Admission(AdmissionRules(max_connections=1))
         guard = GuardFactory(Refusing(), clock=self.clock, admission=admission)
         for _ in range(2):
-            self.assertRaises(ConnectionRefusedError, connect, guard)
+            self.assertRaises(ConnectionRefusedError, connect_peer, guard)
             self.assertEqual(admission.open, 0)
 
     def test_a_factory_that_fails(self) -> None:
@@ -305,7 +305,7 @@ class FactoryTests(GuardCase):
 
         admission = Admission(AdmissionRules(max_connections=1))
         guard = GuardFactory(Failing(), clock=self.clock, admission=admission)
-        self.assertRaises(RuntimeError, connect, guard)
+        self.assertRaises(RuntimeError, connect_peer, guard)
         self.assertEqual(admission.open, 0)
 
     def test_a_factory_of_ours(self) -> None:
@@ -315,8 +315,8 @@ class FactoryTests(GuardCase):
         )
         admission = Admission(AdmissionRules())
         guard = GuardFactory(inner, clock=self.clock, admission=admission)
-        first = connect(guard)
-        self.assertRaises(ConnectionRefusedError, connect, guard)
+        first = connect_peer(guard)
+        self.assertRaises(ConnectionRefusedError, connect_peer, guard)
         self.assertEqual((admission.open, len(inner)), (1, 1))
         first.send(b"echo")
         self.assertEqual(first.received, b"echo")

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from tests.connection.guarding import GuardCase
 from twisted_net.connection.guard import GuardFactory
-from twisted_net.testing import Peer, connect, connect_tls
+from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns of itself
@@ -194,7 +194,7 @@ class WebTests(GuardCase):
 
     def test_requests(self) -> None:
         """Several on one connection."""
-        peer = connect(self.site())
+        peer = connect_peer(self.site())
         for _ in range(3):
             peer.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
             self.assertTrue(peer.take().endswith(b"\r\n\r\nhello, web"))
@@ -203,7 +203,7 @@ class WebTests(GuardCase):
 
     def test_a_large_file(self) -> None:
         """Through producers on both sides, to a peer that reads in sips; then the end."""
-        peer = connect(self.site(queue_limit=200_000))
+        peer = connect_peer(self.site(queue_limit=200_000))
         peer.full()
         peer.send(b"GET /files/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         most = 0
@@ -219,7 +219,7 @@ class WebTests(GuardCase):
         """The peer goes in the middle: nothing is left of it."""
         guard = self.site()
         for end in (Peer.reset, Peer.write_eof):
-            peer = connect(guard)
+            peer = connect_peer(guard)
             peer.full()
             peer.send(b"GET /files/large HTTP/1.1\r\nHost: a\r\n\r\n")
             peer.drain(100_000)
@@ -231,14 +231,14 @@ class WebTests(GuardCase):
         self.assertEqual([c for c in self.clock.getDelayedCalls() if c.getTime() < 60], [])
 
     def test_over_tls(self) -> None:
-        peer = connect_tls(self.site())
+        peer = connect_tls_peer(self.site())
         peer.handshake()
         peer.send(b"GET /hello HTTP/1.0\r\n\r\n")
         self.assertTrue(peer.received.endswith(b"hello, web"))
         self.assertFalse(peer.connected)
 
     def test_a_silent_client(self) -> None:
-        peer = connect(self.site(idle_timeout=5))
+        peer = connect_peer(self.site(idle_timeout=5))
         peer.advance(6)
         peer.write_eof()
         self.assertEqual(peer.protocol.reason.code, "idle")

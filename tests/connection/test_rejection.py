@@ -14,7 +14,7 @@ from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.connection import Connection, ConnectionFactory
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.testing import Peer, connect, connect_tls
+from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 
 
 class AdmissionCase(SynchronousTestCase):
@@ -46,12 +46,12 @@ class AdmittedTests(AdmissionCase):
         ]
         for end in ends:
             factory = self.factory(max_connections=1, max_per_address=1)
-            peer = connect(factory)
+            peer = connect_peer(factory)
             self.check(factory, 1)
             end(peer)
             peer.write_eof()
             self.check(factory)
-            connect(factory)
+            connect_peer(factory)
 
     def test_hooks_that_fail(self) -> None:
         class Failing(Connection):
@@ -62,7 +62,7 @@ class AdmittedTests(AdmissionCase):
                 raise RuntimeError
 
         factory = self.factory(Failing)
-        peer = connect(factory)
+        peer = connect_peer(factory)
         peer.write_eof()
         self.check(factory)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
@@ -70,11 +70,11 @@ class AdmittedTests(AdmissionCase):
     def test_over_tls(self) -> None:
         """With and without a handshake."""
         factory = self.factory(max_connections=1)
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         peer.advance(11)
         self.assertEqual(peer.protocol.reason.code, "handshake")
         self.check(factory)
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         peer.handshake()
         peer.write_eof()
         self.check(factory)
@@ -82,7 +82,7 @@ class AdmittedTests(AdmissionCase):
     def test_while_a_hook_runs(self) -> None:
         """It is there until its hook is done, and not counted out a second time."""
         factory = self.factory(Waiting)
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         peer.handshake()
         peer.send(b"a\n")
         peer.write_eof()
@@ -101,7 +101,7 @@ class AdmittedTests(AdmissionCase):
         ):
             factory = self.factory(max_per_address=1, exempt_local=False)
             for _ in range(2):
-                peer = connect(factory, peer=address)
+                peer = connect_peer(factory, peer=address)
                 peer.write_eof()
                 self.check(factory)
 
@@ -117,7 +117,7 @@ class AdmittedTests(AdmissionCase):
         factory = self.factory(kind=Undecided)
         for port, error in ((1, RuntimeError), (2, ConnectionRefusedError)):
             address = IPv4Address("TCP", "192.0.2.1", port)
-            self.assertRaises(error, connect, factory, peer=address)
+            self.assertRaises(error, connect_peer, factory, peer=address)
             self.check(factory)
 
     def test_without_having_been_admitted(self) -> None:
@@ -135,20 +135,20 @@ class RefusedTests(AdmissionCase):
         factory = self.factory(protocol=None, max_connections=0, deny=())
         factory.admission = Admission(AdmissionRules(max_connections=1))
         factory.admission.admit("192.0.2.9", 0)
-        self.assertRaises(ConnectionRefusedError, connect, factory)
+        self.assertRaises(ConnectionRefusedError, connect_peer, factory)
         self.assertEqual(factory.admission.refused["full"], 1)
 
     def test_the_chat_says_why(self) -> None:
         """In one line, and closes; a place that is free is free at once."""
         factory = self.factory(kind=ChatFactory, max_connections=1)
-        first = connect(factory)
-        second = connect(factory)
+        first = connect_peer(factory)
+        second = connect_peer(factory)
         self.assertIsInstance(second.protocol, RejectingProtocol)
         self.assertEqual(second.received, b"! The server is full.\n")
         self.assertFalse(second.connected)
         self.assertEqual(len(factory), 1)
         first.write_eof()
-        self.assertIn(b"Welcome", connect(factory).received)
+        self.assertIn(b"Welcome", connect_peer(factory).received)
 
     def test_every_reason(self) -> None:
         one = IPv4Address("TCP", "192.0.2.1", 1)
@@ -160,21 +160,21 @@ class RefusedTests(AdmissionCase):
             ),
         ):
             factory = self.factory(kind=ChatFactory, **rules)
-            connect(factory, peer=one)
-            self.assertEqual(connect(factory, peer=one).received, line)
+            connect_peer(factory, peer=one)
+            self.assertEqual(connect_peer(factory, peer=one).received, line)
 
     def test_over_tls_nothing_is_said(self) -> None:
         """And no handshake is waited for: a silent peer would stay for ever."""
         factory = self.factory(kind=ChatFactory, max_connections=1)
-        connect(factory)
-        refused = connect_tls(factory)
+        connect_peer(factory)
+        refused = connect_tls_peer(factory)
         self.assertEqual((refused.received, refused.aborted), (b"", True))
 
     def test_accepts(self) -> None:
         """Told to accept nobody, it asks and counts nobody either."""
         factory = self.factory(kind=ChatFactory)
         factory.accepts = False
-        self.assertRaises(ConnectionRefusedError, connect, factory)
+        self.assertRaises(ConnectionRefusedError, connect_peer, factory)
         self.assertIsInstance(factory.buildProtocol(None), RejectingProtocol)
         self.assertEqual((factory.admission.open, sum(factory.admission.refused.values())), (0, 0))
 
@@ -207,9 +207,9 @@ class LogTests(SynchronousTestCase):
     def test_a_factory_logs(self) -> None:
         factory = ChatFactory(clock=Clock())
         factory.admission = Admission(AdmissionRules(max_connections=1))
-        connect(factory)
+        connect_peer(factory)
         with capturedLogs() as events:
             for _ in range(500):
-                connect(factory)
+                connect_peer(factory)
         lines = [formatEvent(event) for event in events]
         self.assertEqual([line for line in lines if "efused" in str(line)], lines[:1])

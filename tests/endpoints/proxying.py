@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.endpoints.proxied import ProxiedFactory
 from twisted_net.policy.admission import Ranges, parse_range
-from twisted_net.testing import Peer, connect
+from twisted_net.testing import Peer, connect_peer
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader, encode_v1, encode_v2
 
 PROXY = IPv4Address("TCP", "10.0.0.9", 40000)
@@ -76,8 +76,8 @@ class ProxiedCase(SynchronousTestCase):
         self.wrapped = Wrapped()
         self.factory = ProxiedFactory(self.wrapped, TRUSTED, self.clock)
 
-    def connect(self, peer: Any = PROXY) -> Peer:
-        return connect(self.factory, clock=self.clock, peer=peer)
+    def connect_peer(self, peer: Any = PROXY) -> Peer:
+        return connect_peer(self.factory, clock=self.clock, peer=peer)
 
     def lines(self, logged: Any) -> list[tuple[str, str]]:
         """Give level and text of what this module has logged."""

@@ -15,7 +15,7 @@ from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.services import starting
 from twisted_net.services.starting import NamedService, SecondSignal
-from twisted_net.testing import Peer, advance, connect, connect_tls
+from twisted_net.testing import Peer, advance, connect_peer, connect_tls_peer
 
 
 class DrainCase(SynchronousTestCase):
@@ -28,7 +28,7 @@ class DrainCase(SynchronousTestCase):
         """Give so many peers of a service that begins to stop."""
         service = ListenerService(factory, [], drain)
         service.startService()
-        peers = [connect(factory) for _ in range(count)]
+        peers = [connect_peer(factory) for _ in range(count)]
         return peers, service.stopService()
 
     def recorders(self, protocol: Any = Recorder) -> ConnectionFactory:
@@ -93,7 +93,7 @@ class GoodbyeTests(DrainCase):
         factory = ChatFactory(clock=self.clock)
         service = ListenerService(factory, [], 10)
         service.startService()
-        speaker, listener = connect(factory), connect(factory)
+        speaker, listener = connect_peer(factory), connect_peer(factory)
         advance(self.clock, 1)
         listener.take()
         listener.full()
@@ -119,7 +119,7 @@ class GoodbyeTests(DrainCase):
         factory = self.recorders()
         service = ListenerService(factory, [], 10)
         service.startService()
-        peer = connect_tls(factory)
+        peer = connect_tls_peer(factory)
         stopped = service.stopService()
         peer.turn()
         self.assertFalse(peer.connected)
@@ -134,7 +134,7 @@ class DeadlineTests(DrainCase):
             factory = self.recorders()
             service = ListenerService(factory, [], drain)
             service.startService()
-            peer = connect(factory)
+            peer = connect_peer(factory)
             peer.full()
             peer.protocol.send(b"x")
             stopped = service.stopService()
@@ -153,7 +153,7 @@ class DeadlineTests(DrainCase):
     def test_nobody_comes_in(self) -> None:
         factory = self.recorders()
         _, stopped = self.stopping(factory, 1)
-        self.assertRaises(ConnectionRefusedError, connect, factory)
+        self.assertRaises(ConnectionRefusedError, connect_peer, factory)
         self.assertNoResult(stopped)
 
 
@@ -182,7 +182,7 @@ class ImpatienceTests(DrainCase):
         for service in services:
             service.startService()
         self.assertEqual(self.handlers, before)
-        peer = connect(factory)
+        peer = connect_peer(factory)
         peer.full()
         peer.protocol.send(b"x")
         stopped = [service.stopService() for service in services]
@@ -210,7 +210,7 @@ class ImpatienceTests(DrainCase):
         factory = self.recorders()
         service = NamedService("netecho", factory, [])
         service.startService()
-        peer = connect(factory)
+        peer = connect_peer(factory)
         stopped = service.stopService()
         self.assertEqual(self.handlers, before)
         peer.write_eof()

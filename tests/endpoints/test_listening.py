@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.listening import Listener, ListenerService, ListenFailed
-from twisted_net.testing import Peer, connect
+from twisted_net.testing import Peer, connect_peer
 
 
 class Port:
@@ -106,7 +106,7 @@ class StartTests(ListeningCase):
         self.assertFalse(service.ready, "one of them does not listen yet")
         late.later.callback(Port(2))
         self.assertTrue(service.ready)
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         stopped = service.stopService()
         self.assertFalse(service.ready)
         self.assertNoResult(stopped)
@@ -131,10 +131,10 @@ class StartTests(ListeningCase):
         service = self.service(Endpoint(Port(1)))
         for _ in range(2):
             service.startService()
-            peer = connect(self.factory)
+            peer = connect_peer(self.factory)
             peer.write_eof()
             self.successResultOf(service.stopService())
-            self.assertRaises(ConnectionRefusedError, connect, self.factory)
+            self.assertRaises(ConnectionRefusedError, connect_peer, self.factory)
 
     def test_twisteds_endpoints(self) -> None:
         """On Twisted's reactor in memory."""
@@ -259,7 +259,7 @@ class StopTests(ListeningCase):
     def started(self, count: int = 3, drain: float = 10) -> tuple[Service, list[Peer]]:
         service = self.service(Endpoint(Port(1)), drain=drain)
         service.startService()
-        return service, [connect(self.factory) for _ in range(count)]
+        return service, [connect_peer(self.factory) for _ in range(count)]
 
     def test_nobody_is_there(self) -> None:
         """It stops at once, and nothing runs."""
@@ -285,7 +285,7 @@ class StopTests(ListeningCase):
         """Not even one who was waiting to be accepted."""
         service, _ = self.started()
         service.stopService()
-        self.assertRaises(ConnectionRefusedError, connect, self.factory)
+        self.assertRaises(ConnectionRefusedError, connect_peer, self.factory)
 
     def test_who_does_not_read_is_aborted(self) -> None:
         """After ``drain`` seconds, however much it should have had."""
@@ -314,7 +314,7 @@ class StopTests(ListeningCase):
         stops: Deferred[None] = Deferred()
         service = self.service(Endpoint(Port(1, stops)))
         service.startService()
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         stopped = service.stopService()
         self.assertIsNone(peer.protocol.reason)
         stops.callback(None)
@@ -326,7 +326,7 @@ class StopTests(ListeningCase):
         stops: Deferred[None] = fail(OSError("odd"))
         service = self.service(Endpoint(Port(1, stops)))
         service.startService()
-        peer = connect(self.factory)
+        peer = connect_peer(self.factory)
         stopped = service.stopService()
         peer.write_eof()
         self.successResultOf(stopped)

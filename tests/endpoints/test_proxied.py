@@ -28,7 +28,7 @@ from twisted_net.connection.connection import ConnectionFactory
 from twisted_net.endpoints.proxied import ProxiedEndpoint, ProxiedFactory, proxy_header
 from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, parse_range
 from twisted_net.policy.close_reasons import HANDSHAKE, PEER_CLOSED
-from twisted_net.testing import HOST, Peer, connect, splits
+from twisted_net.testing import HOST, Peer, connect_peer, splits
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader, encode_v2
 
 
@@ -60,7 +60,7 @@ class HeaderTests(ProxiedCase):
         """What follows the header is nobody's business but the protocol's."""
         clock = Clock()
         wrapped = Wrapped()
-        peer = connect(ProxiedFactory(wrapped, TRUSTED, clock), clock=clock, peer=PROXY)
+        peer = connect_peer(ProxiedFactory(wrapped, TRUSTED, clock), clock=clock, peer=PROXY)
         peer.send(*cut(HEADERS[name] + data, places))
         peer.write_eof()
         (protocol,) = wrapped.built
@@ -74,7 +74,7 @@ class HeaderTests(ProxiedCase):
         clock = Clock()
         wrapped = Wrapped()
         factory = ProxiedFactory(wrapped, TRUSTED, clock)
-        peer = connect(factory, clock=clock, peer=PROXY)
+        peer = connect_peer(factory, clock=clock, peer=PROXY)
         peer.send(*cut(data, places))
         peer.advance(12)
         self.assertEqual(peer.connected, bool(wrapped.built))  # it may be a header by luck
@@ -129,7 +129,7 @@ class HeaderTests(ProxiedCase):
         outer = ProxyHeader(ANN.family, Endpoint("10.0.0.8", 1), ANN.destination)
         factory = ProxiedFactory(self.factory, TRUSTED, self.clock)
         for pieces in splits(encode_v2(outer) + HEADERS["v1"] + b"hi"):
-            peer = connect(factory, clock=self.clock, peer=PROXY)
+            peer = connect_peer(factory, clock=self.clock, peer=PROXY)
             peer.send(*pieces)
             protocol = self.wrapped.built[-1]
             self.assertEqual(protocol.addresses, ANN_ADDRESSES)

@@ -17,7 +17,7 @@ from twisted_net.endpoints.socket_options import (
     TunedServerEndpoint,
     apply,
 )
-from twisted_net.testing import connect
+from twisted_net.testing import connect_peer
 
 TCP = socket.IPPROTO_TCP
 KEEPALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -97,7 +97,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_no_tcp_socket(self) -> None:
         unix = Socket(socket.AF_UNIX)
-        peer = connect(ConnectionFactory.forProtocol(Connection))
+        peer = connect_peer(ConnectionFactory.forProtocol(Connection))
         for target in (
             SimpleNamespace(socket=unix),
             SimpleNamespace(transport=SimpleNamespace(socket=unix)),
@@ -135,7 +135,7 @@ class Endpoint:
     def listen(self, factory: Any) -> Any:
         return succeed(self.result)
 
-    connect = listen
+    connect_peer = listen
 
 
 class EndpointTests(SynchronousTestCase):
