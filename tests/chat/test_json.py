@@ -344,7 +344,7 @@ class BadInputTests(ChatCase):
     def test_any_bytes(self, line: bytes) -> None:
         """Are a request, or refused."""
         try:
-            json_requests.request(json_requests.decode(line))
+            json_requests.parse_request(json_requests.decode(line))
         except RequestError as refused:
             self.assertTrue(refused.code)
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase, Program
 from tests.tls.handshakes import Issued
-from twisted_net.chat.login_throttle import FORGOTTEN, LONGEST, LoginThrottle
+from twisted_net.chat.login_throttle import FORGET_AFTER, LONGEST_DELAY, LoginThrottle
 from twisted_net.testing import connect_peer, connect_tls_peer
 
 
@@ -24,7 +24,7 @@ class AttemptsTests(SynchronousTestCase):
         self.assertEqual(waits, [0, 1, 3, 7, 15])
         for _ in range(9):
             last, before = throttle.attempt("a", 0.0), waits[-1]
-            self.assertLessEqual(last - before, LONGEST)
+            self.assertLessEqual(last - before, LONGEST_DELAY)
             waits.append(last)
         self.assertEqual(throttle.attempt("b", 0.0), 0)
 
@@ -33,7 +33,7 @@ class AttemptsTests(SynchronousTestCase):
         throttle = LoginThrottle()
         for _ in range(3):
             throttle.attempt("a", 0.0)
-        self.assertEqual(throttle.attempt("a", FORGOTTEN + 100), 0)
+        self.assertEqual(throttle.attempt("a", FORGET_AFTER + 100), 0)
         throttle.attempt("b", 0.0)
         throttle.succeeded("b")
         self.assertEqual(throttle.attempt("b", 0.0), 0)

@@ -61,7 +61,7 @@ class SessionCase(SynchronousTestCase):
     def acts(self, who: Session, line: str, now: float = NOW) -> list[Action]:
         """What is to be done about a line."""
         try:
-            request = text_commands.request(line)
+            request = text_commands.parse_command(line)
         except RequestError as refused:
             return [SendEvent(who.user, session.ErrorReply(refused.code, refused.text))]
         return who.receive(request, "", now) if request is not None else []

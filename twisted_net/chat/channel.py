@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.chat.codecs.codecs import Codec
 from twisted_net.chat.limits import ChatLimits
-from twisted_net.chat.members import JoiningMember, Member, reason
+from twisted_net.chat.members import JoiningMember, Member, store_error_text
 from twisted_net.chat.messages import (
     Ack,
     ErrorReply,
@@ -182,7 +182,7 @@ class Channel:
 
     def _not_stored(self, failure: Failure, messages: list[Message]) -> None:
         self._storing = False
-        why = reason(failure)
+        why = store_error_text(failure)
         _log.error(
             "{count} messages in #{room} were refused: {why}",
             count=len(messages),
@@ -297,7 +297,7 @@ class Channel:
 
     def _not_opened(self, failure: Failure) -> None:
         self._opening = None
-        text = f"#{self.name} cannot be opened: {reason(failure)}."
+        text = f"#{self.name} cannot be opened: {store_error_text(failure)}."
         _log.error("{text}", text=text)
         waiting, self._joining = self._joining, {}
         for connection, joining in waiting.items():
@@ -317,7 +317,7 @@ class Channel:
             self._let_in(joining, [], None)
 
     def _show_nothing(self, failure: Failure, joining: JoiningMember) -> None:
-        _log.warn("#{room}: {why}", room=self.name, why=reason(failure))
+        _log.warn("#{room}: {why}", room=self.name, why=store_error_text(failure))
         self._let_in(joining, [], None if joining.since is None else False)
 
     def _show_history(self, page: Page, joining: JoiningMember) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-FIRST = 1.0
+FIRST_DELAY = 1.0
 """Seconds to wait after a first attempt; each further one doubles it."""
 
-LONGEST = 30.0
+LONGEST_DELAY = 30.0
 """Seconds; no wait between two attempts is longer."""
 
-FORGOTTEN = 600.0
+FORGET_AFTER = 600.0
 """Seconds after which attempts are forgotten."""
 
 _MOST = 10_000  # addresses that are remembered; the one that tried longest ago goes
@@ -32,10 +32,10 @@ class LoginThrottle:
         :return: seconds to wait before it is made, so that many at once are no way around it.
         """
         count, free = self._table.pop(host, (0, now))
-        if now - free > FORGOTTEN:
+        if now - free > FORGET_AFTER:
             count, free = 0, now
         start = max(now, free)
-        delay = min(LONGEST, FIRST * 2.0**count)
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**count)
         self._table[host] = (min(count + 1, 16), start + delay)
         if len(self._table) > _MOST:
             del self._table[next(iter(self._table))]

@@ -17,7 +17,7 @@ from twisted_net.store.log import Page, Position, StoredMessage
 _log = Logger()
 
 
-def reason(failure: Failure) -> str:
+def store_error_text(failure: Failure) -> str:
     """Give why the store could not do something; what is our mistake is logged."""
     if isinstance(failure.value, StoreError):
         return str(failure.value)

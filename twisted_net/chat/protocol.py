@@ -31,7 +31,7 @@ from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codecs import Codec, JsonCodec, TextCodec
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
-from twisted_net.chat.members import Member, reason
+from twisted_net.chat.members import Member, store_error_text
 from twisted_net.chat.messages import (
     ErrorReply,
     Goodbye,
@@ -380,7 +380,9 @@ class ChatFactory(ConnectionFactory):
             connection.tell(HistoryPage(name, page.epoch, page.stored, more))
 
         def fail(failure: Failure) -> None:
-            connection.tell(ErrorReply("store", f"The past cannot be read: {reason(failure)}."))
+            connection.tell(
+                ErrorReply("store", f"The past cannot be read: {store_error_text(failure)}.")
+            )
 
         self._store.before(name, before, limit).addCallbacks(show, fail)
 

@@ -34,6 +34,7 @@ from twisted_net.endpoints.tls import TLSClientEndpoint
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.keywords import check_keywords
+from twisted_net.tls.key_pairs import openssl_text
 
 EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
 
@@ -219,7 +220,7 @@ def _explain(reason: BaseException, where: EndpointSpec) -> ConnectFailed:
         case VerificationError():
             return ConnectFailed("CERTIFICATE", address, port, "the certificate is for other names")
         case SSL.Error():
-            said = _openssl_text(reason)
+            said = openssl_text(reason)
             code = "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE"
             return ConnectFailed(code, address, port, said)
         case error.TimeoutError() | error.TCPTimedOutError():
@@ -230,11 +231,6 @@ def _explain(reason: BaseException, where: EndpointSpec) -> ConnectFailed:
             return ConnectFailed("ECONNRESET", address, port, "closed before it was established")
         case _:
             return ConnectFailed("EFAILED", address, port, " ".join(text.split()))
-
-
-def _openssl_text(reason: SSL.Error) -> str:
-    queue = reason.args[0] if reason.args and isinstance(reason.args[0], list) else []
-    return "; ".join(str(entry[-1]) for entry in queue) or "the TLS handshake failed"
 
 
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SPREAD = 0.75
+CLOSING_SPREAD = 0.75
 """The part of the window in which peers are closed. The rest of it is for those closed last, to
 read their last words and to leave."""
 
@@ -56,4 +56,4 @@ class DrainSchedule:
 
     def _gap(self) -> float:
         """Seconds between two closings."""
-        return min(self.window * SPREAD / max(1, self.total), 1 / LEAST_PACE)
+        return min(self.window * CLOSING_SPREAD / max(1, self.total), 1 / LEAST_PACE)

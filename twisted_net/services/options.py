@@ -36,7 +36,7 @@ _log = Logger()
 
 DEFAULT_PORT = 8080
 
-MOST = 1e9
+MAX_NUMBER = 1e9
 """Of seconds, thirty years. 1e308 would be a number too, but twice of it is none."""
 
 _PORT_HELP = (
@@ -259,7 +259,7 @@ class ServiceOptions(usage.Options):
                 value = float(text)
             except ValueError:
                 value = -1.0
-            if not 0 <= value <= MOST:
+            if not 0 <= value <= MAX_NUMBER:
                 raise ValueError(f"not {what}")
             return value
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted_net.store.interface import StoreError, Subscriber
 from twisted_net.store.local import LocalSubscribers
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position
-from twisted_net.store.sqlite_log import Request, SqliteLog
+from twisted_net.store.sqlite_log import Batch, SqliteLog
 
 FILE_BOUNDS = Bounds(count=100_000, bytes=64 << 20, age=0.0, rooms=10_000)
 """What a file keeps unless told otherwise: disks are larger than memories."""
@@ -100,7 +100,7 @@ class SqliteStore(LocalSubscribers):
         self._now = now
         self._log: SqliteLog | None = None
         self._worker: Worker | None = None
-        self._waiting: list[tuple[Request, Deferred[Appended]]] = []
+        self._waiting: list[tuple[Batch, Deferred[Appended]]] = []
         self._committing = False
         self._sweeping: IDelayedCall | None = None
 

@@ -35,7 +35,7 @@ _MIGRATIONS = (
 _TRIM_STEP = 256
 """Rows that are let go at most beside an append, and for every row that it adds two more."""
 
-Request: TypeAlias = tuple[str, Sequence[Message]]
+Batch: TypeAlias = tuple[str, Sequence[Message]]
 Result = TypeVar("Result")
 
 
@@ -88,7 +88,7 @@ class SqliteLog:
         """Close the file; what was committed moves from the WAL into it."""
         self._db.close()
 
-    def append(self, requests: Sequence[Request], now: float) -> list[Appended]:
+    def append(self, requests: Sequence[Batch], now: float) -> list[Appended]:
         """Add the entries of several rooms in one commit.
 
         :raises StoreError: such as a full disk; then nothing was added.

@@ -39,7 +39,7 @@ from twisted_net.wire.framing import Lines
 
 _log = Logger()
 
-LONGEST = 4 << 20
+MAX_SERVER_LINE = 4 << 20
 """Bytes in one line of a server's: a page of history has many messages."""
 
 
@@ -130,7 +130,9 @@ class ChatClient(Service):
         self._is_welcome = False
         self._ids = secrets.token_hex(6)  # of this run: a server may remember another's
         self._last_id = 0
-        factory = ConnectionFactory.forProtocol(self._make, clock=reactor, max_message=LONGEST)
+        factory = ConnectionFactory.forProtocol(
+            self._make, clock=reactor, max_message=MAX_SERVER_LINE
+        )
         self._service = ReconnectingClient(
             reactor, where, factory, backoff=backoff, jitter=jitter, **how
         )

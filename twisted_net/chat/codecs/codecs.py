@@ -88,7 +88,7 @@ class TextCodec:
             text = printable(decode_line(line))
         except RemoteProtocolError as error:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
-        return ParsedLine(text_commands.request(text))
+        return ParsedLine(text_commands.parse_command(text))
 
     def encode(self, event: Event) -> bytes:
         if isinstance(event, MessageEvent):
@@ -213,7 +213,7 @@ class JsonCodec:
         message = json_requests.decode(line)
         id = json_requests.id_of(message)
         try:
-            return ParsedLine(json_requests.request(message), id)
+            return ParsedLine(json_requests.parse_request(message), id)
         except RequestError as error:
             error.id = id
             raise

@@ -61,7 +61,7 @@ def id_of(message: dict[str, Any]) -> str:
     return id if isinstance(id, str) and len(id) <= LONGEST_ID and printable(id) == id else ""
 
 
-def request(message: dict[str, Any]) -> Request:
+def parse_request(message: dict[str, Any]) -> Request:
     """Give what a message asks for. Fields that are not known are passed over.
 
     :raises Refused: ``missing``, ``bad-field`` or ``unknown-type``, with the field.

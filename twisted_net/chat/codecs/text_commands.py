@@ -42,7 +42,7 @@ class Command:
     operator: bool = False
 
 
-def request(line: str) -> Request | None:
+def parse_command(line: str) -> Request | None:
     """Give what a line asks for; None where it says nothing.
 
     :raises Refused: no such command, or not its usage.
