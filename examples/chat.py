@@ -9,7 +9,7 @@ from twisted.internet import defer, endpoints, task
 from twisted_net import Broadcast, CloseReason, Connection, ConnectionFactory, printable
 
 
-class Person(Connection):
+class Member(Connection):
     def __init__(self, room: Broadcast) -> None:
         self.room = room
 
@@ -26,7 +26,7 @@ class Person(Connection):
 
 
 async def main(reactor: Any, port: str = "8080") -> None:
-    factory = ConnectionFactory.forProtocol(partial(Person, Broadcast(reactor)))
+    factory = ConnectionFactory.forProtocol(partial(Member, Broadcast(reactor)))
     listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(factory)
     print("Listening on port", listening.getHost().port)
     await defer.Deferred()

@@ -33,7 +33,7 @@ class Upstreams:
         self.peers: list[Any] = []
         self.cancelled = 0
 
-    def connect_peer(self, factory: Any) -> Deferred[Any]:
+    def connect(self, factory: Any) -> Deferred[Any]:
         if self.at_once:
             return succeed(self.accept(factory))
         attempt: Deferred[Any] = Deferred(self._cancel)

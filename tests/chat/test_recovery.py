@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import NOW, ChatCase, Program
 from tests.store.store_contract import make_message
-from tests.store.test_sqlite import Turns
+from tests.store.test_sqlite import LaterTurns
 from twisted_net.chat.client.client_state import (
     Acked,
     ClientState,
@@ -146,7 +146,7 @@ class Robot:
         self.lost = 0
         self.do(self.state.join("r", False))
 
-    def connect_peer(self) -> None:
+    def connect(self) -> None:
         if self.program is None:
             self.program = Program(connect_peer(self.test.factory))
             self.do(self.state.connected())
@@ -203,7 +203,7 @@ class PromiseTests(ChatCase):
         self.addCleanup(self.store._log.close)
 
     def make(self, **settings: Any) -> Any:
-        self.worker = Turns()
+        self.worker = LaterTurns()
         self.store = SqliteStore(
             *(self.path, self.clock, lambda: self.worker, lambda: NOW, lambda: "epoch")
         )

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from tests.chat.chat_peers import NOW, ChatCase
-from tests.store.test_sqlite import Turns
+from tests.store.test_sqlite import LaterTurns
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import PRESENCE_DELAY
 from twisted_net.store.interface import StoreError
@@ -19,7 +19,7 @@ class SlowStoreTests(ChatCase):
     """What is not stored yet is not told."""
 
     def make(self, **settings: Any) -> Any:
-        self.worker = Turns()
+        self.worker = LaterTurns()
         self.store = SqliteStore(
             *(self.mktemp(), self.clock, lambda: self.worker, lambda: NOW, lambda: "epoch")
         )

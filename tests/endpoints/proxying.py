@@ -76,7 +76,7 @@ class ProxiedCase(SynchronousTestCase):
         self.wrapped = Wrapped()
         self.factory = ProxiedFactory(self.wrapped, TRUSTED, self.clock)
 
-    def connect_peer(self, peer: Any = PROXY) -> Peer:
+    def connect(self, peer: Any = PROXY) -> Peer:
         return connect_peer(self.factory, clock=self.clock, peer=peer)
 
     def lines(self, logged: Any) -> list[tuple[str, str]]:

@@ -226,12 +226,12 @@ class TLSTests(ClientCase):
         trust = trust or Certificate.loadPEM(self.authority.cert_pem.bytes())
         self.connections: list[Client] = []
 
-        class Kept(Client):
+        class Named(Client):
             def __init__(kept) -> None:
                 super().__init__()
                 self.connections.append(kept)
 
-        return connect(self.reactor, where, Kept, tls=True, trust=trust, **how)
+        return connect(self.reactor, where, Named, tls=True, trust=trust, **how)
 
     def serve(self, name: str = "chat.example", **how: Any) -> IOPump:
         """Accept as a server whose certificate is for ``name``."""

@@ -135,7 +135,7 @@ class Endpoint:
     def listen(self, factory: Any) -> Any:
         return succeed(self.result)
 
-    connect_peer = listen
+    connect = listen
 
 
 class EndpointTests(SynchronousTestCase):

@@ -22,7 +22,7 @@ from twisted_net.store.url import store_from_url
 Result = TypeVar("Result")
 
 
-class Turns:
+class LaterTurns:
     """A worker whose jobs are done when a test says so."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Turns:
 class SqliteCase(StoreCase):
     def setUp(self) -> None:
         super().setUp()
-        self.worker = Turns()
+        self.worker = LaterTurns()
         self.path = self.mktemp()
 
     def make(self, bounds: Bounds) -> SqliteStore:

@@ -120,7 +120,7 @@ class Channel:
     def say(self, message: Message) -> None:
         """Store a message, and tell it.
 
-        :raises Refused: ``busy``: too many wait already.
+        :raises RequestError: ``busy``: too many wait already.
         """
         if len(self._queue) >= self._limits.waiting:
             raise RequestError("busy", "Too much is being said at once. Try again.")

@@ -73,7 +73,7 @@ def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[A
     """Hear nothing of somebody, or hear it again, or list of whom nothing is heard.
 
     :param most: names that one may ignore.
-    :raises Refused: ``bad-name`` or ``too-many``.
+    :raises RequestError: ``bad-name`` or ``too-many``.
     """
     if not request.nick:
         said = f"You ignore {', '.join(sorted(user.ignoring)) or 'nobody'}."
@@ -95,7 +95,7 @@ def _need_operator(user: User) -> None:
 def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     """Close somebody's connection.
 
-    :raises Refused: ``not-allowed`` or ``no-such-nick``.
+    :raises RequestError: ``not-allowed`` or ``no-such-nick``.
     """
     _need_operator(user)
     found = registry.known(request.nick)
@@ -105,7 +105,7 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:
     """Keep somebody out for a while, or no more.
 
-    :raises Refused: ``not-allowed`` or ``bad-name``.
+    :raises RequestError: ``not-allowed`` or ``bad-name``.
     """
     _need_operator(user)
     name = names.nick(request.nick)
@@ -121,7 +121,7 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
 def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Action]:
     """Let somebody not speak for a while, or speak again.
 
-    :raises Refused: ``not-allowed`` or ``no-such-nick``.
+    :raises RequestError: ``not-allowed`` or ``no-such-nick``.
     """
     _need_operator(user)
     if not request.minutes:

@@ -53,7 +53,7 @@ def fold(name: str) -> str:
 def nick(text: str, field: str = "nick") -> str:
     """Give the name that ``text`` stands for.
 
-    :raises Refused: ``bad-name``: it is none.
+    :raises RequestError: ``bad-name``: it is none.
     """
     return _checked(text, "A name", field)
 
@@ -62,7 +62,7 @@ def nick(text: str, field: str = "nick") -> str:
 def room(text: str, field: str = "room") -> str:
     """Give the name of a room, with or without its ``#``, in small letters.
 
-    :raises Refused: ``bad-name``: it is none.
+    :raises RequestError: ``bad-name``: it is none.
     """
     return _checked(fold(text.removeprefix("#")), "A room's name", field)
 

@@ -13,7 +13,7 @@ from twisted_net.chat.registry import Registry, User
 def who(registry: Registry, user: User, request: Who) -> list[Action]:
     """List who is in a room.
 
-    :raises Refused: ``bad-name`` or, without a name, ``not-in-room``.
+    :raises RequestError: ``bad-name`` or, without a name, ``not-in-room``.
     """
     name = names.room(request.room) if request.room else registry.room_of(user, "").name
     room = registry.rooms.get(name)
@@ -32,7 +32,7 @@ def history(registry: Registry, user: User, request: History, most: int) -> list
     """Read what was said in a room that somebody is in.
 
     :param most: messages in one answer.
-    :raises Refused: ``bad-name`` or ``not-in-room``.
+    :raises RequestError: ``bad-name`` or ``not-in-room``.
     """
     room = registry.room_of(user, names.room(request.room) if request.room else "")
     limit = 20 if request.limit is None else request.limit
@@ -42,6 +42,6 @@ def history(registry: Registry, user: User, request: History, most: int) -> list
 def help(user: User, request: Help) -> list[Action]:
     """Explain the commands.
 
-    :raises Refused: ``no-command``.
+    :raises RequestError: ``no-command``.
     """
     return [SendEvent(user, NoticeLines(text_commands.help_lines(request.command, user.operator)))]

@@ -120,7 +120,7 @@ class Registry:
     def known(self, name: str) -> User:
         """Give who is called so.
 
-        :raises Refused: ``no-such-nick``.
+        :raises RequestError: ``no-such-nick``.
         """
         user = self.find(name)
         if user is None:
@@ -131,7 +131,7 @@ class Registry:
     def rename(self, user: User, name: str, now: float) -> None:
         """Call somebody by another name.
 
-        :raises Refused: ``taken`` or ``banned``.
+        :raises RequestError: ``taken`` or ``banned``.
         """
         self.may_come(name, "", "", now)
         owner = self._users.get(names.key(name))
@@ -217,7 +217,7 @@ class Registry:
     def join(self, user: User, name: str) -> Room:
         """Let somebody into a room, which is made if there is none.
 
-        :raises Refused: ``too-many-rooms``.
+        :raises RequestError: ``too-many-rooms``.
         """
         room = self.rooms.get(name)
         if room is None:
@@ -242,7 +242,7 @@ class Registry:
     def room_of(self, user: User, name: str) -> Room:
         """Give a room that somebody is in; that of ``here`` for an empty name.
 
-        :raises Refused: ``not-in-room``.
+        :raises RequestError: ``not-in-room``.
         """
         for room in user.rooms:
             if room.name == (name or user.here):
@@ -256,7 +256,7 @@ class Registry:
     def ignore(self, user: User, name: str, most: int) -> None:
         """Let ``user`` hear nothing of ``name``.
 
-        :raises Refused: ``too-many``: names are ignored already.
+        :raises RequestError: ``too-many``: names are ignored already.
         """
         if len(user.ignoring) >= most:
             raise RequestError("too-many", f"You ignore {most} people already.", "nick")
@@ -298,7 +298,7 @@ class Registry:
         return _lift(self._bans, name)
 
     def may_come(self, name: str, account: str, host: str, now: float) -> None:
-        """:raises Refused: ``banned``."""
+        """:raises RequestError: ``banned``."""
         until = _until(self._bans, _marks(name, account, host))
         if until > now:
             minutes = math.ceil((until - now) / 60)
@@ -314,7 +314,7 @@ class Registry:
         return _lift(self._mutes, name)
 
     def may_speak(self, user: User, now: float) -> None:
-        """:raises Refused: ``muted``."""
+        """:raises RequestError: ``muted``."""
         if self._mutes:
             until = _until(self._mutes, _marks(user.name, user.account, user.host))
             if until > now:

@@ -63,7 +63,7 @@ class Codec(Protocol):
     def parse(self, line: bytes) -> ParsedLine:
         """Give what a line asks for.
 
-        :raises Refused: it is not understood.
+        :raises RequestError: it is not understood.
         """
 
     def encode(self, event: Event) -> bytes:

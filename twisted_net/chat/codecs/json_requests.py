@@ -40,8 +40,8 @@ _MOST = 2**53 - 1  # that every program can tell from its neighbours (RFC 8259, 
 def decode(line: bytes) -> dict[str, Any]:
     """Give the object that a line is.
 
-    :raises Refused: ``bad-json``: it is none, or not only JSON to Python's parser, or has a name
-        twice, or nests too deep.
+    :raises RequestError: ``bad-json``: it is none, or not only JSON to Python's parser, or has a
+        name twice, or nests too deep.
     """
     if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
         raise RequestError("bad-json", f"Not understood: it nests deeper than {MAX_DEPTH}.")
@@ -64,7 +64,7 @@ def id_of(message: dict[str, Any]) -> str:
 def parse_request(message: dict[str, Any]) -> Request:
     """Give what a message asks for. Fields that are not known are passed over.
 
-    :raises Refused: ``missing``, ``bad-field`` or ``unknown-type``, with the field.
+    :raises RequestError: ``missing``, ``bad-field`` or ``unknown-type``, with the field.
     """
     kind = message.get("type")
     if not isinstance(kind, str):

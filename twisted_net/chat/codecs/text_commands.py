@@ -45,7 +45,7 @@ class Command:
 def parse_command(line: str) -> Request | None:
     """Give what a line asks for; None where it says nothing.
 
-    :raises Refused: no such command, or not its usage.
+    :raises RequestError: no such command, or not its usage.
     """
     if line.startswith("//"):
         line = line[1:]
@@ -67,7 +67,7 @@ def help_lines(word: str, operator: bool) -> list[str]:
     """Give the help for a command, or a line for each.
 
     :param operator: whether the reader is one.
-    :raises Refused: no such command.
+    :raises RequestError: no such command.
     """
     if not word:
         shown = [each for each in COMMANDS.values() if operator or not each.operator]
