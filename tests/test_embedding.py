@@ -19,7 +19,8 @@ from twisted.web.server import Site
 
 from twisted_net.chat.messages import SendMessage
 from twisted_net.chat.protocol import ChatFactory
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.idle import IdleTimeoutFactory
 from twisted_net.policy.limits import Limits

@@ -14,7 +14,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from tests.connection.guarding import HalfClosing, Listening, Plain
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.idle import DiscardFactory, IdleTimeoutFactory, IdleTimeoutProtocol
 from twisted_net.policy.close_reasons import IDLE
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer

@@ -16,7 +16,8 @@ from tests.chat.chat_peers import ChatCase
 from tests.connection.recording import Recorder
 from twisted_net.chat.registry import Registry, Room
 from twisted_net.connection.broadcast import Broadcast
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.timer_wheel import _Slot
 from twisted_net.eager.key_sharing import share_keys
 from twisted_net.echo import EchoFactory

@@ -13,7 +13,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of
-from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET
 from twisted_net.testing import (

@@ -29,7 +29,7 @@ class TwistedNetError(Exception):
 if TYPE_CHECKING:
     from twisted_net.connection.broadcast import Broadcast as Broadcast
     from twisted_net.connection.connection import Connection as Connection
-    from twisted_net.connection.connection import ConnectionFactory as ConnectionFactory
+    from twisted_net.connection.factory import ConnectionFactory as ConnectionFactory
     from twisted_net.connection.guard import GuardFactory as GuardFactory
     from twisted_net.echo import EchoFactory as EchoFactory
     from twisted_net.endpoints.client import ConnectFailed as ConnectFailed
@@ -125,7 +125,7 @@ __getattr__, __dir__ = lazy_exports(
         "CloseReason": "twisted_net.policy.close_reasons",
         "ConnectFailed": "twisted_net.endpoints.client",
         "Connection": "twisted_net.connection.connection",
-        "ConnectionFactory": "twisted_net.connection.connection",
+        "ConnectionFactory": "twisted_net.connection.factory",
         "EchoFactory": "twisted_net.echo",
         "ForwardFactory": "twisted_net.forward",
         "Framing": "twisted_net.wire.framing",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.wire.framing import Raw
 
 

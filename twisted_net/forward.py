@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Unpack
 
-from twisted_net.connection.connection import Connection, ConnectionFactory, FactorySettings
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.close_reasons import (
     CLOSED,
-    IDLE,
     PEER_CLOSED,
     PEER_RESET,
     UPSTREAM,
@@ -47,12 +47,12 @@ class _Side(Connection):
         """For what reason the other side ends when this one has ended."""
         return reason
 
-    def _peer_finished(self) -> None:
+    def eof_received(self) -> None:
         if self.other is None:
             self.close(PEER_CLOSED)
             return
         self.other.write_eof()
-        if self._eof_written:  # both have finished
+        if self.eof_written:  # both have finished
             self.close(PEER_CLOSED)
 
 
@@ -86,17 +86,19 @@ class ForwardProtocol(_Side):
         if self.other is not None:
             self.other.close(reason)
 
-    def _silent(self) -> None:
+    @property
+    def is_listening(self) -> bool:
+        """Whether the pair's silence is its own: so it is, too, if the upstream does not read."""
+        return super().is_listening or (self.other is not None and self.other.is_full)
+
+    def idle_expired(self) -> bool:
         # A client that is held by its upstream is not idle, unless that takes nothing at all. A
         # full transport shows only now and then that it moves: look at it twice.
         other = self.other
-        if other is None or not other._full:
-            super()._silent()
-        elif other.bytes_sent == self._moved:
-            self.close(IDLE)
-        else:
-            self._moved = other.bytes_sent
-            self._rewatch(self._silent, self.factory.limits.idle_timeout)
+        if other is None or not other.is_full or other.bytes_sent == self._moved:
+            return False
+        self._moved = other.bytes_sent
+        return True
 
 
 class UpstreamProtocol(_Side):
@@ -107,7 +109,7 @@ class UpstreamProtocol(_Side):
 
     def write_eof(self) -> None:
         # TLS has no half-close, and to close would lose the answer. The client's limit watches it.
-        if self._can_half_close():
+        if self.can_write_eof():
             super().write_eof()
 
     def message_received(self, message: bytes) -> None:

@@ -18,7 +18,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
 from twisted_net.interfaces import AnyInterface, ProtocolFactory

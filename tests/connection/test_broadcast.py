@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.connection.broadcast import Broadcast
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.testing import Peer, connect_peer

@@ -26,7 +26,8 @@ from twisted_net.connection.broadcast import (
     Broadcast,
     WriteScheduler,
 )
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED
 from twisted_net.testing import Peer
 from twisted_net.wire.framing import Raw

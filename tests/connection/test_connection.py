@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of, made
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED, DRAINING, PEER_CLOSED
 from twisted_net.policy.limits import Limits
 from twisted_net.testing import HOST, PEER, connect_peer, same_for_every_split

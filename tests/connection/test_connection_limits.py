@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.connection.recording import Recorder, Waiting, factory_of, made, made_tls
-from twisted_net.connection.connection import ConnectionFactory
-from twisted_net.connection.stalls import AT_ONCE, PAUSE
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.connection.stalls import AT_ONCE, PAUSE, StallCheck
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import PEER_CLOSED
 from twisted_net.policy.limits import OverflowPolicy
@@ -228,13 +228,9 @@ class HandshakeTests(SynchronousTestCase):
 
 
 class Looked(Recorder):
-    """Counts, by the time, how many are looked at."""
+    """Has counted, by the time, how many are looked at."""
 
     turns: ClassVar[Counter[float]] = Counter()
-
-    def look_for_progress(self, looks: int) -> None:
-        self.turns[self.factory.clock.seconds()] += 1
-        super().look_for_progress(looks)
 
 
 class Unable(Clock):
@@ -267,6 +263,16 @@ def in_a_client(protocol: Any) -> Any:
 
 
 class StallTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        look_at = StallCheck.look_at
+
+        def counted(check: StallCheck, connection: Any) -> None:
+            if isinstance(connection, Looked):
+                connection.turns[connection.factory.clock.seconds()] += 1
+            look_at(check, connection)
+
+        self.patch(StallCheck, "look_at", counted)
+
     def test_it_takes_nothing(self) -> None:
         """It goes after the limit and at most half of it more: few bytes or many, plain or TLS."""
         for make in (made, made_tls):
@@ -380,7 +386,7 @@ class StallTests(SynchronousTestCase):
             two.unsent.clear()
             clock.writers = []
             self.pass_time(clock, 25)
-            self.assertEqual(two.protocol._looks, 0)
+            self.assertEqual(two.protocol.factory._stalls._progress, {})
         self.assertIsNone(two.protocol.reason)
 
     def test_a_writer_that_may_be_anybody(self) -> None:
@@ -417,14 +423,14 @@ class StallTests(SynchronousTestCase):
         self.assertIsNone(connection.reason)
 
 
-class LazyAttribute(Recorder):
+class Noticed(Recorder):
     def missed_notice(self, count: int) -> bytes:
         return b"missed %d\n" % count
 
 
 class DropTests(SynchronousTestCase):
     def sent(self, rule: OverflowPolicy) -> tuple[Any, Any]:
-        connection, peer = made(LazyAttribute, overflow_policy=rule, queue_limit=10)
+        connection, peer = made(Noticed, overflow_policy=rule, queue_limit=10)
         peer.full()
         for number in numbers(9):
             connection.send(number)

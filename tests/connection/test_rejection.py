@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, Waiting
 from twisted_net.chat.protocol import ChatFactory
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer

@@ -13,7 +13,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from tests.buffers import MANY, tcp_pair
 from tests.eager.reactor_turns import OnStockEagerly, OverUNIX, TurnsTestCase
 from twisted_net.connection.broadcast import Broadcast
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.transports import send_to_all
 from twisted_net.wire.framing import Raw
 

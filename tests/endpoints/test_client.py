@@ -24,7 +24,8 @@ from twisted.test.iosim import connect as pumped
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.client import (
     ConnectFailed,

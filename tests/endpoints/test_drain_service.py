@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, Waiting
 from twisted_net.chat.protocol import ChatFactory
-from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.services import starting
 from twisted_net.services.starting import NamedService, SecondSignal

@@ -24,7 +24,7 @@ from tests.endpoints.proxying import (
     Wrapped,
 )
 from tests.wire.feeding import cut
-from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.proxied import ProxiedEndpoint, ProxiedFactory, proxy_header
 from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, parse_range
 from twisted_net.policy.close_reasons import HANDSHAKE, PEER_CLOSED

@@ -303,7 +303,8 @@ from twisted.application.service import Application
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 from twisted_net.tls.certificates import Certificates, CertificateWatch
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener, ListenerService
 from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.endpoints.tls import TLSServerEndpoint

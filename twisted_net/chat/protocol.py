@@ -45,7 +45,7 @@ from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.session import Session, SessionSettings, State
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
-from twisted_net.connection.connection import ConnectionFactory, FactorySettings
+from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, CloseReason
 from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
@@ -128,7 +128,7 @@ class ChatProtocol(Member):
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        if self.reason is None and self._begun:
+        if self.reason is None and self.ready:
             self.factory.act(self.session.end())
             if reason not in _WITHOUT_LAST_WORDS:
                 self.tell(Goodbye(reason))
@@ -249,7 +249,7 @@ class ChatFactory(ConnectionFactory):
         """Send a notice to everybody; ``* `` before it is not needed."""
         notice = Notice(printable(message.removeprefix("* ")))
         for connection in list(self.connections.values()):
-            if isinstance(connection, Member) and connection._begun and connection is not but:
+            if isinstance(connection, Member) and connection.ready and connection is not but:
                 connection.tell(notice)
 
     # Coming and going.

@@ -1,76 +1,249 @@
-"""One connection: framing, backpressure, idle timeout, counters, and one reason for its end."""
+"""One connection: framing, backpressure, idle timeout, counters, and one reason for its end.
+
+How a connection lives:
+
+1. The factory makes it, and the transport comes: ``makeConnection``. Over TLS it waits for the
+   handshake, at most ``handshake_timeout`` seconds.
+2. :meth:`Connection.connected` is called, and the connection is open.
+3. Bytes from the transport go through the framing. Each message that is complete goes to
+   :meth:`Connection.message_received`, one after another; an asynchronous handler holds back the
+   next message, and the peer is not read meanwhile.
+4. :meth:`Connection.send` writes to the transport while that takes more, and otherwise to a bounded
+   queue. When the queue is full, the overflow policy decides.
+5. The peer, a limit or :meth:`Connection.close` ends it, for one reason. What was sent still goes
+   out; then the peer has ``close_grace`` seconds to close its side.
+6. :meth:`Connection.disconnected` is called with the reason, and the factory forgets it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, Unpack, cast
+import enum
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
+    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
     INegotiated,
     IProtocol,
     IPushProducer,
-    IReactorTime,
+    ISSLTransport,
 )
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.addresses import format_address, normalize_mapped
-from twisted_net.connection.inbound import BY_HOOK, BY_ITSELF
-from twisted_net.connection.outbound import Outbound
-from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
-from twisted_net.connection.stalls import StallCheck
-from twisted_net.connection.timers import Timers
-from twisted_net.interfaces import AnyInterface
-from twisted_net.policy.admission import Admission
-from twisted_net.policy.budget import MemoryBudget
+from twisted_net.connection.send_queue import SendQueue
+from twisted_net.connection.timer_wheel import Timeout
+from twisted_net.eager.key_sharing import share_keys
+from twisted_net.eager.privates import inner_protocol
+from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import (
     CLOSED,
+    FAILED,
     HANDSHAKE,
+    IDLE,
     PEER_CLOSED,
     PEER_RESET,
+    REASONS,
+    SLOW,
+    UNFINISHED,
     CloseReason,
 )
-from twisted_net.policy.keywords import check_keywords
-from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
 from twisted_net.policy.rate import TokenBucket
+from twisted_net.wire.framing import Framing, FramingFactory, Lines, Raw, RemoteProtocolError
+
+if TYPE_CHECKING:
+
+    class _Base:
+        """Twisted's protocol without its attribute ``connected``, where this one has a hook.
+
+        With it, every subclass of ours would have to tell its type checker to look away.
+        """
+
+        def makeConnection(self, transport: Any) -> None: ...
+        def connectionMade(self) -> None: ...
+        def dataReceived(self, data: bytes) -> None: ...
+        def connectionLost(self, reason: Failure = connectionDone) -> None: ...
+        def logPrefix(self) -> str: ...
+else:
+    _Base = Protocol
 
 _log = Logger()
 
+_REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
+
+
+class State(enum.Enum):
+    """How far a connection has come."""
+
+    NEW = "it has no transport yet"
+    HANDSHAKING = "it has a transport; over TLS, it waits for the handshake"
+    OPEN = "connected() was called; messages come and go"
+    CLOSING = "it has a reason to end; what was sent still goes out"
+    DRAINING_INPUT = "the transport is gone; what was received is still delivered"
+    CLOSED = "it has ended"
+
+
+TRANSITIONS = {
+    State.NEW: (State.HANDSHAKING,),
+    State.HANDSHAKING: (State.OPEN, State.CLOSING, State.CLOSED),
+    State.OPEN: (State.CLOSING, State.DRAINING_INPUT, State.CLOSED),
+    State.CLOSING: (State.CLOSED,),
+    State.DRAINING_INPUT: (State.CLOSED,),
+    State.CLOSED: (),
+}
+"""Which state may follow which. Any other step is a mistake of ours."""
+
+# Looked up many times a message.
+_OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
+_WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
+
+
+class PauseReason:
+    """Why a connection is not read just now: bits of one number. It is read while none is set."""
+
+    APPLICATION = 1  # pause() was called
+    FULL_OUTPUT = 2  # the peer does not read what it is sent
+    HANDLER = 4  # an asynchronous handler is running: messages come one at a time
+    RATE = 8  # the peer sends more than it may
+
+    TEMPORARY = HANDLER | RATE
+    """They pass by themselves: what was read is then delivered, even after the transport's end."""
+
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
-class Connection(Outbound):
+class Connection(_Base):
     """One peer. Subclass it, set :attr:`framing`, and override the three hooks.
 
-    Messages come one at a time and in order: where :meth:`message_received` is ``async``, the
-    next message waits until it has finished, and the peer is not read meanwhile. A hook that
-    raises closes this connection alone (``failed``); the log has its number and the traceback.
+    The hooks are :meth:`connected`, :meth:`message_received` and :meth:`disconnected`. Messages
+    come one at a time and in order: where :meth:`message_received` is ``async``, the next message
+    waits until it has finished, and the peer is not read meanwhile. A hook that raises closes this
+    connection alone (``failed``); the log has its number and the traceback.
+
+    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`,
+    :meth:`handshake_failed` and :meth:`missed_notice`. For classes that build on this one there are
+    :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`,
+    :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout` and :meth:`start_handshake_timeout`.
 
     :cvar framing: makes the connection's framing: a class of :mod:`twisted_net.wire.framing`, or
         any callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
     :cvar reads_while_full: whether a peer is read although it does not read what it is sent.
         Where a message causes an answer, leave it False: then such a peer costs bounded memory.
+    :cvar waits_for_handshake: whether :meth:`connected` is called only when a TLS handshake is
+        done, and not before.
+    :ivar factory: the factory that made it.
+    :ivar transport: Twisted's transport.
     :ivar id: the connection's number within its factory, from 1.
     :ivar host: this side's address; kept after the end, as is :attr:`peer`, the other side's.
+    :ivar state: see :class:`State`.
+    :ivar ready: whether :meth:`connected` was called.
     :ivar bytes_received: bytes read from the peer; likewise :attr:`messages_received`,
         :attr:`bytes_sent` and :attr:`messages_sent` (given to the transport).
+    :ivar is_full: whether the transport takes no more just now: what is sent waits in the queue.
+    :ivar eof_written: whether :meth:`write_eof` was called: nothing more can be sent.
+    :ivar idle_timeout: the idle limit of this connection in seconds, set by
+        :meth:`set_idle_timeout`; 0 is the factory's.
     :ivar reason: why the connection ends or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
     """
 
+    framing: ClassVar[FramingFactory] = Lines
+    reads_while_full: ClassVar[bool] = False
+    waits_for_handshake: ClassVar[bool] = True
+
+    factory: Any  # a ConnectionFactory; Any, so that a subclass can name a factory of its own
+    transport: Any  # no one type says all that Twisted's transports provide
     host: IAddress
-    _peer: IAddress | None = None  # once the transport is gone
+    id: int
+
+    # Defaults stand on the class, so that a quiet connection carries none of them.
+    state = State.NEW
+    ready = False
+    bytes_received = 0
+    messages_received = 0
+    bytes_sent = 0
+    messages_sent = 0
+    is_full = False
+    eof_written = False
+    reason: CloseReason | None = None
+    detail = ""
+    idle_timeout = 0.0
     place: str | None = None  # the address that admission has counted it under; "": a Unix socket
+    broadcasts: tuple[Any, ...] = ()  # whose member it is: theirs to set
+
+    _peer: IAddress | None = None  # once the transport is gone
+    _framing: Framing[Any]
+    _is_unframed = False  # it is open, and each read is a message, until the last byte has come
+    _pause_reasons = 0
+    _eof_received = False  # the peer has sent its last byte
+    _inbox: list[Any] | None = None  # messages that wait, or are being delivered
+    _delivering = False
+    _protocol_error: RemoteProtocolError | None = None
+    _idle_timer: Timeout[Callable[[], None]] | None = None  # the idle limit; the grace in CLOSING
+    _deadline: Timeout[Callable[[], None]] | None = None  # for the handshake, or half a message
+    _bucket: TokenBucket | None = None
+    _rate_call: IDelayedCall | None = None  # the end of a pause by the rate
+    _running_hook: Deferred[Any] | None = None
+    _send_queue: SendQueue | None = None
+    _waiting_ready: list[Deferred[None]] | None = None
+    _waiting_drained: list[Deferred[None]] | None = None
+
+    # What every instance has sooner or later; see share_keys().
+    shared_keys: ClassVar[tuple[str, ...]] = (
+        *("factory", "place", "transport", "state", "host", "id", "_framing", "_idle_timer"),
+        *("ready", "bytes_sent", "messages_sent", "bytes_received", "messages_received", "_inbox"),
+        *("_delivering", "_deadline", "reason", "_pause_reasons", "is_full", "eof_written"),
+        "_is_unframed",
+    )
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        share_keys(cls, cls.shared_keys)
+
+    # The hooks.
+
+    def connected(self) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
+        """The peer is there; over TLS, the handshake is done."""
+
+    def message_received(self, message: Any, /) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
+        """The peer has sent ``message``."""
+
+    def disconnected(self, reason: CloseReason, /) -> None:
+        """The connection has ended. Called once, and only if :meth:`connected` was."""
+
+    def idle_expired(self) -> bool | None:
+        """The peer has been silent for the idle limit. Ping it, say goodbye, or let it stay.
+
+        :return: True lets it stay, and the time begins anew. Otherwise it is closed (``idle``).
+        """
+
+    def eof_received(self) -> None:
+        """The peer has sent its last byte, and every message of it was handled. Closes.
+
+        Override it to go on sending to a peer that has only finished sending itself.
+        """
+        self.close(PEER_CLOSED)
+
+    def handshake_failed(self, reason: CloseReason, /) -> None:
+        """The connection has ended in its TLS handshake; :meth:`connected` was never called."""
+
+    def missed_notice(self, count: int) -> bytes:
+        """Tell a slow peer how many messages it missed, where the overflow policy drops messages.
+
+        :return: the notice, encoded; nothing is sent if it is empty.
+        """
+        return b""
+
+    # What a subclass calls.
 
     @property
     def peer(self) -> IAddress:
@@ -78,16 +251,77 @@ class Connection(Outbound):
         # The transport has what it is made of.
         return self._peer or normalize_mapped(self.transport.getPeer())
 
-    # What a subclass calls.
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the peer, besides what its transport buffers."""
+        return 0 if self._send_queue is None else self._send_queue.size
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the peer's silence is its own: it is read, or is not since it does not read."""
+        return not self._pause_reasons & ~PauseReason.FULL_OUTPUT
+
+    def send(self, message: Any) -> bool:
+        """Send a message.
+
+        :return: whether more can be sent at once. False: what was sent waits in memory, so wait
+            for :meth:`drained`; or the connection is ending, and nothing was sent.
+        :raises LocalProtocolError: the framing cannot carry the message.
+        """
+        return self.send_encoded(self._framing.encode(message))
+
+    def send_encoded(self, data: bytes, messages: int = 1) -> bool:
+        """Send bytes that already are as the framing wants them; otherwise as :meth:`send`.
+
+        :param messages: how many messages they carry.
+        """
+        state = self.state
+        if (state is not _OPEN and state is not _HANDSHAKING) or self.eof_written:
+            return False
+        if not data:
+            return not self.is_full
+        if not self.is_full:
+            self.bytes_sent += len(data)
+            self.messages_sent += messages
+            self.transport.write(data)
+            return not self.is_full
+        self._enqueue(data, messages)
+        return False
+
+    def send_at_once(self, data: bytes, messages: int = 1) -> None:
+        """As :meth:`send_encoded`, where nothing more is to be sent until the event is over.
+
+        So there is nothing to batch it with, and it need not be looked at again.
+        """
+        transport = self.transport
+        # Wrappers, such as TLS, show what they wrap as if it were theirs: they are no Eager.
+        if isinstance(transport, Eager) and transport.send_now(data):
+            self.bytes_sent += len(data)
+            self.messages_sent += messages
+        else:
+            self.send_encoded(data, messages)
+
+    def drained(self) -> Deferred[None]:
+        """Wait until the peer has taken what it was sent, so far that more can be sent.
+
+        :return: fires then; fails with :exc:`CancelledError` if the connection ends before.
+        """
+        if not self.is_full or self.state not in _WITH_TRANSPORT:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        if self._waiting_drained is None:
+            self._waiting_drained = []
+        self._waiting_drained.append(waiting)
+        return waiting
 
     def wait_ready(self) -> Deferred[None]:
-        """Wait until :meth:`connected` was called: over TLS, until the handshake is done.
+        """Wait until the connection is open: over TLS, until the handshake is done.
 
         :return: fires then; fails with what Twisted gives for the end if that comes first.
         """
-        if self._begun:
+        if self.ready and self.state is not _HANDSHAKING:
             return succeed(None)
-        if not self._open:
+        if self.state not in _WITH_TRANSPORT:
             return fail(ConnectionLost())
         if self._waiting_ready is None:
             self._waiting_ready = []
@@ -95,16 +329,126 @@ class Connection(Outbound):
         self._waiting_ready.append(waiting)
         return waiting
 
-    # Twisted's protocol.
+    def pause(self) -> None:
+        """Do not read the peer until :meth:`resume`; no message comes meanwhile."""
+        self._pause_reading(PauseReason.APPLICATION)
+
+    def resume(self) -> None:
+        """Read the peer again."""
+        self._resume_reading(PauseReason.APPLICATION)
+
+    def touch(self) -> None:
+        """Count this moment as one in which the peer was heard."""
+        if self._idle_timer is not None and self.reason is None:
+            self._idle_timer.heard = self.factory.timers.wheel.now
+
+    def set_idle_timeout(self, seconds: float, first: float | None = None) -> None:
+        """Set the idle limit of this connection, in place of the factory's; it begins anew.
+
+        :param seconds: seconds of silence, until :meth:`idle_expired`.
+        :param first: the seconds until the first time, if they are others.
+        """
+        self.idle_timeout = seconds
+        self._set_timer(self._idle_timer_expired, seconds if first is None else first)
+
+    def start_handshake_timeout(self) -> None:
+        """Begin to wait for a TLS handshake, at most ``handshake_timeout`` seconds."""
+        seconds = self.factory.limits.handshake_timeout
+        if seconds and self._deadline is None:
+            self._deadline = self.factory.timers.start(self._handshake_expired, seconds)
+
+    def stop_handshake_timeout(self) -> None:
+        """The handshake is done, or none is awaited any more."""
+        self._cancel_deadline()
+
+    def write_eof(self) -> None:
+        """Send no more, but go on reading (half-close). Over TLS, which has none, close."""
+        if self.eof_written or self.reason is not None or self.state not in _WITH_TRANSPORT:
+            return
+        if self._eof_received or not self.can_write_eof():
+            self.close(PEER_CLOSED if self._eof_received else CLOSED)
+            return
+        self.eof_written = True
+        if not self.is_full and not self._send_queue:
+            self.transport.loseWriteConnection()
+
+    def can_write_eof(self) -> bool:
+        """Whether this side can finish sending and go on reading; not so over TLS."""
+        # Behind TLS, the descriptor's half-close would cut the TLS stream itself. (After startTLS()
+        # a transport is no INegotiated.)
+        transport = self.transport
+        return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(
+            transport
+        )
+
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+        """End the connection once everything has been sent. The first call's reason stands.
+
+        The peer then has ``close_grace`` seconds to read it and to close its side; what it still
+        sends is read and forgotten, since unread bytes would make the kernel reset the connection
+        and take the last words away. After that it is aborted.
+        """
+        if self.state is State.DRAINING_INPUT:
+            self._end_input(reason, detail)
+        if self.state is not _OPEN and self.state is not _HANDSHAKING:
+            return
+        self._begin_closing(reason, detail)
+        if not self._delivering:
+            self._inbox = None
+        self._set_timer(self._close_expired, self.factory.limits.close_grace)
+        if not self.is_full and not self._send_queue:
+            self._close_transport()
+
+    def abort(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+        """End the connection at once; what has not been sent is lost."""
+        if self.state is State.DRAINING_INPUT:
+            self._end_input(reason, detail)
+        if self.state not in _WITH_TRANSPORT:
+            return
+        if self.state is not _CLOSING:
+            self._begin_closing(reason, detail)
+        self._clear_send_queue()
+        self.transport.abortConnection()
+
+    def fail(self, failure: Failure) -> None:
+        """Close the connection since a hook has failed. The log has the traceback.
+
+        :param failure: of a :exc:`RemoteProtocolError`, it is the peer that is at fault.
+        """
+        error = failure.value
+        if isinstance(error, RemoteProtocolError):
+            self.close(REASONS[error.code], str(error))
+            return
+        _log.failure(
+            "Connection {id} from {peer}: a hook failed",
+            failure,
+            id=self.id,
+            peer=format_address(self.peer),
+        )
+        if self.state is State.DRAINING_INPUT:
+            self.reason = FAILED
+        self.close(FAILED, failure.getErrorMessage())
+
+    def call_hook(self, hook: Callable[..., Any], *arguments: Any) -> None:
+        """Call a hook as the three are called: it may be asynchronous; if it raises, it closes."""
+        try:
+            result = hook(*arguments)
+        except Exception:
+            self.fail(Failure())  # type: ignore[no-untyped-call]
+        else:
+            if result is not None:
+                self._wait_for(result)
+
+    # The beginning.
 
     def makeConnection(self, transport: Any) -> None:
         # Twisted's own would set an attribute ``connected``, where this class has a hook.
         self.transport = transport
-        self._open = True
+        self._enter(State.HANDSHAKING)
         # An instance's own are found in a third of the time, and have their places anyway.
-        self.reason = self._deadline = self._inbox = self._watch = None
-        self._delivering = self._full = self._eof_written = False
-        self._held = 0
+        self.reason = self._deadline = self._inbox = self._idle_timer = None
+        self._delivering = self.is_full = self.eof_written = self.ready = False
+        self._pause_reasons = 0
         self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
         self.connectionMade()
 
@@ -113,74 +457,407 @@ class Connection(Outbound):
         # Twisted's client endpoints put a protocol of theirs before this one, which then passes on
         # only the last of the interfaces that it looks for.
         before = getattr(transport, "protocol", None)
-        if before is not self and getattr(before, "_wrappedProtocol", None) is self:
+        if not isinstance(before, ProtocolWrapper) and inner_protocol(before) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
-        self.host = self.factory.host(normalize_mapped(transport.getHost()))
-        self.id = self.factory.opened(self)
-        limits = self.factory.limits
+        factory = self.factory
+        limits = factory.limits
+        self.host = factory.host(normalize_mapped(transport.getHost()))
+        self.id = factory.opened(self)
         # Looked up on the class: a function there shall not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
         if limits.idle_timeout:
-            self._watch = self.factory.timers.start(self._silent, limits.idle_timeout)
+            self._idle_timer = factory.timers.start(self._idle_timer_expired, limits.idle_timeout)
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
         if not _awaits_handshake(transport):
-            self._begin()
-        elif limits.handshake_timeout:
-            self._deadline = self.factory.timers.start(
-                self._handshake_is_late, limits.handshake_timeout
-            )
+            self._open()
+            return
+        self.start_handshake_timeout()
+        if not self.waits_for_handshake:
+            self.ready = True
+            self.call_hook(self.connected)
 
     def handshakeCompleted(self) -> None:
-        if not self._begun and self.reason is None:
-            self._begin()
+        if self.state is _HANDSHAKING:
+            self._open()
 
-    def _handshake_is_late(self) -> None:
+    def _open(self) -> None:
+        self._enter(_OPEN)
+        self._is_unframed = type(self._framing) is Raw and self._bucket is None
+        self._cancel_deadline()
+        if not self.ready:
+            self.ready = True
+            self.call_hook(self.connected)
+        if self._waiting_ready is not None:
+            waiting, self._waiting_ready = self._waiting_ready, None
+            for each in waiting:
+                each.callback(None)
+
+    def _handshake_expired(self) -> None:
         self._deadline = None
         self.abort(HANDSHAKE, "it took too long")
 
+    def _enter(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"{self.state.name} cannot become {state.name}")
+        self.state = state
+
+    # From bytes to messages to the handler.
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._is_unframed or self._pause_reasons or self._inbox is not None or not data:
+            self._feed(data)
+            return
+        # What _feed and _deliver do for a message that is alone, all in one.
+        if self._idle_timer is not None:
+            self._idle_timer.heard = self.factory.timers.wheel.now
+        self.bytes_received += len(data)
+        later: list[Any] = []
+        self._inbox = later  # what comes while the handler runs
+        self._delivering = True
+        self.messages_received += 1
+        try:
+            result = self.message_received(data)
+        except Exception:
+            self.fail(Failure())  # type: ignore[no-untyped-call]
+        else:
+            if result is not None:
+                self._wait_for(result)
+        self._delivering = False
+        if later or not self._is_unframed:
+            self._deliver()
+        else:
+            self._inbox = None
+
+    def _feed(self, data: bytes) -> None:
+        if self.reason is not None:
+            return
+        if self._idle_timer is not None:
+            self._idle_timer.heard = self.factory.timers.wheel.now
+        self.bytes_received += len(data)
+        if self.state is _HANDSHAKING:  # a wrapper between TLS and this did not pass it on
+            self._open()
+        framing = self._framing
+        was_pending = self._deadline is not None and framing.pending
+        try:
+            messages = framing.feed(data)
+        except RemoteProtocolError as error:
+            messages = error.messages
+            self._protocol_error = error.with_traceback(None)  # which holds what was fed, and this
+        if framing.pending:
+            self._expect_rest(was_pending and not messages)
+        if self._inbox is None:
+            self._inbox = messages
+        else:
+            self._inbox += messages
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Give the messages in the inbox to the handler, one after another, while it may."""
+        if self._delivering or self._inbox is None:
+            return
+        self._delivering = True
+        inbox = self._inbox
+        position = 0
+        # The handler may pause, close, or cause more to arrive: all three are looked at each time.
+        while position < len(inbox) and not self._pause_reasons and self.reason is None:
+            message = inbox[position]
+            position += 1
+            self.messages_received += 1
+            if self._bucket is not None:
+                self._count_by_rate(self._bucket)
+            self.call_hook(self.message_received, message)
+        self._delivering = False
+        if position < len(inbox) and self.reason is None:
+            del inbox[:position]
+            return
+        self._inbox = None
+        if (
+            self._protocol_error is not None
+            or self._eof_received
+            or self.state is State.DRAINING_INPUT
+        ):
+            self._after_last_message()
+
+    def _after_last_message(self) -> None:
+        """Everything that the peer will ever say has been delivered."""
+        if self._pause_reasons & PauseReason.HANDLER:
+            return  # its answer is still to come
+        if self.state is State.DRAINING_INPUT:
+            if self.reason is None:
+                self.reason = PEER_CLOSED
+            self._end()
+        elif self._protocol_error is not None:
+            self.close(REASONS[self._protocol_error.code], str(self._protocol_error))
+        elif self._eof_received:
+            self.eof_received()
+
+    def _wait_for(self, result: object) -> None:
+        """Deliver nothing until an asynchronous hook has finished."""
+        hook = Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
+        if not isinstance(hook, Deferred):
+            return
+        if hook.called and not hook.paused:  # it already has
+            hook.addErrback(self.fail)
+            return
+        self._pause_reading(PauseReason.HANDLER)
+        self._running_hook = hook
+
+        def finished(result: Any) -> None:
+            self._running_hook = None
+            # A hook is cancelled because the connection has ended: that is no failure.
+            if isinstance(result, Failure) and not (
+                isinstance(result.value, CancelledError) and self.reason is not None
+            ):
+                self.fail(result)
+            self._resume_reading(PauseReason.HANDLER)
+
+        hook.addBoth(finished)
+
+    # Reading, or not.
+
+    def _pause_reading(self, why: int) -> None:
+        # While closing, it is read: its farewell is waited for.
+        if (
+            not self._pause_reasons
+            and not self._eof_received
+            and (self.state is _OPEN or self.state is _HANDSHAKING)
+        ):
+            self.transport.pauseProducing()
+        self._pause_reasons |= why
+
+    def _resume_reading(self, why: int) -> None:
+        if not self._pause_reasons & why:
+            return
+        self._pause_reasons &= ~why
+        if self._pause_reasons:
+            return
+        self.touch()  # the silence was of our making
+        if self._deadline is not None and self.reason is None:
+            self._deadline.heard = self.factory.timers.wheel.now
+        self._deliver()
+        if self._pause_reasons:
+            return
+        if self._inbox is None and (
+            self._protocol_error or self._eof_received or self.state is State.DRAINING_INPUT
+        ):
+            self._after_last_message()
+        elif not self._eof_received and (self.state is _OPEN or self.state is _HANDSHAKING):
+            self.transport.resumeProducing()
+
+    def _count_by_rate(self, bucket: TokenBucket) -> None:
+        """Count a message; where it was the last for now, do not read until the next may come."""
+        clock = self.factory.clock
+        bucket.take(1, clock.seconds())
+        delay = bucket.wait(1, clock.seconds())
+        if delay:
+            self._pause_reading(PauseReason.RATE)
+            self._rate_call = clock.callLater(delay, self._rate_pause_over)
+
+    def _rate_pause_over(self) -> None:
+        self._rate_call = None
+        self._resume_reading(PauseReason.RATE)
+
+    # Timeouts.
+
+    def _set_timer(self, expired: Callable[[], None], seconds: float) -> None:
+        timers = self.factory.timers
+        if self._idle_timer is not None:
+            timers.cancel(self._idle_timer)
+        self._idle_timer = timers.start(expired, seconds)
+
+    def _idle_timer_expired(self) -> None:
+        timer = self._idle_timer
+        if self.reason is not None or timer is None:
+            return
+        # It may well have spoken, if nobody listened.
+        stays = not self.is_listening or self._asks_to_stay()
+        if self.reason is not None or self._idle_timer is not timer:
+            return  # the hook has ended it, or has set another limit
+        if stays:
+            seconds = self.idle_timeout or self.factory.limits.idle_timeout
+            self.factory.timers.restart(timer, seconds)
+        else:
+            self.close(IDLE)
+
+    def _asks_to_stay(self) -> bool:
+        try:
+            return bool(self.idle_expired())
+        except Exception:
+            self.fail(Failure())  # type: ignore[no-untyped-call]
+            return False
+
+    def _expect_rest(self, goes_on: bool) -> None:
+        """Half a message is there; ``goes_on``: and it was there before."""
+        if self._deadline is not None:
+            if not goes_on:
+                self._deadline.heard = self.factory.timers.wheel.now
+        elif self.factory.limits.message_timeout:
+            self._deadline = self.factory.timers.start(
+                self._message_expired, self.factory.limits.message_timeout
+            )
+
+    def _message_expired(self) -> None:
+        """The time for a message has passed, if one is pending at all."""
+        self._deadline = None
+        if not self._framing.pending or self.reason is not None:
+            return
+        if self._pause_reasons:  # the rest of it may be there: nobody listens
+            self._expect_rest(False)
+        else:
+            self.close(UNFINISHED)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self.factory.timers.cancel(self._deadline)
+            self._deadline = None
+
+    # The transport is a consumer and this is its producer: it says when its buffer is full.
+
+    def pauseProducing(self) -> None:
+        self.is_full = True
+        self.factory.full.add(self)
+        if self.ready and not self.reads_while_full:  # a handshake cannot go on unread
+            self._pause_reading(PauseReason.FULL_OUTPUT)
+
+    def resumeProducing(self) -> None:
+        self.is_full = False
+        if self._idle_timer is not None and (
+            self.reason is not None or self._pause_reasons & PauseReason.FULL_OUTPUT
+        ):
+            # It reads. What it may have said nobody heard; while closing, its grace begins anew.
+            self._idle_timer.heard = self.factory.timers.wheel.now
+        queue = self._send_queue
+        if queue is not None:
+            self._send_queued(queue)
+        if self.is_full:
+            return
+        self.factory.full.discard(self)
+        if queue is not None and queue.missed:
+            notice = self.missed_notice(queue.take_missed())
+            self.bytes_sent += len(notice)
+            self.transport.write(notice)
+        if self.reason is not None:
+            self._close_transport()
+            return
+        if not self.can_write_eof():
+            # Where the peer has ended TLS meanwhile, the transport waits for its producer to go,
+            # and nothing else would wake it.
+            self.transport.unregisterProducer()
+            self.transport.registerProducer(self, True)
+        if self.eof_written:
+            self.transport.loseWriteConnection()
+        self._resume_reading(PauseReason.FULL_OUTPUT)
+        # One at least, or whoever answers the peer would keep the others waiting for ever.
+        waiting = self._waiting_drained
+        while waiting:
+            waiting.pop(0).callback(None)
+            if self.is_full:
+                break
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost says so too."""
+
+    def _send_queued(self, queue: SendQueue) -> None:
+        budget = self.factory.budget
+        while queue and not self.is_full:
+            data, messages = queue.take(_REFILL)
+            if budget is not None:
+                budget.charge(self, -len(data))
+            self.bytes_sent += len(data)
+            self.messages_sent += messages
+            self.transport.write(data)
+
+    def _enqueue(self, data: bytes, messages: int) -> None:
+        limits, budget = self.factory.limits, self.factory.budget
+        queue = self._send_queue
+        if queue is None:
+            queue = self._send_queue = SendQueue(limits.queue_limit, limits.overflow_policy)
+        before = queue.size
+        if not queue.put(data, messages):
+            self.close(SLOW, f"{queue.size} bytes waited for it")
+        elif budget is not None and budget.charge(self, queue.size - before):
+            for worst in budget.shed():
+                budget.forget(worst)
+                worst.abort(SLOW, "it had the most bytes waiting, and there were too many in all")
+
+    def _clear_send_queue(self) -> None:
+        if self._send_queue is not None:
+            self._send_queue.clear()
+            if self.factory.budget is not None:
+                self.factory.budget.forget(self)
+
+    # The end.
+
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: answer what it has sent, then close."""
-        self._peer_done = True
-        self._whole = False
+        self._eof_received = True
+        self._is_unframed = False
         if self.reason is not None:
-            if (
-                not self._full and not self._send_queue
-            ):  # it has the last words: nothing to wait for
+            if not self.is_full and not self._send_queue:  # it has the last words
                 self.transport.loseConnection()
-        elif self._inbox is None and not self._held & BY_HOOK:
+        elif self._inbox is None and not self._pause_reasons & PauseReason.HANDLER:
             self._after_last_message()
 
     def writeConnectionLost(self) -> None:
         """The last byte is on its way. Nothing to do: the peer ends it, or the grace does."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._open = self._whole = False
+        self._is_unframed = False
         self._peer = self.peer
         waiting, self._waiting_ready = self._waiting_ready, None
         for each in waiting or ():
             each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
-        if clean and self.reason is None and self._has_work() and not self._held & ~BY_ITSELF:
+        if clean and self.state is _OPEN and self._has_input():
             # TLS has no half-close: this is how a peer ends that has just sent its last words.
-            self._gone = True
+            self._enter(State.DRAINING_INPUT)
             return
         if self.reason is None:
-            if not self._begun and _awaits_handshake(self.transport) and not clean:
+            if self.state is _HANDSHAKING and _awaits_handshake(self.transport) and not clean:
                 self.reason, self.detail = HANDSHAKE, reason.getErrorMessage()
             else:
                 self.reason = PEER_CLOSED if clean else PEER_RESET
         self._end()
 
-    # The end.
+    def _has_input(self) -> bool:
+        """Whether messages are still to be handled, and nothing but time keeps them from it."""
+        waits = self._inbox is not None or self._pause_reasons & PauseReason.HANDLER
+        return bool(waits and not self._pause_reasons & ~PauseReason.TEMPORARY)
 
-    def _end_gone(self, reason: CloseReason, detail: str) -> None:
+    def _begin_closing(self, reason: CloseReason, detail: str) -> None:
+        self._enter(_CLOSING)
+        self._is_unframed = False
+        self.reason = reason
+        self.detail = detail
+
+    def _close_transport(self) -> None:
+        """Everything is with the transport: begin the end."""
+        transport = self.transport
+        transport.unregisterProducer()
+        if self._eof_received:
+            transport.loseConnection()
+            return
+        transport.resumeProducing()  # it may be paused, and the peer's farewell is to be read
+        if self.can_write_eof():
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
+
+    def _close_expired(self) -> None:
+        """The grace is over. What the kernel has of the last words shall still reach the peer."""
+        self._set_timer(self.abort, 0)  # within a second
+        transport = self.transport
+        while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer's
+            transport = transport.transport
+        transport.loseConnection()
+
+    def _end_input(self, reason: CloseReason, detail: str) -> None:
         """The transport is gone already: only messages and hooks are to be ended."""
 
         def end() -> None:
-            if self._gone:
-                self._gone = False
+            if self.state is State.DRAINING_INPUT:
                 self._end()
 
         if self.reason is None:
@@ -188,247 +865,39 @@ class Connection(Outbound):
         self.factory.clock.callLater(0, end)  # it may be the hook itself that calls
 
     def _end(self) -> None:
-        assert self.reason is not None
-        if self._watch is not None:
-            self.factory.timers.cancel(self._watch)
-            self._watch = None
+        reason = self.reason
+        assert reason is not None
+        self._enter(State.CLOSED)
+        if self._idle_timer is not None:
+            self.factory.timers.cancel(self._idle_timer)
+            self._idle_timer = None
         self._cancel_deadline()
-        if self._going_on is not None:
-            self._going_on.cancel()
-            self._going_on = None
+        if self._rate_call is not None:
+            self._rate_call.cancel()
+            self._rate_call = None
         self._inbox = None
         self._clear_send_queue()
         self._send_queue = None
-        waiting, self._waiting = self._waiting, None
+        waiting, self._waiting_drained = self._waiting_drained, None
         for each in waiting or ():
             each.cancel()
-        if self._hook is not None:
-            self._hook.cancel()
-        if self._begun:
-            try:
-                self.disconnected(self.reason)
-            except Exception:
-                _log.failure(
-                    "Connection {id} from {peer}: disconnected() failed",
-                    id=self.id,
-                    peer=format_address(self.peer),
-                )
+        if self._running_hook is not None:
+            self._running_hook.cancel()
+        self._call_last_hook(reason)
         self.factory.ended(self)
 
-
-class FactorySettings(LimitChanges, total=False):
-    """The keywords of :class:`ConnectionFactory`, for those who pass them on."""
-
-    clock: IReactorTime | None
-    limits: Limits | None
-    admission: Admission | None
-    budget: MemoryBudget[Outbound] | None
-    log_ends: bool
-
-
-_Parameters = ParamSpec("_Parameters")
-_Made = TypeVar("_Made", bound="ConnectionFactory")
-
-
-class ConnectionFactory(Factory[Connection], AnyInterface):
-    """Makes the connections of one service, and knows those that are open.
-
-    ``ConnectionFactory.forProtocol(Shout, idle_timeout=60)`` is the short form. It works with
-    any listening call of Twisted's, any number of times.
-
-    :param clock: the time; without it, the reactor's, once it is needed.
-    :param limits: how much is allowed.
-    :param admission: who may connect; without it, everybody. One may serve several factories.
-    :param budget: what may wait for slow peers in all; one should serve the whole process.
-    :param log_ends: whether the log has a line, at debug level, for ends that are not notable as
-        well. Written to a file, that line costs as much as half of all else of a short connection.
-    :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
-    :raises ValueError: a limit that makes no sense; the message names it.
-    :raises TypeError: no such limit.
-    :ivar connections: the open connections by their number.
-    :ivar full: those of them whose transport takes no more just now: their peers are behind.
-    :ivar endings: how many connections have ended, by the code of the reason.
-    :ivar accepts: set it to False to refuse every further connection.
-    """
-
-    noisy = False  # a factory that starts is no news; its port is, and has its own line
-
-    def __init__(
-        self,
-        *,
-        clock: IReactorTime | None = None,
-        limits: Limits | None = None,
-        admission: Admission | None = None,
-        budget: MemoryBudget[Outbound] | None = None,
-        log_ends: bool = True,
-        **changes: Unpack[LimitChanges],
-    ) -> None:
-        check_keywords(type(self), changes, LIMIT_NAMES)
-        self.limits = replace(limits or Limits(), **changes)
-        self.connections: dict[int, Connection] = {}
-        self.full: set[Outbound] = set()
-        self.endings: Counter[str] = Counter()
-        self.accepts = True
-        self.admission = admission
-        self.budget = budget
-        self.log_ends = log_ends
-        self._rejections = RejectionLog()
-        self._clock = clock
-        self._last_id = 0
-        self._host: IAddress | None = None
-        self._wait_closed: list[Deferred[None]] = []
-
-    # As Twisted's own is declared: so a type checker knows what the class itself takes.
-    @classmethod
-    def forProtocol(
-        cls: Callable[_Parameters, _Made],
-        protocol: Callable[[], Connection],
-        *args: _Parameters.args,
-        **kwargs: _Parameters.kwargs,
-    ) -> _Made:
-        """Make a factory of ``protocol``; all else is for the class.
-
-        :param protocol: a :class:`Connection` class, or what makes connections.
-        """
-        factory = cls(*args, **kwargs)
-        factory.protocol = protocol
-        return factory
-
-    @property
-    def clock(self) -> IReactorTime:
-        """The time by which this factory's connections live."""
-        if self._clock is None:
-            from twisted.internet import reactor
-
-            self._clock = cast(IReactorTime, reactor)
-        return self._clock
-
-    @cached_property
-    def timers(self) -> Timers:
-        """The timeouts of this factory's connections."""
-        return Timers(self.clock)
-
-    @cached_property
-    def _stalls(self) -> StallCheck:
-        seconds = self.limits.stall_timeout
-        return StallCheck(self.clock, self.timers, self.connections, self.full, seconds)
-
-    def __len__(self) -> int:
-        """How many connections are open."""
-        return len(self.connections)
-
-    def __bool__(self) -> bool:
-        """A factory without connections is a factory all the same."""
-        return True
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Give a connection; or, if ``addr`` may not connect, what says so and closes.
-
-        It is never None, which Twisted's TLS takes for a protocol.
-        """
-        made = self._admitted(addr) if self.accepts else None
-        return RejectingProtocol() if made is None else made
-
-    def _admitted(self, addr: IAddress | None) -> Any:
-        admission = self.admission
-        if admission is None:
-            return self.make(addr)
-        host, now = _host_of(addr), self.clock.seconds()
-        reason = admission.admit(host, now)
-        if reason is not None:
-            self._rejections.count(reason.code, now)
-            return RejectingProtocol(self.rejection_message(reason))
-        made = None
+    def _call_last_hook(self, reason: CloseReason) -> None:
         try:
-            made = self.make(addr)
-        finally:
-            if isinstance(made, Connection):
-                made.place = host or ""
-            else:
-                admission.leave(host)
-        return made
-
-    def make(self, addr: IAddress | None) -> Connection | None:
-        """Make the connection for a peer that may connect; None refuses it all the same."""
-        return super().buildProtocol(addr)
-
-    def rejection_message(self, reason: CloseReason) -> bytes:
-        """Give what a peer is told that may not connect. Empty: it is closed without a word."""
-        return b""
-
-    def tell(self, message: Any, but: Connection | None = None) -> None:
-        """Send ``message`` to every open connection; over TLS, not before the handshake is done.
-
-        :raises LocalProtocolError: the framing cannot carry it.
-        """
-        for connection in list(self.connections.values()):
-            if connection._begun and connection is not but:
-                connection.send(message)
-
-    def close(self, reason: CloseReason = CLOSED) -> None:
-        """Close every open connection; see :meth:`Connection.close`."""
-        for connection in list(self.connections.values()):
-            connection.close(reason)
-
-    def abort(self, reason: CloseReason = CLOSED) -> None:
-        """Abort every open connection; see :meth:`Connection.abort`."""
-        for connection in list(self.connections.values()):
-            connection.abort(reason)
-
-    def wait_closed(self) -> Deferred[None]:
-        """Wait until no connection is open.
-
-        :return: fires then; at once where none is.
-        """
-        if not self.connections:
-            return succeed(None)
-        waiting: Deferred[None] = Deferred()
-        self._wait_closed.append(waiting)
-        return waiting
-
-    def host(self, address: IAddress) -> IAddress:
-        """Give one object for the address that one connection after another was made to."""
-        if address != self._host:
-            self._host = address
-        return self._host
-
-    def opened(self, connection: Connection) -> int:
-        """Count a connection in, and give it its number."""
-        self._last_id += 1
-        self.connections[self._last_id] = connection
-        if self.limits.stall_timeout:
-            self._stalls.begin()
-        return self._last_id
-
-    def ended(self, connection: Connection) -> None:
-        """Count a connection out, which has its ``reason``."""
-        del self.connections[connection.id]
-        self.full.discard(connection)
-        place, connection.place = connection.place, None
-        if self.admission is not None and place is not None:
-            self.admission.leave(place or None)
-        reason = connection.reason
-        assert reason is not None
-        self.endings[reason.code] += 1
-        if reason.notable or self.log_ends:
-            _log.emit(
-                LogLevel.info if reason.notable else LogLevel.debug,
-                "Connection {id} from {peer} ended: {reason}{detail}",
-                id=connection.id,
-                peer=format_address(connection.peer),
-                reason=reason.code,
-                detail=connection.detail and f" ({connection.detail})",
+            if self.ready:
+                self.disconnected(reason)
+            elif reason is HANDSHAKE:
+                self.handshake_failed(reason)
+        except Exception:
+            _log.failure(
+                "Connection {id} from {peer}: disconnected() failed",
+                id=self.id,
+                peer=format_address(self.peer),
             )
-        if not self.connections:
-            self._stalls.end()
-            waiting, self._wait_closed = self._wait_closed, []
-            for each in waiting:
-                each.callback(None)
-
-
-def _host_of(address: IAddress | None) -> str | None:
-    """Give an IP address as text; None for a Unix socket, which has none."""
-    return getattr(address, "host", None)
 
 
 def _awaits_handshake(transport: object) -> bool:

@@ -21,9 +21,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
-from twisted_net.connection.connection import Connection, ConnectionFactory, FactorySettings
-from twisted_net.connection.outbound import unsent
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.rejection import RejectingProtocol
+from twisted_net.eager.privates import unsent
 from twisted_net.interfaces import ProtocolFactory
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.wire.framing import Raw
@@ -55,7 +56,7 @@ class GuardTransport:
         guard = self._guard
         guard.transport.startTLS(*arguments)
         directlyProvides(self, providedBy(guard.transport))
-        guard.await_handshake()
+        guard.start_handshake_timeout()
 
     def write(self, data: bytes) -> None:
         """:raises TypeError: text; it has to be encoded."""
@@ -144,7 +145,7 @@ class _Pulled:
             self._producer.resumeProducing()
         except Exception:
             self.pauseProducing()
-            self._guard.failed()
+            self._guard.fail(Failure())  # type: ignore[no-untyped-call]
 
 
 class GuardProtocol(Connection):
@@ -155,45 +156,24 @@ class GuardProtocol(Connection):
 
     framing = Raw
     reads_while_full = True  # whether to read is the wrapped protocol's to say
+    waits_for_handshake = False  # without the guard, the wrapped protocol would not either
 
     factory: GuardFactory
     producer: Any = None
-    _introduced = False  # the wrapped protocol has its transport
 
     def __init__(self, wrapped: IProtocol) -> None:
         self.wrapped = wrapped
         self._lost: Failure = connectionDone
 
-    @property
-    def is_full(self) -> bool:
-        """Whether what is written now waits for the peer."""
-        return self._full
-
-    def await_handshake(self) -> None:
-        """Begin to wait for the handshake of a connection that has changed to TLS."""
-        seconds = self.factory.limits.handshake_timeout
-        if seconds and self._deadline is None:
-            self._deadline = self.factory.timers.start(self._handshake_is_late, seconds)
-
-    def failed(self) -> None:
-        """End the connection by the exception that is being handled."""
-        self._failed(Failure())  # type: ignore[no-untyped-call]
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self._call(self.connected)  # over TLS too at once, as it would be without the guard
-
     def connected(self) -> None:
-        if not self._introduced:
-            self._introduced = True
-            transport: Any = GuardTransport(self)
-            self.wrapped.makeConnection(transport)
+        transport: Any = GuardTransport(self)
+        self.wrapped.makeConnection(transport)
 
     def handshakeCompleted(self) -> None:
-        self._cancel_deadline()
+        self.stop_handshake_timeout()
         super().handshakeCompleted()
         if self.reason is None and IHandshakeListener.providedBy(self.wrapped):
-            self._call(self.wrapped.handshakeCompleted)
+            self.call_hook(self.wrapped.handshakeCompleted)
 
     def message_received(self, message: bytes) -> None:
         self.wrapped.dataReceived(message)
@@ -212,7 +192,7 @@ class GuardProtocol(Connection):
 
     def writeConnectionLost(self) -> None:
         if self.reason is None and IHalfCloseableProtocol.providedBy(self.wrapped):
-            self._call(self.wrapped.writeConnectionLost)
+            self.call_hook(self.wrapped.writeConnectionLost)
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
@@ -221,35 +201,28 @@ class GuardProtocol(Connection):
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
-        if self.producer is not None and not self._full and self.reason is None:
+        if self.producer is not None and not self.is_full and self.reason is None:
             self.producer.resumeProducing()
 
-    def _silent(self) -> None:
-        limits = self.factory.limits
-        if limits.stall_timeout and (self.queued or unsent(self.transport)):
-            # A peer has nothing to say while it is being answered. Whether it takes what it is
-            # sent is for the other limit.
-            self._rewatch(self._silent, limits.idle_timeout)
-        else:
-            super()._silent()
+    def idle_expired(self) -> bool:
+        # A peer has nothing to say while it is being answered. Whether it takes what it is sent is
+        # for the stall timeout.
+        waits = self.queued or unsent(self.transport)
+        return bool(self.factory.limits.stall_timeout and waits)
 
-    def _peer_finished(self) -> None:
+    def eof_received(self) -> None:
         if IHalfCloseableProtocol.providedBy(self.wrapped):
-            self._call(self.wrapped.readConnectionLost)
+            self.call_hook(self.wrapped.readConnectionLost)
         else:
-            super()._peer_finished()
-
-    def _end(self) -> None:
-        self._begun = self._introduced  # who was introduced without a handshake hears of the end
-        super()._end()
+            super().eof_received()
 
 
 class GuardFactory(ConnectionFactory):
     """Puts the limits before any factory of Twisted's, without a change to it.
 
     What a peer sends is bytes to the guard: ``rate`` counts reads, ``max_message`` and
-    ``message_timeout`` do not apply, and of the slow rules only ``close`` does. A peer that takes
-    what it is sent is not idle.
+    ``message_timeout`` do not apply, and of the overflow policies only ``close`` does. A peer that
+    takes what it is sent is not idle.
 
     :param wrapped: the factory to protect. It may refuse a connection by returning None.
     :param clock: as in :class:`ConnectionFactory`, and so is the rest.

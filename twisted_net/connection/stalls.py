@@ -12,15 +12,33 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 
-from twisted_net.connection.outbound import Outbound
+from twisted_net.connection.connection import Connection
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
+from twisted_net.eager.privates import inner_protocol, send_position, unsent
+from twisted_net.policy.close_reasons import SLOW
 
 _LOOKS = 3  # at each connection within its stall timeout, to see whether its peer makes progress
 
 AT_ONCE, PAUSE = 256, 0.02
 """Connections that are looked at in one turn of the reactor, and the seconds until the next ones
 are. Each takes a microsecond: of ten thousand in one turn, everybody would notice."""
+
+
+class _Progress:
+    """How far a peer had come at the last look that found it behind.
+
+    :ivar taken: bytes that it had taken of what it was sent.
+    :ivar position: which buffer its transport was sending, and from where on.
+    :ivar looks: looks in vain, one after another.
+    """
+
+    __slots__ = ("looks", "position", "taken")
+
+    def __init__(self, taken: int, position: tuple[int, int]) -> None:
+        self.taken = taken
+        self.position = position
+        self.looks = 0
 
 
 class StallCheck:
@@ -41,6 +59,7 @@ class StallCheck:
         "_every",
         "_full",
         "_left",
+        "_progress",
         "_round",
         "_timers",
     )
@@ -49,8 +68,8 @@ class StallCheck:
         self,
         clock: IReactorTime,
         timers: Timers,
-        connections: Mapping[int, Outbound],
-        full: Collection[Outbound],
+        connections: Mapping[int, Connection],
+        full: Collection[Connection],
         seconds: float,
     ) -> None:
         self._clock = clock
@@ -59,9 +78,10 @@ class StallCheck:
         self._full = full
         self._every = seconds / _LOOKS
         self._round: Timeout[Callable[[], None]] | None = None  # the next one
-        self._behind: list[Outbound] = []  # who were so in this one
-        self._left: Iterator[Outbound] = iter(())  # who are still to be looked at
+        self._behind: list[Connection] = []  # who were so in this one
+        self._left: Iterator[Connection] = iter(())  # who are still to be looked at
         self._call: IDelayedCall | None = None
+        self._progress: dict[Connection, _Progress] = {}
 
     def begin(self) -> None:
         """There is a connection. Nothing happens where there was one already."""
@@ -77,6 +97,7 @@ class StallCheck:
             self._call.cancel()
             self._call = None
         self._behind.clear()
+        self._progress.clear()
 
     def _begin_round(self) -> None:
         self._round = self._timers.start(self._begin_round, self._every)
@@ -86,7 +107,7 @@ class StallCheck:
             self._left = iter(dict.fromkeys((*before, *self._behind)))
             self._look()
 
-    def _find_behind(self) -> list[Outbound]:
+    def _find_behind(self) -> list[Connection]:
         clock = self._clock
         if not IReactorFDSet.providedBy(clock):
             return list(self._connections.values())
@@ -106,14 +127,32 @@ class StallCheck:
         self._call = self._clock.callLater(PAUSE, self._look) if more else None
         for connection in now:
             if self._connections.get(connection.id) is connection:
-                connection.look_for_progress(_LOOKS)
+                self.look_at(connection)
+            else:
+                self._progress.pop(connection, None)
+
+    def look_at(self, connection: Connection) -> None:
+        """Abort a peer that has taken nothing of what waits for it, for so many looks."""
+        transport = connection.transport
+        held = unsent(transport)
+        if not held and not connection.queued:
+            self._progress.pop(connection, None)
+            return
+        # Over TLS the two numbers are not of the same bytes, and only the buffer itself tells.
+        taken, position = connection.bytes_sent - held, send_position(transport)
+        before = self._progress.get(connection)
+        if before is None or taken > before.taken or position != before.position:
+            self._progress[connection] = _Progress(taken, position)
+            return
+        before.looks += 1
+        if before.looks >= _LOOKS:
+            del self._progress[connection]
+            connection.abort(SLOW, f"it took nothing of {held + connection.queued} bytes")
 
 
-def _connection_of(transport: Any) -> Outbound | None:
+def _connection_of(transport: Any) -> Connection | None:
     """Give the connection that is above a transport, over TLS or not, if that can be seen."""
     protocol = getattr(transport, "protocol", None)
-    while protocol is not None and not isinstance(protocol, Outbound):
-        # Of what Twisted puts between: TLS and other wrappers, and its client endpoints.
-        inner = getattr(protocol, "wrappedProtocol", None)
-        protocol = getattr(protocol, "_wrappedProtocol", None) if inner is None else inner
+    while protocol is not None and not isinstance(protocol, Connection):
+        protocol = inner_protocol(protocol)
     return protocol

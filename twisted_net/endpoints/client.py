@@ -23,7 +23,8 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from twisted_net import TwistedNetError
-from twisted_net.connection.connection import Connection, ConnectionFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
 from twisted_net.endpoints.socket_options import (
     DEFAULT_SOCKET_OPTIONS,

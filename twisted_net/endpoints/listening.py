@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from twisted_net import TwistedNetError
 from twisted_net.connection.addresses import format_address
-from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.descriptors import log_rarely
 from twisted_net.endpoints.drain import DrainSchedule
 from twisted_net.interfaces import ServerEndpoint

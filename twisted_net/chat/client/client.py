@@ -24,7 +24,7 @@ from twisted_net.chat.client.client_state import (
     SendFailed,
     SendRequest,
 )
-from twisted_net.connection.connection import ConnectionFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.heartbeat import Heartbeat
 from twisted_net.endpoints.client import (
     CONNECT_KEYWORDS,
