@@ -54,7 +54,6 @@ CHAT_BEYOND_PURITY = {
 PURE_BESIDES = {
     f"{PACKAGE}.{name}"
     for name in (
-        "connection.coalescing",
         "connection.send_queue",
         "connection.timer_wheel",
         "endpoints.drain",

@@ -140,9 +140,9 @@ class IdleTests(ChatCase):
         self.pass_presence(ann, bob)
         ann.send(b"hello\n")
         self.assertEqual(bob.take(), b"<ann> hello\n")
-        self.assertEqual(list(self.factory.registry._origins.values()), [ann.protocol.user])
+        self.assertEqual(list(self.factory.registry.by_origin.values()), [ann.protocol.user])
         ann.write_eof()
-        self.assertEqual(self.factory.registry._origins, {})
+        self.assertEqual(self.factory.registry.by_origin, {})
 
 
 class ShareNamesTests(SynchronousTestCase):

@@ -39,7 +39,7 @@ class SessionCase(SynchronousTestCase):
         """A conversation that has not begun."""
         user = User(None, more.pop("host", ""))
         rules = more.pop("rules", self.rules)
-        self.registry.begin(user, f"origin-{len(self.registry._origins)}-{id(user)}")
+        self.registry.begin(user, f"origin-{len(self.registry.by_origin)}-{id(user)}")
         return Session(user, self.registry, rules, self.tokens.__next__, more.pop("secret", True))
 
     def enter(self, **more: Any) -> Session:
@@ -61,7 +61,7 @@ class SessionCase(SynchronousTestCase):
     def acts(self, who: Session, line: str, now: float = NOW) -> list[Action]:
         """What is to be done about a line."""
         try:
-            request = text_commands.parse_command(line)
+            request = TextCodec().parse(line.encode())[0]
         except RequestError as refused:
             return [SendEvent(who.user, session.ErrorReply(refused.code, refused.text))]
         return who.receive(request, "", now) if request is not None else []
@@ -308,7 +308,7 @@ class LineTests(SessionCase):
         self.ann.end()
         self.bob.end()
         self.assertEqual(
-            (len(self.registry), self.registry.rooms, self.registry._ignored), (0, {}, {})
+            (len(self.registry), self.registry.rooms, self.registry.ignorers_of), (0, {}, {})
         )
 
 
@@ -433,7 +433,7 @@ class StateTests(SessionCase):
         exit, end, *_ = new.receive(Hello("eve", "", session=token), "", NOW)
         self.assertEqual((exit.user, end.user), (old.user, old.user))
         self.assertEqual((new.user.name, new.user.origin), ("eve", origin))
-        self.assertIs(self.registry.speaker(origin), new.user)
+        self.assertIs(self.registry.by_origin[origin], new.user)
         old.end()
         self.assertIs(self.registry.find("eve"), new.user)
         self.assertNotIn(token, origin)

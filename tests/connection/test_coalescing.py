@@ -1,40 +1,42 @@
-"""Tests for :mod:`twisted_net.connection.coalescing`."""
+"""When the next round of a broadcast begins."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.coalescing import AdaptiveCoalescer
+from twisted_net.connection.broadcast import AdaptiveCoalescer
 
 
 class AdaptiveCoalescerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.rest = AdaptiveCoalescer(least=1, most=10)
+        self.coalescer = AdaptiveCoalescer(shortest=1, longest=10)
 
     def after(self, seconds: float) -> None:
         """A round of so many seconds ends at 100."""
-        self.rest.begin(100 - seconds)
-        self.rest.end(100)
+        self.coalescer.begin(100 - seconds)
+        self.coalescer.end(100)
 
     def test_there_is_none_before_the_first_round(self) -> None:
-        self.assertEqual(self.rest.left(0), 0.0)
+        self.assertEqual(self.coalescer.left(0), 0.0)
 
     def test_is_as_long_as_the_round_was(self) -> None:
         self.after(4)
-        self.assertEqual([self.rest.left(100 + n) for n in (0, 1, 3.5, 4, 9)], [4, 3, 0.5, 0, 0])
+        self.assertEqual(
+            [self.coalescer.left(100 + n) for n in (0, 1, 3.5, 4, 9)], [4, 3, 0.5, 0, 0]
+        )
 
     def test_a_short_round_needs_none(self) -> None:
         self.after(5)
-        self.rest.begin(101)
-        self.rest.end(101.5)
-        self.assertEqual(self.rest.left(101.5), 0.0)
+        self.coalescer.begin(101)
+        self.coalescer.end(101.5)
+        self.assertEqual(self.coalescer.left(101.5), 0.0)
 
     def test_has_an_end(self) -> None:
         self.after(60)
-        self.assertEqual((self.rest.left(100), self.rest.left(110)), (10, 0))
+        self.assertEqual((self.coalescer.left(100), self.coalescer.left(110)), (10, 0))
 
     def test_a_clock_that_is_set_back(self) -> None:
         """Keeps nobody waiting."""
         self.after(5)
-        self.assertEqual(self.rest.left(3), 0.0)
-        self.assertEqual(self.rest.left(99), 0.0)
+        self.assertEqual(self.coalescer.left(3), 0.0)
+        self.assertEqual(self.coalescer.left(99), 0.0)

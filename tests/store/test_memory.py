@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, make_message
 from twisted_net.store.interface import Store, StoreError
-from twisted_net.store.log import Bounds, Ring
-from twisted_net.store.memory import MemoryStore
+from twisted_net.store.log import Bounds
+from twisted_net.store.memory import MemoryStore, Ring
 
 
 class MemoryStoreTests(StoreContract, StoreCase):

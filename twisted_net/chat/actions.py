@@ -23,6 +23,7 @@ class SendEvent:
 class Append:
     """Put a message into a room's log; everybody in the room hears it then."""
 
+    user: User
     room: Room
     message: Message
 

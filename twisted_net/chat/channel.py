@@ -8,7 +8,7 @@ encoding of each message and one write to each member.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,12 +24,11 @@ from twisted_net.chat.messages import (
     ErrorReply,
     Event,
     HistoryPage,
-    MessageEvent,
     RequestError,
     RoomJoined,
 )
 from twisted_net.chat.recovery import merge
-from twisted_net.chat.registry import Room, User
+from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.connection.broadcast import Broadcast, WriteScheduler
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
@@ -41,8 +40,7 @@ class Channel:
     """The messages of one room, in this process.
 
     :param scheduler: the turns of the reactor, which it shares with the other rooms.
-    :param speaker: gives whose an entry is, by its ``origin``, if it is anybody's here.
-    :param ignorers: gives who is not to hear somebody of this name.
+    :param registry: knows whose a message is, and who ignores whom.
     :param expel: called for those who cannot be let in, since the store cannot open the room.
     :ivar at: the position of what was told last.
     """
@@ -54,8 +52,7 @@ class Channel:
         clock: IReactorTime,
         scheduler: WriteScheduler,
         limits: ChatLimits,
-        speaker: Callable[[str], User | None],
-        ignorers: Callable[[str], Iterable[User]],
+        registry: Registry,
         expel: Callable[[User, Room], None],
     ) -> None:
         self.room = room
@@ -65,8 +62,7 @@ class Channel:
         self._clock = clock
         self._scheduler = scheduler
         self._limits = limits
-        self._speaker = speaker
-        self._ignorers = ignorers
+        self._registry = registry
         self._expel = expel
         self._broadcasts: dict[Codec, Broadcast] = {}
         self._joining: dict[Member, JoiningMember] = {}
@@ -140,11 +136,6 @@ class Channel:
     def _turn(self) -> None:
         self._is_due = False
         self._work()
-        self._flush()
-
-    def _flush(self) -> None:
-        for broadcast in self._broadcasts.values():
-            broadcast.flush()
 
     def _work(self) -> None:
         """Do what is in the queue, up to where the store is waited for."""
@@ -201,7 +192,6 @@ class Channel:
     def _go_on(self) -> None:
         if not self._working:  # it has taken more than this turn
             self._work()
-            self._flush()
         self._close_if_done()
 
     def _close_if_done(self) -> None:
@@ -214,47 +204,45 @@ class Channel:
     def _deliver(self, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """The store has more."""
         for codec, broadcast in self._broadcasts.items():
-            if len(broadcast):
-                self._put(codec, broadcast, fresh)
+            if broadcast.members:
+                self._enqueue(codec, broadcast, fresh)
         for joining in self._joining.values():
             joining.heard.extend(fresh)
         self.at = Position(epoch, fresh[-1].offset)
         for joining in list(self._joining.values()):
             if joining.page is not None:
                 self._recover(joining.page, joining)
-        if not self._working and not self._storing:  # it comes from elsewhere
-            self._flush()
 
-    def _put(self, codec: Codec, broadcast: Broadcast, fresh: Sequence[StoredMessage]) -> None:
-        is_text = codec.is_text
+    def _enqueue(self, codec: Codec, broadcast: Broadcast, fresh: Sequence[StoredMessage]) -> None:
+        speakers, members = self._registry.by_origin, broadcast.members
         for stored in fresh:
             message = stored.message
-            data = codec.encode(MessageEvent(self.name, stored))
-            speaker = self._connection_of(message)
-            if speaker is None or speaker not in broadcast:
+            data = codec.encode_message(self.name, stored)
+            user = speakers.get(message.origin)
+            speaker = None if user is None else user.connection
+            if speaker not in members:
                 broadcast.enqueue(data)
-            elif is_text:
+            elif codec.is_text:
                 broadcast.enqueue(data, speaker)
             else:
-                broadcast.enqueue(
-                    data, speaker, codec.encode(Ack(message.id, self.name, stored.offset))
-                )
-            if is_text:
-                for user in self._ignorers(message.sender):
-                    if user.connection in broadcast and user.connection is not speaker:
-                        broadcast.skip(user.connection)
+                ack = codec.encode(Ack(message.id, self.name, stored.offset))
+                broadcast.enqueue(data, speaker, ack)
+            if codec.is_text and self._registry.ignorers_of:
+                for each in self._registry.ignorers(message.sender):
+                    if each.connection in members and each.connection is not speaker:
+                        broadcast.skip(each.connection)
 
     def _connection_of(self, message: Message) -> Member | None:
-        """Give whose an entry is, if it is anybody's here."""
-        speaker = self._speaker(message.origin)
-        return None if speaker is None else speaker.connection
+        """Give whose a message is, if it is anybody's here."""
+        user = self._registry.by_origin.get(message.origin)
+        return None if user is None else user.connection
 
     def _tell(self, event: Event, but: Member | None) -> None:
         for codec, broadcast in self._broadcasts.items():
-            if len(broadcast):
+            if broadcast.members:
                 data = codec.encode(event)
                 if data:
-                    broadcast.enqueue(data, but if but is not None and but in broadcast else None)
+                    broadcast.enqueue(data, but)
         for connection, joining in self._joining.items():
             if connection is not but:
                 joining.heard.append(joining.codec.encode(event))
@@ -342,18 +330,13 @@ class Channel:
         if merged is None:
             self._let_in(joining, [], False)
             return
-        encode, connection = joining.codec.encode, joining.connection
-        missed = [
+        connection = joining.connection
+        missed = []
+        for stored in merged:
             # Its own have their ids: it may not know yet that they were stored.
-            encode(
-                MessageEvent(
-                    self.name,
-                    stored,
-                    stored.message.id if self._connection_of(stored.message) is connection else "",
-                )
-            )
-            for stored in merged
-        ]
+            is_own = self._connection_of(stored.message) is connection
+            id = stored.message.id if is_own else ""
+            missed.append(joining.codec.encode_message(self.name, stored, id))
         if sum(map(len, missed)) > joining.connection.factory.limits.queue_limit:
             self._let_in(joining, [], False)
         else:
@@ -373,7 +356,7 @@ class Channel:
             elif self._connection_of(heard.message) is connection:
                 pieces.append(codec.encode(Ack(heard.message.id, self.name, heard.offset)))
             elif codec.is_text:
-                pieces.append(codec.encode(MessageEvent(self.name, heard)))
+                pieces.append(codec.encode_message(self.name, heard))
         pieces = [piece for piece in pieces if piece]
         if pieces:
             connection.send_encoded(b"".join(pieces), len(pieces))

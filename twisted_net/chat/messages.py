@@ -208,15 +208,6 @@ class RoomLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageEvent:
-    """A message; ``id`` is told to its own sender, when it comes back."""
-
-    room: str
-    stored: StoredMessage
-    id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Ack:
     id: str
     room: str = ""
@@ -346,7 +337,7 @@ class Goodbye:
 
 
 Event: TypeAlias = (
-    Welcome | LoginRequired | RoomJoined | RoomLeft | MessageEvent | Ack | PrivateMessage
+    Welcome | LoginRequired | RoomJoined | RoomLeft | Ack | PrivateMessage
     | Delivered | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList
     | RoomList | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong | Goodbye
 )  # fmt: skip

@@ -112,13 +112,11 @@ class ChatProtocol(Member):
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
                 raise RequestError("too-long", what)
-            asked = self.codec.parse(message)
+            request, id = self.codec.parse(message)
         except RequestError as error:
             self.tell(ErrorReply(error.code, error.text, error.field, error.id))
             return None
-        if asked.request is None:
-            return None
-        return self.factory.receive(self, asked.request, asked.id)
+        return None if request is None else self.factory.receive(self, request, id)
 
     def disconnected(self, reason: CloseReason) -> None:
         self.factory.act(self.session.end())
@@ -291,8 +289,8 @@ class ChatFactory(ConnectionFactory):
         waiting = None
         for action in actions:
             match action:
-                case Append(room, message):
-                    self._append(room, message)
+                case Append(user, room, message):
+                    self._append(user, room, message)
                 case SendEvent(user, event):
                     user.connection.tell(event)
                 case Announce(room, event, but):
@@ -310,17 +308,15 @@ class ChatFactory(ConnectionFactory):
                     user.connection.close(reason, detail)
         return waiting
 
-    def _append(self, room: Room, message: Message) -> None:
+    def _append(self, user: User, room: Room, message: Message) -> None:
         channel = self._channel(room)
-        speaker = self.registry.speaker(message.origin)
-        connection = None if speaker is None else speaker.connection
-        if room.presence.introduce(message.sender):
-            channel.announce(MemberJoined(room.name, message.sender), connection)
+        if message.sender in room.presence.arrivals:  # whoever speaks is introduced before
+            room.presence.introduce(message.sender)
+            channel.announce(MemberJoined(room.name, message.sender), user.connection)
         try:
             channel.say(message)
         except RequestError as error:
-            if connection is not None:
-                connection.tell(ErrorReply(error.code, error.text, id=message.id))
+            user.connection.tell(ErrorReply(error.code, error.text, id=message.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         self._store.arrive(room.name, user.name)
@@ -357,7 +353,7 @@ class ChatFactory(ConnectionFactory):
             registry = self.registry
             channel = self._channels[room] = Channel(
                 *(room, self._store, self.clock, self._scheduler, self.chat_limits),
-                *(registry.speaker, registry.ignorers, self.expel),
+                *(registry, self.expel),
             )
         return channel
 

@@ -81,6 +81,8 @@ class Registry:
     :param most_rooms: rooms in all.
     :param operators: accounts that may keep order.
     :param origin: what the origins of people without a session begin with.
+    :ivar by_origin: whose a message is, by its origin, if it is anybody's here.
+    :ivar ignorers_of: who is not to hear from a name, by the name's key.
     """
 
     def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
@@ -89,8 +91,8 @@ class Registry:
         self._most_rooms = most_rooms
         self._users: dict[str, User] = {}
         self._sessions: dict[str, User] = {}
-        self._origins: dict[str, User] = {}
-        self._ignored: dict[str, set[User]] = {}
+        self.by_origin: dict[str, User] = {}
+        self.ignorers_of: dict[str, set[User]] = {}
         self._bans: dict[str, tuple[float, str]] = {}  # by mark: until when, and for which name
         self._mutes: dict[str, tuple[float, str]] = {}
         self._last_guest = 0
@@ -155,8 +157,8 @@ class Registry:
         key, old = names.key(name), names.key(user.name)
         if old in self._users and self._users[old] is user:
             del self._users[old]
-            if old != key and old in self._ignored:  # another name is no way out
-                self._ignored.setdefault(key, set()).update(self._ignored[old])
+            if old != key and old in self.ignorers_of:  # another name is no way out
+                self.ignorers_of.setdefault(key, set()).update(self.ignorers_of[old])
         user.name = name
         self._users[name if key == name else key] = user  # one text of the two, if it can be
 
@@ -167,36 +169,25 @@ class Registry:
             del self._users[key]
         if self._sessions.get(user.session) is user:
             del self._sessions[user.session]
-        self._ignored.pop(key, None)
+        self.ignorers_of.pop(key, None)
         for ignored in list(user.ignoring):
             self.hear(user, ignored)
 
     # Sessions.
 
-    def origin_of(self, user: User) -> str:
-        """Give whose somebody's messages are; only who speaks has need of it."""
-        if not user.origin:
-            self._last_origin += 1
-            self.begin(user, f"{self._origin}.{self._last_origin}")
-        return user.origin
-
     def begin(self, user: User, origin: str) -> None:
         """Somebody's messages have this origin from now on."""
         user.origin = origin
-        self._origins[origin] = user
+        self.by_origin[origin] = user
 
     def disown(self, user: User) -> None:
         """Forget whose somebody's messages are: nobody is there any more to have them acked."""
-        if self._origins.get(user.origin) is user:
-            del self._origins[user.origin]
-
-    def speaker(self, origin: str) -> User | None:
-        """Give whose a message is, if it is anybody's here."""
-        return self._origins.get(origin)
+        if self.by_origin.get(user.origin) is user:
+            del self.by_origin[user.origin]
 
     def begin_session(self, user: User, session: str, origin: str) -> None:
         """Give somebody a session; whoever had it has it no more."""
-        self._origins.pop(user.origin, None)
+        self.by_origin.pop(user.origin, None)
         self._sessions[session] = user
         user.session = session
         self.begin(user, origin)
@@ -251,6 +242,18 @@ class Registry:
             raise RequestError("not-in-room", "You are in no room. /join ROOM goes to one.", "room")
         raise RequestError("not-in-room", f"You are not in #{name}.", "room")
 
+    def room_to_speak_in(self, user: User, name: str, now: float) -> Room:
+        """Give a room that a user is in and may speak in; the user then has an origin.
+
+        :raises RequestError: ``not-in-room`` or ``muted``.
+        """
+        room = self.room_of(user, name)
+        self.may_speak(user, now)
+        if not user.origin:
+            self._last_origin += 1
+            self.begin(user, f"{self._origin}.{self._last_origin}")
+        return room
+
     # Ignoring: by name, and by whatever name comes after it.
 
     def ignore(self, user: User, name: str, most: int) -> None:
@@ -263,7 +266,7 @@ class Registry:
         if not isinstance(user.ignoring, set):
             user.ignoring = set()
         user.ignoring.add(name)
-        self._ignored.setdefault(names.key(name), set()).add(user)
+        self.ignorers_of.setdefault(names.key(name), set()).add(user)
 
     def hear(self, user: User, name: str) -> bool:
         """End it; give whether it was so."""
@@ -272,15 +275,15 @@ class Registry:
             assert isinstance(user.ignoring, set)
             user.ignoring.discard(each)
             key = names.key(each)
-            ignorers = self._ignored.get(key, set())
+            ignorers = self.ignorers_of.get(key, set())
             ignorers.discard(user)
             if not ignorers:
-                self._ignored.pop(key, None)
+                self.ignorers_of.pop(key, None)
         return bool(found)
 
     def ignorers(self, name: str) -> Collection[User]:
         """Give who hears nothing of ``name``."""
-        return self._ignored.get(names.key(name), ()) if self._ignored else ()
+        return self.ignorers_of.get(names.key(name), ()) if self.ignorers_of else ()
 
     # Order.
 

@@ -379,11 +379,10 @@ class Session:
 
     def _say(self, request: SendMessage, now: float) -> list[Action]:
         user = self.user
-        room = self._registry.room_of(user, names.room(request.room) if request.room else "")
-        self._registry.may_speak(user, now)
-        origin = self._registry.origin_of(user)
-        message = Message(user.name, request.text, now, request.action, origin, request.id)
-        return [Append(room, message)]
+        name = names.room(request.room) if request.room else ""
+        room = self._registry.room_to_speak_in(user, name, now)
+        message = Message(user.name, request.text, now, request.action, user.origin, request.id)
+        return [Append(user, room, message)]
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
         user = self.user

@@ -282,6 +282,12 @@ class Eager(tcp.Connection):
             batch.flush()
 
 
+def are_free(transports: Sequence[Any]) -> list[bool]:
+    """Tell for each transport whether :func:`send_to_all` may send to it."""
+    # Wrappers, such as TLS, show what they wrap as if it were theirs: they are no Eager.
+    return [isinstance(transport, Eager) and transport.free() for transport in transports]
+
+
 def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
     """Send the same to transports that are :meth:`~Eager.free`, as :meth:`~Eager.send_now` does.
 

@@ -39,6 +39,15 @@ def decode_line(line: bytes) -> str:
         ) from None
 
 
+def clean_line(line: bytes) -> str:
+    """Give the text of a line as it may stand on another person's terminal.
+
+    :raises RemoteProtocolError: as :func:`decode_line`.
+    """
+    text = decode_line(line) if not line.isascii() else line.decode("ascii")
+    return text if text.isprintable() else printable(text)
+
+
 def printable(text: str) -> str:
     """Give ``text`` as it may stand on another person's terminal, on one line.
 

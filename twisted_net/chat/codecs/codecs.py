@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from twisted_net.chat.codecs import json_requests, text_commands
 from twisted_net.chat.limits import LISTED, LISTED_JSON
@@ -23,7 +23,6 @@ from twisted_net.chat.messages import (
     MemberJoined,
     MemberLeft,
     MemberList,
-    MessageEvent,
     NickChanged,
     NickSet,
     Notice,
@@ -36,19 +35,13 @@ from twisted_net.chat.messages import (
     RoomJoined,
     RoomLeft,
     RoomList,
+    SendMessage,
     TopicEvent,
     Welcome,
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
-from twisted_net.wire.text import decode_line, printable
-
-
-class ParsedLine(NamedTuple):
-    """A line, understood: what it asks for, and the id that a program gave it."""
-
-    request: Request | None
-    id: str = ""
+from twisted_net.wire.text import clean_line
 
 
 class Codec(Protocol):
@@ -60,14 +53,20 @@ class Codec(Protocol):
     ping: bytes
     """What asks for a sign of life."""
 
-    def parse(self, line: bytes) -> ParsedLine:
-        """Give what a line asks for.
+    def parse(self, line: bytes) -> tuple[Request | None, str]:
+        """Give what a line asks for, if anything, and the id that a program gave it.
 
         :raises RequestError: it is not understood.
         """
 
     def encode(self, event: Event) -> bytes:
         """Give the bytes that tell of an event; none, where this form does not tell of it."""
+
+    def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
+        """Give the bytes of a message that was said in a room.
+
+        :param id: for its own sender, to whom it comes back.
+        """
 
 
 class TextCodec:
@@ -83,17 +82,23 @@ class TextCodec:
     def __init__(self, tagged: bool = False) -> None:
         self._tagged = tagged
 
-    def parse(self, line: bytes) -> ParsedLine:
+    def parse(self, line: bytes) -> tuple[Request | None, str]:
         try:
-            text = printable(decode_line(line))
+            text = clean_line(line)
         except RemoteProtocolError as error:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
-        return ParsedLine(text_commands.parse_command(text))
+        if text[:1] == "/":
+            return text_commands.parse_command(text), ""
+        return (SendMessage(text) if text and not text.isspace() else None), ""
+
+    def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
+        message = stored.message
+        before = f"#{room} " if self._tagged else ""
+        if message.action:
+            return f"{before}* {message.sender} {message.text}\n".encode()
+        return f"{before}<{message.sender}> {message.text}\n".encode()
 
     def encode(self, event: Event) -> bytes:
-        if isinstance(event, MessageEvent):
-            line = _said(event.stored)
-            return (f"#{event.room} {line}\n" if self._tagged else f"{line}\n").encode()
         text = _TEXT[type(event)](event)
         return text.encode() + b"\n" if text else b""
 
@@ -190,7 +195,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
 
 # Of idle programs these are all that comes, as most write it; having come, they have done it all.
 _SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
-_NOTHING = ParsedLine(None)
+_NOTHING = None, ""
 
 
 class JsonCodec:
@@ -207,16 +212,22 @@ class JsonCodec:
     def __init__(self, server: str, heartbeat: float, announced: dict[str, int]) -> None:
         self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
 
-    def parse(self, line: bytes) -> ParsedLine:
+    def parse(self, line: bytes) -> tuple[Request | None, str]:
         if line in _SIGNS_OF_LIFE or not line or line.isspace():
             return _NOTHING
         message = json_requests.decode(line)
         id = json_requests.id_of(message)
         try:
-            return ParsedLine(json_requests.parse_request(message), id)
+            return json_requests.parse_request(message), id
         except RequestError as error:
             error.id = id
             raise
+
+    def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
+        message = _stored_json(room, stored)
+        if id:
+            message["id"] = id
+        return encode_json(message) + b"\n"
 
     def encode(self, event: Event) -> bytes:
         message = _JSON[type(event)](event)
@@ -249,11 +260,6 @@ def _stored_json(room: str, stored: StoredMessage) -> dict[str, Any]:
         "time": _when(message.time),
     }
     return said | {"action": True} if message.action else said
-
-
-def _said_json(event: MessageEvent) -> dict[str, Any]:
-    message = _stored_json(event.room, event.stored)
-    return message | {"id": event.id} if event.id else message
 
 
 def _joined_json(event: RoomJoined) -> dict[str, Any]:
@@ -307,7 +313,6 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     LoginRequired: lambda event: {},
     RoomJoined: _joined_json,
     RoomLeft: lambda event: {"type": "left", "room": event.room},
-    MessageEvent: _said_json,
     Ack: _acked_json,
     PrivateMessage: _told_json,
     Delivered: lambda event: _acked_json(Ack(event.id)),

@@ -42,25 +42,21 @@ class Command:
     operator: bool = False
 
 
-def parse_command(line: str) -> Request | None:
-    """Give what a line asks for; None where it says nothing.
+def parse_command(line: str) -> Request:
+    """Give what a line that begins with a slash asks for. With two, it is a message with one.
 
     :raises RequestError: no such command, or not its usage.
     """
     if line.startswith("//"):
-        line = line[1:]
-    elif line.startswith("/"):
-        word, _, rest = line.partition(" ")
-        command = COMMANDS.get(word.lower())
-        if command is None:
-            raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
-        asked = command.request(rest.strip())
-        if asked is None:
-            raise RequestError("usage", f"Usage: {command.usage}")
-        return asked
-    elif not line or line.isspace():
-        return None
-    return SendMessage(line)
+        return SendMessage(line[1:])
+    word, _, rest = line.partition(" ")
+    command = COMMANDS.get(word.lower())
+    if command is None:
+        raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
+    request = command.request(rest.strip())
+    if request is None:
+        raise RequestError("usage", f"Usage: {command.usage}")
+    return request
 
 
 def help_lines(word: str, operator: bool) -> list[str]:
