@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, Unpack, cast
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -30,7 +30,7 @@ from twisted_net.connection.inbound import BY_HOOK, BY_ITSELF
 from twisted_net.connection.outbound import Outbound
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
-from twisted_net.connection.timers import Timers
+from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
@@ -297,10 +297,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     @property
     def clock(self) -> IReactorTime:
         """The time by which this factory's connections live."""
-        if self._clock is None:
-            from twisted.internet import reactor
-
-            self._clock = cast(IReactorTime, reactor)
+        self._clock = reactor_clock(self._clock)
         return self._clock
 
     @cached_property
