@@ -57,28 +57,5 @@ UPSTREAM    = CloseReason("upstream",    "The service behind this one cannot be 
 FAILED      = CloseReason("failed",      "The server made a mistake.",                      True,  1011)
 # fmt: on
 
-REASONS: dict[str, CloseReason] = {
-    reason.code: reason
-    for reason in (
-        PEER_CLOSED,
-        PEER_RESET,
-        CLOSED,
-        QUIT,
-        IDLE,
-        SLOW,
-        TOO_LONG,
-        UNFINISHED,
-        BAD_INPUT,
-        FULL,
-        TOO_MANY,
-        TOO_FAST,
-        DENIED,
-        HANDSHAKE,
-        LOGIN,
-        KICKED,
-        DRAINING,
-        UPSTREAM,
-        FAILED,
-    )
-}
+REASONS = {row.code: row for row in list(vars().values()) if isinstance(row, CloseReason)}
 """Every row by its code."""

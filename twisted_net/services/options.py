@@ -28,7 +28,7 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULT_LIMITS, Limits, OverflowPolicy
-from twisted_net.services.starting import StartError, format_endpoint_error
+from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.wire.numbers import (
@@ -361,12 +361,10 @@ class ServiceOptions(usage.Options):
             raise StartError(f"{self.command}: {where}: {error}") from None
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
-        try:
-            found: IStreamServerEndpoint = serverFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
-        except Exception as error:  # each kind of endpoint has its own
-            raise StartError(
-                f"{self.command}: --listen {text}: {format_endpoint_error(error)}"
-            ) from None
+        found: IStreamServerEndpoint = parse_endpoint(
+            f"{self.command}: --listen {text}",
+            lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
+        )
         return self._at_the_socket(found)
 
 
