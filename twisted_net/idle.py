@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from functools import cached_property
+from typing import Any
 
 from twisted.internet.interfaces import (
     IAddress,
@@ -21,7 +22,7 @@ from zope.interface import implementer
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.timer_wheel import Timeout
-from twisted_net.connection.timers import Timers
+from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface, ProtocolFactory
 from twisted_net.policy.close_reasons import IDLE, CloseReason
 from twisted_net.policy.limits import DEFAULT_LIMITS, Limits
@@ -134,18 +135,12 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.limits = Limits(idle_timeout=seconds, close_grace=close_grace)
         self._clock = clock
-        self._timers: Timers | None = None
 
-    @property
+    @cached_property
     def timers(self) -> Timers:
         """The timeouts of this factory's connections."""
-        if self._timers is None:
-            if self._clock is None:
-                from twisted.internet import reactor
-
-                self._clock = cast(IReactorTime, reactor)
-            self._timers = Timers(self._clock)
-        return self._timers
+        self._clock = reactor_clock(self._clock)
+        return Timers(self._clock)
 
     def buildProtocol(  # type: ignore[override]  # Twisted's own cannot refuse
         self, addr: IAddress | None

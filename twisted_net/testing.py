@@ -494,12 +494,12 @@ def answers(make_factory: Callable[[], Any], data: bytes) -> bytes:
 def _clock_for(clock: Clock | None, *factories: Any) -> Clock:
     """Give the one clock of all; where a factory of ours has none, it gets this one."""
     ours = [factory for factory in factories if isinstance(factory, ConnectionFactory)]
-    known = [factory._clock for factory in ours if factory._clock is not None]
+    known = [factory.clock for factory in ours if factory.has_clock]
     found = clock or (known[0] if known else Clock())
     if not isinstance(found, Clock) or any(other is not found for other in known):
         raise TypeError("a test has one twisted.internet.task.Clock for all its factories")
     for factory in ours:
-        factory._clock = found
+        factory.clock = found
     return found
 
 

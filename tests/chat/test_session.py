@@ -30,7 +30,6 @@ class SessionCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.registry = Registry(5, ["boss"])
-        self.sessions: dict[str, Session] = {}
         self.tokens = (f"{number:032x}" for number in itertools.count(1))
         self.ann, self.bob = self.enter(), self.enter()
         self.said(self.ann, "/nick ann")

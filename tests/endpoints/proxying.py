@@ -9,10 +9,11 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.wire.proxy_headers import encode_v1, encode_v2
 from twisted_net.endpoints.proxied import ProxiedFactory
 from twisted_net.policy.admission import Ranges, parse_range
 from twisted_net.testing import Peer, connect_peer
-from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader, encode_v1, encode_v2
+from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 
 PROXY = IPv4Address("TCP", "10.0.0.9", 40000)
 STRANGER = IPv4Address("TCP", "203.0.113.9", 40000)

@@ -24,7 +24,7 @@ from twisted.test.iosim import connect as pumped
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from twisted_net.connection.connection import Connection
+from tests.connection.recording import Recorder
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.client import (
@@ -71,17 +71,8 @@ class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
         self.nameResolver = Names()
 
 
-class Client(Connection):
-    """Remembers what happened to it."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def connected(self) -> None:
-        self.events.append("connected")
-
-    def message_received(self, message: bytes) -> None:
-        self.events.append(message)
+class Client(Recorder):
+    """Remembers the code of its end."""
 
     def disconnected(self, reason: CloseReason) -> None:
         self.events.append(reason.code)

@@ -135,9 +135,9 @@ class Watcher:
 
     def cut(self) -> None:
         """Cut its connection."""
-        link = self.client._link
-        if link is not None:
-            link.transport.abortConnection()
+        connection = self.client._connection
+        if connection is not None:
+            connection.transport.abortConnection()
 
     def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] == "joined" and message["recovered"] is not True:
@@ -156,7 +156,7 @@ class Watcher:
 
     def position(self) -> int:
         """How far it has seen everything."""
-        return self.client.follower._rooms[self.room].offset
+        return self.client.state._rooms[self.room].offset
 
 
 async def run(reactor: Any, plan: Plan, port: int, directory: Path) -> Account:

@@ -10,7 +10,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
 from tests.buffers import more_than_buffers
-from tests.live.harness import LOCALHOST, Bounded, Client, LiveTestCase
+from tests.live.harness import LOCALHOST, Bounded, Client, LiveTestCase, Server
 
 LIMIT = 1.0
 """The idle limit of these tests, in seconds."""
@@ -68,7 +68,21 @@ async def speak_for(client: Client, seconds: float) -> None:
     await ending
 
 
-class DiscardTests(LiveTestCase):
+class IdleCase(LiveTestCase):
+    async def is_closed_when_silent(self, server: Server, port: int) -> None:
+        """Check that a client is closed soon after its silence has passed the limit."""
+        client = await self.connect(port)
+        await speak_for(client, 2 * LIMIT)
+        self.assertIsNone(client.lost)
+        client.send(b"the last")
+        spoke_at = time.monotonic()
+        await client.closed()
+        self.assertGreaterEqual(client.ended_at - spoke_at, LIMIT)
+        self.assertLess(client.ended_at - spoke_at, LIMIT + 1 + NOISE)
+        await server.until(lambda: server.log("ended: idle"), "the line in the log")
+
+
+class DiscardTests(IdleCase):
     """Without an upstream."""
 
     async def test_what_is_sent_is_read_and_forgotten(self) -> None:
@@ -83,15 +97,7 @@ class DiscardTests(LiveTestCase):
     async def test_silence_ends_it(self) -> None:
         """A client is closed between S and S + 1 seconds after its last byte, and not before."""
         server, port = await self.serve("netidle", "--idle-timeout", f"{LIMIT:g}")
-        client = await self.connect(port)
-        await speak_for(client, 2 * LIMIT)
-        self.assertIsNone(client.lost)
-        client.send(b"the last")
-        spoke_at = time.monotonic()
-        await client.closed()
-        self.assertGreaterEqual(client.ended_at - spoke_at, LIMIT)
-        self.assertLess(client.ended_at - spoke_at, LIMIT + 1 + NOISE)
-        await server.until(lambda: server.log("ended: idle"), "the line in the log")
+        await self.is_closed_when_silent(server, port)
 
     async def test_zero_is_never(self) -> None:
         """A client that is silent under a limit of 0 stays, while one with a limit goes."""
@@ -103,7 +109,7 @@ class DiscardTests(LiveTestCase):
         self.assertIsNone(stays.lost)
 
 
-class UpstreamTests(LiveTestCase):
+class UpstreamTests(IdleCase):
     """Before another service."""
 
     async def test_it_forwards_both_ways(self) -> None:
@@ -146,15 +152,7 @@ class UpstreamTests(LiveTestCase):
         server, port = await self.serve(
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", f"tcp:{LOCALHOST}:{echo}"
         )
-        client = await self.connect(port)
-        await speak_for(client, 2 * LIMIT)
-        self.assertIsNone(client.lost)
-        client.send(b"the last")
-        spoke_at = time.monotonic()
-        await client.closed()
-        self.assertGreaterEqual(client.ended_at - spoke_at, LIMIT)
-        self.assertLess(client.ended_at - spoke_at, LIMIT + 1 + NOISE)
-        await server.until(lambda: server.log("ended: idle"), "the line in the log")
+        await self.is_closed_when_silent(server, port)
 
     async def test_who_only_listens_is_not_idle(self) -> None:
         """While the upstream speaks, its client may be silent."""

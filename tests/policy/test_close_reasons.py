@@ -9,7 +9,7 @@ from typing import get_args
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.policy import close_reasons
-from twisted_net.policy.close_reasons import IDLE, REASONS, CloseReason, EndedBy
+from twisted_net.policy.close_reasons import IDLE, REASONS, CloseReason
 from twisted_net.wire.framing import ErrorCode
 
 
@@ -28,7 +28,7 @@ class ReasonsTests(SynchronousTestCase):
     def test_the_reasons_of_the_design_are_there(self) -> None:
         """What clients and operators were told to expect."""
         promised = (
-            "peer-closed peer-reset idle slow too-long bad-input flood full too-many too-fast "
+            "peer-closed peer-reset idle slow too-long bad-input full too-many too-fast "
             "denied handshake login kicked draining failed"
         )
         self.assertEqual(set(promised.split()) - REASONS.keys(), set())
@@ -53,30 +53,23 @@ class ReasonsTests(SynchronousTestCase):
     def test_websocket_codes_may_be_sent(self) -> None:
         """The IANA's codes for a close frame; 1006, which must not be sent, where none can be."""
         for reason in REASONS.values():
-            if reason.by is EndedBy.NETWORK:
+            if reason.code == "peer-reset":
                 self.assertEqual(reason.websocket, 1006, reason)
             else:
                 self.assertIn(reason.websocket, {*range(1000, 1004), *range(1007, 1015)}, reason)
 
-    def test_it_says_who_ended_it(self) -> None:
-        """A peer's own farewell and a broken network are not of our making; the rest is."""
-        remote = {"peer-closed", "quit"}
-        for code, reason in REASONS.items():
-            expected = EndedBy.REMOTE if code in remote else EndedBy.LOCAL
-            self.assertEqual(reason.by, EndedBy.NETWORK if code == "peer-reset" else expected, code)
-
     def test_nobody_is_asked_to_repeat_what_would_fail_again(self) -> None:
         """What passes with time is to be tried again; a mistake or a farewell is not."""
         final = "peer-closed quit closed too-long bad-input denied login kicked"
-        passing = "peer-reset idle slow flood full too-many too-fast handshake draining failed"
+        passing = "peer-reset idle slow full too-many too-fast handshake draining failed"
         self.assertEqual([code for code in final.split() if REASONS[code].retry], [])
         self.assertEqual([code for code in passing.split() if not REASONS[code].retry], [])
 
     def test_only_ordinary_endings_are_no_news(self) -> None:
         """Whatever a limit or a mistake ended has a line in the operator's log."""
+        ordinary = ("peer-closed", "peer-reset", "quit", "closed")
         for code, reason in REASONS.items():
-            ordinary = reason.by is not EndedBy.LOCAL or code == "closed"
-            self.assertEqual(reason.notable, not ordinary, code)
+            self.assertEqual(reason.notable, code not in ordinary, code)
 
     def test_a_row_cannot_be_changed(self) -> None:
         """All connections share it."""

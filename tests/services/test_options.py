@@ -220,7 +220,9 @@ class TLSTests(OptionsCase):
 class EndpointTests(OptionsCase):
     def test_typing_errors(self) -> None:
         """Are said without the words of Twisted's parser."""
+        huge = "tcp:" + "9" * 10_000
         for text, why in (
+            (huge, "a number has too many digits"),
             ("tcp", "'port' is missing"),
             ("tcp:abc", "'abc' is not a number"),
             ("tcpp:80", "Unknown endpoint type: 'tcpp'"),

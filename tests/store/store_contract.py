@@ -240,13 +240,3 @@ class StoreContract:
         self.now = NOW + 200
         self.assertEqual(self.value(store.before("a", None, 9)).stored, [])
         self.assertEqual(self.value(store.append("a", [make_message("x")])).offsets, [3])
-
-    def test_presence(self) -> None:
-        """Who has arrived and not departed."""
-        store = self.started()
-        store.arrive("a", "ann")
-        store.arrive("a", "bob")
-        store.depart("a", "ann")
-        store.depart("a", "eve")
-        self.assertEqual(self.value(store.present("a")), ["bob"])
-        self.assertEqual(self.value(store.present("b")), [])

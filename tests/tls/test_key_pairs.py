@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import ipaddress
 import os
@@ -14,18 +13,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from OpenSSL import SSL, crypto
 from service_identity.pyopenssl import verify_hostname
-from twisted.internet.ssl import CertificateOptions
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.tls.handshakes import NOW, Visitor
 from twisted_net.tls import key_pairs
+from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import (
     SELF_SIGNED_DAYS,
     CertificateError,
-    self_signed_options,
-    server_options,
+    load_certificates,
+    load_pair,
+    self_signed_pair,
 )
 
-NOW = datetime.datetime.now(datetime.UTC)
 MOON = datetime.datetime(2069, 7, 20, 20, 17, tzinfo=datetime.UTC)
 
 ODD_CURVE = b"""-----BEGIN EC PRIVATE KEY-----
@@ -34,54 +34,6 @@ XVEMyN82GlRg314I76AE5Q==
 -----END EC PRIVATE KEY-----
 """
 """A key on secp112r1, which no current library can read."""
-
-
-def talk(server: Any, client: Any) -> str:
-    """Shake hands in memory; give the version of TLS that was agreed on.
-
-    :raises SSL.Error: one of the two did not want to.
-    """
-    ends = [SSL.Connection(server), client]
-    ends[0].set_accept_state()
-    done = [False, False]
-    for _ in range(20):
-        for number, end in enumerate(ends):
-            with contextlib.suppress(SSL.WantReadError):
-                end.do_handshake()
-                done[number] = True
-            with contextlib.suppress(SSL.WantReadError):
-                ends[1 - number].bio_write(end.bio_read(65536))
-        if all(done):
-            break
-    if not all(done):
-        raise SSL.Error([("", "", "no handshake")])
-    return str(ends[0].get_protocol_version_name())
-
-
-def plain_client(least: int = 0, most: int = 0, identity: Any = None) -> Any:
-    """A client that trusts everybody and speaks these versions only."""
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(least)
-    context.set_max_proto_version(most)
-    context.set_cipher_list(b"ALL:@SECLEVEL=0")
-    if identity is not None:
-        identity.configure_cert(context)
-    connection = SSL.Connection(context)
-    connection.set_connect_state()
-    return connection
-
-
-def talk_and_verify(server: Any, root: crypto.X509, name: str) -> None:
-    """Shake hands with a client that trusts this root alone, and wants this name."""
-    context = SSL.Context(SSL.TLS_METHOD)
-    store = context.get_cert_store()
-    assert store is not None
-    store.add_cert(root)
-    context.set_verify(SSL.VERIFY_PEER)
-    client = SSL.Connection(context)
-    client.set_connect_state()
-    talk(server, client)
-    verify_hostname(client, name)
 
 
 class TLSCase(SynchronousTestCase):
@@ -99,10 +51,6 @@ class TLSCase(SynchronousTestCase):
                 file.write(blob if isinstance(blob, bytes) else blob.bytes())
         return path
 
-    def root(self) -> crypto.X509:
-        """What trusts the server's certificate."""
-        return crypto.load_certificate(crypto.FILETYPE_PEM, self.authority.cert_pem.bytes())
-
     def pem(self, key: Any, password: bytes = b"") -> bytes:
         """A private key in PEM form."""
         protection: Any = serialization.NoEncryption()
@@ -112,8 +60,12 @@ class TLSCase(SynchronousTestCase):
         return bytes(key.private_bytes(encoding, form, protection))
 
     def assertRefused(self, what: str, path: str, text: str, *arguments: Any) -> None:
-        """``server_options`` refuses these files, and names the one at fault."""
-        error = self.assertRaises(CertificateError, server_options, *arguments)
+        """``load_pair`` refuses these files, and names the one at fault."""
+        self.assertFault(what, path, text, load_pair, *arguments)
+
+    def assertFault(self, what: str, path: str, text: str, load: Any, *arguments: Any) -> None:
+        """``load`` refuses a file, and names it."""
+        error = self.assertRaises(CertificateError, load, *arguments)
         self.assertEqual((error.what, error.path), (what, path))
         self.assertIn(text, str(error))
         self.assertNotIn("\n", str(error))
@@ -122,23 +74,18 @@ class TLSCase(SynchronousTestCase):
 class FileTests(TLSCase):
     def test_files_that_can_be_used(self) -> None:
         """A chain and its key, and a client that trusts the authority and checks the name."""
-        options = server_options(self.cert, self.key)
-        talk_and_verify(options.getContext(), self.root(), "chat.example")
-        self.assertEqual(talk(options.getContext(), plain_client()), "TLSv1.3")
+        client = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.authority.configure_trust(client)
+        client.set_verify(SSL.VERIFY_PEER)
+        certificates = Certificates.from_files(self.cert, self.key)
+        visitor = Visitor(certificates, context=client).shake_hands()
+        verify_hostname(visitor.client, "chat.example")
+        self.assertEqual(visitor.client.get_protocol_version_name(), "TLSv1.3")
 
     def test_one_file_for_both(self) -> None:
         """The key and the chain may stand in the same file."""
         both = self.file(self.issued.private_key_and_cert_chain_pem)
-        self.assertIsInstance(server_options(both, both), CertificateOptions)
-
-    def test_old_versions_are_refused(self) -> None:
-        """TLS 1.2 is the oldest."""
-        context = server_options(self.cert, self.key).getContext()
-        for version in (SSL.TLS1_VERSION, SSL.TLS1_1_VERSION):
-            with self.assertRaises(SSL.Error):
-                talk(context, plain_client(version, version))
-        version = talk(context, plain_client(SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION))
-        self.assertEqual(version, "TLSv1.2")
+        self.assertEqual(load_pair(both, both), load_pair(self.cert, self.key))
 
     def test_a_file_that_cannot_be_read(self) -> None:
         """Missing, or a directory."""
@@ -147,7 +94,7 @@ class FileTests(TLSCase):
         for path, why in ((missing, "No such file"), (folder, "Is a directory"), ("", "director")):
             self.assertRefused("cert", path, why, path, self.key)
             self.assertRefused("key", path, why, self.cert, path)
-            self.assertRefused("client-ca", path, why, self.cert, self.key, path)
+            self.assertFault("client-ca", path, why, load_certificates, "client-ca", path)
 
     def test_a_file_with_something_else_in_it(self) -> None:
         """Nothing, noise, another kind of PEM, a broken or a cut one."""
@@ -157,7 +104,7 @@ class FileTests(TLSCase):
             path = self.file(blob)
             why = "has no certificate in PEM form"
             self.assertRefused("cert", path, why, path, self.key)
-            self.assertRefused("client-ca", path, why, self.cert, self.key, path)
+            self.assertFault("client-ca", path, why, load_certificates, "client-ca", path)
         path = self.file(broken % (b"CERTIFICATE", b"CERTIFICATE"))
         self.assertRefused("cert", path, "has no certificate", path, self.key)
         for blob in (b"", b"\x00\xff" * 99, whole, broken % (b"PRIVATE KEY", b"PRIVATE KEY")):
@@ -197,40 +144,12 @@ class FileTests(TLSCase):
         cert = self.file(certificate.public_bytes(serialization.Encoding.PEM))
         self.assertRefused("cert", cert, "key too small", cert, self.file(self.pem(key)))
 
-    def test_clients_with_a_certificate(self) -> None:
-        """Where a CA is given for them, clients without one, or with another's, are refused."""
-        roots = trustme.CA()
-        ca = self.file(roots.cert_pem)
-        context = server_options(self.cert, self.key, ca).getContext()
-        good, bad = roots.issue_cert("ann@example.org"), trustme.CA().issue_cert("eve@example.org")
-        self.assertEqual(talk(context, plain_client(identity=good)), "TLSv1.3")
-        for identity in (None, bad):
-            with self.assertRaises(SSL.Error):
-                talk(context, plain_client(identity=identity))
-
-    def test_several_authorities_for_clients(self) -> None:
-        """One file may have them all."""
-        roots = [trustme.CA(), trustme.CA()]
-        ca = self.file(*(root.cert_pem for root in roots))
-        context = server_options(self.cert, self.key, ca).getContext()
-        for root in roots:
-            talk(context, plain_client(identity=root.issue_cert("ann@example.org")))
-
-    def test_an_intermediate_is_sent(self) -> None:
-        """A client that knows the root alone can follow the chain."""
-        issued = self.authority.create_child_ca().issue_cert("chat.example")
-        self.assertEqual(len(issued.cert_chain_pems), 2)
-        options = server_options(
-            self.file(*issued.cert_chain_pems), self.file(issued.private_key_pem)
-        )
-        talk_and_verify(options.getContext(), self.root(), "chat.example")
-
 
 class SelfSignedTests(SynchronousTestCase):
     def made(self, now: datetime.datetime = MOON) -> Any:
         """The certificate alone."""
-        options, fingerprint = self_signed_options(now)
-        certificate = options.certificate.to_cryptography()
+        pair = self_signed_pair(now)
+        (certificate,), fingerprint = pair.chain, pair.fingerprint
         self.assertEqual(fingerprint, certificate.fingerprint(hashes.SHA256()).hex(":"))
         self.assertEqual((len(fingerprint), fingerprint.count(":")), (95, 31))
         return certificate
@@ -269,11 +188,11 @@ class SelfSignedTests(SynchronousTestCase):
 
     def test_a_client_can_trust_it(self) -> None:
         """Given the certificate itself as a root, the name is verified as ever."""
-        options, _ = self_signed_options(NOW)
-        talk_and_verify(options.getContext(), options.certificate, "localhost")
-
-    def test_old_versions_are_refused(self) -> None:
-        """As with a certificate from files."""
-        options, _ = self_signed_options(NOW)
-        with self.assertRaises(SSL.Error):
-            talk(options.getContext(), plain_client(SSL.TLS1_1_VERSION, SSL.TLS1_1_VERSION))
+        pair = self_signed_pair(NOW)
+        client = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        store = client.get_cert_store()
+        assert store is not None
+        store.add_cert(crypto.X509.from_cryptography(pair.chain[0]))
+        client.set_verify(SSL.VERIFY_PEER)
+        visitor = Visitor(Certificates.from_pair(pair, "own"), context=client).shake_hands()
+        verify_hostname(visitor.client, "localhost")

@@ -311,13 +311,13 @@ class CostTests(SynchronousTestCase):
         """Nor does finding the end of a JSON value look at any byte twice."""
         scanned = 0
 
-        class Counting(framing._Scanner):
+        class Counting(framing.ValueScanner):
             def scan(self, data: bytes, position: int, stop: int) -> int:
                 nonlocal scanned
                 scanned += stop - position
                 return super().scan(data, position, stop)
 
-        self.patch(framing, "_Scanner", Counting)
+        self.patch(framing, "ValueScanner", Counting)
         parser = JsonStream()
         stream = parser.encode(["{x\\" * 9999])
         self.assert_touched_twice(parser, parser, stream)

@@ -319,7 +319,6 @@ class ChatFactory(ConnectionFactory):
             user.connection.tell(ErrorReply(error.code, error.text, id=message.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
-        self._store.arrive(room.name, user.name)
         if not quietly:
             room.presence.came(user.name, self.clock.seconds())
             self._tell_soon(room)
@@ -328,7 +327,6 @@ class ChatFactory(ConnectionFactory):
 
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
         self._channel(room).leave(user.connection)
-        self._store.depart(room.name, user.name)
         if not quietly:
             room.presence.left(user.name, self.clock.seconds())
         if room.users:

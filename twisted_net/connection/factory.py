@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, Unpack, cast
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -17,7 +17,7 @@ from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
-from twisted_net.connection.timers import Timers
+from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
@@ -110,10 +110,17 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def clock(self) -> IReactorTime:
         """The time by which this factory's connections live."""
         if self._clock is None:
-            from twisted.internet import reactor
-
-            self._clock = cast(IReactorTime, reactor)
+            self._clock = reactor_clock(None)
         return self._clock
+
+    @clock.setter
+    def clock(self, clock: IReactorTime) -> None:
+        self._clock = clock
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether it was given a clock, or has looked for the reactor's already."""
+        return self._clock is not None
 
     @cached_property
     def timers(self) -> Timers:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from operator import call
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -22,6 +22,15 @@ peers whose time is up together are closed evenly over a tick: the others shall 
 last of them is. To ask them for a sign of life takes much less, so many are asked together."""
 
 _log = Logger()
+
+
+def reactor_clock(clock: IReactorTime | None) -> IReactorTime:
+    """Give ``clock``, or the reactor if it is None. Call it late: it may install the reactor."""
+    if clock is not None:
+        return clock
+    from twisted.internet import reactor
+
+    return cast(IReactorTime, reactor)
 
 
 class Timers:

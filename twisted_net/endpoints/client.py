@@ -11,6 +11,7 @@ import errno
 import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 from OpenSSL import SSL
@@ -36,6 +37,7 @@ from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.tls.key_pairs import openssl_text
+from twisted_net.wire.numbers import parse_port
 
 EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
 
@@ -88,8 +90,7 @@ def client_endpoint(
         name = server_name or _host_in(where)
     elif isinstance(where, tuple):
         host, port = where
-        if not 0 < port < 65536:
-            raise ValueError(f"a port is a number from 1 to 65535, not {port!r}")
+        port = parse_port(str(port), least=1)
         endpoint = HostnameEndpoint(calls, host, port, timeout=timeout)
         name = server_name or host
     else:
@@ -258,4 +259,6 @@ def _place(where: EndpointSpec) -> tuple[str, int]:
         return named.get("path", parts[0] if parts else where), 0
     host = _host_in(where)
     port = named.get("port", parts[-1] if parts else "")
-    return (host, int(port)) if host and port.isdigit() else (where, 0)
+    with suppress(ValueError):  # a service's name, or none
+        return (host, parse_port(port)) if host else (where, 0)
+    return where, 0

@@ -37,14 +37,6 @@ class DrainSchedule:
         if not self.window >= 0 or math.isinf(self.window):
             raise ValueError(f"window: a number of at least 0 seconds, not {self.window!r}")
 
-    def due(self, now: float) -> int:
-        """How many connections must have been closed by ``now``."""
-        elapsed = max(0.0, now - self.began)
-        gap = self._gap()
-        if elapsed >= gap * self.total:
-            return self.total
-        return min(self.total, math.floor(elapsed / gap) + 1)
-
     def wait(self, gone: int, now: float) -> float | None:
         """Seconds until the next closing is due, where ``gone`` are closed already.
 

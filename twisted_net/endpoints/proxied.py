@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -36,7 +36,7 @@ from zope.interface import implementer
 
 from twisted_net.connection.addresses import format_address, normalize_mapped, proxied_addresses
 from twisted_net.connection.timer_wheel import Timeout
-from twisted_net.connection.timers import Timers
+from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.endpoints.switch_protocol import log_prefix, switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.admission import Ranges
@@ -124,10 +124,7 @@ class ProxiedFactory(AnyInterface):
     @property
     def clock(self) -> IReactorTime:
         """The time by which the timeout is measured."""
-        if self._clock is None:
-            from twisted.internet import reactor
-
-            self._clock = cast(IReactorTime, reactor)
+        self._clock = reactor_clock(self._clock)
         return self._clock
 
     @cached_property

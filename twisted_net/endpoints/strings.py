@@ -8,7 +8,6 @@ such; see :mod:`twisted_net.eager.transports`.
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +28,15 @@ from twisted_net.policy.admission import Admission, AdmissionRules, Network, par
 from twisted_net.policy.limits import Limits
 from twisted_net.tls.certificates import Certificates, CertificateSettings, CertificateWatch
 from twisted_net.tls.key_pairs import CertificateError
+from twisted_net.wire.numbers import (
+    MOST_BYTES,
+    MOST_COUNT,
+    MOST_SECONDS,
+    parse_decimal,
+    parse_port,
+    parse_whole,
+    shorten,
+)
 
 BACKLOG = 1024
 """Connections that wait to be accepted: Thousand Island and Ranch have 1024, Node 511."""
@@ -106,32 +114,28 @@ def _ranges(text: str) -> tuple[Network, ...]:
     return tuple(parse_range("a part of it", each) for each in text.split(","))
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise ValueError("not a number, 0 or more")
-    return value
+def _seconds(text: str) -> float:
+    return parse_decimal(text, 0, MOST_SECONDS, "seconds")
 
 
-def _whole(text: str, least: int = 0) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise ValueError(f"not a whole number, {least} or more")
-    return int(text)
+def _rate(text: str) -> float:
+    return parse_decimal(text, 0, MOST_COUNT)
+
+
+def _count(text: str) -> int:
+    return parse_whole(text, 0, MOST_COUNT)
 
 
 _LIMITS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "idle": ("idle_timeout", _number),
-    "stall": ("stall_timeout", _number),
-    "handshake": ("handshake_timeout", _number),
-    "queueLimit": ("queue_limit", partial(_whole, least=1)),
+    "idle": ("idle_timeout", _seconds),
+    "stall": ("stall_timeout", _seconds),
+    "handshake": ("handshake_timeout", _seconds),
+    "queueLimit": ("queue_limit", partial(parse_whole, least=1, most=MOST_BYTES)),
 }
 _RULES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "maxConnections": ("max_connections", _whole),
-    "perAddress": ("max_per_address", _whole),
-    "acceptRate": ("accept_rate", _number),
+    "maxConnections": ("max_connections", _count),
+    "perAddress": ("max_per_address", _count),
+    "acceptRate": ("accept_rate", _rate),
     "allow": ("allow", _ranges),
     "deny": ("deny", _ranges),
 }
@@ -158,7 +162,7 @@ def guarded(
         try:
             target[field] = parse(text)
         except ValueError as error:
-            raise ValueError(f"{name}={text}: {error}") from None
+            raise ValueError(f"{name}={shorten(text)}: {error}") from None
     return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules), watch)
 
 
@@ -200,11 +204,4 @@ def parse_nettls(
 
 
 def _tuned(reactor: Any, port: str, interface: str) -> IStreamServerEndpoint:
-    return TunedServerEndpoint(tcp_endpoint(reactor, port_number(port), interface), SocketOptions())
-
-
-def port_number(text: str) -> int:
-    """:raises ValueError: no number from 0 to 65535."""
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ValueError(f"{text}: not a port, a whole number from 0 to 65535")
-    return int(text)
+    return TunedServerEndpoint(tcp_endpoint(reactor, parse_port(port), interface), SocketOptions())

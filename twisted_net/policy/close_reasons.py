@@ -9,16 +9,7 @@ After Centrifugo's ``disconnect.go``. WebSocket close codes are those of RFC 645
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-
-
-class EndedBy(enum.Enum):
-    """Who ended a connection."""
-
-    REMOTE = "remote"
-    LOCAL = "local"
-    NETWORK = "network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +18,6 @@ class CloseReason:
 
     :ivar code: short and stable, for programs: the goodbye, the log, a metric's label.
     :ivar text: one sentence for people.
-    :ivar by: who ended it.
     :ivar retry: whether a client should come back by itself.
     :ivar websocket: the close code for a WebSocket peer (RFC 6455, 7.4.1).
     :ivar notable: whether an operator wants a line in the log about it; the others are for
@@ -36,7 +26,6 @@ class CloseReason:
 
     code: str
     text: str
-    by: EndedBy
     retry: bool
     websocket: int
     notable: bool = True
@@ -45,55 +34,28 @@ class CloseReason:
         return self.code
 
 
-_REMOTE, _LOCAL, _NETWORK = EndedBy.REMOTE, EndedBy.LOCAL, EndedBy.NETWORK
-
 # fmt: off
 # ruff: noqa: E501
-PEER_CLOSED = CloseReason("peer-closed", "The peer closed the connection.",                 _REMOTE,  False, 1000, notable=False)
-PEER_RESET  = CloseReason("peer-reset",  "The peer reset the connection or vanished.",      _NETWORK, True,  1006, notable=False)
-CLOSED      = CloseReason("closed",      "The connection is closed.",                       _LOCAL,   False, 1000, notable=False)
-QUIT        = CloseReason("quit",        "Goodbye.",                                        _REMOTE,  False, 1000, notable=False)
-IDLE        = CloseReason("idle",        "Nothing was heard from you for too long.",        _LOCAL,   True,  1001)
-SLOW        = CloseReason("slow",        "You read too slowly.",                            _LOCAL,   True,  1008)
-TOO_LONG    = CloseReason("too-long",    "A message is longer than the limit.",             _LOCAL,   False, 1009)
-UNFINISHED  = CloseReason("unfinished",  "A message took too long to arrive.",              _LOCAL,   True,  1008)
-BAD_INPUT   = CloseReason("bad-input",   "What you sent is not understood.",                _LOCAL,   False, 1007)
-FLOOD       = CloseReason("flood",       "You send too much.",                              _LOCAL,   True,  1008)
-FULL        = CloseReason("full",        "The server is full.",                             _LOCAL,   True,  1013)
-TOO_MANY    = CloseReason("too-many",    "Too many connections from your address.",         _LOCAL,   True,  1013)
-TOO_FAST    = CloseReason("too-fast",    "Your address connects too often.",                _LOCAL,   True,  1013)
-DENIED      = CloseReason("denied",      "Your address may not connect here.",              _LOCAL,   False, 1008)
-HANDSHAKE   = CloseReason("handshake",   "The handshake failed or took too long.",          _LOCAL,   True,  1002)
-LOGIN       = CloseReason("login",       "The login failed.",                               _LOCAL,   False, 1008)
-KICKED      = CloseReason("kicked",      "An operator closed the connection.",              _LOCAL,   False, 1008)
-DRAINING    = CloseReason("draining",    "The server is restarting.",                       _LOCAL,   True,  1012)
-UPSTREAM    = CloseReason("upstream",    "The service behind this one cannot be reached.",  _LOCAL,   True,  1014)
-FAILED      = CloseReason("failed",      "The server made a mistake.",                      _LOCAL,   True,  1011)
+PEER_CLOSED = CloseReason("peer-closed", "The peer closed the connection.",                 False, 1000, notable=False)
+PEER_RESET  = CloseReason("peer-reset",  "The peer reset the connection or vanished.",      True,  1006, notable=False)
+CLOSED      = CloseReason("closed",      "The connection is closed.",                       False, 1000, notable=False)
+QUIT        = CloseReason("quit",        "Goodbye.",                                        False, 1000, notable=False)
+IDLE        = CloseReason("idle",        "Nothing was heard from you for too long.",        True,  1001)
+SLOW        = CloseReason("slow",        "You read too slowly.",                            True,  1008)
+TOO_LONG    = CloseReason("too-long",    "A message is longer than the limit.",             False, 1009)
+UNFINISHED  = CloseReason("unfinished",  "A message took too long to arrive.",              True,  1008)
+BAD_INPUT   = CloseReason("bad-input",   "What you sent is not understood.",                False, 1007)
+FULL        = CloseReason("full",        "The server is full.",                             True,  1013)
+TOO_MANY    = CloseReason("too-many",    "Too many connections from your address.",         True,  1013)
+TOO_FAST    = CloseReason("too-fast",    "Your address connects too often.",                True,  1013)
+DENIED      = CloseReason("denied",      "Your address may not connect here.",              False, 1008)
+HANDSHAKE   = CloseReason("handshake",   "The handshake failed or took too long.",          True,  1002)
+LOGIN       = CloseReason("login",       "The login failed.",                               False, 1008)
+KICKED      = CloseReason("kicked",      "An operator closed the connection.",              False, 1008)
+DRAINING    = CloseReason("draining",    "The server is restarting.",                       True,  1012)
+UPSTREAM    = CloseReason("upstream",    "The service behind this one cannot be reached.",  True,  1014)
+FAILED      = CloseReason("failed",      "The server made a mistake.",                      True,  1011)
 # fmt: on
 
-REASONS: dict[str, CloseReason] = {
-    reason.code: reason
-    for reason in (
-        PEER_CLOSED,
-        PEER_RESET,
-        CLOSED,
-        QUIT,
-        IDLE,
-        SLOW,
-        TOO_LONG,
-        UNFINISHED,
-        BAD_INPUT,
-        FLOOD,
-        FULL,
-        TOO_MANY,
-        TOO_FAST,
-        DENIED,
-        HANDSHAKE,
-        LOGIN,
-        KICKED,
-        DRAINING,
-        UPSTREAM,
-        FAILED,
-    )
-}
+REASONS = {row.code: row for row in list(vars().values()) if isinstance(row, CloseReason)}
 """Every row by its code."""

@@ -23,7 +23,7 @@ from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
 from twisted_net.services.options import ServiceOptions, shared_flags
-from twisted_net.services.starting import NamedService, StartError, fail_late, format_endpoint_error
+from twisted_net.services.starting import NamedService, StartError, fail_late, parse_endpoint
 
 _log = Logger()
 
@@ -103,14 +103,13 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
     :raises StartError: an endpoint that cannot be used.
     """
     text = options["upstream"]
-    try:
-        upstream: IStreamClientEndpoint = clientFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
-    except Exception as error:  # each kind of endpoint has its own
-        raise StartError(
-            f"{options.command}: --upstream {text}: {format_endpoint_error(error)}"
-        ) from None
+    where = f"{options.command}: --upstream {text}"
+    upstream: IStreamClientEndpoint = parse_endpoint(
+        where,
+        lambda: clientFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
+    )
     kind, _, rest = text.partition(":")
     # Twisted stumbles over it only in a turn of its own, where nobody hears of it.
     if kind == "unix" and len(os.fsencode(rest.partition(":")[0])) > LONGEST_PATH:
-        raise StartError(f"{options.command}: --upstream {text}: the path is too long")
+        raise StartError(f"{where}: the path is too long")
     return TunedClientEndpoint(upstream, options.socket_options())

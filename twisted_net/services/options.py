@@ -28,16 +28,21 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULT_LIMITS, Limits, OverflowPolicy
-from twisted_net.services.starting import StartError, format_endpoint_error
+from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
+from twisted_net.wire.numbers import (
+    MOST_BYTES,
+    MOST_COUNT,
+    MOST_SECONDS,
+    parse_decimal,
+    parse_whole,
+    shorten,
+)
 
 _log = Logger()
 
 DEFAULT_PORT = 8080
-
-MAX_NUMBER = 1e9
-"""Of seconds, thirty years. 1e308 would be a number too, but twice of it is none."""
 
 _PORT_HELP = (
     "TCP port, without TLS; 0 picks a free one. "
@@ -182,7 +187,7 @@ class ServiceOptions(usage.Options):
     def postOptions(self) -> None:
         self.number("port", 0, 65535)
         self.number("tls-port", 0, 65535)
-        self.number("max-message", 1, 1 << 30)
+        self.number("max-message", 1, MOST_COUNT)
         self.seconds("idle-timeout")
         self.seconds("drain")
         self.seconds("handshake-timeout")
@@ -191,14 +196,14 @@ class ServiceOptions(usage.Options):
         self.number("keepalive-count", 1, 127)
         self.number("user-timeout", 0, MOST_USER_TIMEOUT)
         self.seconds("message-timeout")
-        self.number("max-connections", 0, 1 << 30)
-        self.number("max-per-address", 0, 1 << 30)
+        self.number("max-connections", 0, MOST_COUNT)
+        self.number("max-per-address", 0, MOST_COUNT)
         self.amount("accept-rate")
-        self.number("queue-limit", 1, 1 << 40)
+        self.number("queue-limit", 1, MOST_BYTES)
         self.parse("slow", _overflow_policy)
         self.number("memory-budget", 0, 1 << 50)
         self.amount("rate")
-        self.number("burst", 1, 1 << 30)
+        self.number("burst", 1, MOST_COUNT)
         self.parse("log-ends", _all_or_notable)
         self.parse("interface", _ip_address)
         self._check_tls()
@@ -235,35 +240,19 @@ class ServiceOptions(usage.Options):
             try:
                 self[flag] = parse(self[flag])
             except ValueError as error:
-                self.refuse(flag, str(error))
+                raise usage.UsageError(f"--{flag} {shorten(self[flag])}: {error}") from None
 
     def number(self, flag: str, least: int, most: int) -> None:
         """A whole number."""
-
-        def whole(text: str) -> int:
-            if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-                raise ValueError(f"not a whole number from {least} to {most}")
-            return int(text)
-
-        self.parse(flag, whole)
+        self.parse(flag, lambda text: parse_whole(text, least, most))
 
     def seconds(self, flag: str) -> None:
         """A number of seconds, 0 or more."""
-        self.amount(flag, "a number of seconds, 0 or more")
+        self.parse(flag, lambda text: parse_decimal(text, 0, MOST_SECONDS, "seconds"))
 
-    def amount(self, flag: str, what: str = "a number, 0 or more") -> None:
+    def amount(self, flag: str) -> None:
         """A number, 0 or more, with or without a fraction."""
-
-        def number(text: str) -> float:
-            try:
-                value = float(text)
-            except ValueError:
-                value = -1.0
-            if not 0 <= value <= MAX_NUMBER:
-                raise ValueError(f"not {what}")
-            return value
-
-        self.parse(flag, number)
+        self.parse(flag, lambda text: parse_decimal(text, 0, MOST_COUNT))
 
     def refuse(self, flag: str, why: str) -> NoReturn:
         """Refuse a flag's value.
@@ -372,12 +361,10 @@ class ServiceOptions(usage.Options):
             raise StartError(f"{self.command}: {where}: {error}") from None
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
-        try:
-            found: IStreamServerEndpoint = serverFromString(eager(reactor), text)  # type: ignore[no-untyped-call]
-        except Exception as error:  # each kind of endpoint has its own
-            raise StartError(
-                f"{self.command}: --listen {text}: {format_endpoint_error(error)}"
-            ) from None
+        found: IStreamServerEndpoint = parse_endpoint(
+            f"{self.command}: --listen {text}",
+            lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
+        )
         return self._at_the_socket(found)
 
 

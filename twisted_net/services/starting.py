@@ -10,8 +10,9 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
@@ -24,6 +25,8 @@ from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.reloader import CertificateReloader
 
 _log = Logger()
+
+ParsedT = TypeVar("ParsedT")
 
 
 # twistd lets a SystemExit through, which Python ends with its line and status 1. As an Exception
@@ -58,6 +61,7 @@ _ENDPOINT_ERRORS = (
     (re.compile(r"unexpected keyword argument (.*)"), "{} is not known here"),
     (re.compile(r"takes .* positional arguments? but"), "there is a part too many"),
     (re.compile(r"invalid literal for int\(\) with base 10: (.*)"), "{} is not a number"),
+    (re.compile(r"digits\) for integer string conversion"), "a number has too many digits"),
 )
 
 
@@ -73,6 +77,18 @@ def format_endpoint_error(error: BaseException) -> str:
         if found:
             return sentence.format(*found.groups())
     return text
+
+
+def parse_endpoint(where: str, parse: Callable[[], ParsedT]) -> ParsedT:
+    """Give what an endpoint's parser makes of it.
+
+    :param where: command, flag and value, for the error.
+    :raises StartError: it makes nothing of it.
+    """
+    try:
+        return parse()
+    except Exception as error:  # each kind of endpoint has its own
+        raise StartError(f"{where}: {format_endpoint_error(error)}") from None
 
 
 class SecondSignal:

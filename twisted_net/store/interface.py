@@ -55,12 +55,3 @@ class Store(Protocol):
 
     def unsubscribe(self, room: str, deliver: Subscriber) -> None:
         """End it. A room without subscribers may be forgotten where there are too many."""
-
-    def arrive(self, room: str, name: str) -> None:
-        """Somebody is in the room, whoever asks and wherever."""
-
-    def depart(self, room: str, name: str) -> None:
-        """Somebody is in the room no more."""
-
-    def present(self, room: str) -> Deferred[list[str]]:
-        """Give who is in the room, in all processes that share the store."""

@@ -1,10 +1,9 @@
-"""What the stores of a single process share: who subscribes, and who is present."""
+"""What the stores of a single process share: who subscribes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from twisted_net.store.interface import Subscriber
@@ -14,11 +13,10 @@ _log = Logger()
 
 
 class LocalSubscribers:
-    """Subscriptions and presence within this process."""
+    """Subscriptions within this process."""
 
     def __init__(self) -> None:
         self._subscribers: dict[str, list[Subscriber]] = {}
-        self._present: dict[str, dict[str, None]] = {}
 
     def unsubscribe(self, room: str, deliver: Subscriber) -> None:
         subscribers = self._subscribers.get(room, [])
@@ -26,18 +24,6 @@ class LocalSubscribers:
             subscribers.remove(deliver)
         if not subscribers:
             self._subscribers.pop(room, None)
-
-    def arrive(self, room: str, name: str) -> None:
-        self._present.setdefault(room, {})[name] = None
-
-    def depart(self, room: str, name: str) -> None:
-        names = self._present.get(room, {})
-        names.pop(name, None)
-        if not names:
-            self._present.pop(room, None)
-
-    def present(self, room: str) -> Deferred[list[str]]:
-        return succeed(list(self._present.get(room, ())))
 
     def _tell(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """Tell the subscribers; one that fails does not keep the others from it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -11,8 +13,21 @@ from twisted_net.store.interface import Store
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
 from twisted_net.store.sqlite import FILE_BOUNDS, SqliteStore, ThreadWorker
+from twisted_net.wire.numbers import (
+    MOST_BYTES,
+    MOST_COUNT,
+    MOST_SECONDS,
+    parse_decimal,
+    parse_whole,
+    shorten,
+)
 
-_BOUNDS = {"count": int, "bytes": int, "age": float, "rooms": int}
+_BOUNDS: dict[str, Callable[[str], float]] = {
+    "count": partial(parse_whole, least=1, most=MOST_COUNT),
+    "bytes": partial(parse_whole, least=1, most=MOST_BYTES),
+    "age": partial(parse_decimal, least=0, most=MOST_SECONDS, unit="seconds"),
+    "rooms": partial(parse_whole, least=1, most=MOST_COUNT),
+}
 
 
 def epoch() -> str:
@@ -71,6 +86,6 @@ def _bounds(options: dict[str, str], defaults: Bounds) -> Bounds:
             raise ValueError(f"{name}: there is no such option of this store")
         try:
             values[name] = _BOUNDS[name](value)
-        except ValueError:
-            raise ValueError(f"{name}={value}: not a number") from None
+        except ValueError as error:
+            raise ValueError(f"{name}={shorten(value)}: {error}") from None
     return Bounds(**values)

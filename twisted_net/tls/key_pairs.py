@@ -19,13 +19,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
-from twisted.internet.ssl import (
-    AcceptableCiphers,
-    Certificate,
-    CertificateOptions,
-    TLSVersion,
-    trustRootFromCertificates,
-)
 
 from twisted_net import TwistedNetError
 
@@ -138,47 +131,6 @@ def openssl_text(error: SSL.Error) -> str:
     """Give OpenSSL's reason."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return "; ".join(str(entry[-1]) for entry in queue) or "it does not say why"
-
-
-def server_options(cert: str, key: str, client_ca: str | None = None) -> CertificateOptions:
-    """Give what Twisted's own TLS endpoints need: TLS 1.2 or newer, from PEM files.
-
-    They do not read the files again; :class:`~twisted_net.tls.certificates.Certificates`
-    does.
-
-    :param cert: as for :func:`load_pair`, and so is ``key``.
-    :param client_ca: if given, clients must have a certificate that one of these has signed.
-    :raises CertificateError: as :func:`load_pair`.
-    """
-    pair = load_pair(cert, key)
-    trust = None
-    if client_ca is not None:
-        found = load_certificates("client-ca", client_ca)
-        roots = [Certificate(crypto.X509.from_cryptography(each)) for each in found]  # type: ignore[no-untyped-call]
-        trust = trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
-    return _options(pair, trust)
-
-
-def _options(pair: KeyPair, trust: Any = None) -> CertificateOptions:
-    certificate, *chain = [crypto.X509.from_cryptography(each) for each in pair.chain]
-    ciphers = AcceptableCiphers.fromOpenSSLCipherString(CIPHERS)  # type: ignore[no-untyped-call]
-    return CertificateOptions(
-        privateKey=pair.key,
-        certificate=certificate,
-        extraCertChain=chain,
-        trustRoot=trust,
-        raiseMinimumTo=TLSVersion.TLSv1_2,
-        acceptableCiphers=ciphers,
-    )
-
-
-def self_signed_options(now: datetime.datetime) -> tuple[CertificateOptions, str]:
-    """Make a certificate as :func:`self_signed_pair`, for Twisted's own TLS endpoints.
-
-    :return: what they need, and the certificate's SHA-256 fingerprint.
-    """
-    pair = self_signed_pair(now)
-    return _options(pair), pair.fingerprint
 
 
 def self_signed_pair(now: datetime.datetime) -> KeyPair:

@@ -11,13 +11,12 @@ program does wrong raises :exc:`LocalProtocolError` (the distinction is h11's).
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from twisted_net import TwistedNetError
+from twisted_net.wire.json_values import ValueScanner, check_depth, encode_json, make_decoder
 
 DEFAULT_MAX_SIZE = 65536
 """Bytes in one message. Twisted's ``LineReceiver`` allows 16 KiB, asyncio's streams 64 KiB."""
@@ -424,82 +423,29 @@ def _varint(number: int) -> bytes:
     return bytes(groups)
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text[:40]} is too large a number")
-    return number
-
-
-_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_decode = make_decoder(finite=True, unique=False)
 
 
 def _encode_json(message: Any) -> bytes:
     try:
-        return _encoder.encode(message).encode()
+        return encode_json(message)
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalProtocolError(f"not to be sent as JSON: {error}") from None
 
 
 def _decode_json(text: bytes) -> Any:
-    """Parse one JSON value (RFC 8259).
+    """Parse one JSON value.
 
     :raises RemoteProtocolError: malformed, or what only Python's parser accepts (``NaN``).
     """
     try:
-        return _decoder.decode(text.decode())
-    except (ValueError, RecursionError) as error:
-        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise RemoteProtocolError("bad-input", f"not JSON: {what}") from None
+        return _decode(text)
+    except ValueError as error:
+        raise RemoteProtocolError("bad-input", f"not JSON: {error}") from None
 
 
-class _Scanner:
-    """Finds where one JSON object or array ends, without looking at any byte twice."""
-
-    __slots__ = ("_depth", "_escaped", "_in_string")
-
-    _OUTSIDE = re.compile(rb'["{}\[\]]')
-    _INSIDE = re.compile(rb'["\\]')
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._in_string = False
-        self._escaped = False
-
-    def scan(self, data: bytes, position: int, stop: int) -> int:
-        """Go on from ``position``; give the position after the value's end, or -1 if it goes on.
-
-        :raises RemoteProtocolError: nested deeper than :data:`MAX_DEPTH`.
-        """
-        while position < stop:
-            if self._escaped:
-                self._escaped = False
-                position += 1
-                continue
-            pattern = self._INSIDE if self._in_string else self._OUTSIDE
-            found = pattern.search(data, position, stop)
-            if found is None:
-                break
-            position = found.end()
-            byte = data[position - 1]
-            if byte == 34:
-                self._in_string = not self._in_string
-            elif byte == 92:
-                self._escaped = True
-            elif byte in b"{[":
-                self._depth += 1
-                if self._depth > MAX_DEPTH:
-                    raise RemoteProtocolError("bad-input", f"JSON nests deeper than {MAX_DEPTH}")
-            else:
-                self._depth -= 1
-                if self._depth <= 0:
-                    return position
-        return -1
+def _too_deep() -> RemoteProtocolError:
+    return RemoteProtocolError("bad-input", f"JSON nests deeper than {MAX_DEPTH}")
 
 
 class JsonLines(_Sticky[Any]):
@@ -530,9 +476,10 @@ class JsonLines(_Sticky[Any]):
             lines, late = error.messages, (error.code, str(error))
         for line in lines:
             if line and not line.isspace():
-                # Python's parser recurses: many brackets are looked at before it sees them.
-                if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
-                    _Scanner().scan(line, 0, len(line))
+                try:
+                    check_depth(line, MAX_DEPTH)
+                except ValueError:
+                    raise _too_deep() from None
                 messages.append(_decode_json(line))
         if late is not None:
             raise RemoteProtocolError(*late)
@@ -558,7 +505,7 @@ class JsonStream(_Sticky[Any]):
         super().__init__()
         self._max_size = max_size
         self._buffer = bytearray()
-        self._scanner: _Scanner | None = None  # None: between two values
+        self._scanner: ValueScanner | None = None  # None: between two values
 
     def encode(self, message: Any, /) -> bytes:
         """:raises LocalProtocolError: not to be written as JSON, or no object and no array."""
@@ -579,9 +526,12 @@ class JsonStream(_Sticky[Any]):
                     return
                 if data[position] not in b"{[":
                     raise RemoteProtocolError("bad-input", "neither an object nor an array begins")
-                self._scanner = _Scanner()
+                self._scanner = ValueScanner(MAX_DEPTH)
             allowed = position + self._max_size - len(self._buffer)
-            end = self._scanner.scan(data, position, min(allowed, len(data)))
+            try:
+                end = self._scanner.scan(data, position, min(allowed, len(data)))
+            except ValueError:
+                raise _too_deep() from None
             if end < 0:
                 if allowed < len(data):
                     raise RemoteProtocolError(

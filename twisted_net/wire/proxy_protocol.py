@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from twisted_net.wire.framing import LocalProtocolError, RemoteProtocolError
+from twisted_net.wire.framing import RemoteProtocolError
 
 MAX_LENGTH = 4096
 """Bytes that a version 2 header may have after its first 16. HAProxy's usual ones have under 100;
@@ -195,51 +195,6 @@ class ProxyParser:
         return 16 + length if len(buffer) >= 16 + length else 0
 
 
-def encode_v1(header: ProxyHeader) -> bytes:
-    """Give the header as a line (2.1). What version 1 does not know is UNKNOWN.
-
-    :raises LocalProtocolError: an address or a port does not fit the family.
-    """
-    if header.family not in (Family.IPV4, Family.IPV6) or header.local or header.datagram:
-        return b"PROXY UNKNOWN\r\n"
-    source, destination, *ports = _packed(header)
-    return b"PROXY %b %b %b %d %d\r\n" % (
-        b"TCP4" if header.family is Family.IPV4 else b"TCP6",
-        _host(source).encode(),
-        _host(destination).encode(),
-        *ports,
-    )
-
-
-def encode_v2(header: ProxyHeader, *, checksum: bool = False) -> bytes:
-    """Give the header in its binary form (2.2).
-
-    :param checksum: add one (2.2.3), 7 bytes.
-    :raises LocalProtocolError: an address, a port or a further piece does not fit.
-    """
-    family = 0
-    block = b""
-    if not header.local and header.family is not Family.UNKNOWN:
-        family = _FAMILIES.index(header.family) << 4 | (2 if header.datagram else 1)
-        block = _LAYOUTS[family >> 4].pack(*_packed(header))
-    elif header.tlvs:
-        # Where the addresses are to be ignored, so is all that follows them.
-        raise LocalProtocolError("without addresses, a PROXY header carries nothing else")
-    for kind, value in header.tlvs:
-        if not 0 <= kind <= 255 or len(value) > 65535:
-            raise LocalProtocolError(f"no PROXY header carries {len(value)} bytes of type {kind}")
-        block += _tlv(kind, value)
-    if checksum:
-        block += _tlv(_CRC32C, bytes(4))
-    if len(block) > 65535:
-        raise LocalProtocolError(f"{len(block)} bytes are too long for a PROXY header")
-    command = 0x20 if header.local else 0x21
-    encoded = _SIGNATURE + bytes((command, family)) + len(block).to_bytes(2, "big") + block
-    if checksum:
-        return encoded[:-4] + _crc32c(encoded).to_bytes(4, "big")
-    return encoded
-
-
 # By their numbers on the wire (2.2): families, and how their addresses and ports lie.
 _FAMILIES = (Family.UNKNOWN, Family.IPV4, Family.IPV6, Family.UNIX)
 _LAYOUTS = (Struct(""), Struct("!4s4sHH"), Struct("!16s16sHH"), Struct(f"{_PATH}s{_PATH}s"))
@@ -334,41 +289,6 @@ def _split_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
             raise ValueError("it ends within a piece")
         yield data[position], data[start:end]
         position = end
-
-
-def _tlv(kind: int, value: bytes) -> bytes:
-    return bytes((kind,)) + len(value).to_bytes(2, "big") + value
-
-
-def _packed(header: ProxyHeader) -> list[Any]:
-    """Give both addresses and, where the family has them, both ports, as a layout packs them.
-
-    :raises LocalProtocolError: they do not fit the family.
-    """
-    family, source, destination = header.family, header.source, header.destination
-    if source is None or destination is None:
-        raise LocalProtocolError(f"a PROXY header for {family.value} wants both addresses")
-    packed: list[Any] = []
-    for host, port in (source, destination):
-        try:
-            if family is Family.UNIX:
-                packed.append(_packed_path(host))
-            else:
-                address = IPv4Address(host) if family is Family.IPV4 else IPv6Address(host)
-                packed.append(address.packed)
-        except ValueError as error:
-            raise LocalProtocolError(f"no address for a PROXY header: {error}") from None
-        if not 0 <= port <= 65535:
-            raise LocalProtocolError(f"no port for a PROXY header: {port}")
-    return packed if family is Family.UNIX else [*packed, source.port, destination.port]
-
-
-def _packed_path(path: str) -> bytes:
-    """:raises ValueError: too long, or not to be told from a shorter one."""
-    data = path.encode("utf-8", "surrogateescape")
-    if len(data) > _PATH or data.endswith(b"\0") or b"\0" in data[1:]:
-        raise ValueError(f"{path!r} is no path of at most {_PATH} bytes")
-    return data
 
 
 def _host(packed: bytes) -> str:

@@ -36,6 +36,7 @@ from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import BAD_INPUT, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.wire.framing import Lines
+from twisted_net.wire.json_values import make_decoder
 
 _log = Logger()
 
@@ -54,6 +55,9 @@ class ChatError(TwistedNetError):
         self.code = code
 
 
+_decode = make_decoder(finite=True, unique=False)
+
+
 class _ClientConnection(Heartbeat):
     """One connection of the client's."""
 
@@ -69,7 +73,7 @@ class _ClientConnection(Heartbeat):
             return  # for people, before the server knows what we speak
         self._json = True
         try:
-            said = json.loads(message)
+            said = _decode(message)
         except ValueError as error:
             self.close(BAD_INPUT, str(error))
             return

@@ -80,11 +80,6 @@ class ClientState:
         self._greeted = False  # on this connection
         self._rejections = 0  # of the name
 
-    @property
-    def unacked(self) -> int:
-        """How many messages wait for their ack."""
-        return len(self._unacked)
-
     # What the program wants.
 
     def connected(self) -> list[Output]:

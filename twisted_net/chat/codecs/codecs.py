@@ -5,7 +5,6 @@ A form turns a line into a request, and an event into bytes; it knows nobody and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -41,6 +40,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.json_values import encode_json
 from twisted_net.wire.text import clean_line
 
 
@@ -234,14 +234,6 @@ class JsonCodec:
         if isinstance(event, Welcome):
             message |= self._greeting
         return encode_json(message) + b"\n" if message else b""
-
-
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def encode_json(message: dict[str, Any]) -> bytes:
-    """Give a message as JSON."""
-    return _dumps(message).encode()
 
 
 def _when(time: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +28,14 @@ from twisted_net.chat.messages import (
     Who,
 )
 from twisted_net.store.log import Position
+from twisted_net.wire.json_values import DuplicateName, check_depth, make_decoder
 from twisted_net.wire.text import printable
 
-MAX_DEPTH = 8
+DEEPEST_REQUEST = 8
 """How deep a message's arrays and objects may nest; those that there are need two."""
+
+# A number that is too large for a float is an error of its field.
+_decode = make_decoder(finite=False, unique=True)
 
 _MOST = 2**53 - 1  # that every program can tell from its neighbours (RFC 8259, 6)
 
@@ -43,13 +46,14 @@ def decode(line: bytes) -> dict[str, Any]:
     :raises RequestError: ``bad-json``: it is none, or not only JSON to Python's parser, or has a
         name twice, or nests too deep.
     """
-    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
-        raise RequestError("bad-json", f"Not understood: it nests deeper than {MAX_DEPTH}.")
     try:
-        message = _decoder.decode(line.decode())
-    except (ValueError, RecursionError) as error:
-        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else _plain(str(error))
-        raise RequestError("bad-json", f"Not understood: {what}.") from None
+        check_depth(line, DEEPEST_REQUEST)
+        message = _decode(line)
+    except DuplicateName as error:
+        name = _plain(error.name)
+        raise RequestError("bad-json", f"Not understood: {name} twice.", name) from None
+    except ValueError as error:
+        raise RequestError("bad-json", f"Not understood: {_plain(str(error))}.") from None
     if not isinstance(message, dict):
         raise RequestError("bad-json", "Not understood: a message is an object.")
     return message
@@ -178,44 +182,3 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Request]] = {
 def _plain(text: str) -> str:
     """Give a stranger's words so that they can stand in a sentence of ours."""
     return printable(text)[:80]
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise RequestError(
-                    "bad-json", f"Not understood: {_plain(name)} twice.", _plain(name)
-                )
-            seen.add(name)
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _depth(line: bytes) -> int:
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in line:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 92:
-                escaped = True
-            elif byte == 34:
-                in_string = False
-        elif byte == 34:
-            in_string = True
-        elif byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

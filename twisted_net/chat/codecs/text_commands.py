@@ -26,6 +26,10 @@ from twisted_net.chat.messages import (
     Topic,
     Who,
 )
+from twisted_net.wire.numbers import parse_whole
+
+_MOST_TYPED = 99_999_999
+"""Of minutes, 190 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,10 @@ def parse_command(line: str) -> Request:
     command = COMMANDS.get(word.lower())
     if command is None:
         raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
-    request = command.request(rest.strip())
+    try:
+        request = command.request(rest.strip())
+    except ValueError:  # of a number that is none
+        request = None
     if request is None:
         raise RequestError("usage", f"Usage: {command.usage}")
     return request
@@ -95,9 +102,7 @@ def _topic(rest: str) -> Request | None:
 
 
 def _history(rest: str) -> Request | None:
-    if not rest:
-        return History()
-    return History(limit=int(rest)) if _is_number(rest) else None
+    return History(limit=parse_whole(rest, 0, _MOST_TYPED)) if rest else History()
 
 
 def _kick(rest: str) -> Request | None:
@@ -107,20 +112,16 @@ def _kick(rest: str) -> Request | None:
 
 def _ban(rest: str) -> Request | None:
     nick, minutes, text = _words(rest, 3)
-    if not nick or not (_is_number(minutes) or not minutes):
-        return None
-    return Ban(nick, int(minutes) if minutes else 60, text)
+    return Ban(nick, _minutes(minutes, 60), text) if nick else None
 
 
 def _mute(rest: str) -> Request | None:
     nick, minutes = _words(rest, 2)
-    if not nick or not (_is_number(minutes) or not minutes):
-        return None
-    return Mute(nick, int(minutes) if minutes else 10)
+    return Mute(nick, _minutes(minutes, 10)) if nick else None
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 9
+def _minutes(text: str, otherwise: int) -> int:
+    return parse_whole(text, 0, _MOST_TYPED) if text else otherwise
 
 
 COMMANDS = {
