@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.chat import names, session
 from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit, SendEvent
 from twisted_net.chat.codecs import text_commands
-from twisted_net.chat.codecs.codecs import TextCodec
+from twisted_net.chat.codecs.text_codec import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import Hello, Join, PrivateMessage, RequestError, SendMessage
 from twisted_net.chat.registry import Registry, User

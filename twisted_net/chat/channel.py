@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.chat.codecs.codecs import Codec
+from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.members import JoiningMember, Member, store_error_text
 from twisted_net.chat.messages import (

@@ -7,7 +7,7 @@ from collections import deque
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.chat.codecs.codecs import Codec
+from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import User
 from twisted_net.connection.heartbeat import Heartbeat

@@ -28,7 +28,9 @@ from twisted_net.chat.actions import (
     Verify,
 )
 from twisted_net.chat.channel import Channel
-from twisted_net.chat.codecs.codecs import Codec, JsonCodec, TextCodec
+from twisted_net.chat.codecs.codec import Codec
+from twisted_net.chat.codecs.json_codec import JsonCodec
+from twisted_net.chat.codecs.text_codec import TextCodec
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, store_error_text

@@ -1,0 +1,189 @@
+"""The JSON form of the chat: one object a line, for programs (``netchat.schema.json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted_net.chat.codecs import json_requests
+from twisted_net.chat.codecs.codec import format_time
+from twisted_net.chat.limits import LISTED_JSON
+from twisted_net.chat.messages import (
+    Ack,
+    Delivered,
+    ErrorReply,
+    Event,
+    Goodbye,
+    HistoryPage,
+    LoginRequired,
+    MemberJoined,
+    MemberLeft,
+    MemberList,
+    NickChanged,
+    NickSet,
+    Notice,
+    NoticeLines,
+    Pong,
+    PresenceSummary,
+    PrivateMessage,
+    Request,
+    RequestError,
+    RoomJoined,
+    RoomLeft,
+    RoomList,
+    TopicEvent,
+    Welcome,
+)
+from twisted_net.store.log import StoredMessage
+from twisted_net.wire.json_values import encode_json
+
+# Of idle programs these are all that comes, as most write it; having come, they have done it all.
+_SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
+_NOTHING = None, ""
+
+
+class JsonCodec:
+    """One JSON object a line (``netchat.schema.json``, beside this file).
+
+    :param server: what the server is called in the welcome.
+    :param announced: the limits and the heartbeat that the welcome announces.
+    """
+
+    is_text = False
+    listed = LISTED_JSON
+    ping = b'{"type":"ping"}\n'
+
+    def __init__(self, server: str, heartbeat: float, announced: dict[str, int]) -> None:
+        self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
+
+    def parse(self, line: bytes) -> tuple[Request | None, str]:
+        if line in _SIGNS_OF_LIFE or not line or line.isspace():
+            return _NOTHING
+        message = json_requests.decode(line)
+        id = json_requests.id_of(message)
+        try:
+            return json_requests.parse_request(message), id
+        except RequestError as error:
+            error.id = id
+            raise
+
+    def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
+        message = _stored_json(room, stored)
+        if id:
+            message["id"] = id
+        return encode_json(message) + b"\n"
+
+    def encode(self, event: Event) -> bytes:
+        message = _JSON[type(event)](event)
+        if isinstance(event, Welcome):
+            message |= self._greeting
+        return encode_json(message) + b"\n" if message else b""
+
+
+def _stored_json(room: str, stored: StoredMessage) -> dict[str, Any]:
+    message = stored.message
+    said = {
+        "type": "message",
+        "room": room,
+        "offset": stored.offset,
+        "from": message.sender,
+        "text": message.text,
+        "time": format_time(message.time),
+    }
+    return said | {"action": True} if message.action else said
+
+
+def _joined_json(event: RoomJoined) -> dict[str, Any]:
+    return {
+        "type": "joined",
+        "room": event.room,
+        "epoch": event.at.epoch,
+        "offset": event.at.offset,
+        "members": list(event.members),
+        "count": event.count,
+        "topic": event.topic,
+        "recovered": event.recovered,
+    }
+
+
+def _presence(event: str, room: str, nick: str, **more: str) -> dict[str, Any]:
+    return {"type": "presence", "room": room, "nick": nick, "event": event, **more}
+
+
+def _problem_json(event: ErrorReply) -> dict[str, Any]:
+    message = {"type": "error", "code": event.code, "text": event.text}
+    if event.field:
+        message["field"] = event.field
+    return message | {"id": event.id} if event.id else message
+
+
+def _acked_json(event: Ack) -> dict[str, Any]:
+    message: dict[str, Any] = {"type": "ack"}
+    if event.id:
+        message["id"] = event.id
+    return message | {"room": event.room, "offset": event.offset} if event.room else message
+
+
+def _told_json(event: PrivateMessage) -> dict[str, Any]:
+    message = {
+        "type": "private",
+        "from": event.sender,
+        "text": event.text,
+        "time": format_time(event.time),
+    }
+    return message | {"action": True} if event.action else message
+
+
+def _goodbye_json(event: Goodbye) -> dict[str, Any]:
+    reason = event.reason
+    return {"type": "goodbye", "code": reason.code, "text": reason.text, "retry": reason.retry}
+
+
+_JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
+    Welcome: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
+    LoginRequired: lambda event: {},
+    RoomJoined: _joined_json,
+    RoomLeft: lambda event: {"type": "left", "room": event.room},
+    Ack: _acked_json,
+    PrivateMessage: _told_json,
+    Delivered: lambda event: _acked_json(Ack(event.id)),
+    NickSet: lambda event: {"type": "nick", "nick": event.nick},
+    MemberJoined: lambda event: _presence("join", event.room, event.nick),
+    MemberLeft: lambda event: _presence("leave", event.room, event.nick),
+    PresenceSummary: lambda event: {
+        "type": "presence",
+        "room": event.room,
+        "event": event.event,
+        "count": event.count,
+    },
+    NickChanged: lambda event: _presence("nick", event.room, event.nick, to=event.to),
+    MemberList: lambda event: {
+        "type": "who",
+        "room": event.room,
+        "members": list(event.nicks),
+        "count": event.count,
+    },
+    RoomList: lambda event: {
+        "type": "rooms",
+        "rooms": [{"room": n, "count": c, "topic": t} for n, c, t in event.rooms],
+        "count": event.count,
+    },
+    TopicEvent: lambda event: {
+        "type": "topic",
+        "room": event.room,
+        "topic": event.topic,
+        **({"from": event.by} if event.by else {}),
+    },
+    HistoryPage: lambda event: {
+        "type": "history",
+        "room": event.room,
+        "epoch": event.epoch,
+        "messages": [_stored_json(event.room, stored) for stored in event.stored],
+        "more": event.more,
+    },
+    Notice: lambda event: {"type": "notice", "text": event.text},
+    ErrorReply: _problem_json,
+    NoticeLines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
+    Pong: lambda event: {"type": "pong"},
+    Goodbye: _goodbye_json,
+}

@@ -1,0 +1,164 @@
+"""The text form of the chat: lines for people, with ``nc`` and telnet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted_net.chat.codecs import text_commands
+from twisted_net.chat.codecs.codec import format_time
+from twisted_net.chat.limits import LISTED
+from twisted_net.chat.messages import (
+    Ack,
+    Delivered,
+    ErrorReply,
+    Event,
+    Goodbye,
+    HistoryPage,
+    LoginRequired,
+    MemberJoined,
+    MemberLeft,
+    MemberList,
+    NickChanged,
+    NickSet,
+    Notice,
+    NoticeLines,
+    Pong,
+    PresenceSummary,
+    PrivateMessage,
+    Request,
+    RequestError,
+    RoomJoined,
+    RoomLeft,
+    RoomList,
+    SendMessage,
+    TopicEvent,
+    Welcome,
+)
+from twisted_net.store.log import StoredMessage
+from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.text import clean_line
+
+
+class TextCodec:
+    """Lines for people. What the server says itself begins with ``* `` or ``! ``.
+
+    :param tagged: whether messages say which room they are from, for those in several.
+    """
+
+    is_text = True
+    listed = LISTED
+    ping = b""  # people are not asked
+
+    def __init__(self, tagged: bool = False) -> None:
+        self._tagged = tagged
+
+    def parse(self, line: bytes) -> tuple[Request | None, str]:
+        try:
+            text = clean_line(line)
+        except RemoteProtocolError as error:
+            raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
+        if text[:1] == "/":
+            return text_commands.parse_command(text), ""
+        return (SendMessage(text) if text and not text.isspace() else None), ""
+
+    def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
+        message = stored.message
+        before = f"#{room} " if self._tagged else ""
+        if message.action:
+            return f"{before}* {message.sender} {message.text}\n".encode()
+        return f"{before}<{message.sender}> {message.text}\n".encode()
+
+    def encode(self, event: Event) -> bytes:
+        text = _TEXT[type(event)](event)
+        return text.encode() + b"\n" if text else b""
+
+
+def _said(stored: StoredMessage) -> str:
+    message = stored.message
+    if message.action:
+        return f"* {message.sender} {message.text}"
+    return f"<{message.sender}> {message.text}"
+
+
+def _greeted(event: Welcome) -> str:
+    where = f" in #{event.room}" if event.room else ""
+    return f"Welcome to the chat server! You are {event.nick}{where}. /help lists commands."
+
+
+def _joined(event: RoomJoined) -> str:
+    topic = f" Topic: {event.topic}" if event.topic else ""
+    return f"* You are in #{event.room} now, with {event.count - 1} others.{topic}"
+
+
+def _left(event: RoomLeft) -> str:
+    now = f"You talk in #{event.now_in} now." if event.now_in else "You are in no room now."
+    return f"* You left #{event.room}. {now}"
+
+
+def _present(event: MemberList) -> str:
+    shown = event.nicks[:LISTED]
+    more = event.count - len(shown)
+    listed = ", ".join(shown) + (f" and {more} more" if more else "")
+    return f"* {event.count} in #{event.room}: {listed}"
+
+
+def _listing(event: RoomList) -> str:
+    lines = [
+        f"* #{name}: {count} people{topic and f', {topic}'}"
+        for name, count, topic in event.rooms[:LISTED]
+    ]
+    if event.count > len(lines):
+        lines.append(f"* and {event.count - len(lines)} more")
+    return "\n".join(lines) or "* There are no rooms."
+
+
+def _topic(event: TopicEvent) -> str:
+    if event.by:
+        return f"* {event.by} changed the topic of #{event.room}: {event.topic or 'none'}"
+    return f"* The topic of #{event.room}: {event.topic or 'none'}"
+
+
+def _history_page(event: HistoryPage) -> str:
+    if not event.stored:
+        return f"* There is nothing earlier in #{event.room}." if event.asked else ""
+    lines = [f"* Earlier in #{event.room}, times are UTC:"]
+    day = ""
+    for stored in event.stored:
+        when = format_time(stored.message.time)
+        if when[:10] != day:
+            day = when[:10]
+            lines.append(f"* {day}")
+        lines.append(f"* {when[11:16]} {_said(stored)}")
+    return "\n".join(lines)
+
+
+_TEXT: dict[type, Callable[[Any], str]] = {
+    Welcome: _greeted,
+    LoginRequired: lambda event: (
+        "Welcome to the chat server! Log in with /login NAME PASSWORD. /help lists commands."
+    ),
+    RoomJoined: _joined,
+    RoomLeft: _left,
+    Ack: lambda event: "",
+    PrivateMessage: lambda event: (
+        f"* {event.sender} tells you: {f'{event.sender} ' if event.action else ''}{event.text}"
+    ),
+    Delivered: lambda event: f"* You told {event.to}: {event.text}",
+    NickSet: lambda event: f"* You are {event.nick} {'already' if event.already else 'now'}.",
+    MemberJoined: lambda event: f"* {event.nick} joined #{event.room}.",
+    MemberLeft: lambda event: f"* {event.nick} left #{event.room}.",
+    PresenceSummary: lambda event: (
+        f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
+    ),
+    NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
+    MemberList: _present,
+    RoomList: _listing,
+    TopicEvent: _topic,
+    HistoryPage: _history_page,
+    Notice: lambda event: f"* {event.text}",
+    ErrorReply: lambda event: f"! {event.text}",
+    NoticeLines: lambda event: "\n".join(f"* {line}" for line in event.lines),
+    Pong: lambda event: "* pong",
+    Goodbye: lambda event: f"* {event.reason.text}",
+}
