@@ -28,6 +28,14 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import DEFAULT_LIMITS, Limits, OverflowPolicy
+from twisted_net.services.help import (
+    INDENT,
+    FlagGroup,
+    FlagHelp,
+    format_paragraph,
+    format_section,
+    help_width,
+)
 from twisted_net.services.starting import StartError, format_endpoint_error
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
@@ -40,37 +48,123 @@ MAX_NUMBER = 1e9
 """Of seconds, thirty years. 1e308 would be a number too, but twice of it is none."""
 
 _PORT_HELP = (
-    "TCP port, without TLS; 0 picks a free one. "
+    "TCP port without TLS. 0 picks a free port. "
     f"[default: {DEFAULT_PORT}, or none with --tls-port or --listen]"
 )
+_INTERFACE_HELP = "IP address to listen on. [default: all, IPv4 and IPv6]"
+_TLS_PORT_HELP = "TCP port with TLS. 0 picks a free port."
+_CERT_HELP = "File with the TLS certificate and its chain (PEM)."
+_KEY_HELP = "File with the private key of the certificate (PEM)."
 _TLS_DIR_HELP = (
-    "Directory of certificates and keys, picked by the name that a client asks for; in place of "
-    "--cert and --key."
+    "Directory of certificates and keys. The server picks one by the name that the client asks "
+    "for (SNI). Replaces --cert and --key."
 )
-_KEYLOG_HELP = "File for the keys of all TLS connections, which make them readable; to debug only."
-_KEEPALIVE_HELP = "Seconds of silence after which TCP probes whether the peer is there; 0 is never."
-_USER_TIMEOUT_HELP = (
-    "Seconds after which a peer that acknowledges nothing is lost; 0 is as the system has it. "
-    "[default: keepalive + keepalive-interval x keepalive-count]"
+_CLIENT_CA_HELP = (
+    "File with CA certificates (PEM). Clients must have a certificate that one of them has signed."
 )
-_IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
-_MESSAGE_HELP = "Seconds in which a message that has begun must be complete; 0 is never."
-_HANDSHAKE_HELP = "Seconds that a TLS handshake may take; 0 is no limit."
+_KEYLOG_HELP = (
+    "File to append the keys of all TLS connections to. Whoever has it can decrypt them: for "
+    "debugging only."
+)
+_SELF_SIGNED_HELP = "Make a certificate for this run. For development only."
 _CONNECTIONS_HELP = (
-    "Open connections, at most; 0 is no limit. [default: what the limit on file descriptors allows]"
+    "Open connections, at most. 0 means no limit. "
+    "[default: what the limit on file descriptors allows]"
 )
-_ADDRESS_HELP = "Open connections of one address (IPv6: of a /64), at most; 0 is no limit."
+_ADDRESS_HELP = (
+    "Open connections from one IPv4 address or IPv6 /64 network, at most. 0 means no limit."
+)
 _ACCEPT_HELP = (
-    "Connections a second of one address; past it, it is refused for 10 s. 0 is no limit."
+    "New connections per second from one address, on average. A faster address is refused for "
+    "10 seconds. 0 means no limit."
 )
-_SLOW_HELP = "When --queue-limit is reached: close, drop-oldest or drop-newest."
-_BUDGET_HELP = (
-    "Bytes that wait for all slow peers together; then the worst is closed. 0 is no limit."
-)
-_QUEUE_HELP = "Bytes that wait for one slow peer, at most."
+_MESSAGE_SIZE_HELP = "Bytes in one message, at most."
 _RATE_HELP = (
-    "Messages a second of a peer; past it, it is not read until it may go on. 0 is no limit."
+    "Messages per second from one client, on average. The server reads a faster client more "
+    "slowly. 0 means no limit."
 )
+_BURST_HELP = "Messages that a client may send at once after a pause, for --rate."
+_QUEUE_HELP = "Bytes that may wait for one slow client."
+_SLOW_HELP = "What to do when --queue-limit is reached: close, drop-oldest or drop-newest."
+_BUDGET_HELP = (
+    "Bytes that may wait for all slow clients together. Above it, the clients with the most bytes "
+    "waiting are closed. 0 means no limit."
+)
+_IDLE_HELP = "Seconds without data from a client until it is closed. 0 means never."
+_MESSAGE_HELP = "Seconds until a client with an incomplete message is closed. 0 means never."
+_HANDSHAKE_HELP = "Seconds that a TLS handshake may take. 0 means no limit."
+_KEEPALIVE_HELP = "Seconds of silence until TCP sends a keepalive probe. 0 means never."
+_KEEPALIVE_INTERVAL_HELP = "Seconds between probes."
+_KEEPALIVE_COUNT_HELP = "Unanswered probes until the connection is lost."
+_USER_TIMEOUT_HELP = (
+    "Seconds that sent data may stay unacknowledged until the connection is lost. 0 means the "
+    "system's setting. [default: keepalive + keepalive-interval * keepalive-count]"
+)
+_LOG_ENDS_HELP = (
+    "Closed connections to log: all, or only notable ones, such as those closed by a limit."
+)
+_DRAIN_HELP = "Seconds that open connections have to end when the service stops."
+
+SHARED_GROUPS = (
+    FlagGroup(
+        "Listening",
+        {"port": "PORT", "interface": "ADDRESS", "listen": "ENDPOINT", "proxy-protocol": "RANGES"},
+    ),
+    FlagGroup(
+        "TLS",
+        {
+            "tls-port": "PORT",
+            "cert": "FILE",
+            "key": "FILE",
+            "tls-dir": "DIR",
+            "self-signed": "",
+            "client-ca": "FILE",
+            "keylog": "FILE",
+        },
+    ),
+    FlagGroup(
+        "Who may connect",
+        {
+            "max-connections": "N",
+            "max-per-address": "N",
+            "accept-rate": "N",
+            "allow": "RANGES",
+            "deny": "RANGES",
+        },
+    ),
+    FlagGroup(
+        "Messages and queues",
+        {
+            "max-message": "BYTES",
+            "rate": "N",
+            "burst": "N",
+            "queue-limit": "BYTES",
+            "slow": "POLICY",
+            "memory-budget": "BYTES",
+        },
+    ),
+    FlagGroup(
+        "Timeouts",
+        {
+            "idle-timeout": "SECONDS",
+            "message-timeout": "SECONDS",
+            "handshake-timeout": "SECONDS",
+        },
+    ),
+    FlagGroup(
+        "TCP keepalive",
+        {
+            "keepalive": "SECONDS",
+            "keepalive-interval": "SECONDS",
+            "keepalive-count": "N",
+            "user-timeout": "SECONDS",
+        },
+    ),
+    FlagGroup("Logging", {"log-ends": "WHICH"}),
+    FlagGroup("Stopping", {"drain": "SECONDS"}),
+    FlagGroup("Help", {"version": "", "help": ""}),
+)
+"""The flags that all services share, in the order of ``--help``."""
 
 
 def shared_flags(
@@ -79,48 +173,34 @@ def shared_flags(
     max_message: int = DEFAULT_LIMITS.max_message,
 ) -> list[list[str | None]]:
     """Give the flags with a value that all services have, each service with its own defaults."""
+    limits, sockets = DEFAULT_LIMITS, DEFAULT_SOCKET_OPTIONS
     return [
         ["port", "p", None, _PORT_HELP],
-        ["interface", "i", None, "IP address to listen on. [default: all]"],
-        ["tls-port", None, None, "Port for TLS; 0 picks a free one."],
-        ["cert", None, None, "File with the TLS certificate and its chain (PEM)."],
-        ["key", None, None, "File with the certificate's private key (PEM)."],
+        ["interface", "i", None, _INTERFACE_HELP],
+        ["tls-port", None, None, _TLS_PORT_HELP],
+        ["cert", None, None, _CERT_HELP],
+        ["key", None, None, _KEY_HELP],
         ["tls-dir", None, None, _TLS_DIR_HELP],
-        ["client-ca", None, None, "File with the CAs of which TLS clients need a certificate."],
+        ["client-ca", None, None, _CLIENT_CA_HELP],
         ["keylog", None, None, _KEYLOG_HELP],
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
-        ["handshake-timeout", None, f"{DEFAULT_LIMITS.handshake_timeout:g}", _HANDSHAKE_HELP],
-        ["message-timeout", None, f"{DEFAULT_LIMITS.message_timeout:g}", _MESSAGE_HELP],
+        ["handshake-timeout", None, f"{limits.handshake_timeout:g}", _HANDSHAKE_HELP],
+        ["message-timeout", None, f"{limits.message_timeout:g}", _MESSAGE_HELP],
         ["max-connections", None, None, _CONNECTIONS_HELP],
         ["max-per-address", None, "0", _ADDRESS_HELP],
         ["accept-rate", None, "0", _ACCEPT_HELP],
-        ["queue-limit", None, str(DEFAULT_LIMITS.queue_limit), _QUEUE_HELP],
-        ["slow", None, DEFAULT_LIMITS.overflow_policy.value, _SLOW_HELP],
+        ["queue-limit", None, str(limits.queue_limit), _QUEUE_HELP],
+        ["slow", None, limits.overflow_policy.value, _SLOW_HELP],
         ["memory-budget", None, "0", _BUDGET_HELP],
         ["rate", None, "0", _RATE_HELP],
-        [
-            "burst",
-            None,
-            str(DEFAULT_LIMITS.burst),
-            "Messages a peer may send at once after a pause.",
-        ],
-        ["max-message", None, str(max_message), "Bytes in one message, at most."],
-        ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
-        ["keepalive", None, str(DEFAULT_SOCKET_OPTIONS.keepalive_idle), _KEEPALIVE_HELP],
-        [
-            "keepalive-interval",
-            None,
-            str(DEFAULT_SOCKET_OPTIONS.keepalive_interval),
-            "Seconds to the next one.",
-        ],
-        [
-            "keepalive-count",
-            None,
-            str(DEFAULT_SOCKET_OPTIONS.keepalive_count),
-            "So many without an answer.",
-        ],
+        ["burst", None, str(limits.burst), _BURST_HELP],
+        ["max-message", None, str(max_message), _MESSAGE_SIZE_HELP],
+        ["drain", None, f"{DRAIN:g}", _DRAIN_HELP],
+        ["keepalive", None, str(sockets.keepalive_idle), _KEEPALIVE_HELP],
+        ["keepalive-interval", None, str(sockets.keepalive_interval), _KEEPALIVE_INTERVAL_HELP],
+        ["keepalive-count", None, str(sockets.keepalive_count), _KEEPALIVE_COUNT_HELP],
         ["user-timeout", None, None, _USER_TIMEOUT_HELP],
-        ["log-ends", None, "all", "Connections whose end is logged: all, or the notable ones."],
+        ["log-ends", None, "all", _LOG_ENDS_HELP],
     ]
 
 
@@ -128,15 +208,22 @@ class ServiceOptions(usage.Options):
     """What every service takes from its command line.
 
     A value that makes no sense ends the program with one line and status 1.
+
+    :cvar command: the service's name.
+    :cvar summary: what ``--help`` says first.
+    :cvar examples: command lines that ``--help`` shows.
+    :cvar groups: every flag, as ``--help`` groups them.
     """
 
     command: ClassVar[str]
+    summary: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]]
+    groups: ClassVar[tuple[FlagGroup, ...]] = SHARED_GROUPS
 
-    longdesc = "Any flag may be given as --flag VALUE or --flag=VALUE."
+    synopsis = "[flags]"
+    longdesc = "Write a value as --flag VALUE or --flag=VALUE."
 
-    optFlags = [
-        ["self-signed", None, "Use a certificate made for this run, for development only."],
-    ]
+    optFlags = [["self-signed", None, _SELF_SIGNED_HELP]]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -146,28 +233,55 @@ class ServiceOptions(usage.Options):
         self["proxy-protocol"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Any Twisted server endpoint; repeatable; replaces the default port."""
+        """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
         self["listen"].append(endpoint)
 
     def opt_allow(self, ranges: str) -> None:
-        """Address ranges that alone may connect, such as 10.0.0.0/8,::1; repeatable."""
+        """Only these address ranges may connect, such as 10.0.0.0/8,::1. Repeatable.
+        [default: all]"""
         self["allow"] += self._ranges("allow", ranges)
 
     def opt_deny(self, ranges: str) -> None:
-        """Address ranges that may not connect; repeatable."""
+        """These address ranges may not connect, even if --allow has them. Repeatable."""
         self["deny"] += self._ranges("deny", ranges)
 
     def opt_proxy_protocol(self, ranges: str) -> None:
-        """Address ranges of proxies, which send a PROXY header; or unix; repeatable."""
+        """Address ranges of proxies that send a PROXY protocol header, or unix for Unix sockets.
+        Repeatable."""
         for each in ranges.split(","):
             self["proxy-protocol"] += (
                 [each] if each == "unix" else self._ranges("proxy-protocol", each)
             )
 
     def opt_version(self) -> NoReturn:
-        """Display the version, and exit."""
+        """Display the version and exit."""
         print(f"twisted_net {__version__}")
         sys.exit(0)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Return what ``--help`` says below the line with the command.
+
+        :param width: columns; without it, see :func:`help_width`.
+        """
+        width = width or help_width()
+        sections = [format_paragraph(self.summary, width)]
+        sections.append("\n".join(["Examples:", *(INDENT + each for each in self.examples)]))
+        for group in self.groups:
+            flags = [self._flag_help(name, value) for name, value in group.flags.items()]
+            sections.append(format_section(group.heading, flags, width))
+        sections.append(format_paragraph(self.longdesc, width))
+        return "\n" + "\n\n".join(sections)
+
+    def _flag_help(self, name: str, value: str) -> FlagHelp:
+        shorts = [f"-{each}" for each, of in self.synonyms.items() if of == name and len(each) == 1]
+        spelling = ", ".join([*shorts, f"--{name}={value}" if value else f"--{name}"])
+        text = self.docs[name]
+        if "[default: " not in text:
+            if value:
+                text += f" [default: {self.defaults.get(name) or 'none'}]"
+            elif name in self.defaults:
+                text += " [default: off]"
+        return FlagHelp(spelling, text)
 
     def parseOptions(self, options: Any = None) -> None:
         try:
@@ -177,7 +291,7 @@ class ServiceOptions(usage.Options):
 
     def parseArgs(self, *rest: str) -> None:
         if rest:
-            raise usage.UsageError(f"{rest[0]}: only flags are taken, which begin with --")
+            raise usage.UsageError(f"{rest[0]}: unexpected argument; flags begin with --")
 
     def postOptions(self) -> None:
         self.number("port", 0, 65535)
@@ -208,21 +322,20 @@ class ServiceOptions(usage.Options):
         if self["tls-port"] is None:
             for flag in (*given, "client-ca", "keylog"):
                 if self[flag] is not None:
-                    self.refuse(flag, "it needs --tls-port")
+                    self.refuse(flag, "requires --tls-port")
             if self["self-signed"]:
-                raise usage.UsageError("--self-signed: it needs --tls-port")
+                raise usage.UsageError("--self-signed: requires --tls-port")
         elif self["self-signed"]:
             if given:
-                replaced = "--tls-dir" if given == ["tls-dir"] else "--cert and --key"
-                raise usage.UsageError(f"--self-signed: it replaces {replaced}")
+                raise usage.UsageError(f"--self-signed: cannot be used with --{given[0]}")
             if self["client-ca"] is not None:
-                self.refuse("client-ca", "it needs --cert and --key, or --tls-dir")
+                self.refuse("client-ca", "requires --cert and --key, or --tls-dir")
         elif self["tls-dir"] is not None:
             if len(given) > 1:
-                self.refuse("tls-dir", "it replaces --cert and --key")
+                self.refuse("tls-dir", f"cannot be used with --{given[0]}")
         elif len(given) < 2:
             missing = "--cert" if self["cert"] is None else "--key"
-            self.refuse("tls-port", f"it needs {missing}, --tls-dir or --self-signed")
+            self.refuse("tls-port", f"requires {missing}, --tls-dir or --self-signed")
 
     # For this class's kinds of values and those of its subclasses.
 
@@ -242,16 +355,16 @@ class ServiceOptions(usage.Options):
 
         def whole(text: str) -> int:
             if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-                raise ValueError(f"not a whole number from {least} to {most}")
+                raise ValueError(f"must be a whole number from {least} to {most}")
             return int(text)
 
         self.parse(flag, whole)
 
     def seconds(self, flag: str) -> None:
         """A number of seconds, 0 or more."""
-        self.amount(flag, "a number of seconds, 0 or more")
+        self.amount(flag, "a number of seconds")
 
-    def amount(self, flag: str, what: str = "a number, 0 or more") -> None:
+    def amount(self, flag: str, what: str = "a number") -> None:
         """A number, 0 or more, with or without a fraction."""
 
         def number(text: str) -> float:
@@ -260,7 +373,7 @@ class ServiceOptions(usage.Options):
             except ValueError:
                 value = -1.0
             if not 0 <= value <= MAX_NUMBER:
-                raise ValueError(f"not {what}")
+                raise ValueError(f"must be {what} from 0 to {MAX_NUMBER:.0f}")
             return value
 
         self.parse(flag, number)
@@ -383,7 +496,7 @@ class ServiceOptions(usage.Options):
 
 def _all_or_notable(text: str) -> bool:
     if text not in ("all", "notable"):
-        raise ValueError("not one of all, notable")
+        raise ValueError("must be all or notable")
     return text == "all"
 
 
@@ -391,14 +504,15 @@ def _overflow_policy(text: str) -> OverflowPolicy:
     try:
         return OverflowPolicy(text)
     except ValueError:
-        raise ValueError("not one of " + ", ".join(rule.value for rule in OverflowPolicy)) from None
+        *names, last = (policy.value for policy in OverflowPolicy)
+        raise ValueError(f"must be {', '.join(names)} or {last}") from None
 
 
 def _ip_address(text: str) -> str:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        raise ValueError("not an IP address") from None
+        raise ValueError("must be an IP address") from None
     return text
 
 
@@ -407,11 +521,11 @@ def _flag_first(error: usage.UsageError) -> str:
     words = str(error).split()
     match words:
         case ["option", flag, "not", "recognized"]:
-            return f"{flag}: there is no such flag; --help lists them"
+            return f"{flag}: unknown flag; see --help"
         case ["option", flag, "requires", "argument"]:
-            return f"{flag}: a value is missing"
+            return f"{flag}: requires a value"
         case ["option", flag, "must", "not", "have", "an", "argument"]:
             return f"{flag}: takes no value"
         case ["option", flag, "not", "a", "unique", "prefix"]:
-            return f"{flag}: could be several flags; --help lists them"
+            return f"{flag}: matches several flags; see --help"
     return str(error)
