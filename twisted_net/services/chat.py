@@ -14,8 +14,9 @@ from twisted.python import usage
 
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
-from twisted_net.services.options import SHARED_GROUPS, ServiceOptions, shared_flags
+from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url

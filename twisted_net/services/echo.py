@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from twisted_net.echo import EchoFactory
-from twisted_net.services.options import ServiceOptions, shared_flags
+from twisted_net.services.flags import shared_flags
+from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService
 
 

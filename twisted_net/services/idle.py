@@ -22,8 +22,9 @@ from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
+from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
-from twisted_net.services.options import SHARED_GROUPS, ServiceOptions, shared_flags
+from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError, fail_late, format_endpoint_error
 
 _log = Logger()
