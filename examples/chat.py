@@ -1,4 +1,4 @@
-"""A chat of your own: a Broadcast carries what one person says to everybody else in it."""
+"""Your own chat server: a Broadcast sends each line to all other members."""
 
 import sys
 from functools import partial
@@ -18,7 +18,7 @@ class Member(Connection):
         self.room.add(self)
 
     def message_received(self, line: bytes) -> None:
-        text = printable(line.decode(errors="replace"))  # nothing that upsets a terminal
+        text = printable(line.decode(errors="replace"))  # no control characters
         self.room.publish(f"<{self.id}> {text}\n".encode(), sender=self)
 
     def disconnected(self, reason: CloseReason) -> None:

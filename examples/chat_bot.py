@@ -1,4 +1,4 @@
-"""A bot: it answers !time and !echo, and catches up with what it missed while it was away."""
+"""A chat bot: it answers !time and !echo, and catches up after it was disconnected."""
 
 import sys
 from datetime import UTC, datetime

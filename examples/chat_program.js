@@ -1,4 +1,4 @@
-// A program in the chat without any library: JSON, one object a line, over a plain socket.
+// A netchat client without a library: JSON, one object per line, over a plain socket.
 // Usage: node chat_program.js [PORT [NICK [TEXT]]]
 
 const [port = '8080', nick = 'node', text = 'hello from node'] = process.argv.slice(2);
@@ -9,7 +9,7 @@ socket.on('connect', () => send({ type: 'hello', nick, room: 'lobby' }));
 socket.on('error', (error) => console.error(error.message));
 
 require('readline').createInterface({ input: socket }).on('line', (line) => {
-  if (!line.startsWith('{')) return; // for people, before the server knows what we speak
+  if (!line.startsWith('{')) return; // text for people, sent before our first line
   const message = JSON.parse(line);
   if (message.type === 'welcome') {
     console.log(`I am ${message.nick}`);
@@ -21,7 +21,7 @@ require('readline').createInterface({ input: socket }).on('line', (line) => {
   } else if (message.type === 'message') {
     console.log(`${message.from}: ${message.text}`);
   } else if (message.type === 'ping') {
-    send({ type: 'pong' }); // or it takes us for dead
+    send({ type: 'pong' }); // or the server closes the connection
   } else if (message.type === 'error' || message.type === 'goodbye') {
     console.log(`${message.type}: ${message.text}`);
   }

@@ -1,6 +1,6 @@
-"""Embedding: the whole chat beside a twisted.web site, which knows of it, in one process.
+"""Embedding: the complete chat and a twisted.web site in one process; the site uses the chat.
 
-``curl localhost:8081`` counts the people; ``curl -d "Lunch!" localhost:8081`` tells them something.
+``curl localhost:8081`` counts the users. ``curl -d "Lunch!" localhost:8081`` tells them something.
 """
 
 import sys

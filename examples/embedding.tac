@@ -1,4 +1,4 @@
-"""Embedding in an application that twistd runs: ``twistd -n --pidfile= -y embedding.tac``."""
+"""Embedding in a twistd application: ``twistd -n --pidfile= -y embedding.tac``."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Errors: a hook that fails closes its own connection alone, and connect() tells what failed."""
+"""Errors: a failing hook closes its own connection only, and connect() says what failed."""
 
 import sys
 from typing import Any
@@ -19,7 +19,7 @@ class Divide(Connection):
 
 async def main(reactor: Any, port: str = "8080") -> None:
     try:
-        await connect(reactor, ("127.0.0.1", 1), Connection)  # nobody listens there
+        await connect(reactor, ("127.0.0.1", 1), Connection)  # nothing listens there
     except ConnectFailed as error:
         print(f"Failed: code={error.code} address={error.address} port={error.port}")
 

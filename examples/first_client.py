@@ -1,4 +1,4 @@
-"""Your first client: it sends a line to the first server, prints the answer, and ends.
+"""Your first client: it sends a line to the first server, prints the answer, and exits.
 
 Run it while first_server.py runs: ``python first_client.py 8080 hello``.
 """
@@ -23,7 +23,7 @@ async def main(reactor: Any, port: str = "8080", text: str = "hello") -> None:
     factory = ConnectionFactory.forProtocol(Ask)
     connection = await connect(reactor, ("localhost", int(port)), factory)
     connection.send(text)
-    await factory.wait_closed()  # the connection has ended
+    await factory.wait_closed()  # until the connection is closed
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Your first server: it gives every line back in capitals.
+"""Your first server: it sends every line back in capitals.
 
-Run it, then talk to it from another terminal: ``nc localhost 8080``.
+Start it, then talk to it from another terminal: ``nc localhost 8080``.
 """
 
 import sys
@@ -12,7 +12,7 @@ from twisted_net import Connection, ConnectionFactory, Lines
 
 
 class Shout(Connection):
-    framing = Lines  # what a message is: here, a line
+    framing = Lines  # each line is a message
 
     def message_received(self, line: bytes) -> None:
         self.send(line.upper())

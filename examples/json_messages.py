@@ -1,4 +1,4 @@
-"""JSON messages: with JsonLines, what your hook receives and sends are Python's own objects.
+"""JSON messages: with JsonLines, your hook receives and sends Python objects.
 
 Try it: ``echo '{"add": [1, 2]}' | nc -N localhost 8080``.
 """

@@ -1,4 +1,4 @@
-"""A large file, streamed with backpressure: it is read only as fast as the client takes it."""
+"""A large file, sent with backpressure: it is read no faster than the client takes it."""
 
 import sys
 from functools import partial
@@ -18,7 +18,7 @@ class SendFile(Connection):
     async def connected(self) -> None:
         with open(self.path, "rb") as file:
             while piece := file.read(65536):
-                if not self.send(piece):  # no more fits: wait, and keep nothing in memory
+                if not self.send(piece):  # the buffer is full: wait until there is room
                     await self.drained()
         self.close()
 

@@ -1,6 +1,6 @@
-"""Many clients: each has a number, and what one says goes to all the others.
+"""Many clients: each has a number, and its lines go to all others.
 
-As no framing is named, messages are lines.
+Without a ``framing``, each line is a message.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Timeouts: an idle limit for your own connections, and one before any factory of Twisted's."""
+"""Timeouts: one for your own connections, and one in front of any Twisted factory."""
 
 import sys
 from typing import Any

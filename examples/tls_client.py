@@ -1,4 +1,4 @@
-"""A TLS client: it talks to the TLS server only once the certificate is verified."""
+"""A TLS client: it verifies the certificate of the TLS server before it sends anything."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ class Ask(Connection):
 
 
 async def main(reactor: Any, port: str = "8443", trusted: str = "server.pem") -> None:
-    # Without trust=, the authorities that this machine trusts: right for a server on the Internet.
+    # For a server on the Internet, leave trust= out: the system's CAs are used.
     trust = trustRootFromCertificates([Certificate.loadPEM(Path(trusted).read_bytes())])
     factory = ConnectionFactory.forProtocol(Ask)
     try:

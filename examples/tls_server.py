@@ -1,4 +1,4 @@
-"""A TLS server that picks up renewed certificates: ``tls_server.py 8443 chain.pem key.pem``."""
+"""A TLS server that reloads renewed certificates: ``tls_server.py 8443 chain.pem key.pem``."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ class Shout(Connection):
 
 async def main(reactor: Any, port: str = "8443", cert: str = "", key: str = "") -> None:
     certificates = Certificates.from_files(cert, key) if cert else Certificates.self_signed()
-    if not cert:  # tls_client.py trusts what is in this file
+    if not cert:  # tls_client.py trusts this file
         Path("server.pem").write_bytes(certificates.pem)
     CertificateWatch([certificates], reactor).startService()
     tcp = endpoints.serverFromString(eager(reactor), f"tcp:{port}")

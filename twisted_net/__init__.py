@@ -4,13 +4,17 @@ What you import stands here, in :mod:`twisted_net.chat`, :mod:`twisted_net.eager
 :mod:`twisted_net.testing`; everything below is private to the package and may move. Importing this
 package loads no Twisted and installs no reactor: each name is imported when it is first used.
 
-The folders, from the top down; each imports only what stands below it:
+The folders, from the top down; each imports only what stands below it, and says in its ``__init__``
+how to walk through it:
 
 - ``services``: what ``twistd`` runs.
 - ``chat``, ``echo``, ``idle``, ``forward``: protocols and factories to embed. ``testing``: for
   tests of protocols.
 - ``store``: where the messages of the chat's rooms are kept.
-- ``transport``: connections, broadcast, endpoints, TLS.
+- ``endpoints``: where to listen and where to connect.
+- ``connection``: connections, their factory, broadcast, and the guard before other factories.
+- ``tls``: certificates and OpenSSL contexts.
+- ``eager``: a reactor and transports for any Twisted program.
 - ``policy`` and ``wire``: decisions, and bytes to messages and back. Both are pure: they know no
   Twisted, no clock and no socket.
 """

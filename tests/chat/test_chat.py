@@ -50,7 +50,7 @@ class ChatCase(SynchronousTestCase):
 
 class PresenceTests(ChatCase):
     def test_the_welcome(self) -> None:
-        """Exactly as the design has it; the next guest has the next number."""
+        """Word for word; the next guest has the next number."""
         for number in (1, 2):
             text = f"Welcome to the chat server! You are guest-{number} in #lobby. "
             expected = text.encode() + b"/help lists commands.\n"

@@ -113,23 +113,23 @@ class NetTests(EndpointCase):
     def test_errors(self) -> None:
         """Each is one line that has the option as it was written, and what is wrong with it."""
         for text, line in (
-            ("net:http", "port http: not a whole number from 0 to 65535"),
-            ("net:65536", "port 65536: not a whole number from 0 to 65535"),
-            ("net:-1", "port -1: not a whole number from 0 to 65535"),
-            ("net:", "port : not a whole number from 0 to 65535"),
-            ("net:1:idle=x", "idle=x: not a number of seconds, 0 or more"),
-            ("net:1:idle=-1", "idle=-1: not a number of seconds, 0 or more"),
-            ("net:1:idle=nan", "idle=nan: not a number of seconds, 0 or more"),
-            ("net:1:stall=inf", "stall=inf: not a number of seconds, 0 or more"),
-            ("net:1:handshake=", "handshake=: not a number of seconds, 0 or more"),
-            ("net:1:perAddress=1.5", "perAddress=1.5: not a whole number from 0 to 1073741824"),
-            ("net:1:perAddress=-1", "perAddress=-1: not a whole number from 0 to 1073741824"),
+            ("net:http", "port http: must be a whole number from 0 to 65535"),
+            ("net:65536", "port 65536: must be a whole number from 0 to 65535"),
+            ("net:-1", "port -1: must be a whole number from 0 to 65535"),
+            ("net:", "port : must be a whole number from 0 to 65535"),
+            ("net:1:idle=x", "idle=x: must be a number of seconds from 0 to 1000000000"),
+            ("net:1:idle=-1", "idle=-1: must be a number of seconds from 0 to 1000000000"),
+            ("net:1:idle=nan", "idle=nan: must be a number of seconds from 0 to 1000000000"),
+            ("net:1:stall=inf", "stall=inf: must be a number of seconds from 0 to 1000000000"),
+            ("net:1:handshake=", "handshake=: must be a number of seconds from 0 to 1000000000"),
+            ("net:1:perAddress=1.5", "perAddress=1.5: must be a whole number from 0 to 1073741824"),
+            ("net:1:perAddress=-1", "perAddress=-1: must be a whole number from 0 to 1073741824"),
             (
                 "net:1:maxConnections=many",
-                "maxConnections=many: not a whole number from 0 to 1073741824",
+                "maxConnections=many: must be a whole number from 0 to 1073741824",
             ),
-            ("net:1:queueLimit=0", "queueLimit=0: not a whole number from 1 to 1099511627776"),
-            ("net:1:acceptRate=-0.1", "acceptRate=-0.1: not a number, 0 or more"),
+            ("net:1:queueLimit=0", "queueLimit=0: must be a whole number from 1 to 1099511627776"),
+            ("net:1:acceptRate=-0.1", "acceptRate=-0.1: must be a number from 0 to 1000000000"),
         ):
             self.assertEqual(self.error(text), line)
         self.assertIn("allow=10.1.2.3/8: ", self.error("net:1:allow=10.1.2.3/8"))

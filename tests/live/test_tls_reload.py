@@ -218,10 +218,10 @@ class DirectoryTests(ReloadCase):
         """Each is told in one line."""
         both = ("--tls-port", "0", "--tls-dir", str(self.folder))
         for flags, says in (
-            ((*both, "--cert", "c"), "--tls-dir .*: it replaces --cert and --key"),
-            ((*both, "--self-signed"), "--self-signed: it replaces .*--tls-dir"),
-            (("--tls-dir", "d"), "--tls-dir d: it needs --tls-port"),
-            (("--keylog", "k"), "--keylog k: it needs --tls-port"),
+            ((*both, "--cert", "c"), "--tls-dir .*: cannot be used with --cert"),
+            ((*both, "--self-signed"), "--self-signed: cannot be used with --tls-dir"),
+            (("--tls-dir", "d"), "--tls-dir d: requires --tls-port"),
+            (("--keylog", "k"), "--keylog k: requires --tls-port"),
             (("--tls-port", "0", "--self-signed", "--keylog", "/"), "--keylog /: Is a directory"),
         ):
             server = self.twistd("netecho", *flags)

@@ -72,7 +72,7 @@ class UserErrorsTests(LiveTestCase):
             for port in ("65536", "-1", "http"):
                 await self.refused(
                     *("netchat", f"{flag}={port}"),
-                    says=rf"netchat: {flag} {port}: not a whole number from 0 to 65535",
+                    says=rf"netchat: {flag} {port}: must be a whole number from 0 to 65535",
                 )
 
     async def test_a_missing_file(self) -> None:
@@ -96,11 +96,11 @@ class UserErrorsTests(LiveTestCase):
         files = Certificates(self.directory())
         await self.refused(
             *("netchat", "--tls-port", "0", "--cert", files.cert),
-            says=r"netchat: --tls-port 0: it needs --key.*",
+            says=r"netchat: --tls-port 0: requires --key.*",
         )
         await self.refused(
             *("netchat", "--cert", files.cert, "--key", files.key),
-            says=rf"netchat: --cert {re.escape(files.cert)}: it needs --tls-port",
+            says=rf"netchat: --cert {re.escape(files.cert)}: requires --tls-port",
         )
 
     async def test_a_key_of_another_certificate(self) -> None:
@@ -115,9 +115,9 @@ class UserErrorsTests(LiveTestCase):
         """In every service; and a word that is no flag."""
         for service in ("netecho", "netidle", "netchat"):
             await self.refused(
-                service, "--prot", "8080", says=rf"{service}: --prot: there is no such flag.*"
+                service, "--prot", "8080", says=rf"{service}: --prot: unknown flag; see --help"
             )
-        await self.refused("netchat", "8080", says=r"netchat: 8080: .*")
+        await self.refused("netchat", "8080", says=r"netchat: 8080: unexpected argument; .*")
 
     async def test_a_flag_with_a_bad_value(self) -> None:
         """Each says which values it takes."""
@@ -131,7 +131,9 @@ class UserErrorsTests(LiveTestCase):
             ("--interface", "nowhere"),
         ):
             await self.refused(
-                "netchat", f"{flag}={value}", says=rf"netchat: {flag} {re.escape(value)}: not .*"
+                "netchat",
+                f"{flag}={value}",
+                says=rf"netchat: {flag} {re.escape(value)}: must be .*",
             )
 
     async def test_a_foreign_interface(self) -> None:
@@ -166,7 +168,7 @@ class UserErrorsTests(LiveTestCase):
         upstream = f"tcp:{NO_HOST}:80"
         await self.refused(
             *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", upstream),
-            says=rf"netidle: --upstream {re.escape(upstream)}: there is no such host",
+            says=rf"netidle: --upstream {re.escape(upstream)}: host not found",
             extra=time.monotonic() - began,
         )
 
@@ -174,7 +176,7 @@ class UserErrorsTests(LiveTestCase):
         """A Unix socket that is not there."""
         await self.refused(
             *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", "unix:nowhere"),
-            says=r"netidle: --upstream unix:nowhere: there is no such path",
+            says=r"netidle: --upstream unix:nowhere: path not found",
         )
 
     async def test_a_path_that_is_too_long(self) -> None:

@@ -87,4 +87,6 @@ class FlagTests(SynchronousTestCase):
             ("--user-timeout", "2000001"),
         ]:
             line = self.refused(flag, value)
-            self.assertTrue(line.startswith(f"netchat: {flag} {value}: not a whole number"), line)
+            self.assertTrue(
+                line.startswith(f"netchat: {flag} {value}: must be a whole number"), line
+            )

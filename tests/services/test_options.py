@@ -100,7 +100,7 @@ class ListenersTests(OptionsCase):
 class ValueTests(OptionsCase):
     def test_numbers(self) -> None:
         """What is none, or not within its bounds, names flag, value and reason."""
-        whole = "not a whole number from {} to {}"
+        whole = "must be a whole number from {} to {}"
         for flag, values, least, most in (
             ("port", ("x", "", "-1", "65536", "1.5", "1e3", "0x10", "٣", "+1", " 1"), 0, 65535),
             ("tls-port", ("x", "65536"), 0, 65535),
@@ -119,7 +119,9 @@ class ValueTests(OptionsCase):
         for flag in ("idle-timeout", "drain"):
             for value in ("x", "", "-1", "-0.1", "nan", "inf", "-inf", "1e400", "5s", "1e308"):
                 line = self.rejection_message(f"--{flag}", value)
-                self.assertEqual(line, f"--{flag} {value}: not a number of seconds, 0 or more")
+                self.assertEqual(
+                    line, f"--{flag} {value}: must be a number of seconds from 0 to 1000000000"
+                )
             for value in ("0", "0.5", "3600"):
                 self.assertEqual(self.parsed(f"--{flag}", value)[flag], float(value))
 
@@ -127,27 +129,27 @@ class ValueTests(OptionsCase):
         """Are addresses."""
         for value in ("localhost", "1.2.3", "1.2.3.4.5", "", ":::1", "eth0"):
             line = self.rejection_message("--interface", value)
-            self.assertEqual(line, f"--interface {value}: not an IP address")
+            self.assertEqual(line, f"--interface {value}: must be an IP address")
 
     def test_which_ends_are_logged(self) -> None:
         for words, every in (((), True), (("--log-ends", "notable"), False)):
             options = echo.Options()
             options.parseOptions(list(words))
             self.assertEqual(options.settings()["log_ends"], every)
-        line = "--log-ends some: not one of all, notable"
+        line = "--log-ends some: must be all or notable"
         self.assertEqual(self.rejection_message("--log-ends", "some"), line)
 
     def test_flags_that_there_are_not(self) -> None:
         """Nor words without a flag, nor flags without a value."""
         for service in SERVICES:
             for words, line in (
-                (["--nope"], "--nope: there is no such flag; --help lists them"),
-                (["--nope=1"], "--nope: there is no such flag; --help lists them"),
-                (["-z"], "-z: there is no such flag; --help lists them"),
-                (["--port"], "--port: a value is missing"),
+                (["--nope"], "--nope: unknown flag; see --help"),
+                (["--nope=1"], "--nope: unknown flag; see --help"),
+                (["-z"], "-z: unknown flag; see --help"),
+                (["--port"], "--port: requires a value"),
                 (["--self-signed=1"], "--self-signed: takes no value"),
-                (["8080"], "8080: only flags are taken, which begin with --"),
-                (["--port", "1", "x"], "x: only flags are taken, which begin with --"),
+                (["8080"], "8080: unexpected argument; flags begin with --"),
+                (["--port", "1", "x"], "x: unexpected argument; flags begin with --"),
             ):
                 self.assertEqual(self.rejection_message(*words, service=service), line)
 
@@ -156,7 +158,7 @@ class ValueTests(OptionsCase):
         self.assertEqual(self.parsed("--upstream", "tcp:h:1", service=idle)["upstream"], "tcp:h:1")
         for service in (echo, chat):
             line = self.rejection_message("--upstream", "tcp:h:1", service=service)
-            self.assertEqual(line, "--upstream: there is no such flag; --help lists them")
+            self.assertEqual(line, "--upstream: unknown flag; see --help")
 
 
 class TLSTests(OptionsCase):
@@ -164,24 +166,27 @@ class TLSTests(OptionsCase):
         """Half of what TLS needs is not enough; twice is too much."""
         port = ("--tls-port", "1")
         for words, line in (
-            (["--cert", "c"], "--cert c: it needs --tls-port"),
-            (["--key", "k"], "--key k: it needs --tls-port"),
-            (["--client-ca", "a"], "--client-ca a: it needs --tls-port"),
-            (["--self-signed"], "--self-signed: it needs --tls-port"),
-            (port, "--tls-port 1: it needs --cert, --tls-dir or --self-signed"),
-            ([*port, "--key", "k"], "--tls-port 1: it needs --cert, --tls-dir or --self-signed"),
-            ([*port, "--cert", "c"], "--tls-port 1: it needs --key, --tls-dir or --self-signed"),
+            (["--cert", "c"], "--cert c: requires --tls-port"),
+            (["--key", "k"], "--key k: requires --tls-port"),
+            (["--client-ca", "a"], "--client-ca a: requires --tls-port"),
+            (["--self-signed"], "--self-signed: requires --tls-port"),
+            (port, "--tls-port 1: requires --cert, --tls-dir or --self-signed"),
+            ([*port, "--key", "k"], "--tls-port 1: requires --cert, --tls-dir or --self-signed"),
+            ([*port, "--cert", "c"], "--tls-port 1: requires --key, --tls-dir or --self-signed"),
             (
                 [*port, "--self-signed", "--cert", "c"],
-                "--self-signed: it replaces --cert and --key",
+                "--self-signed: cannot be used with --cert",
             ),
-            ([*port, "--self-signed", "--key", "k"], "--self-signed: it replaces --cert and --key"),
-            ([*port, "--self-signed", "--tls-dir", "d"], "--self-signed: it replaces --tls-dir"),
-            (["--tls-dir", "d"], "--tls-dir d: it needs --tls-port"),
-            (["--keylog", "k"], "--keylog k: it needs --tls-port"),
+            ([*port, "--self-signed", "--key", "k"], "--self-signed: cannot be used with --key"),
+            (
+                [*port, "--self-signed", "--tls-dir", "d"],
+                "--self-signed: cannot be used with --tls-dir",
+            ),
+            (["--tls-dir", "d"], "--tls-dir d: requires --tls-port"),
+            (["--keylog", "k"], "--keylog k: requires --tls-port"),
             (
                 [*port, "--tls-dir", "d", "--key", "k"],
-                "--tls-dir d: it replaces --cert and --key",
+                "--tls-dir d: cannot be used with --key",
             ),
         ):
             self.assertEqual(self.rejection_message(*words), line)

@@ -183,15 +183,13 @@ class UpstreamTests(ServiceCase):
         """Ends the start with a line."""
         self.started()
         self.assertEqual(self.fails(DNSLookupError()), [])
-        self.assertEqual(
-            self.lines, ["netidle: --upstream tcp:upstream.example:1: there is no such host"]
-        )
+        self.assertEqual(self.lines, ["netidle: --upstream tcp:upstream.example:1: host not found"])
 
     def test_a_path_that_there_is_not(self) -> None:
         """Likewise."""
         self.started("unix:/nowhere")
         self.fails(ConnectError(osError=2))
-        self.assertEqual(self.lines, ["netidle: --upstream unix:/nowhere: there is no such path"])
+        self.assertEqual(self.lines, ["netidle: --upstream unix:/nowhere: path not found"])
 
     def test_an_upstream_that_is_down(self) -> None:
         """May come up: a line in the log, and the service runs."""

@@ -1,4 +1,4 @@
-"""What twistd and twist find: one line a plugin. Nothing of ours is imported to list them."""
+"""What twistd and twist find: one line per plugin. Listing them imports no other module of ours."""
 
 from importlib import import_module
 
@@ -26,7 +26,7 @@ class EndpointParser:
 # fmt: off
 net = EndpointParser("net", "parse_net")
 nettls = EndpointParser("nettls", "parse_nettls")
-netecho = ServiceMaker("netecho", "twisted_net.services.echo", "Echo every byte (RFC 862).", "netecho")
-netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle limits and TLS before any TCP service.", "netidle")
-netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat for nc, telnet and programs.", "netchat")
-eager = Reactor("eager", "twisted_net.eager.reactor", "epoll(7) that sends before it waits: stock behaviour, half the CPU.")
+netecho = ServiceMaker("netecho", "twisted_net.services.echo", "An echo server: sends every byte back (RFC 862).", "netecho")
+netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle timeouts, limits and TLS in front of any TCP service.", "netidle")
+netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat server with rooms, for nc, telnet and programs.", "netchat")
+eager = Reactor("eager", "twisted_net.eager.reactor", "An epoll(7) reactor that sends without waiting for the poller.")

@@ -31,6 +31,7 @@ from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.wire.numbers import (
     MOST_BYTES,
     MOST_COUNT,
+    MOST_RATE,
     MOST_SECONDS,
     parse_decimal,
     parse_port,
@@ -119,7 +120,7 @@ def _seconds(text: str) -> float:
 
 
 def _rate(text: str) -> float:
-    return parse_decimal(text, 0, MOST_COUNT)
+    return parse_decimal(text, 0, MOST_RATE)
 
 
 def _count(text: str) -> int:

@@ -14,7 +14,9 @@ from twisted.python import usage
 
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
-from twisted_net.services.options import ServiceOptions, shared_flags
+from twisted_net.services.flags import SHARED_GROUPS, shared_flags
+from twisted_net.services.help import FlagGroup
+from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
@@ -22,26 +24,51 @@ from twisted_net.store.url import store_from_url
 _LIMITS = ChatLimits()
 
 _STORE_HELP = (
-    "Where messages are kept: memory: or sqlite:PATH, with options such as "
-    "?count=10000&age=86400 for each room, or durable=power."
+    "Where to keep messages: memory: or sqlite:PATH. Options follow a question mark: count=10000 "
+    "and age=86400 limit each room; durable=power makes acknowledged messages survive a power "
+    "cut (sqlite only)."
 )
+_HISTORY_HELP = "Messages that are shown to a user who joins a room."
+_HEARTBEAT_HELP = (
+    "Seconds of silence until a JSON client is sent a ping. It is closed if it is silent for as "
+    "long again."
+)
+_ANONYMOUS_HELP = "Let users without an account in as well. Requires --auth."
+_PLAIN_LOGIN_HELP = "Accept passwords over plain TCP, where others can read them."
 
 
 class Options(ServiceOptions):
     """The flags of netchat."""
 
     command = "netchat"
-    synopsis = "[--port N] [--listen ENDPOINT] [--tls-port N --cert F --key F] [flags]"
+    summary = "Run a chat server with rooms, for nc, telnet and programs that speak JSON."
+    examples = (
+        "twistd -n netchat --port 8080",
+        "twistd -n netchat --store sqlite:chat.db --auth file:users.txt",
+        "twistd -n netchat --tls-port 8443 --cert chain.pem --key key.pem",
+    )
+    groups = (
+        FlagGroup("Chat", {"store": "URL", "history": "N", "heartbeat": "SECONDS"}),
+        FlagGroup(
+            "Accounts",
+            {
+                "auth": "KIND:...",
+                "operator": "NAME",
+                "allow-anonymous": "",
+                "allow-plain-login": "",
+            },
+        ),
+        *SHARED_GROUPS,
+    )
     optParameters = [
         ["store", None, "memory:", _STORE_HELP],
-        ["history", None, str(_LIMITS.history), "Messages that people see on joining a room."],
-        ["heartbeat", None, f"{_LIMITS.heartbeat:g}", "Seconds of a program's silence allowed."],
+        ["history", None, str(_LIMITS.history), _HISTORY_HELP],
+        ["heartbeat", None, f"{_LIMITS.heartbeat:g}", _HEARTBEAT_HELP],
         *shared_flags(max_message=MAX_MESSAGE),
     ]
     optFlags = [
-        ["allow-anonymous", None, "Let people in without an account, beside --auth."],
-        ["allow-plain-login", None, "Take passwords over plain TCP, where others can listen."],
-        *ServiceOptions.optFlags,
+        ["allow-anonymous", None, _ANONYMOUS_HELP],
+        ["allow-plain-login", None, _PLAIN_LOGIN_HELP],
     ]
 
     def __init__(self) -> None:
@@ -50,23 +77,24 @@ class Options(ServiceOptions):
         self["operator"] = []
 
     def opt_auth(self, description: str) -> None:
-        """Accounts, as Twisted names them: file:PATH or another; repeatable."""
+        """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
+        Twisted knows (strcred). Repeatable. [default: none, everybody may enter]"""
         kind = description.partition(":")[0]  # the rest may be a password
         try:
             checker = strcred.makeChecker(description)  # type: ignore[no-untyped-call]
         except strcred.InvalidAuthType:
-            raise usage.UsageError(f"--auth {kind}: there is no such kind of accounts") from None
+            raise usage.UsageError(f"--auth {kind}: unknown kind of accounts") from None
         except Exception as error:  # each kind has its own
             raise usage.UsageError(f"--auth {kind}: {error}") from None
         if IUsernamePassword not in checker.credentialInterfaces:
-            raise usage.UsageError(f"--auth {kind}: it knows no passwords")
+            raise usage.UsageError(f"--auth {kind}: does not check passwords")
         path = getattr(checker, "filename", None)
         if path is not None and not os.access(path, os.R_OK):
-            raise usage.UsageError(f"--auth {description}: the file cannot be read")
+            raise usage.UsageError(f"--auth {description}: file cannot be read")
         self["auth"].append(checker)
 
     def opt_operator(self, account: str) -> None:
-        """An account that may kick, ban and mute; repeatable."""
+        """Account that may kick, ban and mute. Repeatable."""
         self["operator"].append(account)
 
     def postOptions(self) -> None:
@@ -74,9 +102,9 @@ class Options(ServiceOptions):
         self.number("history", 0, _LIMITS.page)
         self.seconds("heartbeat")
         if self["heartbeat"] < 1:
-            self.refuse("heartbeat", "at least one second")
+            self.refuse("heartbeat", "must be at least 1 second")
         if self["allow-anonymous"] and not self["auth"]:
-            raise usage.UsageError("--allow-anonymous: it needs --auth")
+            raise usage.UsageError("--allow-anonymous: requires --auth")
 
     def factory(self, reactor: Any) -> ChatFactory:
         """Give the chat that was asked for.

@@ -1,11 +1,12 @@
-"""``twistd netecho``: every byte comes back (RFC 862)."""
+"""``twistd netecho``: an echo server (RFC 862)."""
 
 from __future__ import annotations
 
 from twisted.application.service import IService
 
 from twisted_net.echo import EchoFactory
-from twisted_net.services.options import ServiceOptions, shared_flags
+from twisted_net.services.flags import shared_flags
+from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService
 
 
@@ -13,7 +14,11 @@ class Options(ServiceOptions):
     """The flags of netecho."""
 
     command = "netecho"
-    synopsis = "[--port N] [--listen ENDPOINT] [--tls-port N --cert F --key F] [flags]"
+    summary = "Send every byte back to the client that sent it (RFC 862)."
+    examples = (
+        "twistd -n netecho --port 8080",
+        "twistd -n netecho --tls-port 8443 --cert chain.pem --key key.pem",
+    )
     optParameters = shared_flags()
 
 

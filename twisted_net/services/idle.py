@@ -1,6 +1,6 @@
-"""``twistd netidle``: idle limits, and TLS, before any TCP service; or a service that listens.
+"""``twistd netidle``: idle timeouts, limits and TLS in front of any TCP service.
 
-Without ``--upstream``, what is sent is read and forgotten (RFC 863).
+Without ``--upstream``, it reads what clients send and discards it (RFC 863).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
-from twisted_net.services.options import ServiceOptions, shared_flags
+from twisted_net.services.flags import SHARED_GROUPS, shared_flags
+from twisted_net.services.help import FlagGroup
+from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError, fail_late, parse_endpoint
 
 _log = Logger()
@@ -31,8 +33,8 @@ LONGEST_PATH = 107
 """Bytes in the path of a Unix socket on Linux (unix(7))."""
 
 _UPSTREAM_HELP = (
-    "Twisted client endpoint, such as tcp:127.0.0.1:6379, to which each client is connected; "
-    "without it, what clients send is read and forgotten."
+    "Twisted client endpoint to connect each client to, such as tcp:127.0.0.1:6379. Without it, "
+    "data is read and discarded."
 )
 
 
@@ -40,7 +42,15 @@ class Options(ServiceOptions):
     """The flags of netidle."""
 
     command = "netidle"
-    synopsis = "[--upstream ENDPOINT] [--port N] [--listen ENDPOINT] [flags]"
+    summary = (
+        "Put idle timeouts, limits and TLS in front of any TCP service. Without --upstream, read "
+        "what clients send and discard it (RFC 863)."
+    )
+    examples = (
+        "twistd -n netidle --port 8080 --upstream tcp:127.0.0.1:6379",
+        "twistd -n netidle --port 8080 --idle-timeout 30",
+    )
+    groups = (FlagGroup("Forwarding", {"upstream": "ENDPOINT"}), *SHARED_GROUPS)
     optParameters = [["upstream", "u", None, _UPSTREAM_HELP], *shared_flags(idle_timeout=60)]
 
 
@@ -74,10 +84,10 @@ class IdleService(NamedService):
         try:
             probe: Any = await upstream.connect(Factory.forProtocol(Protocol))
         except DNSLookupError:
-            fail_late(self._reactor, f"{self.command}: {self._label}: there is no such host")
+            fail_late(self._reactor, f"{self.command}: {self._label}: host not found")
         except ConnectError as error:
             if error.osError == errno.ENOENT:
-                fail_late(self._reactor, f"{self.command}: {self._label}: there is no such path")
+                fail_late(self._reactor, f"{self.command}: {self._label}: path not found")
             else:
                 _log.warn("{label} cannot be reached yet: {error}", label=self._label, error=error)
         except Exception as error:  # each kind of endpoint has its own
@@ -111,5 +121,5 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
     kind, _, rest = text.partition(":")
     # Twisted stumbles over it only in a turn of its own, where nobody hears of it.
     if kind == "unix" and len(os.fsencode(rest.partition(":")[0])) > LONGEST_PATH:
-        raise StartError(f"{where}: the path is too long")
+        raise StartError(f"{where}: the path is too long, at most {LONGEST_PATH} bytes")
     return TunedClientEndpoint(upstream, options.socket_options())

@@ -1,4 +1,4 @@
-"""The flags that all services share; a flag means the same in each of them."""
+"""Parses the command line of a service. A flag means the same in every service."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from twisted.python import usage
 from twisted_net import __version__
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.descriptors import most_connections
-from twisted_net.endpoints.listening import DRAIN, Listener
+from twisted_net.endpoints.listening import Listener
 from twisted_net.endpoints.proxied import ProxiedEndpoint
 from twisted_net.endpoints.socket_options import (
-    DEFAULT_SOCKET_OPTIONS,
     MOST_USER_TIMEOUT,
     SocketOptions,
     TunedServerEndpoint,
@@ -27,13 +26,23 @@ from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.limits import DEFAULT_LIMITS, Limits, OverflowPolicy
+from twisted_net.policy.limits import Limits, OverflowPolicy
+from twisted_net.services.flags import DEFAULT_PORT, SELF_SIGNED_HELP, SHARED_GROUPS
+from twisted_net.services.help import (
+    INDENT,
+    FlagGroup,
+    FlagHelp,
+    format_paragraph,
+    format_section,
+    help_width,
+)
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.wire.numbers import (
     MOST_BYTES,
     MOST_COUNT,
+    MOST_RATE,
     MOST_SECONDS,
     parse_decimal,
     parse_whole,
@@ -42,106 +51,27 @@ from twisted_net.wire.numbers import (
 
 _log = Logger()
 
-DEFAULT_PORT = 8080
-
-_PORT_HELP = (
-    "TCP port, without TLS; 0 picks a free one. "
-    f"[default: {DEFAULT_PORT}, or none with --tls-port or --listen]"
-)
-_TLS_DIR_HELP = (
-    "Directory of certificates and keys, picked by the name that a client asks for; in place of "
-    "--cert and --key."
-)
-_KEYLOG_HELP = "File for the keys of all TLS connections, which make them readable; to debug only."
-_KEEPALIVE_HELP = "Seconds of silence after which TCP probes whether the peer is there; 0 is never."
-_USER_TIMEOUT_HELP = (
-    "Seconds after which a peer that acknowledges nothing is lost; 0 is as the system has it. "
-    "[default: keepalive + keepalive-interval x keepalive-count]"
-)
-_IDLE_HELP = "Seconds of silence after which a peer is closed; 0 is never."
-_MESSAGE_HELP = "Seconds in which a message that has begun must be complete; 0 is never."
-_HANDSHAKE_HELP = "Seconds that a TLS handshake may take; 0 is no limit."
-_CONNECTIONS_HELP = (
-    "Open connections, at most; 0 is no limit. [default: what the limit on file descriptors allows]"
-)
-_ADDRESS_HELP = "Open connections of one address (IPv6: of a /64), at most; 0 is no limit."
-_ACCEPT_HELP = (
-    "Connections a second of one address; past it, it is refused for 10 s. 0 is no limit."
-)
-_SLOW_HELP = "When --queue-limit is reached: close, drop-oldest or drop-newest."
-_BUDGET_HELP = (
-    "Bytes that wait for all slow peers together; then the worst is closed. 0 is no limit."
-)
-_QUEUE_HELP = "Bytes that wait for one slow peer, at most."
-_RATE_HELP = (
-    "Messages a second of a peer; past it, it is not read until it may go on. 0 is no limit."
-)
-
-
-def shared_flags(
-    *,
-    idle_timeout: float = DEFAULT_LIMITS.idle_timeout,
-    max_message: int = DEFAULT_LIMITS.max_message,
-) -> list[list[str | None]]:
-    """Give the flags with a value that all services have, each service with its own defaults."""
-    return [
-        ["port", "p", None, _PORT_HELP],
-        ["interface", "i", None, "IP address to listen on. [default: all]"],
-        ["tls-port", None, None, "Port for TLS; 0 picks a free one."],
-        ["cert", None, None, "File with the TLS certificate and its chain (PEM)."],
-        ["key", None, None, "File with the certificate's private key (PEM)."],
-        ["tls-dir", None, None, _TLS_DIR_HELP],
-        ["client-ca", None, None, "File with the CAs of which TLS clients need a certificate."],
-        ["keylog", None, None, _KEYLOG_HELP],
-        ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
-        ["handshake-timeout", None, f"{DEFAULT_LIMITS.handshake_timeout:g}", _HANDSHAKE_HELP],
-        ["message-timeout", None, f"{DEFAULT_LIMITS.message_timeout:g}", _MESSAGE_HELP],
-        ["max-connections", None, None, _CONNECTIONS_HELP],
-        ["max-per-address", None, "0", _ADDRESS_HELP],
-        ["accept-rate", None, "0", _ACCEPT_HELP],
-        ["queue-limit", None, str(DEFAULT_LIMITS.queue_limit), _QUEUE_HELP],
-        ["slow", None, DEFAULT_LIMITS.overflow_policy.value, _SLOW_HELP],
-        ["memory-budget", None, "0", _BUDGET_HELP],
-        ["rate", None, "0", _RATE_HELP],
-        [
-            "burst",
-            None,
-            str(DEFAULT_LIMITS.burst),
-            "Messages a peer may send at once after a pause.",
-        ],
-        ["max-message", None, str(max_message), "Bytes in one message, at most."],
-        ["drain", None, f"{DRAIN:g}", "Seconds that connections have when the service stops."],
-        ["keepalive", None, str(DEFAULT_SOCKET_OPTIONS.keepalive_idle), _KEEPALIVE_HELP],
-        [
-            "keepalive-interval",
-            None,
-            str(DEFAULT_SOCKET_OPTIONS.keepalive_interval),
-            "Seconds to the next one.",
-        ],
-        [
-            "keepalive-count",
-            None,
-            str(DEFAULT_SOCKET_OPTIONS.keepalive_count),
-            "So many without an answer.",
-        ],
-        ["user-timeout", None, None, _USER_TIMEOUT_HELP],
-        ["log-ends", None, "all", "Connections whose end is logged: all, or the notable ones."],
-    ]
-
 
 class ServiceOptions(usage.Options):
     """What every service takes from its command line.
 
     A value that makes no sense ends the program with one line and status 1.
+
+    :cvar command: the service's name.
+    :cvar summary: what ``--help`` says first.
+    :cvar examples: command lines that ``--help`` shows.
+    :cvar groups: every flag, as ``--help`` groups them.
     """
 
     command: ClassVar[str]
+    summary: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]]
+    groups: ClassVar[tuple[FlagGroup, ...]] = SHARED_GROUPS
 
-    longdesc = "Any flag may be given as --flag VALUE or --flag=VALUE."
+    synopsis = "[flags]"
+    longdesc = "Write a value as --flag VALUE or --flag=VALUE."
 
-    optFlags = [
-        ["self-signed", None, "Use a certificate made for this run, for development only."],
-    ]
+    optFlags = [["self-signed", None, SELF_SIGNED_HELP]]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -151,28 +81,55 @@ class ServiceOptions(usage.Options):
         self["proxy-protocol"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Any Twisted server endpoint; repeatable; replaces the default port."""
+        """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
         self["listen"].append(endpoint)
 
     def opt_allow(self, ranges: str) -> None:
-        """Address ranges that alone may connect, such as 10.0.0.0/8,::1; repeatable."""
+        """Only these address ranges may connect, such as 10.0.0.0/8,::1. Repeatable.
+        [default: all]"""
         self["allow"] += self._ranges("allow", ranges)
 
     def opt_deny(self, ranges: str) -> None:
-        """Address ranges that may not connect; repeatable."""
+        """These address ranges may not connect, even if --allow has them. Repeatable."""
         self["deny"] += self._ranges("deny", ranges)
 
     def opt_proxy_protocol(self, ranges: str) -> None:
-        """Address ranges of proxies, which send a PROXY header; or unix; repeatable."""
+        """Address ranges of proxies that send a PROXY protocol header, or unix for Unix sockets.
+        Repeatable."""
         for each in ranges.split(","):
             self["proxy-protocol"] += (
                 [each] if each == "unix" else self._ranges("proxy-protocol", each)
             )
 
     def opt_version(self) -> NoReturn:
-        """Display the version, and exit."""
+        """Display the version and exit."""
         print(f"twisted_net {__version__}")
         sys.exit(0)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Return the text of ``--help`` below its first line.
+
+        :param width: columns; without it, see :func:`help_width`.
+        """
+        width = width or help_width()
+        sections = [format_paragraph(self.summary, width)]
+        sections.append("\n".join(["Examples:", *(INDENT + each for each in self.examples)]))
+        for group in self.groups:
+            flags = [self._flag_help(name, value) for name, value in group.flags.items()]
+            sections.append(format_section(group.heading, flags, width))
+        sections.append(format_paragraph(self.longdesc, width))
+        return "\n" + "\n\n".join(sections)
+
+    def _flag_help(self, name: str, value: str) -> FlagHelp:
+        shorts = [f"-{each}" for each, of in self.synonyms.items() if of == name and len(each) == 1]
+        spelling = ", ".join([*shorts, f"--{name}={value}" if value else f"--{name}"])
+        text = self.docs[name]
+        if "[default: " not in text:
+            if value:
+                text += f" [default: {self.defaults.get(name) or 'none'}]"
+            elif name in self.defaults:
+                text += " [default: off]"
+        return FlagHelp(spelling, text)
 
     def parseOptions(self, options: Any = None) -> None:
         try:
@@ -182,7 +139,7 @@ class ServiceOptions(usage.Options):
 
     def parseArgs(self, *rest: str) -> None:
         if rest:
-            raise usage.UsageError(f"{rest[0]}: only flags are taken, which begin with --")
+            raise usage.UsageError(f"{rest[0]}: unexpected argument; flags begin with --")
 
     def postOptions(self) -> None:
         self.number("port", 0, 65535)
@@ -213,21 +170,20 @@ class ServiceOptions(usage.Options):
         if self["tls-port"] is None:
             for flag in (*given, "client-ca", "keylog"):
                 if self[flag] is not None:
-                    self.refuse(flag, "it needs --tls-port")
+                    self.refuse(flag, "requires --tls-port")
             if self["self-signed"]:
-                raise usage.UsageError("--self-signed: it needs --tls-port")
+                raise usage.UsageError("--self-signed: requires --tls-port")
         elif self["self-signed"]:
             if given:
-                replaced = "--tls-dir" if given == ["tls-dir"] else "--cert and --key"
-                raise usage.UsageError(f"--self-signed: it replaces {replaced}")
+                raise usage.UsageError(f"--self-signed: cannot be used with --{given[0]}")
             if self["client-ca"] is not None:
-                self.refuse("client-ca", "it needs --cert and --key, or --tls-dir")
+                self.refuse("client-ca", "requires --cert and --key, or --tls-dir")
         elif self["tls-dir"] is not None:
             if len(given) > 1:
-                self.refuse("tls-dir", "it replaces --cert and --key")
+                self.refuse("tls-dir", f"cannot be used with --{given[0]}")
         elif len(given) < 2:
             missing = "--cert" if self["cert"] is None else "--key"
-            self.refuse("tls-port", f"it needs {missing}, --tls-dir or --self-signed")
+            self.refuse("tls-port", f"requires {missing}, --tls-dir or --self-signed")
 
     # For this class's kinds of values and those of its subclasses.
 
@@ -252,7 +208,7 @@ class ServiceOptions(usage.Options):
 
     def amount(self, flag: str) -> None:
         """A number, 0 or more, with or without a fraction."""
-        self.parse(flag, lambda text: parse_decimal(text, 0, MOST_COUNT))
+        self.parse(flag, lambda text: parse_decimal(text, 0, MOST_RATE))
 
     def refuse(self, flag: str, why: str) -> NoReturn:
         """Refuse a flag's value.
@@ -370,7 +326,7 @@ class ServiceOptions(usage.Options):
 
 def _all_or_notable(text: str) -> bool:
     if text not in ("all", "notable"):
-        raise ValueError("not one of all, notable")
+        raise ValueError("must be all or notable")
     return text == "all"
 
 
@@ -378,14 +334,15 @@ def _overflow_policy(text: str) -> OverflowPolicy:
     try:
         return OverflowPolicy(text)
     except ValueError:
-        raise ValueError("not one of " + ", ".join(rule.value for rule in OverflowPolicy)) from None
+        *names, last = (policy.value for policy in OverflowPolicy)
+        raise ValueError(f"must be {', '.join(names)} or {last}") from None
 
 
 def _ip_address(text: str) -> str:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        raise ValueError("not an IP address") from None
+        raise ValueError("must be an IP address") from None
     return text
 
 
@@ -394,11 +351,11 @@ def _flag_first(error: usage.UsageError) -> str:
     words = str(error).split()
     match words:
         case ["option", flag, "not", "recognized"]:
-            return f"{flag}: there is no such flag; --help lists them"
+            return f"{flag}: unknown flag; see --help"
         case ["option", flag, "requires", "argument"]:
-            return f"{flag}: a value is missing"
+            return f"{flag}: requires a value"
         case ["option", flag, "must", "not", "have", "an", "argument"]:
             return f"{flag}: takes no value"
         case ["option", flag, "not", "a", "unique", "prefix"]:
-            return f"{flag}: could be several flags; --help lists them"
+            return f"{flag}: matches several flags; see --help"
     return str(error)

@@ -13,6 +13,9 @@ MOST_COUNT = 1 << 30
 
 MOST_BYTES = 1 << 40
 
+MOST_RATE = 1e9
+"""A second."""
+
 MOST_SECONDS = 1e9
 """Thirty years. 1e308 would be a number too, but twice of it is none."""
 
@@ -31,7 +34,7 @@ def parse_whole(text: str, least: int, most: int) -> int:
         number = int(digits or "0")
         if least <= number <= most:
             return number
-    raise ValueError(f"not a whole number from {least} to {most}")
+    raise ValueError(f"must be a whole number from {least} to {most}")
 
 
 def parse_decimal(text: str, least: float, most: float, unit: str = "") -> float:
@@ -41,10 +44,8 @@ def parse_decimal(text: str, least: float, most: float, unit: str = "") -> float
     :raises ValueError: none, or out of bounds; says what it should be, and not what it was.
     """
     number = float(text) if _DECIMAL.fullmatch(text) else -1.0
-    if number < least:
-        raise ValueError(f"not a number{unit and f' of {unit}'}, {least:g} or more")
-    if number > most:
-        raise ValueError(f"more than {most:.0f}{unit and f' {unit}'}")
+    if not least <= number <= most:
+        raise ValueError(f"must be a number{unit and f' of {unit}'} from {least:g} to {most:.0f}")
     return number
 
 

@@ -1,0 +1,162 @@
+"""``--help`` of the services, and its layout: :mod:`twisted_net.services.help`."""
+
+from __future__ import annotations
+
+import os
+import re
+from types import ModuleType
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.services import chat, echo, idle
+from twisted_net.services.help import FlagHelp, format_paragraph, format_section, help_width
+
+SERVICES = (echo, idle, chat)
+
+WITHOUT_DEFAULT = {"help", "version"}
+
+
+def help_of(service: ModuleType, width: int = 80) -> str:
+    """Return what a service's ``--help`` says below the first line."""
+    text: str = service.Options().getUsage(width)
+    return text
+
+
+def sections(text: str) -> dict[str, str]:
+    """Return the text below each heading."""
+    found = [each.partition(":\n") for each in text.split("\n\n")]
+    return {heading: flags for heading, _, flags in found if flags.startswith("  ")}
+
+
+class ServicesTests(SynchronousTestCase):
+    """Each service's own flags."""
+
+    def test_every_flag_has_one_place(self) -> None:
+        """A new flag that is in no group, or in two, fails here."""
+        for service in SERVICES:
+            options = service.Options()
+            flags = sorted(each.rstrip("=") for each in options.longOpt)
+            grouped = [name for group in service.Options.groups for name in group.flags]
+            self.assertEqual(sorted(grouped), flags, service.__name__)
+
+    def test_every_flag_is_shown_once(self) -> None:
+        """Below a heading, with an explanation and a default."""
+        for service in SERVICES:
+            options = service.Options()
+            below = sections(help_of(service))
+            del below["Examples"]
+            lines = "\n".join(below.values())
+            entries = [
+                " ".join(each.split())
+                for each in re.split(r"^  (?=-)", lines, flags=re.MULTILINE)
+                if each
+            ]
+            names = []
+            for entry in entries:
+                found = re.fullmatch(r"(?:-\w, )?--([\w-]+)(=\S+)? ([A-Z0-9].*[.\]])", entry)
+                assert found is not None, entry
+                name, value, text = found.groups()
+                names.append(name)
+                self.assertEqual(bool(value), f"{name}=" in options.longOpt, entry)
+                shown = re.findall(r"\[default: ([^]]+)\]$", text)
+                self.assertEqual(len(shown), name not in WITHOUT_DEFAULT, entry)
+                default = options.defaults.get(name)
+                if value and default is not None:
+                    self.assertEqual(shown, [default])
+            self.assertEqual(sorted(names), sorted(each.rstrip("=") for each in options.longOpt))
+
+    def test_the_unit(self) -> None:
+        """Of times and sizes is the name of the value."""
+        for service in SERVICES:
+            text = help_of(service)
+            for flag in ("idle-timeout", "handshake-timeout", "keepalive", "drain"):
+                self.assertIn(f"  --{flag}=SECONDS ", text)
+            for flag in ("max-message", "queue-limit", "memory-budget"):
+                self.assertIn(f"  --{flag}=BYTES ", text)
+
+    def test_it_fits(self) -> None:
+        """No line is longer than the terminal is wide, and no word is split."""
+        for service in SERVICES:
+            words = help_of(service, 1000).split()
+            self.assertIn("10.0.0.0/8,::1.", words)
+            for width in (70, 80, 100):
+                text = help_of(service, width)
+                widest = max(text.splitlines(), key=len)
+                self.assertLessEqual(len(widest), width, widest)
+                self.assertEqual(text.split(), words)
+
+    def test_help_stands_last(self) -> None:
+        """After the version; and what a service has of its own comes first."""
+        own = {echo: "Listening", idle: "Forwarding", chat: "Chat"}
+        for service in SERVICES:
+            headings = list(sections(help_of(service)))
+            self.assertEqual(headings[:2], ["Examples", own[service]])
+            self.assertEqual(headings[-1], "Help")
+            self.assertRegex(sections(help_of(service))["Help"], r"^  --version .*\n  --help .*")
+
+    def test_the_examples_work(self) -> None:
+        """As far as flags go."""
+        for service in SERVICES:
+            for example in service.Options.examples:
+                twistd, nodaemon, command, *flags = example.split()
+                self.assertEqual(
+                    (twistd, nodaemon, command), ("twistd", "-n", service.Options.command)
+                )
+                flags = [each for each in flags if each not in ("--auth", "file:users.txt")]
+                service.Options().parseOptions(flags)
+
+    def test_short_flags(self) -> None:
+        """Stand before the long ones."""
+        self.assertIn("\n  -p, --port=PORT ", help_of(echo))
+        self.assertIn("\n  -u, --upstream=ENDPOINT ", help_of(idle))
+
+
+class WidthTests(SynchronousTestCase):
+    """How wide the help is."""
+
+    def width(self, columns: str) -> int:
+        """Return the width for a value of ``COLUMNS``."""
+        self.patch(os, "environ", {**os.environ, "COLUMNS": columns})
+        return help_width()
+
+    def test_columns(self) -> None:
+        """``COLUMNS`` decides, within what can be read."""
+        for columns, width in (("80", 80), ("72", 72), ("300", 100), ("10", 40)):
+            self.assertEqual(self.width(columns), width)
+
+    def test_columns_that_are_no_number(self) -> None:
+        """Count as unset."""
+        self.assertIn(self.width("wide"), range(40, 101))
+
+    def test_it_is_the_default(self) -> None:
+        """Of a service's help."""
+        self.width("72")
+        self.assertEqual(echo.Options().getUsage(), help_of(echo, 72))
+
+
+class LayoutTests(SynchronousTestCase):
+    """Where lines break."""
+
+    def test_two_columns(self) -> None:
+        """The explanation stands beside the flag, and goes on below itself."""
+        text = format_section("Log", [FlagHelp("--log=FILE", "one two " * 4)], 64)
+        margin = " " * 32
+        self.assertEqual(text, f"Log:\n  --log=FILE{' ' * 20}one two one two one two one two")
+        text = format_section("Log", [FlagHelp("--log=FILE", "one two " * 6)], 64)
+        self.assertEqual(text.splitlines()[2], f"{margin}one two one two")
+
+    def test_a_long_flag(self) -> None:
+        """Has its explanation below."""
+        flag = "--" + "x" * 30
+        text = format_section("Log", [FlagHelp(flag, "one")], 80)
+        self.assertEqual(text, f"Log:\n  {flag}\n{' ' * 32}one")
+
+    def test_a_narrow_terminal(self) -> None:
+        """Has all explanations below the flags."""
+        text = format_section("Log", [FlagHelp("--log", "one")], 40)
+        self.assertEqual(text, "Log:\n  --log\n      one")
+
+    def test_a_default_stays_on_one_line(self) -> None:
+        """If it is short; and no word is split, even if it is longer than a line."""
+        self.assertEqual(format_paragraph("one two [default: 5]", 16), "one two\n[default: 5]")
+        self.assertEqual(format_paragraph("a-b tcp:127.0.0.1:6379", 8), "a-b\ntcp:127.0.0.1:6379")
