@@ -22,6 +22,16 @@ class EndpointParser:
         return getattr(endpoints, self._function)(reactor, *args, **options)
 
 
+class EagerInstaller(Reactor):
+    """A reactor; where it cannot be used, the program ends with one line that says why."""
+
+    def install(self):
+        try:
+            super().install()
+        except ImportError as error:
+            raise SystemExit(f"--reactor {self.shortName}: {error}") from None
+
+
 # ruff: noqa: E501
 # fmt: off
 net = EndpointParser("net", "parse_net")
@@ -29,4 +39,4 @@ nettls = EndpointParser("nettls", "parse_nettls")
 netecho = ServiceMaker("netecho", "twisted_net.services.echo", "Echo every byte (RFC 862).", "netecho")
 netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle limits and TLS before any TCP service.", "netidle")
 netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat for nc, telnet and programs.", "netchat")
-eager = Reactor("eager", "twisted_net.eager.reactor", "epoll(7) that sends before it waits: stock behaviour, half the CPU.")
+eager = EagerInstaller("eager", "twisted_net.eager.reactor", "epoll(7) that sends before it waits: stock behaviour, half the CPU.")
