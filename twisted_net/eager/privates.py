@@ -160,9 +160,8 @@ TABLE: tuple[Private, ...] = (
              "BaseClient._connectDone"),
         _row("_maybePauseProducer", "pauses the producer if the queue is full", 0, f"{_FD}.write",
              f"{_FD}.writeSequence"),
-        _row("doRead", "overridden: receives", 0, f"{_POLL}._doReadOrWrite"),
-        _row("doWrite", "sends what we left, and tells producers; overridden for TLS", 0,
-             f"{_POLL}._doReadOrWrite"),
+        _row("doRead", "overridden: receives", 0),
+        _row("doWrite", "sends what we left, and tells producers; overridden for TLS", 0),
         _row("writeSomeData", "overridden for TLS: sends one buffer", 1, f"{_FD}.doWrite"),
         _row("startReading", "asks the poller for reading", 0, "Server.__init__"),
         _row("startWriting", "overridden: asks the poller for writing", 0, f"{_FD}.write",
@@ -204,14 +203,14 @@ TABLE: tuple[Private, ...] = (
         _row("bindAddress", "given to the transport", object, "Connector._makeTransport"),
     ),
     # Unix sockets.
-    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.unix:Server",
-        _row("_sendmsgQueue", "descriptors to send: while there are any, stock sends", list,
-             "Server.sendFileDescriptor", "Server.writeSomeData"),
-    ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Server",
         _row("__init__", "called by ours", 6),
         _row("_fromConnectedSocket", "makes the transport of an adopted connection", 3,
              f"{_POSIX}.adoptStreamConnection"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.unix:Server",
+        _row("_sendmsgQueue", "descriptors to send: while there are any, stock sends", list,
+             "Server.sendFileDescriptor", "Server.writeSomeData"),
     ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Client",
         _row("__init__", "called by ours", 4),
@@ -310,6 +309,15 @@ TABLE: tuple[Private, ...] = (
              "Connection.send", "Connection.recv", "Connection.do_handshake"),
     ),
     # The reactor.
+    *_rows(Group.REACTOR, Kind.METHOD, "twisted.internet.epollreactor:EPollReactor",
+        _row("doPoll", "overridden: one turn", 1),
+        _row("doIteration", "overridden: what mainLoop() calls for a turn", 1,
+             "twisted.internet.base:ReactorBase.mainLoop"),
+        _row("_doReadOrWrite", "handles an event that is not of the usual kind", 3,
+             "EPollReactor.doPoll"),
+        _row("_disconnectSelectable", "ends a connection whose read has failed", 3,
+             f"{_POLL}._doReadOrWrite"),
+    ),
     *_rows(Group.REACTOR, Kind.MODULE_NAME, "twisted.internet.posixbase",
         _row("_NO_FILEDESC", "why a connection ends whose descriptor is gone", Exception,
              "_PollLikeMixin._doReadOrWrite"),
@@ -320,18 +328,10 @@ TABLE: tuple[Private, ...] = (
         _row("_selectables", "who belongs to a descriptor", object, "EPollReactor.__init__",
              "EPollReactor.doPoll", "EPollReactor.addReader"),
     ),
-    *_rows(Group.REACTOR, Kind.METHOD, "twisted.internet.epollreactor:EPollReactor",
-        _row("doPoll", "overridden: one turn", 1),
-        _row("doIteration", "overridden: what mainLoop() calls for a turn", 1,
-             "twisted.internet.base:ReactorBase.mainLoop"),
-        _row("_doReadOrWrite", "handles an event that is not of the usual kind", 3,
-             "EPollReactor.doPoll"),
-        _row("_disconnectSelectable", "ends a connection whose read has failed", 3,
-             f"{_POLL}._doReadOrWrite"),
-    ),
     # Others: each is for one of the functions at the end.
     *_rows(Group.OTHERS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Port",
-        _row("_logger", "what tells the log that nobody could be accepted", Logger, "Port.doRead"),
+        _row("_logger", "what tells the log that nobody could be accepted", Logger, "Port.doRead",
+             source=_own("_logger")),
     ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE,
          "twisted.application._client_service:_ReconnectingProtocolProxy",
@@ -339,7 +339,7 @@ TABLE: tuple[Private, ...] = (
              "_ReconnectingProtocolProxy.connectionLost"),
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL",
-        _row("_lib", "OpenSSL itself, for the groups of key exchanges", object, "Context.set_mode"),
+        _row("_lib", "OpenSSL itself, for the groups of key exchanges", object),
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL:_lib",
         _row("SSL_CTX_set1_curves_list", "says the groups of key exchanges", Callable),
@@ -438,7 +438,11 @@ def _wrong_with(row: Private, examples: Examples) -> str:
             return wrong
     for name in row.used_by:
         user = name if ":" in name else f"{row.where.partition(':')[0]}:{name}"
-        if not _mentions(examples.holder(user), row.name):
+        try:
+            function = examples.holder(user)
+        except AttributeError:
+            return f"is not used by {user}, which does not exist"
+        if not _mentions(function, row.name):
             return f"is not used by {user}"
     return ""
 
