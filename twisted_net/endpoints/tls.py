@@ -50,9 +50,8 @@ class TLSServerFactory(TLSMemoryBIOFactory):
 
 
 @cache
-def _server_factory() -> type[Any]:
-    made = tls_factory()
-    return type("TLSServerFactory", (TLSServerFactory, made), {"__doc__": made.__doc__})
+def _rejecting(made: type[TLSMemoryBIOFactory]) -> type[Any]:
+    return type("TLSServerFactory", (TLSServerFactory, made), {"__doc__": TLSServerFactory.__doc__})
 
 
 @implementer(IStreamServerEndpoint)
@@ -78,7 +77,7 @@ class TLSServerEndpoint(AnyInterface):
     def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
         """Listen; as every endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(
-            _server_factory()(self._creator, False, factory, clock=self._clock)
+            _rejecting(tls_factory())(self._creator, False, factory, clock=self._clock)
         )
         return listening.addCallback(let_do_tls)
 
