@@ -124,7 +124,7 @@ class _TLSView(_EagerView):
         return _begun(EagerTLSConnector(host, port, factory, timeout, bindAddress, self._for))
 
 
-def tls_factory() -> type[Any]:
+def tls_factory() -> Any:
     """Give ``EagerTLSFactory``, or Twisted's own where the former cannot be used.
 
     Both take the same arguments, and work over any transport.

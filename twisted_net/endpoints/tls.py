@@ -50,7 +50,7 @@ class TLSServerFactory(TLSMemoryBIOFactory):
 
 
 @cache
-def _rejecting(made: type[TLSMemoryBIOFactory]) -> type[Any]:
+def _rejecting(made: type[TLSMemoryBIOFactory]) -> Any:
     return type("TLSServerFactory", (TLSServerFactory, made), {"__doc__": TLSServerFactory.__doc__})
 
 
