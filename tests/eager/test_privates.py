@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,6 +205,21 @@ class TableTests(SynchronousTestCase):
         }
         self.assertEqual([name for name in found if name.split(".")[1] not in documented], [])
 
+    def test_nothing_else_inherits_one(self) -> None:
+        """Outside of this folder, no class uses a private name of a class of Twisted's."""
+        for found in pkgutil.walk_packages(twisted_net.__path__, "twisted_net."):
+            if found.name.startswith("twisted_net.eager"):
+                continue
+            for cls in vars(importlib.import_module(found.name)).values():
+                if inspect.isclass(cls) and cls.__module__ == found.name:
+                    theirs = {
+                        name
+                        for base in cls.__mro__
+                        if base.__module__.split(".")[0] in ("twisted", "OpenSSL")
+                        for name in _names(_source(base))
+                    }
+                    self.assertEqual(theirs & set(_names(_source(cls))), set(), cls)
+
     def test_shared_keys_are_listed(self) -> None:
         """What an instance of stock's transports has is something that we know."""
         listed = {row.name for row in TABLE} | {"fileno"}
@@ -213,6 +231,10 @@ THEIRS = (abstract, tcp, unix, _newtls, posixbase, epollreactor, base, stock_tls
 
 COINCIDENCES = {"_log", "_reactor", "_started"}
 """Names of ours that are names of theirs as well, of something that the other never sees."""
+
+
+def _source(cls: type) -> str:
+    return textwrap.dedent(inspect.getsource(cls))
 
 
 def _names(text: str, defined_only: bool = False) -> Iterator[str]:
