@@ -19,8 +19,9 @@ from twisted_net import Certificates, Connection, EchoFactory, ReconnectingClien
 from twisted_net.eager import eager
 from twisted_net.echo import EchoProtocol
 from twisted_net.endpoints.descriptors import log_rarely
-from twisted_net.endpoints.strings import tcp_endpoint
+from twisted_net.endpoints.strings import parse_net, tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
+from twisted_net.services.echo import Options
 
 LOCALHOST = "127.0.0.1"
 LINE = b"x" * 10_000
@@ -99,6 +100,18 @@ async def run(reactor: Any) -> dict[str, Any]:
     service.startService()
     found["service"] = await echo(await service.whenConnected())
     await service.stopService()
+
+    flags = Options()
+    flags.parseOptions(["--port", "0", "--interface", LOCALHOST])
+    (listener,) = flags.listeners(reactor)
+    port = await listener.endpoint.listen(EchoFactory.forProtocol(NotingEcho))
+    await echo(await connect(reactor, (LOCALHOST, port.getHost().port), Client))
+    found["--port"] = [*NotingEcho.last]
+
+    guarded = parse_net(reactor, "0", interface=LOCALHOST)  # what "net:0" is
+    port = await guarded.listen(EchoFactory())
+    where = (LOCALHOST, port.getHost().port)
+    found["net:"] = await echo(await connect(reactor, where, Client))
 
     stock = endpoints.serverFromString(eager(reactor), f"tcp:0:interface={LOCALHOST}")
     stock_port = await stock.listen(Factory.forProtocol(StockEcho))
