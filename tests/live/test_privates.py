@@ -24,8 +24,6 @@ import twisted
 from tests.live.harness import PATIENCE, script
 from twisted_net.eager.privates import TABLE, Group, Private
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
-
 AT_A_TIME = 2
 """Programs that run at the same time."""
 
@@ -167,8 +165,7 @@ def _link_all(original: Path, directory: Path, but: set[str], root: Path) -> Non
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the packages that are in a directory."""
     return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=CHECKOUT,
+        [sys.executable, "-P", *arguments],
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
