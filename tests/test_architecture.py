@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -63,6 +64,17 @@ PURE_BESIDES = {
 """Files of other folders that are."""
 
 
+PRIVATES = f"{PACKAGE}.eager"
+"""Where private names of other packages may be used; ``privates.py`` there lists them."""
+
+DOCUMENTED = {"_exit"}
+"""Names with an underscore that are public all the same: ``os._exit``."""
+
+
+SAME_EVERYWHERE = {"Options", "makeService", "Result", "Item"}
+"""Names that several modules define: twistd calls the first two, the others are type variables."""
+
+
 class Module:
     """A file of the package, and what it imports.
 
@@ -99,6 +111,21 @@ class Module:
         """Give what is imported when the module is, ``if TYPE_CHECKING:`` included."""
         return dict(self._imports(_outside_functions(self.tree)))
 
+    def public_definitions(self) -> set[str]:
+        """Give the names that the module defines for others."""
+        found = set()
+        for node in self.tree.body:
+            match node:
+                case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                    found.add(name)
+                case ast.Assign(targets=[ast.Name(id=name)]):
+                    found.add(name)
+                case ast.AnnAssign(target=ast.Name(id=name)):
+                    found.add(name)
+                case ast.Assign(targets=[ast.Tuple(elts=elements)]):
+                    found.update(each.id for each in elements if isinstance(each, ast.Name))
+        return {name for name in found if not name.startswith("_")}
+
     def real_imports(self) -> dict[str, int]:
         """Give what is imported at run time, outside of ``if TYPE_CHECKING:``."""
         found: list[ast.AST] = []
@@ -106,6 +133,36 @@ class Module:
             is_for_checkers = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
             found += [] if is_for_checkers else ast.walk(node)
         return dict(self._imports(iter(found)))
+
+    def private_definitions(self) -> set[str]:
+        """Give the private names that are defined here, or set on ``self``."""
+        found = set()
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    found.add(name)
+                case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                    found.add(name)
+                case ast.Attribute(ctx=ast.Store(), attr=name) if _is_own(node.value):
+                    found.add(name)
+        return set(filter(_is_private, found))
+
+    def private_uses(self) -> Iterator[tuple[str, int, bool]]:
+        """Give the private names that are used here, the lines, and whether they are its own:
+        those of ``self``, ``cls`` and ``super()``."""
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.Attribute(value=value, attr=name) if _is_private(name):
+                    yield name, node.lineno, _is_own(value)
+                case ast.Call(
+                    func=ast.Name(id="getattr" | "setattr" | "hasattr" | "delattr"),
+                    args=[value, ast.Constant(value=str(name)), *_],
+                ) if _is_private(name):
+                    yield name, node.lineno, _is_own(value)
+                case ast.ImportFrom(names=names):
+                    for alias in names:
+                        if _is_private(alias.name):
+                            yield alias.name, node.lineno, False
 
     def _imports(self, nodes: Iterator[ast.AST]) -> Iterator[tuple[str, int]]:
         for node in nodes:
@@ -127,6 +184,17 @@ class Module:
         return ".".join([*base, *([node.module] if node.module else [])])
 
 
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in DOCUMENTED
+
+
+def _is_own(value: ast.expr) -> bool:
+    match value:
+        case ast.Name(id="self" | "cls") | ast.Call(func=ast.Name(id="super")):
+            return True
+    return False
+
+
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -142,6 +210,7 @@ def problems(root: Path) -> list[str]:
     for module in modules.values():
         found += _problems_of(module, modules)
     found += _cycles(modules)
+    found += _reaching(modules.values())
     plugins = root / PLUGINS
     if plugins.exists():
         for name, line in Module(plugins, root).imports.items():
@@ -172,6 +241,49 @@ def _problems_of(module: Module, modules: dict[str, Module]) -> Iterator[str]:
             yield f"{module.name}:{line}: imports the reactor, which installs one"
 
 
+def _crowded(root: Path) -> Iterator[str]:
+    """Say which folders have more than a fifth of all lines in one flat list of files."""
+    sizes: Counter[Path] = Counter()
+    for path in (root / PACKAGE).rglob("*.py"):
+        sizes[path.parent] += len(path.read_text().splitlines())
+    for folder, size in sizes.items():
+        if size * 5 > sizes.total():
+            yield f"{folder.relative_to(root)}: {size} of {sizes.total()} lines; divide it"
+
+
+def _homonyms(modules: Collection[Module]) -> Iterator[str]:
+    """Say which public names two modules define: one name is one thing."""
+    where: dict[str, list[str]] = defaultdict(list)
+    for module in modules:
+        for name in module.public_definitions() - SAME_EVERYWHERE:
+            where[name].append(module.name)
+    for name, names in where.items():
+        if len(names) > 1:
+            yield f"{name} is defined in {' and in '.join(names)}"
+
+
+def _reaching(modules: Collection[Module]) -> Iterator[str]:
+    """Say which modules use private names of other modules, or of other packages.
+
+    An object is taken for the module's own if the name is defined there. Only ``eager`` uses
+    private names of other packages, and what its classes inherit from each other.
+    """
+    defined = {module.name: module.private_definitions() for module in modules}
+    ours = set().union(*defined.values())
+    for module in modules:
+        may_use_foreign = module.name.startswith(f"{PRIVATES}.")
+        for name, line, is_own in module.private_uses():
+            where = f"{module.name}:{line}"
+            if name in defined[module.name]:
+                continue
+            if module.name == f"{PRIVATES}.privates":
+                continue
+            if name not in ours and not may_use_foreign:
+                yield f"{where}: uses {name}, a private name of another package"
+            elif name in ours and (not is_own or not may_use_foreign):
+                yield f"{where}: uses {name}, a private name of another module"
+
+
 def _cycles(modules: dict[str, Module]) -> list[str]:
     graph = {
         module.name: {name for name in module.imports if name in modules and name != module.name}
@@ -191,6 +303,15 @@ class TheHouseTests(SynchronousTestCase):
     def test_the_house_stands(self) -> None:
         """Every rule holds."""
         self.assertEqual(problems(CHECKOUT), [])
+
+    def test_no_folder_is_crowded(self) -> None:
+        """No folder has more than a fifth of the lines in one flat list."""
+        self.assertEqual(list(_crowded(CHECKOUT)), [])
+
+    def test_one_name_is_one_thing(self) -> None:
+        """No two modules define the same public name."""
+        files = [p for p in (CHECKOUT / PACKAGE).rglob("*.py") if p.name != "__init__.py"]
+        self.assertEqual(list(_homonyms([Module(path, CHECKOUT) for path in files])), [])
 
     def test_it_is_looked_at(self) -> None:
         """The rules are about files that exist."""
@@ -262,6 +383,62 @@ class RulesTests(SynchronousTestCase):
             self.assertFound("pure", name, wire__text=f"import {name}\n")
             self.assertFound("pure", name, policy__pace=f"def f():\n    import {name}.path\n")
             self.assertFound("pure", name, chat__rooms=f"import re, {name}\n")
+
+    def test_private_names_of_other_packages(self) -> None:
+        """Only the folder that lists them uses them, not even by name or as inherited."""
+        for text in (
+            "def f(port):\n    return port._logger\n",
+            "def f(port):\n    return getattr(port, '_logger', None)\n",
+            "class P(Port):\n    def f(self):\n        return self._logger\n",
+            "class P(Port):\n    def f(self):\n        return super()._logger\n",
+            "from twisted.internet.posixbase import _NO_FILEDESC\n",
+        ):
+            self.assertFound("services.chat:", "of another package", services__chat=text)
+            self.assertEqual(self.found(eager__ports=text), [])
+
+    def test_private_names_of_other_modules(self) -> None:
+        """One module does not reach into another's, and no subclass into what it inherits."""
+        defining = "class A:\n    def _f(self):\n        self._x = 1\n"
+        for text in (
+            "def g(a):\n    a._f()\n",
+            "def g(a):\n    a._x = 2\n",
+            "def g(a):\n    hasattr(a, '_x')\n",
+            "from twisted_net.policy.closing import _f\n",
+            "class B(A):\n    def g(self):\n        self._f()\n",
+        ):
+            self.assertFound(
+                *("policy.pace:", "of another module"), policy__closing=defining, policy__pace=text
+            )
+        for text in (
+            "class C:\n    def _f(self):\n        other._f()\n",
+            "import os\ndef g():\n    os._exit(1)\n",
+        ):
+            self.assertEqual(self.found(policy__closing=defining, services__more=text), [])
+
+    def test_a_crowded_folder(self) -> None:
+        """Is told with its lines."""
+        root = Path(self.mktemp())
+        for name, lines in (("a", 30), ("b", 2), ("c", 2)):
+            path = root / PACKAGE / name / "x.py"
+            path.parent.mkdir(parents=True)
+            path.write_text("\n" * lines)
+        self.assertEqual(list(_crowded(root)), [f"{PACKAGE}/a: 30 of 34 lines; divide it"])
+
+    def test_homonyms(self) -> None:
+        """A name of two modules is told with both."""
+        root = Path(self.mktemp())
+        modules = []
+        for name, text in (
+            ("a", "class Rules: ...\n"),
+            ("b", "Rules = 1\n_x = 2\n"),
+            ("c", "_x = 1\n"),
+        ):
+            path = root / PACKAGE / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            modules.append(Module(path, root))
+        found = list(_homonyms(modules))
+        self.assertEqual(found, [f"Rules is defined in {PACKAGE}.a and in {PACKAGE}.b"])
 
     def test_cycles(self) -> None:
         """Two files of a room that import each other."""

@@ -69,6 +69,30 @@ class PackagingTests(SynchronousTestCase):
         self.assertIn("$schema", json.loads(packaged))
         self.assertEqual((CHECKOUT / "docs/netchat.schema.json").read_text(), packaged)
 
+    def test_the_classifiers_say_which_pythons(self) -> None:
+        """From the oldest that is allowed on, and those that ``.ci/run`` looks for."""
+        prefix = "Programming Language :: Python :: 3."
+        listed = [
+            int(line.removeprefix(prefix))
+            for line in self.listed("metadata", "classifiers")
+            if line.startswith(prefix)
+        ]
+        self.assertEqual(self.setup["options"]["python_requires"], f">=3.{listed[0]}")
+        self.assertEqual(listed, list(range(listed[0], listed[-1] + 1)))
+        searched = re.search(r"python3\.\{(\d+)\.\.(\d+)\}", (CHECKOUT / ".ci/run").read_text())
+        assert searched is not None
+        self.assertEqual(int(searched[1]), listed[0])
+        self.assertLessEqual(listed[-1], int(searched[2]))
+
+    def test_the_oldest_twisted_is_a_version_that_ci_can_install(self) -> None:
+        """``.ci/run`` finds it in ``setup.cfg`` by this form."""
+        self.assertTrue(
+            any(
+                re.fullmatch(r"twisted\[tls\]>=[0-9.]+", line)
+                for line in self.listed("options", "install_requires")
+            )
+        )
+
     def test_files_that_the_metadata_names_are_there(self) -> None:
         """The licence and the long description."""
         self.assertTrue((CHECKOUT / self.setup["metadata"]["license_files"]).exists())

@@ -84,10 +84,6 @@ class Peer:
 
     disconnecting = False
 
-    # By these names Twisted's descriptors have what they hold, and stall_timeout asks for it.
-    dataBuffer = property(lambda self: self.unsent)
-    offset = _tempDataLen = 0
-
     def __init__(self, clock: Clock, host: Any = HOST, peer: Any = PEER) -> None:
         self.clock = clock
         self.protocol: Any = None
@@ -111,6 +107,11 @@ class Peer:
         """Every byte that the peer has read since the beginning, or since :meth:`take`."""
         self.turn()
         return bytes(self._received)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes the transport holds; ``stall_timeout`` asks for it."""
+        return len(self.unsent)
 
     def take(self) -> bytes:
         """Give :attr:`received`, and begin it anew."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase, Program
 from tests.tls.handshakes import Issued
-from twisted_net.chat.login_throttle import FORGET_AFTER, LONGEST_DELAY, LoginThrottle
+from twisted_net.chat.login_throttle import FORGET_AFTER, LONGEST_WAIT, LoginThrottle
 from twisted_net.testing import connect_peer, connect_tls_peer
 
 
@@ -24,7 +24,7 @@ class AttemptsTests(SynchronousTestCase):
         self.assertEqual(waits, [0, 1, 3, 7, 15])
         for _ in range(9):
             last, before = throttle.attempt("a", 0.0), waits[-1]
-            self.assertLessEqual(last - before, LONGEST_DELAY)
+            self.assertLessEqual(last - before, LONGEST_WAIT)
             waits.append(last)
         self.assertEqual(throttle.attempt("b", 0.0), 0)
 

@@ -16,7 +16,13 @@ from twisted_net.chat.codecs.text_codec import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import Hello, Join, PrivateMessage, RequestError, SendMessage
 from twisted_net.chat.registry import Registry, User
-from twisted_net.chat.session import TRANSITIONS, Session, SessionSettings, State, Step
+from twisted_net.chat.session import (
+    SESSION_TRANSITIONS,
+    Session,
+    SessionSettings,
+    SessionState,
+    Step,
+)
 from twisted_net.policy.close_reasons import KICKED, LOGIN, QUIT
 from twisted_net.wire.text import printable
 
@@ -384,12 +390,12 @@ class RoomTests(SessionCase):
 class StateTests(SessionCase):
     def test_every_step_is_in_the_table(self) -> None:
         """And leads somewhere; whatever is over stays over."""
-        for (state, step), after in TRANSITIONS.items():
-            self.assertIn(state, State)
-            self.assertIsInstance(after, State)
+        for (state, step), after in SESSION_TRANSITIONS.items():
+            self.assertIn(state, SessionState)
+            self.assertIsInstance(after, SessionState)
             if step is Step.END:
-                self.assertIs(after, State.ENDED)
-        self.assertEqual(set(TRANSITIONS.values()), set(State) - {State.NEW})
+                self.assertIs(after, SessionState.ENDED)
+        self.assertEqual(set(SESSION_TRANSITIONS.values()), set(SessionState) - {SessionState.NEW})
 
     def test_a_program_leaves_the_guest_behind(self) -> None:
         """It was let in as one, and goes where it says."""
@@ -397,10 +403,10 @@ class StateTests(SessionCase):
         _, _entered = program.begin(NOW)
         (left,) = program.first_line(True)
         assert isinstance(left, Exit)
-        self.assertIs(program.state, State.JSON_OUT)
+        self.assertIs(program.state, SessionState.JSON_OUT)
         _, joined = program.receive(Hello("prog", "cellar"), "", NOW)
         self.assertEqual((program.user.name, joined.room.name), ("prog", "cellar"))
-        self.assertIs(program.state, State.JSON)
+        self.assertIs(program.state, SessionState.JSON)
 
     def test_hello_comes_first_and_once(self) -> None:
         """Other requests are refused before, hello after."""
@@ -420,7 +426,7 @@ class StateTests(SessionCase):
         program = self.program()
         for hello in (Hello("ann"), Hello("x y"), Hello("x", "no room"), Hello(session="x")):
             program.receive(hello, "", NOW)
-            self.assertEqual(program.state, State.JSON_OUT)
+            self.assertEqual(program.state, SessionState.JSON_OUT)
         program.receive(Hello("eve"), "", NOW)
         self.assertIs(self.registry.find("eve"), program.user)
 
@@ -491,19 +497,19 @@ class AccountTests(SessionCase):
         """Is let in, where that is the rule; a program says it in its hello."""
         rules = SessionSettings(ChatLimits(), anonymous=False, accounts=True)
         eve = self.enter(rules=rules)
-        self.assertEqual(eve.state, State.TEXT_OUT)
+        self.assertEqual(eve.state, SessionState.TEXT_OUT)
         for line in ("hello", "/who", "/join a"):
             answer = ["! Log in first: /login NAME PASSWORD"]
             self.assertEqual(self.said(eve, line), answer)
         self.assertEqual(self.said(eve, "/ping"), ["* pong"])
         self.login(eve, "eve")
-        self.assertEqual((eve.state, eve.user.name), (State.TEXT, "eve"))
+        self.assertEqual((eve.state, eve.user.name), (SessionState.TEXT, "eve"))
         program = self.program(rules=rules)
         (problem,) = program.receive(Hello("x"), "", NOW)
         self.assertEqual(problem.event.code, "login-first")
         program.receive(Hello("x", "lobby", "prog", "pw"), "", NOW)
         self.login(program, "prog")
-        self.assertEqual((program.state, program.user.name), (State.JSON, "prog"))
+        self.assertEqual((program.state, program.user.name), (SessionState.JSON, "prog"))
         self.assertEqual([room.name for room in program.user.rooms], ["lobby"])
 
     def test_a_certificate_is_an_account(self) -> None:

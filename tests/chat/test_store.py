@@ -75,7 +75,7 @@ class SlowStoreTests(ChatCase):
         self.work()
         self.assertIn(b"<bob> me too\n", eve.received)
         self.work()
-        self.assertEqual(len(self.store._subscribers["lobby"]), 1)
+        self.assertEqual(len(self.store.subscribers["lobby"]), 1)
 
     def test_leaving_before_the_past_is_read(self) -> None:
         """Nothing is told any more, and nothing is left."""

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from tests.connection.recording import Recorder, Waiting, factory_of, made, made_tls
 from twisted_net.connection.factory import ConnectionFactory
-from twisted_net.connection.stalls import AT_ONCE, PAUSE, StallCheck
+from twisted_net.connection.stalls import LOOKS_PER_TURN, PAUSE, StallCheck
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import PEER_CLOSED
 from twisted_net.policy.limits import OverflowPolicy
@@ -322,7 +322,7 @@ class StallTests(SynchronousTestCase):
     def test_a_crowd_is_looked_at_in_parts(self) -> None:
         """Some in each turn, and all of them in time; the others of the crowd stay."""
         factory = factory_of(Looked, stall_timeout=30)
-        peers = [connect_peer(factory) for _ in range(2 * AT_ONCE + 10)]
+        peers = [connect_peer(factory) for _ in range(2 * LOOKS_PER_TURN + 10)]
         stalled, others = peers[::2], peers[1::2]
         for peer in stalled:
             peer.full()
@@ -332,21 +332,21 @@ class StallTests(SynchronousTestCase):
             factory.clock.advance(0.003)  # a part each
         self.assertEqual({peer.protocol.reason.code for peer in stalled}, {"slow"})
         self.assertEqual({peer.protocol.reason for peer in others}, {None})
-        self.assertEqual(max(Looked.turns.values()), AT_ONCE)
+        self.assertEqual(max(Looked.turns.values()), LOOKS_PER_TURN)
         self.assertEqual(len(Looked.turns), 3 * 4)
 
     def test_a_crowd_leaves_meanwhile(self) -> None:
         """Who has left is not looked at any more; once all have, nothing is."""
         factory = factory_of(Looked, stall_timeout=30)
-        peers = [connect_peer(factory) for _ in range(2 * AT_ONCE)]
+        peers = [connect_peer(factory) for _ in range(2 * LOOKS_PER_TURN)]
         Looked.turns.clear()
         for _ in range(21):
             factory.clock.advance(0.5)
-        for peer in peers[1 : AT_ONCE + 10]:
+        for peer in peers[1 : LOOKS_PER_TURN + 10]:
             peer.reset()
         factory.clock.advance(PAUSE)
-        self.assertEqual(list(Looked.turns.values()), [AT_ONCE, AT_ONCE - 10])
-        for peer in (peers[0], *peers[AT_ONCE + 10 :]):
+        self.assertEqual(list(Looked.turns.values()), [LOOKS_PER_TURN, LOOKS_PER_TURN - 10])
+        for peer in (peers[0], *peers[LOOKS_PER_TURN + 10 :]):
             peer.reset()
         self.assertEqual(factory.clock.getDelayedCalls(), [])
 

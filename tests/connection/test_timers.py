@@ -9,7 +9,7 @@ from itertools import pairwise
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.timers import AT_ONCE, AT_ONCE_SECONDS, TICK, Timers
+from twisted_net.connection.timers import CALLING_SECONDS, CALLS_PER_TURN, TICK, Timers
 from twisted_net.testing import advance
 
 
@@ -61,8 +61,8 @@ class TickerTests(SynchronousTestCase):
 
     def test_a_thousand_at_once(self) -> None:
         """They are called evenly over a tick, in order, and none that has ended meanwhile."""
-        called = list(self.crowd(AT_ONCE_SECONDS / 3).values())
-        starts = [now for before, now in pairwise(called) if now - before > AT_ONCE_SECONDS]
+        called = list(self.crowd(CALLING_SECONDS / 3).values())
+        starts = [now for before, now in pairwise(called) if now - before > CALLING_SECONDS]
         gaps = [after - before for before, after in pairwise(starts)]
         self.assertAlmostEqual(max(gaps[:-1]), min(gaps[:-1]), delta=TICK / 500)
         together = Counter(sum(start <= now for start in starts) for now in called)
@@ -72,8 +72,8 @@ class TickerTests(SynchronousTestCase):
     def test_what_is_quick(self) -> None:
         """Is called in larger groups, for each of which a turn is enough."""
         moments = Counter(self.crowd(0).values())
-        self.assertEqual(max(moments.values()), AT_ONCE // 2)  # and as many that had ended
-        self.assertEqual(len(moments), -(-1000 // AT_ONCE))
+        self.assertEqual(max(moments.values()), CALLS_PER_TURN // 2)  # and as many that had ended
+        self.assertEqual(len(moments), -(-1000 // CALLS_PER_TURN))
 
     def test_a_crowd_after_a_crowd(self) -> None:
         """None waits for more than a tick longer than it would alone."""

@@ -26,7 +26,8 @@ from tests.eager.tls_turns import (
     TLSTestCase,
     server_options,
 )
-from twisted_net.eager import openssl
+from twisted_net.eager import openssl, reactor_interfaces
+from twisted_net.eager.privates import Group
 from twisted_net.eager.tls import EagerTLS
 from twisted_net.eager.tls_sockets import EagerTLSClient, EagerTLSServer
 
@@ -209,11 +210,13 @@ class ServerTests(Both, AsServer, TLSTestCase):
         self.until(lambda: protocol.events[-1][0] == "lost")
 
     def test_unknown_openssl(self):
-        """So does every connection, if pyOpenSSL is none of those that are known."""
-        self.patch(openssl, "KNOWN", False)
-        protocol, _ = self.connect_tls()
-        self.assertIsInstance(protocol.transport, BufferingTLSTransport)
-        self.assertFalse(openssl.can_put_on(protocol.transport.getHandle()))
+        """So does every connection, if Twisted or pyOpenSSL are none of those that are known."""
+        self.patch(reactor_interfaces, "usable", lambda group: group is not Group.TLS)
+        protocol, peer = self.connect_tls()
+        self.assertIs(type(protocol.transport), BufferingTLSTransport)
+        protocol.received = Recorder.write_back
+        peer.send(b"x" * 100_000)
+        self.until(lambda: len(peer.got) == 100_000, peer)
 
     def test_large_handshake(self):
         """A handshake that the socket takes only in parts is gone through with."""

@@ -29,7 +29,9 @@ from tests.eager.tls_turns import Peer
 from tests.endpoints.proxying import HEADERS
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.guard import GuardTransport
+from twisted_net.eager import reactor_interfaces
 from twisted_net.eager.ports import EagerClient, EagerServer, EagerUNIXServer
+from twisted_net.eager.privates import Group
 from twisted_net.eager.reactor import EagerReactor
 from twisted_net.eager.reactor_interfaces import eager, plain
 from twisted_net.eager.tls import EagerTLS
@@ -87,10 +89,12 @@ class TransportsCase(SynchronousTestCase):
 
     :cvar make_reactor: makes it.
     :cvar eagerly: whether it can have eager transports.
+    :cvar tls_eagerly: whether TLS can be on the socket as well.
     """
 
     make_reactor: Any = EPollReactor
     eagerly = True
+    tls_eagerly = True
 
     def setUp(self) -> None:
         self.reactor: Any = type(self).make_reactor()
@@ -197,8 +201,11 @@ class TransportsCase(SynchronousTestCase):
 
     def is_tls(self, transport: Any) -> None:
         """It is what TLS is to be on this reactor."""
-        self.assertIs(type(transport), EagerTLS if self.eagerly else BufferingTLSTransport)
+        self.assertIs(type(transport), self.tls_kind())
         self.is_tcp(transport.transport, EagerTLSServer)
+
+    def tls_kind(self) -> Any:
+        return EagerTLS if self.eagerly and self.tls_eagerly else BufferingTLSTransport
 
     def is_tcp(self, transport: Any, kind: Any = EagerServer) -> None:
         self.assertIs(type(transport), kind if self.eagerly else tcp.Server)
@@ -306,9 +313,7 @@ class Anywhere:
             client = self.successResultOf(connected)
             client.send(b"hello")
             self.until(lambda client=client: client.heard == b"hello")
-            self.assertIs(
-                type(client.transport), EagerTLS if self.eagerly else BufferingTLSTransport
-            )
+            self.assertIs(type(client.transport), self.tls_kind())
             kind = EagerTLSClient if self.eagerly else tcp.Client
             self.assertIs(type(client.transport.transport), kind)
             client.close()
@@ -356,3 +361,29 @@ class ForeignTests(Anywhere, TransportsCase):
 
     make_reactor = ForeignReactor
     eagerly = False
+
+
+class UnknownTwistedTests(Anywhere, TransportsCase):
+    """With a Twisted that we do not know, everything is Twisted's own."""
+
+    eagerly = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(reactor_interfaces, "usable", lambda group: False)
+
+
+class UnknownOpenSSLTests(Anywhere, TransportsCase):
+    """With a pyOpenSSL that we do not know, TLS alone is."""
+
+    tls_eagerly = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(reactor_interfaces, "usable", lambda group: group is not Group.TLS)
+
+
+class UnknownOpenSSLOnEagerTests(UnknownOpenSSLTests):
+    """On the ``eager`` reactor as well."""
+
+    make_reactor = EagerReactor

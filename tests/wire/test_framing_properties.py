@@ -123,7 +123,7 @@ class FailingProperties(Properties):
 
 
 class LinesProperties(FailingProperties, SynchronousTestCase):
-    make = partial(Lines, max_size=LIMIT)
+    make = staticmethod(partial(Lines, max_size=LIMIT))
     failure = (b"x" * (LIMIT + 1), "too-long")
     failure_limit = LIMIT
     alphabet = b"a\r\n"
@@ -140,7 +140,7 @@ class LinesProperties(FailingProperties, SynchronousTestCase):
 
 
 class SkippingLinesProperties(Properties, SynchronousTestCase):
-    make = partial(SkippingLines, max_size=LIMIT)
+    make = staticmethod(partial(SkippingLines, max_size=LIMIT))
     alphabet = b"a\r\n"
     messages = LinesProperties.messages
 
@@ -156,38 +156,38 @@ class SkippingLinesProperties(Properties, SynchronousTestCase):
 
 
 class NetstringsProperties(FailingProperties, SynchronousTestCase):
-    make = partial(Netstrings, max_size=LIMIT)
+    make = staticmethod(partial(Netstrings, max_size=LIMIT))
     alphabet = b"0123:,a"
     failure = (b"3:abc;", "bad-input")
 
 
 class LengthPrefixedProperties(FailingProperties, SynchronousTestCase):
-    make = partial(LengthPrefixed, 2, max_size=LIMIT)
+    make = staticmethod(partial(LengthPrefixed, 2, max_size=LIMIT))
     failure = (b"\xff\xff", "too-long")
     failure_limit = LIMIT
     alphabet = b"\0\0\0\1\2\x09"
 
 
 class LittleEndianProperties(LengthPrefixedProperties):
-    make = partial(LengthPrefixed, 4, "little", max_size=LIMIT)
+    make = staticmethod(partial(LengthPrefixed, 4, "little", max_size=LIMIT))
     failure = (b"\0\0\0\xff", "too-long")
 
 
 class VarintProperties(FailingProperties, SynchronousTestCase):
-    make = partial(LengthPrefixed, "varint", max_size=LIMIT)
+    make = staticmethod(partial(LengthPrefixed, "varint", max_size=LIMIT))
     alphabet = b"\0\1\2\x80\x80\x81"
     failure = (b"\x80" * 10, "bad-input")
 
 
 class JsonLinesProperties(FailingProperties, SynchronousTestCase):
-    make = partial(JsonLines, max_size=LIMIT)
+    make = staticmethod(partial(JsonLines, max_size=LIMIT))
     alphabet = b'{}[]":,\\1 \r\n\xc3\xa4'
     messages = json_values
     failure = (b"{]\n", "bad-input")
 
 
 class JsonStreamProperties(FailingProperties, SynchronousTestCase):
-    make = partial(JsonStream, max_size=LIMIT)
+    make = staticmethod(partial(JsonStream, max_size=LIMIT))
     alphabet = b'{{}}[]"":,\\1 \n\xc3\xa4'
     messages = json_values.map(lambda value: [value])
     failure = (b"{]", "bad-input")

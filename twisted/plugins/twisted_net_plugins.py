@@ -22,6 +22,16 @@ class EndpointParser:
         return getattr(endpoints, self._function)(reactor, *args, **options)
 
 
+class EagerInstaller(Reactor):
+    """A reactor; where it cannot be used, the program ends with one line that says why."""
+
+    def install(self):
+        try:
+            super().install()
+        except ImportError as error:
+            raise SystemExit(f"--reactor {self.shortName}: {error}") from None
+
+
 # ruff: noqa: E501
 # fmt: off
 net = EndpointParser("net", "parse_net")
@@ -29,4 +39,4 @@ nettls = EndpointParser("nettls", "parse_nettls")
 netecho = ServiceMaker("netecho", "twisted_net.services.echo", "An echo server: sends every byte back (RFC 862).", "netecho")
 netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle timeouts, limits and TLS in front of any TCP service.", "netidle")
 netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat server with rooms, for nc, telnet and programs.", "netchat")
-eager = Reactor("eager", "twisted_net.eager.reactor", "An epoll(7) reactor that sends without waiting for the poller.")
+eager = EagerInstaller("eager", "twisted_net.eager.reactor", "An epoll(7) reactor that sends without waiting for the poller.")

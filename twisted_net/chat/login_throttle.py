@@ -5,7 +5,7 @@ from __future__ import annotations
 FIRST_DELAY = 1.0
 """Seconds to wait after a first attempt; each further one doubles it."""
 
-LONGEST_DELAY = 30.0
+LONGEST_WAIT = 30.0
 """Seconds; no wait between two attempts is longer."""
 
 FORGET_AFTER = 600.0
@@ -35,7 +35,7 @@ class LoginThrottle:
         if now - free > FORGET_AFTER:
             count, free = 0, now
         start = max(now, free)
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**count)
+        delay = min(LONGEST_WAIT, FIRST_DELAY * 2.0**count)
         self._table[host] = (min(count + 1, 16), start + delay)
         if len(self._table) > _MOST:
             del self._table[next(iter(self._table))]

@@ -44,7 +44,7 @@ from twisted_net.chat.messages import (
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.chat.session import Session, SessionSettings, State
+from twisted_net.chat.session import Session, SessionSettings, SessionState
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
@@ -68,7 +68,7 @@ TEXT = TextCodec()
 TAGGED = TextCodec(tagged=True)
 
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # they would not be read
-_UNDECIDED = (State.NEW, State.GUEST)
+_UNDECIDED = (SessionState.NEW, SessionState.GUEST)
 
 
 class ChatProtocol(Member):
@@ -387,7 +387,7 @@ class ChatFactory(ConnectionFactory):
         verified = await self.accounts.verify(
             self.clock, account, password, user.host, format_address(connection.peer)
         )
-        if connection.reason is None and connection.session.state is not State.ENDED:
+        if connection.reason is None and connection.session.state is not SessionState.ENDED:
             session: Session = connection.session
             self.act(
                 session.login_failed()

@@ -67,7 +67,7 @@ MOST_FAILURES = 5
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
 
-class State(enum.Enum):
+class SessionState(enum.Enum):
     """How far a conversation has come."""
 
     NEW = "nothing has been said, nobody was let in"
@@ -88,15 +88,15 @@ class Step(enum.Enum):
     END = "the connection ends"
 
 
-TRANSITIONS = {
-    (State.NEW, Step.LET_IN): State.GUEST,
-    (State.NEW, Step.TEXT_LINE): State.TEXT_OUT,
-    (State.NEW, Step.JSON_LINE): State.JSON_OUT,
-    (State.GUEST, Step.TEXT_LINE): State.TEXT,
-    (State.GUEST, Step.JSON_LINE): State.JSON_OUT,
-    (State.TEXT_OUT, Step.LET_IN): State.TEXT,
-    (State.JSON_OUT, Step.LET_IN): State.JSON,
-    **{(state, Step.END): State.ENDED for state in State},
+SESSION_TRANSITIONS = {
+    (SessionState.NEW, Step.LET_IN): SessionState.GUEST,
+    (SessionState.NEW, Step.TEXT_LINE): SessionState.TEXT_OUT,
+    (SessionState.NEW, Step.JSON_LINE): SessionState.JSON_OUT,
+    (SessionState.GUEST, Step.TEXT_LINE): SessionState.TEXT,
+    (SessionState.GUEST, Step.JSON_LINE): SessionState.JSON_OUT,
+    (SessionState.TEXT_OUT, Step.LET_IN): SessionState.TEXT,
+    (SessionState.JSON_OUT, Step.LET_IN): SessionState.JSON,
+    **{(state, Step.END): SessionState.ENDED for state in SessionState},
 }
 """Every step that there is. Any other is a mistake of ours."""
 
@@ -145,7 +145,7 @@ class Session:
         secret: bool,
     ) -> None:
         self.user = user
-        self.state = State.NEW
+        self.state = SessionState.NEW
         self._registry = registry
         self._settings = settings
         self._token = token
@@ -156,7 +156,7 @@ class Session:
     # The steps.
 
     def _step(self, step: Step) -> None:
-        self.state = TRANSITIONS[self.state, step]
+        self.state = SESSION_TRANSITIONS[self.state, step]
 
     def begin(self, now: float, account: str = "") -> list[Action]:
         """The connection is there; ``account`` is what its certificate says."""
@@ -175,13 +175,13 @@ class Session:
         """The first line is there, which decides about the form."""
         was = self.state
         self._step(Step.JSON_LINE if is_json else Step.TEXT_LINE)
-        if was is State.GUEST and is_json:  # a program says itself where it wants to be
+        if was is SessionState.GUEST and is_json:  # a program says itself where it wants to be
             return self._leave_all()
         return []
 
     def end(self) -> list[Action]:
         """The connection ends, or is to end."""
-        if self.state is State.ENDED:
+        if self.state is SessionState.ENDED:
             return []
         self._step(Step.END)
         actions = self._leave_all()
@@ -191,8 +191,10 @@ class Session:
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
         """Give what is to be done about a request."""
         try:
-            if self.state not in (State.TEXT, State.JSON) and not isinstance(request, _OUTSIDE):
-                if self.state is State.JSON_OUT:
+            if self.state not in (SessionState.TEXT, SessionState.JSON) and not isinstance(
+                request, _OUTSIDE
+            ):
+                if self.state is SessionState.JSON_OUT:
                     raise RequestError("hello-first", "Say hello first.")
                 raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
             return _HANDLERS[type(request)](self, request, now)
@@ -202,7 +204,7 @@ class Session:
     # Coming in.
 
     def _greet(self, hello: Hello, now: float) -> list[Action]:
-        if self.state is not State.JSON_OUT:
+        if self.state is not SessionState.JSON_OUT:
             raise RequestError("again", "You have said hello already.")
         if hello.account or hello.password:
             self._hello = hello
@@ -243,7 +245,7 @@ class Session:
     # Accounts.
 
     def _login(self, login: Login, now: float) -> list[Action]:
-        if self.state is State.JSON_OUT:
+        if self.state is SessionState.JSON_OUT:
             raise RequestError("hello-first", "Say hello first, with user and password.")
         return self._check(login.account, login.password)
 
@@ -265,9 +267,9 @@ class Session:
         try:
             registry.may_come("", account, "", now)
             user.account = account
-            if self.state is State.JSON_OUT:
+            if self.state is SessionState.JSON_OUT:
                 return self._welcome(hello or Hello(), now)
-            if self.state is State.TEXT_OUT:
+            if self.state is SessionState.TEXT_OUT:
                 return self._let_in(now)
             old = user.name
             actions = self._take_account_name(now)
@@ -336,7 +338,7 @@ class Session:
         for room in user.rooms:
             if room.name == name:
                 user.here = name
-                if self.state is State.JSON:  # it has lost track, and begins anew
+                if self.state is SessionState.JSON:  # it has lost track, and begins anew
                     return [
                         Exit(user, room, quietly=True),
                         Enter(user, room, request.since, quietly=True),

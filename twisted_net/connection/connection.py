@@ -95,8 +95,16 @@ class State(enum.Enum):
 
 TRANSITIONS = {
     State.NEW: (State.HANDSHAKING,),
-    State.HANDSHAKING: (State.OPEN, State.CLOSING, State.CLOSED),
-    State.OPEN: (State.CLOSING, State.DRAINING_INPUT, State.CLOSED),
+    State.HANDSHAKING: (
+        State.OPEN,
+        State.CLOSING,
+        State.CLOSED,
+    ),
+    State.OPEN: (
+        State.CLOSING,
+        State.DRAINING_INPUT,
+        State.CLOSED,
+    ),
     State.CLOSING: (State.CLOSED,),
     State.DRAINING_INPUT: (State.CLOSED,),
     State.CLOSED: (),
@@ -104,7 +112,11 @@ TRANSITIONS = {
 """Which state may follow which. Any other step is a mistake of ours."""
 
 # Looked up many times a message.
-_OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
+_OPEN, _HANDSHAKING, _CLOSING = (
+    State.OPEN,
+    State.HANDSHAKING,
+    State.CLOSING,
+)
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
 
 

@@ -20,7 +20,7 @@ from twisted_net.policy.close_reasons import SLOW
 
 _LOOKS = 3  # at each connection within its stall timeout, to see whether its peer makes progress
 
-AT_ONCE, PAUSE = 256, 0.02
+LOOKS_PER_TURN, PAUSE = 256, 0.02
 """Connections that are looked at in one turn of the reactor, and the seconds until the next ones
 are. Each takes a microsecond: of ten thousand in one turn, everybody would notice."""
 
@@ -121,9 +121,9 @@ class StallCheck:
         return behind
 
     def _look(self) -> None:
-        now = list(islice(self._left, AT_ONCE))
+        now = list(islice(self._left, LOOKS_PER_TURN))
         # First this: a look can end the last connection.
-        more = len(now) == AT_ONCE
+        more = len(now) == LOOKS_PER_TURN
         self._call = self._clock.callLater(PAUSE, self._look) if more else None
         for connection in now:
             if self._connections.get(connection.id) is connection:

@@ -16,7 +16,7 @@ from twisted_net.connection.timer_wheel import Timeout, TimerWheel, ticks_for
 TICK = 0.5
 """Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
 
-AT_ONCE, AT_ONCE_SECONDS = 256, 0.001
+CALLS_PER_TURN, CALLING_SECONDS = 256, 0.001
 """Timeouts that are called in one turn of the reactor, at most, and for how long. A thousand silent
 peers whose time is up together are closed evenly over a tick: the others shall not wait until the
 last of them is. To ask them for a sign of life takes much less, so many are asked together."""
@@ -98,8 +98,8 @@ class Timers:
         """Call some of those whose timeout has passed, and the rest later."""
         self._rest = None
         called, began = 0, self._clock.seconds()
-        while self._expired and called < AT_ONCE:
-            if called and self._clock.seconds() - began >= AT_ONCE_SECONDS:
+        while self._expired and called < CALLS_PER_TURN:
+            if called and self._clock.seconds() - began >= CALLING_SECONDS:
                 break
             called += 1
             timeout = self._expired.popleft()

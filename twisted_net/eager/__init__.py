@@ -5,7 +5,8 @@ the transports differ from Twisted's own; start there. ``ports`` makes them, ``t
 ``tls_sockets`` put TLS on the socket itself, by what ``openssl`` adds to pyOpenSSL. ``write_batch``
 holds the transports that send when the current event is over. ``reactor_interfaces`` gives a
 reactor of Twisted's the calls that make them, and ``reactor`` is one that has them. ``key_sharing``
-keeps their instances small.
+keeps their instances small. ``privates`` lists the private names of Twisted and pyOpenSSL that all
+of this needs. Where one is not as expected, everything is Twisted's own.
 """
 
 from typing import TYPE_CHECKING

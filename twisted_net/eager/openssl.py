@@ -6,7 +6,8 @@ pyOpenSSL itself does for those that are made with one. :func:`read` and :func:`
 pyOpenSSL's ``recv`` and ``send`` without a new buffer and a second call into OpenSSL each time,
 which is a third of their cost for short messages.
 
-All that is used of pyOpenSSL beyond its public interface stands in this file.
+:mod:`~twisted_net.eager.privates` lists what is used of pyOpenSSL beyond its public interface:
+import this file only where it finds all of that.
 """
 
 from __future__ import annotations
@@ -15,31 +16,18 @@ import socket
 from typing import Any
 
 from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
 
-try:
-    from OpenSSL._util import ffi, lib
-
-    _SSL_read, _SSL_write, _SSL_set_fd = lib.SSL_read, lib.SSL_write, lib.SSL_set_fd
-    _MODE = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-except (ImportError, AttributeError):  # another pyOpenSSL than those that are known
-    ffi = lib = None
-
-KNOWN = lib is not None
-"""Whether this pyOpenSSL is one that the rest of this file knows."""
+_SSL_read, _SSL_write, _SSL_set_fd = lib.SSL_read, lib.SSL_write, lib.SSL_set_fd
+_MODE = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
 
 RECORD = 16384
 """Bytes of the application in one record, at most (RFC 8446, 5.1)."""
 
 
 def can_put_on(connection: object) -> bool:
-    """Whether :func:`put_on` works for ``connection``."""
-    return (
-        KNOWN
-        and isinstance(connection, SSL.Connection)
-        and getattr(connection, "_ssl", None) is not None
-        and getattr(connection, "_socket", connection) is None
-        and hasattr(connection, "_raise_ssl_error")
-    )
+    """Whether :func:`put_on` works for ``connection``: creators may make anything."""
+    return isinstance(connection, SSL.Connection) and connection._socket is None
 
 
 def is_on(connection: Any) -> bool:

@@ -1,38 +1,692 @@
-"""What is used of Twisted's private names."""
+"""What this package uses of Twisted and pyOpenSSL beyond their public interfaces, all of it.
+
+A private name may change with any release. So each has a row in :data:`TABLE`, and before any is
+used, a probe looks whether each is where it is expected, and what we think it is: methods take our
+arguments, attributes have values of the type that we read or write, and the functions that are to
+call or read them do. What follows if one is not depends on its group. The log has one warning:
+
+* ``TRANSPORTS``: :func:`~twisted_net.eager.reactor_interfaces.eager` gives the reactor itself.
+  Transports and TLS are Twisted's own: all that is public works as before, but slower.
+* ``TLS``: the transports are eager, and TLS over them is Twisted's own.
+* ``REACTOR``: the ``eager`` reactor cannot be installed, and says so instead of the warning.
+* ``OTHERS``: the function at the end of this file that needs the name does without, as it says.
+
+Names without an underscore that are not documented, and are used just as much, have rows as well.
+"""
 
 from __future__ import annotations
 
+import inspect
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cache
+from pkgutil import resolve_name
+from types import CodeType, NoneType
 from typing import Any
 
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 
+_log = Logger()
 
-def _descriptor(transport: Any) -> Any:
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport
+
+class Group(Enum):
+    """What needs a name, and what follows if it is not as we think."""
+
+    TRANSPORTS = "connections have Twisted's own transports, which are slower"
+    TLS = "TLS is Twisted's own, which is slower"
+    REACTOR = "the eager reactor cannot be used"
+    OTHERS = "what it is for is left out"
+
+
+class Kind(Enum):
+    """What a name is."""
+
+    METHOD = "method"
+    CLASS_ATTRIBUTE = "class attribute"
+    INSTANCE_ATTRIBUTE = "instance attribute"
+    MODULE_NAME = "name of a module"
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """One name.
+
+    :ivar where: ``module:Class``, or ``module``.
+    :ivar purpose: what we do with it.
+    :ivar expects: the type of its value; of a method, the number of arguments that it is given.
+    :ivar used_by: who is to read or call it: ``Class.function`` of the same module, or of another
+        one, ``module:Class.function``.
+    :ivar source: for the test that renames it in the source of Twisted's transports: where it is
+        this name. Empty: the word means nothing else, in any file.
+    """
+
+    name: str
+    purpose: str
+    expects: Any
+    used_by: tuple[str, ...]
+    source: str = ""
+    group: Group = Group.TRANSPORTS
+    kind: Kind = Kind.METHOD
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where.replace(':', '.')}.{self.name}"
+
+
+def _row(name: str, purpose: str, expects: Any, *used_by: str, source: str = "") -> Private:
+    return Private(name, purpose, expects, used_by, source)
+
+
+def _rows(group: Group, kind: Kind, where: str, *rows: Private) -> Iterator[Private]:
+    return (replace(row, group=group, kind=kind, where=where) for row in rows)
+
+
+def _of_self(name: str) -> str:
+    return rf"(?<=\bself\.){name}\b|(?<=self, \"){name}(?=\")"
+
+
+def _own(name: str) -> str:
+    return rf"{_of_self(name)}|(?m:(?<=^    ){name}(?= = |: ))"
+
+
+_FD = "twisted.internet.abstract:FileDescriptor"
+_POSIX = "twisted.internet.posixbase:PosixReactorBase"
+_POLL = "twisted.internet.posixbase:_PollLikeMixin"
+
+# fmt: off
+TABLE: tuple[Private, ...] = (
+    # A transport's queue, and what decides about it.
+    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.tcp:Server",
+        _row("_tempDataBuffer", "the pieces that were written and not sent: we add and clear", list,
+             f"{_FD}.write", f"{_FD}.writeSequence", f"{_FD}.doWrite"),
+        _row("_tempDataLen", "how many bytes they are: we keep it right", int, f"{_FD}.write",
+             f"{_FD}.doWrite", f"{_FD}._isSendBufferFull"),
+        _row("reactor", "whose batch the transport belongs to", object, f"{_FD}.startWriting",
+             source=_of_self("reactor")),
+        _row("socket", "the socket that we send to, receive from, and give to OpenSSL",
+             socket.socket, "Connection.doRead", "Connection.writeSomeData",
+             source=_of_self("socket")),
+        _row("protocol", "whom what was received is for", object, "Connection._dataReceived",
+             "Connection.connectionLost", source=_of_self("protocol")),
+        _row("server", "the port that accepted it; we set it, as stock does", object,
+             "Server.__init__", source=_of_self("server")),
+        _row("client", "the peer's address as the socket gave it; we set it, as stock does", tuple,
+             "Server.getPeer", source=_of_self("client")),
+        _row("sessionno", "the connection's number within its port; we set it, as stock does", int,
+             "Server.__init__", "Port.doRead"),
+        _row("hostname", "the peer's host, which we make when asked for", object, "Server.__init__",
+             source=_of_self("hostname")),
+        _row("repstr", "the transport's repr(), which we make when asked for", str,
+             "Server.__repr__"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Server",
+        _row("dataBuffer", "the buffer that is being sent: we leave there what is to be sent",
+             bytes, f"{_FD}.doWrite", f"{_FD}._isSendBufferFull"),
+        _row("offset", "how much of that buffer was sent", int, f"{_FD}.doWrite",
+             source=_own("offset")),
+        _row("SEND_LIMIT", "the most bytes that are given to one send()", int, f"{_FD}.doWrite",
+             "Connection.writeSomeData"),
+        _row("bufferSize", "bytes for one recv(), and in a queue that is not full", int,
+             "Connection.doRead", f"{_FD}._isSendBufferFull"),
+        _row("_writeDisconnected", "whether our side has sent its last byte", bool, f"{_FD}.write",
+             f"{_FD}.doWrite"),
+        _row("_aborting", "whether abortConnection() was called", bool,
+             "Connection.abortConnection"),
+        _row("TLS", "whether startTLS() was called: then we leave writing to stock", bool,
+             "Connection.write", "Connection.writeSequence", source=_own("TLS")),
+        _row("connected", "whether there is a connection; we set it, as stock does", int,
+             f"{_FD}.write", f"{_FD}.connectionLost", source=_own("connected")),
+        _row("disconnected", "whether it was lost; one of the keys that instances share", int,
+             f"{_FD}.connectionLost", source=_own("disconnected")),
+        _row("disconnecting", "whether loseConnection() was called", int, f"{_FD}.doWrite",
+             source=_own("disconnecting")),
+        _row("producer", "who is paused when the queue is full", NoneType, f"{_FD}.doWrite",
+             f"{_FD}._maybePauseProducer", source=_own("producer")),
+        _row("producerPaused", "whether it is paused: then doWrite() has to resume it", bool,
+             f"{_FD}.doWrite", f"{_FD}._maybePauseProducer"),
+        _row("streamingProducer", "whether it pushes; one that pulls is stock's to call", bool,
+             f"{_FD}.doWrite", f"{_FD}._maybePauseProducer"),
+        _row("logstr", "the prefix of log lines, which we make when asked for", str,
+             "Connection.logPrefix"),
+        _row("_addressType", "IPv4Address, or as we set it, IPv6Address", type, "Server.getHost",
+             "Server.getPeer"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Server",
+        _row("__init__", "replaced by ours, which sets the same attributes", 6),
+        _row("_getLogPrefix", "a protocol's name in the log", 1, "Server.__init__",
+             "BaseClient._connectDone"),
+        _row("_maybePauseProducer", "pauses the producer if the queue is full", 0, f"{_FD}.write",
+             f"{_FD}.writeSequence"),
+        _row("doRead", "overridden: receives", 0),
+        _row("doWrite", "sends what we left, and tells producers; overridden for TLS", 0),
+        _row("writeSomeData", "overridden for TLS: sends one buffer", 1, f"{_FD}.doWrite"),
+        _row("startReading", "asks the poller for reading", 0, "Server.__init__"),
+        _row("startWriting", "overridden: asks the poller for writing", 0, f"{_FD}.write",
+             f"{_FD}.writeSequence"),
+        _row("stopWriting", "overridden: asks it no more", 0, f"{_FD}.doWrite",
+             f"{_FD}.connectionLost", "Connection.abortConnection"),
+        _row("_fromConnectedSocket", "makes the transport of an adopted connection", 4,
+             f"{_POSIX}.adoptStreamConnection"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Client",
+        _row("__init__", "called by our connector", 5),
+        _row("_connectDone", "overridden: the connection is established", 0,
+             "BaseClient.doConnect"),
+    ),
+    # Ports and connectors.
+    *_rows(Group.TRANSPORTS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Port",
+        _row("transport", "overridden: the class of the transports that it makes", type,
+             "Port.doRead", source=_own("transport")),
+        _row("_type", "overridden: what it calls its connections in the log", str,
+             "Port._logConnectionLostMsg"),
+        _row("_realPortNumber", "the number that it listens on", NoneType, "Port.startListening"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.tcp:Port",
+        _row("numberAccepts", "overridden: how many connections it accepts in a turn", object,
+             "Port.doRead", "Port.startListening"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Port",
+        _row("_fromListeningDescriptor", "makes the port of an adopted socket", 4,
+             f"{_POSIX}.adoptStreamPort"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Connector",
+        _row("_makeTransport", "overridden: makes the transport", 0, "Connector.connect"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.tcp:Connector",
+        _row("host", "given to the transport", str, "Connector._makeTransport",
+             source=_of_self("host")),
+        _row("port", "given to the transport", int, "Connector._makeTransport",
+             source=_of_self("port")),
+        _row("bindAddress", "given to the transport", object, "Connector._makeTransport"),
+    ),
+    # Unix sockets.
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Server",
+        _row("__init__", "called by ours", 6),
+        _row("_fromConnectedSocket", "makes the transport of an adopted connection", 3,
+             f"{_POSIX}.adoptStreamConnection"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.unix:Server",
+        _row("_sendmsgQueue", "descriptors to send: while there are any, stock sends", list,
+             "Server.sendFileDescriptor", "Server.writeSomeData"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Client",
+        _row("__init__", "called by ours", 4),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Port",
+        _row("_fromListeningDescriptor", "makes the port of an adopted socket", 3,
+             f"{_POSIX}.adoptStreamPort"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Connector",
+        _row("_makeTransport", "overridden: makes the transport", 0, "Connector.connect"),
+    ),
+    *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.unix:Connector",
+        _row("address", "given to the transport", object, "Connector._makeTransport",
+             source=_of_self("address")),
+        _row("checkPID", "given to the transport", object, "Connector._makeTransport"),
+    ),
+    # TLS: Twisted's part.
+    *_rows(Group.TLS, Kind.MODULE_NAME, "twisted.protocols.tls",
+        _row("_NullAggregator", "gathers no small writes: the transport does", type,
+             "BufferingTLSTransport.connectionLost"),
+    ),
+    *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "twisted.protocols.tls:BufferingTLSTransport",
+        _row("_aggregator", "what gathers small writes: ours gathers none", object,
+             "BufferingTLSTransport.loseConnection", "BufferingTLSTransport.writeSequence"),
+        _row("_tlsConnection", "pyOpenSSL's connection, which we put on the socket", object,
+             "TLSMemoryBIOProtocol.getHandle", "TLSMemoryBIOProtocol.dataReceived"),
+        _row("_appSendBuffer", "what was written before the handshake was done", list,
+             "TLSMemoryBIOProtocol._bufferedWrite", "TLSMemoryBIOProtocol._unbufferPendingWrites",
+             "TLSMemoryBIOProtocol.loseConnection"),
+        _row("_connectWrapped", "one of the keys that instances share", bool,
+             "TLSMemoryBIOProtocol.makeConnection"),
+    ),
+    *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "twisted.protocols.tls:TLSMemoryBIOFactory",
+        _row("_creatorCallable", "makes pyOpenSSL's connection", object,
+             "TLSMemoryBIOProtocol.makeConnection"),
+    ),
+    *_rows(Group.TLS, Kind.CLASS_ATTRIBUTE, "twisted.protocols.tls:BufferingTLSTransport",
+        _row("_reason", "why it ended, for the protocol, if TLS knows", NoneType,
+             "TLSMemoryBIOProtocol.connectionLost", "TLSMemoryBIOProtocol._tlsShutdownFinished"),
+        _row("_handshakeDone", "whether the handshake was done", bool,
+             "TLSMemoryBIOProtocol.loseConnection", "TLSMemoryBIOProtocol.dataReceived"),
+        _row("_lostTLSConnection", "whether TLS is over", bool,
+             "TLSMemoryBIOProtocol.connectionLost", "TLSMemoryBIOProtocol.registerProducer",
+             "TLSMemoryBIOProtocol._tlsShutdownFinished"),
+        _row("_producer", "while there is one, closing waits", NoneType,
+             "TLSMemoryBIOProtocol.registerProducer", "TLSMemoryBIOProtocol.loseConnection"),
+        _row("_aborted", "whether abortConnection() was called: nothing is delivered", bool,
+             "TLSMemoryBIOProtocol.abortConnection"),
+    ),
+    *_rows(Group.TLS, Kind.METHOD, "twisted.protocols.tls:BufferingTLSTransport",
+        _row("_checkHandshakeStatus", "overridden: begins the handshake", 0,
+             "TLSMemoryBIOProtocol.makeConnection"),
+        _row("_flushSendBIO", "overridden: nothing to do, for OpenSSL has sent it", 0,
+             "TLSMemoryBIOProtocol._tlsShutdownFinished", "TLSMemoryBIOProtocol._flushReceiveBIO"),
+        _row("_shutdownTLS", "overridden: sends close_notify behind what was written", 0,
+             "TLSMemoryBIOProtocol.loseConnection", "TLSMemoryBIOProtocol.abortConnection",
+             "TLSMemoryBIOProtocol.unregisterProducer"),
+        _row("_tlsShutdownFinished", "overridden: ends the connection when TLS is over", 1,
+             "TLSMemoryBIOProtocol._flushReceiveBIO"),
+        _row("_write", "overridden: writes without asking whether it is closing", 1,
+             "TLSMemoryBIOProtocol.write", "TLSMemoryBIOProtocol._unbufferPendingWrites"),
+        _row("_bufferedWrite", "keeps what is written during the handshake", 1,
+             "TLSMemoryBIOProtocol._write"),
+        _row("_unbufferPendingWrites", "writes it when the handshake is done", 0,
+             "TLSMemoryBIOProtocol.dataReceived"),
+    ),
+    *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.endpoints:_WrappingProtocol",
+        _row("_wrappedProtocol", "what a client endpoint's own protocol passes all on to", object,
+             "_WrappingProtocol.connectionMade", "_WrappingProtocol.dataReceived"),
+    ),
+    # TLS: pyOpenSSL's part.
+    *_rows(Group.TLS, Kind.MODULE_NAME, "OpenSSL._util",
+        _row("ffi", "makes and reads the buffers that OpenSSL fills", object),
+        _row("lib", "OpenSSL itself, as cryptography binds it", object),
+    ),
+    *_rows(Group.TLS, Kind.MODULE_NAME, "OpenSSL._util:lib",
+        _row("SSL_read", "receives without a new buffer each time", Callable),
+        _row("SSL_write", "sends without a copy", Callable),
+        _row("SSL_set_fd", "puts a connection on a socket, and takes it off", Callable),
+        _row("SSL_set_mode", "sets the two modes below", Callable),
+        _row("SSL_MODE_ENABLE_PARTIAL_WRITE", "send() may take a part", int),
+        _row("SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER", "the rest may be given at another address",
+             int),
+        _row("ERR_clear_error", "forgets what other connections would take for theirs", Callable),
+    ),
+    *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Connection",
+        _row("_ssl", "OpenSSL's connection", object, "Connection.send", "Connection.recv"),
+        _row("_socket", "the connection's socket, which we set: None over memory", NoneType,
+             "Connection.__getattr__"),
+        _row("_into_ssl", "the memory to read from, which is gone then: we set None", object,
+             "Connection.bio_write"),
+        _row("_from_ssl", "the memory to write to, likewise", object, "Connection.bio_read"),
+    ),
+    *_rows(Group.TLS, Kind.METHOD, "OpenSSL.SSL:Connection",
+        _row("_raise_ssl_error", "turns OpenSSL's result into pyOpenSSL's error", 2,
+             "Connection.send", "Connection.recv", "Connection.do_handshake"),
+    ),
+    # The reactor.
+    *_rows(Group.REACTOR, Kind.METHOD, "twisted.internet.epollreactor:EPollReactor",
+        _row("doPoll", "overridden: one turn", 1),
+        _row("doIteration", "overridden: what mainLoop() calls for a turn", 1,
+             "twisted.internet.base:ReactorBase.mainLoop"),
+        _row("_doReadOrWrite", "handles an event that is not of the usual kind", 3,
+             "EPollReactor.doPoll"),
+        _row("_disconnectSelectable", "ends a connection whose read has failed", 3,
+             f"{_POLL}._doReadOrWrite"),
+    ),
+    *_rows(Group.REACTOR, Kind.MODULE_NAME, "twisted.internet.posixbase",
+        _row("_NO_FILEDESC", "why a connection ends whose descriptor is gone", Exception,
+             "_PollLikeMixin._doReadOrWrite"),
+    ),
+    *_rows(Group.REACTOR, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.epollreactor:EPollReactor",
+        _row("_poller", "the epoll object that we ask", object, "EPollReactor.__init__",
+             "EPollReactor.doPoll", "EPollReactor._add"),
+        _row("_selectables", "who belongs to a descriptor", object, "EPollReactor.__init__",
+             "EPollReactor.doPoll", "EPollReactor.addReader"),
+    ),
+    # Others: each is for one of the functions at the end.
+    *_rows(Group.OTHERS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Port",
+        _row("_logger", "what tells the log that nobody could be accepted", Logger, "Port.doRead",
+             source=_own("_logger")),
+    ),
+    *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE,
+         "twisted.application._client_service:_ReconnectingProtocolProxy",
+        _row("_lostNotification", "tells a ClientService that its connection is lost", object,
+             "_ReconnectingProtocolProxy.connectionLost"),
+    ),
+    *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL",
+        _row("_lib", "OpenSSL itself, for the groups of key exchanges", object),
+    ),
+    *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL:_lib",
+        _row("SSL_CTX_set1_curves_list", "says the groups of key exchanges", Callable),
+        _row("ERR_clear_error", "forgets that OpenSSL did not know one of them", Callable),
+    ),
+    *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Context",
+        _row("_context", "OpenSSL's context", object, "Context.set_mode"),
+    ),
+
+)
+"""Every private name that is used, and every other one that is not documented."""
+# fmt: on
+
+
+# The probe.
+
+
+class Examples:
+    """What rows are looked at on: modules, classes, and an instance of each class that has one."""
+
+    def holder(self, where: str) -> Any:
+        """Give the module or class.
+
+        :raises Exception: there is no such, or it cannot be imported.
+        """
+        return resolve_name(where)
+
+    def instance(self, where: str) -> Any:
+        """Give an instance of the class; None: making one takes too much.
+
+        :raises Exception: it cannot be made as we think.
+        """
+        make = _INSTANCES.get(where)
+        return None if make is None else make()
+
+
+def first_problem(rows: Iterable[Private], examples: Examples) -> str | None:
+    """Say what the first of the rows is that does not hold, without a full stop; None: all do."""
+    for row in rows:
+        try:
+            wrong = _wrong_with(row, examples)
+        except Exception as error:
+            wrong = f"cannot be looked at ({type(error).__name__}: {error})"
+        if wrong:
+            return f"{row} {wrong}"
+    return None
+
+
+@cache
+def problem(group: Group) -> str | None:
+    """As :func:`first_problem`, of a group, for good."""
+    return first_problem((row for row in TABLE if row.group is group), Examples())
+
+
+@cache
+def usable(group: Group) -> bool:
+    """Whether every row of a group holds. If not, and nobody was warned yet, the log is."""
+    if group is Group.TLS and not usable(Group.TRANSPORTS):
+        return False  # it needs them
+    wrong = problem(group)
+    if wrong is not None:
+        _warn(wrong, group.value)
+    return wrong is None
+
+
+def require_reactor() -> None:
+    """Check what the eager reactor needs.
+
+    :raises ImportError: it cannot be used; the message says why, in one line.
+    """
+    wrong = problem(Group.TRANSPORTS) or problem(Group.REACTOR)
+    if wrong is not None:
+        raise ImportError(f"{Group.REACTOR.value} with this Twisted: {wrong}")
+
+
+def _warn(wrong: str, consequence: str) -> None:
+    _log.warn(
+        "This Twisted or pyOpenSSL is not one that twisted_net knows: {wrong}. So {consequence}.",
+        wrong=wrong,
+        consequence=consequence,
+    )
+
+
+def _wrong_with(row: Private, examples: Examples) -> str:
+    holder = examples.holder(row.where)
+    if row.kind is Kind.INSTANCE_ATTRIBUTE:
+        holder = examples.instance(row.where)
+    if holder is not None:
+        if not hasattr(holder, row.name):
+            return "does not exist"
+        value = getattr(holder, row.name)
+        wrong = _wrong_method(row, value) if row.kind is Kind.METHOD else ""
+        if row.kind is not Kind.METHOD and not isinstance(value, row.expects):
+            wrong = f"is {value!r}"
+        if wrong:
+            return wrong
+    for name in row.used_by:
+        user = name if ":" in name else f"{row.where.partition(':')[0]}:{name}"
+        try:
+            function = examples.holder(user)
+        except AttributeError:
+            return f"is not used by {user}, which does not exist"
+        if not _mentions(function, row.name):
+            return f"is not used by {user}"
+    return ""
+
+
+def _wrong_method(row: Private, method: Any) -> str:
+    arguments = [None] * (row.expects + (not inspect.ismethod(method)))
+    try:
+        inspect.signature(method).bind(*arguments)
+    except TypeError as error:
+        return f"takes other arguments ({error})"
+    if row.name == "__init__" and row.where == "twisted.internet.tcp:Server":
+        more = vars(_server()).keys() - _SET_BY_SERVER
+        return f"sets {', '.join(sorted(more))} as well" if more else ""
+    return ""
+
+
+def _mentions(function: Any, name: str) -> bool:
+    """Whether a function's code has a name."""
+    code = inspect.unwrap(getattr(function, "__func__", function)).__code__
+    codes = [code]
+    for each in codes:
+        if name in each.co_names:
+            return True
+        codes += [inner for inner in each.co_consts if isinstance(inner, CodeType)]
+    return False
+
+
+# Instances to look at. What they are made with does nothing.
+
+_SET_BY_SERVER = {
+    *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "fileno", "protocol", "connected"),
+    *("server", "client", "sessionno", "hostname", "logstr", "repstr"),
+}
+
+
+class _Nothing:
+    """A reactor, clock or transport that does nothing, whatever is called."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args: None
+
+
+def _server() -> Any:
+    from twisted.internet import tcp
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        port = tcp.Port(0, _factory(), reactor=_Nothing())
+        return tcp.Server(ours, _protocol(), ("", 0), port, 0, _Nothing())  # type: ignore[arg-type]
+
+
+def _unix_server() -> Any:
+    from twisted.internet import tcp, unix
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        port = tcp.Port(0, _factory(), reactor=_Nothing())
+        return unix.Server(ours, _protocol(), "", port, 0, _Nothing())
+
+
+def _connector() -> Any:
+    from twisted.internet import tcp
+
+    return tcp.Connector("host", 1, _factory(), 1, None, _Nothing())
+
+
+def _unix_connector() -> Any:
+    from twisted.internet import unix
+
+    return unix.Connector("path", _factory(), 1, _Nothing(), 0)
+
+
+def _tls_factory() -> Any:
+    from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+    from twisted.protocols.tls import TLSMemoryBIOFactory
+    from zope.interface import directlyProvides
+
+    creator: Any = _Nothing()
+    creator.serverConnectionForTLS = lambda protocol: _ssl_connection()
+    directlyProvides(creator, IOpenSSLServerConnectionCreator)
+    return TLSMemoryBIOFactory(creator, False, _factory(), _Nothing())  # type: ignore[arg-type]
+
+
+def _tls() -> Any:
+    from twisted.protocols.tls import BufferingTLSTransport
+
+    tls = BufferingTLSTransport(_tls_factory(), _protocol())
+    tls.makeConnection(_Nothing())
+    return tls
+
+
+def _ssl_context() -> Any:
+    from OpenSSL import SSL
+
+    return SSL.Context(SSL.TLS_METHOD)
+
+
+def _ssl_connection() -> Any:
+    from OpenSSL import SSL
+
+    connection = SSL.Connection(_ssl_context())
+    connection.set_accept_state()
+    return connection
+
+
+def _factory() -> Any:
+    from twisted.internet.protocol import ClientFactory
+
+    return ClientFactory()
+
+
+def _protocol() -> Any:
+    from twisted.internet.protocol import Protocol
+
+    return Protocol()
+
+
+_INSTANCES: dict[str, Callable[[], Any]] = {
+    "twisted.internet.tcp:Server": _server,
+    "twisted.internet.unix:Server": _unix_server,
+    "twisted.internet.tcp:Connector": _connector,
+    "twisted.internet.unix:Connector": _unix_connector,
+    "twisted.protocols.tls:TLSMemoryBIOFactory": _tls_factory,
+    "twisted.protocols.tls:BufferingTLSTransport": _tls,
+    "OpenSSL.SSL:Connection": _ssl_connection,
+    "OpenSSL.SSL:Context": _ssl_context,
+    "twisted.internet.endpoints:_WrappingProtocol": lambda: resolve_name(
+        "twisted.internet.endpoints:_WrappingProtocol"
+    )(None, _protocol()),
+}
+
+
+# What the rest of the package asks. Each function does without what it does not find.
 
 
 def unsent(transport: Any) -> int:
-    """Count the bytes that a transport of Twisted's holds and the kernel has not taken yet.
+    """Give how many bytes a transport holds that the kernel has not taken yet.
 
-    There is no public count. Where it cannot be had, it is 0.
+    There is no public count. A transport that is none of Twisted's may have one, as
+    ``unsent_bytes``. Where there is neither, it is 0.
+
+    :param transport: one of Twisted's, or TLS and other wrappers around one.
     """
-    transport = _descriptor(transport)
+    transport = _below_wrappers(transport)
+    count = getattr(transport, "unsent_bytes", None)
+    if isinstance(count, int):
+        return count
     try:
         waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-    except AttributeError:
+    except (AttributeError, TypeError):
         return 0
     return waiting
 
 
 def send_position(transport: Any) -> tuple[int, int]:
-    """Give which buffer a transport is sending, and from where on."""
-    transport = _descriptor(transport)
-    return id(getattr(transport, "dataBuffer", None)), getattr(transport, "offset", 0)
+    """Give which buffer a transport is sending, as a number, and from which byte on.
+
+    While neither changes, the peer has taken nothing; over TLS, only this tells. Where it cannot
+    be had, it is always the same.
+
+    :param transport: as in :func:`unsent`.
+    """
+    transport = _below_wrappers(transport)
+    buffer = getattr(transport, "dataBuffer", None)
+    offset = getattr(transport, "offset", 0)
+    return (0, 0) if buffer is None else (id(buffer), offset)
 
 
-def inner_protocol(protocol: Any) -> Any:
-    """Give the protocol that one of Twisted's wraps: TLS, another wrapper, a client endpoint's."""
+def inner_protocol(protocol: Any) -> Any | None:
+    """Give the protocol that one of Twisted's passes everything on to, None if it is no such one.
+
+    Those are its wrappers, such as TLS, and what its client endpoints put before a protocol. If
+    Twisted calls the latter's attribute something else, it is None for those.
+    """
     inner = getattr(protocol, "wrappedProtocol", None)
     return getattr(protocol, "_wrappedProtocol", None) if inner is None else inner
+
+
+def log_of_port(port: Any) -> Logger | None:
+    """Give what a port tells the log by that it could not accept; None: that cannot be found."""
+    logger = getattr(port, "_logger", None)
+    if isinstance(logger, Logger):
+        return logger
+    from twisted.internet import tcp
+
+    if isinstance(port, tcp.Port):
+        _known("_logger")
+    return None
+
+
+def set_log_of_port(port: Any, logger: Logger) -> None:
+    """Let a port use another, if :func:`log_of_port` has given one."""
+    port._logger = logger
+
+
+def hold_back_loss(proxy: Any) -> Callable[[], None] | None:
+    """Let a ``ClientService`` not hear that the connection is lost which it is preparing.
+
+    :param proxy: what the service has given to its ``prepareConnection``.
+    :return: lets it hear of that from now on; None: it cannot be held back.
+    """
+    if not _known("_lostNotification"):
+        return None
+    told, proxy._lostNotification = proxy._lostNotification, lambda reason: None
+
+    def resume() -> None:
+        proxy._lostNotification = told
+
+    return resume
+
+
+def limit_groups(context: Any, choices: Iterable[bytes]) -> bool:
+    """Let connections agree on keys by the first of the lists of groups that OpenSSL knows.
+
+    pyOpenSSL cannot say it, except for a single curve; what it stands on can.
+
+    :param context: pyOpenSSL's.
+    :return: False: the groups are OpenSSL's own.
+    """
+    if not all(map(_known, ("_lib", "SSL_CTX_set1_curves_list", "ERR_clear_error", "_context"))):
+        return False
+    from OpenSSL import SSL
+
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    for groups in choices:
+        if lib.SSL_CTX_set1_curves_list(context._context, groups) == 1:
+            return True
+        lib.ERR_clear_error()
+    return False
+
+
+@cache
+def _known(name: str) -> bool:
+    """Whether a row of ``OTHERS`` holds; see :func:`usable`."""
+    rows = [row for row in TABLE if row.group is Group.OTHERS and row.name == name]
+    wrong = first_problem(rows, Examples())
+    if wrong is not None:
+        _warn(wrong, Group.OTHERS.value)
+    return wrong is None
+
+
+def _below_wrappers(transport: Any) -> Any:
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport

@@ -23,21 +23,23 @@ from collections.abc import Iterable
 from errno import EINTR
 from typing import Any
 
-from twisted.internet import main
+from twisted.internet import main, posixbase
 from twisted.internet.interfaces import IReactorFDSet, IReactorSocket, IReactorTCP, IReactorUNIX
-from twisted.internet.posixbase import _NO_FILEDESC
 from twisted.python import log
 from twisted.python.context import call
 from twisted.python.context import get as context_get
 from twisted.python.log import ILogContext
 from zope.interface import implementer
 
+from twisted_net.eager.privates import require_reactor
 from twisted_net.eager.reactor_interfaces import EagerCalls
 from twisted_net.eager.transports import Eager
 from twisted_net.eager.write_batch import TRANSPORTS_PER_FLUSH, WriteBatch
 
 try:
-    from twisted.internet.epollreactor import EPOLLIN, EPollReactor
+    from select import EPOLLIN
+
+    from twisted.internet.epollreactor import EPollReactor
 except ImportError:
     raise ImportError("the eager reactor needs epoll(7), which this system does not have") from None
 
@@ -144,7 +146,7 @@ class EagerReactor(EagerCalls, EPollReactor):
     def _end(self, selectable: Any, why: BaseException) -> None:
         """A read has said that the connection is over."""
         if why is main.CONNECTION_LOST and selectable.fileno() == -1:
-            why = _NO_FILEDESC
+            why = posixbase._NO_FILEDESC
         try:
             self._disconnectSelectable(selectable, why, True)
         except KeyboardInterrupt:
@@ -164,5 +166,9 @@ class EagerReactor(EagerCalls, EPollReactor):
 
 
 def install() -> None:
-    """Make this the reactor of the process. Nothing may have imported another one before."""
+    """Make this the reactor of the process. Nothing may have imported another one before.
+
+    :raises ImportError: it cannot be used; the message says why, in one line.
+    """
+    require_reactor()
     main.installReactor(EagerReactor())

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.error import UnsupportedAddressFamily
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
 from twisted_net.eager.ports import (
@@ -21,7 +22,7 @@ from twisted_net.eager.ports import (
     EagerUNIXPort,
     EagerUNIXServer,
 )
-from twisted_net.eager.tls import EagerTLSFactory
+from twisted_net.eager.privates import Group, usable
 from twisted_net.eager.tls_sockets import EagerTLSConnector, EagerTLSPort
 
 
@@ -62,7 +63,7 @@ class EagerCalls:
         interface: str = "",
     ) -> IListeningPort:
         reactor = self._for
-        tls = EagerTLSFactory(contextFactory, False, factory, reactor)
+        tls = tls_factory()(contextFactory, False, factory, reactor)
         return _started(EagerTLSPort(port, tls, backlog, interface, reactor))
 
     def connectSSL(
@@ -75,7 +76,7 @@ class EagerCalls:
         bindAddress: Any = None,
     ) -> IConnector:
         reactor = self._for
-        tls = EagerTLSFactory(contextFactory, True, factory, reactor)
+        tls = tls_factory()(contextFactory, True, factory, reactor)
         return _begun(EagerTLSConnector(host, port, tls, timeout, bindAddress, reactor))
 
     def adoptStreamPort(
@@ -123,6 +124,18 @@ class _TLSView(_EagerView):
         return _begun(EagerTLSConnector(host, port, factory, timeout, bindAddress, self._for))
 
 
+def tls_factory() -> Any:
+    """Give ``EagerTLSFactory``, or Twisted's own where the former cannot be used.
+
+    Both take the same arguments, and work over any transport.
+    """
+    if not usable(Group.TLS):
+        return TLSMemoryBIOFactory
+    from twisted_net.eager.tls import EagerTLSFactory
+
+    return EagerTLSFactory
+
+
 def plain(reactor: Any) -> Any:
     """Give the reactor itself, of what :func:`eager` has given: for the time, say."""
     return reactor._reactor if isinstance(reactor, _EagerView) else reactor
@@ -133,22 +146,28 @@ def eager(reactor: Any) -> Any:
 
     What comes back can be given to any endpoint or service. It is ``reactor`` itself where its
     stream calls are its own: the ``eager`` reactor's, which need no help, or those of a reactor
-    that is not made of Twisted's usual parts, whose transports then are what they are.
+    that is not made of Twisted's usual parts, whose transports then are what they are. So it is
+    with a Twisted that is not as :mod:`~twisted_net.eager.privates` expects, which the log tells.
     """
-    cls = type(reactor)
-    if isinstance(reactor, PosixReactorBase) and all(
-        getattr(cls, name) is getattr(PosixReactorBase, name) for name in _CALLS
-    ):
+    if _has_stock_calls(reactor) and usable(Group.TRANSPORTS):
         return _EagerView(reactor)
     return reactor
 
 
 def eager_for_tls(reactor: Any) -> Any:
-    """As :func:`eager`, for TCP connections on which an ``EagerTLSFactory`` will be a client."""
+    """As :func:`eager`, for TCP connections on which a :func:`tls_factory` will be a client."""
     actual = plain(reactor)
-    if eager(actual) is actual and not isinstance(actual, EagerCalls):
-        return reactor
-    return _TLSView(actual)
+    has_calls = isinstance(actual, EagerCalls) or (
+        _has_stock_calls(actual) and usable(Group.TRANSPORTS)
+    )
+    return _TLSView(actual) if has_calls else reactor
+
+
+def _has_stock_calls(reactor: Any) -> bool:
+    cls = type(reactor)
+    return isinstance(reactor, PosixReactorBase) and all(
+        getattr(cls, name) is getattr(PosixReactorBase, name) for name in _CALLS
+    )
 
 
 _CALLS = (

@@ -9,7 +9,8 @@ is written in a turn together, as Twisted's own aggregates small writes.
 
 It is for listening and connecting by ``listenSSL`` and ``connectSSL``, and for our own endpoints,
 behind a PROXY header too. ``startTLS`` and TLS over anything but an eager TCP transport are
-Twisted's, and so is a connection whose creator makes something unusual.
+Twisted's, and so is a connection whose creator makes something unusual. Import this file only where
+:mod:`~twisted_net.eager.privates` finds what it needs; ``reactor_interfaces.tls_factory`` does.
 """
 
 from __future__ import annotations
@@ -316,7 +317,7 @@ class EagerTLSFactory(TLSMemoryBIOFactory):
     ) -> None:
         super().__init__(contextFactory, isClient, wrappedFactory, clock)
         self.is_client = isClient
-        self.into = openssl.buffer() if openssl.KNOWN else None
+        self.into = openssl.buffer()
 
 
 def _why(error: SysCallError) -> ConnectionLost | ConnectionDone:

@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.application.internet import ClientService
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from twisted_net import TwistedNetError
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager.privates import hold_back_loss
 from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
 from twisted_net.endpoints.socket_options import (
     DEFAULT_SOCKET_OPTIONS,
@@ -183,17 +184,16 @@ class ReconnectingClient(ClientService):
 def _prepare(proxy: Any) -> Deferred[None]:
     # Twisted's machine knows no connection that is lost, or given up, while it is being prepared:
     # there, the failure of this Deferred says it all.
-    told, proxy._lostNotification = proxy._lostNotification, lambda reason: None
-
-    def established(_: None) -> None:
-        proxy._lostNotification = told
+    tell_again = hold_back_loss(proxy)
+    if tell_again is None:  # another Twisted: whenConnected() does not wait for the handshake
+        return succeed(None)
 
     def failed(failure: Failure) -> Failure:
         proxy.abort()
         return failure
 
     waiting: Deferred[None] = proxy.wait_ready()
-    return waiting.addCallbacks(established, failed)
+    return waiting.addCallbacks(lambda _: tell_again(), failed)
 
 
 async def _connect(

@@ -10,6 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 from twisted_net.connection.rejection import RejectionLog
+from twisted_net.eager.privates import log_of_port, set_log_of_port
 
 RESERVE = 64
 """Descriptors kept back: for listeners, logs, a store, name look-ups, and those refused."""
@@ -33,8 +34,8 @@ def log_rarely(port: Any, clock: IReactorTime) -> None:
     Out of descriptors, Twisted closes those who come, and goes on. Whatever is no port of
     Twisted's stays as it is.
     """
-    logger = getattr(port, "_logger", None)
-    if not isinstance(logger, Logger):
+    logger = log_of_port(port)
+    if logger is None:
         return
     rejections = RejectionLog("Connections that could not be accepted")
 
@@ -45,4 +46,4 @@ def log_rarely(port: Any, clock: IReactorTime) -> None:
         elif "acceptError" in event:
             rejections.count(str(event["acceptError"]), clock.seconds())
 
-    port._logger = Logger(namespace=logger.namespace, observer=observe)
+    set_log_of_port(port, Logger(namespace=logger.namespace, observer=observe))

@@ -1,10 +1,12 @@
 """TLS over other endpoints, as Twisted's ``wrapServerTLS`` and ``wrapClientTLS`` have it.
 
-Over eager TCP transports, OpenSSL has the socket; see :mod:`twisted_net.eager.tls`.
+Over eager TCP transports, OpenSSL has the socket; see :mod:`twisted_net.eager.tls`. With a Twisted
+or pyOpenSSL that is not as that expects, TLS is Twisted's own.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,10 +21,11 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from twisted_net.connection.rejection import RejectingProtocol
-from twisted_net.eager.tls import EagerTLSFactory
+from twisted_net.eager.reactor_interfaces import tls_factory
 from twisted_net.eager.tls_sockets import let_do_tls
 from twisted_net.interfaces import (
     AnyInterface,
@@ -32,8 +35,11 @@ from twisted_net.interfaces import (
 )
 
 
-class TLSServerFactory(EagerTLSFactory):
-    """TLS before a factory that may refuse a connection; Twisted's own fails where it does."""
+class TLSServerFactory(TLSMemoryBIOFactory):
+    """TLS before a factory that may refuse a connection; Twisted's own fails where it does.
+
+    Those that :class:`TLSServerEndpoint` makes are also what :func:`tls_factory` gives.
+    """
 
     # Twisted's own promises to refuse nobody, although every other factory may.
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
@@ -41,6 +47,11 @@ class TLSServerFactory(EagerTLSFactory):
         if wrapped is None or isinstance(wrapped, RejectingProtocol):
             return None  # before anything of OpenSSL's is made: a refusal is to cost nothing
         return self.protocol(self, wrapped)
+
+
+@cache
+def _rejecting(made: type[TLSMemoryBIOFactory]) -> Any:
+    return type("TLSServerFactory", (TLSServerFactory, made), {"__doc__": TLSServerFactory.__doc__})
 
 
 @implementer(IStreamServerEndpoint)
@@ -66,7 +77,7 @@ class TLSServerEndpoint(AnyInterface):
     def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
         """Listen; as every endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(
-            TLSServerFactory(self._creator, False, factory, clock=self._clock)
+            _rejecting(tls_factory())(self._creator, False, factory, clock=self._clock)
         )
         return listening.addCallback(let_do_tls)
 
@@ -94,6 +105,6 @@ class TLSClientEndpoint(AnyInterface):
     def connect(self, factory: ProtocolFactory) -> Deferred[IProtocol]:
         """Connect; as every endpoint does."""
         connecting: Deferred[Any] = self._endpoint.connect(
-            EagerTLSFactory(self._creator, True, factory, self._clock)
+            tls_factory()(self._creator, True, factory, self._clock)
         )
         return connecting.addCallback(lambda tls: tls.wrappedProtocol)

@@ -16,20 +16,20 @@ class LocalSubscribers:
     """Subscriptions within this process."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[str, list[Subscriber]] = {}
+        self.subscribers: dict[str, list[Subscriber]] = {}
 
     def unsubscribe(self, room: str, deliver: Subscriber) -> None:
-        subscribers = self._subscribers.get(room, [])
+        subscribers = self.subscribers.get(room, [])
         if deliver in subscribers:
             subscribers.remove(deliver)
         if not subscribers:
-            self._subscribers.pop(room, None)
+            self.subscribers.pop(room, None)
 
-    def _tell(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
+    def publish(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """Tell the subscribers; one that fails does not keep the others from it."""
         if not fresh:
             return
-        for deliver in list(self._subscribers.get(room, ())):
+        for deliver in list(self.subscribers.get(room, ())):
             try:
                 deliver(epoch, fresh)
             except Exception:

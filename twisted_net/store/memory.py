@@ -126,7 +126,7 @@ class MemoryStore(LocalSubscribers):
         except StoreError as error:
             return fail(error)
         appended = ring.append(messages, self._now())
-        self._tell(room, appended.epoch, appended.fresh)
+        self.publish(room, appended.epoch, appended.fresh)
         return succeed(appended)
 
     def since(self, room: str, epoch: str, offset: int, limit: int) -> Deferred[Page | None]:
@@ -144,7 +144,7 @@ class MemoryStore(LocalSubscribers):
             ring = self._used(room)
         except StoreError as error:
             return fail(error)
-        self._subscribers.setdefault(room, []).append(deliver)
+        self.subscribers.setdefault(room, []).append(deliver)
         return succeed(Position(ring.epoch, ring.top))
 
     def _used(self, room: str) -> Ring:
@@ -160,7 +160,7 @@ class MemoryStore(LocalSubscribers):
         if len(self._rings) < self._bounds.rooms:
             return
         for name in self._rings:
-            if name not in self._subscribers:
+            if name not in self.subscribers:
                 del self._rings[name]
                 return
         raise StoreError(f"there are {self._bounds.rooms} rooms already")

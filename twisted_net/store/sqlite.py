@@ -145,7 +145,7 @@ class SqliteStore(LocalSubscribers):
         opened = self._run(lambda log: log.open_room(room, self._now()))
 
         def subscribed(position: Position) -> Position:
-            self._subscribers.setdefault(room, []).append(deliver)
+            self.subscribers.setdefault(room, []).append(deliver)
             return position
 
         return opened.addCallback(subscribed)
@@ -172,7 +172,7 @@ class SqliteStore(LocalSubscribers):
 
         def committed(results: list[Appended]) -> None:
             for ((room, _), result), appended in zip(waiting, results, strict=True):
-                self._tell(room, appended.epoch, appended.fresh)
+                self.publish(room, appended.epoch, appended.fresh)
                 result.callback(appended)
 
         def failed(reason: Failure) -> None:
@@ -183,7 +183,7 @@ class SqliteStore(LocalSubscribers):
         commit.addBoth(lambda _: self._commit())  # what has come meanwhile
 
     def _sweep(self) -> None:
-        busy = frozenset(self._subscribers)
+        busy = frozenset(self.subscribers)
         swept = self._run(lambda log: log.sweep(self._now(), busy))
 
         def again(more: bool | Failure) -> None:

@@ -16,6 +16,7 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.logger import Logger
 
+from twisted_net.eager.privates import limit_groups
 from twisted_net.tls.key_pairs import CIPHERS, CertificateError, KeyPair
 
 TICKET_LIFETIME = 2 * 60 * 60
@@ -110,7 +111,7 @@ def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection keeps no buffers
     context.set_cipher_list(CIPHERS.encode())
-    _limit_groups(context)
+    limit_groups(context, _GROUPS)  # with an unknown pyOpenSSL it is OpenSSL's own list again
     context.use_certificate(pair.chain[0])
     for each in pair.chain[1:]:
         context.add_extra_chain_cert(each)
@@ -161,22 +162,6 @@ class ServerConnection(SSL.Connection):
     def __init__(self, context: SSL.Context) -> None:
         super().__init__(context)
         self.began_in = context
-
-
-def _limit_groups(context: SSL.Context) -> None:
-    """Agree on keys by :data:`_GROUPS` only.
-
-    pyOpenSSL cannot say it, except for a single curve. What it stands on can; should that change,
-    it is OpenSSL's own list again, and the test of it fails.
-    """
-    lib: Any = getattr(SSL, "_lib", None)
-    limit = getattr(lib, "SSL_CTX_set1_curves_list", None)
-    if limit is None:
-        return
-    for groups in _GROUPS:
-        if limit(context._context, groups) == 1:
-            return
-        lib.ERR_clear_error()
 
 
 def _demand_certificates(context: SSL.Context, roots: Sequence[x509.Certificate]) -> None:
