@@ -1,4 +1,4 @@
-"""What the stores of a single process share: who subscribes."""
+"""The subscriptions of stores that serve a single process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LocalSubscribers:
             self._subscribers.pop(room, None)
 
     def _tell(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
-        """Tell the subscribers; one that fails does not keep the others from it."""
+        """Call the subscribers with new messages. If one fails, the others are still called."""
         if not fresh:
             return
         for deliver in list(self._subscribers.get(room, ())):
