@@ -43,8 +43,8 @@ class JoiningMember:
 
     :ivar since: the position after which the member asks for missed messages.
     :ivar told: whether to send the member a ``RoomJoined`` event.
-    :ivar heard: the messages and encoded events since the join. It holds ``most`` of them; if
-        messages were dropped, :func:`~twisted_net.chat.recovery.merge` finds the gap.
+    :ivar heard: the messages and encoded events since the join. If there are more than the
+        maximum, the oldest are dropped; :func:`~twisted_net.chat.recovery.merge` finds the gap.
     :ivar page: what the store returned for the member.
     """
 

@@ -340,7 +340,7 @@ class ChatFactory(ConnectionFactory):
             self._mark_rooms(user, TAGGED, TEXT)
 
     def _mark_rooms(self, user: User, old: Codec, new: Codec) -> None:
-        """Change the codec of a text user, who is in several rooms now, or in one again."""
+        """Change the codec of a text user: only users in several rooms see each message's room."""
         connection = user.connection
         if connection.codec is old:
             connection.codec = new

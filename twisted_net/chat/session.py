@@ -1,8 +1,8 @@
 """The session of one connection: its state, and how it answers requests.
 
-A session decides what to do, and returns it as :mod:`actions`; it does none of it. It looks up
-other users in the :class:`~twisted_net.chat.registry.Registry`. This module is pure: the time and
-random texts are arguments.
+A session only decides what to do, and returns the decision as :mod:`actions`. It looks up other
+users in the :class:`~twisted_net.chat.registry.Registry`. This module is pure: the time and random
+texts are arguments.
 """
 
 from __future__ import annotations
