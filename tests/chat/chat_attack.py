@@ -1,6 +1,6 @@
-"""A stranger in the chat who sends anything, and what the others may see of it.
+"""A hostile peer that sends any bytes to the chat, and checks of what other users see.
 
-For Hypothesis (``tests.chat.test_fuzz``) and for atheris (``tests.chat.fuzz_chat``).
+Used with Hypothesis (``tests.chat.test_fuzz``) and atheris (``tests.chat.fuzz_chat``).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from twisted_net.testing import connect_peer
 
 try:
     import jsonschema
-except ImportError:  # for the command, which then only looks that it is JSON
+except ImportError:  # the command can run without it, and then only checks that lines are JSON
     jsonschema = None  # type: ignore[assignment]
 
 SCHEMA = json.loads(resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text())
 
 HELLO = b'{"type":"hello","nick":"eve","room":"lobby"}\n'
 
-_TELNET = re.compile(rb"\xff[\xfc\xfe].", re.DOTALL)  # the refusals that telnet is answered
+_TELNET = re.compile(rb"\xff[\xfc\xfe].", re.DOTALL)  # refused telnet options
 _BIDI = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 class Complaint(AssertionError):
-    """The stranger has done something that nobody should be able to do."""
+    """A peer has done something that must not be possible."""
 
 
 class Chat(ChatFactory):
-    """A chat that knows all names that its strangers ever had, and can be had again as it was."""
+    """A deterministic chat server that records all names of the hostile peer."""
 
     def __init__(self) -> None:
         numbers = itertools.count()
@@ -50,7 +50,7 @@ class Chat(ChatFactory):
         super().__init__(
             clock=clock,
             now=lambda: 1_700_000_000.0 + clock.seconds(),
-            # Nobody may guess one: it is somebody's session.
+            # Hashed, because a peer must not guess a token: it is the session of another user.
             token=lambda: hashlib.sha256(b"%d" % next(numbers)).hexdigest()[:32],
         )
 
@@ -62,7 +62,7 @@ class Chat(ChatFactory):
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """Cut into pieces: the first four bytes are their sizes, in turn; 0 is a large one."""
+    """Split the data. Its first four bytes are the sizes of the pieces, in turn; 0 means 4096."""
     sizes = itertools.cycle(data[:4])
     position = 4
     while position < len(data):
@@ -72,11 +72,11 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 
 def attack(data: bytes, codec: str) -> None:
-    """Let a stranger send anything to a chat, with one person and one program watching.
+    """Send any bytes to a chat that has one text user and one program in it.
 
-    :param data: what is sent; see :func:`pieces`.
-    :param codec: ``"json"`` says hello first.
-    :raises Complaint: it has been noticed where it should not, or a failure was logged.
+    :param data: the bytes; see :func:`pieces`.
+    :param codec: ``"text"``, or ``"json"`` to send a hello first.
+    :raises Complaint: the others saw something invalid, or a failure was logged.
     """
     failures: list[str] = []
 
@@ -130,9 +130,9 @@ def _attack(data: bytes, codec: str) -> None:
 
 
 def _lines(received: bytes) -> list[str]:
-    """Give lines as anybody may see them.
+    """Return the lines of what a user received.
 
-    :raises Complaint: one should not be seen.
+    :raises Complaint: a line is incomplete, is not UTF-8, or has a control character.
     """
     if received[-1:] not in (b"", b"\n"):
         raise Complaint(f"the last line has no end: {received[-100:]!r}")
@@ -152,15 +152,15 @@ def _lines(received: bytes) -> list[str]:
 
 @cache
 def _validator(kind: str) -> Any:
-    # Not the schema as a whole: it would be tried with each of its types.
+    # The whole schema would be slower: it would try each of its types.
     own = SCHEMA["$defs"][f"server-{kind}"]
     return jsonschema.Draft202012Validator({**own, "$defs": SCHEMA["$defs"]})
 
 
 def _message(line: str) -> dict[str, Any]:
-    """Give the message that a line is.
+    """Return the message of a line.
 
-    :raises Complaint: it is none, or not as the schema has it.
+    :raises Complaint: the line is not a message of the schema.
     """
     try:
         message: dict[str, Any] = json.loads(line)
@@ -174,7 +174,7 @@ def _message(line: str) -> dict[str, Any]:
 
 
 def check_answers(received: bytes) -> None:
-    """Look at what the stranger was sent: lines for people, and then, perhaps, only JSON."""
+    """Check the peer's own answers: lines of text, and then perhaps only JSON."""
     is_json = False
     for line in _lines(received):
         is_json = is_json or line[:1] == "{"
@@ -185,7 +185,7 @@ def check_answers(received: bytes) -> None:
 
 
 def check_people(lines: list[str], told: list[dict[str, Any]], names: set[str]) -> None:
-    """Look that a person saw what a program saw, nothing else, and all of it from the stranger."""
+    """Check that a text user saw the same as a program, and no forged line."""
     expected = [line for line in map(_for_people, told) if line]
     for line in lines:
         if expected and line == expected[0]:
@@ -203,7 +203,7 @@ def check_people(lines: list[str], told: list[dict[str, Any]], names: set[str]) 
 
 
 def _for_people(message: dict[str, Any]) -> str:
-    """Give the line that a person sees for a message; nothing for one to the program alone."""
+    """Return the line that a text user sees for a message; empty for a private message."""
     match message:
         case {"type": "message", "from": sender, "text": text, "action": True}:
             return f"* {sender} {text}"

@@ -1,4 +1,4 @@
-"""People and programs for tests of the chat: far ends of connections in memory."""
+"""Users and programs for tests of the chat. They are the far ends of connections in memory."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SERVER, _CLIENT = _validator("server"), _validator("client")
 
 
 class Program:
-    """A program that speaks JSON. What it is sent is held against the schema.
+    """A program that speaks JSON. It validates all messages against the schema.
 
-    :ivar prelude: the lines for people that came before.
+    :ivar prelude: the lines of text that came before the first JSON message.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -39,7 +39,7 @@ class Program:
         self.skipping = True
 
     def send(self, **message: Any) -> None:
-        """Send a message, as the schema has it."""
+        """Send a message, after validating it against the schema."""
         _CLIENT.validate(message)
         self.raw(json.dumps(message).encode())
 
@@ -48,7 +48,7 @@ class Program:
         self.peer.send(line + b"\n")
 
     def heard(self) -> list[dict[str, Any]]:
-        """What came since the last time."""
+        """Return the messages since the last call."""
         found = []
         for line in self.peer.take().decode().split("\n")[:-1]:
             if self.skipping and not line.startswith("{"):
@@ -61,14 +61,14 @@ class Program:
         return found
 
     def asks(self, **message: Any) -> list[dict[str, Any]]:
-        """Send a message, and give what comes."""
+        """Send a message and return the messages that follow it."""
         self.heard()
         self.send(**message)
         return self.heard()
 
 
 class ChatCase(SynchronousTestCase):
-    """A chat with a clock."""
+    """A chat server with a fake clock."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -76,7 +76,7 @@ class ChatCase(SynchronousTestCase):
         self.factory = self.make()
 
     def make(self, **settings: Any) -> ChatFactory:
-        """Give a chat."""
+        """Return a chat server."""
         return ChatFactory(
             clock=self.clock,
             now=lambda: NOW + self.clock.seconds(),
@@ -85,7 +85,7 @@ class ChatCase(SynchronousTestCase):
         )
 
     def user(self, name: str = "") -> Peer:
-        """Somebody with nc, who has read what comes first."""
+        """Connect a text user, and read the lines that it is sent first."""
         peer = connect_peer(self.factory)
         if name:
             peer.send(f"/nick {name}\n".encode())
@@ -93,14 +93,14 @@ class ChatCase(SynchronousTestCase):
         return peer
 
     def program(self, nick: str, room: str = "lobby", **more: Any) -> Program:
-        """A program that has said hello, and read the answer."""
+        """Connect a program that says hello, and read the answers."""
         program = Program(connect_peer(self.factory))
         program.send(type="hello", nick=nick, **({"room": room} if room else {}), **more)
         program.heard()
         return program
 
     def pass_presence(self, *peers: Peer | Program) -> None:
-        """Let the arrivals be told and read."""
+        """Announce the pending joins, and read them."""
         self.clock.advance(PRESENCE_DELAY)
         for peer in peers:
             peer.heard() if isinstance(peer, Program) else peer.take()

@@ -1,7 +1,7 @@
-"""A search for what upsets the chat, led by coverage: ``python -m tests.chat.fuzz_chat --help``.
+"""Fuzz the chat, guided by coverage: ``python -m tests.chat.fuzz_chat --help``.
 
-It ends with status 0 after its time, or at the first complaint: then the bytes are in a file
-``crash-...`` in this directory, and ``python -m tests.chat.fuzz_chat crash-...`` does it again.
+The command ends with status 0 after its time, or at the first failure. It then writes the input to
+a file ``crash-...`` in the current folder; ``python -m tests.chat.fuzz_chat crash-...`` repeats it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WORDS = [
 
 
 def write_seeds(directory: Path) -> tuple[Path, Path]:
-    """Write what the search begins with: whole lines, and words to make others of."""
+    """Write the seeds of the search: whole lines, and words from which to make others."""
     corpus, words = directory / "corpus", directory / "words"
     corpus.mkdir()
     for number, lines in enumerate([*TEXT, *JSON, "\n".join(TEXT), "\n".join(JSON)]):
@@ -67,7 +67,7 @@ def main() -> None:
     from twisted.logger import globalLogBeginner
 
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
-    one: Callable[[bytes], None] = lambda data: attack(data, arguments.codec)  # noqa: E731
+    one: Callable[[bytes], None] = lambda data: attack(data, arguments.form)  # noqa: E731
     with tempfile.TemporaryDirectory() as directory:
         corpus, words = write_seeds(Path(directory))
         flags = [f"-max_total_time={arguments.seconds}", f"-dict={words}", "-max_len=1024"]

@@ -1,4 +1,4 @@
-"""The chat on the wire: :mod:`twisted_net.chat.protocol`."""
+"""Tests of the chat's text form, with :mod:`twisted_net.chat.protocol`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from twisted_net.wire.text import printable
 
 
 class ChatCase(SynchronousTestCase):
-    """A chat with a clock; its people are far ends of connections in memory."""
+    """A chat server with a fake clock. Its users are far ends of connections in memory."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.factory = ChatFactory(clock=self.clock)
 
     def newcomer(self) -> Peer:
-        """Somebody who has just connected and read the welcome."""
+        """Connect a user, and read the welcome."""
         peer = connect_peer(self.factory)
         peer.take()
         return peer
 
     def users(self, count: int) -> list[Peer]:
-        """So many people, whose arrivals are old news."""
+        """Connect users, and read the announcements of their joins."""
         peers = [self.newcomer() for _ in range(count)]
         self.clock.advance(PRESENCE_DELAY)
         for peer in peers:
@@ -38,7 +38,7 @@ class ChatCase(SynchronousTestCase):
         return peers
 
     def assertEmpty(self) -> None:
-        """Nobody is there, and nothing is left of anybody."""
+        """Assert that no user, room or timer is left."""
         self.clock.advance(0)
         registry = self.factory.registry
         self.assertEqual((len(self.factory), len(registry), registry.rooms), (0, 0, {}))
@@ -50,14 +50,14 @@ class ChatCase(SynchronousTestCase):
 
 class PresenceTests(ChatCase):
     def test_the_welcome(self) -> None:
-        """Word for word; the next guest has the next number."""
+        """The welcome names the guest and the room; each guest has the next number."""
         for number in (1, 2):
             text = f"Welcome to the chat server! You are guest-{number} in #lobby. "
             expected = text.encode() + b"/help lists commands.\n"
             self.assertEqual(connect_peer(self.factory).received, expected)
 
     def test_an_arrival_is_told_after_a_moment(self) -> None:
-        """To the others."""
+        """A join is announced to the other users after a delay."""
         (ann,) = self.users(1)
         bob = self.newcomer()
         bob.advance(PRESENCE_DELAY - 0.01)
@@ -66,7 +66,7 @@ class PresenceTests(ChatCase):
         self.assertEqual((ann.received, bob.received), (b"* guest-2 joined #lobby.\n", b""))
 
     def test_an_arrival_is_told_before_the_first_words(self) -> None:
-        """And not again after the moment."""
+        """A join is announced before the user's first message, and only once."""
         (ann,) = self.users(1)
         bob = self.newcomer()
         bob.send(b"hello\n")
@@ -75,7 +75,7 @@ class PresenceTests(ChatCase):
         self.assertEqual((ann.received, bob.received), (b"", b""))
 
     def test_a_departure_is_told_after_a_moment(self) -> None:
-        """However it came about."""
+        """A leave is announced after a delay, no matter how the connection ended."""
         for end in (Peer.write_eof, Peer.reset, lambda peer: peer.send(b"/quit\n")):
             ann, bob = self.users(2)
             name = bob.protocol.name
@@ -85,7 +85,7 @@ class PresenceTests(ChatCase):
             self.assertEqual(ann.received, f"* {name} left #lobby.\n".encode())
 
     def test_connecting_and_closing_leaves_nothing(self) -> None:
-        """But a line for debugging."""
+        """A user who leaves at once is neither announced nor logged above the debug level."""
         (ann,) = self.users(1)
         with capturedLogs() as events:
             for end in (Peer.write_eof, Peer.reset):
@@ -95,7 +95,7 @@ class PresenceTests(ChatCase):
         self.assertEqual((ann.received, len(self.factory)), (b"", 1))
 
     def test_one_that_comes_just_before_others_are_told(self) -> None:
-        """Has its moment all the same: if it goes within it, it was never there."""
+        """Each user has the full delay: one who leaves within it is not announced."""
         (ann,) = self.users(1)
         self.newcomer()
         ann.advance(PRESENCE_DELAY - 0.05)
@@ -108,7 +108,7 @@ class PresenceTests(ChatCase):
         self.assertEqual((ann.received, late.connected), (b"* guest-4 joined #lobby.\n", True))
 
     def test_many_at_once_are_one_line(self) -> None:
-        """In both directions."""
+        """Many joins or leaves at once are announced as one number."""
         (ann,) = self.users(1)
         crowd = [self.newcomer() for _ in range(100)]
         ann.advance(1)
@@ -119,7 +119,7 @@ class PresenceTests(ChatCase):
         self.assertEqual(ann.take(), b"* 100 people left #lobby.\n")
 
     def test_a_few_are_told_by_name(self) -> None:
-        """One more is counted; those who come and those who go each for themselves."""
+        """A few joins or leaves are announced by name, more as a number."""
         (ann,) = self.users(1)
         few = [self.newcomer() for _ in range(NAMED_AT_MOST)]
         ann.advance(1)
@@ -135,14 +135,14 @@ class PresenceTests(ChatCase):
         self.assertEqual(ann.take().decode().splitlines(), told)
 
     def test_the_last_one_leaves_nothing(self) -> None:
-        """No timer, no name, no member; also where somebody has only just come."""
+        """Nothing is left when all users have left, even if one has just joined."""
         users = [*self.users(2), self.newcomer()]
         for peer in users:
             peer.write_eof()
         self.assertEmpty()
 
     def test_over_tls_somebody_is_there_after_the_handshake(self) -> None:
-        """A client that never finishes it was never there."""
+        """A TLS client joins after the handshake. One that never finishes it never joins."""
         (ann,) = self.users(1)
         bob, eve = connect_tls_peer(self.factory), connect_tls_peer(self.factory)
         bob.handshake()
@@ -151,7 +151,7 @@ class PresenceTests(ChatCase):
         self.assertEqual(ann.received, b"* guest-2 joined #lobby.\n")
 
     def test_a_name_that_is_taken_over(self) -> None:
-        """Its former bearer has left before somebody else has it."""
+        """A user's leave is announced before another user takes the name."""
         ann, bob, eve = self.users(3)
         bob.send(b"/nick bob\n")
         ann.take()
@@ -164,14 +164,14 @@ class PresenceTests(ChatCase):
 
 class LineTests(ChatCase):
     def test_a_line_goes_to_all_the_others(self) -> None:
-        """And not back."""
+        """A line goes to all other users, but not back to its sender."""
         ann, bob, eve = self.users(3)
         ann.send(b"hello\r\n")
         heard = (ann.received, bob.received, eve.received)
         self.assertEqual(heard, (b"", b"<guest-1> hello\n", b"<guest-1> hello\n"))
 
     def test_lines_in_any_pieces(self) -> None:
-        """Make no difference."""
+        """The result does not depend on how the bytes are split."""
 
         def run(pieces: Any) -> tuple[bytes, bytes]:
             self.setUp()
@@ -188,7 +188,7 @@ class LineTests(ChatCase):
         self.assertEqual(len(ann.splitlines()), 3)
 
     def test_everybody_at_once(self) -> None:
-        """All hear the same in the same order, but for their own lines."""
+        """All users receive all lines of the others in the same order."""
         peers = self.users(20)
         for peer in peers:
             peer.protocol.dataReceived(b"one\ntwo\n")
@@ -202,13 +202,13 @@ class LineTests(ChatCase):
             self.assertEqual(peer.received.splitlines(), expected)
 
     def test_empty_lines(self) -> None:
-        """Nobody is bothered."""
+        """Empty lines are ignored."""
         ann, bob = self.users(2)
         ann.send(b"\n\r\n \n\t\n\x1b[31m\n\x00\n")
         self.assertEqual((ann.received, bob.received), (b"", b""))
 
     def test_a_line_that_is_too_long(self) -> None:
-        """Is one error, as soon as it is too long; what follows it is heard."""
+        """A line that is too long causes one error at once. The next line is a message again."""
         ann, bob = self.users(2)
         ann.send(b"x" * (MAX_MESSAGE + 2))
         complaint = f"! A line has at most {MAX_MESSAGE} bytes; yours was not sent.\n".encode()
@@ -221,7 +221,7 @@ class LineTests(ChatCase):
         self.assertEqual(bob.received, b"<guest-1> still here\n")
 
     def test_the_longest_line(self) -> None:
-        """The limit itself is allowed."""
+        """A line may be as long as the limit."""
         ann, bob = self.users(2)
         ann.send(b"x" * MAX_MESSAGE + b"\r\n")
         self.assertEqual(
@@ -229,7 +229,7 @@ class LineTests(ChatCase):
         )
 
     def test_a_line_that_is_not_utf_8(self) -> None:
-        """Is one error, is not sent, and ends nothing; surrogates and overlong forms too."""
+        """A line that is not UTF-8 causes one error, is not sent, and keeps the connection open."""
         ann, bob = self.users(2)
         for line in (b"a\xff", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xe2\x82"):
             ann.send(line + b"\n")
@@ -240,7 +240,7 @@ class LineTests(ChatCase):
         self.assertEqual(bob.received, "<guest-1> é\n".encode())
 
     def test_nothing_reaches_another_terminal(self) -> None:
-        """Neither in words, nor in names, private lines or the complaint about a command."""
+        """No control characters reach another terminal, whichever command carries them."""
         evil = "\x1b[31m\x1b]0;t\x07\x9b1m\x07\x08\r\x7f\u202e\u2066\u2028\ufeff".encode()
         ann, bob = self.users(2)
         ann.send(b"hi " + evil + b"there\n")
@@ -256,18 +256,18 @@ class LineTests(ChatCase):
         self.assertIn(b"* guest-1 is now ann.\n", bob.received)
 
     def test_every_byte_that_there_is(self) -> None:
-        """As a line each: nothing fails, nothing but lines comes of it."""
+        """Every byte in a line is handled, and only printable lines result."""
         ann, bob = self.users(2)
         for start in (b"", b"/", b"/nick ", b"/msg guest-2 ", b"\xff\xfb"):
             for byte in range(256):
                 ann.send(start + bytes([byte]) + b"\n")
         self.assertTrue(ann.connected)
-        text = re.sub(rb"\xff\xfe.", b"", ann.received, flags=re.DOTALL)  # telnet's refusals
+        text = re.sub(rb"\xff\xfe.", b"", ann.received, flags=re.DOTALL)  # refused telnet options
         for line in text.decode().splitlines() + bob.received.decode().splitlines():
             self.assertEqual(printable(line), line)
 
     def test_the_last_words_of_one_who_leaves(self) -> None:
-        """Are heard, and before its departure."""
+        """A user's last message is delivered before the leave is announced."""
         ann, bob = self.users(2)
         ann.send(b"bye\n/quit\nnever said\n")
         bob.advance(1)
@@ -275,7 +275,7 @@ class LineTests(ChatCase):
         self.assertEqual(ann.received, b"* Goodbye.\n", "its own words do not come back")
 
     def test_a_line_without_its_end(self) -> None:
-        """Was not said."""
+        """A line without a line ending is not sent."""
         ann, bob = self.users(2)
         ann.send(b"half")
         ann.write_eof()
@@ -285,7 +285,7 @@ class LineTests(ChatCase):
 
 class CommandTests(ChatCase):
     def test_each(self) -> None:
-        """What its caller hears, and what another one does."""
+        """Each command has the right effect on its user and on another one."""
         for line, own, others in (
             ("/ping", "* pong", ""),
             ("/me waves", "", "* guest-1 waves"),
@@ -304,7 +304,7 @@ class CommandTests(ChatCase):
             self.assertEqual(heard, (own, others), line)
 
     def test_help(self) -> None:
-        """Notices, to the caller alone."""
+        """Only the user who asks receives the help."""
         ann, bob = self.users(2)
         ann.send(b"/help\n")
         self.assertEqual(bob.received, b"")
@@ -312,7 +312,7 @@ class CommandTests(ChatCase):
         self.assertEqual((len(lines), {line[:3] for line in lines}), (15, {b"* /"}))
 
     def test_quit(self) -> None:
-        """A goodbye; then the connection ends, and the name is free."""
+        """``/quit`` sends a goodbye, closes the connection and frees the name."""
         ann, bob = self.users(2)
         ann.send(b"/nick ann\n/quit\n")
         self.assertTrue(ann.received.endswith(b"* Goodbye.\n"))
@@ -323,7 +323,7 @@ class CommandTests(ChatCase):
         self.assertIn(b"* You are ann now.\n", bob.received)
 
     def test_a_newcomer_takes_a_name(self) -> None:
-        """The others hear of its arrival alone, under the new name."""
+        """If a user changes the name right after joining, only the new name is announced."""
         (ann,) = self.users(1)
         bob = self.newcomer()
         bob.send(b"/nick bob\n")
@@ -331,7 +331,7 @@ class CommandTests(ChatCase):
         self.assertEqual(ann.received, b"* bob joined #lobby.\n")
 
     def test_who_takes_many_names_and_goes(self) -> None:
-        """Nothing is left of any of them."""
+        """Nothing is left of any name that a user had."""
         (ann,) = self.users(1)
         for number in range(50):
             ann.send(b"/nick n%d\n" % number)
@@ -340,14 +340,14 @@ class CommandTests(ChatCase):
 
 
 class SlowTests(ChatCase):
-    """Somebody who does not read."""
+    """Users who do not read."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.factory = ChatFactory(clock=self.clock, queue_limit=200)
 
     def test_is_closed_and_disturbs_nobody(self) -> None:
-        """The others hear every line, and that it has left."""
+        """A slow user is closed. The others receive every line, and that the user left."""
         ann, slow, bob = self.users(3)
         slow.full()
         for number in range(50):
@@ -362,7 +362,7 @@ class SlowTests(ChatCase):
         self.assertEqual((slow.connected, slow.aborted), (False, True))
 
     def test_is_still_heard(self) -> None:
-        """Until its queue is full."""
+        """A slow user can send messages until the queue is full."""
         slow, bob = self.users(2)
         slow.full()
         bob.send(b"hello\n")
@@ -370,7 +370,7 @@ class SlowTests(ChatCase):
         self.assertEqual(bob.received, b"<guest-1> I can speak\n")
 
     def test_all_are_slow(self) -> None:
-        """Everybody's end happens within one flush, and leaves an empty room."""
+        """If all users are slow, all are closed in one flush, and the room is empty."""
         users = self.users(20)
         for peer in users:
             peer.full()
@@ -383,7 +383,7 @@ class SlowTests(ChatCase):
         self.assertEmpty()
 
     def test_its_own_answers_fill_its_queue(self) -> None:
-        """In the middle of ``/help``, ``/who``, ``/nick`` or ``/msg`` to itself."""
+        """A user's own answers may fill the queue, in the middle of any command."""
         for line in (
             b"/help\n",
             b"/who\n",
@@ -403,7 +403,7 @@ class SlowTests(ChatCase):
             self.assertEmpty()
 
     def test_closing_one_whose_queue_is_full(self) -> None:
-        """Its last words do not fit: it is closed all the same, once."""
+        """A user whose queue is full is closed once, although the goodbye does not fit."""
         for close in (ChatFactory.close, ChatFactory.abort):
             self.setUp()
             ann, bob = self.users(2)
@@ -417,7 +417,7 @@ class SlowTests(ChatCase):
             self.assertEmpty()
 
     def test_private_lines_fill_it(self) -> None:
-        """Whoever sends them is not disturbed."""
+        """Private messages may fill a user's queue. Their sender is not affected."""
         ann, slow = self.users(2)
         slow.full()
         for _ in range(20):
@@ -429,14 +429,14 @@ class SlowTests(ChatCase):
 
 class EndTests(ChatCase):
     def test_the_reason_is_told(self) -> None:
-        """As a notice, after what was said before; the others hear of the departure."""
+        """The reason for closing is sent as a notice, after the messages before it."""
         ann, bob = self.users(2)
         ann.protocol.dataReceived(b"last\n")
         bob.protocol.close(DRAINING)
         self.assertEqual(bob.received, b"<guest-1> last\n* The server is restarting.\n")
 
     def test_its_own_words(self) -> None:
-        """Do not come back to it, although they are told as it goes."""
+        """A user's own last message does not come back when the connection is closed."""
         ann, bob = self.users(2)
         ann.protocol.dataReceived(b"last\n")
         ann.protocol.close(DRAINING)
@@ -445,7 +445,7 @@ class EndTests(ChatCase):
         self.assertEqual(bob.received, b"<guest-1> last\n")
 
     def test_words_after_the_goodbye_are_not_said(self) -> None:
-        """Nor is anything said to one who is leaving."""
+        """After the goodbye, a user neither sends nor receives messages."""
         ann, bob = self.users(2)
         ann.protocol.close(DRAINING)
         ann.take()
@@ -454,7 +454,7 @@ class EndTests(ChatCase):
         self.assertEqual((ann.received, bob.received), (b"", b""))
 
     def test_closing_everybody(self) -> None:
-        """Leaves an empty room."""
+        """Closing all connections leaves an empty room."""
         users = self.users(10)
         self.factory.close(DRAINING)
         for peer in users:
@@ -463,14 +463,14 @@ class EndTests(ChatCase):
         self.assertEmpty()
 
     def test_closing_twice(self) -> None:
-        """The first reason is told, and no other."""
+        """Only the first reason for closing is sent."""
         (ann,) = self.users(1)
         ann.protocol.close(DRAINING)
         ann.protocol.close(CLOSED)
         self.assertEqual(ann.received, b"* The server is restarting.\n")
 
     def test_closing_during_the_handshake(self) -> None:
-        """Whoever is not there yet never comes."""
+        """A client that is closed during the TLS handshake never joins."""
         (ann,) = self.users(1)
         bob = connect_tls_peer(self.factory)
         bob.protocol.close(DRAINING)
@@ -480,7 +480,7 @@ class EndTests(ChatCase):
         self.assertEqual(len(self.factory.registry.rooms["lobby"].users), 1)
 
     def test_two_chats_know_nothing_of_each_other(self) -> None:
-        """Each has its own guests from 1."""
+        """Two chat servers in a process are independent; both count guests from 1."""
         other = ChatFactory(clock=self.clock)
         ann, bob = connect_peer(self.factory), connect_peer(other)
         self.assertIn(b"guest-1 ", bob.received)

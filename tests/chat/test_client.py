@@ -1,4 +1,4 @@
-"""The client library: :mod:`twisted_net.chat.client.client`, against the chat in memory."""
+"""Tests of :mod:`twisted_net.chat.client.client`, against a chat server in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from twisted_net.testing import advance, connect_pair
 
 @implementer(IStreamClientEndpoint)
 class ToTheChat:
-    """Leads to a test's chat, while ``test.up``.
+    """An endpoint that connects to a test's chat server while ``test.up`` is true.
 
-    :ivar pairs: the connections, as they came.
+    :ivar pairs: the connections, in the order of connecting.
     """
 
     def __init__(self, test: ChatClientCase) -> None:
@@ -41,7 +41,7 @@ class ChatClientCase(ChatCase):
         self.up = True
 
     def client(self, nick: str = "bot", *rooms: str, **more: Any) -> ChatClient:
-        """A client that runs until the test ends."""
+        """Return a client that runs until the test ends."""
         self.where = ToTheChat(self)
         client = ChatClient(
             *(self.clock, self.where, nick, *(rooms or ("lobby",))),
@@ -56,12 +56,12 @@ class ChatClientCase(ChatCase):
         advance(self.clock, seconds)
 
     def cut(self) -> None:
-        """Cut the last connection."""
+        """Abort the last connection."""
         self.where.pairs[-1].client.transport.abortConnection()
         self.turn()
 
     def heard(self, client: ChatClient) -> list[str]:
-        """The texts that a client has been given since the last time."""
+        """Return the texts of the messages since the last call."""
         texts = [each["text"] for each in client._undelivered if each["type"] == "message"]
         client._undelivered.clear()
         return texts
@@ -69,7 +69,7 @@ class ChatClientCase(ChatCase):
 
 class ChatClientTests(ChatClientCase):
     def test_it_says_hello_and_joins(self) -> None:
-        """And is told what others say; callback and iteration alike."""
+        """The client joins. Its callback and the iteration receive the messages of others."""
         given: list[dict[str, Any]] = []
         client = self.client(on_message=given.append)
         self.successResultOf(client.welcome())
@@ -92,7 +92,7 @@ class ChatClientTests(ChatClientCase):
         self.successResultOf(done)
 
     def test_sending_fires_with_the_offset(self) -> None:
-        """Once the server has stored it."""
+        """The Deferred of a message fires with its offset once the server has stored it."""
         client, ann = self.client(), self.user("ann")
         for offset in (1, 2):
             acked = client.send("lobby", "hello", action=offset == 2)
@@ -104,7 +104,7 @@ class ChatClientTests(ChatClientCase):
         self.assertEqual(self.successResultOf(told), 0)
 
     def test_what_was_missed_is_given(self) -> None:
-        """After a cut: once, in order, and the name is the same."""
+        """After a reconnection, the client has its name and receives missed messages once."""
         client, ann = self.client(), self.user("ann")
         ann.send(b"one\n")
         self.up = False
@@ -118,7 +118,7 @@ class ChatClientTests(ChatClientCase):
         self.assertEqual((client.state.nick, len(self.where.pairs)), ("bot", 2))
 
     def test_what_was_not_acked_is_sent_again(self) -> None:
-        """And stored once."""
+        """Messages without an ack are sent again, and stored once."""
         client, ann = self.client(), self.user("ann")
         self.pass_presence(ann)
         self.up = False
@@ -133,7 +133,7 @@ class ChatClientTests(ChatClientCase):
         self.assertEqual(said, [b"<bot> first", b"<bot> second"])
 
     def test_what_cannot_be_recovered_is_said(self) -> None:
-        """As after the restart of a server without a memory."""
+        """The client reports lost messages, as after the restart of a server without a file."""
         lost: list[str] = []
         client = self.client(on_lost=lost.append)
         self.user("ann").send(b"one\n")
@@ -146,7 +146,7 @@ class ChatClientTests(ChatClientCase):
         self.assertEqual(self.heard(client), ["one", "two"])
 
     def test_a_silent_server_is_left(self) -> None:
-        """A dead one does not say so."""
+        """The client reconnects if the server does not answer pings."""
         self.client()
         pair = self.where.pairs[-1]
         pair.server.transport.full()
@@ -155,13 +155,13 @@ class ChatClientTests(ChatClientCase):
         self.assertEqual(len(self.where.pairs), 2)
 
     def test_a_name_that_is_taken(self) -> None:
-        """One like it does for now."""
+        """If its name is taken, the client takes a similar one for now."""
         self.user("bot")
         client = self.client()
         self.assertEqual(client.state.nick, "bot-2")
 
     def test_errors(self) -> None:
-        """Fail what was sent, and nothing else."""
+        """An error fails the message that caused it, and no other."""
         client = self.client()
         for acked, code in ((client.tell("nobody", "x"), "no-such-nick"),
                             (client.send("lobby", ""), "bad-field")):  # fmt: skip
@@ -174,7 +174,7 @@ class ChatClientTests(ChatClientCase):
         self.assertEqual(self.failureResultOf(late, ChatError).value.code, "stopped")
 
     def test_joining_and_leaving(self) -> None:
-        """At any time."""
+        """The client can join and leave rooms at any time."""
         client, ann = self.client(), self.user("ann")
         client.join("cellar")
         self.turn()
@@ -190,7 +190,7 @@ class ChatClientTests(ChatClientCase):
 
 class FollowerTests(ChatCase):
     def test_a_gap_is_noticed(self) -> None:
-        """And what was dropped is asked for; what comes meanwhile is not counted twice."""
+        """On a gap, the client asks for the missed messages and counts none twice."""
         state = ClientState(nick="a")
         state.join("r", False)
         state.connected()

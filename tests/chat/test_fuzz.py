@@ -1,6 +1,6 @@
-"""A stranger who sends anything, to one person and one program: see ``tests.chat.chat_attack``.
+"""Tests with a hostile peer that sends any bytes; see ``tests.chat.chat_attack``.
 
-``python -m tests.chat.fuzz_chat`` looks longer, and where it has not looked yet.
+``python -m tests.chat.fuzz_chat`` searches longer, guided by coverage.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _JSON = st.builds(
 
 
 def _sent(lines: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Lines with noise between them, cut into any pieces."""
+    """Return lines with noise between them, with random sizes of pieces."""
     each = st.one_of(lines, lines, lines, st.binary(max_size=30))
     ends = st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\xff\xfb\x01\n", b""])
     body = st.lists(st.tuples(each, ends).map(b"".join), max_size=6).map(b"".join)
@@ -48,26 +48,26 @@ def _sent(lines: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 
 
 class AnythingTests(SynchronousTestCase):
-    """Nothing fails, nobody is disturbed, and all that is heard is what was said."""
+    """Whatever a peer sends, nothing fails and others see only valid messages."""
 
     @settings(deadline=None, max_examples=100, database=None)
     @given(_sent(_TEXT))
     def test_in_the_text_form(self, data: bytes) -> None:
-        """Commands with any words, and noise, in any pieces."""
+        """Try commands with any words, and noise, in any pieces."""
         attack(data, "text")
 
     @settings(deadline=None, max_examples=100, database=None)
     @given(_sent(_JSON))
     def test_in_the_json_form(self, data: bytes) -> None:
-        """Messages with any fields, and noise, in any pieces."""
+        """Try messages with any fields, and noise, in any pieces."""
         attack(data, "json")
 
 
 class WatchTests(SynchronousTestCase):
-    """What the attack would notice, if it happened."""
+    """Tests of the checks of ``chat_attack`` themselves."""
 
     def test_answers_that_are_none(self) -> None:
-        """Control characters, a line without an end, bytes that are no text, JSON that is none."""
+        """Invalid answers are found, such as control characters and invalid JSON."""
         for received in (
             b"* \x1b[31m\n",
             b"* hi",
@@ -83,7 +83,7 @@ class WatchTests(SynchronousTestCase):
         check_answers(b'Welcome to the chat server! hi\n* hi\n{"type":"pong"}\n')
 
     def test_lines_that_are_forged(self) -> None:
-        """Of somebody else, beside what was said, or missing."""
+        """Lines of others, additional lines and missing lines are found."""
         said = {"type": "message", "from": "eve", "text": "hi"}
         forged = {"type": "message", "from": "bob", "text": "hi"}
         for lines, told in (
@@ -98,13 +98,13 @@ class WatchTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """``python -m tests.chat.fuzz_chat``."""
+    """Tests of ``python -m tests.chat.fuzz_chat``."""
 
     def test_without_atheris(self) -> None:
-        """It says in one line what it needs."""
+        """Without atheris, the command says in one line that it needs it."""
         self.patch(sys, "argv", ["fuzz_chat", "--seconds", "1"])
         self.patch(sys, "stderr", io.StringIO())
-        with patch.dict(sys.modules, {"atheris": None}):  # None: not to be imported
+        with patch.dict(sys.modules, {"atheris": None}):  # None makes the import fail
             ended = self.assertRaises(SystemExit, main)
         self.assertEqual(ended.code, 2)
         self.assertEqual(sys.stderr.getvalue(), "This needs atheris: pip install atheris\n")

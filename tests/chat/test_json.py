@@ -1,4 +1,4 @@
-"""The JSON form: programs among people. Every line of it is held against the schema."""
+"""Tests of the JSON form, mixed with text users. Every line is validated against the schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted_net.testing import connect_peer, same_for_every_split
 
 class HelloTests(ChatCase):
     def test_a_welcome(self) -> None:
-        """With what a program is to know: its name, its session, the limits, the heartbeat."""
+        """The welcome has the name, the session, the limits and the heartbeat."""
         program = Program(connect_peer(self.factory))
         program.send(type="hello", nick="ann", room="lobby")
         welcome, joined = program.heard()
@@ -34,7 +34,7 @@ class HelloTests(ChatCase):
         self.assertTrue(program.prelude[0].startswith("Welcome to the chat server!"))
 
     def test_the_guest_that_it_was_is_not_mentioned(self) -> None:
-        """The others hear of the program alone."""
+        """Only the program's join is announced, and not that of the guest it was before."""
         ann = self.user("ann")
         self.pass_presence(ann)
         self.program("prog")
@@ -42,7 +42,7 @@ class HelloTests(ChatCase):
         self.assertEqual(ann.received, b"* prog joined #lobby.\n")
 
     def test_the_form_is_decided_by_the_first_line(self) -> None:
-        """Later, a brace is text, and text is no JSON."""
+        """The first line decides the form. Later, a brace is text, and text is invalid JSON."""
         ann, bob = self.user("ann"), self.user("bob")
         self.pass_presence(ann, bob)
         ann.send(b"hello\n{}\n")
@@ -53,7 +53,7 @@ class HelloTests(ChatCase):
         self.assertEqual(error["code"], "bad-json")
 
     def test_in_any_pieces(self) -> None:
-        """Nothing depends on them."""
+        """The result does not depend on how the bytes are split."""
 
         def run(pieces: Any) -> bytes:
             self.setUp()
@@ -74,7 +74,7 @@ class MessageTests(ChatCase):
         self.pass_presence(self.ann, self.bob, self.eve)
 
     def test_both_forms_meet(self) -> None:
-        """In one room, in one order; the sender has an ack in its place."""
+        """Both forms have the same order; the sender receives an ack for its message."""
         self.ann.send(b"hello\n/me waves\n")
         self.bob.send(type="message", room="lobby", text="hi, ann", id="c1")
         self.assertEqual(self.ann.take(), b"<bob> hi, ann\n")
@@ -85,7 +85,7 @@ class MessageTests(ChatCase):
         self.assertEqual([each["offset"] for each in self.eve.heard()], [1, 2, 3])
 
     def test_an_ack_stands_in_its_place(self) -> None:
-        """What was said before it comes before it, also within a turn."""
+        """An ack comes in the order of the offsets, even within one turn of the reactor."""
         self.ann.protocol.dataReceived(b"one\n")
         message = {"type": "message", "room": "lobby", "text": "two", "id": "x"}
         self.bob.peer.protocol.dataReceived(json.dumps(message).encode() + b"\n")
@@ -94,7 +94,7 @@ class MessageTests(ChatCase):
         self.assertEqual(kinds, [("message", 1), ("ack", 2), ("message", 3)])
 
     def test_a_repeated_id(self) -> None:
-        """Is acked with the same offset, and not said again."""
+        """A message with a repeated id is acked with the same offset, and not sent again."""
         for _ in range(3):
             (ack,) = self.bob.asks(type="message", room="lobby", text="hi", id="c1")
             self.assertEqual(ack["offset"], 1)
@@ -104,12 +104,12 @@ class MessageTests(ChatCase):
         self.assertEqual(ack["offset"], 2)
 
     def test_a_message_without_an_id(self) -> None:
-        """Is acked as well: its sender would not know where it is."""
+        """A message without an id is acked, too, so its sender learns its offset."""
         (ack,) = self.bob.asks(type="message", room="lobby", text="hi")
         self.assertEqual(ack, {"type": "ack", "room": "lobby", "offset": 1})
 
     def test_private_messages(self) -> None:
-        """Reach one, in its form; in no log."""
+        """A private message reaches one user, in that user's form."""
         (ack,) = self.bob.asks(type="private", to="ANN", text="psst", id="p1")
         self.assertEqual(ack, {"type": "ack", "id": "p1"})
         self.assertEqual(self.ann.take(), b"* bob tells you: psst\n")
@@ -120,7 +120,7 @@ class MessageTests(ChatCase):
         self.assertEqual((error["code"], error["id"]), ("no-such-nick", "p2"))
 
     def test_presence(self) -> None:
-        """Who comes, goes and is renamed; many are counted."""
+        """Joins, leaves and new names are announced; many at once are counted."""
         self.ann.send(b"/nick zoe\n")
         expected = {
             "type": "presence",
@@ -139,7 +139,7 @@ class MessageTests(ChatCase):
         self.assertEqual(len(crowd), 10)
 
     def test_the_other_requests(self) -> None:
-        """Each has its answer."""
+        """Each other request has its answer."""
         bob = self.bob
         (who,) = bob.asks(type="who", room="lobby")
         self.assertEqual((who["members"], who["count"]), (["ann", "bob", "eve"], 3))
@@ -160,7 +160,7 @@ class MessageTests(ChatCase):
         self.assertTrue(bob.peer.finished)
 
     def test_history(self) -> None:
-        """In pages, the newest first."""
+        """History comes in pages, the newest first."""
         for number in range(7):
             self.ann.send(b"%d\n" % number)
         self.bob.heard()
@@ -173,13 +173,13 @@ class MessageTests(ChatCase):
         self.assertEqual(pages, [(["4", "5", "6"], True), (["1", "2", "3"], True), (["0"], False)])
 
     def test_the_last_words(self) -> None:
-        """Say why, and whether to come back."""
+        """The goodbye says why, and whether to reconnect."""
         self.bob.peer.protocol.close(DRAINING)
         (goodbye,) = self.bob.heard()
         self.assertEqual((goodbye["code"], goodbye["retry"]), ("draining", True))
 
     def test_its_own_last_words(self) -> None:
-        """Are acked, as all that it said."""
+        """A message right before the goodbye is acked."""
         self.bob.peer.protocol.dataReceived(
             b'{"type":"message","room":"lobby","text":"last","id":"c1"}\n'
         )
@@ -188,7 +188,7 @@ class MessageTests(ChatCase):
         self.assertEqual((ack["type"], ack["id"], goodbye["type"]), ("ack", "c1", "goodbye"))
 
     def test_a_notice_to_everybody(self) -> None:
-        """As the page of an embedding program sends it."""
+        """A notice from the embedding program reaches all users."""
         self.factory.tell("* tea is ready")
         self.assertEqual(self.ann.take(), b"* tea is ready\n")
         self.assertEqual(self.bob.heard(), [{"type": "notice", "text": "tea is ready"}])
@@ -196,7 +196,7 @@ class MessageTests(ChatCase):
 
 class HeartbeatTests(ChatCase):
     def test_a_silent_program_is_asked_and_then_closed(self) -> None:
-        """One that answers is not; no timer is its own."""
+        """A silent program is pinged, then closed; no program has its own timer."""
         dead, alive = self.program("dead"), self.program("alive")
         timers = len(self.clock.getDelayedCalls())
         for _ in range(6):
@@ -210,7 +210,7 @@ class HeartbeatTests(ChatCase):
         self.assertLessEqual(timers, 2)
 
     def test_people_are_not_asked(self) -> None:
-        """They would see it."""
+        """Text users are not pinged, because they would see it."""
         ann = self.user()
         ann.advance(1000)
         self.assertTrue(ann.connected)
@@ -222,7 +222,7 @@ class BadInputTests(ChatCase):
         self.bob = self.program("bob")
 
     def test_every_mistake_is_an_error(self) -> None:
-        """That names the field; the connection stays."""
+        """Every invalid message causes an error that names the field; the connection stays open."""
         say = {"type": "message", "room": "lobby", "text": "x"}
         for message, code, field in (
             ({}, "missing", "type"),
@@ -263,7 +263,7 @@ class BadInputTests(ChatCase):
             self.assertEqual((error["code"], error.get("field")), (code, field), message)
 
     def test_every_line_that_is_no_message(self) -> None:
-        """Is one error each."""
+        """Every line that is no message causes one error."""
         for line in (
             b"{", b"[]", b"7", b'"x"', b"null", b"{}{}", b"\x00", b'{"type":"ping"', b"\xff\xfe",
             b'{"type":"\xff"}', b'{"type":"ping","type":"quit"}', b'{"a":NaN}', b"{'a':1}",
@@ -276,12 +276,12 @@ class BadInputTests(ChatCase):
         self.assertEqual(self.bob.asks(type="ping"), [{"type": "pong"}])
 
     def test_braces_in_a_text_are_no_depth(self) -> None:
-        """A program may send another one's source."""
+        """Braces in a text do not count as depth, because a program may send source code."""
         (ack,) = self.bob.asks(type="message", room="lobby", text='{[{["\\"' * 100)
         self.assertEqual(ack["type"], "ack")
 
     def test_nothing_is_forged(self) -> None:
-        """No line through a line feed, no colour, no reordering, in any field that others see."""
+        """No field that others see can contain line feeds, colours or bidirectional controls."""
         ann = self.user("ann")
         self.pass_presence(ann, self.bob)
         evil = "x\n<root> hi\r\n* root left\x1b[31m\u202e\u2028\x00y"
@@ -295,7 +295,7 @@ class BadInputTests(ChatCase):
             self.assertTrue(line.isprintable(), line)
 
     def test_nobody_of_a_strange_name(self) -> None:
-        """What nobody can be called comes back in an error that a terminal can bear."""
+        """An error about an invalid name contains only printable characters."""
         for name, shown in (("\ud800", ""), ("bo\nb", "bob"), ("a\u202eb", "ab")):
             (error,) = self.bob.asks(type="private", to=name, text="hi")
             self.assertEqual(error["code"], "no-such-nick")
@@ -304,7 +304,7 @@ class BadInputTests(ChatCase):
     @settings(deadline=None, max_examples=150, database=None)
     @given(st.data())
     def test_anything(self, data: Any) -> None:
-        """A message of a known type with any fields, or noise: an answer, and nobody disturbed."""
+        """Messages with any fields, and noise, are answered and do not affect others."""
         kinds = sorted(name[7:] for name in SCHEMA["$defs"] if name.startswith("client-"))
         values = st.recursive(
             st.none()
@@ -342,7 +342,7 @@ class BadInputTests(ChatCase):
     @settings(deadline=None, max_examples=300, database=None)
     @given(st.binary(max_size=60))
     def test_any_bytes(self, line: bytes) -> None:
-        """Are a request, or refused."""
+        """Any bytes are a request or raise RequestError."""
         try:
             json_requests.parse_request(json_requests.decode(line))
         except RequestError as refused:
@@ -351,14 +351,14 @@ class BadInputTests(ChatCase):
 
 class SchemaTests(ChatCase):
     def test_every_request_is_described(self) -> None:
-        """Neither more nor less."""
+        """The schema describes exactly the requests that there are."""
         described = {name[7:] for name in SCHEMA["$defs"] if name.startswith("client-")}
         self.assertEqual(described, set(json_requests._REQUESTS))
 
 
 class RoomsTests(ChatCase):
     def test_somebody_in_several_rooms(self) -> None:
-        """Is told which one a message is from, while it is in several."""
+        """A text user in several rooms sees which room each message is from."""
         ann, bob = self.user("ann"), self.user("bob")
         self.pass_presence(ann, bob)
         ann.send(b"/join cellar\n")
@@ -373,7 +373,7 @@ class RoomsTests(ChatCase):
         self.assertEqual(ann.take(), b"<bob> hi\n")
 
     def test_somebody_who_ignores(self) -> None:
-        """Hears nothing of it; the others do."""
+        """A user receives no messages of an ignored user; other users do."""
         ann, bob, eve = (self.user(name) for name in ("ann", "bob", "eve"))
         self.pass_presence(ann, bob, eve)
         ann.send(b"/ignore bob\n")
@@ -383,7 +383,7 @@ class RoomsTests(ChatCase):
         self.assertEqual((ann.take(), eve.take()), (b"<eve> hi\n", b"<bob> hello\n"))
 
     def test_what_was_said_before(self) -> None:
-        """Is shown on joining, a little, and marked as old; and when asked for."""
+        """A text user sees the last few messages on joining, and more on request."""
         ann = self.user("ann")
         for number in range(9):
             ann.send(b"line %d\n" % number)
@@ -398,7 +398,7 @@ class RoomsTests(ChatCase):
         self.assertTrue(bob.take().endswith(b"* There is nothing earlier in #cellar.\n"))
 
     def test_no_history(self) -> None:
-        """Where it is not wanted."""
+        """The history on joining can be switched off."""
         self.factory = self.make(chat_limits=ChatLimits(history=0))
         self.user("ann").send(b"hello\n")
         self.assertEqual(connect_peer(self.factory).take().count(b"\n"), 1)

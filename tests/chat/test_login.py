@@ -1,4 +1,4 @@
-"""Accounts: :mod:`twisted_net.chat.login`, :mod:`twisted_net.chat.login_throttle`, and the wire."""
+"""Tests of accounts: of :mod:`twisted_net.chat.login`, of the throttle, and over the wire."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted_net.testing import connect_peer, connect_tls_peer
 
 class AttemptsTests(SynchronousTestCase):
     def test_each_waits_longer(self) -> None:
-        """Also those that come at once; up to the longest."""
+        """Each attempt waits longer, up to a limit, even if all are made at once."""
         throttle = LoginThrottle()
         waits = [throttle.attempt("a", 0.0) for _ in range(5)]
         self.assertEqual(waits, [0, 1, 3, 7, 15])
@@ -29,7 +29,7 @@ class AttemptsTests(SynchronousTestCase):
         self.assertEqual(throttle.attempt("b", 0.0), 0)
 
     def test_they_are_forgotten(self) -> None:
-        """After a while, and by the right password."""
+        """Attempts are forgotten after a while, and after the right password."""
         throttle = LoginThrottle()
         for _ in range(3):
             throttle.attempt("a", 0.0)
@@ -39,7 +39,7 @@ class AttemptsTests(SynchronousTestCase):
         self.assertEqual(throttle.attempt("b", 0.0), 0)
 
     def test_the_table_is_bounded(self) -> None:
-        """However many addresses there are."""
+        """The table has a maximum size."""
         throttle = LoginThrottle()
         for number in range(12_000):
             throttle.attempt(str(number), 0.0)
@@ -47,7 +47,7 @@ class AttemptsTests(SynchronousTestCase):
 
 
 class LoginTests(ChatCase):
-    """Over what looks like TLS."""
+    """Tests over connections that look like TLS."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -57,14 +57,14 @@ class LoginTests(ChatCase):
         self.factory = self.make(**self.settings)
 
     def tls(self) -> Any:
-        """Somebody with ``openssl s_client``."""
+        """Connect a user over TLS, and read the lines that it is sent first."""
         peer = connect_tls_peer(self.factory)
         peer.handshake()
         peer.take()
         return peer
 
     def test_a_login(self) -> None:
-        """With any of the checkers; the name is the account's."""
+        """Any of the checkers may accept a login; the user takes the account's name."""
         for name, password in (("ann", "secret-1"), ("boss", "secret-2")):
             peer = self.tls()
             peer.send(f"/login {name} {password}\n".encode())
@@ -73,7 +73,7 @@ class LoginTests(ChatCase):
             self.clock.advance(60)
 
     def test_a_wrong_password(self) -> None:
-        """Is answered, the next one later; no password stands in any log."""
+        """A wrong password causes an error, and delays the next attempt. No password is logged."""
         peer = self.tls()
         with capturedLogs() as events:
             peer.send(b"/login ann wrong-1\n/login ann wrong-2\n/ping\n")
@@ -86,7 +86,7 @@ class LoginTests(ChatCase):
         self.assertEqual(self.factory.accounts.throttle.failed, 2)
 
     def test_too_many_wrong_passwords(self) -> None:
-        """End the connection."""
+        """Too many wrong passwords close the connection."""
         peer = self.tls()
         peer.send(*[b"/login ann wrong\n"] * 9)
         peer.advance(100)
@@ -94,7 +94,7 @@ class LoginTests(ChatCase):
         self.assertTrue(peer.received.endswith(b"* The login failed.\n"))
 
     def test_plain_tcp(self) -> None:
-        """Takes no password, unless a flag says so."""
+        """No password is accepted over plain TCP, unless a setting allows it."""
         peer = connect_peer(self.factory)
         peer.send(b"/login ann secret-1\n")
         self.assertIn(b"! Passwords are taken over TLS only.\n", peer.received)
@@ -104,7 +104,7 @@ class LoginTests(ChatCase):
         self.assertIn(b"* You are ann now.\n", peer.received)
 
     def test_nobody_without_an_account(self) -> None:
-        """In either form."""
+        """Without an account, no user may enter in either form, if the settings say so."""
         self.factory = self.make(anonymous=False, plain_logins=True, **self.settings)
         peer = connect_peer(self.factory)
         self.assertTrue(peer.take().startswith(b"Welcome to the chat server! Log in with /login"))
@@ -123,7 +123,7 @@ class LoginTests(ChatCase):
         self.assertEqual(told["code"], "no-such-nick")
 
     def test_leaving_while_it_is_looked_at(self) -> None:
-        """Nothing comes of it."""
+        """A login has no effect if the user leaves while the password is checked."""
         for _ in range(3):
             peer = self.tls()
             peer.send(b"/login ann wrong\n")
@@ -133,7 +133,7 @@ class LoginTests(ChatCase):
         self.assertIsNone(self.factory.registry.find("ann"))
 
     def test_a_certificate(self) -> None:
-        """Is an account, from the beginning."""
+        """A client certificate logs in to an account from the start."""
 
         shown = X509.from_cryptography(Issued("boss").certificate)
         peer = connect_tls_peer(self.factory)
@@ -143,7 +143,7 @@ class LoginTests(ChatCase):
         self.assertTrue(peer.protocol.user.operator)
 
     def test_kick_ban_and_mute(self) -> None:
-        """On the wire; who is banned hears why when it comes again."""
+        """Operators can kick, ban and mute. A banned user who comes back is told why."""
         boss = self.tls()
         boss.send(b"/login boss secret-2\n")
         where = IPv4Address("TCP", "198.51.100.7", 1)

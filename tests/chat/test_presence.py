@@ -1,4 +1,4 @@
-"""Arrivals and departures of a moment: :mod:`twisted_net.chat.presence`."""
+"""Tests of :mod:`twisted_net.chat.presence`, which batches joins and leaves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class PresenceTests(SynchronousTestCase):
         self.presence = Presence()
 
     def test_arrivals_and_departures_are_told_once(self) -> None:
-        """Both; then there is nothing to tell."""
+        """Joins and leaves are announced once."""
         self.assertFalse(self.presence)
         self.presence.left("bob")
         self.presence.came("ann")
@@ -21,20 +21,20 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual((self.presence.take(), bool(self.presence)), (([], []), False))
 
     def test_who_came_and_went_is_not_mentioned(self) -> None:
-        """A health check leaves no trace."""
+        """A user who joins and leaves within the delay (a health check) is not announced."""
         self.presence.came("ann")
         self.presence.left("ann")
         self.assertEqual((bool(self.presence), self.presence.take()), (False, ([], [])))
 
     def test_a_departure_after_a_told_arrival_is_told(self) -> None:
-        """What the others know of, they hear the end of."""
+        """A leave is announced if the join was."""
         self.presence.came("ann")
         self.presence.take()
         self.presence.left("ann")
         self.assertEqual(self.presence.take(), (["ann"], []))
 
     def test_what_is_later_stays(self) -> None:
-        """Also somebody who comes under the name of one whose end is still to be told."""
+        """Later events stay, and so does a join under a name whose leave is still pending."""
         self.presence.came("ann", 1.0)
         self.presence.came("bob", 2.0)
         self.presence.left("eve", 1.0)
@@ -45,7 +45,7 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(self.presence.take(2.0), (["dan"], ["bob", "dan"]))
 
     def test_a_newcomer_that_speaks_is_introduced(self) -> None:
-        """Once: it is then neither introduced again nor told; its departure is."""
+        """A new user is introduced before the first message, and then not announced again."""
         self.presence.came("ann")
         self.assertTrue(self.presence.introduce("ann"))
         self.assertFalse(self.presence.introduce("ann"))
@@ -54,14 +54,14 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(self.presence.take(), (["ann"], []))
 
     def test_one_who_is_known_is_not_introduced(self) -> None:
-        """Nor is somebody who never came."""
+        """A user who was announced before, or never joined, is not introduced."""
         self.presence.came("ann")
         self.presence.take()
         self.assertFalse(self.presence.introduce("ann"))
         self.assertFalse(self.presence.introduce("nobody"))
 
     def test_a_known_name_that_changes_is_to_be_told(self) -> None:
-        """And its departure is told under the new name."""
+        """A new name of a known user is announced, and the leave has the new name."""
         self.presence.came("ann")
         self.presence.take()
         self.assertTrue(self.presence.renamed("ann", "bob"))
@@ -69,21 +69,21 @@ class PresenceTests(SynchronousTestCase):
         self.assertEqual(self.presence.take(), (["bob"], []))
 
     def test_a_newcomer_that_changes_its_name_joins_under_it(self) -> None:
-        """The others never heard of the old one."""
+        """If a user changes the name before the join is announced, the join has the new name."""
         self.presence.came("guest-1")
         self.assertFalse(self.presence.renamed("guest-1", "ann"))
         self.assertFalse(self.presence.renamed("ann", "bob"))
         self.assertEqual(self.presence.take(), ([], ["bob"]))
 
     def test_a_newcomer_that_changes_its_name_and_goes(self) -> None:
-        """Was never there."""
+        """A user who changes the name and leaves within the delay is not announced."""
         self.presence.came("guest-1")
         self.presence.renamed("guest-1", "ann")
         self.presence.left("ann")
         self.assertEqual(self.presence.take(), ([], []))
 
     def test_a_name_that_a_newcomer_takes_over(self) -> None:
-        """Whoever had it has left, and somebody else has come."""
+        """If a new user takes the name of one who left, both events are announced."""
         self.presence.left("ann")
         self.presence.came("ann")
         self.assertEqual(self.presence.take(), (["ann"], ["ann"]))

@@ -1,4 +1,4 @@
-"""The promise: exactly once, in order, or a plain no. :mod:`twisted_net.chat.recovery`, and all."""
+"""Tests of recovery: each message arrives once and in order, or the client is told of a gap."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class MergeTests(SynchronousTestCase):
         return None if found is None else [each.offset for each in found]
 
     def test_what_was_read_and_what_was_heard(self) -> None:
-        """Overlapping, touching, or nothing of either."""
+        """The page and the live messages may overlap or adjoin, and either may be empty."""
         self.assertEqual(self.merged(stored(4, 5), 5, stored(4, 5, 6)), [4, 5, 6])
         self.assertEqual(self.merged(stored(4, 5), 5, stored(6, 7)), [4, 5, 6, 7])
         self.assertEqual(self.merged([], 3, stored(4)), [4])
         self.assertEqual(self.merged([], 3, []), [])
 
     def test_a_gap_at_the_seam(self) -> None:
-        """Cannot be recovered; nor can what the store could not give."""
+        """A gap after the page, and a missing page, cannot be recovered."""
         self.assertIsNone(self.merged(stored(4, 5), 5, stored(7)))
         self.assertIsNone(self.merged(stored(4), 4, stored(5, 7)))
         self.assertIsNone(merge(None, stored(1)))
@@ -54,7 +54,7 @@ class MergeTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=200, database=None)
     @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.sets(st.integers(1, 20)))
     def test_all_or_nothing(self, since: int, read: int, heard: int, dropped: set[int]) -> None:
-        """Whatever was dropped of what was heard, the result is without a gap, or there is none."""
+        """Whichever live messages were dropped, the result has no gap, or is None."""
         top, first = since + read, max(1, since + read - 3)
         live = [
             each for each in stored(*range(first, top + heard + 1)) if each.offset not in dropped
@@ -68,7 +68,7 @@ class MergeTests(SynchronousTestCase):
 
 
 class SinceTests(ChatCase):
-    """``since``, as a program sends it."""
+    """Tests of ``since``, as a program sends it."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -80,13 +80,13 @@ class SinceTests(ChatCase):
             self.ann.send(b"%d\n" % number)
 
     def join(self, epoch: str, offset: int) -> list[dict[str, Any]]:
-        """Come back as somebody new, with ``since``."""
+        """Join with ``since``, as a new program."""
         program = self.program("", "")
         since = {"epoch": epoch, "offset": offset}
         return program.asks(type="join", room="lobby", since=since)
 
     def test_everything_after_it(self) -> None:
-        """Once, in order; then what is said from now on."""
+        """All messages after ``since`` follow once and in order."""
         for offset in range(6):
             joined, *missed = self.join(self.epoch, offset)
             self.assertEqual((joined["recovered"], joined["offset"]), (True, 5))
@@ -96,13 +96,13 @@ class SinceTests(ChatCase):
             )
 
     def test_what_cannot_be(self) -> None:
-        """Another epoch, a position that never was: none of them."""
+        """No message follows for another epoch, or for a position that never existed."""
         for epoch, offset in (("x", 3), ("", 0), (self.epoch, 6), (self.epoch, 2**53 - 1)):
             (joined,) = self.join(epoch, offset)
             self.assertEqual((joined["recovered"], joined["offset"]), (False, 5))
 
     def test_limits(self) -> None:
-        """Too many messages, too many bytes, trimmed away."""
+        """Too many messages, too many bytes and deleted messages cannot be recovered."""
         for more, count in (
             ({"chat_limits": ChatLimits(recover=3)}, 3),
             ({"queue_limit": 400}, 3),
@@ -119,7 +119,7 @@ class SinceTests(ChatCase):
             self.assertEqual((joined["recovered"], len(missed)), (True, count), more)
 
     def test_joining_again(self) -> None:
-        """A program that has lost track asks again, where it is; nobody else notices."""
+        """A program may join again to recover messages; other users do not notice."""
         self.pass_presence(self.ann, self.bob)
         since = {"epoch": self.epoch, "offset": 3}
         joined, *missed = self.bob.asks(type="join", room="lobby", since=since)
@@ -131,9 +131,9 @@ class SinceTests(ChatCase):
 
 
 class Robot:
-    """A client that remembers, over connections in memory.
+    """A client with a :class:`ClientState`, over connections in memory.
 
-    :ivar seen: for each room, the offsets that it has seen in the current run of an epoch.
+    :ivar seen: the offsets and texts of the messages since the last join without recovery.
     """
 
     def __init__(self, test: PromiseTests, name: str) -> None:
@@ -165,7 +165,7 @@ class Robot:
     greeted = property(lambda self: self.state._greeted)
 
     def read(self) -> bool:
-        """Read what has come; give whether there was anything."""
+        """Read the messages that have arrived. Return whether there were any."""
         if self.program is None:
             return False
         messages = self.program.heard()
@@ -193,7 +193,7 @@ class Robot:
 
 
 class PromiseTests(ChatCase):
-    """Clients that are cut at random, a server that is killed at random, and a model."""
+    """Compare clients that lose connections, and a server that is killed, with a model."""
 
     recover = 1000
 
@@ -213,7 +213,7 @@ class PromiseTests(ChatCase):
         return factory
 
     def kill(self) -> None:
-        """End the server at once: what was not committed is gone."""
+        """Kill the server. Messages that were not committed are lost."""
         for robot in self.robots:
             robot.cut()
         self.worker.jobs.clear()
@@ -221,7 +221,7 @@ class PromiseTests(ChatCase):
         self.factory = self.make()
 
     def settle(self) -> None:
-        """Let everything happen that can."""
+        """Run until nothing happens any more."""
         busy = True
         while busy:
             self.clock.advance(0)
@@ -231,7 +231,7 @@ class PromiseTests(ChatCase):
             for robot in self.robots:
                 busy |= robot.read()
 
-    # Not shrunk: that takes minutes.
+    # Examples are not shrunk, because that takes minutes.
     @settings(deadline=None, max_examples=60, database=None, phases=[Phase.generate])
     @given(
         st.lists(
@@ -242,17 +242,17 @@ class PromiseTests(ChatCase):
         st.sampled_from([3, 1000]),
     )
     def test_exactly_once_and_in_order(self, steps: list[tuple[str, int]], recover: int) -> None:
-        """Or it was told that it was not so."""
+        """Each message arrives once and in order, or the client is told of a gap."""
         self.play(steps, recover)
 
     def test_an_old_ack_after_a_new_one(self) -> None:
-        """Is no other order: in one append, what was stored already is acked after the rest."""
+        """In one append, messages that were stored before are acked after the others."""
         bob = self.play([(step, 1) for step in "rwsstcttwrtws"], recover=1)[1]
         self.assertEqual(list(bob.acked.items()), [("bob-0", 1), ("bob-2", 3), ("bob-1", 2)])
         self.assertEqual(bob.lost, 1)
 
     def play(self, steps: list[tuple[str, int]], recover: int) -> list[Robot]:
-        """Do what is to be done, come to rest, and hold what became of it against the model."""
+        """Run the steps, let everything settle, and compare the result with the model."""
         self.recover = recover
         self.setUp()
         self.robots = [Robot(self, name) for name in ("ann", "bob", "eve")]
@@ -284,10 +284,10 @@ class PromiseTests(ChatCase):
         page = self.store._log.before("r", None, 10_000, NOW)
         log = {each.offset: each.message.text for each in page.stored}
         said = [id for robot in self.robots for id in robot.sent]
-        self.assertEqual(sorted(log.values()), sorted(said))  # each is stored, and once
+        self.assertEqual(sorted(log.values()), sorted(said))  # each is stored once
         for robot in self.robots:
             self.assertEqual(set(robot.acked), set(robot.sent))
-            # An ack says where its message is; the acks themselves need not come in that order.
+            # Offsets follow the order of sending, although acks may arrive in another order.
             stored = [robot.acked[id] for id in robot.sent]
             self.assertEqual(stored, sorted(stored), robot.name)
             for id, offset in robot.acked.items():

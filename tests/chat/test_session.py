@@ -1,4 +1,4 @@
-"""What a line means: :mod:`twisted_net.chat.session`, and the pure parts below it."""
+"""Tests of :mod:`twisted_net.chat.session` and of the pure modules that it uses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOW = 1_700_000_000.0
 
 
 class SessionCase(SynchronousTestCase):
-    """Two guests in a lobby, of whom the first is ``ann``."""
+    """Two guests in the lobby; the first is called ``ann``."""
 
     rules = SessionSettings(ChatLimits(rooms=3, all_rooms=5, ignored=2))
 
@@ -41,21 +41,21 @@ class SessionCase(SynchronousTestCase):
         self.said(self.ann, "/nick ann")
 
     def session(self, **more: Any) -> Session:
-        """A conversation that has not begun."""
+        """Return a session that has not begun."""
         user = User(None, more.pop("host", ""))
         rules = more.pop("rules", self.rules)
         self.registry.begin(user, f"origin-{len(self.registry.by_origin)}-{id(user)}")
         return Session(user, self.registry, rules, self.tokens.__next__, more.pop("secret", True))
 
     def enter(self, **more: Any) -> Session:
-        """Somebody with nc, who has said something empty."""
+        """Return the session of a text user who has sent an empty line."""
         entered = self.session(**more)
         entered.begin(NOW)
         entered.first_line(False)
         return entered
 
     def program(self, *requests: Any, **more: Any) -> Session:
-        """A program; with what it asks."""
+        """Return the session of a program that has sent these requests."""
         entered = self.session(**more)
         entered.begin(NOW)
         entered.first_line(True)
@@ -64,7 +64,7 @@ class SessionCase(SynchronousTestCase):
         return entered
 
     def acts(self, who: Session, line: str, now: float = NOW) -> list[Action]:
-        """What is to be done about a line."""
+        """Return the actions for a line."""
         try:
             request = TextCodec().parse(line.encode())[0]
         except RequestError as refused:
@@ -72,7 +72,7 @@ class SessionCase(SynchronousTestCase):
         return who.receive(request, "", now) if request is not None else []
 
     def said(self, who: Session, line: str, now: float = NOW) -> list[str]:
-        """What somebody is answered, in text."""
+        """Return the texts that the user is sent in answer to a line."""
         return [
             TextCodec().encode(action.event).decode().rstrip("\n")
             for action in self.acts(who, line, now)
@@ -80,13 +80,13 @@ class SessionCase(SynchronousTestCase):
         ]
 
     def assertAnswer(self, line: str, *expected: str) -> None:
-        """``ann``'s line has replies to ann, with these texts, and nothing else."""
+        """Assert that the answers to ``ann``'s line have exactly these texts."""
         self.assertEqual(self.said(self.ann, line), list(expected))
 
 
 class NameTests(SessionCase):
     def test_guests_are_numbered(self) -> None:
-        """And a number is not used again."""
+        """Guests are numbered, and no number is used again."""
         eve = self.enter()
         self.assertEqual(eve.user.name, "guest-3")
         eve.end()
@@ -94,23 +94,23 @@ class NameTests(SessionCase):
         self.assertEqual(len(self.registry), 3)
 
     def test_a_guest_never_gets_a_name_that_is_taken(self) -> None:
-        """Whatever the case of the one who has it."""
+        """A guest never gets a name that is taken, in any case."""
         self.said(self.ann, "/nick GUEST-3")
         self.assertEqual(self.enter().user.name, "guest-4")
 
     def test_a_new_name(self) -> None:
-        """The house has it, and the old one is free."""
+        """A user is found under the new name, and the old name is free."""
         self.assertAnswer("/nick bob", "* You are bob now.")
         self.assertIs(self.registry.find("BOB"), self.ann.user)
         self.assertEqual(self.said(self.bob, "/nick ann"), ["* You are ann now."])
 
     def test_a_name_that_is_taken(self) -> None:
-        """Names that differ in case alone are one name."""
+        """Names that differ only in case are the same name."""
         for name in ("guest-2", "GUEST-2", "Guest-2"):
             self.assertAnswer(f"/nick {name}", f"! The name {name} is taken.")
 
     def test_a_name_that_looks_like_another(self) -> None:
-        """A digit for a letter, another script's letters, the same word in wide letters."""
+        """A name that looks like another one is taken, also with letters of other scripts."""
         self.said(self.bob, "/nick paco")
         for name in ("pac0", "\u0440\u0430\u0441\u043e"):
             self.assertAnswer(f"/nick {name}", f"! The name {name} looks like paco.")
@@ -118,56 +118,56 @@ class NameTests(SessionCase):
         self.assertIsNone(self.registry.find("pac0"))
 
     def test_a_name_of_two_scripts(self) -> None:
-        """Could be read as one of a single script; some are written together."""
+        """A name may not mix scripts, except those that are commonly written together."""
         for name in ("\u0430nna", "ann\u03b1", "\u4e2d\u0430"):
             self.assertAnswer(f"/nick {name}", "! A name has letters of one script only.")
         for name in ("\u6771\u4eacTokyo", "\u3042\u30ab\u4e2d", "\ud55c\u4e2da"):
             self.assertAnswer(f"/nick {name}", f"* You are {name} now.")
 
     def test_a_name_changes_its_case(self) -> None:
-        """One's own name is not taken."""
+        """A user may change the case of the own name."""
         self.assertAnswer("/nick Ann", "* You are Ann now.")
         self.assertEqual(len(self.registry), 2)
         self.ann.end()
         self.assertEqual(len(self.registry), 1)
 
     def test_letters_that_fold_to_several(self) -> None:
-        """``ß`` and ``ss`` are one name as well, and it is free when its owner has left."""
+        """``ß`` and ``ss`` are the same name, which is free again when its user has left."""
         self.said(self.ann, "/nick Strauß")
         self.assertEqual(self.said(self.bob, "/nick STRAUSS"), ["! The name STRAUSS is taken."])
         self.ann.end()
         self.assertEqual(self.said(self.bob, "/nick STRAUSS"), ["* You are STRAUSS now."])
 
     def test_the_same_name(self) -> None:
-        """Nobody is told."""
+        """Taking the same name again is not announced."""
         self.assertAnswer("/nick ann", "* You are ann already.")
         self.assertEqual(len(self.acts(self.ann, "/nick ann")), 1)
 
     def test_names_that_are_none(self) -> None:
-        """They could be read as something else in a line of the chat."""
+        """Names that could be mistaken for other parts of a line are refused."""
         for name in ("-ann", ".", "_a", "a b", "<ann>", "a:", "#lobby", "*", "!x", "a/b", "a,b"):
             text = "! A name has letters and digits, and then also . _ and -"
             self.assertAnswer(f"/nick {name}", text)
 
     def test_names_of_every_script(self) -> None:
-        """Letters are letters."""
+        """Names may have letters of any script."""
         for name in ("Åsa", "Юля", "李雷", "a.b-c_d", "7", "x" * LONGEST_NAME):
             self.assertEqual(self.said(self.bob, f"/nick {name}"), [f"* You are {name} now."])
 
     def test_names_that_nobody_sees(self) -> None:
-        """A Hangul filler is a letter to Unicode, and looks like nothing at all."""
+        """Invisible names are refused; a Hangul filler is a letter to Unicode."""
         for name in ("\u3164", "\u115f", "\uffa0", "\u1160a", "a\u3164", "a\u200db", "a\ufe0f"):
             (answer,) = self.said(self.ann, f"/nick {name}")
             self.assertTrue(answer.startswith("! A name has "), ascii(name))
 
     def test_a_long_name(self) -> None:
-        """Is refused, and not repeated."""
+        """A long name is refused, and the error does not repeat it."""
         answer = f"! A name has at most {LONGEST_NAME} characters."
         for name in ("x" * (LONGEST_NAME + 1), "x" * 8000, "\ufdfa" * 9):
             self.assertAnswer(f"/nick {name}", answer)
 
     def test_ending_twice(self) -> None:
-        """Nothing happens."""
+        """Ending a session twice has no effect."""
         self.ann.end()
         self.assertEqual(self.ann.end(), [])
         self.assertEqual(len(self.registry), 1)
@@ -175,7 +175,7 @@ class NameTests(SessionCase):
     @settings(deadline=None, max_examples=300, database=None)
     @given(st.text(max_size=30))
     def test_any_name(self, text: str) -> None:
-        """Is refused, or is harmless, stays as it is, and is found again."""
+        """Any text is refused as a name, or it is harmless and its user is found by it."""
         try:
             name = names.nick(text)
         except RequestError:
@@ -189,42 +189,42 @@ class NameTests(SessionCase):
 
 class LineTests(SessionCase):
     def append(self, line: str) -> SendMessage | None:
-        """What a line says, if it is said to the lobby."""
+        """Return the message that a line sends to the lobby."""
         (action,) = self.acts(self.ann, line)
         assert isinstance(action, Append)
         self.assertEqual((action.room.name, action.message.sender), ("lobby", "ann"))
         return action.message
 
     def test_a_plain_line(self) -> None:
-        """It is said as it is, its spaces included."""
+        """A plain line is sent unchanged, with its spaces."""
         for line in ("hello", "  hello  ", "a /quit", " /quit", "<bob> hi", "* bob left", "! x"):
             self.assertEqual(self.append(line).text, line)
 
     def test_an_empty_line(self) -> None:
-        """Nobody is told anything."""
+        """An empty line is ignored."""
         for line in ("", " ", "   ", "\u3000"):
             self.assertEqual(self.acts(self.ann, line), [])
 
     def test_two_slashes_say_one(self) -> None:
-        """Whatever follows."""
+        """A line that begins with two slashes is a message that begins with one."""
         for line, text in (("//quit", "/quit"), ("///", "//"), ("//", "/")):
             self.assertEqual(self.append(line).text, text)
 
     def test_an_unknown_command(self) -> None:
-        """Is one line, and is not said."""
+        """An unknown command causes an error, and is not sent."""
         for word in ("/foo", "/", "/nickx", "/_help"):
             self.assertAnswer(
                 f"{word} secret", f"! There is no command {word}. /help lists commands."
             )
 
     def test_commands_in_capitals(self) -> None:
-        """Are the same; spaces around what follows do not count."""
+        """Commands ignore case, and spaces around their arguments."""
         self.assertAnswer("/PiNg  ", "* pong")
         message = self.append("/ME   waves ")
         self.assertEqual((message.text, message.action), ("waves", True))
 
     def test_what_needs_words(self) -> None:
-        """Says how it is used where they are missing."""
+        """A command without its arguments is answered with its usage."""
         for line, usage in (
             ("/me", "/me TEXT"),
             ("/me   ", "/me TEXT"),
@@ -240,26 +240,26 @@ class LineTests(SessionCase):
             self.assertAnswer(line, f"! Usage: {usage}")
 
     def test_a_private_line(self) -> None:
-        """Goes to one, under the name that it has, and is confirmed."""
+        """A private message reaches one user, in any case of the name, and is confirmed."""
         told, _ = self.acts(self.ann, "/msg GUEST-2  a  b ")
         self.assertEqual(told, SendEvent(self.bob.user, PrivateMessage("ann", "a  b", NOW)))
         self.assertAnswer("/msg GUEST-2  a  b ", "* You told guest-2: a  b")
 
     def test_a_private_line_to_nobody(self) -> None:
-        """Is said to nobody."""
+        """A private message to an unknown name causes an error."""
         self.assertAnswer("/msg eve hi", "! There is nobody called eve here.")
         self.bob.end()
         self.assertAnswer("/msg guest-2 hi", "! There is nobody called guest-2 here.")
 
     def test_who(self) -> None:
-        """Sorted, with a count."""
+        """``/who`` lists the users sorted by name, with their number."""
         self.said(self.bob, "/nick Bob")
         self.said(self.ann, "/nick zoe")
         self.assertAnswer("/who", "* 2 in #lobby: Bob, zoe")
         self.assertAnswer("/who #cellar", "* 0 in #cellar: ")
 
     def test_who_in_a_crowd(self) -> None:
-        """A line that a terminal can still show."""
+        """``/who`` in a large room lists only as many users as a terminal can show."""
         for _ in range(2000):
             self.enter()
         (line,) = self.said(self.ann, "/who")
@@ -267,11 +267,11 @@ class LineTests(SessionCase):
         self.assertTrue(line.endswith(f" and {2002 - LISTED} more"))
 
     def test_quit(self) -> None:
-        """Ends the connection; the words after it do not matter."""
+        """``/quit`` closes the connection and ignores its arguments."""
         self.assertEqual(self.acts(self.ann, "/quit now"), [End(self.ann.user, QUIT)])
 
     def test_help(self) -> None:
-        """Every command has a line with its usage, in the order of the alphabet."""
+        """Every command has a line of help with its usage, in alphabetical order."""
         (lines,) = self.said(self.ann, "/help")
         words = [line.split()[1].rstrip(":") for line in lines.splitlines()]
         self.assertEqual(words, sorted(words))
@@ -281,7 +281,7 @@ class LineTests(SessionCase):
         self.assertEqual(len(lines.splitlines()), len(text_commands.COMMANDS))
 
     def test_help_for_each(self) -> None:
-        """With or without the slash."""
+        """``/help`` explains a command, named with or without the slash."""
         for word, command in text_commands.COMMANDS.items():
             for asked in (word, word[1:], word.upper()):
                 (lines,) = self.said(self.ann, f"/help {asked}")
@@ -300,7 +300,7 @@ class LineTests(SessionCase):
         )
     )
     def test_any_lines(self, lines: list[tuple[str, str]]) -> None:
-        """Nothing is raised, and what comes of a printable line is printable lines."""
+        """No line raises an error, and printable lines are answered with printable lines."""
         self.setUp()
         self.ann.user.operator = True
         for start, rest in lines:
@@ -319,7 +319,7 @@ class LineTests(SessionCase):
 
 class RoomTests(SessionCase):
     def test_joining(self) -> None:
-        """The room is made; its name is in small letters; one talks there now."""
+        """Joining creates the room, with its name in lower case, and makes it the current room."""
         (action,) = self.acts(self.ann, "/join #Cellar")
         assert isinstance(action, Enter)
         self.assertEqual((action.room.name, self.ann.user.here), ("cellar", "cellar"))
@@ -327,13 +327,13 @@ class RoomTests(SessionCase):
         self.assertIs(said.room, action.room)
 
     def test_joining_again(self) -> None:
-        """Talks there from now on."""
+        """Joining a room again makes it the current room."""
         self.said(self.ann, "/join cellar")
         self.assertAnswer("/join lobby", "* You talk in #lobby now.")
         self.assertEqual(self.ann.user.here, "lobby")
 
     def test_leaving(self) -> None:
-        """One talks in the room that one joined before, then in none."""
+        """After leaving a room, the current room is the one joined before, if any."""
         self.said(self.ann, "/join cellar")
         self.assertAnswer("/leave", "* You left #cellar. You talk in #lobby now.")
         self.assertNotIn("cellar", self.registry.rooms)
@@ -342,7 +342,7 @@ class RoomTests(SessionCase):
         self.assertAnswer("/leave #lobby", "! You are not in #lobby.")
 
     def test_too_many_rooms(self) -> None:
-        """For one, and in all."""
+        """The number of rooms is limited, per user and in total."""
         for room in "abc":
             answer = self.said(self.ann, f"/join {room}")
         self.assertEqual(answer, ["! You may be in 3 rooms."])
@@ -353,13 +353,13 @@ class RoomTests(SessionCase):
         self.said(eve, "/join a")
 
     def test_the_list(self) -> None:
-        """The fullest first."""
+        """Rooms are listed by their number of users, the largest first."""
         self.said(self.ann, "/join cellar")
         self.said(self.ann, "/topic wine & cheese")
         self.assertAnswer("/rooms", "* #lobby: 2 people\n* #cellar: 1 people, wine & cheese")
 
     def test_topics(self) -> None:
-        """Are shown, set, taken away; not too long."""
+        """A topic can be shown, set and removed, and has a maximum length."""
         self.assertAnswer("/topic", "* The topic of #lobby: none")
         (told,) = self.acts(self.ann, "/topic wine")
         assert isinstance(told, Announce)
@@ -373,7 +373,7 @@ class RoomTests(SessionCase):
         self.assertAnswer("/topic " + "x" * (LONGEST_TOPIC + 1), answer)
 
     def test_ignoring(self) -> None:
-        """Also under the next name; nobody learns of it; it can be ended."""
+        """Ignoring follows a user to a new name, is not revealed, and can be ended."""
         self.assertAnswer("/ignore", "* You ignore nobody.")
         self.assertAnswer("/ignore guest-2", "* You hear nothing of guest-2 now.")
         self.assertEqual(len(self.acts(self.bob, "/msg ann hi")), 1)
@@ -389,16 +389,23 @@ class RoomTests(SessionCase):
 
 class StateTests(SessionCase):
     def test_every_step_is_in_the_table(self) -> None:
+<<<<<<< HEAD
         """And leads somewhere; whatever is over stays over."""
         for (state, step), after in SESSION_TRANSITIONS.items():
             self.assertIn(state, SessionState)
             self.assertIsInstance(after, SessionState)
+=======
+        """Every step leads to a state, and an ended session stays ended."""
+        for (state, step), after in TRANSITIONS.items():
+            self.assertIn(state, State)
+            self.assertIsInstance(after, State)
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
             if step is Step.END:
                 self.assertIs(after, SessionState.ENDED)
         self.assertEqual(set(SESSION_TRANSITIONS.values()), set(SessionState) - {SessionState.NEW})
 
     def test_a_program_leaves_the_guest_behind(self) -> None:
-        """It was let in as one, and goes where it says."""
+        """A program leaves the lobby, which it joined as a guest, for the room of its hello."""
         program = self.session()
         _, _entered = program.begin(NOW)
         (left,) = program.first_line(True)
@@ -409,7 +416,7 @@ class StateTests(SessionCase):
         self.assertIs(program.state, SessionState.JSON)
 
     def test_hello_comes_first_and_once(self) -> None:
-        """Other requests are refused before, hello after."""
+        """A program says hello once, before any other request."""
         program = self.program()
         for request, code in (
             (Join("a"), "hello-first"),
@@ -422,7 +429,7 @@ class StateTests(SessionCase):
         self.assertEqual(problem.event.code, "again")
 
     def test_a_hello_that_is_refused_changes_nothing(self) -> None:
-        """It may be said again."""
+        """A hello that is refused has no effect, so the program can send another one."""
         program = self.program()
         for hello in (Hello("ann"), Hello("x y"), Hello("x", "no room"), Hello(session="x")):
             program.receive(hello, "", NOW)
@@ -431,7 +438,7 @@ class StateTests(SessionCase):
         self.assertIs(self.registry.find("eve"), program.user)
 
     def test_a_session_goes_on_elsewhere(self) -> None:
-        """The old connection is closed, its name and what it has sent are the new one's."""
+        """A session can continue on a new connection with its name; the old one is closed."""
         old = self.program(Hello("eve", "lobby"))
         token, origin = old.user.session, old.user.origin
         new = self.program()
@@ -444,13 +451,13 @@ class StateTests(SessionCase):
         self.assertNotIn(token, origin)
 
     def test_a_session_of_which_nobody_knows(self) -> None:
-        """As after a restart: it goes on all the same."""
+        """An unknown session is accepted, as after a restart."""
         program = self.program(Hello("eve", session="a" * 32))
         self.assertEqual(program.user.session, "a" * 32)
 
 
 class AccountTests(SessionCase):
-    """Where there are accounts."""
+    """Tests of a chat with accounts."""
 
     rules = SessionSettings(ChatLimits(), accounts=True)
 
@@ -458,13 +465,13 @@ class AccountTests(SessionCase):
         return who.login_succeeded(name, NOW)
 
     def test_a_password_is_looked_at(self) -> None:
-        """Nothing else happens until then, and it stands in no representation."""
+        """A login only returns an action to check the password, which no repr contains."""
         (verify,) = self.acts(self.ann, "/login boss secret")
         self.assertEqual((verify.account, verify.password), ("boss", "secret"))
         self.assertNotIn("secret", f"{verify!r} {Hello(password='secret')!r}")
 
     def test_the_name_is_that_of_the_account(self) -> None:
-        """A guest who has it gets another."""
+        """A user who logs in takes the account's name. A guest with that name gets another one."""
         self.said(self.bob, "/nick boss")
         told = self.login(self.ann, "boss")
         self.assertEqual((self.ann.user.name, self.bob.user.name), ("boss", "guest-3"))
@@ -472,20 +479,20 @@ class AccountTests(SessionCase):
         self.assertAnswer("/nick eve", "! Your name is that of your account.")
 
     def test_an_account_twice(self) -> None:
-        """The second one gets a name beside it."""
+        """A second user of an account gets a similar name."""
         self.login(self.ann, "boss")
         self.login(self.bob, "boss")
         self.assertEqual(self.bob.user.name, "boss-2")
 
     def test_failures(self) -> None:
-        """End the connection at last."""
+        """Too many failed logins close the connection."""
         for _ in range(session.MOST_FAILURES - 1):
             (problem,) = self.ann.login_failed()
             self.assertEqual(problem.event.code, "login-failed")
         self.assertEqual(self.ann.login_failed()[1], End(self.ann.user, LOGIN))
 
     def test_not_where_others_can_listen(self) -> None:
-        """Nor where there are no accounts, nor twice."""
+        """A login is refused on unencrypted connections, without accounts, and after a login."""
         eve = self.enter(secret=False)
         self.assertEqual(self.said(eve, "/login a b"), ["! Passwords are taken over TLS only."])
         eve = self.enter(rules=SessionSettings(ChatLimits()))
@@ -494,7 +501,7 @@ class AccountTests(SessionCase):
         self.assertAnswer("/login a b", "! You are logged in already.")
 
     def test_nobody_without_an_account(self) -> None:
-        """Is let in, where that is the rule; a program says it in its hello."""
+        """If accounts are required, text users log in first, and programs in their hello."""
         rules = SessionSettings(ChatLimits(), anonymous=False, accounts=True)
         eve = self.enter(rules=rules)
         self.assertEqual(eve.state, SessionState.TEXT_OUT)
@@ -513,14 +520,14 @@ class AccountTests(SessionCase):
         self.assertEqual([room.name for room in program.user.rooms], ["lobby"])
 
     def test_a_certificate_is_an_account(self) -> None:
-        """Its subject is the name, from the start."""
+        """The subject of a certificate is the account, from the start."""
         boss = self.session()
         boss.begin(NOW, "boss")
         self.assertEqual((boss.user.name, boss.user.operator), ("boss", True))
 
 
 class OrderTests(SessionCase):
-    """What operators may do."""
+    """Tests of the operators' commands."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -529,19 +536,19 @@ class OrderTests(SessionCase):
         self.boss.first_line(False)
 
     def test_others_may_not(self) -> None:
-        """Each is told so."""
+        """Other users may not use the operators' commands."""
         for line in ("/kick ann", "/ban ann", "/mute ann"):
             self.assertAnswer(line, "! Only operators may do that.")
 
     def test_kick(self) -> None:
-        """The room is told why; it is said in the closing table's words."""
+        """A kick is announced with its text, and closes the connection."""
         told, _, end = self.acts(self.boss, "/kick ANN too loud")
         self.assertEqual(TextCodec().encode(told.event), b"* ann was kicked by boss: too loud\n")
         self.assertEqual((end.user, end.reason), (self.ann.user, KICKED))
         self.assertEqual(self.said(self.boss, "/kick eve"), ["! There is nobody called eve here."])
 
     def test_ban(self) -> None:
-        """By name and address, for a while, or until it is lifted."""
+        """A ban covers the name and the address, until it expires or is lifted."""
         eve = self.enter(host="192.0.2.7")
         self.said(eve, "/nick eve")
         self.assertIsInstance(self.acts(self.boss, "/ban eve 10")[-2], End)
@@ -555,7 +562,7 @@ class OrderTests(SessionCase):
         self.assertIsInstance(self.session(host="192.0.2.7").begin(NOW)[-1], Enter)
 
     def test_mute(self) -> None:
-        """Neither in a room nor to one person nor in a topic; it ends."""
+        """A muted user cannot send messages or set topics, until the mute expires or is lifted."""
         self.said(self.boss, "/mute ann 1")
         for line in ("hello", "/me waves", "/msg boss hi", "/topic x"):
             self.assertAnswer(line, "! You may speak again in 60 seconds.")

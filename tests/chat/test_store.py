@@ -1,4 +1,4 @@
-"""The chat over a store that takes its time, or cannot: :mod:`twisted_net.chat.channel`."""
+"""Tests of :mod:`twisted_net.chat.channel` with stores that are slow or fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted_net.testing import connect_peer
 
 
 class SlowStoreTests(ChatCase):
-    """What is not stored yet is not told."""
+    """Messages are not sent before they are stored."""
 
     def make(self, **settings: Any) -> Any:
         self.worker = LaterTurns()
@@ -29,7 +29,7 @@ class SlowStoreTests(ChatCase):
         return factory
 
     def work(self) -> None:
-        """Let the store do everything, and the chat what comes of it."""
+        """Run all jobs of the store, and what follows from them in the chat."""
         for _ in range(4):
             self.clock.advance(0)
             self.worker.work()
@@ -41,7 +41,7 @@ class SlowStoreTests(ChatCase):
             peer.take()
 
     def test_people_talk(self) -> None:
-        """As soon as it is stored, in order with what else happens."""
+        """Messages are sent once they are stored, in order with other events."""
         ann, bob = self.user("ann"), self.user("bob")
         self.settled(ann, bob)
         ann.send(b"one\n/nick zoe\ntwo\n")
@@ -50,7 +50,7 @@ class SlowStoreTests(ChatCase):
         self.assertEqual(bob.take(), b"<ann> one\n* ann is now zoe.\n<zoe> two\n")
 
     def test_an_ack_waits_for_the_store(self) -> None:
-        """And others hear it then."""
+        """An ack is sent, and others receive the message, only after it is stored."""
         ann, prog = self.user("ann"), self.program("prog")
         self.settled(ann)
         prog.heard()
@@ -61,7 +61,7 @@ class SlowStoreTests(ChatCase):
         self.assertEqual(ann.take(), b"<prog> hi\n")
 
     def test_the_last_words_of_one_who_leaves(self) -> None:
-        """Are stored and told, though nobody waits for the ack; also those of the last one."""
+        """The last message of a user who leaves is stored and sent, even if the room is empty."""
         ann, bob = self.user("ann"), self.user("bob")
         self.settled(ann, bob)
         ann.send(b"bye\n/quit\n")
@@ -78,7 +78,7 @@ class SlowStoreTests(ChatCase):
         self.assertEqual(len(self.store.subscribers["lobby"]), 1)
 
     def test_leaving_before_the_past_is_read(self) -> None:
-        """Nothing is told any more, and nothing is left."""
+        """A member that leaves before the store has answered receives nothing, and is removed."""
         ann = self.user("ann")
         ann.send(b"one\n")
         self.settled(ann)
@@ -100,7 +100,7 @@ class SlowStoreTests(ChatCase):
         )
 
     def test_what_is_said_while_the_past_is_read(self) -> None:
-        """Follows it, once."""
+        """Messages that arrive while the store reads follow after those it returns, once."""
         ann = self.user("ann")
         ann.send(b"one\n")
         self.settled(ann)
@@ -119,7 +119,7 @@ class SlowStoreTests(ChatCase):
         self.assertEqual([each["id"] for each in rest if each["type"] == "ack"], ["3"])
 
     def test_a_full_disk(self) -> None:
-        """Refuses messages, tells their senders, and goes on serving."""
+        """If the disk is full, senders receive an error, and the chat continues."""
         ann, prog = self.user("ann"), self.program("prog")
         self.settled(ann)
         prog.heard()
@@ -142,7 +142,7 @@ class SlowStoreTests(ChatCase):
         self.assertEqual([each["text"] for each in prog.heard()], ["again"])
 
     def test_too_much_waits(self) -> None:
-        """One more is refused: what is remembered is bounded."""
+        """If too many messages wait for the store, further ones are refused."""
         self.factory = self.make(chat_limits=ChatLimits(waiting=3))
         prog = self.program("prog")
         self.work()
@@ -158,7 +158,7 @@ class SlowStoreTests(ChatCase):
 
 class BrokenStoreTests(ChatCase):
     def test_a_room_that_cannot_be_opened(self) -> None:
-        """Whoever wanted in is told, and is not in it; the rest of the chat goes on."""
+        """A user who joins a room that cannot be opened receives an error, and is not in it."""
         ann = self.user("ann")
         self.pass_presence(ann)
         broken: Deferred[Any] = fail(StoreError("the disk is gone"))

@@ -1,6 +1,6 @@
-"""What every store keeps to: :class:`twisted_net.store.interface.Store`.
+"""The tests that every :class:`twisted_net.store.interface.Store` has to pass.
 
-A store's own tests mix :class:`StoreContract` with a test case.
+The tests of a store mix :class:`StoreContract` with a test case.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ NOW = 1_700_000_000.0
 
 
 def make_message(text: str, id: str = "", origin: str = "o", time: float = NOW) -> Message:
-    """An entry with little in it."""
+    """Return a short message."""
     return Message("ann", text, time, origin=origin, id=id)
 
 
 class StoreCase(SynchronousTestCase):
-    """Makes stores whose time and tokens a test knows."""
+    """Makes stores with a time and tokens that the test controls."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -36,33 +36,33 @@ class StoreCase(SynchronousTestCase):
         self.token = lambda: f"epoch-{next(numbers)}"
 
     def make(self, bounds: Bounds) -> Store:
-        """Give a store that is not started."""
+        """Return a store that is not started."""
         raise NotImplementedError
 
     def started(self, **bounds: Any) -> Store:
-        """Give a store that runs, and ends with the test."""
+        """Return a started store, which stops when the test ends."""
         store = self.make(Bounds(**bounds))
         store.start()
         self.addCleanup(lambda: self.value(store.stop()))
         return store
 
     def settle(self) -> None:
-        """Let the store do what it was asked for."""
+        """Let the store complete all pending calls."""
         self.clock.advance(0)
 
     def value(self, result: Deferred[Result]) -> Result:
-        """Give what a Deferred fires with, once the store has done its work."""
+        """Return the result of a Deferred, after the store has completed all pending calls."""
         self.settle()
         return self.successResultOf(result)
 
     def fill(self, store: Store, room: str, count: int) -> str:
-        """Add entries called ``1`` to ``count``; give the room's epoch."""
+        """Append messages with the texts ``1`` to ``count``. Return the room's epoch."""
         messages = [make_message(str(number)) for number in range(1, count + 1)]
         return self.value(store.append(room, messages)).epoch
 
 
 class Heard:
-    """A subscriber."""
+    """A subscriber that records the messages it receives."""
 
     def __init__(self) -> None:
         self.stored: list[StoredMessage] = []
@@ -78,10 +78,10 @@ class Heard:
 
 
 class StoreContract:
-    """The tests, for a class that is a :class:`StoreCase` too."""
+    """The tests, for a class that is also a :class:`StoreCase`."""
 
     def test_offsets_rise_by_one(self) -> None:
-        """From 1, in the order of the calls, in each room by itself."""
+        """Offsets begin at 1 and rise by one in each room, in the order of the calls."""
         store = self.started()
         results = [
             store.append("a", [make_message("x"), make_message("y")]),
@@ -94,7 +94,7 @@ class StoreContract:
         self.assertEqual(self.value(store.append("a", [])).offsets, [])
 
     def test_what_was_appended_is_read(self) -> None:
-        """As it was, by a read that was asked for right after."""
+        """A read right after an append returns the messages unchanged."""
         store = self.started()
         told = Message("Å" * 9, "waves\u2028 'x' \U0001f40d", NOW + 0.125, True, "origin", "id-1")
         store.append("a", [told, make_message("x")])
@@ -103,7 +103,7 @@ class StoreContract:
         self.assertEqual((page.top, page.first), (2, 1))
 
     def test_since_gives_all_that_came_after(self) -> None:
-        """Down to nothing, where nothing came."""
+        """``since`` returns all messages after an offset, or none if there are none."""
         store = self.started()
         epoch = self.fill(store, "a", 5)
         for offset in range(6):
@@ -113,7 +113,7 @@ class StoreContract:
             self.assertEqual((page.epoch, page.top), (epoch, 5))
 
     def test_since_gives_all_or_nothing(self) -> None:
-        """Another epoch, an offset that never was, more than the limit, a room that never was."""
+        """``since`` returns None for another epoch, an unknown offset or room, or too much."""
         store = self.started()
         epoch = self.fill(store, "a", 5)
         for asked in (("a", "other", 3, 9), ("a", epoch, 6, 9), ("a", epoch, -1, 9),
@@ -121,7 +121,7 @@ class StoreContract:
             self.assertIsNone(self.value(store.since(*asked)), asked)
 
     def test_since_is_none_where_something_is_gone(self) -> None:
-        """Exactly where the first that is missing is gone."""
+        """``since`` returns None as soon as the first message after the offset is deleted."""
         store = self.started(count=10)
         epoch = self.fill(store, "a", 30)
         self.assertIsNone(self.value(store.since("a", epoch, 19, 100)))
@@ -130,7 +130,7 @@ class StoreContract:
         self.assertEqual((len(page.stored), page.first), (10, 21))
 
     def test_pages_backwards(self) -> None:
-        """Each begins where the one before ended, down to the first."""
+        """History can be read backwards page by page, without gaps or overlaps."""
         store = self.started()
         self.fill(store, "a", 7)
         below, pages = None, []
@@ -143,7 +143,7 @@ class StoreContract:
         self.assertEqual(self.value(store.before("nowhere", None, 3)).stored, [])
 
     def test_an_id_is_stored_once(self) -> None:
-        """The same offset is given again: within a call, a turn, and later."""
+        """A message with a known id keeps its offset, whenever it is appended again."""
         store = self.started()
         first = store.append(
             "a", [make_message("x", "1"), make_message("y", "2"), make_message("x", "1")]
@@ -158,7 +158,7 @@ class StoreContract:
         self.assertEqual(self.value(store.before("a", None, 9)).top, 3)
 
     def test_ids_of_others_are_others(self) -> None:
-        """Another session, another room; and no id is no id."""
+        """Equal ids are only duplicates within a session and a room; empty ids never are."""
         store = self.started()
         same = [
             make_message("x", "1"),
@@ -170,14 +170,14 @@ class StoreContract:
         self.assertEqual(self.value(store.append("b", same[:1])).offsets, [1])
 
     def test_an_id_is_forgotten_with_its_entry(self) -> None:
-        """The window is what the log still has."""
+        """An id is forgotten when its message is deleted."""
         store = self.started(count=2)
         self.value(store.append("a", [make_message("x", "1")]))
         self.fill(store, "a", 2)
         self.assertEqual(self.value(store.append("a", [make_message("x", "1")])).offsets, [4])
 
     def test_subscribers_hear_everything_after_their_position(self) -> None:
-        """In order, before the append fires, and only of their room; ids once."""
+        """Subscribers receive all later messages of their room before the append fires."""
         store, heard = self.started(), Heard()
         self.fill(store, "a", 3)
         position = self.value(store.subscribe("a", heard))
@@ -193,7 +193,7 @@ class StoreContract:
         self.assertEqual(heard.epochs, {position.epoch})
 
     def test_who_unsubscribes_hears_no_more(self) -> None:
-        """Others do; and who never did may do so."""
+        """Unsubscribing ends the calls of one subscriber only, and may be repeated."""
         store, ann, bob = self.started(), Heard(), Heard()
         for heard in (ann, bob):
             self.value(store.subscribe("a", heard))
@@ -203,7 +203,7 @@ class StoreContract:
         self.assertEqual((ann.offsets, bob.offsets), ([], [1]))
 
     def test_a_subscriber_that_fails_harms_nobody(self) -> None:
-        """The others hear, the append is done, the log has a line."""
+        """If a subscriber fails, the failure is logged and the others are still called."""
         store, heard = self.started(), Heard()
         self.value(store.subscribe("a", lambda epoch, stored: 1 / 0))
         self.value(store.subscribe("a", heard))
@@ -212,7 +212,7 @@ class StoreContract:
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_bounded_by_count(self) -> None:
-        """The newest stay; the offsets go on."""
+        """The newest messages stay within the maximum count, and offsets continue."""
         store = self.started(count=3)
         self.fill(store, "a", 10)
         self.fill(store, "a", 1)
@@ -220,14 +220,14 @@ class StoreContract:
         self.assertEqual(([each.offset for each in page.stored], page.first), ([9, 10, 11], 9))
 
     def test_bounded_by_bytes(self) -> None:
-        """As an entry counts them."""
+        """The total size of the messages is limited."""
         size = make_message("x" * 100).size
         store = self.started(bytes=3 * size + 1)
         self.value(store.append("a", [make_message("x" * 100) for _ in range(10)]))
         self.assertEqual(len(self.value(store.before("a", None, 99)).stored), 3)
 
     def test_bounded_by_age(self) -> None:
-        """Also where nothing is added: what is too old is not given."""
+        """Messages that are too old are not returned, even if nothing is appended."""
         store = self.started(age=60)
         epoch = self.value(
             store.append("a", [make_message("old"), make_message("new", time=NOW + 50)])

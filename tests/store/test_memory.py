@@ -1,4 +1,4 @@
-"""The store in memory: :mod:`twisted_net.store.memory`, and the log that it is made of."""
+"""Tests of :mod:`twisted_net.store.memory`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class MemoryStoreTests(StoreContract, StoreCase):
         return MemoryStore(lambda: self.now, self.token, bounds)
 
     def test_results_are_there_at_once(self) -> None:
-        """Nothing waits for a later turn."""
+        """Every result is available at once."""
         store = self.started()
         self.assertEqual(self.successResultOf(store.append("a", [make_message("x")])).offsets, [1])
         self.successResultOf(store.subscribe("a", Heard()))
 
     def test_a_room_too_many_replaces_a_quiet_one(self) -> None:
-        """The one that was quiet for longest; it begins anew under another epoch."""
+        """A new room beyond the limit replaces the least recently used one."""
         store = self.started(rooms=2)
         epoch = self.fill(store, "a", 1)
         self.fill(store, "b", 1)
@@ -33,7 +33,7 @@ class MemoryStoreTests(StoreContract, StoreCase):
         self.assertEqual(self.value(store.append("b", [make_message("x")])).offsets, [1])
 
     def test_a_room_with_people_is_not_replaced(self) -> None:
-        """One room more is refused then."""
+        """A room with subscribers is not replaced, so a new room beyond the limit is refused."""
         store = self.started(rooms=2)
         for room in ("a", "b"):
             self.value(store.subscribe(room, Heard()))
@@ -44,7 +44,7 @@ class MemoryStoreTests(StoreContract, StoreCase):
 
 class BoundsTests(SynchronousTestCase):
     def test_what_makes_no_sense(self) -> None:
-        """Is named."""
+        """The error for an invalid bound names the bound."""
         for name in ("count", "bytes", "rooms", "age"):
             error = self.assertRaises(ValueError, Bounds, **{name: -1})
             self.assertTrue(str(error).startswith(f"{name}: "))
@@ -60,7 +60,7 @@ class RingTests(SynchronousTestCase):
     def test_as_a_list_would(
         self, turns: list[tuple[int, int, int]], count: int, size: int
     ) -> None:
-        """Whatever is appended, what is read is the end of everything, without a gap."""
+        """A ring returns the same messages as the end of a list of all messages."""
         ring, everything = Ring("e", Bounds(count, size)), []
         for many, length, asked in turns:
             messages = [make_message("x" * length) for _ in range(many)]

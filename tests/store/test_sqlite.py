@@ -1,4 +1,4 @@
-"""The store in a file: :mod:`twisted_net.store.sqlite`."""
+"""Tests of :mod:`twisted_net.store.sqlite`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class LaterTurns:
-    """A worker whose jobs are done when a test says so."""
+    """A worker that runs its jobs when a test says so."""
 
     def __init__(self) -> None:
         self.jobs: list[Callable[[], None]] = []
@@ -35,7 +35,7 @@ class LaterTurns:
         return result
 
     def work(self) -> None:
-        """Do everything that is to be done."""
+        """Run all jobs."""
         while self.jobs:
             self.jobs.pop(0)()
             self.done += 1
@@ -61,14 +61,14 @@ class SqliteCase(StoreCase):
             self.worker.work()
 
     def again(self, store: Store) -> Store:
-        """End a store, and open the file anew."""
+        """Stop a store and open the file again."""
         self.value(store.stop())
         return self.started()
 
 
 class SqliteStoreTests(StoreContract, SqliteCase):
     def test_a_turn_is_one_commit(self) -> None:
-        """Of all rooms; so is what comes while a commit is under way."""
+        """All appends of one turn, or during a commit, are one commit, across rooms."""
         store = self.started()
         for room in "abcabc":
             store.append(room, [make_message("x")])
@@ -83,7 +83,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(self.value(store.before("a", None, 9)).top, 4)
 
     def test_nobody_hears_what_is_not_durable(self) -> None:
-        """Neither a subscriber nor the sender."""
+        """Subscribers and senders are not called before the commit."""
         store, heard = self.started(), Heard()
         self.value(store.subscribe("a", heard))
         appended = store.append("a", [make_message("x")])
@@ -94,7 +94,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual((self.successResultOf(appended).offsets, heard.offsets), ([1], [1]))
 
     def test_epoch_offsets_and_ids_outlive_the_process(self) -> None:
-        """Whoever comes back reads on where it was."""
+        """Epoch, offsets and ids survive the end of the process."""
         store = self.started()
         epoch = self.fill(store, "a", 3)
         self.value(store.append("a", [make_message("x", "1")]))
@@ -106,7 +106,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(self.value(store.append("a", [make_message("y")])).offsets, [5])
 
     def test_stopping_finishes_what_was_asked_for(self) -> None:
-        """And refuses what is asked for later."""
+        """``stop`` completes pending calls, and later calls fail."""
         store = self.started()
         appended = store.append("a", [make_message("x")])
         self.value(store.stop())
@@ -116,7 +116,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_full_disk_refuses_messages_and_serves_on(self) -> None:
-        """Their senders are told, nobody hears them, and later ones are taken again."""
+        """A full disk refuses messages. Later messages are stored again."""
         store, heard = self.started(), Heard()
         self.fill(store, "a", 3)
         self.value(store.subscribe("a", heard))
@@ -136,7 +136,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(heard.offsets, [4])
 
     def test_old_entries_go_where_nothing_happens(self) -> None:
-        """A little at a time."""
+        """Old messages in quiet rooms are deleted step by step."""
         store = self.started(age=60)
         self.value(store.append("a", [make_message("x") for _ in range(1000)]))
         self.now += 100
@@ -150,7 +150,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(self.value(store.append("a", [make_message("x")])).offsets, [1001])
 
     def test_rooms_too_many_go(self) -> None:
-        """The quiet ones in which nobody is."""
+        """If there are too many rooms, the least recently used without subscribers are deleted."""
         store = self.started(rooms=2)
         self.value(store.subscribe("a", Heard()))
         for room in "bcde":
@@ -164,7 +164,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(names, ["a", "e"])
 
     def test_the_file_stays_small(self) -> None:
-        """Under steady load at the bounds."""
+        """The size of the file is limited under steady load."""
         store = self.started(count=200)
         sizes = []
         for _ in range(60):
@@ -175,7 +175,7 @@ class SqliteStoreTests(StoreContract, SqliteCase):
 
 
 class FileTests(SynchronousTestCase):
-    """Which files are taken."""
+    """Tests of which files can be opened."""
 
     def open(self, path: str) -> SqliteLog:
         log = SqliteLog(path, lambda: "e", Bounds())
@@ -186,7 +186,7 @@ class FileTests(SynchronousTestCase):
         return str(self.assertRaises(StoreError, self.open, path))
 
     def test_an_older_file_is_migrated(self) -> None:
-        """From every version that there was, with what is in it."""
+        """A file of any older version is migrated with its messages."""
         for version in range(1, len(_MIGRATIONS)):
             path = self.mktemp()
             self.open(path).close()
@@ -207,7 +207,7 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(page.stored[0].message, make_message("hello"))
 
     def test_a_newer_file_is_refused(self) -> None:
-        """In a line that says so, and it is not touched."""
+        """A file of a newer version is refused."""
         path = self.mktemp()
         self.open(path).close()
         database = sqlite3.connect(path)
@@ -219,7 +219,7 @@ class FileTests(SynchronousTestCase):
         )
 
     def test_what_is_not_ours_is_refused(self) -> None:
-        """Another program's database, another kind of file, a directory, a path to nowhere."""
+        """Other databases, other files, folders and invalid paths are refused."""
         path = self.mktemp()
         database = sqlite3.connect(path)
         database.execute("CREATE TABLE t (x)")
@@ -232,7 +232,7 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(self.refused(nowhere), f"{nowhere}: unable to open database file")
 
     def test_a_file_has_one_process(self) -> None:
-        """A second one would count the same offsets."""
+        """A second process cannot open the file, because it would assign the same offsets."""
         path = self.mktemp()
         self.open(path).append([("a", [make_message("x")])], NOW)
         self.patch(sqlite3, "connect", _impatient(sqlite3.connect))
@@ -245,7 +245,7 @@ def _impatient(connect: Callable[..., Any]) -> Callable[..., Any]:
 
 class UrlTests(SynchronousTestCase):
     def test_stores_by_name(self) -> None:
-        """With their bounds."""
+        """A URL makes a store with its bounds."""
         memory = store_from_url("memory:?count=7&age=1.5", None)
         assert isinstance(memory, MemoryStore)
         self.assertEqual(memory._bounds, Bounds(count=7, age=1.5))
@@ -254,7 +254,7 @@ class UrlTests(SynchronousTestCase):
             self.assertIsInstance(store_from_url(url, None), SqliteStore)
 
     def test_what_is_none(self) -> None:
-        """The reason is for the one who typed it."""
+        """The error for an invalid URL says why."""
         for url, why in (
             ("", "a store is memory: or sqlite:PATH"),
             ("memory", "a store is memory: or sqlite:PATH"),

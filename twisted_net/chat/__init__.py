@@ -1,11 +1,13 @@
-"""A chat: people with ``nc`` and telnet, programs that speak JSON, and the same rooms to embed.
+"""A chat server. Users with ``nc`` or telnet and programs that speak JSON share its rooms.
 
-The way of a line: a codec (``codecs/``) makes a request of it, ``session`` decides by what
-``registry`` knows and gives ``actions``, ``protocol`` does them, and ``channel`` stores what was
-said and sends it to everybody in the room. ``moderation`` and ``queries`` are parts of ``session``,
-``members``, ``presence`` and ``recovery`` of ``channel``. ``login`` checks passwords, and
-``login_throttle`` slows down those who guess them. ``protocol``, ``channel``, ``members``,
-``login`` and ``client/client`` know Twisted; all other files are pure.
+A codec (``codecs/``) parses each line into a request. ``session`` decides what the request leads
+to, with the help of ``registry``, and returns ``actions``. ``protocol`` carries them out.
+``channel`` stores messages and sends them to all members of the room.
+
+``moderation`` and ``queries`` are parts of ``session``, ``presence`` is a part of ``registry``, and
+``members`` and ``recovery`` are parts of ``channel``. ``login`` checks passwords, and
+``login_throttle`` slows down clients that guess them. ``protocol``, ``channel``, ``members``,
+``login`` and ``client/client`` use Twisted; all other modules are pure.
 
 The schema of the JSON form is ``netchat.schema.json`` in this package.
 """

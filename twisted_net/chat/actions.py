@@ -1,4 +1,4 @@
-"""What a session has decided, for others to do."""
+"""The actions that a session returns. ``ChatFactory.act`` carries them out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted_net.store.log import Message, Position
 
 @dataclass(frozen=True, slots=True)
 class SendEvent:
-    """Tell one person."""
+    """Send an event to one user."""
 
     user: User
     event: Event
@@ -21,7 +21,7 @@ class SendEvent:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Put a message into a room's log; everybody in the room hears it then."""
+    """Append a message to a room's log, and then send it to all members of the room."""
 
     user: User
     room: Room
@@ -30,7 +30,10 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell everybody in a room but one; what was said before it is told before it."""
+    """Send an event to all members of a room, after the messages that were sent before it.
+
+    :ivar but: a user to leave out.
+    """
 
     room: Room
     event: Event
@@ -39,11 +42,11 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """Somebody is in a room now.
+    """Add a user to a room's channel.
 
-    :ivar since: from where it wants to hear what it missed.
-    :ivar told: whether it is told that it is there.
-    :ivar quietly: whether the others are not told, since for them it was there before.
+    :ivar since: the position after which the user asks for missed messages.
+    :ivar told: whether to send the user a ``RoomJoined`` event.
+    :ivar quietly: whether to leave the join unannounced, because the user was a member before.
     """
 
     user: User
@@ -55,7 +58,7 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Somebody is in a room no more; as for :class:`Enter`."""
+    """Remove a user from a room's channel. For ``quietly``, see :class:`Enter`."""
 
     user: User
     room: Room
@@ -64,7 +67,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class ReadHistory:
-    """Read a part of a room's log for somebody."""
+    """Send a user the last ``limit`` messages of a room, or the last before offset ``before``."""
 
     user: User
     room: Room
@@ -74,19 +77,22 @@ class ReadHistory:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """Look whether a password is right, and tell the session; read nothing more until then."""
+    """Check a password and pass the result to the session.
+
+    The connection processes no further messages until then.
+    """
 
     user: User
     account: str
     password: str
 
-    def __repr__(self) -> str:  # whatever happens, no password stands in a log
+    def __repr__(self) -> str:  # keeps the password out of logs
         return f"Verify({self.account!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Close somebody's connection."""
+    """Close a user's connection."""
 
     user: User
     reason: CloseReason

@@ -1,8 +1,8 @@
-"""A room's messages on their way: gathered, stored, and only then told to everybody in it.
+"""A channel queues the messages of a room, stores them, and then sends them to all members.
 
-Everything that a room hears goes through one queue, so that all of its members hear it in one
-order. What one turn of the reactor brings is one append to the store and, for each form, one
-encoding of each message and one write to each member.
+All messages and events of a room go through one queue, so all members receive them in the same
+order. The messages of one turn of the reactor are one append to the store. Each message is encoded
+once per codec, and each member gets one write.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _log = Logger()
 class Channel:
     """The messages of one room, in this process.
 
-    :param scheduler: the turns of the reactor, which it shares with the other rooms.
-    :param registry: knows whose a message is, and who ignores whom.
-    :param expel: called for those who cannot be let in, since the store cannot open the room.
-    :ivar at: the position of what was told last.
+    :param scheduler: shares the turns of the reactor between the rooms.
+    :param registry: used to look up who sent a message and who ignores whom.
+    :param expel: called for each user who cannot join, because the store cannot open the room.
+    :ivar at: the position of the last message that was sent to the members.
     """
 
     def __init__(
@@ -75,14 +75,18 @@ class Channel:
     # Members.
 
     def broadcast(self, codec: Codec) -> Broadcast:
-        """Give the members with this form."""
+        """Return the broadcast to the members that use this codec."""
         broadcast = self._broadcasts.get(codec)
         if broadcast is None:
             broadcast = self._broadcasts[codec] = Broadcast(self._clock, self._scheduler)
         return broadcast
 
     def enter(self, user: User, since: Position | None, told: bool) -> None:
-        """Let somebody hear everything from now on, after what it is to be told of before."""
+        """Add a member. It first receives its history or the messages that it missed.
+
+        :param since: the position after which the member asks for missed messages.
+        :param told: whether to send it a ``RoomJoined`` event.
+        """
         joining = JoiningMember(user, since, told, 2 * self._limits.recover)
         self._joining[joining.connection] = joining
         if self._open:
@@ -92,31 +96,31 @@ class Channel:
             self._opening.addCallbacks(self._opened, self._not_opened)
 
     def leave(self, connection: Member) -> None:
-        """Let somebody hear no more; it is given what was said before."""
+        """Remove a member, after sending it what was published before."""
         self._work()
         self._joining.pop(connection, None)
         for broadcast in self._broadcasts.values():
             broadcast.discard(connection)
 
     def change_codec(self, connection: Member, old: Codec, new: Codec) -> None:
-        """Go on in another form."""
+        """Move a member to the broadcast of another codec."""
         if old is not new and connection in self.broadcast(old):
             self._work()
             self.broadcast(old).discard(connection)
             self.broadcast(new).add(connection)
 
     def close(self) -> None:
-        """Nobody is here any more. What was said is still stored."""
+        """Close the channel of an empty room. Queued messages are still stored."""
         self._closed = True
         self._work()
         self._close_if_done()
 
-    # What is said.
+    # Messages and events.
 
     def say(self, message: Message) -> None:
-        """Store a message, and tell it.
+        """Queue a message, which is stored and then sent to the members.
 
-        :raises RequestError: ``busy``: too many wait already.
+        :raises RequestError: ``busy``: too many messages of the room are queued already.
         """
         if len(self._queue) >= self._limits.waiting:
             raise RequestError("busy", "Too much is being said at once. Try again.")
@@ -124,7 +128,7 @@ class Channel:
         self._soon()
 
     def announce(self, event: Event, but: Member | None) -> None:
-        """Tell everybody but one, after what was said before."""
+        """Queue an event for all members except ``but``."""
         self._queue.append((event, but))
         self._soon()
 
@@ -138,7 +142,7 @@ class Channel:
         self._work()
 
     def _work(self) -> None:
-        """Do what is in the queue, up to where the store is waited for."""
+        """Process the queue until it is empty or has to wait for the store."""
         if self._working:
             return
         self._working = True
@@ -157,7 +161,7 @@ class Channel:
     def _append(self, messages: list[Message]) -> None:
         self._storing = True
         stored = self._store.append(self.name, messages)
-        if stored.called and isinstance(stored.result, Appended):  # as a store in memory does
+        if stored.called and isinstance(stored.result, Appended):  # a store in memory
             self._stored(stored.result, messages)
             return
         stored.addCallbacks(
@@ -190,7 +194,7 @@ class Channel:
         self._go_on()
 
     def _go_on(self) -> None:
-        if not self._working:  # it has taken more than this turn
+        if not self._working:  # the store answered after _work() had returned
             self._work()
         self._close_if_done()
 
@@ -199,10 +203,10 @@ class Channel:
             self._open = False
             self._store.unsubscribe(self.name, self._deliver)
 
-    # What is told.
+    # Sending.
 
     def _deliver(self, epoch: str, fresh: Sequence[StoredMessage]) -> None:
-        """The store has more."""
+        """Send new messages of the store to the members."""
         for codec, broadcast in self._broadcasts.items():
             if broadcast.members:
                 self._enqueue(codec, broadcast, fresh)
@@ -233,7 +237,7 @@ class Channel:
                         broadcast.skip(each.connection)
 
     def _connection_of(self, message: Message) -> Member | None:
-        """Give whose a message is, if it is anybody's here."""
+        """Return the connection of a message's sender, if it is connected to this process."""
         user = self._registry.by_origin.get(message.origin)
         return None if user is None else user.connection
 
@@ -248,18 +252,18 @@ class Channel:
                 joining.heard.append(joining.codec.encode(event))
 
     def _ack_again(self, appended: Appended, messages: list[Message]) -> None:
-        """Answer the messages that the store had already."""
+        """Ack the messages that had been stored before."""
         fresh = {stored.offset for stored in appended.fresh}
         for message, offset in zip(messages, appended.offsets, strict=True):
             if offset in fresh:
-                fresh.discard(offset)  # its ack went with the others' message
+                fresh.discard(offset)  # _enqueue() has sent its ack
                 continue
             connection = self._connection_of(message)
             if connection is not None:
                 self._give(connection, connection.codec.encode(Ack(message.id, self.name, offset)))
 
     def _give(self, connection: Member, data: bytes) -> None:
-        """Give something to one member, after what it was told before."""
+        """Send data to one member, after everything that was queued for it before."""
         joining = self._joining.get(connection)
         if joining is not None:
             joining.heard.append(data)
@@ -270,7 +274,7 @@ class Channel:
                 return
         connection.send_encoded(data)
 
-    # Newcomers.
+    # Joining members.
 
     def _opened(self, position: Position) -> None:
         self._open = True
@@ -293,7 +297,7 @@ class Channel:
             self._expel(joining.user, self.room)
 
     def _receive(self, joining: JoiningMember) -> None:
-        """Read what somebody is to be told of before it hears the others."""
+        """Read the history or the missed messages for a joining member."""
         if joining.codec.is_text and self._limits.history and self.at.offset:
             history = self._store.before(self.name, None, self._limits.history)
             history.addCallback(self._show_history, joining).addErrback(self._show_nothing, joining)
@@ -312,7 +316,7 @@ class Channel:
         if self._joining.get(joining.connection) is not joining:
             return  # it has left meanwhile
         live = [each.offset for each in joining.heard if isinstance(each, StoredMessage)]
-        # What was said since is told as new.
+        # Messages since the join follow as new messages.
         stored = [each for each in page.stored if not live or each.offset < live[0]]
         history = HistoryPage(self.name, page.epoch, stored, False, asked=False)
         if joining.told:
@@ -323,7 +327,7 @@ class Channel:
 
     def _recover(self, page: Page | None, joining: JoiningMember) -> None:
         if page is not None and page.top > self.at.offset:
-            joining.page = page  # the store is ahead of what was told here
+            joining.page = page  # the store is ahead: wait for _deliver() to catch up
             return
         live = [each for each in joining.heard if isinstance(each, StoredMessage)]
         merged = merge(page, live)
@@ -333,7 +337,7 @@ class Channel:
         connection = joining.connection
         missed = []
         for stored in merged:
-            # Its own have their ids: it may not know yet that they were stored.
+            # Its own messages carry their ids: it may not know yet that they were stored.
             is_own = self._connection_of(stored.message) is connection
             id = stored.message.id if is_own else ""
             missed.append(joining.codec.encode_message(self.name, stored, id))

@@ -1,4 +1,4 @@
-"""How much is allowed in the chat, beside what every connection may do."""
+"""The limits of the chat, in addition to those of every connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from twisted_net.policy.limits import at_least
 
 LONGEST_NAME = 24
-"""Characters in a name or a room's name. IRC servers allow from 9 (RFC 2812) to 32."""
+"""Characters in the name of a user or a room. IRC servers allow from 9 (RFC 2812) to 32."""
 
 LONGEST_TOPIC = 300
 """Characters in a topic. IRC servers allow from 160 to 390."""
@@ -16,27 +16,28 @@ LONGEST_ID = 64
 """Characters in the id of a message: a UUID has 36."""
 
 LISTED = 50
-"""Names in an answer to ``/who``, and rooms in one to ``/rooms``: what a terminal can show."""
+"""Names in the answer to ``/who``, and rooms in that to ``/rooms``: as many as a terminal shows."""
 
 LISTED_JSON = 1000
-"""Likewise for programs."""
+"""The same for programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatLimits:
-    """The limits of one chat. Its welcome announces to programs what concerns them.
+    """The limits of a chat. The welcome announces those that matter to programs.
 
-    :ivar history: messages that somebody in the text form is shown on joining a room.
-    :ivar page: messages in one answer about the past.
-    :ivar recover: messages that a client can have missed and still be given all of them.
-    :ivar rooms: rooms that one connection is in. IRC servers allow from 10 to 120.
-    :ivar all_rooms: rooms in which somebody is.
-    :ivar ignored: names that one connection ignores.
-    :ivar waiting: messages of a room that wait for the store; one more is refused.
-    :ivar heartbeat: seconds of silence after which a program is asked for a sign of life, and
-        closed (``idle``) after as many again. HAProxy as distributions configure it closes silent
-        connections after 50, other proxies after 60.
-    :raises ValueError: a value that makes no sense; the message names it.
+    :ivar history: messages that a text user is shown on joining a room; may be 0.
+    :ivar page: messages in one answer to a history request.
+    :ivar recover: messages that a client may have missed and still recover completely.
+    :ivar rooms: rooms that one connection may be in. IRC servers allow from 10 to 120.
+    :ivar all_rooms: non-empty rooms.
+    :ivar ignored: names that one connection may ignore.
+    :ivar waiting: messages of a room that may wait for the store; further ones are refused
+        (``busy``).
+    :ivar heartbeat: seconds of silence after which the server pings a program. After as many again,
+        it closes the connection (``idle``). HAProxy, as distributions configure it, closes silent
+        connections after 50 seconds; other proxies do so after 60.
+    :raises ValueError: a value is invalid; the text names it.
     """
 
     history: int = 5

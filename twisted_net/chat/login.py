@@ -1,4 +1,4 @@
-"""Accounts, as Twisted has them: credential checkers, asked one after another."""
+"""Accounts: passwords are checked by Twisted's credential checkers, one after another."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = Logger()
 
 
 class Accounts:
-    """Looks whether passwords are right; who guesses has to wait longer and longer.
+    """Checks passwords. An address that guesses has to wait longer after each attempt.
 
-    :param checkers: of :mod:`twisted.cred`, for user names and passwords.
-    :ivar throttle: counts those that failed.
+    :param checkers: checkers of :mod:`twisted.cred`, for user names and passwords.
+    :ivar throttle: delays attempts, and counts failed ones.
     """
 
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
@@ -32,16 +32,16 @@ class Accounts:
     async def verify(
         self, clock: IReactorTime, account: str, password: str, host: str, peer: str
     ) -> str | None:
-        """Give the account's name if the password is right; otherwise None.
+        """Return the account's name if the password is right, otherwise None.
 
-        :param host: who is to wait, if it guesses.
-        :param peer: from where, for the log.
+        :param host: the address whose attempts are throttled.
+        :param peer: the address for the log.
         """
         said = account, password
         wait = self.throttle.attempt(host, clock.seconds())
         if wait > 0:
             await deferLater(clock, wait)
-        # What UTF-8 cannot carry is nobody's password.
+        # Text that UTF-8 cannot encode must not raise; it matches no password.
         credentials = UsernamePassword(*(each.encode(errors="surrogatepass") for each in said))
         for checker in self._checkers:
             try:

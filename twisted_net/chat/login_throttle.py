@@ -1,35 +1,41 @@
-"""How long somebody has to wait who tries passwords."""
+"""Delays attempts to log in, so that passwords cannot be guessed quickly."""
 
 from __future__ import annotations
 
 FIRST_DELAY = 1.0
-"""Seconds to wait after a first attempt; each further one doubles it."""
+"""Seconds to wait after the first attempt. Each further attempt doubles the delay."""
 
+<<<<<<< HEAD
 LONGEST_WAIT = 30.0
 """Seconds; no wait between two attempts is longer."""
+=======
+LONGEST_DELAY = 30.0
+"""The longest delay between two attempts, in seconds."""
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
 
 FORGET_AFTER = 600.0
-"""Seconds after which attempts are forgotten."""
+"""Seconds after which an address's attempts are forgotten."""
 
-_MOST = 10_000  # addresses that are remembered; the one that tried longest ago goes
+_MOST = 10_000  # addresses in the table; the one whose last attempt is oldest is dropped
 
 
 class LoginThrottle:
-    """Attempts to log in, by address. Times are seconds of any clock.
+    """Counts attempts to log in, by address. Times are seconds of any clock.
 
-    :ivar failed: how many have failed in all.
+    :ivar failed: the total number of failed attempts.
     """
 
     __slots__ = ("_table", "failed")
 
     def __init__(self) -> None:
         self.failed = 0
-        self._table: dict[str, tuple[int, float]] = {}  # how many, and when the next may be
+        self._table: dict[str, tuple[int, float]] = {}  # attempts, and the time of the next one
 
     def attempt(self, host: str, now: float) -> float:
         """Count an attempt.
 
-        :return: seconds to wait before it is made, so that many at once are no way around it.
+        :return: seconds to wait before checking the password. Several attempts at once are checked
+            one after another, so they gain nothing.
         """
         count, free = self._table.pop(host, (0, now))
         if now - free > FORGET_AFTER:
@@ -42,5 +48,5 @@ class LoginThrottle:
         return start - now
 
     def succeeded(self, host: str) -> None:
-        """The password was right: forget that it was guessed."""
+        """Forget the attempts of an address, because the password was right."""
         self._table.pop(host, None)

@@ -1,4 +1,4 @@
-"""Those who hear a room: connections with a form, and newcomers who are not there quite yet."""
+"""The members of a channel: connections with a codec, and members that are still joining."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = Logger()
 
 
 def store_error_text(failure: Failure) -> str:
-    """Give why the store could not do something; what is our mistake is logged."""
+    """Return why the store failed, for users. Log the failure if it is a bug of the server."""
     if isinstance(failure.value, StoreError):
         return str(failure.value)
     _log.failure("The store failed", failure)
@@ -26,24 +26,26 @@ def store_error_text(failure: Failure) -> str:
 
 
 class Member(Heartbeat):
-    """A connection that hears rooms.
+    """A connection that can be a member of rooms.
 
-    :ivar codec: how it is told what it hears.
+    :ivar codec: encodes the events for this connection.
     """
 
     codec: Codec
 
     def tell(self, event: Event) -> None:
-        """Tell this one alone."""
+        """Send an event to this connection only."""
         self.send_encoded(self.codec.encode(event))
 
 
 class JoiningMember:
-    """Somebody who has joined, until it has been told what was before.
+    """A member that has joined, but still waits for its history or its missed messages.
 
-    :ivar heard: what was said meanwhile: messages, and encoded events. Where it is too much, what
-        is lost is noticed when it is put together.
-    :ivar page: what was read for it.
+    :ivar since: the position after which the member asks for missed messages.
+    :ivar told: whether to send the member a ``RoomJoined`` event.
+    :ivar heard: the messages and encoded events since the join. If there are more than the
+        maximum, the oldest are dropped; :func:`~twisted_net.chat.recovery.merge` finds the gap.
+    :ivar page: what the store returned for the member.
     """
 
     __slots__ = ("codec", "connection", "heard", "page", "since", "told", "user")

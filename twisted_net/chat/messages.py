@@ -1,7 +1,7 @@
-"""What people ask of the chat, and what it tells them: the same things in every form.
+"""The requests and events of the chat. They are the same for every codec.
 
-A request comes from one connection; an event goes to one or to many. :mod:`commands` and
-:mod:`forms` turn text and JSON into requests, and events into text and JSON.
+A request comes from one connection; an event goes to one or many. The codecs in
+:mod:`twisted_net.chat.codecs` parse lines into requests and encode events into bytes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from twisted_net.store.log import Position, StoredMessage
 
 
 class RequestError(Exception):
-    """A request cannot be granted.
+    """A request is refused.
 
-    :ivar code: short and stable, for programs.
-    :ivar text: a sentence for people.
-    :ivar field: what is wrong in a program's message; may be empty.
-    :ivar id: that the program gave its message; may be empty.
+    :ivar code: a short and stable word, for programs.
+    :ivar text: a sentence, for users.
+    :ivar field: the wrong field in a program's message; may be empty.
+    :ivar id: the id that the program gave its message; may be empty.
     """
 
     def __init__(self, code: str, text: str, field: str = "") -> None:
@@ -31,12 +31,12 @@ class RequestError(Exception):
         self.id = ""
 
 
-# Requests. A room of "" is the one that somebody in the text form talks in.
+# Requests. An empty room means the current room of a text user.
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A program introduces itself; ``session`` is what an earlier welcome gave it."""
+    """A program enters the chat. ``session`` is the session from an earlier welcome, if any."""
 
     nick: str = ""
     room: str = ""
@@ -44,13 +44,13 @@ class Hello:
     password: str = ""
     session: str = ""
 
-    def __repr__(self) -> str:  # whatever happens, no password stands in a log
+    def __repr__(self) -> str:  # keeps the password out of logs
         return f"Hello({self.nick!r}, {self.account!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Somebody says whose account this is."""
+    """A user logs in to an account."""
 
     account: str
     password: str
@@ -127,7 +127,7 @@ class Kick:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Somebody may not come in, under this name or account, for some minutes; none lifts it."""
+    """Ban a user for some minutes: the name, the account and the address. 0 lifts the ban."""
 
     nick: str
     minutes: int = 60
@@ -136,7 +136,7 @@ class Ban:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Somebody may not speak for some minutes; none lifts it."""
+    """Stop a user from sending messages for some minutes. 0 lifts it."""
 
     nick: str
     minutes: int = 10
@@ -154,7 +154,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a ping, whoever has sent that: a request of a program's, and an event to it."""
+    """The answer to a ping. It is both a request from a program and an event to a user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ Request: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Somebody may talk now; ``room`` is where, for those who did not say it themselves."""
+    """The user is in the chat now. ``room`` is the room of a text user; empty for a program."""
 
     nick: str
     room: str
@@ -182,15 +182,15 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class LoginRequired:
-    """Nobody is let in without an account."""
+    """The user has to log in first."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomJoined:
-    """The reader is in a room, at a position of its log.
+    """The user has joined a room, at a position of its log.
 
-    :ivar recovered: whether everything after the ``since`` of the request follows; None where
-        there was none.
+    :ivar recovered: whether all messages after the request's ``since`` follow; None if the request
+        had no ``since``.
     """
 
     room: str
@@ -216,7 +216,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class PrivateMessage:
-    """A private message, to the one that it is for."""
+    """A private message, for its recipient."""
 
     sender: str
     text: str
@@ -226,7 +226,7 @@ class PrivateMessage:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A private message has been passed on; to its sender."""
+    """A private message was passed on; for its sender."""
 
     to: str
     text: str
@@ -235,7 +235,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class NickSet:
-    """The reader has this name now."""
+    """The user has this name now.
+
+    :ivar already: whether the user had it before.
+    """
 
     nick: str
     already: bool = False
@@ -255,7 +258,7 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class PresenceSummary:
-    """So many have come (``join``) or gone (``leave``) that they are only counted."""
+    """Many users joined (``join``) or left (``leave``) at once, so they are only counted."""
 
     room: str
     event: str
@@ -278,7 +281,7 @@ class MemberList:
 
 @dataclass(frozen=True, slots=True)
 class RoomList:
-    """The rooms, each with how many are in it and its topic."""
+    """The rooms, each with its name, number of users and topic."""
 
     rooms: Sequence[tuple[str, int, str]]
     count: int
@@ -293,10 +296,10 @@ class TopicEvent:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """A part of a room's log, the oldest first.
+    """A part of a room's log, the oldest message first.
 
-    :ivar more: whether the log has something before it.
-    :ivar asked: whether it was asked for, or is shown on joining.
+    :ivar more: whether the log has earlier messages.
+    :ivar asked: whether the user asked for it; if not, it is shown on joining.
     """
 
     room: str
@@ -313,10 +316,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """A request was refused.
-
-    :ivar id: of the message that was refused; may be empty.
-    """
+    """A request was refused. See :class:`RequestError` for the fields."""
 
     code: str
     text: str
@@ -326,7 +326,7 @@ class ErrorReply:
 
 @dataclass(frozen=True, slots=True)
 class NoticeLines:
-    """Several notices, for people."""
+    """Several notices: one line each for text users, one notice for programs."""
 
     lines: Sequence[str]
 

@@ -1,4 +1,4 @@
-"""What somebody's doing does to somebody else: names that pass on, operators who keep order."""
+"""The parts of a session that affect other users: names, presence, and the operators' commands."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.policy.close_reasons import KICKED
 
 NAMED_AT_MOST = 5
-"""So many arrivals or departures of one moment are told by name. More are counted: a thousand
-people who come at once cost each of them a line and not a thousand."""
+"""Joins or leaves at one time that are announced by name. More are only counted: if a thousand
+users join at once, each of them receives one line instead of a thousand."""
 
 
 def announce_name(user: User, old: str) -> list[Action]:
-    """Tell the rooms of somebody that has another name now; those that know it by the old one."""
+    """Announce a user's new name to the rooms that know the user by the old one."""
     return [
         Announce(room, NickChanged(room.name, old, user.name), user)
         for room in user.rooms
@@ -37,7 +37,7 @@ def announce_name(user: User, old: str) -> list[Action]:
 
 
 def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> list[Action]:
-    """Tell a room who has come and gone until then, few by name and many by number."""
+    """Announce to a room who joined and left up to ``until``: a few by name, many by number."""
     gone, come = room.presence.take(until)
     actions: list[Action] = []
     for event, count, make in (("leave", gone, MemberLeft), ("join", come, MemberJoined)):
@@ -51,7 +51,7 @@ def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> li
 
 
 def replace(registry: Registry, ghost: User) -> list[Action]:
-    """Take somebody out of its rooms whose session goes on elsewhere."""
+    """Remove a user from all rooms, because the session continues on another connection."""
     actions: list[Action] = []
     for room in list(ghost.rooms):
         registry.leave(ghost, room)
@@ -60,7 +60,7 @@ def replace(registry: Registry, ghost: User) -> list[Action]:
 
 
 def evict(registry: Registry, owner: User) -> list[Action]:
-    """Let a guest have another name, since its name belongs to an account."""
+    """Give a guest a new name, because the present one belongs to an account."""
     old = owner.name
     registry.guest(owner)
     return [
@@ -70,9 +70,9 @@ def evict(registry: Registry, owner: User) -> list[Action]:
 
 
 def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[Action]:
-    """Hear nothing of somebody, or hear it again, or list of whom nothing is heard.
+    """Ignore a name, stop ignoring it, or list the ignored names.
 
-    :param most: names that one may ignore.
+    :param most: the number of names that a user may ignore.
     :raises RequestError: ``bad-name`` or ``too-many``.
     """
     if not request.nick:
@@ -93,7 +93,7 @@ def _need_operator(user: User) -> None:
 
 
 def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
-    """Close somebody's connection.
+    """Close a user's connection.
 
     :raises RequestError: ``not-allowed`` or ``no-such-nick``.
     """
@@ -103,7 +103,7 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
 
 
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:
-    """Keep somebody out for a while, or no more.
+    """Ban a user for some minutes, or lift the ban.
 
     :raises RequestError: ``not-allowed`` or ``bad-name``.
     """
@@ -119,7 +119,7 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
 
 
 def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Action]:
-    """Let somebody not speak for a while, or speak again.
+    """Stop a user from sending messages for some minutes, or lift it.
 
     :raises RequestError: ``not-allowed`` or ``no-such-nick``.
     """

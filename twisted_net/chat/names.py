@@ -1,7 +1,8 @@
-"""Names of people and rooms: which there may be, and which are the same to the eye.
+"""The names of users and rooms: which are valid, and which look alike.
 
-After Unicode's UAX #31 (identifiers) and UTS #39 (security): letters and digits of any one script,
-in the form NFKC, and no two names that differ only in case or in letters that look alike.
+The rules follow Unicode's UAX #31 (identifiers) and UTS #39 (security). A name has letters and
+digits of one script and is normalized to NFKC. No two names may differ only in case or in letters
+that look alike.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from twisted_net.chat.messages import RequestError
 
 _NAME = re.compile(r"[^\W_][\w.-]*")
 
-# Letters to Unicode, nothing to the eye: fillers, and vowels that are not to be seen.
+# Invisible, but parts of words to Unicode: fillers, inherent vowels and variation selectors.
 _INVISIBLE = re.compile("[\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f\u180b-\u180e\ufe00-\ufe0f]")
 
-# After case folding. The rest of what looks alike has several scripts, or looks alike less.
+# Applied after case folding. Other lookalikes would mix scripts, or do not look that much alike.
 _LOOKALIKES = str.maketrans(
     "0" "1" "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u0261\u04cf\u04bb"
     "\u051b\u051d\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba\u03c7\u03b3\u03c5\u043a\u043c\u0442\u0432"
@@ -33,11 +34,11 @@ _TOGETHER = (
     frozenset({"LATIN", "CJK", "HANGUL"}),
     frozenset({"LATIN", "CJK", "BOPOMOFO"}),
 )
-"""Scripts that are written together ("highly restrictive" of UTS #39, 5.2)."""
+"""Scripts that one name may combine ("highly restrictive" in UTS #39, section 5.2)."""
 
 
 def key(name: str) -> str:
-    """Give what two names have in common that nobody should have to tell apart."""
+    """Return the key of a name. Names that look alike have the same key."""
     if name.isascii():
         return name.lower().replace("0", "o").replace("1", "l")
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
@@ -45,24 +46,24 @@ def key(name: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Give a name without its case: two that are the same are one name."""
+    """Return a name without its case. Two names are the same if their results are equal."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 @lru_cache(1024)
 def nick(text: str, field: str = "nick") -> str:
-    """Give the name that ``text`` stands for.
+    """Return the normalized name of a user.
 
-    :raises RequestError: ``bad-name``: it is none.
+    :raises RequestError: ``bad-name``: the text is not a valid name.
     """
     return _checked(text, "A name", field)
 
 
 @lru_cache(1024)
 def room(text: str, field: str = "room") -> str:
-    """Give the name of a room, with or without its ``#``, in small letters.
+    """Return the normalized name of a room, in lower case and without the ``#`` that it may have.
 
-    :raises RequestError: ``bad-name``: it is none.
+    :raises RequestError: ``bad-name``: the text is not a valid name.
     """
     return _checked(fold(text.removeprefix("#")), "A room's name", field)
 
@@ -83,5 +84,5 @@ def _checked(text: str, what: str, field: str) -> str:
 
 
 def _script(letter: str) -> str:
-    # Unicode's names begin with the script; the standard library has no table of scripts.
+    # A character's Unicode name begins with its script; the standard library has no script table.
     return unicodedata.name(letter, "?").split()[0]

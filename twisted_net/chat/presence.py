@@ -1,6 +1,6 @@
-"""Who came and who went, gathered for a moment.
+"""Batches the joins and leaves of a room for a short delay before they are announced.
 
-Somebody who came and went within it (a health check, a port scan) is not mentioned.
+A user who joins and leaves within that delay (a health check, a port scan) is not announced.
 """
 
 from __future__ import annotations
@@ -9,37 +9,37 @@ import math
 
 
 class Presence:
-    """The arrivals and departures of one room that have not been told yet.
+    """The joins and leaves of one room that are not announced yet.
 
-    :ivar arrivals: names, and when each has come.
-    :ivar departures: likewise.
+    :ivar arrivals: the names of users who joined, each with its time.
+    :ivar departures: the same for users who left.
     """
 
     __slots__ = ("arrivals", "departures")
 
     def __init__(self) -> None:
-        self.arrivals: dict[str, float] = {}  # when
+        self.arrivals: dict[str, float] = {}
         self.departures: dict[str, float] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is anything to tell."""
+        """Return whether there is anything to announce."""
         return bool(self.arrivals or self.departures)
 
     def came(self, name: str, now: float = 0.0) -> None:
-        """``name`` has come."""
+        """Record that ``name`` joined."""
         self.arrivals[name] = now
 
     def left(self, name: str, now: float = 0.0) -> None:
-        """``name`` has gone; if its coming was not told, nothing is."""
+        """Record that ``name`` left. If the join is not announced yet, announce neither."""
         if name in self.arrivals:
             del self.arrivals[name]
         else:
             self.departures[name] = now
 
     def renamed(self, old: str, new: str) -> bool:
-        """``old`` is now ``new``.
+        """Record that ``old`` is now called ``new``.
 
-        :return: whether the others know ``old``, and so must be told.
+        :return: whether to announce it, because ``old`` was announced before.
         """
         if old not in self.arrivals:
             return True
@@ -47,23 +47,23 @@ class Presence:
         return False
 
     def introduce(self, name: str) -> bool:
-        """``name`` is about to speak.
+        """Drop the pending join of ``name``, which is about to send a message.
 
-        :return: whether it has just come, and that is to be told before.
+        :return: whether there was one; announce it before the message.
         """
         return self.arrivals.pop(name, None) is not None
 
     def has_left(self, name: str) -> bool:
-        """Whether the departure of ``name`` is still to be told."""
+        """Return whether a leave of ``name`` is not announced yet."""
         return name in self.departures
 
     def take(self, until: float = math.inf) -> tuple[list[str], list[str]]:
-        """Give who has left and who has come until then; what is later stays to be told.
+        """Return who left and who joined up to ``until``, and drop them from what is pending.
 
-        Whoever has left is to be told first: somebody may have come under the same name.
+        Announce the leaves first: another user may have joined under the same name.
         """
         gone = [name for name, when in self.departures.items() if when <= until]
-        # Nobody comes under a name whose bearer's end has not been told.
+        # Hold back a join while the leave of the name's former user is still pending.
         come = [
             name
             for name, when in self.arrivals.items()

@@ -1,4 +1,4 @@
-"""The chat on the wire: its connections, and the factory that does what their sessions decide."""
+"""The protocol of the chat, and the factory that carries out the actions of the sessions."""
 
 from __future__ import annotations
 
@@ -59,28 +59,33 @@ from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable
 
 PRESENCE_DELAY = 0.2
-"""Seconds for which arrivals and departures are gathered before they are told."""
+"""Seconds for which joins and leaves are batched before they are announced."""
 
 MAX_MESSAGE = 8192
-"""Bytes in a line, unless told otherwise. IRC has 512 (RFC 2812), or 8191 of tags (IRCv3)."""
+"""Default maximum bytes in a line. IRC has 512 (RFC 2812), or 8191 for tags (IRCv3)."""
 
 TEXT = TextCodec()
 TAGGED = TextCodec(tagged=True)
 
+<<<<<<< HEAD
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # they would not be read
 _UNDECIDED = (SessionState.NEW, SessionState.GUEST)
+=======
+_WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # the peer would not read a goodbye
+_UNDECIDED = (State.NEW, State.GUEST)
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
 
 
 class ChatProtocol(Member):
-    """A connection of the chat: a person with ``nc`` or telnet, or a program that speaks JSON.
+    """A connection of the chat: a user with ``nc`` or telnet, or a program that speaks JSON.
 
-    :ivar user: who it is.
-    :ivar session: its conversation.
+    :ivar user: the connection's user.
+    :ivar session: the connection's session.
     """
 
     framing = SkippingLines
     shared_keys = (*Member.shared_keys, "codec", "user", "session")
-    reads_while_full = True  # what others say fills its queue: that is no reason not to hear it
+    reads_while_full = True  # the messages of others fill the queue: do not stop reading for that
 
     factory: ChatFactory
     codec: Codec = TEXT
@@ -91,7 +96,7 @@ class ChatProtocol(Member):
 
     @property
     def name(self) -> str:
-        """What the person is called now."""
+        """The user's current name."""
         return self.user.name
 
     def connected(self) -> None:
@@ -150,18 +155,18 @@ class ChatProtocol(Member):
 
 
 class ChatFactory(ConnectionFactory):
-    """The chat: everybody, and every room.
+    """A chat server, with all connected users and all non-empty rooms.
 
-    :param store: where messages are kept; without one, in memory. See :func:`store_from_url`.
-    :param chat_limits: how much is allowed in the chat.
-    :param checkers: whose passwords are right; without one there are no accounts.
-    :param anonymous: whether people without an account are let in.
-    :param operators: the accounts that may keep order.
-    :param plain_logins: whether passwords are taken on connections that others can listen to.
-    :param now: gives the time, in seconds since 1970.
-    :param token: gives a random text of 32 hexadecimal digits, never the same.
+    :param store: stores the messages; by default in memory. See :func:`store_from_url`.
+    :param chat_limits: the limits of the chat.
+    :param checkers: credential checkers for passwords; without any, there are no accounts.
+    :param anonymous: whether users without an account may enter.
+    :param operators: the accounts that may kick, ban and mute users.
+    :param plain_logins: whether to accept passwords on unencrypted connections.
+    :param now: returns the time, in seconds since 1970.
+    :param token: returns a random text of 32 hexadecimal digits, different each time.
     :param settings: as for :class:`ConnectionFactory`. A line has at most :data:`MAX_MESSAGE`
-        bytes unless told otherwise.
+        bytes by default.
     """
 
     protocol = ChatProtocol
@@ -184,7 +189,7 @@ class ChatFactory(ConnectionFactory):
         super().__init__(**settings)
         self.now = now
         self.chat_limits = chat_limits or ChatLimits()
-        origin = token()[:12]  # short: every message has it
+        origin = token()[:12]  # short, because it is stored with messages
         self.registry = Registry(self.chat_limits.all_rooms, list(operators), origin)
         self.accounts = Accounts(checkers)
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
@@ -193,7 +198,7 @@ class ChatFactory(ConnectionFactory):
         self._store = store or MemoryStore(now, token)
         self._started = False
         self._channels: dict[Room, Channel] = {}
-        self._news: dict[Room, None] = {}  # rooms whose arrivals and departures are to be told
+        self._news: dict[Room, None] = {}  # rooms with joins or leaves to announce
         self._telling: IDelayedCall | None = None
 
     # The store.
@@ -202,16 +207,16 @@ class ChatFactory(ConnectionFactory):
         self.start_store()
 
     def start_store(self) -> None:
-        """Open the store, if that has not happened yet.
+        """Open the store, unless it is open.
 
-        :raises StoreError: it cannot be opened.
+        :raises StoreError: the store cannot be opened.
         """
         if not self._started:
             self._store.start()
             self._started = True
 
     def stop_store(self) -> Deferred[None]:
-        """Finish what is to be stored, and close the store."""
+        """Store all pending messages and close the store."""
         self._started = False
         return self._store.stop()
 
@@ -219,17 +224,17 @@ class ChatFactory(ConnectionFactory):
     def _scheduler(self) -> WriteScheduler:
         return WriteScheduler(self.clock)
 
-    # What programs are told.
+    # For programs.
 
     @cached_property
     def heartbeat(self) -> float:
-        """Seconds of silence after which a program is asked for a sign of life."""
+        """Seconds of silence after which a program is pinged; at most half the idle timeout."""
         idle = self.limits.idle_timeout
         return min(self.chat_limits.heartbeat, idle / 2) if idle else self.chat_limits.heartbeat
 
     @cached_property
     def json(self) -> Codec:
-        """The form that programs speak here."""
+        """The codec for programs, with the limits of this server."""
         chat = self.chat_limits
         announced = {
             "message": self.limits.max_message,
@@ -246,16 +251,16 @@ class ChatFactory(ConnectionFactory):
         return f"! {reason.text}\n".encode()
 
     def tell(self, message: str, but: Any = None) -> None:
-        """Send a notice to everybody; ``* `` before it is not needed."""
+        """Send a notice to all connected users except ``but``. A leading ``* `` is removed."""
         notice = Notice(printable(message.removeprefix("* ")))
         for connection in list(self.connections.values()):
             if isinstance(connection, Member) and connection.ready and connection is not but:
                 connection.tell(notice)
 
-    # Coming and going.
+    # Entering and leaving.
 
     def enter(self, connection: ChatProtocol) -> None:
-        """Begin somebody's conversation."""
+        """Begin the session of a new connection."""
         host = getattr(connection.peer, "host", "")
         user = connection.user = User(connection, "" if is_loopback(host) else host)
         secret = (
@@ -268,25 +273,25 @@ class ChatFactory(ConnectionFactory):
         self.act(connection.session.begin(self.now(), peer_subject(connection.transport) or ""))
 
     def expel(self, user: User, room: Room) -> None:
-        """Let somebody out of a room that cannot be opened."""
+        """Remove a user from a room that the store cannot open."""
         if room in user.rooms:
             self.registry.leave(user, room)
             self._exit(user, room, True)
 
-    # What sessions have decided.
+    # Requests and actions.
 
     def receive(self, connection: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
-        """Do what somebody asks for. Override it to look at requests, change or drop them.
+        """Handle a request. Override it to inspect, change or drop requests.
 
-        :param id: what a program calls its message.
-        :return: fires when the next message of the same connection may be looked at.
+        :param id: the id that a program gave its message.
+        :return: fires when the connection may process its next message; None for at once.
         """
         return self.act(connection.session.receive(request, id, self.now()))
 
     def act(self, actions: Iterable[Action]) -> Deferred[None] | None:
-        """Do what is to be done.
+        """Carry out the actions of a session.
 
-        :return: fires when the next message of the same connection may be looked at.
+        :return: fires when the connection may process its next message; None for at once.
         """
         waiting = None
         for action in actions:
@@ -312,7 +317,7 @@ class ChatFactory(ConnectionFactory):
 
     def _append(self, user: User, room: Room, message: Message) -> None:
         channel = self._channel(room)
-        if message.sender in room.presence.arrivals:  # whoever speaks is introduced before
+        if message.sender in room.presence.arrivals:  # announce the sender's join first
             room.presence.introduce(message.sender)
             channel.announce(MemberJoined(room.name, message.sender), user.connection)
         try:
@@ -340,7 +345,7 @@ class ChatFactory(ConnectionFactory):
             self._mark_rooms(user, TAGGED, TEXT)
 
     def _mark_rooms(self, user: User, old: Codec, new: Codec) -> None:
-        """Say with each message which room it is from, or no more."""
+        """Change the codec of a text user: only users in several rooms see each message's room."""
         connection = user.connection
         if connection.codec is old:
             connection.codec = new
@@ -359,9 +364,9 @@ class ChatFactory(ConnectionFactory):
 
     def _close_room(self, room: Room) -> None:
         if self.registry.rooms.get(room.name) is room:
-            return  # somebody leaves and comes in one go
+            return  # the user leaves the room and joins it again in one step
         self._news.pop(room, None)
-        if not self._news and self._telling is not None:  # nobody is there to be told
+        if not self._news and self._telling is not None:  # no room is left to announce to
             self._telling.cancel()
             self._telling = None
         channel = self._channels.pop(room, None)
@@ -395,7 +400,7 @@ class ChatFactory(ConnectionFactory):
                 else session.login_succeeded(verified, self.now())
             )
 
-    # Who came and who went.
+    # Presence.
 
     def _tell_soon(self, room: Room) -> None:
         self._news[room] = None
@@ -405,7 +410,7 @@ class ChatFactory(ConnectionFactory):
     def _tell_news(self) -> None:
         self._telling = None
         rooms, self._news = list(self._news), {}
-        # Who has come a moment ago may be gone in another: a health check is not mentioned.
+        # Leave recent joins for the next time: a health check will be gone by then.
         until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
             self.act(moderation.tell_presence(self.registry, room, until))

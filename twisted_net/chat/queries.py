@@ -1,4 +1,4 @@
-"""What somebody asks about the chat: who is there, which rooms, what was said, what can be done."""
+"""Requests that only ask for information: users, rooms, history and help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted_net.chat.registry import Registry, User
 
 
 def who(registry: Registry, user: User, request: Who) -> list[Action]:
-    """List who is in a room.
+    """List the users in a room. Without a name, it is the user's current room.
 
     :raises RequestError: ``bad-name`` or, without a name, ``not-in-room``.
     """
@@ -22,16 +22,16 @@ def who(registry: Registry, user: User, request: Who) -> list[Action]:
 
 
 def rooms(registry: Registry, user: User) -> list[Action]:
-    """List the rooms, the fullest first."""
+    """List the rooms, those with the most users first."""
     found = sorted(registry.rooms.values(), key=lambda room: (-len(room.users), room.name))
     listed = [(room.name, len(room.users), room.topic) for room in found[:LISTED_JSON]]
     return [SendEvent(user, RoomList(listed, len(found)))]
 
 
 def history(registry: Registry, user: User, request: History, most: int) -> list[Action]:
-    """Read what was said in a room that somebody is in.
+    """Read earlier messages of a room that the user is in.
 
-    :param most: messages in one answer.
+    :param most: the maximum number of messages in one answer.
     :raises RequestError: ``bad-name`` or ``not-in-room``.
     """
     room = registry.room_of(user, names.room(request.room) if request.room else "")
@@ -40,7 +40,7 @@ def history(registry: Registry, user: User, request: History, most: int) -> list
 
 
 def help(user: User, request: Help) -> list[Action]:
-    """Explain the commands.
+    """List the commands, or explain one.
 
     :raises RequestError: ``no-command``.
     """

@@ -1,4 +1,4 @@
-"""How a client that comes back gets what it missed: once, in order, or a plain no."""
+"""Recovers the messages that a client missed: all of them, once and in order, or none."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from twisted_net.store.log import Page, StoredMessage
 
 
 def merge(page: Page | None, live: Sequence[StoredMessage]) -> list[StoredMessage] | None:
-    """Put together what was read from a log and what was heard while it was read.
+    """Merge the messages that were read from a log with those that arrived while it was read.
 
-    :param page: what the store gave for everything after the client's position; None where it
-        could not give all of it.
-    :param live: what came since before the log was read, in order.
-    :return: everything after the client's position, without a gap or a repetition; None where
-        that cannot be had.
+    :param page: the store's answer for all messages after the client's position; None if it could
+        not return all of them.
+    :param live: the messages that arrived since before the log was read, in order.
+    :return: all messages after the client's position, without gaps or duplicates; None if some of
+        them are missing.
     """
     if page is None:
         return None
@@ -22,7 +22,7 @@ def merge(page: Page | None, live: Sequence[StoredMessage]) -> list[StoredMessag
     top = page.top
     for stored in live:
         if stored.offset <= top:
-            continue  # the log had it already
+            continue  # a duplicate: the page has it
         if stored.offset != top + 1:
             return None
         merged.append(stored)

@@ -1,4 +1,4 @@
-"""Who there is, under which names, and in which rooms."""
+"""The registry of all users, their names and their rooms."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from twisted_net.wire.text import printable
 
 LOBBY = "lobby"
 
-_MOST_BANS = 10_000  # and mutes; the oldest goes: what is remembered is bounded
+_MOST_BANS = 10_000  # marks of bans, and as many of mutes; the oldest is dropped, to bound memory
 
 
 class User:
-    """One connection's person.
+    """The user of one connection.
 
-    :ivar name: what it is called now.
-    :ivar rooms: the rooms that it is in, in the order of joining.
-    :ivar here: the one that it talks in, in the text form; may be empty.
-    :ivar origin: whose its messages are, for the store; never shown to anybody. Empty until it
-        has said something.
-    :ivar session: what it shows when it comes back; a secret.
-    :ivar account: whose account it has shown to be; empty for a guest.
-    :ivar host: where it comes from; empty where that means nothing.
-    :ivar connection: how it is reached; nothing here looks into it.
+    :ivar name: the current name.
+    :ivar rooms: the user's rooms, in the order of joining.
+    :ivar here: the name of the current room, to which a text user's lines go; may be empty.
+    :ivar origin: identifies the user's messages in the store; never shown to users. A program has
+        it from its welcome on, a text user from the first message on; it is empty before.
+    :ivar session: the secret with which a program continues its session on a new connection.
+    :ivar account: the name of the account that the user logged in to; empty for a guest.
+    :ivar host: the address; empty if it does not identify the user, as for loopback addresses.
+    :ivar connection: the user's connection, which the registry does not use.
     """
 
     __slots__ = (
@@ -58,11 +58,12 @@ class User:
 
 
 class Room:
-    """A room in which somebody is.
+    """A room with at least one user.
 
-    :ivar users: those who are in it, in the order of joining.
-    :ivar presence: who has come and gone and not been told of.
-    :ivar alone: the rooms of those who are in this one only, which most are.
+    :ivar users: the users in the room, in the order of joining.
+    :ivar presence: the joins and leaves that are not announced yet.
+    :ivar alone: the ``rooms`` of each user who is in this room only, as most are. Sharing the tuple
+        saves memory.
     """
 
     __slots__ = ("alone", "name", "presence", "topic", "users")
@@ -76,13 +77,15 @@ class Room:
 
 
 class Registry:
-    """Everybody, and every room in which somebody is.
+    """All connected users and all non-empty rooms.
 
-    :param most_rooms: rooms in all.
-    :param operators: accounts that may keep order.
-    :param origin: what the origins of people without a session begin with.
-    :ivar by_origin: whose a message is, by its origin, if it is anybody's here.
-    :ivar ignorers_of: who is not to hear from a name, by the name's key.
+    :param most_rooms: the maximum number of rooms.
+    :param operators: the accounts that may kick, ban and mute users.
+    :param origin: the prefix for the origins of users without a session.
+    :ivar rooms: the rooms by name.
+    :ivar operators: the operators' accounts, without their case.
+    :ivar by_origin: the users who sent messages to this process, by origin.
+    :ivar ignorers_of: the users who ignore a name, by the name's key.
     """
 
     def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
@@ -93,20 +96,20 @@ class Registry:
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
-        self._bans: dict[str, tuple[float, str]] = {}  # by mark: until when, and for which name
+        self._bans: dict[str, tuple[float, str]] = {}  # by mark: end time, and key of the name
         self._mutes: dict[str, tuple[float, str]] = {}
         self._last_guest = 0
         self._origin = origin
         self._last_origin = 0
 
     def __len__(self) -> int:
-        """How many people there are."""
+        """Return the number of users."""
         return len(self._users)
 
     # Names.
 
     def guest(self, user: User) -> None:
-        """Give somebody a guest's name that nobody has."""
+        """Give a user a guest name that is free."""
         while True:
             self._last_guest += 1
             name = f"guest-{self._last_guest}"
@@ -115,23 +118,23 @@ class Registry:
                 return
 
     def find(self, name: str) -> User | None:
-        """Give who is called so, in whatever case."""
+        """Return the user with this name, in any case; None if there is none."""
         user = self._users.get(names.key(name)) if len(name) <= 200 else None
         return user if user and names.fold(user.name) == names.fold(name) else None
 
     def known(self, name: str) -> User:
-        """Give who is called so.
+        """Return the user with this name, in any case.
 
         :raises RequestError: ``no-such-nick``.
         """
         user = self.find(name)
         if user is None:
-            shown = printable(name)[:80]  # a program's JSON can have anything in it
+            shown = printable(name)[:80]  # a program may send any characters
             raise RequestError("no-such-nick", f"There is nobody called {shown} here.", "to")
         return user
 
     def rename(self, user: User, name: str, now: float) -> None:
-        """Call somebody by another name.
+        """Change a user's name.
 
         :raises RequestError: ``taken`` or ``banned``.
         """
@@ -144,7 +147,7 @@ class Registry:
         self._name(user, name)
 
     def spare(self, name: str) -> str:
-        """Give ``name``, or what is most like it that nobody has."""
+        """Return ``name`` if it is free, otherwise a similar free name."""
         number = 1
         found = name
         while names.key(found) in self._users:
@@ -157,13 +160,16 @@ class Registry:
         key, old = names.key(name), names.key(user.name)
         if old in self._users and self._users[old] is user:
             del self._users[old]
-            if old != key and old in self.ignorers_of:  # another name is no way out
+            if old != key and old in self.ignorers_of:  # a new name does not end being ignored
                 self.ignorers_of.setdefault(key, set()).update(self.ignorers_of[old])
         user.name = name
-        self._users[name if key == name else key] = user  # one text of the two, if it can be
+        self._users[name if key == name else key] = user  # share the string object if possible
 
     def remove(self, user: User) -> None:
-        """Forget somebody who is in no room any more; what was said is still theirs."""
+        """Remove a user who has left all rooms.
+
+        The user's origin stays until :meth:`disown`, so messages can still be acked.
+        """
         key = names.key(user.name)
         if self._users.get(key) is user:
             del self._users[key]
@@ -176,28 +182,28 @@ class Registry:
     # Sessions.
 
     def begin(self, user: User, origin: str) -> None:
-        """Somebody's messages have this origin from now on."""
+        """Set the origin of a user's messages."""
         user.origin = origin
         self.by_origin[origin] = user
 
     def disown(self, user: User) -> None:
-        """Forget whose somebody's messages are: nobody is there any more to have them acked."""
+        """Forget the origin of a user whose connection is gone, so no message can be acked."""
         if self.by_origin.get(user.origin) is user:
             del self.by_origin[user.origin]
 
     def begin_session(self, user: User, session: str, origin: str) -> None:
-        """Give somebody a session; whoever had it has it no more."""
+        """Give a user a session. A former user of it loses it."""
         self.by_origin.pop(user.origin, None)
         self._sessions[session] = user
         user.session = session
         self.begin(user, origin)
 
     def session(self, session: str) -> User | None:
-        """Give whose session it is, if anybody's here."""
+        """Return the user of a session, if there is one."""
         return self._sessions.get(session)
 
     def take_name_of(self, user: User, ghost: User) -> None:
-        """Let somebody have the name of one who goes."""
+        """Give a user the name of ``ghost``, and remove ``ghost``."""
         name = ghost.name
         self.remove(ghost)
         ghost.name = ""
@@ -206,7 +212,7 @@ class Registry:
     # Rooms.
 
     def join(self, user: User, name: str) -> Room:
-        """Let somebody into a room, which is made if there is none.
+        """Add a user to a room. Create the room if there is none.
 
         :raises RequestError: ``too-many-rooms``.
         """
@@ -221,7 +227,7 @@ class Registry:
         return room
 
     def leave(self, user: User, room: Room) -> None:
-        """Let somebody out of a room; the last one takes the room with it."""
+        """Remove a user from a room. Delete the room if it is empty then."""
         del room.users[user]
         left = tuple(each for each in user.rooms if each is not room)
         user.rooms = left[0].alone if len(left) == 1 else left
@@ -231,7 +237,7 @@ class Registry:
             del self.rooms[room.name]
 
     def room_of(self, user: User, name: str) -> Room:
-        """Give a room that somebody is in; that of ``here`` for an empty name.
+        """Return one of the user's rooms; for an empty name, the current one.
 
         :raises RequestError: ``not-in-room``.
         """
@@ -243,7 +249,7 @@ class Registry:
         raise RequestError("not-in-room", f"You are not in #{name}.", "room")
 
     def room_to_speak_in(self, user: User, name: str, now: float) -> Room:
-        """Give a room that a user is in and may speak in; the user then has an origin.
+        """Return one of the user's rooms to send a message to. Give the user an origin.
 
         :raises RequestError: ``not-in-room`` or ``muted``.
         """
@@ -254,12 +260,12 @@ class Registry:
             self.begin(user, f"{self._origin}.{self._last_origin}")
         return room
 
-    # Ignoring: by name, and by whatever name comes after it.
+    # Ignoring. It applies to a name, and to each name that its user takes later.
 
     def ignore(self, user: User, name: str, most: int) -> None:
-        """Let ``user`` hear nothing of ``name``.
+        """Hide the messages of ``name`` from ``user``.
 
-        :raises RequestError: ``too-many``: names are ignored already.
+        :raises RequestError: ``too-many``: the user ignores ``most`` names already.
         """
         if len(user.ignoring) >= most:
             raise RequestError("too-many", f"You ignore {most} people already.", "nick")
@@ -269,7 +275,7 @@ class Registry:
         self.ignorers_of.setdefault(names.key(name), set()).add(user)
 
     def hear(self, user: User, name: str) -> bool:
-        """End it; give whether it was so."""
+        """Stop ignoring ``name``. Return whether the user ignored it."""
         found = [each for each in user.ignoring if names.fold(each) == names.fold(name)]
         for each in found:
             assert isinstance(user.ignoring, set)
@@ -282,13 +288,13 @@ class Registry:
         return bool(found)
 
     def ignorers(self, name: str) -> Collection[User]:
-        """Give who hears nothing of ``name``."""
+        """Return the users who ignore ``name``."""
         return self.ignorers_of.get(names.key(name), ()) if self.ignorers_of else ()
 
-    # Order.
+    # Moderation.
 
     def ban(self, name: str, until: float) -> User | None:
-        """Keep a name out, and the account and address of whoever has it; give who that is."""
+        """Ban a name, and the account and address of the user who has it. Return that user."""
         found = self.find(name)
         if found is None:
             _mark(self._bans, name, [f"name {names.key(name)}"], until)
@@ -297,27 +303,33 @@ class Registry:
         return found
 
     def lift_ban(self, name: str) -> bool:
-        """Let in again who was banned under this name; give whether somebody was."""
+        """Lift the ban of this name. Return whether there was one."""
         return _lift(self._bans, name)
 
     def may_come(self, name: str, account: str, host: str, now: float) -> None:
-        """:raises RequestError: ``banned``."""
+        """Check whether a name, an account and an address may enter the chat.
+
+        :raises RequestError: ``banned``.
+        """
         until = _until(self._bans, _marks(name, account, host))
         if until > now:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
     def mute(self, user: User, until: float) -> None:
-        """Let somebody not speak."""
+        """Stop a user from sending messages."""
         marks = _marks(user.name, user.account, user.host)
         _mark(self._mutes, user.name, marks, until)
 
     def lift_mute(self, name: str) -> bool:
-        """Let somebody speak again; give whether it could not."""
+        """Lift the mute of this name. Return whether there was one."""
         return _lift(self._mutes, name)
 
     def may_speak(self, user: User, now: float) -> None:
-        """:raises RequestError: ``muted``."""
+        """Check whether a user may send messages.
+
+        :raises RequestError: ``muted``.
+        """
         if self._mutes:
             until = _until(self._mutes, _marks(user.name, user.account, user.host))
             if until > now:
@@ -327,7 +339,7 @@ class Registry:
 
 
 def _marks(name: str, account: str, host: str) -> list[str]:
-    """Give by what somebody is recognised."""
+    """Return the marks by which bans and mutes recognise a user."""
     found = {"name": names.key(name), "account": names.fold(account), "host": host}
     return [f"{kind} {value}" for kind, value in found.items() if value]
 

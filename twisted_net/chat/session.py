@@ -1,7 +1,8 @@
-"""One connection's conversation: in which state it is, what is asked of it, what comes of it.
+"""The session of one connection: its state, and how it answers requests.
 
-A session decides and does nothing: it gives :mod:`actions`. What it knows of others is in the
-:class:`~twisted_net.chat.registry.Registry`. Pure: the time and random texts are arguments.
+A session only decides what to do, and returns the decision as :mod:`actions`. It looks up other
+users in the :class:`~twisted_net.chat.registry.Registry`. This module is pure: the time and random
+texts are arguments.
 """
 
 from __future__ import annotations
@@ -62,13 +63,18 @@ from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
 from twisted_net.store.log import Message
 
 MOST_FAILURES = 5
-"""Failed logins after which a connection is closed (``login``)."""
+"""Failed logins after which the connection is closed (``login``)."""
 
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
 
+<<<<<<< HEAD
 class SessionState(enum.Enum):
     """How far a conversation has come."""
+=======
+class State(enum.Enum):
+    """The state of a session."""
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
 
     NEW = "nothing has been said, nobody was let in"
     GUEST = "a guest was let in, who has said nothing: the form is open"
@@ -80,7 +86,7 @@ class SessionState(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What takes a conversation from one state to another."""
+    """A step from one state to another."""
 
     TEXT_LINE = "the first line is text"
     JSON_LINE = "the first line begins with {"
@@ -98,18 +104,18 @@ SESSION_TRANSITIONS = {
     (SessionState.JSON_OUT, Step.LET_IN): SessionState.JSON,
     **{(state, Step.END): SessionState.ENDED for state in SessionState},
 }
-"""Every step that there is. Any other is a mistake of ours."""
+"""All valid steps. Any other step is a bug and raises KeyError."""
 
 _OUTSIDE = (Hello, Login, Help, Ping, Pong, Quit)
-"""What may be asked by somebody who is not in the chat."""
+"""The requests of users who are not in the chat yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """What holds for all sessions of a chat.
+    """The settings for all sessions of a chat.
 
-    :ivar anonymous: whether people without an account are let in.
-    :ivar accounts: whether there are accounts at all.
+    :ivar anonymous: whether users without an account may enter.
+    :ivar accounts: whether there are accounts.
     """
 
     limits: ChatLimits
@@ -118,11 +124,12 @@ class SessionSettings:
 
 
 class Session:
-    """One connection's conversation.
+    """The session of one connection.
 
-    :param registry: everybody else.
-    :param token: gives a random text of 32 hexadecimal digits, never the same.
-    :param secret: whether nobody can listen on this connection, so that it may carry a password.
+    :param registry: all users and rooms.
+    :param token: returns a random text of 32 hexadecimal digits, different each time.
+    :param secret: whether the connection may carry passwords, because others cannot read it, or
+        because the server allows passwords on unencrypted connections.
     """
 
     __slots__ = (
@@ -151,15 +158,15 @@ class Session:
         self._token = token
         self._secret = secret
         self._failures = 0
-        self._hello: Hello | None = None  # what waits for its password
+        self._hello: Hello | None = None  # waits until its password is checked
 
-    # The steps.
+    # Steps.
 
     def _step(self, step: Step) -> None:
         self.state = SESSION_TRANSITIONS[self.state, step]
 
     def begin(self, now: float, account: str = "") -> list[Action]:
-        """The connection is there; ``account`` is what its certificate says."""
+        """Begin the session. ``account`` is the name in the client's certificate, if any."""
         user, registry = self.user, self._registry
         user.account = account
         try:
@@ -172,16 +179,25 @@ class Session:
         return self._let_in(now)
 
     def first_line(self, is_json: bool) -> list[Action]:
-        """The first line is there, which decides about the form."""
+        """Handle the first line, which decides between the text form and the JSON form."""
         was = self.state
         self._step(Step.JSON_LINE if is_json else Step.TEXT_LINE)
+<<<<<<< HEAD
         if was is SessionState.GUEST and is_json:  # a program says itself where it wants to be
+=======
+        if was is State.GUEST and is_json:  # a program chooses its rooms itself
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
             return self._leave_all()
         return []
 
     def end(self) -> list[Action]:
+<<<<<<< HEAD
         """The connection ends, or is to end."""
         if self.state is SessionState.ENDED:
+=======
+        """End the session, because the connection is closed or about to be closed."""
+        if self.state is State.ENDED:
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
             return []
         self._step(Step.END)
         actions = self._leave_all()
@@ -189,7 +205,7 @@ class Session:
         return actions
 
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
-        """Give what is to be done about a request."""
+        """Return the actions for a request. An error is an action, too: it is not raised."""
         try:
             if self.state not in (SessionState.TEXT, SessionState.JSON) and not isinstance(
                 request, _OUTSIDE
@@ -201,7 +217,7 @@ class Session:
         except RequestError as error:
             return [SendEvent(self.user, ErrorReply(error.code, error.text, error.field, id))]
 
-    # Coming in.
+    # Entering.
 
     def _greet(self, hello: Hello, now: float) -> list[Action]:
         if self.state is not SessionState.JSON_OUT:
@@ -224,7 +240,7 @@ class Session:
         ghost = registry.session(hello.session) if hello.session else None
         keeps = ghost is not None and (not nick or names.fold(nick) == names.fold(ghost.name))
         if nick and nick != user.name and not keeps and not user.account:
-            registry.rename(user, nick, now)  # what can be refused, before anything is done
+            registry.rename(user, nick, now)  # first, because it may raise
         actions: list[Action] = []
         if ghost is not None and ghost is not user:
             actions = [
@@ -235,7 +251,7 @@ class Session:
         if user.account:
             actions += self._take_account_name(now)
         session = hello.session or self._token()
-        # What the store keeps shall not open the session.
+        # The store keeps a hash only, so reading the store does not give access to sessions.
         origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
         registry.begin_session(user, session, origin)
         self._step(Step.LET_IN)
@@ -261,7 +277,7 @@ class Session:
         return [Verify(self.user, account, password)]
 
     def login_succeeded(self, account: str, now: float) -> list[Action]:
-        """The password was right, for an account of this name."""
+        """Handle a right password. ``account`` is the account's name."""
         user, registry = self.user, self._registry
         hello, self._hello = self._hello, None
         try:
@@ -287,7 +303,7 @@ class Session:
         return [*actions, greeting, Enter(user, room, told=False)]
 
     def login_failed(self) -> list[Action]:
-        """The password was not right."""
+        """Handle a wrong password."""
         self._hello = None
         self._failures += 1
         problem = SendEvent(self.user, ErrorReply("login-failed", "The login failed.", "password"))
@@ -301,11 +317,11 @@ class Session:
         try:
             name = names.nick(user.account)
         except RequestError:
-            return []  # an account's name need not be one for the chat
+            return []  # the account's name is not a valid name in the chat
         owner = registry.find(name)
         if owner is user:
             return []
-        # The name belongs to the account.
+        # The name belongs to the account, so a guest who has it gets another one.
         actions = (
             moderation.evict(registry, owner) if owner is not None and not owner.account else []
         )
@@ -326,7 +342,7 @@ class Session:
         leaving = [room for room in user.rooms if room.presence.has_left(name)]
         self._registry.rename(user, name, now)
         told: list[Action] = [SendEvent(user, NickSet(name))]
-        for room in leaving:  # whoever had the name has left before
+        for room in leaving:  # announce first that the name's former user left
             told += moderation.tell_presence(self._registry, room)
         return told + moderation.announce_name(user, old)
 
@@ -338,7 +354,11 @@ class Session:
         for room in user.rooms:
             if room.name == name:
                 user.here = name
+<<<<<<< HEAD
                 if self.state is SessionState.JSON:  # it has lost track, and begins anew
+=======
+                if self.state is State.JSON:  # the program lost messages, so it joins again
+>>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
                     return [
                         Exit(user, room, quietly=True),
                         Enter(user, room, request.since, quietly=True),
@@ -377,7 +397,7 @@ class Session:
         room.topic = topic
         return [Announce(room, TopicEvent(room.name, topic, user.name))]
 
-    # Talking.
+    # Messages.
 
     def _say(self, request: SendMessage, now: float) -> list[Action]:
         user = self.user
@@ -391,7 +411,7 @@ class Session:
         self._registry.may_speak(user, now)
         to = self._registry.known(request.to)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(user.name):  # who is ignored does not learn of it
+        if to not in self._registry.ignorers(user.name):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 

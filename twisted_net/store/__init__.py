@@ -1,5 +1,5 @@
-"""Where the messages of the rooms are kept: one interface, and a store for each need.
+"""Stores for the messages of the rooms.
 
-``log`` is what all stores agree about, pure; ``interface`` is the seam; ``memory`` and ``sqlite``
-are behind it, and ``url`` finds the one that a user has named.
+``interface`` defines what a store does. ``log`` has the types and bounds that all stores share; it
+is pure. ``memory`` and ``sqlite`` are the stores, and ``url`` makes the one that a URL names.
 """

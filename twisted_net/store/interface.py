@@ -1,4 +1,4 @@
-"""The seam between a chat and where its messages are kept: one process here, many there."""
+"""The interface between a chat and its store. A store may serve one process or several."""
 
 from __future__ import annotations
 
@@ -11,47 +11,50 @@ from twisted_net import TwistedNetError
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
 Subscriber: TypeAlias = Callable[[str, Sequence[StoredMessage]], None]
-"""Called with an epoch and what was added under it, in the order of the offsets."""
+"""Called with an epoch and the messages that were added in it, in the order of their offsets."""
 
 
 class StoreError(TwistedNetError):
-    """The store cannot do what it was asked for; the text says why, for people."""
+    """The store failed. The text says why, for users."""
 
 
 class Store(Protocol):
-    """Keeps the logs of rooms, and tells who subscribes what is added to them.
+    """Stores the logs of rooms, and delivers new messages to subscribers.
 
-    Results come in the order of the calls for a room: a read sees every append before it.
+    The results for a room come in the order of the calls, so a read sees all earlier appends.
     """
 
     def start(self) -> None:
-        """Open it. Called once, before anything else.
+        """Open the store. It is called once, before any other method.
 
-        :raises StoreError: it cannot be opened.
+        :raises StoreError: the store cannot be opened.
         """
 
     def stop(self) -> Deferred[None]:
-        """Finish what was asked for, and close it."""
+        """Complete all pending calls and close the store."""
 
     def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
-        """Add entries to a room's log: all that one turn of the reactor has brought.
+        """Append messages to a room's log: all messages of one turn of the reactor.
 
-        :return: fires once they are durable, after every subscriber was told; fails with
-            :exc:`StoreError`, and then none of them was added.
+        :return: fires once they are durable, after the calls of all subscribers; fails with
+            :exc:`StoreError` if none of them was stored.
         """
 
     def since(self, room: str, epoch: str, offset: int, limit: int) -> Deferred[Page | None]:
-        """Read everything that came after ``offset``.
+        """Read all messages after ``offset``.
 
-        :return: fires with None where that cannot be done completely: another epoch, an offset
-            that there never was, entries that are gone, or more than ``limit``.
+        :return: fires with None if the store cannot return all of them: the epoch is another, the
+            offset never existed, some messages are deleted, or there are more than ``limit``.
         """
 
     def before(self, room: str, offset: int | None, limit: int) -> Deferred[Page]:
-        """Read the last ``limit`` entries before ``offset``, or of all where it is None."""
+        """Read the last ``limit`` messages before ``offset``; of the whole log if it is None."""
 
     def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
-        """Have ``deliver`` called with everything that is added after the position given."""
+        """Call ``deliver`` with each message that is added to a room from now on.
+
+        :return: fires with the log's position; all later messages are delivered.
+        """
 
     def unsubscribe(self, room: str, deliver: Subscriber) -> None:
-        """End it. A room without subscribers may be forgotten where there are too many."""
+        """End a subscription. A room without subscribers may be deleted if there are too many."""

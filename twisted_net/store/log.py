@@ -1,8 +1,8 @@
-"""A room's log: what stands in it, and what bounds it.
+"""The log of a room: its messages and its bounds.
 
-Within an *epoch*, the offset of a message is one more than that of the message before it. A log
-that cannot go on counting, because it was lost, begins anew under another epoch. Pure: times,
-seconds since 1970, and epochs are arguments.
+Within an *epoch*, the offset of each message is one more than that of the message before. A log
+that was lost cannot continue its offsets, so it starts again in a new epoch. This module is pure:
+times (seconds since 1970) and epochs are arguments.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _MESSAGE_OVERHEAD = 64
-"""Bytes counted for an entry beside its texts: about what a file's row or an object takes."""
+"""Bytes that each message counts in addition to its texts: about as many as a database row or an
+object takes."""
 
 
 class Message(NamedTuple):
-    """One message, as it is given to a store.
+    """A message, as it is passed to a store.
 
+    :ivar sender: the sender's name.
     :ivar time: seconds since 1970.
-    :ivar action: whether it tells what the sender does (``/me``).
-    :ivar origin: whose it is, for this server alone; no two sessions have the same.
-    :ivar id: what the sender calls it; with one, the same entry is stored once.
+    :ivar action: whether the text describes what the sender does (``/me``).
+    :ivar origin: identifies the sender's session. It is unique, and never leaves the server.
+    :ivar id: the sender's id for the message; may be empty. Messages with the same origin and id
+        are stored once.
     """
 
     sender: str
@@ -32,31 +35,31 @@ class Message(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes that it is counted with."""
+        """The message's size in bytes, as :class:`Bounds` counts it."""
         text = self.text
         length = len(text) if text.isascii() else len(text.encode())
         return _MESSAGE_OVERHEAD + length + len(self.sender)
 
 
 class StoredMessage(NamedTuple):
-    """An entry in the log."""
+    """A message in a log, with its offset."""
 
     offset: int
     message: Message
 
 
 class Position(NamedTuple):
-    """How far a log has come: the offset of its last entry, 0 before the first."""
+    """A position in a log: the offset of its last message, or 0 if it has had none."""
 
     epoch: str
     offset: int
 
 
 class Appended(NamedTuple):
-    """What became of entries.
+    """The result of an append.
 
-    :ivar offsets: one for each entry; of one that was there already, the offset that it has.
-    :ivar fresh: what was added, in order.
+    :ivar offsets: the offset of each message; for a message that was stored before, its old offset.
+    :ivar fresh: the messages that were added, in order.
     """
 
     epoch: str
@@ -67,9 +70,9 @@ class Appended(NamedTuple):
 class Page(NamedTuple):
     """A part of a log.
 
-    :ivar top: the offset of the log's last entry, when it was read.
-    :ivar stored: the entries, in order and without a gap.
-    :ivar first: the offset of the oldest entry that the log still has.
+    :ivar top: the offset of the log's last message at the time of reading.
+    :ivar stored: the messages, in order and without gaps.
+    :ivar first: the offset of the oldest message that the log still has.
     """
 
     epoch: str
@@ -80,14 +83,14 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is kept. What is over goes, the oldest first.
+    """The bounds of a store. Beyond them, the oldest messages are deleted first.
 
-    :ivar count: entries in a room. A thousand lines are what IRC bouncers replay.
-    :ivar bytes: in a room, as :attr:`Message.size` counts them.
-    :ivar age: seconds; 0 is any age.
-    :ivar rooms: rooms in all. A room too many replaces the one that was quiet for longest, of
-        those in which nobody is.
-    :raises ValueError: a value that makes no sense, named.
+    :ivar count: messages per room. IRC bouncers replay a thousand lines.
+    :ivar bytes: bytes per room, as :attr:`Message.size` counts them.
+    :ivar age: seconds; 0 for no limit.
+    :ivar rooms: rooms in total. Beyond that, the rooms that were unused for the longest time are
+        deleted, except those with subscribers.
+    :raises ValueError: a value is invalid; the text names it.
     """
 
     count: int = 1000

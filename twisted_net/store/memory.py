@@ -1,4 +1,4 @@
-"""The rooms' logs in memory: bounded, and gone with the process."""
+"""A store in memory. It is bounded, and its messages are lost when the process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted_net.store.log import Appended, Bounds, Message, Page, Position, Sto
 class Ring:
     """The log of one room, in memory.
 
-    :ivar top: the offset of the last entry; 0 before the first.
+    :ivar top: the offset of the last message; 0 before the first.
     :ivar size: bytes, as :attr:`Message.size` counts them.
     """
 
@@ -31,16 +31,16 @@ class Ring:
         self._ids: dict[tuple[str, str], int] = {}
 
     def __len__(self) -> int:
-        """How many entries there are."""
+        """Return the number of stored messages."""
         return len(self._stored)
 
     @property
     def first(self) -> int:
-        """The offset of the oldest entry; one more than ``top`` where there is none."""
+        """The offset of the oldest message; one more than ``top`` if there is none."""
         return self.top - len(self._stored) + 1
 
     def append(self, messages: Sequence[Message], now: float) -> Appended:
-        """Add entries, but those that are there already; then trim."""
+        """Append messages, except those that are stored already; then trim."""
         offsets = []
         fresh = []
         top = self.top
@@ -62,10 +62,10 @@ class Ring:
         return Appended(self.epoch, offsets, fresh)
 
     def since(self, epoch: str, offset: int, limit: int, now: float) -> Page | None:
-        """Give what came after ``offset``, all of it; None where that cannot be done.
+        """Return all messages after ``offset``, or None.
 
-        It cannot where the epoch is another, the offset is none that there was, some of it is
-        gone, or it is more than ``limit`` entries.
+        It is None if the epoch is another, the offset never existed, some of the messages are
+        deleted, or there are more than ``limit``.
         """
         self.trim(now)
         count = self.top - offset
@@ -74,13 +74,13 @@ class Ring:
         return self._page(islice(reversed(self._stored), count))
 
     def before(self, offset: int | None, limit: int, now: float) -> Page:
-        """Give the last entries, at most ``limit``, before ``offset``, or of all."""
+        """Return the last ``limit`` messages before ``offset``; of the whole log if it is None."""
         self.trim(now)
         skip = 0 if offset is None else max(0, self.top - offset + 1)
         return self._page(islice(reversed(self._stored), skip, skip + limit))
 
     def trim(self, now: float) -> None:
-        """Let go what is over the bounds."""
+        """Delete messages beyond the bounds."""
         bounds, stored = self._bounds, self._stored
         oldest = now - bounds.age if bounds.age else 0.0
         while stored and (
@@ -98,11 +98,11 @@ class Ring:
 
 
 class MemoryStore(LocalSubscribers):
-    """See :class:`~twisted_net.store.interface.Store`. Every result is there at once.
+    """A :class:`~twisted_net.store.interface.Store` in memory. Every result is available at once.
 
-    :param now: gives the time, in seconds since 1970.
-    :param token: gives a random text, never the same: a room's epoch.
-    :param bounds: how much is kept.
+    :param now: returns the time, in seconds since 1970.
+    :param token: returns a random text for a room's epoch, different each time.
+    :param bounds: the bounds of the store.
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class MemoryStore(LocalSubscribers):
         self._now = now
         self._token = token
         self._bounds = bounds or Bounds()
-        self._rings: dict[str, Ring] = {}  # the one that was quiet for longest first
+        self._rings: dict[str, Ring] = {}  # the least recently used first
 
     def start(self) -> None:
-        """Nothing is to be opened."""
+        """Do nothing: there is nothing to open."""
 
     def stop(self) -> Deferred[None]:
         return succeed(None)
@@ -148,7 +148,7 @@ class MemoryStore(LocalSubscribers):
         return succeed(Position(ring.epoch, ring.top))
 
     def _used(self, room: str) -> Ring:
-        """Give the room's ring, which is then the last that was used."""
+        """Return the room's ring, and mark it as the last one used."""
         ring = self._rings.pop(room, None)
         if ring is None:
             self._make_room()

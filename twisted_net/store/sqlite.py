@@ -1,4 +1,4 @@
-"""The rooms' logs in an SQLite file, on a thread of its own: they outlive the process."""
+"""A store in an SQLite file, which survives the end of the process. It works in its own thread."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from twisted_net.store.log import Appended, Bounds, Message, Page, Position
 from twisted_net.store.sqlite_log import Batch, SqliteLog
 
 FILE_BOUNDS = Bounds(count=100_000, bytes=64 << 20, age=0.0, rooms=10_000)
-"""What a file keeps unless told otherwise: disks are larger than memories."""
+"""The default bounds of a file. They are larger than those of memory, as disks are larger."""
 
 SWEEP = 60.0
-"""Seconds between two looks for what has become too old, in rooms where nothing happens."""
+"""Seconds between two sweeps, which delete what is beyond the bounds in quiet rooms, too."""
 
 Result = TypeVar("Result")
 
 
 class Worker(Protocol):
-    """Runs jobs elsewhere, one after another."""
+    """Runs jobs one after another, outside of the reactor's thread."""
 
     def run(self, job: Callable[[], Result]) -> Deferred[Result]:
-        """Run a job after those before it; fires with what it gives, or fails with it."""
+        """Run a job after all earlier ones.
+
+        :return: fires with the job's result, or fails with its exception.
+        """
 
     def stop(self) -> Deferred[None]:
-        """Finish the jobs and end."""
+        """Complete all jobs and stop."""
 
 
 class ThreadWorker:
-    """One thread.
+    """Runs jobs in one thread.
 
-    :param reactor: in whose thread the results arrive.
+    :param reactor: the results are delivered in its thread.
     """
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
@@ -47,7 +50,7 @@ class ThreadWorker:
             queue.SimpleQueue()
         )
         self._stopped: Deferred[None] = Deferred()
-        # A daemon: a reactor that has crashed shall not keep the process alive.
+        # A daemon thread, so that it does not keep the process alive if the reactor crashes.
         threading.Thread(target=self._work, name="store", daemon=True).start()
 
     def run(self, job: Callable[[], Result]) -> Deferred[Result]:
@@ -70,17 +73,19 @@ class ThreadWorker:
 
 
 class SqliteStore(LocalSubscribers):
-    """See :class:`~twisted_net.store.interface.Store`.
+    """A :class:`~twisted_net.store.interface.Store` in an SQLite file.
 
-    What is appended within a turn of the reactor, and while a commit is under way, is one commit.
+    All appends of one turn of the reactor are one commit, and so are all appends that arrive during
+    a commit.
 
     :param path: the file.
-    :param clock: the reactor whose turns count.
-    :param worker: makes what the file is read and written by, when the store starts: a process
-        may have forked before.
-    :param now: gives the time, in seconds since 1970.
-    :param token: gives a random text, never the same: a room's epoch.
-    :param power_safe: as for :class:`SqliteLog`, and so are the bounds.
+    :param clock: the reactor.
+    :param worker: makes the worker that reads and writes the file. It is called when the store
+        starts, because the process may fork before that.
+    :param now: returns the time, in seconds since 1970.
+    :param token: returns a random text for a room's epoch, different each time.
+    :param bounds: the bounds of the store.
+    :param power_safe: as for :class:`SqliteLog`.
     """
 
     def __init__(
@@ -180,7 +185,7 @@ class SqliteStore(LocalSubscribers):
                 result.errback(reason)
 
         commit.addCallbacks(committed, failed)
-        commit.addBoth(lambda _: self._commit())  # what has come meanwhile
+        commit.addBoth(lambda _: self._commit())  # the appends that arrived meanwhile
 
     def _sweep(self) -> None:
         busy = frozenset(self.subscribers)

@@ -1,7 +1,7 @@
-"""The rooms' logs in an SQLite file: the SQL, without threads and without Twisted.
+"""The logs of the rooms in an SQLite file: the SQL, without threads and without Twisted.
 
-The file is in WAL mode, so a commit is one append to a file that no reader waits for. It belongs
-to one process at a time.
+The file is in WAL mode: a commit is one append to the WAL, and readers do not wait for it. Only one
+process at a time may use the file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 
 APPLICATION_ID = 0x746E6574
-"""What the file's header says that it is (https://sqlite.org/fileformat.html): "tnet"."""
+"""The application ID in the file's header (https://sqlite.org/fileformat.html): "tnet"."""
 
 _MIGRATIONS = (
     """
@@ -30,10 +30,10 @@ _MIGRATIONS = (
     """,
     "ALTER TABLE entries ADD COLUMN action INTEGER NOT NULL DEFAULT 0;",
 )
-"""From each version of the schema to the next; a new file goes through all of them."""
+"""The SQL from each version of the schema to the next. A new file goes through all of them."""
 
 _TRIM_STEP = 256
-"""Rows that are let go at most beside an append, and for every row that it adds two more."""
+"""Maximum number of rows that an append deletes, in addition to two for each row that it adds."""
 
 Batch: TypeAlias = tuple[str, Sequence[Message]]
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class _Room:
-    """The row of a room, as it will stand in the file after the next commit."""
+    """The row of a room, as the next commit will write it."""
 
     id: int
     epoch: str
@@ -51,14 +51,14 @@ class _Room:
 
 
 class SqliteLog:
-    """The logs in one file. Every method may be called from any one thread at a time.
+    """The logs in one file. Any thread may call a method, but only one thread at a time.
 
-    :param path: the file; it is made where there is none.
-    :param token: gives a random text, never the same: a room's epoch.
-    :param bounds: how much is kept.
-    :param power_safe: whether a commit waits for the disk, so that it survives a power cut; it
-        survives the end of the process in any case.
-    :raises StoreError: the file cannot be used; says why.
+    :param path: the file; it is created if it does not exist.
+    :param token: returns a random text for a room's epoch, different each time.
+    :param bounds: the bounds of the store.
+    :param power_safe: whether a commit waits for the disk, and so survives a power cut. It survives
+        the end of the process in any case.
+    :raises StoreError: the file cannot be used; the text says why.
     """
 
     def __init__(
@@ -85,13 +85,14 @@ class SqliteLog:
             raise
 
     def close(self) -> None:
-        """Close the file; what was committed moves from the WAL into it."""
+        """Close the file. SQLite moves all commits from the WAL into it."""
         self._db.close()
 
     def append(self, requests: Sequence[Batch], now: float) -> list[Appended]:
-        """Add the entries of several rooms in one commit.
+        """Append messages to several rooms in one commit.
 
-        :raises StoreError: such as a full disk; then nothing was added.
+        :raises StoreError: the commit failed, for example because the disk is full. None of the
+            messages was stored.
         """
 
         def work() -> list[Appended]:
@@ -102,15 +103,15 @@ class SqliteLog:
         return self._in_transaction(work)
 
     def open_room(self, name: str, now: float) -> Position:
-        """Give a room's position, and make the room where there is none.
+        """Return a room's position. Create the room if it does not exist.
 
-        :raises StoreError: it cannot be made.
+        :raises StoreError: the room cannot be created.
         """
         room = self._in_transaction(lambda: self._used(name, now))
         return Position(room.epoch, room.top)
 
     def since(self, name: str, epoch: str, offset: int, limit: int, now: float) -> Page | None:
-        """As :meth:`twisted_net.store.interface.Store.since`."""
+        """See :meth:`twisted_net.store.interface.Store.since`."""
         room = self._find(name)
         if room is None or epoch != room.epoch or not 0 <= room.top - offset <= limit:
             return None
@@ -123,7 +124,7 @@ class SqliteLog:
         return Page(room.epoch, room.top, stored, room.first)
 
     def before(self, name: str, offset: int | None, limit: int, now: float) -> Page:
-        """As :meth:`twisted_net.store.interface.Store.before`."""
+        """See :meth:`twisted_net.store.interface.Store.before`."""
         room = self._find(name)
         if room is None:
             return Page("", 0, [], 1)
@@ -136,10 +137,10 @@ class SqliteLog:
         return Page(room.epoch, room.top, stored[::-1], room.first)
 
     def sweep(self, now: float, busy: frozenset[str] = frozenset()) -> bool:
-        """Let some go of what has become too old or too many.
+        """Delete some messages and rooms beyond the bounds.
 
-        :param busy: rooms that stay although they are too many.
-        :return: whether there is more to do.
+        :param busy: rooms that are not deleted, even if there are too many rooms.
+        :return: whether there is more to delete.
         """
 
         def work() -> bool:
@@ -162,7 +163,7 @@ class SqliteLog:
 
     def _prepare(self, power_safe: bool) -> None:
         execute = self._db.execute
-        # Nobody else counts this file's offsets while this process does.
+        # No other process may assign offsets in this file at the same time.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         version = execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -193,7 +194,7 @@ class SqliteLog:
             result = work()
             self._db.execute("COMMIT")
         except (sqlite3.Error, StoreError) as error:
-            self._rooms.clear()  # what it says was not committed
+            self._rooms.clear()  # it has values that were not committed
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise StoreError(f"the store cannot be written: {error}") from None
@@ -262,7 +263,7 @@ class SqliteLog:
         )
 
     def _trim(self, room: _Room, most: int, now: float) -> int:
-        """Let the oldest rows go, at most so many; give how many went."""
+        """Delete the oldest rows beyond the bounds, at most ``most``. Return their number."""
         bounds, oldest = self._bounds, self._oldest(now)
         over = room.top - room.first + 1 - bounds.count
         if over <= 0 and room.bytes <= bounds.bytes and not bounds.age:
@@ -272,7 +273,7 @@ class SqliteLog:
             "SELECT offset, sender, text, time FROM entries WHERE room = ? ORDER BY offset LIMIT ?",
             (room.id, most),
         )
-        for offset, *rest in rows:  # of which only as many are read as are needed
+        for offset, *rest in rows:  # SQLite reads rows only as the loop needs them
             message = Message(*rest)
             if gone >= over and room.bytes <= bounds.bytes and message.time >= oldest:
                 break
@@ -287,7 +288,7 @@ class SqliteLog:
         return gone
 
     def _forget_rooms(self, busy: frozenset[str]) -> bool:
-        """Forget one room of those too many; give whether there are more."""
+        """Delete one room if there are too many. Return whether there still are too many."""
         count = self._db.execute("SELECT count(*) FROM rooms").fetchone()[0]
         if count <= self._bounds.rooms:
             return False

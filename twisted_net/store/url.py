@@ -1,4 +1,4 @@
-"""The store that a user has named: ``memory:`` or ``sqlite:PATH``, with options after ``?``."""
+"""Makes the store for a URL: ``memory:`` or ``sqlite:PATH``, with options after ``?``."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _BOUNDS: dict[str, Callable[[str], float]] = {
 
 
 def epoch() -> str:
-    """Give a new epoch's name."""
+    """Return a new random epoch."""
     return secrets.token_hex(8)
 
 
 def store_from_url(url: str, reactor: Any) -> Store:
-    """Give the store that ``url`` names. It is not opened yet: see :meth:`Store.start`.
+    """Return the store for a URL. It is not opened yet: see :meth:`Store.start`.
 
-    ``memory:`` and ``sqlite:PATH`` both take the options of :class:`Bounds`, such as
-    ``memory:?count=500&age=3600`` (seconds); ``sqlite:`` also ``durable=power``: an
-    acknowledged message then survives a power cut, not only the end of the process.
+    ``memory:`` and ``sqlite:PATH`` take the options of :class:`Bounds`, such as
+    ``memory:?count=500&age=3600`` (age in seconds). ``sqlite:`` also takes ``durable=power``: an
+    acknowledged message then survives a power cut, and not only the end of the process.
 
-    :raises ValueError: no such store or option; says what there is.
+    :raises ValueError: the store, an option or its value is invalid; the text says why.
     """
     kind, colon, rest = url.partition(":")
     path, _, query = rest.partition("?")

@@ -1,5 +1,5 @@
-"""A client of the chat for programs.
+"""A chat client for programs.
 
-``client`` is the service that stays connected; ``client_state`` is its memory, and pure: what it
-has seen of each room, and what it has sent that was not acked.
+``client`` is the service that stays connected. ``client_state`` is its state: which messages of
+each room the client has received, and which of its own are not acked yet. It is pure.
 """

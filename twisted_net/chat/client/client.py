@@ -1,4 +1,4 @@
-"""A client of the chat for programs: it stays connected, and misses nothing or says so."""
+"""A chat client for programs. It stays connected, and either misses no message or reports it."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from twisted_net.wire.json_values import make_decoder
 _log = Logger()
 
 MAX_SERVER_LINE = 4 << 20
-"""Bytes in one line of a server's: a page of history has many messages."""
+"""Maximum bytes in a line from the server. A page of history contains many messages."""
 
 
 class ChatError(TwistedNetError):
-    """The server has refused a message.
+    """The server refused a message, or the client was stopped.
 
-    :ivar code: for programs; the server's, or ``stopped`` where the client was stopped before.
+    :ivar code: for programs: the server's code, or ``stopped``.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -59,7 +59,7 @@ _decode = make_decoder(finite=True, unique=False)
 
 
 class _ClientConnection(Heartbeat):
-    """One connection of the client's."""
+    """A connection of the client."""
 
     framing = Lines
     client: ChatClient
@@ -70,7 +70,7 @@ class _ClientConnection(Heartbeat):
 
     def message_received(self, message: bytes) -> None:
         if not self._json and message[:1] != b"{":
-            return  # for people, before the server knows what we speak
+            return  # text, from before the server knows that we speak JSON
         self._json = True
         try:
             said = _decode(message)
@@ -88,21 +88,23 @@ class _ClientConnection(Heartbeat):
 
 
 class ChatClient(Service):
-    """Stays connected to a chat, and in its rooms. ``startService()`` begins.
+    """Stays connected to a chat server and in its rooms. ``startService()`` connects.
 
-    What was missed while it was not connected is given as if it had been there; where that cannot
-    be, :attr:`on_lost` is called. What it sends is sent again until it is acked, and stored once.
+    After a reconnection, the client delivers the messages that it missed. If some of them are lost,
+    it calls :attr:`on_lost`. It sends each of its own messages again until the server acks it; the
+    server stores it once.
 
-    ``async for message in client:`` gives what others say, until ``stopService()``; the same is
-    given to ``on_message``. Other messages of the server's are given as well: see their ``type``.
+    ``async for message in client:`` yields the messages of others until ``stopService()``.
+    ``on_message`` receives the same messages. Both receive the server's other messages too; see
+    their ``type``.
 
     :param where: as for :func:`twisted_net.endpoints.client.client_endpoint`, and so is ``how``.
-    :param nick: what to be called.
-    :param rooms: where to be.
-    :param user: an account's name; with its ``password``, and ``tls=True``.
+    :param nick: the client's name in the chat.
+    :param rooms: the rooms to join.
+    :param user: the name of an account; needs ``password``, and ``tls=True``.
     :param on_message: called with each message, a dictionary.
-    :param on_lost: called with the name of a room of which messages may have been missed.
-    :param buffer: messages that wait to be iterated over; of more, the oldest go.
+    :param on_lost: called with the name of a room if some of its messages may have been missed.
+    :param buffer: messages that may wait for the iteration; the oldest are dropped beyond that.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class ChatClient(Service):
         self._reader: Deferred[None] | None = None
         self._welcomed: list[Deferred[None]] = []
         self._is_welcome = False
-        self._ids = secrets.token_hex(6)  # of this run: a server may remember another's
+        self._ids = secrets.token_hex(6)  # new for each run: the server remembers earlier ids
         self._last_id = 0
         factory = ConnectionFactory.forProtocol(
             self._make, clock=reactor, max_message=MAX_SERVER_LINE
@@ -143,7 +145,7 @@ class ChatClient(Service):
         for room in rooms:
             self.join(room)
 
-    # What a program calls.
+    # Public methods.
 
     def startService(self) -> None:
         """Connect, and stay connected."""
@@ -151,7 +153,7 @@ class ChatClient(Service):
         self._service.startService()
 
     def stopService(self) -> Deferred[None]:
-        """End the connection. What was not acked fails with :exc:`ChatError` (``stopped``)."""
+        """Disconnect. Messages without an ack fail with :exc:`ChatError` (``stopped``)."""
         super().stopService()  # type: ignore[no-untyped-call]
         waiting, self._waiting = self._waiting, {}
         for each in waiting.values():
@@ -161,7 +163,7 @@ class ChatClient(Service):
         return stopped
 
     def welcome(self) -> Deferred[None]:
-        """Wait until the server has let this client in."""
+        """Return a Deferred that fires once the server has sent its welcome."""
         waiting: Deferred[None] = Deferred()
         if self._is_welcome:
             waiting.callback(None)
@@ -170,29 +172,34 @@ class ChatClient(Service):
         return waiting
 
     def join(self, room: str) -> None:
-        """Be in a room from now on."""
+        """Join a room, now and after each reconnection."""
         self._do(self.state.join(room, self._is_welcome))
 
     def leave(self, room: str) -> None:
-        """Be in it no more."""
+        """Leave a room."""
         self._do(self.state.leave(room, self._is_welcome))
 
     def send(self, room: str, text: str, action: bool = False) -> Deferred[int]:
-        """Say something in a room that this client is in.
+        """Send a message to a room that this client is in.
 
-        :return: fires with the message's offset once the server has stored it, after however many
-            connections; fails with :exc:`ChatError` if it is refused. After a cut, what was
-            sent first need not fire first; a room's offsets still have the order of sending.
+        :param action: whether the text describes what the sender does (``/me``).
+        :return: fires with the message's offset once the server has stored it, even if that takes
+            several connections; fails with :exc:`ChatError` if the server refuses it. After a
+            reconnection, Deferreds may fire in another order than that of sending. The offsets in
+            a room still follow the order of sending.
         """
         message = {"type": "message", "room": room, "text": text}
         return self._send(message | {"action": True} if action else message)
 
     def tell(self, nick: str, text: str) -> Deferred[int]:
-        """Say something to one person; as :meth:`send`, with 0 for the offset."""
+        """Send a private message to a user. As :meth:`send`, but it fires with 0."""
         return self._send({"type": "private", "to": nick, "text": text})
 
     def request(self, **message: Any) -> None:
-        """Send any other message, if there is a connection; the answer comes with the others."""
+        """Send any other message, if the client is connected.
+
+        The answer is delivered like every other message of the server.
+        """
         if self._is_welcome:
             self._do([SendRequest(message)])
 
@@ -205,7 +212,7 @@ class ChatClient(Service):
             self._reader = Deferred()
             await self._reader
 
-    # What happens.
+    # Internals.
 
     def _send(self, message: dict[str, Any]) -> Deferred[int]:
         if not self.running:

@@ -1,6 +1,7 @@
-"""What a client of the chat has to remember: what it has seen, and what it has sent in vain.
+"""The state of a chat client: the messages it has received, and its own that are not acked.
 
-Messages in, things to do out: pure, for any program that speaks the JSON form.
+It takes messages and returns what to do about them. It is pure, so it works with any program that
+speaks the JSON form.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ JsonObject: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """Send this to the server."""
+    """Send a message to the server."""
 
     message: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Somebody else has said something, or something else has come."""
+    """Pass a message of the server to the program."""
 
     message: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """A message of one's own is in the store; ``offset`` is 0 for a private one."""
+    """The server has stored a message of the client. ``offset`` is 0 for a private message."""
 
     id: str
     offset: int
@@ -35,7 +36,7 @@ class Acked:
 
 @dataclass(frozen=True, slots=True)
 class SendFailed:
-    """A message of one's own was refused."""
+    """The server has refused a message of the client."""
 
     id: str
     code: str
@@ -44,7 +45,7 @@ class SendFailed:
 
 @dataclass(frozen=True, slots=True)
 class GapDetected:
-    """Messages of a room may have been missed; none of them will come."""
+    """Some messages of a room may be lost; they cannot be recovered."""
 
     room: str
 
@@ -53,22 +54,22 @@ Output: TypeAlias = SendRequest | Deliver | Acked | SendFailed | GapDetected
 
 
 class _Room:
-    """What was seen of a room: everything up to an offset of an epoch."""
+    """A room, of which the client has received all messages up to ``offset`` in ``epoch``."""
 
     __slots__ = ("epoch", "joined", "offset")
 
     def __init__(self) -> None:
         self.epoch = ""
-        self.offset = -1  # nothing yet
+        self.offset = -1  # not joined yet
         self.joined = False
 
 
 class ClientState:
-    """One client's memory, over any number of connections.
+    """The state of a client, across any number of connections.
 
-    :param hello: what it introduces itself with.
-    :ivar nick: what it is called, as the server says.
-    :ivar heartbeat: seconds, as the server says; 0 before it does.
+    :param hello: the fields of the client's hello.
+    :ivar nick: the client's name, as the server confirmed it.
+    :ivar heartbeat: seconds, from the server's welcome; 0 before the first welcome.
     """
 
     def __init__(self, **hello: str) -> None:
@@ -77,13 +78,13 @@ class ClientState:
         self._hello = hello
         self._rooms: dict[str, _Room] = {}
         self._unacked: dict[str, JsonObject] = {}
-        self._greeted = False  # on this connection
-        self._rejections = 0  # of the name
+        self._greeted = False  # whether this connection has had its welcome
+        self._rejections = 0  # names that were taken, on this connection
 
-    # What the program wants.
+    # Calls of the program.
 
     def connected(self) -> list[Output]:
-        """A connection is there: begin anew, as the one that it was."""
+        """Start over on a new connection, in the same session."""
         for room in self._rooms.values():
             room.joined = False
         self._greeted = False
@@ -91,12 +92,12 @@ class ClientState:
         return [SendRequest({"type": "hello", **self._hello})]
 
     def join(self, name: str, online: bool) -> list[Output]:
-        """Be in a room from now on."""
+        """Join a room, now and after each reconnection."""
         self._rooms.setdefault(name, _Room())
         return [self._join(name)] if online else []
 
     def leave(self, name: str, online: bool) -> list[Output]:
-        """Be in it no more; what was not acked is forgotten."""
+        """Leave a room. Messages to it that are not acked fail (``left``)."""
         self._rooms.pop(name, None)
         gone = [id for id, message in self._unacked.items() if message.get("room") == name]
         for id in gone:
@@ -105,16 +106,16 @@ class ClientState:
         return [*left, SendRequest({"type": "leave", "room": name})] if online else left
 
     def send(self, message: JsonObject, online: bool) -> list[Output]:
-        """Send a message with an id, now or as soon as it can be."""
+        """Send a message with an id, now or as soon as possible."""
         self._unacked[message["id"]] = message
         room = self._rooms.get(message.get("room", ""))
         ready = room.joined if room is not None else message["type"] == "private"
         return [SendRequest(message)] if online and ready else []
 
-    # What the server says.
+    # Messages of the server.
 
     def received(self, message: JsonObject) -> list[Output]:
-        """Give what is to be done about a message of the server's."""
+        """Return what to do about a message of the server."""
         match message.get("type"):
             case "welcome":
                 return self._welcomed(message)
@@ -146,7 +147,7 @@ class ClientState:
         return [Deliver(message), *map(self._join, self._rooms), *map(SendRequest, private)]
 
     def _next_name(self) -> list[Output]:
-        """Somebody else has the name: take one like it for now."""
+        """Ask for a similar name, because another user has this one."""
         self._rejections += 1
         if self._rejections > 20:
             return []
@@ -195,13 +196,17 @@ class ClientState:
         return Acked(id, offset) if self._unacked.pop(id, None) is not None else None
 
     def _advance(self, name: str, offset: int) -> list[Output] | None:
-        """Count an offset as seen; None where it was before, or is not to be counted yet."""
+        """Record an offset as received.
+
+        :return: what to do: nothing, or to join again because of a gap. None if the message is a
+            duplicate, or the room is not joined yet.
+        """
         room = self._rooms.get(name)
         if room is None:
             return []
         if not room.joined or offset <= room.offset:
             return None
-        if offset > room.offset + 1:  # something was dropped on the way: ask for it again
+        if offset > room.offset + 1:  # messages were dropped on the way: ask for them again
             return [self._join(name)]
         room.offset = offset
         return []

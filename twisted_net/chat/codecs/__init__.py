@@ -1,6 +1,6 @@
-"""The chat on the wire: text for people, JSON for programs.
+"""The wire formats of the chat: text for users, JSON for programs.
 
-``codec`` says what a codec does: it turns a line into a request, and an event into bytes.
-``text_codec`` and ``json_codec`` are the two. ``text_commands`` parses what people
-type, ``json_requests`` what programs send. All of it is pure.
+``codec`` defines the interface of a codec, which parses lines into requests and encodes events into
+bytes. ``text_codec`` and ``json_codec`` implement it. ``text_commands`` parses the commands of the
+text form, ``json_requests`` the messages of the JSON form. All of these modules are pure.
 """

@@ -1,4 +1,4 @@
-"""What every codec of the chat does: requests out of lines, and bytes out of events."""
+"""The interface of a codec, which parses lines into requests and encodes events into bytes."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ from twisted_net.store.log import StoredMessage
 
 
 class Codec(Protocol):
-    """How requests and events look on the wire."""
+    """Parses requests and encodes events."""
 
     is_text: bool
     listed: int
-    """So many names are in a list at most."""
+    """Maximum number of names in a list."""
     ping: bytes
-    """What asks for a sign of life."""
+    """The ping that the peer has to answer; empty for no ping."""
 
     def parse(self, line: bytes) -> tuple[Request | None, str]:
-        """Give what a line asks for, if anything, and the id that a program gave it.
+        """Parse a line into a request.
 
-        :raises RequestError: it is not understood.
+        :return: the request, or None if there is none, and the id that a program gave it.
+        :raises RequestError: the line is not a valid request.
         """
 
     def encode(self, event: Event) -> bytes:
-        """Give the bytes that tell of an event; none, where this form does not tell of it."""
+        """Return the bytes of an event; empty if this codec does not send it."""
 
     def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
-        """Give the bytes of a message that was said in a room.
+        """Return the bytes of a message to a room.
 
-        :param id: for its own sender, to whom it comes back.
+        :param id: the id that the sender gave the message, if the bytes go back to its sender.
         """
 
 
 def format_time(time: float) -> str:
-    """Give a time as RFC 3339 has it."""
+    """Return a time in the format of RFC 3339, in UTC and with milliseconds.
+
+    :param time: seconds since 1970.
+    """
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

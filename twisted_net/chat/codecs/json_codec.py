@@ -1,4 +1,4 @@
-"""The JSON form of the chat: one object a line, for programs (``netchat.schema.json``)."""
+"""The JSON form of the chat, for programs: one JSON object per line (``netchat.schema.json``)."""
 
 from __future__ import annotations
 
@@ -37,16 +37,18 @@ from twisted_net.chat.messages import (
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.json_values import encode_json
 
-# Of idle programs these are all that comes, as most write it; having come, they have done it all.
+# Idle programs send nothing but these lines, mostly spelled like this. They need no parsing: their
+# arrival alone keeps the connection open.
 _SIGNS_OF_LIFE = (b'{"type":"pong"}', b'{"type": "pong"}')
 _NOTHING = None, ""
 
 
 class JsonCodec:
-    """One JSON object a line (``netchat.schema.json``, beside this file).
+    """One JSON object per line; see ``netchat.schema.json`` in the folder above.
 
-    :param server: what the server is called in the welcome.
-    :param announced: the limits and the heartbeat that the welcome announces.
+    :param server: the server's name for the welcome.
+    :param heartbeat: seconds, for the welcome.
+    :param announced: the limits for the welcome.
     """
 
     is_text = False

@@ -1,4 +1,4 @@
-"""What a program's JSON message may contain: read with mistrust, told field by field."""
+"""Parses the JSON messages of programs. It checks each field and names it in the error."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from twisted_net.wire.json_values import DuplicateName, check_depth, make_decode
 from twisted_net.wire.text import printable
 
 DEEPEST_REQUEST = 8
-"""How deep a message's arrays and objects may nest; those that there are need two."""
+"""Maximum nesting depth of arrays and objects in a message. The known requests need two."""
 
-# A number that is too large for a float is an error of its field.
+# Not finite=True: a number that is too large for a float is an error of its field.
 _decode = make_decoder(finite=False, unique=True)
 
-_MOST = 2**53 - 1  # that every program can tell from its neighbours (RFC 8259, 6)
+_MOST = 2**53 - 1  # the largest integer that is exact in every program (RFC 8259, section 6)
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """Give the object that a line is.
+    """Return the JSON object of a line.
 
-    :raises RequestError: ``bad-json``: it is none, or not only JSON to Python's parser, or has a
-        name twice, or nests too deep.
+    :raises RequestError: ``bad-json``: the line is not a JSON object, has a value that only
+        Python's parser accepts (such as ``NaN``), has a name twice, or nests too deep.
     """
     try:
         check_depth(line, DEEPEST_REQUEST)
@@ -60,13 +60,13 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def id_of(message: dict[str, Any]) -> str:
-    """Give the id of a message, if it has one that can be told back; otherwise nothing."""
+    """Return the id of a message; empty if there is none, or none that can be sent back."""
     id = message.get("id")
     return id if isinstance(id, str) and len(id) <= LONGEST_ID and printable(id) == id else ""
 
 
 def parse_request(message: dict[str, Any]) -> Request:
-    """Give what a message asks for. Fields that are not known are passed over.
+    """Return the request of a message. Unknown fields are ignored.
 
     :raises RequestError: ``missing``, ``bad-field`` or ``unknown-type``, with the field.
     """
@@ -84,7 +84,7 @@ def parse_request(message: dict[str, Any]) -> Request:
 
 
 def _text(message: dict[str, Any], field: str) -> str:
-    """Give a text as it may be shown to others, on one line."""
+    """Return a text field as one printable line."""
     value = _raw(message, field)
     text = printable(value.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
     if not text or text.isspace():
@@ -102,7 +102,7 @@ def _raw(message: dict[str, Any], field: str) -> str:
 
 
 def _or(read: Callable[[dict[str, Any], str], Any], message: dict[str, Any], field: str) -> Any:
-    """Read a field that may be missing, or null, which is as much."""
+    """Read an optional field. Return None if it is missing or null."""
     return None if message.get(field) is None else read(message, field)
 
 
@@ -110,7 +110,7 @@ def _number(message: dict[str, Any], field: str) -> int:
     value = message.get(field)
     if value is None:
         raise RequestError("missing", f"{field}: a number is needed.", field)
-    # True is an int to Python.
+    # In Python, True is an int.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
         raise RequestError("bad-field", f"{field}: it is a whole number, 0 or more.", field)
     return value
@@ -180,5 +180,5 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Request]] = {
 
 
 def _plain(text: str) -> str:
-    """Give a stranger's words so that they can stand in a sentence of ours."""
+    """Return a peer's text as at most 80 printable characters, for use in an error text."""
     return printable(text)[:80]

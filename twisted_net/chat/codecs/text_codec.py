@@ -1,4 +1,4 @@
-"""The text form of the chat: lines for people, with ``nc`` and telnet."""
+"""The text form of the chat: lines of text, for users with ``nc`` or telnet."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from twisted_net.wire.text import clean_line
 
 
 class TextCodec:
-    """Lines for people. What the server says itself begins with ``* `` or ``! ``.
+    """Lines of text. The server's own lines begin with ``* `` or ``! ``.
 
-    :param tagged: whether messages say which room they are from, for those in several.
+    :param tagged: whether messages begin with their room, for users in several rooms.
     """
 
     is_text = True
     listed = LISTED
-    ping = b""  # people are not asked
+    ping = b""  # text users are not pinged
 
     def __init__(self, tagged: bool = False) -> None:
         self._tagged = tagged

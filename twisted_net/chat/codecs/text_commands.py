@@ -1,4 +1,4 @@
-"""The text form's commands: what a line asks for, and the help for each."""
+"""The commands of the text form: how to parse each into a request, and its help."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ from twisted_net.chat.messages import (
 from twisted_net.wire.numbers import parse_whole
 
 _MOST_TYPED = 99_999_999
-"""Of minutes, 190 years."""
+"""The largest number that a command accepts. As minutes, it is 190 years."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: how it is typed, what it does, in a line and in full, and what it asks for.
+    """A command of the text form.
 
-    :ivar request: makes the request of what follows the command's word; None is not understood.
+    :ivar usage: how to type it.
+    :ivar help: what it does, in one line.
+    :ivar request: parses the text after the command's word into a request; returns None, or raises
+        ValueError, if the text is not valid.
+    :ivar more: further help.
+    :ivar operator: whether the command is for operators, and so listed to them only.
     """
 
     usage: str
@@ -47,9 +52,11 @@ class Command:
 
 
 def parse_command(line: str) -> Request:
-    """Give what a line that begins with a slash asks for. With two, it is a message with one.
+    """Return the request of a line that begins with a slash.
 
-    :raises RequestError: no such command, or not its usage.
+    A line that begins with two slashes is a message that begins with one.
+
+    :raises RequestError: ``no-command`` for an unknown command, ``usage`` for wrong arguments.
     """
     if line.startswith("//"):
         return SendMessage(line[1:])
@@ -59,7 +66,7 @@ def parse_command(line: str) -> Request:
         raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
     try:
         request = command.request(rest.strip())
-    except ValueError:  # of a number that is none
+    except ValueError:  # not a number
         request = None
     if request is None:
         raise RequestError("usage", f"Usage: {command.usage}")
@@ -67,10 +74,10 @@ def parse_command(line: str) -> Request:
 
 
 def help_lines(word: str, operator: bool) -> list[str]:
-    """Give the help for a command, or a line for each.
+    """Return the help for a command; for an empty ``word``, one line for each command.
 
-    :param operator: whether the reader is one.
-    :raises RequestError: no such command.
+    :param operator: whether the user is an operator.
+    :raises RequestError: ``no-command``.
     """
     if not word:
         shown = [each for each in COMMANDS.values() if operator or not each.operator]
@@ -82,7 +89,7 @@ def help_lines(word: str, operator: bool) -> list[str]:
 
 
 def _words(rest: str, count: int) -> list[str]:
-    """Cut into ``count`` parts, of which the last is all the rest; missing ones are empty."""
+    """Split into ``count`` parts. The last part is the whole rest; missing parts are empty."""
     parts = [part.strip() for part in rest.split(None, count - 1)]
     return parts + [""] * (count - len(parts))
 
