@@ -389,17 +389,10 @@ class RoomTests(SessionCase):
 
 class StateTests(SessionCase):
     def test_every_step_is_in_the_table(self) -> None:
-<<<<<<< HEAD
-        """And leads somewhere; whatever is over stays over."""
+        """Every step leads to a state, and an ended session stays ended."""
         for (state, step), after in SESSION_TRANSITIONS.items():
             self.assertIn(state, SessionState)
             self.assertIsInstance(after, SessionState)
-=======
-        """Every step leads to a state, and an ended session stays ended."""
-        for (state, step), after in TRANSITIONS.items():
-            self.assertIn(state, State)
-            self.assertIsInstance(after, State)
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
             if step is Step.END:
                 self.assertIs(after, SessionState.ENDED)
         self.assertEqual(set(SESSION_TRANSITIONS.values()), set(SessionState) - {SessionState.NEW})

@@ -5,13 +5,8 @@ from __future__ import annotations
 FIRST_DELAY = 1.0
 """Seconds to wait after the first attempt. Each further attempt doubles the delay."""
 
-<<<<<<< HEAD
 LONGEST_WAIT = 30.0
-"""Seconds; no wait between two attempts is longer."""
-=======
-LONGEST_DELAY = 30.0
 """The longest delay between two attempts, in seconds."""
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
 
 FORGET_AFTER = 600.0
 """Seconds after which an address's attempts are forgotten."""

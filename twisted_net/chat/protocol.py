@@ -67,13 +67,8 @@ MAX_MESSAGE = 8192
 TEXT = TextCodec()
 TAGGED = TextCodec(tagged=True)
 
-<<<<<<< HEAD
-_WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # they would not be read
-_UNDECIDED = (SessionState.NEW, SessionState.GUEST)
-=======
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # the peer would not read a goodbye
-_UNDECIDED = (State.NEW, State.GUEST)
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
+_UNDECIDED = (SessionState.NEW, SessionState.GUEST)
 
 
 class ChatProtocol(Member):

@@ -68,13 +68,8 @@ MOST_FAILURES = 5
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
 
-<<<<<<< HEAD
 class SessionState(enum.Enum):
-    """How far a conversation has come."""
-=======
-class State(enum.Enum):
     """The state of a session."""
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
 
     NEW = "nothing has been said, nobody was let in"
     GUEST = "a guest was let in, who has said nothing: the form is open"
@@ -182,22 +177,13 @@ class Session:
         """Handle the first line, which decides between the text form and the JSON form."""
         was = self.state
         self._step(Step.JSON_LINE if is_json else Step.TEXT_LINE)
-<<<<<<< HEAD
-        if was is SessionState.GUEST and is_json:  # a program says itself where it wants to be
-=======
-        if was is State.GUEST and is_json:  # a program chooses its rooms itself
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
+        if was is SessionState.GUEST and is_json:  # a program chooses its rooms itself
             return self._leave_all()
         return []
 
     def end(self) -> list[Action]:
-<<<<<<< HEAD
-        """The connection ends, or is to end."""
-        if self.state is SessionState.ENDED:
-=======
         """End the session, because the connection is closed or about to be closed."""
-        if self.state is State.ENDED:
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
+        if self.state is SessionState.ENDED:
             return []
         self._step(Step.END)
         actions = self._leave_all()
@@ -354,11 +340,7 @@ class Session:
         for room in user.rooms:
             if room.name == name:
                 user.here = name
-<<<<<<< HEAD
-                if self.state is SessionState.JSON:  # it has lost track, and begins anew
-=======
-                if self.state is State.JSON:  # the program lost messages, so it joins again
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
+                if self.state is SessionState.JSON:  # the program lost messages, so it joins again
                     return [
                         Exit(user, room, quietly=True),
                         Enter(user, room, request.since, quietly=True),

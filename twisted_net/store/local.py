@@ -25,13 +25,8 @@ class LocalSubscribers:
         if not subscribers:
             self.subscribers.pop(room, None)
 
-<<<<<<< HEAD
     def publish(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
-        """Tell the subscribers; one that fails does not keep the others from it."""
-=======
-    def _tell(self, room: str, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """Call the subscribers with new messages. If one fails, the others are still called."""
->>>>>>> 3cc4dcdc9f3ba4e5b3faa51434d4c7d473e6ffa5
         if not fresh:
             return
         for deliver in list(self.subscribers.get(room, ())):
