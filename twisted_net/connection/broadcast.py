@@ -330,9 +330,7 @@ class Broadcast:
         return others
 
     def _between(self, start: int, end: int) -> tuple[bytes, int]:
-        """Return the messages from number ``start`` up to ``end``, joined, and how many they
-        are.
-        """
+        """Return the messages from ``start`` up to ``end``, joined, and their number."""
         pieces = self._pending[start - self._first : end - self._first]
         return b"".join(pieces), len(pieces) - pieces.count(b"")
 

@@ -239,7 +239,7 @@ class Connection(_Base):
         self.close(PEER_CLOSED)
 
     def handshake_failed(self, reason: CloseReason, /) -> None:
-        """Called if the TLS handshake fails, in place of :meth:`disconnected`."""
+        """Called if the TLS handshake fails and :meth:`connected` was never called."""
 
     def missed_notice(self, count: int) -> bytes:
         """Return a notice for a slow peer about the messages that the overflow policy dropped.

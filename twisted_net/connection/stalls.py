@@ -134,7 +134,7 @@ class StallCheck:
                 self._progress.pop(connection, None)
 
     def look_at(self, connection: Connection) -> None:
-        """Abort the peer if it has read nothing of what waits for it in several checks in a row."""
+        """Abort the peer if data waits for it and several checks in a row saw no progress."""
         transport = connection.transport
         held = unsent(transport)
         if not held and not connection.queued:

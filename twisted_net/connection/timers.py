@@ -20,8 +20,8 @@ together, it is at most three ticks late."""
 AT_ONCE, AT_ONCE_SECONDS = 256, 0.001
 """The most timeouts called in one turn of the reactor, and the most seconds spent on them. When a
 thousand silent peers expire together, closing them is spread evenly over one tick, so that other
-connections do not have to wait for the last of them. Pings cost much less, so many are sent in one
-turn."""
+connections do not have to wait for the last of them. Pings cost much less, so more of them fit in
+one turn."""
 
 _log = Logger()
 

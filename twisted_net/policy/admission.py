@@ -259,9 +259,7 @@ class Admission:
                 self._remember(key, known)
 
     def _key(self, address: str | None) -> int | None:
-        """Return the key under which an address is counted, or None if it has no limits of its
-        own.
-        """
+        """Return the key under which an address is counted; None if it has no own limits."""
         rules = self._rules
         if address is None:
             is_local, key = True, -1

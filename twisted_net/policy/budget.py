@@ -1,6 +1,4 @@
-"""Limit the bytes that wait for all peers of a process together, and choose which peers to
-abort.
-"""
+"""Limit the bytes that wait for all peers of a process, and choose which peers to abort."""
 
 from __future__ import annotations
 

@@ -17,9 +17,7 @@ class OverflowPolicy(enum.Enum):
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """:raises ValueError: if ``value`` is less than ``least`` or not finite; the message names
-    it.
-    """
+    """:raises ValueError: if ``value`` is under ``least`` or not finite; the message names it."""
     if not value >= least or math.isinf(value):
         raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
 
@@ -38,10 +36,10 @@ class Limits:
         its transport (Twisted: 64 KiB) and the kernel's socket buffer. Beyond it,
         ``overflow_policy`` applies. 1 MiB is ten thousand lines of chat.
     :ivar overflow_policy: what happens when ``queue_limit`` is exceeded.
-    :ivar stall_timeout: the seconds for which a peer may read nothing of what waits for it, before
-        it is closed (``slow``), however few bytes wait. It is closed at most a third of this time
-        plus two seconds late. 0 means no limit. Ranch's and Thousand Island's ``send_timeout`` is
-        30 s.
+    :ivar stall_timeout: the seconds for which a peer may read nothing while bytes wait for it,
+        before it is closed (``slow``), however few bytes wait. It is closed at most a third of this
+        time plus two seconds late. 0 means no limit. Ranch's and Thousand Island's ``send_timeout``
+        is 30 s.
     :ivar message_timeout: the seconds in which a message must be complete once it has begun;
         otherwise the peer is closed (``unfinished``). 0 means no limit. This stops peers that send
         a few bytes at a time; Apache's ``RequestReadTimeout`` is 20 to 40 s.

@@ -514,9 +514,7 @@ class JsonStream(_Sticky[Any]):
         self._scanner: ValueScanner | None = None  # None: between two values
 
     def encode(self, message: Any, /) -> bytes:
-        """:raises LocalProtocolError: if the message is not an object or array that JSON can
-        carry.
-        """
+        """:raises LocalProtocolError: if it is not an object or array that JSON can carry."""
         if not isinstance(message, (dict, list, tuple)):
             raise LocalProtocolError(f"only objects and arrays, not {type(message).__name__}")
         return _encode_json(message)
