@@ -1,9 +1,9 @@
-"""Full sockets: how much the kernel holds of what is sent and not read.
+"""Full sockets: how much unread data the kernel buffers.
 
-By default Linux lets the buffers of a TCP connection grow to what ``net.ipv4.tcp_wmem`` and
-``net.ipv4.tcp_rmem`` allow, which on some machines is more than any test sends. A test that needs
-a full socket gives its own sockets small buffers (:func:`bound`), and then sends :data:`MANY`
-bytes. Where the other socket belongs to a server process, which no test can reach, it sends
+By default, Linux lets the buffers of a TCP connection grow up to ``net.ipv4.tcp_wmem`` and
+``net.ipv4.tcp_rmem``. On some machines this is more than any test sends. A test that needs a full
+socket gives its own sockets small buffers (:func:`bound`) and sends :data:`MANY` bytes. If the
+other socket belongs to a server process, which the test cannot change, it sends
 :func:`more_than_buffers`.
 """
 
@@ -13,24 +13,25 @@ import socket
 from pathlib import Path
 
 BUFFER = 1 << 16
-"""Bytes that a bounded socket asks for, either way. Linux reserves twice as many."""
+"""The buffer size in bytes of a bounded socket, in each direction. Linux reserves twice as much."""
 
 MANY = 4 << 20
-"""More bytes than two bounded sockets hold, by far."""
+"""Far more bytes than two bounded sockets can hold."""
 
 
 def bound(sock: socket.socket) -> None:
     """Give a socket buffers of a small fixed size, which the kernel no longer tunes.
 
-    This must happen before it connects: whoever has been promised more room sends more, and what
-    then does not fit is lost and sent again. What a listening socket accepts inherits the sizes.
+    Call this before the socket connects. A peer that has been promised more room sends more, and
+    what does not fit is lost and sent again. Accepted sockets inherit the sizes of the listening
+    socket.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
 def bounded_listener() -> socket.socket:
-    """Give a socket that listens on a free port of this machine, with small buffers."""
+    """Return a socket with small buffers that listens on a free local port."""
     listening = socket.socket()
     bound(listening)
     listening.bind(("127.0.0.1", 0))
@@ -39,7 +40,7 @@ def bounded_listener() -> socket.socket:
 
 
 def bounded_client(port: int) -> socket.socket:
-    """Give a socket that is connected to a port of this machine, with small buffers."""
+    """Return a socket with small buffers that is connected to a local port."""
     sock = socket.socket()
     bound(sock)
     sock.connect(("127.0.0.1", port))
@@ -47,7 +48,7 @@ def bounded_client(port: int) -> socket.socket:
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Give two sockets of this machine that are connected, with small buffers."""
+    """Return two connected local TCP sockets with small buffers."""
     with bounded_listener() as listening:
         ours = bounded_client(listening.getsockname()[1])
         theirs, _ = listening.accept()
@@ -55,7 +56,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def unix_pair() -> tuple[socket.socket, socket.socket]:
-    """Give two Unix sockets that are connected, with small buffers."""
+    """Return two connected Unix sockets with small buffers."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     bound(ours)
     bound(theirs)
@@ -63,23 +64,23 @@ def unix_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def most_held() -> int:
-    """Give how many bytes the kernel holds at most from one process to another.
+    """Return the most bytes that the kernel buffers between two processes.
 
-    That is the largest send buffer and the largest receive buffer which it grows to by itself.
+    This is the sum of the largest send buffer and the largest receive buffer that it tunes to.
     """
     return _largest("tcp_wmem") + _largest("tcp_rmem")
 
 
 def more_than_buffers(between: int = 0) -> int:
-    """Give how many bytes fill a server's socket whose peer is bounded and does not read.
+    """Return how many bytes fill a server's socket if its peer is bounded and does not read.
 
-    :param between: how many connections the bytes pass before, none of them with a bounded socket.
+    :param between: the number of connections in between, none of which has a bounded socket.
     """
     return _largest("tcp_wmem") + between * most_held() + MANY
 
 
 def _largest(name: str) -> int:
-    """Give the size up to which the kernel tunes a buffer; where it cannot say, Linux's own."""
+    """Return the largest size to which the kernel tunes a buffer, or Linux's default if unknown."""
     try:
         sizes = Path("/proc/sys/net/ipv4", name).read_text().split()
     except OSError:

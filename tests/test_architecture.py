@@ -1,4 +1,4 @@
-"""Which folder may import which, read from the source alone."""
+"""Check which folders import which, from the source alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PACKAGE = "twisted_net"
 PLUGINS = "twisted/plugins/twisted_net_plugins.py"
 
 FACES = {PACKAGE, f"{PACKAGE}.chat", f"{PACKAGE}.eager"}
-"""Packages that export names of what stands below them, and import nothing themselves."""
+"""Packages that only export names of the modules below them, and import nothing themselves."""
 
 LAZY = f"{PACKAGE}.lazy_exports"
-"""What they are made by."""
+"""The module that makes these packages."""
 
 FLOORS = {
     "lazy_exports": 0,
@@ -39,10 +39,10 @@ FLOORS = {
     "services": 9,
     "testing": 9,  # for tests: nothing else imports it
 }
-"""The floor of each room: a directory of the package, or a file beside them."""
+"""The layer of each folder: a directory of the package, or a file next to them."""
 
 IMPURE = {"twisted", "socket", "time", "random", "os"}
-"""What pure code does not import."""
+"""Modules that pure code must not import."""
 
 PURE_FOLDERS = {"wire", "policy"}
 
@@ -61,7 +61,7 @@ PURE_BESIDES = {
         "store.log",
     )
 }
-"""Files of other folders that are."""
+"""The pure files of other folders."""
 
 
 PRIVATES = f"{PACKAGE}.eager"
@@ -78,9 +78,9 @@ SAME_EVERYWHERE = {"Options", "makeService", "Result", "Item"}
 class Module:
     """A file of the package, and what it imports.
 
-    :ivar name: its dotted name; a package has its own.
-    :ivar imports: the dotted names that it imports, anywhere and for whatever purpose, and the
-        lines; ``from a import b`` imports ``a`` and, if there is such a module, ``a.b``.
+    :ivar name: its dotted name. An ``__init__`` file has the name of its package.
+    :ivar imports: the dotted names of all its imports, wherever they are, and their lines. ``from a
+        import b`` counts as ``a`` and ``a.b``.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
@@ -92,23 +92,23 @@ class Module:
 
     @property
     def room(self) -> str:
-        """The directory or file, directly in the package, that it is in."""
+        """The directory or file, directly in the package, that contains this module."""
         return [*self.name.split("."), ""][1]
 
     @property
     def is_pure(self) -> bool:
-        """Whether it may know no Twisted, no clock and no sockets."""
+        """Whether it must not use Twisted, a clock or sockets."""
         if self.room == "chat":
             return self.name not in CHAT_BEYOND_PURITY
         return self.room in PURE_FOLDERS or self.name in PURE_BESIDES
 
     @property
     def is_face(self) -> bool:
-        """Whether it only exports names, for type checkers by an import that is none."""
+        """Whether it only exports names, which it imports for type checkers alone."""
         return self.name in FACES
 
     def imports_at_import(self) -> dict[str, int]:
-        """Give what is imported when the module is, ``if TYPE_CHECKING:`` included."""
+        """Return the imports outside functions, including those in ``if TYPE_CHECKING:``."""
         return dict(self._imports(_outside_functions(self.tree)))
 
     def public_definitions(self) -> set[str]:
@@ -127,7 +127,7 @@ class Module:
         return {name for name in found if not name.startswith("_")}
 
     def real_imports(self) -> dict[str, int]:
-        """Give what is imported at run time, outside of ``if TYPE_CHECKING:``."""
+        """Return the imports outside ``if TYPE_CHECKING:``."""
         found: list[ast.AST] = []
         for node in self.tree.body:
             is_for_checkers = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
@@ -203,7 +203,7 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def problems(root: Path) -> list[str]:
-    """Give what is wrong with the package below ``root``, a sentence each."""
+    """Return the broken rules of the package under ``root``, one sentence each."""
     files = sorted((root / PACKAGE).rglob("*.py"))
     modules = {module.name: module for module in (Module(path, root) for path in files)}
     found = [f"{path.relative_to(root)}: give it a name" for path in files if path.stem == "utils"]
@@ -298,7 +298,7 @@ def _cycles(modules: dict[str, Module]) -> list[str]:
 
 
 class TheHouseTests(SynchronousTestCase):
-    """This package."""
+    """The rules for this package."""
 
     def test_the_house_stands(self) -> None:
         """Every rule holds."""
@@ -314,7 +314,7 @@ class TheHouseTests(SynchronousTestCase):
         self.assertEqual(list(_homonyms([Module(path, CHECKOUT) for path in files])), [])
 
     def test_it_is_looked_at(self) -> None:
-        """The rules are about files that exist."""
+        """The files that the rules name exist."""
         names = {Module(path, CHECKOUT).name for path in (CHECKOUT / PACKAGE).rglob("*.py")}
         self.assertLessEqual({f"{PACKAGE}.chat.session", f"{PACKAGE}.chat.presence"}, names)
         self.assertLessEqual(CHAT_BEYOND_PURITY | PURE_BESIDES, names)
@@ -324,10 +324,10 @@ class TheHouseTests(SynchronousTestCase):
 
 
 class RulesTests(SynchronousTestCase):
-    """A package that somebody has spoilt."""
+    """Packages that break a rule."""
 
     def found(self, **files: str) -> list[str]:
-        """Give the problems of a package with these files; ``__`` in a name is a directory."""
+        """Return the problems of a package with these files; ``__`` in a name means a slash."""
         root = Path(self.mktemp())
         sound = {
             "__init__": '__version__ = "1"\n',
@@ -349,25 +349,25 @@ class RulesTests(SynchronousTestCase):
         return problems(root)
 
     def assertFound(self, *words: str, **files: str) -> None:
-        """Check that the package with these files has one problem, which is told in these words."""
+        """Check that the package has exactly one problem, whose text contains these words."""
         found = self.found(**files)
         self.assertEqual(len(found), 1, found)
         for word in words:
             self.assertIn(word, found[0])
 
     def test_a_sound_house(self) -> None:
-        """Nothing is found."""
+        """A package that follows the rules has no problems."""
         self.assertEqual(self.found(), [])
 
     def test_a_floor_above(self) -> None:
-        """Neither a floor above nor another room of the same floor is imported."""
+        """Importing from a higher layer, or from another folder of the same layer, is a problem."""
         above = "from twisted_net.services.chat import start\n"
         self.assertFound("connection.group:1", "no floor below", connection__group=above)
         beside = "import twisted_net.chat.protocol\n"
         self.assertFound("twisted_net.echo:1", "no floor below", echo=beside)
 
     def test_for_the_type_checker_only(self) -> None:
-        """Counts as well, and so does an import within a function, or a relative one."""
+        """Imports for type checkers, in functions, and relative imports count too."""
         for text in (
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
             "    from twisted_net.connection import connection\n",
@@ -378,7 +378,7 @@ class RulesTests(SynchronousTestCase):
             self.assertFound("wire.text:", "no floor below", wire__text=text)
 
     def test_purity(self) -> None:
-        """The first floor and the chat's decisions know nothing of the world."""
+        """``wire``, ``policy`` and the pure files of the chat import no impure module."""
         for name in sorted(IMPURE):
             self.assertFound("pure", name, wire__text=f"import {name}\n")
             self.assertFound("pure", name, policy__pace=f"def f():\n    import {name}.path\n")
@@ -441,7 +441,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(found, [f"Rules is defined in {PACKAGE}.a and in {PACKAGE}.b"])
 
     def test_cycles(self) -> None:
-        """Two files of a room that import each other."""
+        """Two files of a folder must not import each other."""
         self.assertFound(
             *("import each other", "policy.pace"),
             policy__pace="from twisted_net.policy.limits import Limits\n",
@@ -449,7 +449,7 @@ class RulesTests(SynchronousTestCase):
         )
 
     def test_the_reactor(self) -> None:
-        """Whoever imports a module does not thereby choose the reactor."""
+        """Importing a module must not install a reactor."""
         for text in (
             "from twisted.internet import reactor\n",
             "import twisted.internet.reactor\n",
@@ -463,14 +463,14 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(found, ["twisted_net:1: imports re; a face imports nothing"])
 
     def test_faces(self) -> None:
-        """What a face exports is imported for type checkers only."""
+        """A face imports its exports for type checkers only."""
         line = "import twisted_net.chat.protocol"
         self.assertFound("twisted_net.chat:1", "a face", chat____init__=f"{line}\n")
         checked = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {line}\n"
         self.assertEqual(self.found(chat____init__=checked), [])
 
     def test_the_plugins(self) -> None:
-        """To list the plugins, nothing of ours is imported."""
+        """Listing the plugins imports nothing from this package."""
         root = Path(self.mktemp())
         path = root / PLUGINS
         path.parent.mkdir(parents=True)
@@ -478,6 +478,6 @@ class RulesTests(SynchronousTestCase):
         self.assertIn("to list plugins, nothing is", problems(root)[0])
 
     def test_names(self) -> None:
-        """No room for what belongs nowhere, and none that has no floor."""
+        """Vague names, and folders without a layer, are problems."""
         self.assertFound("give it a name", wire__utils="")
         self.assertFound("cellar", "no floor", cellar__rats="")

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: cases, ratios, verdicts, tables and pictures."""
+"""The benchmarks' own calculations: cases, ratios, verdicts, tables and images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.rounds import Result
 
 
 def result(case: Case, **cpu: list[float | None]) -> Result:
-    """A result with one sample a value; None is a run that failed."""
+    """Return a result with one sample per value. None is a run that failed."""
     made = Result(case)
     for name, values in cpu.items():
         made.samples[name] = [
@@ -52,7 +52,7 @@ class CaseTests(SynchronousTestCase):
         self.assertEqual(len(cases), len(set(cases)))
 
     def test_the_peers_of_a_goal(self) -> None:
-        """Every goal finds the figures that it needs, and nobody is measured for nothing."""
+        """Every goal finds the figures that it needs, and no program is measured without need."""
         for goal in GOALS:
             self.assertLessEqual({goal.who, goal.than or goal.who}, goal_peers(goal.case))
         named = {name for goal in GOALS for name in (goal.who, goal.than)}
@@ -118,7 +118,7 @@ class ShowingTests(SynchronousTestCase):
 
 class ObjectsTests(SynchronousTestCase):
     def test_a_census(self) -> None:
-        """What has come since, by type, a connection; what was there before is not counted."""
+        """A census counts new objects by type and connection, and ignores those from before."""
 
         class Thing:
             def __init__(self, number: int) -> None:

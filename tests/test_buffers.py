@@ -1,4 +1,4 @@
-"""A test that needs a full socket gets one on every machine: :mod:`tests.buffers`."""
+"""Sockets with small buffers: :mod:`tests.buffers`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BoundedTests(SynchronousTestCase):
     """Sockets with small buffers."""
 
     def taken(self, sock: socket.socket) -> int:
-        """Send until the socket takes no more; give how much it took."""
+        """Send until the socket is full, and return how much it took."""
         sock.setblocking(False)
         total = 0
         while total < MANY:
@@ -26,7 +26,7 @@ class BoundedTests(SynchronousTestCase):
         return total
 
     def test_a_pair_is_full_long_before(self) -> None:
-        """Either side takes far less than MANY while the other does not read."""
+        """Each side takes far less than MANY bytes while the other does not read."""
         for make in (tcp_pair, unix_pair):
             for side in (0, 1):
                 pair = make()
@@ -34,7 +34,7 @@ class BoundedTests(SynchronousTestCase):
                     self.assertLess(self.taken(pair[side]), MANY // 4, make)
 
     def test_unbounded_ones_are_as_large_as_the_machine_says(self) -> None:
-        """The amount for a server's socket is derived from the kernel's own figures."""
+        """The amount for a server's socket comes from the kernel's own figures."""
         where = Path(self.mktemp())
         where.mkdir()
         (where / "tcp_wmem").write_text("4096\t16384\t67108864\n")

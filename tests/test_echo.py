@@ -1,4 +1,4 @@
-"""Echo: every byte comes back as it came."""
+"""Echo: every byte comes back unchanged."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class EchoTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"hello")
 
     def test_no_limit_on_the_whole(self) -> None:
-        """max_message is about messages, and echo has none."""
+        """max_message limits messages, and echo has none."""
         peer = connect_peer(factory(max_message=10))
         peer.send(b"x" * 200_000)
         self.assertEqual(peer.received, b"x" * 200_000)
 
     def test_peer_that_does_not_read(self) -> None:
-        """However much it sends, the memory that it costs is bounded."""
+        """A peer that sends without reading costs bounded memory."""
         peer = connect_peer(factory())
         peer.send(b"x" * 10)
         peer.full()
@@ -58,7 +58,7 @@ class EchoTests(SynchronousTestCase):
         self.assertFalse(peer.aborted)
 
     def test_peer_that_sends_all_before_it_reads(self) -> None:
-        """One megabyte and its FIN, and only then does it read: it gets every byte."""
+        """A peer that sends a megabyte and its FIN before it reads gets every byte."""
         peer = connect_peer(factory())
         peer.full()
         peer.send(b"x" * 1_000_000)

@@ -1,4 +1,4 @@
-"""Our factories in somebody else's application."""
+"""Our factories in other applications."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import twisted.internet.reactor  # so that there is one to be patched
+import twisted.internet.reactor  # ensures that there is a reactor to patch
 from twisted.application import service, strports
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
@@ -34,14 +34,14 @@ class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
 
 
 class EmbeddingCase(SynchronousTestCase):
-    """With a reactor in memory, which is the global one as well."""
+    """Installs a reactor in memory as the global reactor."""
 
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
         self.patch(twisted.internet, "reactor", self.reactor)
 
     def connect(self, number: int = -1) -> Peer:
-        """Somebody connects to a port of the reactor."""
+        """Connect a client to a port of the reactor."""
         factory = self.reactor.tcpServers[number][1]
         factory.doStart()
         peer = Peer(self.reactor)
@@ -51,7 +51,7 @@ class EmbeddingCase(SynchronousTestCase):
         return peer
 
     def assertWorks(self, factory: Any, number: int = -1) -> None:
-        """What listens on that port does what such a factory's connections do."""
+        """Check that the connections on a port behave as the factory's should."""
         peer = self.connect(number)
         greeting = peer.take()
         peer.send(b"/ping\n")
@@ -68,7 +68,7 @@ class EmbeddingCase(SynchronousTestCase):
 
 class ListeningTests(EmbeddingCase):
     def test_without_an_argument(self) -> None:
-        """They take the reactor's clock when they need it, and no earlier."""
+        """Factories take the reactor's clock when they first need it, and no earlier."""
         self.patch(twisted.internet, "reactor", None)
         made = [make() for make in FACTORIES]
         self.patch(twisted.internet, "reactor", self.reactor)
@@ -77,14 +77,14 @@ class ListeningTests(EmbeddingCase):
             self.assertWorks(factory)
 
     def test_listen_tcp(self) -> None:
-        """The oldest way."""
+        """``listenTCP`` works."""
         for make in FACTORIES:
             factory = make()
             self.reactor.listenTCP(8080, factory)
             self.assertWorks(factory)
 
     def test_server_from_string(self) -> None:
-        """An endpoint."""
+        """An endpoint works."""
         for make in FACTORIES:
             factory = make()
             listening = serverFromString(self.reactor, "tcp:8080").listen(factory)
@@ -92,7 +92,7 @@ class ListeningTests(EmbeddingCase):
             self.assertWorks(factory)
 
     def test_strports(self) -> None:
-        """A service, which stops without us."""
+        """A service from ``strports`` works, and stops without our help."""
         for make in FACTORIES:
             factory = make()
             found = strports.service("tcp:8080", factory)
@@ -101,7 +101,7 @@ class ListeningTests(EmbeddingCase):
             found.stopService()
 
     def test_a_tac_file(self) -> None:
-        """As ``twistd -y`` reads it."""
+        """A ``.tac`` file works, as ``twistd -y`` reads it."""
         path = self.mktemp()
         with open(path, "w") as file:
             file.write(
@@ -128,7 +128,7 @@ class ListeningTests(EmbeddingCase):
             self.assertWorks(factory, number)
 
     def test_one_factory_on_several_ports(self) -> None:
-        """It is one chat, whatever the port."""
+        """A chat on several ports is one chat."""
         factory = ChatFactory()
         self.reactor.listenTCP(1, factory)
         self.reactor.listenTCP(2, factory)
@@ -148,7 +148,7 @@ class ListeningTests(EmbeddingCase):
                 factory.doStop()
 
     def test_no_state_is_shared(self) -> None:
-        """Two of a kind in one process are two."""
+        """Two factories of a kind in one process share no state."""
         for make in FACTORIES:
             one, two = make(), make()
             self.reactor.listenTCP(1, one)
@@ -161,14 +161,14 @@ class ListeningTests(EmbeddingCase):
             self.assertIsNot(one.timers, two.timers)
 
     def test_a_factory_without_connections_is_true(self) -> None:
-        """``factory or default`` finds it."""
+        """``factory or default`` returns the factory."""
         for make in FACTORIES:
             self.assertTrue(make())
 
 
 class NeighboursTests(EmbeddingCase):
     def test_beside_a_web_site(self) -> None:
-        """Each on its port."""
+        """A factory and a web site work in one process, each on its port."""
 
         class Page(Resource):
             isLeaf = True
@@ -185,7 +185,7 @@ class NeighboursTests(EmbeddingCase):
         self.assertTrue(browser.received.endswith(b"1 people"))
 
     def test_an_idle_limit_before_somebody_elses_factory(self) -> None:
-        """``IdleTimeoutFactory(theirs, seconds)`` by the reactor's clock."""
+        """``IdleTimeoutFactory(theirs, seconds)`` uses the reactor's clock."""
 
         class Shout(Protocol):
             def dataReceived(self, data: bytes) -> None:
@@ -199,7 +199,7 @@ class NeighboursTests(EmbeddingCase):
         self.assertFalse(peer.connected)
 
     def test_limits_before_limits(self) -> None:
-        """A wrapper in a wrapper: the shorter limit counts."""
+        """If two wrappers are nested, the shorter limit applies."""
         inner = IdleTimeoutFactory(EchoFactory(), 3)
         self.reactor.listenTCP(1, IdleTimeoutFactory(inner, 30))
         peer = self.connect()
@@ -209,7 +209,7 @@ class NeighboursTests(EmbeddingCase):
         self.assertFalse(peer.connected)
 
     def test_behind_twisteds_wrappers(self) -> None:
-        """Ours are factories like others."""
+        """Our factories work behind Twisted's wrappers."""
         for wrap in (
             lambda factory: TimeoutFactory(factory, 5),
             WrappingFactory,
@@ -223,7 +223,7 @@ class NeighboursTests(EmbeddingCase):
             self.assertEqual(len(factory), 0)
 
     def test_in_a_multi_service(self) -> None:
-        """Started and stopped with the others."""
+        """Factories in a MultiService are started and stopped with the others."""
         parent = service.MultiService()
         strports.service("tcp:1", EchoFactory()).setServiceParent(parent)
         strports.service("tcp:2", ChatFactory()).setServiceParent(parent)
@@ -235,7 +235,7 @@ class NeighboursTests(EmbeddingCase):
 
 class OwnTests(EmbeddingCase):
     def test_the_example_of_the_design(self) -> None:
-        """A server in five lines."""
+        """The design document's example, a server in five lines, works."""
 
         class Shout(Connection):
             def message_received(self, line: bytes) -> None:
@@ -252,7 +252,7 @@ class OwnTests(EmbeddingCase):
         self.assertEqual((len(factory), peer.connected), (0, False))
 
     def test_a_chat_of_ones_own(self) -> None:
-        """A subclass of the factory, and limits of one's own."""
+        """A subclass of the chat factory can set its own limits."""
 
         class Quiet(ChatFactory):
             def receive(self, link: Any, request: Any, id: str) -> Any:
@@ -270,7 +270,7 @@ class OwnTests(EmbeddingCase):
         self.assertEqual(bob.received, b"<guest-1> hello\n")
 
     def test_telling_everybody(self) -> None:
-        """From elsewhere in the application, and counting who is there."""
+        """The application can send to all connections and count them."""
         factory = ChatFactory()
         self.reactor.listenTCP(1, factory)
         peers = [self.connect() for _ in range(3)]

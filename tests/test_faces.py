@@ -1,4 +1,4 @@
-"""What users import: the package's faces."""
+"""The public modules of the package."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ WANTED = {
     "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError",
     "twisted_net.eager": "eager install",
 }
-"""What users may rely on; there may be more."""
+"""The names that users may rely on; there may be more."""
 
 
 def run(program: str) -> str:
-    """Give what a Python program prints, in a process of its own."""
+    """Run a Python program in its own process, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
@@ -42,13 +42,13 @@ class FacesTests(SynchronousTestCase):
     """The modules that README, docs and examples import from."""
 
     def test_what_is_promised_is_there(self) -> None:
-        """Each name can be imported."""
+        """Each promised name can be imported."""
         for face, names in WANTED.items():
             module = importlib.import_module(face)
             self.assertLessEqual(set(names.split()), set(module.__all__))
 
     def test_all_names_exist(self) -> None:
-        """Each name of ``__all__`` can be had, and ``dir()`` has it."""
+        """Each name in ``__all__`` exists and is in ``dir()``."""
         for face in FACES:
             module = importlib.import_module(face)
             self.assertEqual(len(module.__all__), len(set(module.__all__)))
@@ -57,7 +57,7 @@ class FacesTests(SynchronousTestCase):
                 self.assertIn(name, dir(module))
 
     def test_type_checkers_see_the_same(self) -> None:
-        """What is imported for type checkers is what is there at run time."""
+        """Type checkers see the same names as exist at run time."""
         for face in FACES[:3]:
             module = importlib.import_module(face)
             assert module.__file__ is not None
@@ -71,16 +71,16 @@ class FacesTests(SynchronousTestCase):
                     source = importlib.import_module(node.module)
                     seen[alias.asname] = getattr(source, alias.name)
             real = {name: getattr(module, name) for name in module.__all__}
-            real.pop("TwistedNetError", None)  # which is defined there
+            real.pop("TwistedNetError", None)  # defined there
             self.assertEqual(seen, real)
 
     def test_an_unknown_name(self) -> None:
-        """Raises what modules raise."""
+        """An unknown name raises AttributeError, as for modules."""
         with self.assertRaisesRegex(AttributeError, "'twisted_net' has no attribute 'Conection'"):
             getattr(twisted_net, "Conection")  # noqa: B009
 
     def test_importing_loads_nothing(self) -> None:
-        """No Twisted, whatever face is imported; and to use all of one installs no reactor."""
+        """Importing a face loads no Twisted, and using all of one installs no reactor."""
         for face in FACES[:3]:
             loaded = run(
                 f"import sys, {face}\n"
@@ -95,7 +95,7 @@ class FacesTests(SynchronousTestCase):
             self.assertEqual(installed, "False")
 
     def test_errors_have_one_base(self) -> None:
-        """``except TwistedNetError`` catches whatever is raised for users to catch."""
+        """``except TwistedNetError`` catches every error that is raised for users."""
         for name in twisted_net.__all__:
             value = getattr(twisted_net, name)
             if isinstance(value, type) and issubclass(value, Exception):
@@ -104,7 +104,7 @@ class FacesTests(SynchronousTestCase):
             self.assertTrue(issubclass(error, TwistedNetError))
 
     def test_pages_use_faces_alone(self) -> None:
-        """README, docs, examples: whoever copies an import from there has one that will last."""
+        """README, docs and examples import only from public modules."""
         pages = [CHECKOUT / "README.rst", *(CHECKOUT / "docs").glob("*.rst")]
         pages += [*(CHECKOUT / "examples").glob("*.py"), *(CHECKOUT / "examples").glob("*.tac")]
         imports = 0
@@ -118,17 +118,17 @@ class FacesTests(SynchronousTestCase):
 
 
 class KeywordTests(SynchronousTestCase):
-    """A misspelt keyword."""
+    """Misspelt keyword arguments."""
 
     def assertMeant(self, meant: str, call: object, *args: object, **keywords: object) -> None:
-        """Check that a call raises a TypeError, with the word that was meant."""
+        """Check that a call raises a TypeError that contains the right name."""
         assert callable(call)
         with self.assertRaises(TypeError) as caught:
             call(*args, **keywords)
         self.assertIn(f"did you mean {meant!r}?", str(caught.exception))
 
     def test_the_nearest_word(self) -> None:
-        """Is named, whether the class itself takes it or passes it on."""
+        """The error suggests the most similar keyword, even if the class passes it on."""
         self.assertMeant("idle_timeout", ConnectionFactory, idle_timout=60)
         self.assertMeant("idle_timeout", ConnectionFactory.forProtocol, object, idle_timout=60)
         self.assertMeant("log_ends", EchoFactory, log_end=True)
@@ -138,7 +138,7 @@ class KeywordTests(SynchronousTestCase):
         self.assertMeant("rate", twisted_net.GuardFactory, None, rat=1)
 
     def test_clients(self) -> None:
-        """Likewise."""
+        """The same holds for clients."""
         self.assertMeant("timeout", twisted_net.connect, None, "tcp:a:1", object, timout=3)
         self.assertMeant(
             "backoff", twisted_net.ReconnectingClient, None, "tcp:a:1", object, backof=3
@@ -146,11 +146,11 @@ class KeywordTests(SynchronousTestCase):
         self.assertMeant("on_message", ChatClient, None, "tcp:a:1", onmessage=print)
 
     def test_nothing_is_near(self) -> None:
-        """All that there is is named."""
+        """If no keyword is similar, the error lists all."""
         with self.assertRaisesRegex(TypeError, "'xyzzy'; there are admission, .*stall_timeout"):
             ConnectionFactory(xyzzy=1)  # type: ignore[call-arg]
 
     def test_others_say_it_themselves(self) -> None:
-        """Python's own error names the word."""
+        """In other classes, Python's own error contains the keyword."""
         with self.assertRaisesRegex(TypeError, "'second'"):
             IdleTimeoutFactory(second=60)  # type: ignore[call-arg]

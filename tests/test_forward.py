@@ -20,9 +20,9 @@ from twisted_net.testing import HOST, PEER, Peer, TLSPeer, connect_peer, connect
 class Upstreams:
     """An upstream in memory: an endpoint that connects at once, later, or not at all.
 
-    :ivar attempts: the attempts that are still to be answered, where they are not at once.
-    :ivar peers: the far ends of the connections, in order: what an upstream would hold.
-    :ivar cancelled: how many attempts were given up.
+    :ivar attempts: the attempts that are not answered yet, if they are not answered at once.
+    :ivar peers: the far ends of the connections, in order, as an upstream sees them.
+    :ivar cancelled: the number of attempts that were cancelled.
     """
 
     def __init__(self, clock: Clock, *, at_once: bool = True, transport: Any = Peer) -> None:
@@ -41,7 +41,7 @@ class Upstreams:
         return attempt
 
     def accept(self, factory: Any) -> Any:
-        """Make a connection of the forwarder's to a peer of ours."""
+        """Connect the forwarder to a peer in memory."""
         peer = self.transport(self.clock, PEER, HOST)
         peer.protocol = factory.buildProtocol(HOST)
         self.peers.append(peer)
@@ -58,13 +58,13 @@ class Upstreams:
 
 
 class ForwardCase(SynchronousTestCase):
-    """A forwarder with a clock, an upstream in memory, and the log's lines."""
+    """A forwarder with a clock, an upstream in memory, and the log."""
 
     def setUp(self) -> None:
         self.clock = Clock()
 
     def forwarder(self, how: Any = connect_peer, **limits: Any) -> Any:
-        """A client's far end."""
+        """Connect a client to a new forwarder, and return its far end."""
         at_once = limits.pop("at_once", True)
         self.upstreams = Upstreams(
             self.clock, at_once=at_once, transport=limits.pop("transport", Peer)
@@ -80,14 +80,14 @@ class ForwardCase(SynchronousTestCase):
         return self.upstreams.peers[0]
 
     def assertAllOver(self) -> None:
-        """Nothing is open, nothing waits, nothing runs."""
+        """Check that nothing is open, waits or runs."""
         self.assertEqual((len(self.factory), len(self.factory.upstream_factory)), (0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class BytesTests(ForwardCase):
     def test_bytes_go_both_ways(self) -> None:
-        """Unchanged, and at once."""
+        """Bytes pass both ways unchanged and at once."""
         client = self.forwarder()
         client.send(b"ping\x00\xff", b"two")
         self.assertEqual(self.upstream.received, b"ping\x00\xfftwo")
@@ -95,7 +95,7 @@ class BytesTests(ForwardCase):
         self.assertEqual(client.received, b"pong")
 
     def test_each_client_has_its_own_upstream(self) -> None:
-        """And does not see another's bytes."""
+        """Each client has its own upstream connection."""
         one = self.forwarder()
         two = connect_peer(self.factory)
         one.send(b"1")
@@ -103,7 +103,7 @@ class BytesTests(ForwardCase):
         self.assertEqual([peer.received for peer in self.upstreams.peers], [b"1", b"2"])
 
     def test_what_comes_while_connecting_waits(self) -> None:
-        """The client is not read until the upstream is there."""
+        """The client is not read until the upstream is connected."""
         client = self.forwarder(at_once=False)
         client.send(b"early")
         self.assertEqual(bytes(client.unread), b"early")
@@ -112,7 +112,7 @@ class BytesTests(ForwardCase):
         self.assertEqual(self.upstreams.peers[0].received, b"early")
 
     def test_an_upstream_that_speaks_first(self) -> None:
-        """As SMTP servers do; even before the endpoint has said that it is connected."""
+        """An upstream may send first, as SMTP servers do, even before the endpoint reports it."""
         client = self.forwarder(at_once=False)
         factory, attempt = self.upstreams.attempts.pop()
         protocol = self.upstreams.accept(factory)
@@ -123,7 +123,7 @@ class BytesTests(ForwardCase):
         self.assertEqual(client.received, b"220 hello\r\nmore")
 
     def test_an_upstream_over_tls(self) -> None:
-        """The client is read when the handshake is done."""
+        """With a TLS upstream, the client is read after the handshake."""
         client = self.forwarder(transport=TLSPeer)
         client.send(b"x")
         self.assertEqual(self.upstream.received, b"")
@@ -134,7 +134,7 @@ class BytesTests(ForwardCase):
 
 class BackpressureTests(ForwardCase):
     def test_a_slow_upstream_slows_its_client(self) -> None:
-        """Memory stays bounded, and every byte arrives when it reads again."""
+        """If the upstream is slow, memory stays bounded and every byte arrives."""
         client = self.forwarder()
         self.upstream.full()
         data = bytes(range(256)) * 40_000
@@ -146,7 +146,7 @@ class BackpressureTests(ForwardCase):
         self.assertEqual((self.upstream.received == data, bytes(client.unread)), (True, b""))
 
     def test_a_slow_client_slows_its_upstream(self) -> None:
-        """Likewise."""
+        """If the client is slow, memory stays bounded and every byte arrives."""
         client = self.forwarder()
         client.full()
         data = bytes(range(256)) * 40_000
@@ -157,7 +157,7 @@ class BackpressureTests(ForwardCase):
         self.assertEqual((client.received == data, bytes(self.upstream.unread)), (True, b""))
 
     def test_the_other_direction_goes_on(self) -> None:
-        """Whoever does not read is still heard."""
+        """Data from a side that does not read still passes."""
         client = self.forwarder()
         client.full()
         self.upstream.send(b"x" * 500_000)
@@ -165,7 +165,7 @@ class BackpressureTests(ForwardCase):
         self.assertEqual(self.upstream.received, b"still here")
 
     def test_a_little_at_a_time(self) -> None:
-        """However slowly one side reads, nothing is lost or doubled."""
+        """However slowly one side reads, nothing is lost or repeated."""
         client = self.forwarder()
         self.upstream.full()
         data = bytes(n * 7 % 251 for n in range(400_000))
@@ -175,7 +175,7 @@ class BackpressureTests(ForwardCase):
         self.assertEqual(self.upstream.received, data)
 
     def test_the_slow_one_goes(self) -> None:
-        """The other, which was not read meanwhile, is closed and not left hanging."""
+        """If a slow side disconnects, the other, which was paused, is closed."""
         client = self.forwarder()
         self.upstream.full()
         client.send(b"x" * 500_000)
@@ -193,7 +193,7 @@ class BackpressureTests(ForwardCase):
 
 class HalfCloseTests(ForwardCase):
     def test_a_client_that_has_said_everything(self) -> None:
-        """The upstream hears of it, and its answer still arrives."""
+        """A client's half-close reaches the upstream, and the answer still arrives."""
         client = self.forwarder()
         client.send(b"question")
         client.write_eof()
@@ -205,7 +205,7 @@ class HalfCloseTests(ForwardCase):
         self.assertAllOver()
 
     def test_an_upstream_that_has_said_everything(self) -> None:
-        """The client hears of it, and may go on."""
+        """An upstream's half-close reaches the client, which may keep sending."""
         client = self.forwarder()
         self.upstream.send(b"greeting")
         self.upstream.write_eof()
@@ -218,7 +218,7 @@ class HalfCloseTests(ForwardCase):
         self.assertAllOver()
 
     def test_the_end_comes_after_the_bytes(self) -> None:
-        """Also where the other side reads slowly; in both directions."""
+        """The end comes after the bytes, in both directions, even to a slow reader."""
         client = self.forwarder()
         self.upstream.full()
         client.full()
@@ -235,7 +235,7 @@ class HalfCloseTests(ForwardCase):
         self.assertAllOver()
 
     def test_a_client_that_finishes_at_once(self) -> None:
-        """``printf x | nc -N``: what it said is with the upstream, and its end after it."""
+        """With ``printf x | nc -N``, the data and then the FIN reach the upstream."""
         client = self.forwarder(at_once=False)
         client.send(b"x")
         client.write_eof()
@@ -247,7 +247,7 @@ class HalfCloseTests(ForwardCase):
         self.assertEqual((client.received, client.connected), (b"answer", False))
 
     def test_over_tls_the_end_of_one_is_the_end(self) -> None:
-        """TLS cannot finish one direction: its end is the pair's, after the bytes."""
+        """Over TLS, which has no half-close, one side's end ends both, after the bytes."""
         client = self.forwarder(how=connect_tls_peer)
         client.handshake()
         self.upstream.send(b"last words")
@@ -257,7 +257,7 @@ class HalfCloseTests(ForwardCase):
         self.assertFalse(self.upstream.connected)
 
     def test_a_tls_client_that_speaks_and_closes(self) -> None:
-        """The upstream has its words, and then its end."""
+        """The data of a TLS client that sends and closes reaches the upstream, and then the end."""
         client = self.forwarder(how=connect_tls_peer)
         client.handshake()
         client.send(b"last words")
@@ -265,7 +265,7 @@ class HalfCloseTests(ForwardCase):
         self.assertEqual((self.upstream.received, self.upstream.finished), (b"last words", True))
 
     def test_an_answer_through_a_tls_upstream(self) -> None:
-        """A client's half-close does not cut off the answer that it waits for."""
+        """A client's half-close does not cut off the answer of a TLS upstream."""
         client = self.forwarder(transport=TLSPeer)
         self.upstream.handshake()
         client.send(b"question")
@@ -277,7 +277,7 @@ class HalfCloseTests(ForwardCase):
 
 class EndTests(ForwardCase):
     def test_an_upstream_that_is_down(self) -> None:
-        """The client is closed, and the log has one line with the client and the cause."""
+        """If the upstream is down, the client is closed and one line is logged with the cause."""
         clock = self.clock
 
         @implementer(IStreamClientEndpoint)
@@ -296,7 +296,7 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_an_upstream_that_fails_later(self) -> None:
-        """A refusal after a while is the same."""
+        """An attempt that fails later has the same result."""
         client = self.forwarder(at_once=False)
         client.send(b"early")
         self.upstreams.attempts.pop()[1].errback(ConnectionRefusedError())
@@ -306,14 +306,14 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_an_upstream_whose_handshake_fails(self) -> None:
-        """It is as if it were down."""
+        """A failed handshake has the same result as an upstream that is down."""
         client = self.forwarder(transport=TLSPeer)
         self.upstream.reset()
         client.turn()
         self.assertEqual(client.protocol.reason.code, "upstream")
 
     def test_an_upstream_that_resets(self) -> None:
-        """The client is reset too: it must not take half an answer for a whole one."""
+        """If the upstream resets, so that the answer is incomplete, the client is reset too."""
         client = self.forwarder()
         self.upstream.send(b"half")
         self.upstream.reset()
@@ -323,7 +323,7 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_a_client_that_resets(self) -> None:
-        """The upstream is reset too."""
+        """If the client resets, the upstream is reset too."""
         client = self.forwarder()
         client.reset()
         self.clock.advance(0)
@@ -331,7 +331,7 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_a_client_that_goes_while_connecting(self) -> None:
-        """The attempt is given up, and nothing is logged as a failure."""
+        """If the client disconnects while connecting, the attempt is cancelled without an error."""
         client = self.forwarder(at_once=False)
         with capturedLogs() as events:
             client.reset()
@@ -340,7 +340,7 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_a_client_that_goes_during_the_handshake(self) -> None:
-        """The upstream's connection is not left behind."""
+        """If the client disconnects during the handshake, the upstream connection is closed."""
         client = self.forwarder(transport=TLSPeer)
         client.reset()
         self.clock.advance(0)
@@ -348,7 +348,7 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_closing_the_factory_closes_both_sides(self) -> None:
-        """In order: what is on its way arrives."""
+        """Closing the factory closes both sides, and data on its way arrives."""
         client = self.forwarder()
         self.upstream.send(b"bye")
         self.factory.close()
@@ -358,7 +358,7 @@ class EndTests(ForwardCase):
         self.assertAllOver()
 
     def test_closing_the_factory_while_connecting(self) -> None:
-        """The attempt is given up with its client."""
+        """Closing the factory cancels attempts that are in progress."""
         client = self.forwarder(at_once=False)
         self.factory.close()
         client.write_eof()
@@ -369,7 +369,7 @@ class EndTests(ForwardCase):
 
 class IdleTests(ForwardCase):
     def test_an_idle_pair_is_closed(self) -> None:
-        """Both sides, when neither has spoken for so long."""
+        """If neither side sends for the limit, both sides are closed."""
         client = self.forwarder(idle_timeout=5)
         client.send(b"x")
         client.advance(5)
@@ -380,7 +380,7 @@ class IdleTests(ForwardCase):
         self.assertAllOver()
 
     def test_either_side_keeps_it_open(self) -> None:
-        """A client that only listens is not idle while the upstream speaks."""
+        """A client that only receives is not idle while the upstream sends."""
         client = self.forwarder(idle_timeout=5)
         for _ in range(5):
             client.advance(4)
@@ -391,7 +391,7 @@ class IdleTests(ForwardCase):
         self.assertTrue(client.connected and self.upstream.connected)
 
     def test_a_client_that_does_not_read(self) -> None:
-        """It is idle however much the upstream would like to say, and aborted after the grace."""
+        """A client that does not read is idle, and is aborted after the grace."""
         client = self.forwarder(idle_timeout=5)
         client.full()
         self.upstream.send(b"x" * 1_000_000)
@@ -400,7 +400,7 @@ class IdleTests(ForwardCase):
         self.assertAllOver()
 
     def test_an_upstream_that_does_not_read(self) -> None:
-        """A pair in which nothing moves is idle, whoever of the two is to blame."""
+        """A pair in which no data moves is idle, whichever side is the cause."""
         client = self.forwarder(idle_timeout=5)
         self.upstream.full()
         client.send(b"x" * 1_000_000)
@@ -409,7 +409,7 @@ class IdleTests(ForwardCase):
         self.assertAllOver()
 
     def test_a_slow_upstream_is_not_an_idle_one(self) -> None:
-        """While it takes a little now and then, the pair stays."""
+        """While a slow upstream reads a little now and then, the pair stays open."""
         client = self.forwarder(idle_timeout=5)
         self.upstream.full()
         client.send(b"x" * 2_000_000)

@@ -1,4 +1,4 @@
-"""An idle limit before any factory: :mod:`twisted_net.idle`."""
+"""An idle limit for any factory: :mod:`twisted_net.idle`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 
 
 class Answering(HalfClosing):
-    """It answers when its peer has finished, and then has finished too."""
+    """Answers after the peer's half-close, and then half-closes too."""
 
     def readConnectionLost(self) -> None:
         super().readConnectionLost()
@@ -31,7 +31,7 @@ class Answering(HalfClosing):
 
 
 class IdleCase(SynchronousTestCase):
-    """With a clock, and connections that have a limit of 5 s and a grace of 2 s."""
+    """Has a clock, and connections with a limit of 5 s and a grace of 2 s."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -46,7 +46,7 @@ class IdleCase(SynchronousTestCase):
 
 class TimeoutTests(IdleCase):
     def test_a_silent_peer_is_closed(self) -> None:
-        """Not before the limit, and at most a second after it."""
+        """A silent peer is closed, not before the limit and at most a second after it."""
         for offset in (0.0, 0.1, 0.25, 0.5, 0.7, 0.9):
             self.clock.advance(offset)
             peer = self.limited(Plain)
@@ -59,7 +59,7 @@ class TimeoutTests(IdleCase):
             self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_every_byte_counts(self) -> None:
-        """The limit is counted from the last one."""
+        """The limit counts from the last byte."""
         peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         for _ in range(20):
@@ -72,7 +72,7 @@ class TimeoutTests(IdleCase):
         self.assertEqual(wrapped.events.count(b"x"), 20)
 
     def test_what_the_server_sends_does_not_count(self) -> None:
-        """It is the peer that has to be heard."""
+        """Data from the server does not count."""
         peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         for _ in range(6):
@@ -81,14 +81,14 @@ class TimeoutTests(IdleCase):
         self.assertFalse(peer.connected)
 
     def test_zero_is_never(self) -> None:
-        """And nothing runs meanwhile."""
+        """Zero means no limit, and no timer runs."""
         peer = self.limited(Plain, seconds=0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         peer.advance(10_000_000)
         self.assertTrue(peer.connected)
 
     def test_less_than_a_second(self) -> None:
-        """A limit may be a fraction."""
+        """A limit may be a fraction of a second."""
         peer = self.limited(Plain, seconds=0.2)
         peer.advance(0.2)
         self.assertTrue(peer.connected)
@@ -96,7 +96,7 @@ class TimeoutTests(IdleCase):
         self.assertFalse(peer.connected)
 
     def test_nothing_is_left_behind(self) -> None:
-        """When the last connection is over, however it ended, no timer runs."""
+        """After the last connection, however it ended, no timer runs."""
         for end in ("reset", "write_eof", "idle"):
             peers = [self.limited(Plain) for _ in range(3)]
             for peer in peers:
@@ -105,7 +105,7 @@ class TimeoutTests(IdleCase):
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_timer_for_all(self) -> None:
-        """A thousand connections of a factory have one delayed call."""
+        """A thousand connections of a factory share one delayed call."""
         factory = IdleTimeoutFactory(
             ServerFactory.forProtocol(Plain), 5, clock=self.clock, close_grace=2
         )
@@ -115,7 +115,7 @@ class TimeoutTests(IdleCase):
         self.assertFalse(any(peer.connected for peer in peers))
 
     def test_the_end_has_one_line_in_the_log(self) -> None:
-        """It names the peer and the reason."""
+        """The end is logged in one line, with the peer and the reason."""
         peer = self.limited(Plain)
         with capturedLogs() as events:
             peer.advance(10)
@@ -124,7 +124,7 @@ class TimeoutTests(IdleCase):
         self.assertEqual((lines[0]["reason"], lines[0]["peer"]), (IDLE, peer.getPeer()))
 
     def test_a_wrapped_protocol_that_closes_as_it_begins(self) -> None:
-        """Its timer goes with it."""
+        """If the wrapped protocol closes in connectionMade, its timer is cancelled."""
 
         class Refusing(Protocol):
             def connectionMade(self) -> None:
@@ -135,7 +135,7 @@ class TimeoutTests(IdleCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_wrapped_protocol_that_aborts_as_it_receives(self) -> None:
-        """Likewise."""
+        """If the wrapped protocol aborts in dataReceived, its timer is cancelled."""
 
         class Aborting(Protocol):
             def dataReceived(self, data: bytes) -> None:
@@ -149,7 +149,7 @@ class TimeoutTests(IdleCase):
 
 class GraceTests(IdleCase):
     def test_a_peer_that_does_not_read_is_aborted(self) -> None:
-        """Closing waits for what is unsent; after the grace it waits no longer."""
+        """A peer that does not read is aborted after the grace."""
         peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         peer.full()
@@ -163,7 +163,7 @@ class GraceTests(IdleCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_peer_that_reads_late_gets_everything(self) -> None:
-        """Within the grace nothing is lost."""
+        """A peer that reads within the grace gets everything."""
         peer = self.limited(Plain)
         peer.full()
         peer.protocol.wrappedProtocol.transport.write(b"x" * 100_000)
@@ -173,7 +173,7 @@ class GraceTests(IdleCase):
         self.assertFalse(peer.aborted)
 
     def test_speaking_after_the_limit_helps_nobody(self) -> None:
-        """TLS goes on delivering until the peer answers its farewell: the grace is not put off."""
+        """Data after the limit, which TLS still delivers, does not extend the grace."""
         peer = self.limited(Plain, how=connect_tls_peer)
         peer.full()
         peer.protocol.wrappedProtocol.transport.write(b"x")
@@ -190,7 +190,7 @@ class WrappedTests(IdleCase):
     """What the wrapped protocol sees of its connection."""
 
     def test_bytes_pass_unchanged_both_ways(self) -> None:
-        """In the pieces that they came in."""
+        """Bytes pass unchanged both ways, in the pieces in which they arrived."""
         peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         peer.send(b"\x00\xff", b"two")
@@ -200,7 +200,7 @@ class WrappedTests(IdleCase):
         self.assertEqual(peer.received, b"onetwothree")
 
     def test_half_closes_are_passed_on(self) -> None:
-        """To a protocol that wants to know of them, and it may still answer."""
+        """Half-closes are passed to a protocol that supports them, which may still answer."""
         peer = self.limited(Answering)
         peer.send(b"question")
         peer.write_eof()
@@ -209,14 +209,14 @@ class WrappedTests(IdleCase):
         self.assertEqual(events, ["made", b"question", "read lost", "write lost"])
 
     def test_a_half_closed_connection_is_closed_when_idle(self) -> None:
-        """The last byte was heard when it was heard."""
+        """A half-closed connection is closed when the limit after its last byte has passed."""
         peer = self.limited(Answering)
         peer.write_eof()
         peer.advance(6)
         self.assertFalse(peer.connected)
 
     def test_others_do_not_hear_of_half_closes(self) -> None:
-        """For a plain protocol, the peer's last byte is the end."""
+        """For a plain protocol, the peer's FIN is the end."""
         peer = self.limited(Plain)
         wrapped = peer.protocol.wrappedProtocol
         self.assertFalse(IHalfCloseableProtocol.providedBy(peer.protocol))
@@ -224,20 +224,20 @@ class WrappedTests(IdleCase):
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_the_handshake_is_passed_on(self) -> None:
-        """Over TLS, and to those who want to know."""
+        """The TLS handshake is reported to protocols that listen for it."""
         peer = self.limited(Listening, how=connect_tls_peer)
         peer.handshake()
         self.assertEqual(peer.protocol.wrappedProtocol.events, ["made", "handshake"])
         self.limited(Plain, how=connect_tls_peer).handshake()
 
     def test_a_handshake_that_never_comes(self) -> None:
-        """The limit holds from the first moment."""
+        """The limit also covers the handshake."""
         peer = self.limited(Listening, how=connect_tls_peer)
         peer.advance(6)
         self.assertFalse(peer.connected)
 
     def test_the_transport_is_still_what_it_was(self) -> None:
-        """Interfaces and addresses are those of the transport beneath."""
+        """The interfaces and addresses are those of the real transport."""
         plain, tls = self.limited(Plain), self.limited(Plain, how=connect_tls_peer)
         self.assertFalse(INegotiated.providedBy(plain.protocol))
         self.assertTrue(INegotiated.providedBy(tls.protocol))
@@ -247,7 +247,7 @@ class WrappedTests(IdleCase):
         self.assertEqual(transport.getHost(), plain.getHost())
 
     def test_before_a_connection_of_ours(self) -> None:
-        """Which then knows of handshakes, half-closes and backpressure as ever."""
+        """Behind the limit, a Connection still has handshakes, half-closes and backpressure."""
         heard: list[Any] = []
 
         class Ours(Connection):
@@ -276,7 +276,7 @@ class WrappedTests(IdleCase):
 
 class FactoryTests(IdleCase):
     def test_a_factory_that_refuses(self) -> None:
-        """The refusal is passed on, and nothing runs for it."""
+        """If the wrapped factory rejects a client, the rejection is passed on and no timer runs."""
 
         class Refusing(Factory[Protocol]):
             def buildProtocol(self, addr: Any) -> None:
@@ -287,7 +287,7 @@ class FactoryTests(IdleCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_it_starts_and_stops_what_it_wraps(self) -> None:
-        """Once per port, as Twisted does."""
+        """The wrapped factory is started and stopped once per port, as Twisted does."""
         calls: list[str] = []
 
         class Counted(Factory[Protocol]):
@@ -305,7 +305,7 @@ class FactoryTests(IdleCase):
         self.assertEqual(calls, ["start", "stop"])
 
     def test_without_a_factory_it_discards(self) -> None:
-        """What is sent is read and forgotten (RFC 863)."""
+        """Without a wrapped factory, data is read and discarded (RFC 863)."""
         peer = connect_peer(IdleTimeoutFactory(seconds=5, clock=self.clock), clock=self.clock)
         peer.send(b"x" * 1_000_000)
         self.assertEqual((bytes(peer.unread), peer.received, peer.connected), (b"", b"", True))
@@ -313,7 +313,7 @@ class FactoryTests(IdleCase):
         self.assertFalse(peer.connected)
 
     def test_limits_that_make_no_sense(self) -> None:
-        """Are refused when the factory is made."""
+        """Invalid limits raise when the factory is made."""
         for seconds in (-1, float("nan"), float("inf")):
             with self.assertRaises(ValueError):
                 IdleTimeoutFactory(Factory(), seconds)
@@ -321,7 +321,7 @@ class FactoryTests(IdleCase):
             IdleTimeoutFactory(Factory(), 5, close_grace=-1)
 
     def test_protocols_are_listed_while_they_live(self) -> None:
-        """As with every ``WrappingFactory``."""
+        """Open protocols are listed, as in every ``WrappingFactory``."""
         factory = IdleTimeoutFactory(DiscardFactory(clock=self.clock), 5, clock=self.clock)
         peer = connect_peer(factory, clock=self.clock)
         self.assertIsInstance(peer.protocol, IdleTimeoutProtocol)
@@ -331,7 +331,7 @@ class FactoryTests(IdleCase):
 
 
 class Page(Resource):
-    """A page of a site; one that never comes at ``/slow``."""
+    """A page of a site. The page at ``/slow`` never comes."""
 
     isLeaf = True
 
@@ -342,7 +342,7 @@ class Page(Resource):
 
 
 class WebTests(IdleCase):
-    """Before a ``twisted.web`` site, whose own timeout is off."""
+    """In front of a ``twisted.web`` site without a timeout of its own."""
 
     def site(self) -> Peer:
         site = Site(Page(), timeout=None, reactor=self.clock)
@@ -351,7 +351,7 @@ class WebTests(IdleCase):
         return peer
 
     def test_requests_are_answered(self) -> None:
-        """Several on one connection, until it is idle."""
+        """Several requests are answered on one connection, until it is idle."""
         peer = self.site()
         for path in (b"/a", b"/b"):
             peer.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -361,7 +361,7 @@ class WebTests(IdleCase):
         self.assertFalse(peer.connected)
 
     def test_a_request_in_pieces(self) -> None:
-        """Byte by byte, a second each: each byte counts."""
+        """A request that arrives one byte per second is answered."""
         peer = self.site()
         for byte in b"GET /slowly HTTP/1.0\r\n\r\n":
             peer.advance(1)
@@ -370,14 +370,14 @@ class WebTests(IdleCase):
         self.assertFalse(peer.connected)
 
     def test_half_a_request(self) -> None:
-        """Whoever stops in the middle of it is closed."""
+        """A peer that stops in the middle of a request is closed."""
         peer = self.site()
         peer.send(b"GET / HT")
         peer.advance(6)
         self.assertFalse(peer.connected)
 
     def test_a_page_that_never_comes(self) -> None:
-        """The peer is silent meanwhile, so the limit holds; the request is told of it."""
+        """The limit also ends a request whose page never comes, and the request is notified."""
         peer = self.site()
         peer.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         (request,) = peer.protocol.wrappedProtocol._channel.requests

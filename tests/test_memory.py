@@ -1,4 +1,4 @@
-"""What an idle connection consists of: few objects, and none that could be made when needed."""
+"""What an idle connection consists of: few objects, and none that could be made later."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from twisted_net.echo import EchoFactory
 from twisted_net.policy.close_reasons import SLOW
 from twisted_net.testing import Peer, connect_peer
 
-CROWD = 40  # more than the thirty instances within which CPython lets names be shared
+CROWD = 40  # more than the thirty instances in which CPython lets names be shared
 
-# What all connections have together.
+# What all connections share.
 _SHARED = (
     type,
     ModuleType,
@@ -41,7 +41,7 @@ _SHARED = (
 
 
 def own(connection: Connection, neighbour: Connection) -> Counter[str]:
-    """Count what is there for one connection alone, by type, its transport left out."""
+    """Count the objects of one connection alone, by type, without its transport."""
     shared = {id(each) for each in _reachable(neighbour)}
     found = [each for each in _reachable(connection) if id(each) not in shared]
     return Counter(type(each).__name__ for each in found if not isinstance(each, int | str))
@@ -61,7 +61,7 @@ def _reachable(connection: Connection) -> list[Any]:
 
 
 def crowd(factory: ConnectionFactory, *lines: bytes) -> list[Connection]:
-    """Many connect, and only then say something."""
+    """Open many connections, and only then send these lines from each."""
     peers = [connect_peer(factory) for _ in range(CROWD)]
     for peer in peers:
         peer.send(*lines)
@@ -70,12 +70,12 @@ def crowd(factory: ConnectionFactory, *lines: bytes) -> list[Connection]:
 
 class IdleTests(ChatCase):
     def test_echo(self) -> None:
-        """A connection, its framing, and one timeout."""
+        """An echo connection is a connection, its framing, and one timeout."""
         *_, one, other = crowd(EchoFactory(clock=self.clock, idle_timeout=300), b"hello")
         self.assertEqual(own(one, other), {"EchoProtocol": 1, "Raw": 1, "Timeout": 1})
 
     def test_chat(self) -> None:
-        """In the chat it is somebody besides; its framing has no buffer."""
+        """A chat connection also has a user and a session, and its framing has no buffer."""
         member = ["ChatProtocol", "SkippingLines", "Timeout", "User", "Session"]
         for lines in ((), (b"/topic x\n",), (b"hello\n",)):
             self.setUp()
@@ -84,7 +84,7 @@ class IdleTests(ChatCase):
             self.assertEqual(own(one, other), Counter(member), lines)
 
     def test_program(self) -> None:
-        """As much, also when it has been asked for a sign of life."""
+        """A JSON client takes no more, even after a ping."""
         *_, one, other = crowd(self.make(idle_timeout=300), b'{"type":"hello","room":"lobby"}\n')
         for _ in range(3):
             for each in (one, other):
@@ -96,22 +96,22 @@ class IdleTests(ChatCase):
         )
 
     def test_bytes(self) -> None:
-        """What the transport, the kernel and the tables of others take is not counted."""
+        """A connection takes less than 900 bytes, without transport, kernel and shared tables."""
         *_, one, other = crowd(self.make(idle_timeout=300))
         shared = {id(each) for each in _reachable(other)}
         size = sum(sys.getsizeof(each) for each in _reachable(one) if id(each) not in shared)
-        size += 8 * len(vars(one))  # beside the instance, not in it
+        size += 8 * len(vars(one))  # attributes are stored next to the instance, not in it
         self.assertLess(size, 900)
 
     def test_the_sweep(self) -> None:
-        """Looking for progress leaves nothing behind where there is nothing to be seen."""
+        """The stall check leaves nothing on connections with nothing waiting."""
         *_, one, other = crowd(self.make(idle_timeout=0, stall_timeout=3))
         before = set(vars(other))
         one.transport.advance(10)
         self.assertEqual(set(vars(one)), before)
 
     def test_own_names(self) -> None:
-        """Nor does it cost a dictionary what a subclass notes for itself."""
+        """An attribute of a subclass does not cost a dictionary."""
 
         class Noting(Recorder):
             def message_received(self, message: bytes) -> None:
@@ -123,7 +123,7 @@ class IdleTests(ChatCase):
         self.assertEqual((connections[-1].last, dict in held), (b"a", False))
 
     def test_one_address(self) -> None:
-        """Those who came to one address share it; each keeps its own peer's after its end."""
+        """Connections share the local address, and each keeps its peer's address after its end."""
         factory = EchoFactory(clock=Clock())
         one, other = connect_peer(factory).protocol, connect_peer(factory).protocol
         self.assertIs(one.host, other.host)
@@ -135,7 +135,7 @@ class IdleTests(ChatCase):
         self.assertEqual(one.peer, peer)
 
     def test_origins(self) -> None:
-        """Only those who have said something have one."""
+        """Only users who have sent a message have an origin."""
         ann, bob = self.user("ann"), self.user("bob")
         self.pass_presence(ann, bob)
         ann.send(b"hello\n")
@@ -147,7 +147,7 @@ class IdleTests(ChatCase):
 
 class ShareNamesTests(SynchronousTestCase):
     def test_a_class_that_cannot_be_made(self) -> None:
-        """Abstract classes and properties are left as they are."""
+        """Abstract classes and properties are left unchanged."""
 
         class Abstract(Connection, abc.ABC):
             @abc.abstractmethod
@@ -165,7 +165,7 @@ class ShareNamesTests(SynchronousTestCase):
 
 class HeartbeatTests(ChatCase):
     def test_those_who_came_together_are_not_asked_together(self) -> None:
-        """They are asked within a quarter of the time, evenly, and none late."""
+        """Connections opened together are pinged evenly over a quarter of the time."""
         crowd(self.factory, b'{"type":"hello"}\n')
         peers = [each.transport for each in self.factory.connections.values()]
         asked: dict[Peer, float] = {}
@@ -180,7 +180,7 @@ class HeartbeatTests(ChatCase):
         self.assertLessEqual(max(Counter(asked.values()).values()), CROWD / 8)
 
     def test_full(self) -> None:
-        """Who cannot even be asked, its queue being full, is closed, and aborted after that."""
+        """A peer whose queue is too full for a ping is closed, and then aborted."""
         self.factory = self.make(queue_limit=10, close_grace=2, stall_timeout=0)
         program = self.program("ann").peer
         program.full()
@@ -191,7 +191,7 @@ class HeartbeatTests(ChatCase):
         self.assertTrue(program.aborted)
 
     def test_signs_of_life(self) -> None:
-        """Every way of writing one counts."""
+        """Every way of writing a pong counts."""
         program = self.program("ann")
         for line in (b'{"type":"pong"}', b'{"type": "pong"}', b' { "type":"pong","x":1}'):
             for _ in range(3):

@@ -1,4 +1,4 @@
-"""What is packaged is what is here; :mod:`tests.live.test_packaging` installs it."""
+"""Check that everything is packaged; :mod:`tests.live.test_packaging` installs it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class PackagingTests(SynchronousTestCase):
-    """``setup.cfg``, against the files."""
+    """``setup.cfg`` compared to the files."""
 
     def setUp(self) -> None:
         self.setup = ConfigParser()
         self.setup.read(CHECKOUT / "setup.cfg")
 
     def listed(self, section: str, option: str) -> list[str]:
-        """Give a list of ``setup.cfg``'s."""
+        """Return a list from ``setup.cfg``."""
         lines = [line.strip() for line in self.setup[section][option].splitlines()]
         return [line for line in lines if line]
 
     def test_every_package_is_listed(self) -> None:
-        """A new directory of the package is packaged, or this test fails."""
+        """Every directory of the package is listed."""
         found = [
             ".".join(path.parent.relative_to(CHECKOUT).parts)
             for path in (CHECKOUT / "twisted_net").rglob("__init__.py")
@@ -39,29 +39,29 @@ class PackagingTests(SynchronousTestCase):
         )
 
     def test_every_directory_with_code_is_a_package(self) -> None:
-        """A directory without ``__init__.py`` would be left out, and its modules with it."""
+        """Every directory with code has an ``__init__.py``; otherwise it would be left out."""
         for path in (CHECKOUT / "twisted_net").rglob("*.py"):
             self.assertTrue((path.parent / "__init__.py").exists(), path)
 
     def test_twisted_stays_twisteds(self) -> None:
-        """An ``__init__.py`` beside the plugins would overwrite Twisted's own."""
+        """The plugin folder has no ``__init__.py``, which would overwrite Twisted's."""
         found = [path.relative_to(CHECKOUT) for path in (CHECKOUT / "twisted").rglob("*.py")]
         self.assertEqual(found, [Path("twisted/plugins/twisted_net_plugins.py")])
 
     def test_the_version_is_written_once(self) -> None:
-        """In the package; everything else reads it there."""
+        """The version is written once, in the package, and read from there."""
         self.assertEqual(self.setup["metadata"]["version"], "attr: twisted_net.__version__")
         self.assertTrue(re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", twisted_net.__version__))
         with (CHECKOUT / "pyproject.toml").open("rb") as file:
             self.assertNotIn("project", tomllib.load(file))
 
     def test_the_type_marker_is_packaged(self) -> None:
-        """Type checkers believe the annotations (PEP 561)."""
+        """The marker for type checkers is packaged (PEP 561)."""
         self.assertTrue((CHECKOUT / "twisted_net/py.typed").exists())
         self.assertIn("py.typed", self.listed("options.package_data", "twisted_net"))
 
     def test_the_schema_is_packaged(self) -> None:
-        """Whoever installed the package can read it; the documented path leads to the same file."""
+        """The schema is packaged, and the documented path leads to the same file."""
         self.assertIn(
             "netchat.schema.json", self.listed("options.package_data", "twisted_net.chat")
         )
@@ -94,7 +94,7 @@ class PackagingTests(SynchronousTestCase):
         )
 
     def test_files_that_the_metadata_names_are_there(self) -> None:
-        """The licence and the long description."""
+        """The licence and the long description exist."""
         self.assertTrue((CHECKOUT / self.setup["metadata"]["license_files"]).exists())
         described = self.setup["metadata"]["long_description"].removeprefix("file:").strip()
         self.assertTrue((CHECKOUT / described).exists())

@@ -1,4 +1,4 @@
-"""README is also the package's page on PyPI, where no file of the checkout is beside it."""
+"""README is also the package's page on PyPI, where relative links do not work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ README = Path(__file__).resolve().parent.parent / "README.rst"
 
 
 class Targets(HTMLParser):
-    """Notes where a page leads to, and what it shows.
+    """Collects the links and images of a page.
 
     :ivar found: the values of ``href`` and ``src``, in order.
     """
@@ -28,7 +28,7 @@ class Targets(HTMLParser):
 
 
 def relative(page: str) -> list[str]:
-    """Give the targets of a page that are files beside it. Places in the page itself are none."""
+    """Return the relative links of a page, without links within the page."""
     targets = Targets()
     targets.feed(page)
     return [
@@ -40,7 +40,7 @@ class ReadmeTests(SynchronousTestCase):
     """README, rendered as PyPI does it."""
 
     def render(self, text: str) -> str:
-        """Render a text, which must raise no warning."""
+        """Render a text, and check that there is no warning."""
         warnings = io.StringIO()
         page = rst.render(text, stream=warnings)
         self.assertEqual(warnings.getvalue(), "")
@@ -48,17 +48,17 @@ class ReadmeTests(SynchronousTestCase):
         return str(page)
 
     def test_it_is_rendered(self) -> None:
-        """Without an error or warning, and as a page."""
+        """README renders without an error or warning."""
         page = self.render(README.read_text())
         self.assertIn("<table", page)
         self.assertIn("netchat", page)
 
     def test_nothing_leads_to_a_file(self) -> None:
-        """A relative link or picture leads nowhere there."""
+        """README has no relative links or images."""
         self.assertEqual(relative(self.render(README.read_text())), [])
 
     def test_what_would_be_found(self) -> None:
-        """Relative links and pictures are, others are not."""
+        """Relative links and images would be found, and others would not."""
         text = (
             "`a <examples/a.py>`_ `b <https://twisted.org>`_ `Here`_\n\n"
             ".. image:: docs/b.svg\n\nHere\n====\n\nText.\n\nThere\n=====\n\nText.\n"
@@ -66,5 +66,5 @@ class ReadmeTests(SynchronousTestCase):
         self.assertEqual(relative(self.render(text)), ["examples/a.py", "docs/b.svg"])
 
     def test_errors_would_be_found(self) -> None:
-        """Such as a table that is none."""
+        """Errors, such as a malformed table, would be found."""
         self.assertRaises(self.failureException, self.render, "=== ===\na\n=== ==\n")

@@ -1,4 +1,4 @@
-"""The helpers for tests behave as Twisted's transports do in life."""
+"""The test helpers behave as real Twisted transports do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from twisted_net.testing import (
 
 
 class Plain(Protocol):
-    """A protocol that knows nothing of this package, and echoes."""
+    """A plain Twisted protocol that echoes."""
 
     def __init__(self) -> None:
         self.data: list[bytes] = []
@@ -49,7 +49,7 @@ def plain() -> Any:
 
 
 class Producer:
-    """Writes a thousand bytes at a time until it is paused, and so often in all."""
+    """Writes a thousand bytes at a time until it is paused, a limited number of times."""
 
     def __init__(self, transport: Any, times: int) -> None:
         self.transport = transport
@@ -81,7 +81,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"c")
 
     def test_reads_in_pieces(self) -> None:
-        """A transport reads at most so many bytes in a turn."""
+        """A transport reads a limited number of bytes per turn."""
         peer = connect_peer(plain())
         peer.send(b"x" * (BUFFER_SIZE + 1))
         self.assertEqual([len(each) for each in peer.protocol.data], [BUFFER_SIZE, 1])
@@ -97,7 +97,7 @@ class PeerTests(SynchronousTestCase):
         self.assertRaises(TypeError, connect_peer(plain()).write, "text")
 
     def test_peer_finishes(self) -> None:
-        """A protocol that is not told of a half-close loses its connection."""
+        """A protocol that does not support half-closes loses its connection on a FIN."""
         peer = connect_peer(plain())
         peer.write_eof()
         self.assertIs(peer.protocol.lost, ConnectionDone)
@@ -110,7 +110,7 @@ class PeerTests(SynchronousTestCase):
         self.assertIs(peer.protocol.lost, ConnectionLost)
 
     def test_loses(self) -> None:
-        """What was written before goes out; nothing comes in; told in a later turn, once."""
+        """Earlier data goes out, nothing comes in, and the end is reported once, a turn later."""
         peer = connect_peer(plain())
         peer.write(b"bye")
         peer.loseConnection()
@@ -174,7 +174,7 @@ class PeerTests(SynchronousTestCase):
         self.assertIs(peer.protocol.lost, ConnectionDone)
 
     def test_producer(self) -> None:
-        """It is paused over the buffer's size, goes on when the buffer is empty, and is stopped."""
+        """A producer is paused over the buffer size, resumed when it is empty, and stopped."""
         peer = connect_peer(plain())
         producer = Producer(peer, 500)
         peer.registerProducer(producer, True)
@@ -195,7 +195,7 @@ class PeerTests(SynchronousTestCase):
         self.assertTrue(producer.stopped)
 
     def test_full(self) -> None:
-        """It pauses a producer at once, and drains by as much as it is told."""
+        """``full`` pauses a producer at once, and ``drain`` reads the given number of bytes."""
         peer = connect_peer(plain())
         producer = Producer(peer, 100)
         peer.registerProducer(producer, True)
@@ -224,7 +224,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual((peer.protocol.host, peer.protocol.peer), ("here", "there"))
 
     def test_failing_protocol(self) -> None:
-        """What a protocol raises reaches the test."""
+        """Exceptions of a protocol reach the test."""
 
         class Failing(Protocol):
             def dataReceived(self, data: bytes) -> None:
@@ -258,7 +258,7 @@ class ClockTests(SynchronousTestCase):
             connect_peer(EchoFactory(clock=object()))  # type: ignore[arg-type]
 
     def test_advance(self) -> None:
-        """Everything happens at its own time, also what is set on the way."""
+        """Every call runs at its own time, including those scheduled on the way."""
         clock = Clock()
         calls: list[float] = []
 
@@ -286,7 +286,7 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual(same_for_every_split(b"abc", b"".join), b"abc")
 
     def test_difference(self) -> None:
-        """The message has the split that made the difference."""
+        """The error shows the split that made the difference."""
 
         def longest(pieces: Sequence[bytes]) -> int:
             return max(map(len, pieces))
@@ -297,7 +297,7 @@ class SplitTests(SynchronousTestCase):
             same_for_every_split(b"abc", lambda pieces: len(pieces) > 2)
 
     def test_answers(self) -> None:
-        """They are all there although the peer finishes at once, and work with any factory."""
+        """Answers are complete although the peer closes at once, with any factory."""
         self.assertEqual(answers(lambda: factory_of(Recorder), b"say a\nsay b\nc"), b"a\nb\n")
 
         class Upper(LineReceiver):
@@ -337,7 +337,7 @@ class PairTests(SynchronousTestCase):
         self.assertIs(pair.server.reason, CLOSED)
 
     def test_abort(self) -> None:
-        """The other side sees a reset, not an end."""
+        """After an abort, the other side sees a reset."""
         for aborted, other in (("client", "server"), ("server", "client")):
             factory = factory_of(Recorder)
             pair = connect_pair(factory, factory)
@@ -348,7 +348,7 @@ class PairTests(SynchronousTestCase):
             self.assertEqual(len(factory), 0)
 
     def test_backpressure(self) -> None:
-        """A side that does not read fills what is between, and then the other is full."""
+        """A side that does not read fills the buffers, and then the other side is full."""
         pair = connect_pair(plain(), EchoFactory())
         client = pair.client.transport
         producer = Producer(client, 10_000)
@@ -358,7 +358,7 @@ class PairTests(SynchronousTestCase):
         pair.pump()
         self.assertTrue(producer.paused)
         self.assertGreater(producer.left, 9_700)
-        pair.client.transport.pauseProducing()  # and now neither reads
+        pair.client.transport.pauseProducing()  # now neither side reads
         pair.server.resume()
         pair.pump()
         self.assertGreater(producer.left, 9_400)
@@ -369,9 +369,9 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(sum(map(len, pair.client.data)), 10_000_000)
 
     def test_much(self) -> None:
-        """Bytes in both directions at once, more than all buffers hold.
+        """Large amounts of data in both directions at once do not deadlock.
 
-        Two sides of which neither reads while it is full would wait for each other for ever.
+        Two sides that do not read while they are full would wait for each other forever.
         """
 
         class Reads(Recorder):
@@ -384,7 +384,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(pair.client.events[1:], [b"%d" % number * 5000 for number in range(100)])
 
     def test_endless(self) -> None:
-        """Two that talk for ever are told apart from two that need long."""
+        """Two sides that never stop raise an error; two that only take long do not."""
         pair = connect_pair(plain(), plain())
         pair.client.transport.write(b"a")
         self.assertRaises(RuntimeError, pair.pump)

@@ -1,6 +1,6 @@
-"""A user's program, as type checkers see it: it has no plugin, no cast and no ignore.
+"""A user's program for type checkers: no plugin, no cast and no ignore.
 
-:mod:`tests.live.test_typing` gives it to mypy and to pyright.
+:mod:`tests.live.test_typing` checks it with mypy and pyright.
 """
 
 from functools import partial

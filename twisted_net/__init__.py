@@ -1,22 +1,22 @@
-"""TCP services for Twisted: framing, limits, broadcast, TLS, and three services made of them.
+"""TCP services for Twisted: framing, limits, broadcast, TLS, and three services built on them.
 
-What you import stands here, in :mod:`twisted_net.chat`, :mod:`twisted_net.eager` and
-:mod:`twisted_net.testing`; everything below is private to the package and may move. Importing this
-package loads no Twisted and installs no reactor: each name is imported when it is first used.
+Import public names from here, :mod:`twisted_net.chat`, :mod:`twisted_net.eager` and
+:mod:`twisted_net.testing`. Everything below is private to the package and may move. Importing this
+package does not import Twisted or install a reactor: each name is imported when it is first used.
 
-The folders, from the top down; each imports only what stands below it, and says in its ``__init__``
-how to walk through it:
+The folders, from the top down. Each imports only those below it, and its ``__init__`` explains how
+to read it:
 
 - ``services``: what ``twistd`` runs.
-- ``chat``, ``echo``, ``idle``, ``forward``: protocols and factories to embed. ``testing``: for
-  tests of protocols.
-- ``store``: where the messages of the chat's rooms are kept.
+- ``chat``, ``echo``, ``idle``, ``forward``: protocols and factories to embed. ``testing``: helpers
+  for tests of protocols.
+- ``store``: where the chat stores the messages of its rooms.
 - ``endpoints``: where to listen and where to connect.
-- ``connection``: connections, their factory, broadcast, and the guard before other factories.
+- ``connection``: connections, their factory, broadcast, and the guard for other factories.
 - ``tls``: certificates and OpenSSL contexts.
 - ``eager``: a reactor and transports for any Twisted program.
-- ``policy`` and ``wire``: decisions, and bytes to messages and back. Both are pure: they know no
-  Twisted, no clock and no socket.
+- ``policy`` and ``wire``: decisions, and bytes to messages and back. Both are pure: they use no
+  Twisted, no clock and no sockets.
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 
 
 class TwistedNetError(Exception):
-    """The base of every error that this package raises for its users to catch."""
+    """The base class of all errors that this package raises for its users to catch."""
 
 
 if TYPE_CHECKING:

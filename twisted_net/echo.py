@@ -1,4 +1,4 @@
-"""Echo: every byte comes back as it came (RFC 862)."""
+"""Echo: send every byte back unchanged (RFC 862)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted_net.wire.framing import Raw
 
 
 class EchoProtocol(Connection):
-    """Sends back what it receives. While the peer does not read, it is not read either."""
+    """Send back everything received. While the peer does not read, stop reading from it."""
 
     framing = Raw
 
@@ -17,6 +17,6 @@ class EchoProtocol(Connection):
 
 
 class EchoFactory(ConnectionFactory):
-    """Makes echo connections; takes what :class:`ConnectionFactory` takes."""
+    """Make echo connections. Takes the same arguments as :class:`ConnectionFactory`."""
 
     protocol = EchoProtocol

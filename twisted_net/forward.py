@@ -1,4 +1,4 @@
-"""Forwarding: everything from a client to an upstream, and back."""
+"""Forwarding: send all data from a client to an upstream, and back."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from twisted_net.wire.framing import Raw
 
 
 class _Side(Connection):
-    """One of two connections whose bytes go to the other."""
+    """One of two connections that forward their bytes to each other."""
 
     framing = Raw
-    reads_while_full = True  # whether it is read depends on the other side's output, not its own
+    reads_while_full = True  # whether to read depends on the other side's transport, not on its own
 
     other: _Side | None = None
 
@@ -30,7 +30,7 @@ class _Side(Connection):
         other = self.other
         if other is not None and not other.send_encoded(message) and other.reason is None:
             self.pause()
-            # It fails if the other side ends; then so does this one.
+            # This fails if the other side ends; then this side ends too.
             other.drained().addCallbacks(lambda _: self.resume(), lambda _: None)
 
     def disconnected(self, reason: CloseReason) -> None:
@@ -44,7 +44,7 @@ class _Side(Connection):
             other.close(self.ends_other_with(reason))
 
     def ends_other_with(self, reason: CloseReason) -> CloseReason:
-        """For what reason the other side ends when this one has ended."""
+        """Return the reason for which to close the other side after this one."""
         return reason
 
     def eof_received(self) -> None:
@@ -52,19 +52,19 @@ class _Side(Connection):
             self.close(PEER_CLOSED)
             return
         self.other.write_eof()
-        if self.eof_written:  # both have finished
+        if self.eof_written:  # both sides have finished sending
             self.close(PEER_CLOSED)
 
 
 class ForwardProtocol(_Side):
-    """The client's side. It opens the upstream's, and its idle limit watches both."""
+    """The client's side. It opens the upstream connection, and its idle limit covers both sides."""
 
     factory: ForwardFactory
 
-    _moved = -1  # what the upstream had been sent when it was last looked at
+    _moved = -1  # bytes sent to the upstream at the last idle check
 
     async def connected(self) -> None:
-        upstream: Any = None  # any protocol, until it is looked at
+        upstream: Any = None  # any protocol, until it is checked
         try:
             upstream = await self.factory.upstream.connect(self.factory.upstream_factory)
             assert isinstance(upstream, UpstreamProtocol)
@@ -72,7 +72,7 @@ class ForwardProtocol(_Side):
         except Exception as error:
             if upstream is not None:
                 upstream.abort()
-            # If the client has gone, which cancelled the attempt, this does nothing.
+            # If the client left, which cancelled the attempt, this does nothing.
             self.close(UPSTREAM, " ".join(str(error).split()) or type(error).__name__)
             return
         if self.reason is not None:
@@ -88,12 +88,12 @@ class ForwardProtocol(_Side):
 
     @property
     def is_listening(self) -> bool:
-        """Whether the pair's silence is its own: so it is, too, if the upstream does not read."""
+        """Whether silence is the peers' own doing. This includes an upstream that does not read."""
         return super().is_listening or (self.other is not None and self.other.is_full)
 
     def idle_expired(self) -> bool:
-        # A client that is held by its upstream is not idle, unless that takes nothing at all. A
-        # full transport shows only now and then that it moves: look at it twice.
+        # A client that waits for its upstream is not idle, unless the upstream reads nothing at
+        # all. A full transport shows progress only now and then, so check twice.
         other = self.other
         if other is None or not other.is_full or other.bytes_sent == self._moved:
             return False
@@ -105,16 +105,17 @@ class UpstreamProtocol(_Side):
     """The upstream's side."""
 
     def connected(self) -> None:
-        self.pause()  # until somebody is there to hear it
+        self.pause()  # until the client's side is connected to it
 
     def write_eof(self) -> None:
-        # TLS has no half-close, and to close would lose the answer. The client's limit watches it.
+        # TLS has no half-close, and closing would lose the answer. The client's idle limit covers
+        # this side.
         if self.can_write_eof():
             super().write_eof()
 
     def message_received(self, message: bytes) -> None:
         if self.other is not None:
-            self.other.touch()  # a client that only listens is not idle
+            self.other.touch()  # a client that only receives is not idle
         super().message_received(message)
 
     def ends_other_with(self, reason: CloseReason) -> CloseReason:
@@ -122,13 +123,13 @@ class UpstreamProtocol(_Side):
 
 
 class ForwardFactory(ConnectionFactory):
-    """Connects each client to an upstream of its own and passes bytes both ways.
+    """Connect each client to its own upstream connection and pass bytes both ways.
 
-    A side is read only as fast as the other one takes; half-closes are passed on. Where the
-    upstream cannot be reached, the client is closed (``upstream``), and the log has a line.
+    Each side is read only as fast as the other side accepts data. Half-closes are passed on. If the
+    upstream cannot be reached, the client is closed (``upstream``), and this is logged.
 
-    :param upstream: where to connect to, for each client.
-    :param clock: as in :class:`ConnectionFactory`, and so is the rest.
+    :param upstream: the endpoint to connect to, for each client.
+    :param settings: the same arguments as for :class:`ConnectionFactory`.
     """
 
     protocol = ForwardProtocol
@@ -140,7 +141,7 @@ class ForwardFactory(ConnectionFactory):
     ) -> None:
         super().__init__(**settings)
         self.upstream = upstream
-        # The client's side has the idle limit: it is touched by what comes from either.
+        # Only the client's side has the idle limit; data from either side restarts it.
         self.upstream_factory = ConnectionFactory.forProtocol(
             UpstreamProtocol,
             clock=settings.get("clock"),

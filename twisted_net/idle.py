@@ -1,4 +1,4 @@
-"""An idle limit before any factory, and a service that only listens."""
+"""An idle limit for any factory, and a service that discards its input."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _log = Logger()
 
 
 class DiscardProtocol(Connection):
-    """Reads and forgets (RFC 863)."""
+    """Read and discard everything (RFC 863)."""
 
     framing = Raw
 
 
 class DiscardFactory(ConnectionFactory):
-    """Makes connections that are read and never answered."""
+    """Make connections that discard their input and never answer."""
 
     protocol = DiscardProtocol
 
 
 @implementer(IHandshakeListener)
 class IdleTimeoutProtocol(ProtocolWrapper):
-    """Stands between a transport and any protocol, and closes a peer that is silent too long.
+    """Stand between a transport and any protocol, and close a peer that is silent for too long.
 
-    What a received byte costs is one attribute written.
+    Each read costs one attribute assignment.
 
     :ivar reason: ``idle`` once the limit has passed, else None.
     """
@@ -67,7 +67,7 @@ class IdleTimeoutProtocol(ProtocolWrapper):
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
-        if self.reason is None and self._watch is not None:  # words do not put the grace off
+        if self.reason is None and self._watch is not None:  # more data does not extend the grace
             self._watch.heard = self._wheel.now
         self.wrappedProtocol.dataReceived(data)
 
@@ -91,14 +91,14 @@ class IdleTimeoutProtocol(ProtocolWrapper):
             self._watch = timers.start(self._silent, limits.close_grace)
             self.disconnecting = 1
             self.transport.loseConnection()
-        else:  # it does not read what is still to be written, or does not answer TLS's farewell
+        else:  # the peer does not read the rest, or does not answer TLS's close alert
             self._watch = None
             self.transport.abortConnection()
 
 
 @implementer(IHalfCloseableProtocol)
 class _HalfCloseable(IdleTimeoutProtocol):
-    """Before a protocol that wants to know of half-closes."""
+    """The same for a protocol that handles half-closes."""
 
     def readConnectionLost(self) -> None:
         self.wrappedProtocol.readConnectionLost()
@@ -108,17 +108,17 @@ class _HalfCloseable(IdleTimeoutProtocol):
 
 
 class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
-    """Puts an idle limit before any factory of Twisted's, without a change to it.
+    """Add an idle limit to any Twisted factory, without changing it.
 
-    A peer that has sent nothing for ``seconds`` is closed, at most a second late; if it does not
-    take what is still to be written, or does not close, it is aborted after ``close_grace``.
+    A peer that has sent nothing for ``seconds`` is closed, at most a second late. If it does not
+    read the rest of what it is sent, or does not close, it is aborted after ``close_grace``.
 
-    :param wrapped: the factory to protect; without one, what is sent is read and forgotten. It
-        may refuse a connection by returning None.
-    :param seconds: the limit; 0 is never.
-    :param clock: the time; without it, the reactor's, once it is needed.
-    :param close_grace: seconds.
-    :raises ValueError: a limit that makes no sense; the message names it.
+    :param wrapped: the factory to protect; by default, one that discards its input. It may reject a
+        connection by returning None.
+    :param seconds: the idle limit in seconds; 0 means no limit.
+    :param clock: the source of time. The default is the reactor, looked up when it is first needed.
+    :param close_grace: the seconds that a peer has to close its side, before it is aborted.
+    :raises ValueError: if a limit is invalid; the message names it.
     """
 
     noisy = False
@@ -142,7 +142,7 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
         self._clock = reactor_clock(self._clock)
         return Timers(self._clock)
 
-    def buildProtocol(  # type: ignore[override]  # Twisted's own cannot refuse
+    def buildProtocol(  # type: ignore[override]  # Twisted's own never returns None
         self, addr: IAddress | None
     ) -> IdleTimeoutProtocol | None:
         wrapped: IProtocol | None = self.wrappedFactory.buildProtocol(addr)

@@ -1,7 +1,7 @@
-"""Some of Twisted's interfaces, for type checkers that do not understand zope.interface.
+"""Some of Twisted's interfaces, for type checkers that do not support zope.interface.
 
-Users have no plugin for their type checker. What they give us is described here by its methods
-(PEP 544), and what we give them is :class:`AnyInterface` for their type checker.
+Users may have no plugin for their type checker. So the objects that they pass in are described here
+by their methods (PEP 544), and the classes that they receive derive from :class:`AnyInterface`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from twisted.internet.interfaces import (
 
 if TYPE_CHECKING:
 
-    class AnyInterface(Any):  # type: ignore[misc]  # which is the point of it
-        """Can be given to whatever Twisted annotates with one of its interfaces."""
+    class AnyInterface(Any):  # type: ignore[misc]  # Any as a base class is intended
+        """A base class that type checkers accept wherever Twisted expects one of its interfaces."""
 else:
     AnyInterface = object
 
@@ -27,30 +27,30 @@ class _BuildsProtocols(Protocol):
     """Twisted's ``IProtocolFactory``."""
 
     def buildProtocol(self, addr: Any, /) -> Any:
-        """Make the protocol of a connection, or give None to refuse it."""
+        """Make the protocol for a connection, or return None to reject it."""
 
     def doStart(self) -> Any:
-        """A port begins to listen."""
+        """Called when a port starts listening."""
 
     def doStop(self) -> Any:
-        """A port has ended."""
+        """Called when a port stops listening."""
 
 
 class _Listens(Protocol):
     """Twisted's ``IStreamServerEndpoint``."""
 
     def listen(self, protocolFactory: Any, /) -> Deferred[Any]:
-        """Listen; fires with the port."""
+        """Listen. The result fires with the port."""
 
 
 class _Connects(Protocol):
     """Twisted's ``IStreamClientEndpoint``."""
 
     def connect(self, protocolFactory: Any, /) -> Deferred[Any]:
-        """Connect; fires with the protocol."""
+        """Connect. The result fires with the protocol."""
 
 
-# By methods, or by Twisted's own name for it.
+# Described by its methods, or by Twisted's own interface.
 ProtocolFactory: TypeAlias = _BuildsProtocols | IProtocolFactory
 ServerEndpoint: TypeAlias = _Listens | IStreamServerEndpoint
 ClientEndpoint: TypeAlias = _Connects | IStreamClientEndpoint

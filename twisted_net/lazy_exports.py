@@ -1,4 +1,4 @@
-"""Names that a package exports without importing anything until one of them is used (PEP 562)."""
+"""Export names from a package without importing their modules until first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def lazy_exports(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make a package's ``__getattr__`` and ``__dir__``.
 
-    :param package: the package's ``globals()``; a name that was used once is kept there.
-    :param modules: the module of each name, as ``"module"``, or ``"module:name"`` where the name
-        is another one there.
+    :param package: the package's ``globals()``; a name is stored there after its first use.
+    :param modules: the module of each name, as ``"module"``, or as ``"module:name"`` if the name
+        differs there.
     """
 
     def get(name: str) -> Any:

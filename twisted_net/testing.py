@@ -1,8 +1,8 @@
-"""For tests of protocols: connections in memory, and a clock that the test moves.
+"""Test protocols with in-memory connections and a clock that the test controls.
 
-What a reactor does in a turn is done in a turn here: bytes arrive, bytes leave, ends are noticed;
-nothing of it inside of ``write()``. The methods of :class:`Peer` run what is due. Where a test
-calls the protocol itself, or fires a Deferred, :meth:`Peer.turn` does::
+As in a real reactor, bytes arrive, bytes leave and ends are noticed in turns, and never inside
+``write()``. The methods of :class:`Peer` run what is due. If a test calls the protocol itself, or
+fires a Deferred, call :meth:`Peer.turn` afterwards::
 
     factory = ConnectionFactory.forProtocol(Shout, idle_timeout=60)
     peer = connect_peer(factory)
@@ -11,7 +11,7 @@ calls the protocol itself, or fires a Deferred, :meth:`Peer.turn` does::
     peer.advance(61)
     self.assertFalse(peer.connected)
 
-It works with any factory of Twisted's. A :class:`ConnectionFactory` without a clock is given one.
+It works with any Twisted factory. A :class:`ConnectionFactory` without a clock is given one.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ __all__ = [
 ]
 
 BUFFER_SIZE = 65536
-"""Bytes that a transport reads in a turn, and buffers before it says that it is full."""
+"""The bytes that a transport reads in a turn, and buffers before it pauses its producer."""
 
 HOST = IPv4Address("TCP", "192.0.2.1", 8080)
-"""A protocol's own address, unless another is given (RFC 5737)."""
+"""The default address of the protocol (RFC 5737)."""
 
 PEER = IPv4Address("TCP", "192.0.2.2", 54321)
-"""A peer's address, unless another is given."""
+"""The default address of the peer (RFC 5737)."""
 
-_ENDLESS = 100_000  # turns at one moment, after which the two sides are thought to talk for ever
+_ENDLESS = 100_000  # turns at one moment, after which the two sides are assumed to never stop
 
 Result = TypeVar("Result")
 AnyPeer = TypeVar("AnyPeer", bound="Peer")
@@ -70,16 +70,16 @@ AnyPeer = TypeVar("AnyPeer", bound="Peer")
 
 @implementer(ITCPTransport, IConsumer, IPushProducer, IHalfCloseableDescriptor)
 class Peer:
-    """The far end of a connection, and the transport to it.
+    """The far end of a connection, and the protocol's transport.
 
     :ivar protocol: the connection's protocol; its ``transport`` is this object.
-    :ivar clock: what the time is.
+    :ivar clock: the clock of the connection.
     :ivar connected: True until the protocol is told that the connection is lost.
-    :ivar reading: whether the protocol reads: it has not paused its transport.
+    :ivar reading: whether the protocol reads, that is, has not paused its transport.
     :ivar finished: whether the protocol's side has sent its last byte (FIN).
     :ivar aborted: whether the protocol's side has reset the connection.
     :ivar unread: bytes from the peer that the protocol has not read.
-    :ivar unsent: bytes from the protocol that the transport holds.
+    :ivar unsent: bytes from the protocol that the transport still buffers.
     """
 
     disconnecting = False
@@ -96,15 +96,15 @@ class Peer:
         self._received = bytearray()
         self._credit = math.inf  # bytes that the peer will still read
         self._producer_paused = self._finishing = self._peer_finished = False
-        self._why: Exception | None = None  # the connection is to be lost, not closed
+        self._why: Exception | None = None  # why the connection breaks
         self._scheduled = self._writing = False
-        self._turns = (0.0, 0)  # when, and how many at that moment
+        self._turns = (0.0, 0)  # the time, and the number of turns at that time
 
     # What a test calls.
 
     @property
     def received(self) -> bytes:
-        """Every byte that the peer has read since the beginning, or since :meth:`take`."""
+        """All bytes that the peer has read since the start, or since :meth:`take`."""
         self.turn()
         return bytes(self._received)
 
@@ -114,29 +114,29 @@ class Peer:
         return len(self.unsent)
 
     def take(self) -> bytes:
-        """Give :attr:`received`, and begin it anew."""
+        """Return :attr:`received`, and clear it."""
         received = self.received
         self._received.clear()
         return received
 
     def send(self, *pieces: bytes) -> None:
-        """Let the peer send; while the protocol reads, each piece arrives by itself."""
+        """Send bytes from the peer. While the protocol reads, each piece arrives separately."""
         for piece in pieces:
             self.unread += piece
             self.turn()
 
     def write_eof(self) -> None:
-        """Let the peer send its last byte (FIN). It goes on reading, but not over TLS."""
+        """Send the peer's last byte (FIN). The peer keeps reading, except over TLS."""
         self._peer_finished = True
         self.turn()
 
     def reset(self) -> None:
-        """Let the peer reset the connection (RST), or vanish."""
+        """Reset the connection from the peer's side (RST), or let the peer vanish."""
         self._why = ConnectionLost()
         self.turn()
 
     def full(self) -> None:
-        """Let the peer read no more. Every buffer on the way to it is full at once."""
+        """Stop the peer from reading. Every buffer on the way to it is full at once."""
         self._credit = 0
         self._writing = True
         if self.producer is not None and not self._producer_paused:
@@ -144,21 +144,21 @@ class Peer:
             self.producer.pauseProducing()
 
     def drain(self, size: float = math.inf) -> None:
-        """Let the peer read ``size`` bytes more; or all, and go on reading."""
+        """Let the peer read ``size`` more bytes; by default, read everything from now on."""
         self._credit += size
         self.turn()
 
     def turn(self) -> None:
-        """Run what is due at this moment, until nothing is.
+        """Run everything that is due now, until nothing is left.
 
-        :raises RuntimeError: it never ends.
+        :raises RuntimeError: if it never ends.
         """
         self._turns = (self.clock.seconds(), 0)
         self._soon()
         self.clock.advance(0)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; see :func:`advance`."""
+        """Advance the clock; see :func:`advance`."""
         self.turn()
         advance(self.clock, seconds)
 
@@ -208,7 +208,7 @@ class Peer:
             return
         self._writing = False
         if paused:
-            # As in life, nothing wakes the transport after this but the producer itself.
+            # As with real transports, only the producer itself can resume the transport after this.
             self._producer_paused = False
             self.producer.resumeProducing()
         elif self.disconnecting:
@@ -234,7 +234,7 @@ class Peer:
                 producer.stopProducing()
             self.protocol.connectionLost(Failure(why))  # type: ignore[no-untyped-call]
 
-    # What the protocol calls: a transport of Twisted's.
+    # What the protocol calls: the methods of a Twisted transport.
 
     def write(self, data: bytes) -> None:
         if not isinstance(data, bytes):
@@ -252,7 +252,7 @@ class Peer:
     def loseConnection(self) -> None:
         if not self.connected or self.disconnecting:
             return
-        if self.finished:  # as in life: at once
+        if self.finished:  # as with real transports: at once
             self._lose(ConnectionDone())
         else:
             self.disconnecting = True
@@ -314,26 +314,26 @@ class Peer:
         return False
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def getTcpKeepAlive(self) -> bool:
         return False
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @implementer(INegotiated)
 class TLSPeer(Peer):
-    """A peer behind what looks like TLS: there is a handshake, and no half-close.
+    """A peer behind simulated TLS: it has a handshake, and no half-close.
 
-    Nothing is encrypted, and nobody has a certificate.
+    Nothing is encrypted, and there are no certificates.
     """
 
     negotiatedProtocol: bytes | None = None
 
     def handshake(self) -> None:
-        """Let the handshake be done. Before, a protocol should not think itself connected."""
+        """Complete the handshake. Until then, a protocol should not act as connected."""
         self.protocol.handshakeCompleted()
         self.turn()
 
@@ -344,11 +344,11 @@ class TLSPeer(Peer):
         raise AssertionError("a half-close would cut the TLS stream")
 
     def readConnectionLost(self, reason: Failure) -> None:
-        self.loseConnection()  # what has not been sent still goes
+        self.loseConnection()  # unsent data still goes out
 
 
 class _Linked(Peer):
-    """A peer that is another one's transport."""
+    """A peer that is another peer's transport."""
 
     other: _Linked
 
@@ -378,11 +378,11 @@ class _Linked(Peer):
 
 
 class Pair(NamedTuple):
-    """A client and a server that are connected with each other.
+    """A client and a server that are connected to each other.
 
     :ivar client: the client's protocol; ``client.transport`` is a :class:`Peer`.
-    :ivar server: the server's, likewise.
-    :ivar clock: the time of both; see :func:`advance`.
+    :ivar server: the server's protocol, with a :class:`Peer` as its transport.
+    :ivar clock: the clock of both; see :func:`advance`.
     """
 
     client: Any
@@ -392,7 +392,7 @@ class Pair(NamedTuple):
     def pump(self) -> None:
         """Carry bytes and ends in both directions, until nothing moves.
 
-        :raises RuntimeError: they never stop.
+        :raises RuntimeError: if they never stop.
         """
         self.client.transport.turn()
         self.server.transport.turn()
@@ -401,13 +401,13 @@ class Pair(NamedTuple):
 def connect_peer(
     factory: Any, *, clock: Clock | None = None, host: Any = HOST, peer: Any = PEER
 ) -> Peer:
-    """Connect a new protocol of ``factory`` with a peer in memory.
+    """Connect a new protocol of ``factory`` to a peer in memory.
 
-    :param clock: the time; without it, the factory's or a new one.
+    :param clock: the clock; by default, the factory's or a new one.
     :param host: the protocol's own address.
     :param peer: the address of the other side.
-    :raises ConnectionRefusedError: the factory refuses the connection without a word.
-    :raises TypeError: the factory has a clock that a test cannot move.
+    :raises ConnectionRefusedError: if the factory rejects the connection without a message.
+    :raises TypeError: if a test cannot advance the factory's clock.
     """
     return _connected(factory, Peer(_clock_for(clock, factory), host, peer))
 
@@ -415,16 +415,16 @@ def connect_peer(
 def connect_tls_peer(
     factory: Any, *, clock: Clock | None = None, host: Any = HOST, peer: Any = PEER
 ) -> TLSPeer:
-    """Connect as :func:`connect` does, over what looks like TLS; see :meth:`TLSPeer.handshake`."""
+    """Connect like :func:`connect_peer`, over simulated TLS; see :meth:`TLSPeer.handshake`."""
     return _connected(factory, TLSPeer(_clock_for(clock, factory), host, peer))
 
 
 def connect_pair(client: Any, server: Any, *, clock: Clock | None = None) -> Pair:
-    """Connect a new protocol of the factory ``client`` with one of the factory ``server``.
+    """Connect a new protocol of the factory ``client`` to one of the factory ``server``.
 
-    :param clock: the time; without it, the factories' or a new one.
-    :raises ConnectionRefusedError: a factory refuses the connection.
-    :raises TypeError: a factory has a clock of its own, or one that a test cannot move.
+    :param clock: the clock; by default, the factories' or a new one.
+    :raises ConnectionRefusedError: if a factory rejects the connection.
+    :raises TypeError: if the factories have different clocks, or one that a test cannot advance.
     """
     clock = _clock_for(clock, client, server)
     here, there = _Linked(clock, PEER, HOST), _Linked(clock, HOST, PEER)
@@ -439,9 +439,10 @@ def connect_pair(client: Any, server: Any, *, clock: Clock | None = None) -> Pai
 
 
 def advance(clock: Clock, seconds: float) -> None:
-    """Let time pass as in life: whatever is due happens at its own time, not at the end.
+    """Advance the clock as in real time: each call runs at its own time, not at the end.
 
-    ``Clock.advance`` jumps; for a call that repeats, that is a stopped process.
+    ``Clock.advance`` jumps to the end at once. To a repeated call, this looks like a suspended
+    process.
     """
     end = clock.seconds() + seconds
     while True:
@@ -453,7 +454,7 @@ def advance(clock: Clock, seconds: float) -> None:
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
-    """Give ``data`` whole, in two pieces at every position, and byte by byte."""
+    """Yield ``data`` whole, in two pieces split at every position, and byte by byte."""
     yield [data]
     for position in range(1, len(data)):
         yield [data[:position], data[position:]]
@@ -464,8 +465,8 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
 def same_for_every_split(data: bytes, run: Callable[[Sequence[bytes]], Result]) -> Result:
     """Call ``run`` with each of the :func:`splits` of ``data``.
 
-    :return: what it returned, each time.
-    :raises AssertionError: a split made a difference; the message has it.
+    :return: what it returned each time.
+    :raises AssertionError: if a split changed the result; the message shows the split.
     """
     whole = run([data])
     for pieces in splits(data):
@@ -477,10 +478,10 @@ def same_for_every_split(data: bytes, run: Callable[[Sequence[bytes]], Result]) 
 
 
 def answers(make_factory: Callable[[], Any], data: bytes) -> bytes:
-    """Give what a peer is answered that sends ``data`` and its FIN, whatever the pieces.
+    """Return the answer to a peer that sends ``data`` and its FIN, however the data is split.
 
-    :param make_factory: makes the factory, anew for every connection.
-    :raises AssertionError: the pieces made a difference.
+    :param make_factory: makes a new factory for each connection.
+    :raises AssertionError: if a split changed the answer.
     """
 
     def converse(pieces: Sequence[bytes]) -> bytes:
@@ -493,7 +494,7 @@ def answers(make_factory: Callable[[], Any], data: bytes) -> bytes:
 
 
 def _clock_for(clock: Clock | None, *factories: Any) -> Clock:
-    """Give the one clock of all; where a factory of ours has none, it gets this one."""
+    """Return the one clock of all factories. A factory of ours without a clock gets this one."""
     ours = [factory for factory in factories if isinstance(factory, ConnectionFactory)]
     known = [factory.clock for factory in ours if factory.has_clock]
     found = clock or (known[0] if known else Clock())

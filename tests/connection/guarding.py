@@ -1,4 +1,4 @@
-"""Protocols of other people's, to be guarded."""
+"""Protocols of other applications, for tests of the guard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
 class Plain(Protocol):
-    """Twisted's own kind of protocol; notes what it hears."""
+    """An ordinary Twisted protocol that records what it receives."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -55,7 +55,7 @@ class GuardCase(SynchronousTestCase):
         return GuardFactory(factory, clock=self.clock, **settings)
 
     def made(self, protocol: Any = Plain, **settings: Any) -> tuple[Any, Peer]:
-        """Give the wrapped protocol, and its peer."""
+        """Return the wrapped protocol and its peer."""
         peer = connect_peer(self.guard(protocol, **settings))
         return peer.protocol.wrapped, peer
 

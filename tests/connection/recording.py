@@ -1,4 +1,4 @@
-"""A connection that writes down what happens to it."""
+"""A connection that records its hooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
 class Recorder(Connection):
-    """Notes its hooks in ``events``; what a message is may be a command."""
+    """Records its hooks in ``events``. Some messages are commands."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -44,7 +44,7 @@ class Recorder(Connection):
 
 
 class Waiting(Recorder):
-    """Its hook for messages ends when a test lets it: ``hooks`` has each one's Deferred."""
+    """Its message hook waits until the test fires its Deferred in ``hooks``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,13 +68,13 @@ def factory_of(protocol: Any, **changes: Any) -> ConnectionFactory:
 
 
 def made(protocol: Any = Recorder, **changes: Any) -> tuple[Any, Peer]:
-    """Give a connection and its peer."""
+    """Return a connection and its peer."""
     peer = connect_peer(factory_of(protocol, **changes))
     return peer.protocol, peer
 
 
 def made_tls(protocol: Any = Recorder, **changes: Any) -> tuple[Any, TLSPeer]:
-    """Give a connection whose handshake is done, and its peer."""
+    """Return a connection with a completed handshake, and its peer."""
     peer = connect_tls_peer(factory_of(protocol, **changes))
     peer.handshake()
     return peer.protocol, peer

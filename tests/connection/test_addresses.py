@@ -1,4 +1,4 @@
-"""Addresses as people read them."""
+"""Formatting of addresses for people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ShownTests(SynchronousTestCase):
             self.assertEqual(format_address(address), text)
 
     def test_a_name_that_acts_on_the_reader(self) -> None:
-        """A client names its Unix socket, and that cannot forge a line or move a cursor."""
+        """The name of a client's Unix socket cannot forge a line or move the cursor."""
         self.assertEqual(format_address(UNIXAddress(b"/a\n2026 b\x1b[2J\xff")), "/a2026 b\ufffd")
 
     def test_unmapped(self) -> None:

@@ -1,4 +1,4 @@
-"""Broadcast to many connections: :mod:`twisted_net.connection.broadcast`."""
+"""Broadcasts to many connections: :mod:`twisted_net.connection.broadcast`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from twisted_net.wire.framing import Raw
 
 
 class Member(Connection):
-    """Of no group by itself."""
+    """A connection that is not in any broadcast by itself."""
 
     framing = Raw
     reads_while_full = True
 
 
 class LeavingMember(Member):
-    """Leaves its group as it closes, as a chat's person does, but without a guard of its own."""
+    """Leaves its broadcast as it closes, like a chat user, but may do so twice."""
 
     broadcast: Broadcast
 
@@ -41,7 +41,7 @@ class GroupTests(SynchronousTestCase):
         self.writes: list[tuple[Any, bytes, int]] = []
 
     def member(self, protocol: Any = Member, **limits: Any) -> Peer:
-        """A connection that is in the group already; give its far end."""
+        """Add a new connection to the broadcast, and return its far end."""
         factory = ConnectionFactory.forProtocol(protocol, clock=self.clock, **limits)
         peer = connect_peer(factory)
         peer.protocol.broadcast = self.broadcast
@@ -49,7 +49,7 @@ class GroupTests(SynchronousTestCase):
         return peer
 
     def spied(self, peer: Peer) -> Peer:
-        """Record in :attr:`writes` what the group gives to this member."""
+        """Record in :attr:`writes` what the broadcast writes to this member."""
         give = peer.protocol.send_encoded
 
         def send_encoded(data: bytes, messages: int = 1) -> bool:
@@ -60,7 +60,7 @@ class GroupTests(SynchronousTestCase):
         return peer
 
     def test_a_turn_is_one_write(self) -> None:
-        """What is published in one turn is given to each member at once, counted as it was."""
+        """Each member gets all messages of a turn in a single write, and each is counted."""
         first, second = self.spied(self.member()), self.spied(self.member())
         for data in (b"a", b"b", b"c"):
             self.broadcast.publish(data)
@@ -71,7 +71,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((first.received, second.received), (b"abc", b"abc"))
 
     def test_turns_do_not_mix(self) -> None:
-        """Each turn has its own write, and nothing is given twice."""
+        """Each turn has its own write, and nothing is sent twice."""
         peer = self.spied(self.member())
         for data in (b"a", b"b"):
             self.broadcast.publish(data)
@@ -81,7 +81,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"ab")
 
     def test_nobody_hears_itself(self) -> None:
-        """A sender gets all the rest of its turn, in order; one who said it all gets nothing."""
+        """A sender gets all other messages of its turn, in order, but not its own."""
         ann, bob, eve = self.member(), self.member(), self.member()
         for sender, data in ((ann, b"1"), (bob, b"2"), (ann, b"3"), (None, b"4")):
             self.broadcast.publish(data, sender and sender.protocol)
@@ -93,7 +93,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((self.writes, bob.received), ([], b"5"))
 
     def test_a_sender_need_not_be_a_member(self) -> None:
-        """Then everybody hears it."""
+        """If the sender is not a member, every member gets the message."""
         outside = connect_peer(ConnectionFactory.forProtocol(Member, clock=self.clock))
         peer = self.member()
         self.broadcast.publish(b"x", outside.protocol)
@@ -101,7 +101,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((peer.received, outside.received), (b"x", b""))
 
     def test_a_newcomer_hears_what_comes_after_it(self) -> None:
-        """Also when it speaks in the same turn."""
+        """A new member gets only later messages, even if it sends in the same turn."""
         old = self.member()
         self.broadcast.publish(b"before ")
         new = self.member()
@@ -111,7 +111,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((old.received, new.received), (b"before own after", b"after"))
 
     def test_one_who_leaves_hears_what_came_before(self) -> None:
-        """At once, without its own words; and nothing afterwards."""
+        """A member that leaves gets earlier messages at once, except its own, and no later ones."""
         peer = self.member()
         self.broadcast.publish(b"before ")
         self.broadcast.publish(b"own ", peer.protocol)
@@ -122,7 +122,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"before ")
 
     def test_coming_and_leaving_within_a_turn(self) -> None:
-        """Only what was published in between is heard."""
+        """A member that joins and leaves within a turn gets only what was published in between."""
         self.broadcast.publish(b"1")
         peer = self.member()
         self.broadcast.publish(b"2")
@@ -132,7 +132,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"2")
 
     def test_leaving_and_coming_back_within_a_turn(self) -> None:
-        """What was heard before leaving is not heard again; what was missed stays missed."""
+        """A member that leaves and rejoins gets nothing twice, and not what it missed."""
         peer = self.member()
         self.broadcast.publish(b"1")
         self.broadcast.discard(peer.protocol)
@@ -143,7 +143,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"13")
 
     def test_adding_a_member_again_changes_nothing(self) -> None:
-        """It hears the whole turn, once."""
+        """A member that is added twice gets each message once."""
         peer = self.member()
         self.broadcast.publish(b"1")
         self.broadcast.add(peer.protocol)
@@ -152,7 +152,7 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((peer.received, len(self.broadcast)), (b"12", 1))
 
     def test_who_is_in_it(self) -> None:
-        """``len`` and ``in``; to discard a stranger does nothing."""
+        """``len`` and ``in`` work. Discarding a connection that is not a member does nothing."""
         peer = self.member()
         self.assertEqual((len(self.broadcast), peer.protocol in self.broadcast), (1, True))
         self.broadcast.discard(peer.protocol)
@@ -160,13 +160,13 @@ class GroupTests(SynchronousTestCase):
         self.assertEqual((len(self.broadcast), peer.protocol in self.broadcast), (0, False))
 
     def test_nobody_there(self) -> None:
-        """To publish to an empty group costs a turn and no more."""
+        """Publishing to an empty broadcast costs one turn and nothing more."""
         self.broadcast.publish(b"x")
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_closed_member_is_passed_over(self) -> None:
-        """It may still stand in the group when its connection is gone."""
+        """A member may still be in the broadcast after its connection has closed."""
         gone, there = self.member(), self.member()
         gone.reset()
         self.broadcast.publish(b"x")
@@ -175,13 +175,13 @@ class GroupTests(SynchronousTestCase):
 
 
 class SlowMemberTests(SynchronousTestCase):
-    """What a flush does to members, and members to a flush."""
+    """Effects of a write on members, and of members on a write."""
 
     setUp = GroupTests.setUp
     member = GroupTests.member
 
     def test_a_slow_member_waits_alone(self) -> None:
-        """Its bytes are queued for it; the others have theirs."""
+        """Messages for a slow member are queued; the others get theirs."""
         slow, quick = self.member(), self.member()
         slow.full()
         self.broadcast.publish(b"x")
@@ -191,7 +191,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(slow.received, b"x")
 
     def test_a_member_that_is_closed_by_a_flush(self) -> None:
-        """Its queue was full: the others, before and after it, hear everything."""
+        """If a write closes a member whose queue is full, all others still get everything."""
         before = self.member()
         slow = self.member(queue_limit=3)
         after = self.member()
@@ -203,7 +203,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual((before.received, after.received), (b"abcdef", b"abcdef"))
 
     def test_a_member_that_leaves_as_it_is_closed_by_a_flush(self) -> None:
-        """What it is given on leaving overflows as well: that ends, and ends it once."""
+        """If the messages sent on leaving overflow the queue too, the connection ends only once."""
         slow = self.member(LeavingMember, queue_limit=3)
         other = self.member()
         slow.full()
@@ -215,7 +215,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(other.received, b"abcdefghi")
 
     def test_a_member_whose_queue_overflows_as_it_leaves(self) -> None:
-        """``discard`` gives it the rest of the turn, which closes it, which discards it."""
+        """``discard`` may overflow the queue and close the member, which discards it again."""
         slow = self.member(LeavingMember, queue_limit=3)
         slow.full()
         slow.protocol.send_encoded(b"abc")
@@ -224,7 +224,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual((slow.protocol.reason.code, len(self.broadcast)), ("slow", 0))
 
     def test_dropping_is_no_end(self) -> None:
-        """Under the other two rules a slow member stays."""
+        """With the two drop policies, a slow member stays connected."""
         for rule in (OverflowPolicy.DROP_NEWEST, OverflowPolicy.DROP_OLDEST):
             slow = self.member(LeavingMember, queue_limit=3, overflow_policy=rule)
             slow.full()
@@ -236,7 +236,7 @@ class SlowMemberTests(SynchronousTestCase):
             self.assertEqual(slow.take(), b"abc" if rule is OverflowPolicy.DROP_NEWEST else b"def")
 
     def test_what_is_published_by_a_flush_is_not_lost(self) -> None:
-        """One member's end is told to the others: that is the next turn's."""
+        """If a member's end is announced to the others, that message is sent in the next turn."""
         broadcast = self.broadcast
 
         class Announced(LeavingMember):
@@ -254,7 +254,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(other.received, b"abcdef left")
 
     def test_who_comes_during_a_flush_hears_what_is_published_then(self) -> None:
-        """And nothing of what is being flushed."""
+        """A member added during a write gets only what is published from then on."""
         broadcast, newcomer = self.broadcast, self.member()
         broadcast.discard(newcomer.protocol)
 
@@ -273,7 +273,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(newcomer.received, b"new")
 
     def test_one_who_takes_another_along(self) -> None:
-        """A member that is discarded by another's end has its part of the turn once."""
+        """A member that another member's end discards gets its messages of the turn once."""
         broadcast, friends = self.broadcast, []
 
         class Together(LeavingMember):
@@ -294,7 +294,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(len(broadcast), 0)
 
     def test_one_member_that_fails_is_not_everybodys_end(self) -> None:
-        """A transport that raises costs nobody else a message, now or later."""
+        """If one member's transport raises, no other member loses a message, now or later."""
         broken, other = self.member(), self.member()
         broken.protocol.send_encoded = lambda *arguments: 1 / 0
         self.broadcast.publish(b"1")
@@ -307,7 +307,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(other.received, b"12")
 
     def test_no_bytes_are_no_end_of_the_group(self) -> None:
-        """Text published by mistake raises, and what is published after it is heard."""
+        """Publishing text by mistake raises, and later messages still arrive."""
         peer = self.member()
         try:
             self.broadcast.publish("text")  # type: ignore[arg-type]
@@ -321,7 +321,7 @@ class SlowMemberTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"bytes")
 
     def test_many_members_and_messages(self) -> None:
-        """A thousand of each in one turn: each member hears all but its own, once, in order."""
+        """A thousand members send in one turn, and each gets all others' messages in order."""
         peers = [self.member() for _ in range(200)]
         for number, peer in enumerate(peers):
             for step in range(5):

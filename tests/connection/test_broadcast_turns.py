@@ -1,4 +1,4 @@
-"""How groups share the turns of a reactor: slices, rounds, and members of several groups."""
+"""How broadcasts share the reactor's turns: slices, rounds, and members of several broadcasts."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Member(Connection):
 
 
 class TurningClock(Clock):
-    """A clock that can be told to go on by one turn, as a reactor does."""
+    """A clock that can advance by one turn, as a reactor does."""
 
     def turn(self) -> None:
-        """Make the calls that are due, but none that they ask for."""
+        """Run the calls that are due, but not those that they schedule."""
         for call in [call for call in self.calls if call.getTime() <= self.seconds()]:
             if call in self.calls:
                 self.calls.remove(call)
@@ -51,11 +51,11 @@ class TurningClock(Clock):
 
 
 class CountingPeer(Peer):
-    """A transport that remembers what is written to it.
+    """A transport that records what is written to it.
 
-    :ivar writes: how many writes since that was last set to 0.
-    :ivar given: all bytes.
-    :ivar cost: seconds that a write takes.
+    :ivar writes: the number of writes since it was last set to 0.
+    :ivar given: all bytes written.
+    :ivar cost: the seconds that a write takes.
     """
 
     writes = 0
@@ -70,7 +70,7 @@ class CountingPeer(Peer):
 
 
 def member_of(clock: Clock, *broadcasts: Broadcast) -> CountingPeer:
-    """A connection that is in some groups; give its far end."""
+    """Return the far end of a new connection that is in these broadcasts."""
     factory = ConnectionFactory.forProtocol(Member, clock=clock, stall_timeout=0)
     peer: Any = CountingPeer(clock)
     peer.protocol = factory.buildProtocol(None)
@@ -87,7 +87,7 @@ class SliceTests(SynchronousTestCase):
         self.broadcast = Broadcast(self.clock, self.scheduler)
 
     def test_so_many_in_a_turn(self) -> None:
-        """The others have theirs in the turns that follow, and then there are no more turns."""
+        """A turn writes to a limited number of members, and the rest follow in later turns."""
         peers = [member_of(self.clock, self.broadcast) for _ in range(8)]
         self.broadcast.publish(b"x")
         for heard in (3, 6, 8, 8):
@@ -99,7 +99,7 @@ class SliceTests(SynchronousTestCase):
         return sum(call.func == self.scheduler._turn for call in self.clock.getDelayedCalls())
 
     def test_usual_size(self) -> None:
-        """Groups that are on their own have slices, too."""
+        """Broadcasts without a shared scheduler write in slices too."""
         broadcast = Broadcast(self.clock)
         peers = [member_of(self.clock, broadcast) for _ in range(MEMBERS_PER_TURN + 1)]
         broadcast.publish(b"x")
@@ -107,7 +107,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual([peer.writes for peer in peers], [1] * MEMBERS_PER_TURN + [0])
 
     def test_what_comes_meanwhile_is_joined(self) -> None:
-        """Those whose turn is still to come have all of it in one write."""
+        """Members that are written to later in a round get all new messages in the same write."""
         peers = [member_of(self.clock, self.broadcast) for _ in range(6)]
         self.broadcast.publish(b"1")
         self.clock.turn()
@@ -121,7 +121,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual([peer.writes for peer in peers], [2] * 3 + [1] * 3)
 
     def test_groups_share_a_turn(self) -> None:
-        """A large group does not keep a small one waiting until it is done."""
+        """A large broadcast does not block a small one until it is done."""
         large = [member_of(self.clock, self.broadcast) for _ in range(30)]
         other = Broadcast(self.clock, self.scheduler)
         small = member_of(self.clock, other)
@@ -133,7 +133,7 @@ class SliceTests(SynchronousTestCase):
         self.assertLess(sum(peer.writes for peer in large), 10)
 
     def test_many_small_groups(self) -> None:
-        """All together have so many writes in a turn."""
+        """All broadcasts together have a limited number of writes per turn."""
         broadcasts = [Broadcast(self.clock, self.scheduler) for _ in range(10)]
         peers = [member_of(self.clock, broadcast) for broadcast in broadcasts for _ in range(2)]
         for broadcast in broadcasts:
@@ -145,7 +145,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual([peer.given for peer in peers], [b"x"] * 20)
 
     def test_too_much_is_given_at_once(self) -> None:
-        """What is kept for slices is bounded: the rest of a round then has one turn."""
+        """If too many bytes are pending, the rest of a round is written in one turn."""
         peers = [member_of(self.clock, self.broadcast) for _ in range(9)]
         piece = b"x" * (MOST_BEHIND // 4)
         for _ in range(4):
@@ -160,7 +160,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual({len(peer.given) for peer in peers}, {5 * len(piece)})
 
     def test_work_comes_first(self) -> None:
-        """What it publishes belongs to the same turn; where it fails, the rest goes on."""
+        """Work runs before the writes of its turn, and work that fails does not stop the rest."""
         peer = member_of(self.clock, self.broadcast)
         self.scheduler.before_next(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
         self.scheduler.before_next(lambda: self.broadcast.publish(b"x"))
@@ -169,7 +169,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_work_that_asks_for_more(self) -> None:
-        """That is for the turn after."""
+        """Work that is added by other work runs in the turn after."""
         seen: list[int] = []
         self.scheduler.before_next(lambda: self.scheduler.before_next(lambda: seen.append(1)))
         self.clock.turn()
@@ -178,7 +178,7 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual(seen, [1])
 
     def test_one_write_for_several_groups(self) -> None:
-        """However many of them have something, before and after one of them is left."""
+        """A member of several broadcasts gets one write, before and after it leaves one of them."""
         broadcasts = [Broadcast(self.clock, self.scheduler) for _ in range(3)]
         peer, other = member_of(self.clock, *broadcasts), member_of(self.clock, broadcasts[0])
         for number, broadcast in enumerate(broadcasts):
@@ -200,7 +200,7 @@ class SliceTests(SynchronousTestCase):
 
 
 class RestTests(SynchronousTestCase):
-    """A group that is busy gathers."""
+    """A busy broadcast batches its messages."""
 
     def setUp(self) -> None:
         self.clock = TurningClock()
@@ -208,7 +208,7 @@ class RestTests(SynchronousTestCase):
         self.peers = [member_of(self.clock, self.broadcast) for _ in range(10)]
 
     def round(self, cost: float) -> None:
-        """Let a round go by in which each write takes so long."""
+        """Run a round in which each write takes ``cost`` seconds."""
         for peer in self.peers:
             peer.cost = cost
         self.broadcast.publish(b"0")
@@ -218,7 +218,7 @@ class RestTests(SynchronousTestCase):
             peer.given = b""
 
     def test_after_a_long_round(self) -> None:
-        """What comes within as long as it took shares the next one."""
+        """After a long round, new messages wait for as long as it took."""
         self.round(0.0005)
         self.broadcast.publish(b"1")
         self.clock.turn()
@@ -232,14 +232,14 @@ class RestTests(SynchronousTestCase):
             self.assertEqual((peer.writes, peer.given), (1, b"12"))
 
     def test_who_leaves_meanwhile(self) -> None:
-        """Is given what was published before."""
+        """A member that leaves during the delay gets what was published before."""
         self.round(0.0005)
         self.broadcast.publish(b"1")
         self.broadcast.discard(self.peers[0].protocol)
         self.assertEqual(self.peers[0].given, b"1")
 
     def test_enough_is_enough(self) -> None:
-        """With a few messages the next round begins at once."""
+        """A few pending messages end the delay at once."""
         self.round(0.0005)
         for number in range(ENOUGH):
             self.clock.turn()
@@ -251,14 +251,14 @@ class RestTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_after_a_short_round(self) -> None:
-        """Nothing waits."""
+        """After a short round, there is no delay."""
         self.round(0.00001)
         self.broadcast.publish(b"1")
         self.clock.turn()
         self.assertEqual(self.peers[0].given, b"1")
 
     def test_after_a_pause(self) -> None:
-        """A group that was silent for as long as its last round took has rested."""
+        """There is no delay once a broadcast was silent for as long as its last round took."""
         self.round(0.0005)
         self.clock.advance(0.005)
         self.broadcast.publish(b"1")
@@ -274,7 +274,7 @@ class RestTests(SynchronousTestCase):
 
 
 class GroupMachine(RuleBasedStateMachine):
-    """Anything that can happen to three groups of six members, against what each should hear."""
+    """Any steps with three broadcasts of six members, compared to what each should get."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -355,7 +355,7 @@ class GroupMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.closed) < 4)
     @rule(who=who)
     def close(self, who: int) -> None:
-        """As a chat's connection ends: it leaves, has its last words, and closes."""
+        """End as a chat connection does: leave, send a last message, and close."""
         for where in range(3):
             self.broadcasts[where].discard(self.peers[who].protocol)
             self.members.discard((who, where))
@@ -365,7 +365,7 @@ class GroupMachine(RuleBasedStateMachine):
             self.check(who, where)
 
     def check(self, who: int, where: int) -> None:
-        """Everything that it should have heard in a group, it has been given."""
+        """Check that it received everything it should have from a broadcast."""
         peer = self.peers[who]
         words = peer.given.split()
         found = [word for word in words if word.startswith(b"%d." % where)]
@@ -391,7 +391,7 @@ class GroupMachine(RuleBasedStateMachine):
 
 class ModelTests(SynchronousTestCase):
     def test_anything(self) -> None:
-        """Everybody hears what it should, once and in order, in one write a turn."""
+        """Every member gets what it should, once and in order, in one write per turn."""
         run_state_machine_as_test(
             GroupMachine,
             settings=settings(
@@ -401,7 +401,7 @@ class ModelTests(SynchronousTestCase):
 
 
 class RoomTests(ChatCase):
-    """The same, of the chat."""
+    """The same with the chat's rooms."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -409,7 +409,7 @@ class RoomTests(ChatCase):
         self.factory = self.make()
 
     def writes(self, peer: Peer) -> list[bytes]:
-        """Note from now on what is written to somebody."""
+        """Record what is written to a peer from now on."""
         written: list[bytes] = []
         write = peer.write
 
@@ -421,7 +421,7 @@ class RoomTests(ChatCase):
         return written
 
     def test_members_of_several_rooms(self) -> None:
-        """Whatever their rooms say in a turn is one write, for people and for programs."""
+        """Everything from all of a member's rooms in a turn is one write, in both formats."""
         bob, eve = self.user("bob"), self.program("eve")
         speakers = []
         for room in ("one", "two", "three"):
@@ -440,7 +440,7 @@ class RoomTests(ChatCase):
         self.assertEqual((len(told[1]), told[1][0].count(b"\n")), (1, 3))
 
     def test_last_words_come_after(self) -> None:
-        """Who leaves before its slice has had its turn still hears what was said before."""
+        """A member that leaves before its write still gets the earlier messages."""
         users = [self.user(f"p{number}") for number in range(9)]
         self.clock.advance(1)
         self.factory._scheduler = WriteScheduler(self.clock, 2)

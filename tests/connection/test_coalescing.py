@@ -1,4 +1,4 @@
-"""When the next round of a broadcast begins."""
+"""The delay before the next round of a broadcast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AdaptiveCoalescerTests(SynchronousTestCase):
         self.coalescer = AdaptiveCoalescer(shortest=1, longest=10)
 
     def after(self, seconds: float) -> None:
-        """A round of so many seconds ends at 100."""
+        """Run a round of ``seconds`` that ends at 100."""
         self.coalescer.begin(100 - seconds)
         self.coalescer.end(100)
 
@@ -36,7 +36,7 @@ class AdaptiveCoalescerTests(SynchronousTestCase):
         self.assertEqual((self.coalescer.left(100), self.coalescer.left(110)), (10, 0))
 
     def test_a_clock_that_is_set_back(self) -> None:
-        """Keeps nobody waiting."""
+        """A clock that is set back does not extend the delay."""
         self.after(5)
         self.assertEqual(self.coalescer.left(3), 0.0)
         self.assertEqual(self.coalescer.left(99), 0.0)

@@ -1,4 +1,4 @@
-"""A connection's three hooks, what it sends, its numbers, and its factory."""
+"""The three hooks of a connection, sending, counters, and the factory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from twisted_net.wire.framing import JsonLines, LengthPrefixed, Lines, LocalProt
 
 class HookTests(SynchronousTestCase):
     def test_order(self) -> None:
-        """Three hooks: connected, each message in order, disconnected with the reason."""
+        """The hooks are called in order: connected, each message, disconnected with the reason."""
         connection, peer = made()
         peer.send(b"a\nb\n", b"c\n")
         peer.write_eof()
         self.assertEqual(connection.events, ["connected", b"a", b"b", b"c", PEER_CLOSED])
 
     def test_every_split(self) -> None:
-        """The messages are the same, whatever the pieces in which they arrive."""
+        """The messages are the same, however the data is split."""
 
         def run(pieces: Any) -> list[Any]:
             connection, peer = made()
@@ -48,7 +48,7 @@ class HookTests(SynchronousTestCase):
         self.assertIs(connection.reason, PEER_CLOSED)
 
     def test_incomplete_message_at_the_end(self) -> None:
-        """What was not complete when the peer finished is no message."""
+        """An incomplete message is dropped when the peer closes."""
         connection, peer = made()
         peer.send(b"a\nb")
         peer.write_eof()
@@ -65,7 +65,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"welcome\n")
 
     def test_closes_while_connecting(self) -> None:
-        """The first hook may close; no message comes, and the end is told."""
+        """The first hook may close: no message is delivered, and the end is reported."""
 
         class Refuser(Recorder):
             def connected(self) -> None:
@@ -119,7 +119,7 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(sizes, [77])
 
     def test_what_cannot_be_sent(self) -> None:
-        """It raises at the caller, and the connection goes on."""
+        """Sending a message that cannot be framed raises, and the connection stays open."""
         connection, peer = made()
         with self.assertRaises(LocalProtocolError):
             connection.send(b"two\nlines")
@@ -130,7 +130,7 @@ class FramingTests(SynchronousTestCase):
 
 class NumberTests(SynchronousTestCase):
     def test_counters(self) -> None:
-        """They count both directions, and stay after the end."""
+        """The counters count both directions, and keep their values after the end."""
         connection, peer = made()
         peer.send(b"say hello\nsay there\nx")
         connection.send_encoded(b"a\nb\nc\n", messages=3)
@@ -142,7 +142,7 @@ class NumberTests(SynchronousTestCase):
         self.assertEqual((connection.bytes_sent, connection.messages_sent), (18, 5))
 
     def test_exact_when_part_was_queued(self) -> None:
-        """Queued bytes count when they go to the transport; then each counts once."""
+        """Queued bytes count once, when they go to the transport."""
         connection, peer = made(queue_limit=20_000_000)
         for _ in range(100):
             connection.send_encoded(b"x" * 100_000)
@@ -153,7 +153,7 @@ class NumberTests(SynchronousTestCase):
         self.assertEqual(connection.queued, 0)
 
     def test_addresses(self) -> None:
-        """They stay after the end."""
+        """The addresses are kept after the end."""
         connection, peer = made()
         peer.reset()
         self.assertEqual((connection.peer, connection.host), (PEER, HOST))
@@ -183,7 +183,7 @@ class AfterTheEndTests(SynchronousTestCase):
         self.assertEqual(connection.queued, 0)
 
     def test_everything_is_safe(self) -> None:
-        """However it ended, every method may be called, and nothing more happens."""
+        """After any end, every method may be called and does nothing."""
         for end in ("write_eof", "reset"):
             connection, peer = made(idle_timeout=5)
             getattr(peer, end)()
@@ -242,7 +242,7 @@ class FactoryTests(SynchronousTestCase):
         self.assertEqual([peer.received for peer in peers], [b"", b"", b"", b"news\n", b"news\n"])
 
     def test_close(self) -> None:
-        """It closes all with the reason; what was sent before still arrives."""
+        """``close`` closes all connections with the reason, and data sent before still arrives."""
         factory = factory_of(Recorder)
         peers = [connect_peer(factory) for _ in range(3)]
         factory.tell(b"bye")
@@ -254,7 +254,7 @@ class FactoryTests(SynchronousTestCase):
         self.assertEqual(len(factory), 0)
 
     def test_accepts(self) -> None:
-        """Told so, it refuses; the open ones stay, and it may accept again."""
+        """With ``accepts`` False, clients are rejected and open connections stay."""
         factory = factory_of(Recorder)
         first = connect_peer(factory)
         factory.accepts = False
@@ -266,7 +266,7 @@ class FactoryTests(SynchronousTestCase):
         self.assertEqual(len(factory), 2)
 
     def test_limits(self) -> None:
-        """Single limits change those given, and those change the defaults."""
+        """Single limits override the given limits, which override the defaults."""
         limits = Limits(max_message=5, idle_timeout=7)
         factory = ConnectionFactory(limits=limits, idle_timeout=9)
         self.assertEqual((factory.limits.max_message, factory.limits.idle_timeout), (5, 9))
@@ -286,7 +286,7 @@ class FactoryTests(SynchronousTestCase):
             ConnectionFactory.forProtocol(Recorder, idle_timout=5)
 
     def test_clocks_only_when_needed(self) -> None:
-        """Without a clock it is the reactor's, and making the factory does not ask for it."""
+        """The default clock is the reactor's, which is not looked up when the factory is made."""
         factory = ConnectionFactory.forProtocol(Recorder)
         self.assertIs(factory._clock, None)
         clock = Clock()

@@ -1,4 +1,4 @@
-"""Every way in which a connection can end: told once, with the right reason."""
+"""Every way in which a connection can end: reported once, with the right reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from twisted_net.wire.framing import JsonLines
 
 class EndTests(SynchronousTestCase):
     def assert_ended(self, connection: Any, peer: Peer, reason: Any) -> None:
-        """The end was told once, and nothing is left of the connection."""
+        """Check that the end was reported once, and that nothing is left of the connection."""
         self.assertEqual([each for each in connection.events if each == reason], [reason])
         self.assertIs(connection.events[-1], reason)
         self.assertIs(connection.reason, reason)
@@ -46,7 +46,7 @@ class EndTests(SynchronousTestCase):
         self.assertFalse(peer.aborted)
 
     def test_what_is_logged(self) -> None:
-        """Every end, or only those that an operator wants to know of."""
+        """The log has every end, or only the notable ones."""
         for settings, lines in (
             ({"log_ends": False}, ["Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)"]),
             (
@@ -71,7 +71,7 @@ class EndTests(SynchronousTestCase):
         self.assert_ended(connection, peer, PEER_RESET)
 
     def test_close(self) -> None:
-        """It sends its last byte at once and waits for the peer's."""
+        """``close`` sends the last byte at once and waits for the peer's."""
         connection, peer = made()
         connection.send(b"bye")
         connection.close(KICKED, "by ann")
@@ -102,7 +102,7 @@ class EndTests(SynchronousTestCase):
         self.assert_ended(connection, peer, CLOSED)
 
     def test_grace_when_the_peer_does_not_finish(self) -> None:
-        """What has gone out is not taken back: the connection is closed, not reset."""
+        """If the peer does not close within the grace, the connection is closed, not reset."""
         connection, peer = made(close_grace=3)
         connection.send(b"bye")
         connection.close()
@@ -115,7 +115,7 @@ class EndTests(SynchronousTestCase):
         self.assertFalse(peer.aborted)
 
     def test_grace_when_the_peer_does_not_read(self) -> None:
-        """Then it is aborted, within two seconds of the grace."""
+        """If the peer does not read, it is aborted within two seconds of the grace."""
         connection, peer = made(close_grace=3)
         peer.full()
         connection.send(b"bye")
@@ -128,7 +128,7 @@ class EndTests(SynchronousTestCase):
         self.assertTrue(peer.aborted)
 
     def test_grace_while_the_peer_reads(self) -> None:
-        """It begins anew with what the peer takes, so that a slow peer gets everything."""
+        """The grace restarts while the peer reads, so that a slow peer gets everything."""
         connection, peer = made(close_grace=3)
         peer.full()
         for _ in range(5):
@@ -158,7 +158,7 @@ class EndTests(SynchronousTestCase):
         self.assert_ended(connection, peer, CLOSED)
 
     def test_abort(self) -> None:
-        """It ends at once; what was not sent is lost, and no message comes."""
+        """``abort`` ends at once: unsent data is lost, and no more messages are delivered."""
         connection, peer = made()
         peer.full()
         connection.send(b"lost")
@@ -177,7 +177,7 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", b"a", b"abort", CLOSED])
 
     def test_close_inside_of_a_hook(self) -> None:
-        """The messages after it are not delivered."""
+        """Messages after a hook closes are not delivered."""
         connection, peer = made()
         peer.send(b"a\nsay bye\nclose\nb\n")
         peer.write_eof()
@@ -192,7 +192,7 @@ class EndTests(SynchronousTestCase):
         self.assert_ended(connection, peer, IDLE)
 
     def test_idle_although_full(self) -> None:
-        """A peer that neither reads nor speaks is closed, and aborted after the grace."""
+        """A peer that neither reads nor sends is closed, and aborted after the grace."""
         connection, peer = made(idle_timeout=5, close_grace=2)
         peer.full()
         connection.send(b"x")
@@ -201,7 +201,7 @@ class EndTests(SynchronousTestCase):
         self.assertTrue(peer.aborted)
 
     def test_slow(self) -> None:
-        """The queue is full: it is closed, and gets what was queued if it reads after all."""
+        """When the queue is full, the peer is closed, but can still read what was queued."""
         connection, peer = made(queue_limit=1000)
         peer.full()
         self.assertFalse(connection.send(b"x" * 599))
@@ -215,7 +215,7 @@ class EndTests(SynchronousTestCase):
         self.assert_ended(connection, peer, SLOW)
 
     def test_too_long(self) -> None:
-        """What was complete before it is delivered first."""
+        """Messages that were complete before the error are delivered first."""
         connection, peer = made(max_message=5)
         peer.send(b"a\nsay b\n123456\nc\n")
         peer.write_eof()
@@ -238,7 +238,7 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", 1, BAD_INPUT])
 
     def test_bad_input_after_an_asynchronous_hook(self) -> None:
-        """The hook's answer goes out before the connection is closed."""
+        """The answer of an asynchronous hook goes out before the connection closes."""
         connection, peer = made(Waiting, max_message=5)
         peer.send(b"a\n1234567")
         self.assertIs(connection.reason, None)
@@ -258,7 +258,7 @@ class FailureTests(SynchronousTestCase):
         self.assertIs(other.protocol.reason, None)
 
     def test_in_a_message(self) -> None:
-        """It closes that connection alone; the log has its number."""
+        """A hook that raises closes only its connection, whose number is logged."""
         seen: list[Any] = []
         globalLogPublisher.addObserver(seen.append)
         self.addCleanup(globalLogPublisher.removeObserver, seen.append)
@@ -282,7 +282,7 @@ class FailureTests(SynchronousTestCase):
         self.assert_failed_alone(peer.protocol, peer, other)
 
     def test_in_a_coroutine(self) -> None:
-        """Whether it fails at once or later."""
+        """A coroutine may fail at once or later."""
         for late in (False, True):
             waiting: list[Deferred[None]] = []
 
@@ -301,7 +301,7 @@ class FailureTests(SynchronousTestCase):
             self.assert_failed_alone(peer.protocol, peer, other)
 
     def test_in_a_deferred(self) -> None:
-        """Whether it fails at once or later."""
+        """A Deferred may fail at once or later."""
         for hook in (fail(RuntimeError("the hook fails")), Deferred()):
 
             class Failing(Recorder):
@@ -316,7 +316,7 @@ class FailureTests(SynchronousTestCase):
             self.assert_failed_alone(peer.protocol, peer, other)
 
     def test_after_close(self) -> None:
-        """A hook that closes and then fails is logged; the first reason stands."""
+        """If a hook closes and then fails, the error is logged and the first reason stands."""
 
         class Failing(Recorder):
             def message_received(self, message: bytes) -> None:
@@ -330,7 +330,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_in_disconnected(self) -> None:
-        """It is logged, and the factory knows of the end all the same."""
+        """If ``disconnected`` raises, the error is logged and the factory still counts the end."""
 
         class Failing(Connection):
             def disconnected(self, reason: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pausing, peers that do not read, half-close: when a connection is read and written."""
+"""Pausing, peers that do not read, and half-closes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", b"a"])
 
     def test_inside_of_a_hook(self) -> None:
-        """The messages that were read already wait too."""
+        """When a hook pauses, messages that were already read wait too."""
         connection, peer = made()
         peer.send(b"a\npause\nb\nc\n")
         self.assertEqual(connection.events[1:], [b"a", b"pause"])
@@ -49,7 +49,7 @@ class PauseTests(SynchronousTestCase):
         self.assertTrue(peer.reading)
 
     def test_when_connected(self) -> None:
-        """Paused from the first moment, not one byte is read until resume()."""
+        """If paused from the start, no byte is read until resume()."""
 
         class Shy(Recorder):
             def connected(self) -> None:
@@ -63,7 +63,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(connection.events, [b"a"])
 
     def test_resumed_by_a_message_hook(self) -> None:
-        """A waiting message may pause again while resume() delivers."""
+        """While resume() delivers messages, one of them may pause again."""
         connection, peer = made()
         peer.send(b"pause\na\npause\nb\n")
         connection.resume()
@@ -72,7 +72,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(connection.events[-1], b"b")
 
     def test_end_waits_for_paused_messages(self) -> None:
-        """A peer that has finished is heard to its last word."""
+        """All messages of a peer that has closed are delivered."""
         connection, peer = made()
         peer.send(b"pause\nsay a\n")
         peer.write_eof()
@@ -82,7 +82,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(connection.events[-1], PEER_CLOSED)
 
     def test_closed_by_a_paused_message(self) -> None:
-        """The peer's farewell is read although the connection was paused."""
+        """A message that waited in a pause may close: the peer's FIN is still read."""
         connection, peer = made()
         peer.send(b"pause\nclose\n")
         connection.resume()
@@ -98,7 +98,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(connection.events[-1], CLOSED)
 
     def test_paused_while_closing(self) -> None:
-        """pause() after close() does not keep the peer's farewell from being read."""
+        """pause() after close() does not keep the peer's FIN from being read."""
         connection, peer = made()
         connection.close()
         connection.pause()
@@ -122,7 +122,7 @@ class PauseTests(SynchronousTestCase):
 
 class FullTests(SynchronousTestCase):
     def test_peer_is_not_read(self) -> None:
-        """Who does not read is not read either."""
+        """A peer that does not read is not read either."""
         connection, peer = made()
         peer.full()
         peer.send(b"say a\n")
@@ -132,7 +132,7 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"a\n")
 
     def test_peer_is_read(self) -> None:
-        """With reads_while_full it is, and its answers wait in the queue."""
+        """With reads_while_full, it is read, and its answers wait in the queue."""
 
         class Reads(Recorder):
             reads_while_full = True
@@ -155,7 +155,7 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(len(peer.received), 65_539)
 
     def test_full_and_paused(self) -> None:
-        """It is read only when neither holds any more."""
+        """A peer is read only when no pause reason is left."""
         connection, peer = made()
         connection.pause()
         peer.full()
@@ -169,7 +169,7 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(connection.events[-1], b"a")
 
     def test_order(self) -> None:
-        """What was queued goes before what is sent later, also inside of hooks."""
+        """Queued data goes out before what is sent later, also in hooks."""
         connection, peer = made()
         peer.full()
         expected = b""
@@ -198,7 +198,7 @@ class FullTests(SynchronousTestCase):
             self.successResultOf(each)
 
     def test_drained_one_after_another(self) -> None:
-        """Who waits is not let go while another's bytes have filled the output again."""
+        """A waiter is not woken if another's bytes have filled the transport again."""
         connection, peer = made(queue_limit=100_000)
         peer.full()
         most = []
@@ -225,7 +225,7 @@ class FullTests(SynchronousTestCase):
         self.assertIs(connection.reason, None)
 
     def test_drop_rules(self) -> None:
-        """The queue keeps the newest or the oldest, and whole messages only."""
+        """The queue keeps the newest or the oldest messages, and only whole ones."""
         for rule, kept in (
             (OverflowPolicy.DROP_OLDEST, b"c\nd\n"),
             (OverflowPolicy.DROP_NEWEST, b"a\nb\n"),
@@ -240,7 +240,7 @@ class FullTests(SynchronousTestCase):
             self.assertIs(connection.reason, None)
 
     def test_one_message_over_the_limit(self) -> None:
-        """The limit is for what waits: a single message may be larger."""
+        """A single message may be larger than the limit, which is for what waits."""
         connection, peer = made(queue_limit=4)
         peer.full()
         connection.send(b"0123456789")
@@ -251,7 +251,7 @@ class FullTests(SynchronousTestCase):
 
 class HalfCloseTests(SynchronousTestCase):
     def test_peer_that_does_not_read_finishes(self) -> None:
-        """Its FIN comes while its answers wait: all are sent before the connection is closed."""
+        """If the FIN comes while answers wait, all are sent before the connection closes."""
         connection, peer = made()
         peer.send(b"say " + b"x" * 60_000 + b"\n", b"say " + b"y" * 60_000 + b"\n")
         peer.full()
@@ -265,7 +265,7 @@ class HalfCloseTests(SynchronousTestCase):
         self.assertFalse(peer.aborted)
 
     def test_finishes_while_full_and_read(self) -> None:
-        """The same where the FIN is read while the output is full."""
+        """The same, with the FIN read while the transport is full."""
 
         class Reads(Recorder):
             reads_while_full = True
@@ -281,7 +281,7 @@ class HalfCloseTests(SynchronousTestCase):
         self.assertFalse(peer.connected)
 
     def test_finish(self) -> None:
-        """finish() sends no more, but goes on reading until the peer finishes too."""
+        """write_eof() stops sending, but keeps reading until the peer closes too."""
         connection, peer = made()
         peer.send(b"say a\nfinish\nsay b\nc\n")
         self.assertEqual(peer.received, b"a\n")
@@ -323,7 +323,7 @@ class HalfCloseTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", CLOSED])
 
     def test_finish_in_every_hook(self) -> None:
-        """finish() when the peer has finished is the end; in the last hook it is nothing."""
+        """write_eof() after the peer's FIN ends the connection; in the last hook it is ignored."""
 
         class Finishes(Recorder):
             def disconnected(self, reason: Any) -> None:

@@ -28,7 +28,7 @@ class OneAtATimeTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"answer to a\nanswer to b\nanswer to c\n")
 
     def test_deferred(self) -> None:
-        """A hook may return a Deferred; one that has fired already holds nobody up."""
+        """A hook may return a Deferred. One that has already fired delays nothing."""
 
         class Slow(Recorder):
             def message_received(self, message: bytes) -> Any:
@@ -43,7 +43,7 @@ class OneAtATimeTests(SynchronousTestCase):
         self.assertEqual(connection.events[1:], [b"a", b"b", b"wait", b"c"])
 
     def test_other_results(self) -> None:
-        """What is neither is nothing to wait for."""
+        """Other results of a hook are ignored."""
 
         class Odd(Recorder):
             def message_received(self, message: bytes) -> Any:
@@ -70,7 +70,7 @@ class OneAtATimeTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"welcome\na\n")
 
     def test_waits_until_drained(self) -> None:
-        """A hook may wait for the peer to read what it is sent."""
+        """A hook may wait until the peer reads what it is sent."""
 
         class Polite(Recorder):
             async def message_received(self, message: bytes) -> None:  # type: ignore[override]
@@ -88,7 +88,7 @@ class OneAtATimeTests(SynchronousTestCase):
         self.assertLessEqual(max(most), 10_000)
 
     def test_many_waiting_messages(self) -> None:
-        """A peer that sends many messages at once costs no more for each of them."""
+        """A peer that sends many messages at once costs no more per message."""
         connection, peer = made(Waiting)
         peer.send(b"\n" * 3000)
         for position in range(3000):
@@ -100,7 +100,7 @@ class OneAtATimeTests(SynchronousTestCase):
 
 class EndWhileRunningTests(SynchronousTestCase):
     def test_peer_finishes(self) -> None:
-        """A half-closed peer still gets every answer; then the connection is closed."""
+        """A half-closed peer still gets every answer; then the connection closes."""
         connection, peer = made(Waiting)
         peer.send(b"a\nb\n")
         peer.write_eof()
@@ -112,7 +112,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertEqual(connection.events[-1], PEER_CLOSED)
 
     def test_peer_resets(self) -> None:
-        """The hook is cancelled, which is no failure, and waiting messages are forgotten."""
+        """A reset cancels the hook, which is not a failure, and drops waiting messages."""
         connection, peer = made(Waiting)
         peer.send(b"a\nb\n")
         peer.reset()
@@ -129,7 +129,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", b"a", KICKED])
 
     def test_cleans_up_when_cancelled(self) -> None:
-        """A hook that is cancelled may still call everything, and wait for more."""
+        """A cancelled hook may still call any method, and wait for more."""
         more: Deferred[None] = Deferred()
 
         class Tidy(Recorder):
@@ -153,7 +153,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", PEER_RESET, "tidy"])
 
     def test_fails_when_cancelled(self) -> None:
-        """What it raises then is logged; the reason stays."""
+        """If a cancelled hook raises, the error is logged and the reason stays."""
 
         class Untidy(Recorder):
             async def message_received(self, message: bytes) -> None:  # type: ignore[override]
@@ -169,7 +169,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_cancelled_by_others(self) -> None:
-        """On a connection that is open, a hook that is cancelled has failed."""
+        """On an open connection, a hook that is cancelled has failed."""
         connection, peer = made(Waiting)
         peer.send(b"a\n")
         connection.hooks[0].cancel()
@@ -178,7 +178,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
     def test_closed_from_outside(self) -> None:
-        """The peer's farewell is read although a hook runs, and the hook is then cancelled."""
+        """While a hook runs, close() still reads the peer's FIN, and the hook is then cancelled."""
         connection, peer = made(Waiting)
         peer.send(b"a\nb\n")
         connection.close(KICKED)
@@ -187,7 +187,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", b"a", KICKED])
 
     def test_closes_and_goes_on(self) -> None:
-        """A hook that closes and then waits does not keep the peer's farewell from being read."""
+        """A hook that closes and then waits does not keep the peer's FIN from being read."""
 
         class Tidy(Waiting):
             async def message_received(self, message: bytes) -> None:  # type: ignore[override]
@@ -205,7 +205,7 @@ class EndWhileRunningTests(SynchronousTestCase):
         self.assertFalse(peer.aborted)
 
     def test_waiting_message_closes(self) -> None:
-        """Where a message that had to wait closes, the peer's farewell is read."""
+        """If a message that had to wait closes, the peer's FIN is still read."""
 
         class Quits(Waiting):
             async def message_received(self, message: bytes) -> None:  # type: ignore[override]
@@ -233,7 +233,7 @@ class EndWhileRunningTests(SynchronousTestCase):
 
 
 class LostWithMessagesTests(SynchronousTestCase):
-    """TLS has no half-close: a peer that has sent its last words is gone at once."""
+    """TLS has no half-close: a peer that has sent its last messages is gone at once."""
 
     def lost(self, protocol: Any = Waiting) -> tuple[Any, Any]:
         connection, peer = made_tls(protocol)
@@ -254,7 +254,7 @@ class LostWithMessagesTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"")
 
     def test_not_after_close(self) -> None:
-        """A hook that closes gets no message after it, though the peer is gone."""
+        """After a hook closes, no message is delivered, even if the peer is gone."""
 
         class Closes(Waiting):
             async def message_received(self, message: bytes) -> None:  # type: ignore[override]
@@ -284,7 +284,7 @@ class LostWithMessagesTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_paused_meanwhile(self) -> None:
-        """pause() holds the messages back that are left; the end comes after them."""
+        """pause() delays the remaining messages, and the end comes after them."""
 
         class Pauses(Waiting):
             async def message_received(self, message: bytes) -> None:  # type: ignore[override]

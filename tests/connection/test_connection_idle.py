@@ -1,4 +1,4 @@
-"""The idle limit: silence of S seconds, and no sooner, at most a second late."""
+"""The idle limit: not before S seconds of silence, and at most a second late."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tests.connection.recording import Recorder, Waiting, factory_of, made
 from twisted_net.policy.close_reasons import IDLE, PEER_CLOSED
 from twisted_net.testing import advance, connect_peer
 
-_SMALL = 0.01  # seconds: how exactly the moment of an end is looked for
+_SMALL = 0.01  # seconds: the precision of the measured end
 
 
 class IdleTests(SynchronousTestCase):
     def silence_until_idle(self, seconds: float, phase: float, heard: float) -> float:
-        """Give how long a peer was silent that spoke ``heard`` seconds after it connected."""
+        """Return how long a peer was silent that last sent ``heard`` seconds after connecting."""
         factory = factory_of(Recorder, idle_timeout=seconds)
         clock = factory.clock
         assert isinstance(clock, Clock)
-        connect_peer(factory)  # the wheel turns already
+        connect_peer(factory)  # starts the timer wheel
         advance(clock, phase)
         peer = connect_peer(factory)
         advance(clock, heard)
@@ -46,14 +46,14 @@ class IdleTests(SynchronousTestCase):
         self.assertIs(connection.reason, IDLE)
 
     def test_never(self) -> None:
-        """Zero is never, and costs no timer."""
+        """Zero means no limit, and costs no timer."""
         connection, peer = made(idle_timeout=0, stall_timeout=0)
         peer.advance(100_000)
         self.assertIs(connection.reason, None)
         self.assertEqual(peer.clock.getDelayedCalls(), [])
 
     def test_every_byte_counts(self) -> None:
-        """An incomplete message is a sign of life; what the peer is sent is none."""
+        """Incomplete messages count as activity. What the peer is sent does not."""
         connection, peer = made(idle_timeout=2, message_timeout=0)
         for _ in range(20):
             peer.advance(1.5)
@@ -72,7 +72,7 @@ class IdleTests(SynchronousTestCase):
         self.assertIs(connection.reason, None)
 
     def test_paused_is_not_idle(self) -> None:
-        """Nobody listened; the limit counts anew from resume()."""
+        """A paused connection is not idle; the limit restarts at resume()."""
         connection, peer = made(idle_timeout=2)
         connection.pause()
         peer.advance(100)
@@ -101,7 +101,7 @@ class IdleTests(SynchronousTestCase):
         self.assertIs(connection.reason, IDLE)
 
     def test_reading_is_not_idle(self) -> None:
-        """A peer that takes what it is sent, piece by piece, was not read by our own doing."""
+        """A peer that reads slowly is not idle: this side stopped reading from it."""
         connection, peer = made(idle_timeout=2)
         peer.full()
         for _ in range(10):

@@ -1,4 +1,4 @@
-"""What a connection does about unfair peers: rates, drips, stalls, queues, the budget."""
+"""Limits on unfair peers: rate, unfinished messages, stalls, queues, and the memory budget."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lines(messages: list[bytes]) -> bytes:
 
 class RateTests(SynchronousTestCase):
     def test_not_read_until_it_may_go_on(self) -> None:
-        """As many at once as the burst, then so many a second; the rest waits with the peer."""
+        """A burst is read at once, then ``rate`` messages per second."""
         connection, peer = made(rate=8, burst=5)
         peer.send(*(number + b"\n" for number in numbers(100)))
         self.assertEqual(connection.events[1:], numbers(5))
@@ -44,7 +44,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(connection.events[1:], numbers(100))
 
     def test_nothing_is_lost(self) -> None:
-        """Of what came in one piece neither; it is in order, and ends with the peer's end."""
+        """Messages over the rate are not lost, even if the peer has closed."""
         connection, peer = made(rate=10, burst=5)
         peer.send(lines(numbers(50)))
         peer.write_eof()
@@ -55,7 +55,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(connection.events[1:], [*numbers(50), PEER_CLOSED])
 
     def test_nothing_is_lost_over_tls(self) -> None:
-        """Whose end comes at once, since it has no half-close: the rest is heard all the same."""
+        """Over TLS, which has no half-close, the rest is still delivered after the peer's end."""
         connection, peer = made_tls(rate=10, burst=5)
         peer.send(lines(numbers(50)))
         peer.loseConnection()
@@ -75,7 +75,7 @@ class RateTests(SynchronousTestCase):
         self.assertTrue(peer.reading)
 
     def test_it_is_not_idle_meanwhile(self) -> None:
-        """It may well have spoken: nobody listened. Afterwards it has its whole time again."""
+        """A peer is not idle while paused for the rate, and has the full time again afterwards."""
         connection, peer = made(rate=0.1, burst=1, idle_timeout=3)
         peer.send(b"a\nb\n")
         for _ in range(19):
@@ -88,7 +88,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(connection.reason.code, "idle")
 
     def test_with_asynchronous_hooks(self) -> None:
-        """Both waits have to be over."""
+        """Reading continues when both the rate and the hook allow it."""
         connection, peer = made(Waiting, rate=1, burst=1)
         peer.send(b"a\nb\n")
         connection.hooks[0].callback(None)
@@ -101,7 +101,7 @@ class RateTests(SynchronousTestCase):
         self.assertTrue(peer.reading)
 
     def test_ends(self) -> None:
-        """However it ends while it waits, no timer stays."""
+        """However the connection ends during a pause, no timer is left."""
         for end in ("close", "abort"):
             connection, peer = made(rate=1, burst=1)
             peer.send(b"a\nb\n")
@@ -121,7 +121,7 @@ class Skipping(Recorder):
 
 class MessageTimeoutTests(SynchronousTestCase):
     def closed_at(self, connection: Any, peer: Any, sent: bytes, every: float) -> float:
-        """Send one byte after another; give the time at which that was too long."""
+        """Send one byte after another, and return the time at which the connection was closed."""
         started = peer.clock.seconds()
         for byte in sent:
             peer.send(bytes([byte]))
@@ -132,7 +132,7 @@ class MessageTimeoutTests(SynchronousTestCase):
         raise AssertionError("it is still there")
 
     def test_a_drip(self) -> None:
-        """Is closed between S and S + 1 seconds after it has begun, however often a byte comes."""
+        """A message sent byte by byte is closed between S and S + 1 seconds after its start."""
         for seconds in (1.0, 2.5, 10.0):
             for protocol in (Recorder, self.prefixed(), self.skipping()):
                 for phase in (0.0, 0.2, 0.4):
@@ -149,13 +149,13 @@ class MessageTimeoutTests(SynchronousTestCase):
         return Skipping
 
     def test_of_an_endless_line(self) -> None:
-        """One that is skipped does not go on for ever either."""
+        """A line that is skipped has a time limit too."""
         connection, peer = made(self.skipping(), message_timeout=5, max_message=10)
         self.closed_at(connection, peer, b"x" * 100, 0.1)
         self.assertIn(TooLong(10), connection.events)
 
     def test_progress(self) -> None:
-        """Complete messages count, though one is unfinished at every moment."""
+        """Complete messages count as progress, even if one is always unfinished."""
         connection, peer = made(message_timeout=2)
         peer.send(b"first")
         for _ in range(100):
@@ -167,7 +167,7 @@ class MessageTimeoutTests(SynchronousTestCase):
         self.assertEqual(connection.reason.code, "unfinished")
 
     def test_a_pause_between_messages(self) -> None:
-        """Is as long as the peer likes; each message has its whole time."""
+        """Pauses between messages are not limited, and each message has the full time."""
         connection, peer = made(message_timeout=2)
         for _ in range(20):
             peer.send(b"a")
@@ -177,7 +177,7 @@ class MessageTimeoutTests(SynchronousTestCase):
         self.assertEqual((connection.reason, connection.messages_received), (None, 20))
 
     def test_nobody_listens(self) -> None:
-        """The time in which it is not read is not its fault."""
+        """Time during which the peer is not read does not count."""
         connection, peer = made(message_timeout=2)
         peer.send(b"half")
         peer.advance(1.5)
@@ -205,7 +205,7 @@ class MessageTimeoutTests(SynchronousTestCase):
 
 class HandshakeTests(SynchronousTestCase):
     def test_in_time(self) -> None:
-        """It may take what it is given, and the time after it is no longer watched."""
+        """A handshake may use all its time. Afterwards the timeout is off."""
         connection, peer = made_tls(handshake_timeout=10)
         peer.advance(1000)
         self.assertIsNone(connection.reason)
@@ -228,13 +228,13 @@ class HandshakeTests(SynchronousTestCase):
 
 
 class Looked(Recorder):
-    """Has counted, by the time, how many are looked at."""
+    """Counts the checked connections, by time."""
 
     turns: ClassVar[Counter[float]] = Counter()
 
 
 class Unable(Clock):
-    """Does not know it, as reactors that are not made for descriptors (IOCP)."""
+    """A reactor that does not know its writers, such as IOCP."""
 
     def getWriters(self) -> Sequence[object]:
         raise NotImplementedError
@@ -242,7 +242,7 @@ class Unable(Clock):
 
 @implementer(IReactorFDSet)
 class Knowing(Clock):
-    """Knows, as a reactor does, to which transports it is to write."""
+    """A clock that knows, as a reactor does, which transports have data to write."""
 
     writers: Sequence[object] = ()
 
@@ -251,14 +251,14 @@ class Knowing(Clock):
 
 
 class Between:
-    """Has what it stands before under a name."""
+    """Keeps what it wraps in an attribute."""
 
     def __init__(self, name: str, inner: object) -> None:
         setattr(self, name, inner)
 
 
 def in_a_client(protocol: Any) -> Any:
-    """Put TLS, and before it what Twisted's client endpoints have, before a protocol."""
+    """Put TLS, and the wrapper of Twisted's client endpoints, in front of a protocol."""
     return Between("_wrappedProtocol", Between("wrappedProtocol", protocol))
 
 
@@ -274,7 +274,7 @@ class StallTests(SynchronousTestCase):
         self.patch(StallCheck, "look_at", counted)
 
     def test_it_takes_nothing(self) -> None:
-        """It goes after the limit and at most half of it more: few bytes or many, plain or TLS."""
+        """A stalled peer is aborted between 1 and 1.5 times the limit, on plain TCP and TLS."""
         for make in (made, made_tls):
             for size in (1, 50_000, 300_000):
                 connection, peer = make(stall_timeout=30)
@@ -289,7 +289,7 @@ class StallTests(SynchronousTestCase):
                 self.assertEqual(peer.clock.getDelayedCalls(), [])
 
     def test_slow_but_steady(self) -> None:
-        """One byte now and then is enough, whatever waits and is sent meanwhile."""
+        """Reading one byte now and then is enough, whatever waits and is sent meanwhile."""
         connection, peer = made(stall_timeout=30)
         peer.full()
         connection.send(b"x" * 100_000)
@@ -300,7 +300,7 @@ class StallTests(SynchronousTestCase):
         self.assertIsNone(connection.reason)
 
     def test_more_is_sent_to_who_takes_nothing(self) -> None:
-        """That is no progress."""
+        """Sending more to a peer that reads nothing is not progress."""
         connection, peer = made(stall_timeout=30)
         peer.full()
         for _ in range(45):
@@ -309,7 +309,7 @@ class StallTests(SynchronousTestCase):
         self.assertEqual(connection.reason.code, "slow")
 
     def test_who_has_everything(self) -> None:
-        """May be silent and unsent to as long as it likes; so may all after it was slow once."""
+        """A peer with nothing waiting may be silent for any time, even after it was slow once."""
         connection, peer = made(stall_timeout=30)
         for _ in range(5):
             peer.full()
@@ -320,7 +320,7 @@ class StallTests(SynchronousTestCase):
         self.assertIsNone(connection.reason)
 
     def test_a_crowd_is_looked_at_in_parts(self) -> None:
-        """Some in each turn, and all of them in time; the others of the crowd stay."""
+        """Many connections are checked in batches, all of them in time; the healthy ones stay."""
         factory = factory_of(Looked, stall_timeout=30)
         peers = [connect_peer(factory) for _ in range(2 * LOOKS_PER_TURN + 10)]
         stalled, others = peers[::2], peers[1::2]
@@ -329,14 +329,14 @@ class StallTests(SynchronousTestCase):
             peer.protocol.send(b"x")
         Looked.turns.clear()
         for _ in range(15_000):
-            factory.clock.advance(0.003)  # a part each
+            factory.clock.advance(0.003)  # one batch each
         self.assertEqual({peer.protocol.reason.code for peer in stalled}, {"slow"})
         self.assertEqual({peer.protocol.reason for peer in others}, {None})
         self.assertEqual(max(Looked.turns.values()), LOOKS_PER_TURN)
         self.assertEqual(len(Looked.turns), 3 * 4)
 
     def test_a_crowd_leaves_meanwhile(self) -> None:
-        """Who has left is not looked at any more; once all have, nothing is."""
+        """Connections that have ended are not checked. When all have ended, nothing runs."""
         factory = factory_of(Looked, stall_timeout=30)
         peers = [connect_peer(factory) for _ in range(2 * LOOKS_PER_TURN)]
         Looked.turns.clear()
@@ -351,7 +351,7 @@ class StallTests(SynchronousTestCase):
         self.assertEqual(factory.clock.getDelayedCalls(), [])
 
     def three(self, clock: Clock) -> list[Any]:
-        """Three connections that nobody has looked at."""
+        """Return three connections that have not been checked."""
         factory = ConnectionFactory.forProtocol(Looked, clock=clock, stall_timeout=30)
         Looked.turns.clear()
         return [connect_peer(factory) for _ in range(3)]
@@ -361,7 +361,7 @@ class StallTests(SynchronousTestCase):
             clock.advance(0.5)
 
     def test_a_reactor_knows_who_is_behind(self) -> None:
-        """Nobody else is looked at, whatever of Twisted's stands between."""
+        """Only connections with unsent data are checked, also through Twisted's wrappers."""
         for wrap in (lambda it: it, lambda it: Between("wrappedProtocol", it), in_a_client):
             clock = Knowing()
             one, two, _ = self.three(clock)
@@ -376,7 +376,7 @@ class StallTests(SynchronousTestCase):
             self.assertEqual(set(Looked.turns.values()), {1})
 
     def test_who_caught_up_begins_anew(self) -> None:
-        """However often it falls behind."""
+        """A peer that has caught up has the full limit again when it falls behind."""
         clock = Knowing()
         _, two, _ = self.three(clock)
         for _ in range(5):
@@ -390,7 +390,7 @@ class StallTests(SynchronousTestCase):
         self.assertIsNone(two.protocol.reason)
 
     def test_a_writer_that_may_be_anybody(self) -> None:
-        """Then all are looked at; also where the reactor knows no writers at all."""
+        """If a writer is unknown, or the reactor knows no writers, all connections are checked."""
         clock = Knowing()
         clock.writers = [object()]
         for each in (clock, Unable()):
@@ -401,7 +401,7 @@ class StallTests(SynchronousTestCase):
             self.assertEqual(max(Looked.turns.values()), 3)
 
     def test_a_transport_that_no_reactor_knows(self) -> None:
-        """Such as a channel of SSH: it says that it is full."""
+        """A transport outside the reactor, such as an SSH channel, reports that it is full."""
         clock = Knowing()
         _, two, _ = self.three(clock)
         factory = two.protocol.factory
@@ -437,7 +437,7 @@ class DropTests(SynchronousTestCase):
         return connection, peer
 
     def test_the_oldest(self) -> None:
-        """Whole messages go; the peer learns how many when it has caught up, and only then."""
+        """Whole messages are dropped, and the peer is told how many only once it has caught up."""
         connection, peer = self.sent(OverflowPolicy.DROP_OLDEST)
         self.assertEqual(connection.queued, 10)
         peer.drain()
@@ -452,7 +452,7 @@ class DropTests(SynchronousTestCase):
         self.assertEqual(peer.take(), b"0\n1\n2\n3\n4\nmissed 4\n")
 
     def test_again(self) -> None:
-        """Each time that it falls behind is counted by itself."""
+        """Each time that the peer falls behind is counted separately."""
         connection, peer = self.sent(OverflowPolicy.DROP_NEWEST)
         peer.drain()
         peer.take()
@@ -463,7 +463,7 @@ class DropTests(SynchronousTestCase):
         self.assertTrue(peer.take().endswith(b"missed 1\n"))
 
     def test_untold(self) -> None:
-        """Where the protocol has no words for it."""
+        """Without a notice in the protocol, nothing is sent."""
         connection, peer = made(overflow_policy=OverflowPolicy.DROP_NEWEST, queue_limit=4)
         peer.full()
         for number in numbers(5):
@@ -481,7 +481,7 @@ class DropTests(SynchronousTestCase):
         self.assertFalse(peer.connected)
 
     def test_they_are_stalled_all_the_same(self) -> None:
-        """A peer that takes nothing at all does not stay, whatever is dropped for it."""
+        """A peer that reads nothing is closed, even if its messages are dropped."""
         connection, peer = self.sent(OverflowPolicy.DROP_OLDEST)
         connection.factory.clock.advance(0)
         peer.unsent += b"a byte that its transport holds"
@@ -513,7 +513,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(self.budget.total, 760)
 
     def test_the_one_that_sends(self) -> None:
-        """May be the worst itself, in the middle of a broadcast."""
+        """The sender may be the worst peer itself, in the middle of a broadcast."""
         peers = [self.full() for _ in range(3)]
         peers[1].protocol.send(b"x" * 899)
         for _ in range(2):
@@ -524,7 +524,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(self.budget.total, 200)
 
     def test_the_account_is_right(self) -> None:
-        """After every kind of end, and for who has caught up."""
+        """The count is right after every kind of end, and for peers that have caught up."""
         ends: list[Any] = [
             lambda peer: peer.reset(),
             lambda peer: peer.protocol.abort(),
@@ -540,7 +540,7 @@ class BudgetTests(SynchronousTestCase):
             self.assertEqual((self.budget.total, len(self.budget)), (0, 0))
 
     def test_with_drops(self) -> None:
-        """What is dropped does not count."""
+        """Dropped messages do not count."""
         factory = ConnectionFactory.forProtocol(
             Recorder,
             clock=self.clock,
@@ -557,7 +557,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(self.budget.total, 0)
 
     def test_two_factories(self) -> None:
-        """One budget for the process."""
+        """One budget covers several factories."""
         other = ConnectionFactory.forProtocol(Recorder, clock=self.clock, budget=self.budget)
         first, second = self.full(), connect_peer(other)
         second.full()

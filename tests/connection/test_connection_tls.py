@@ -1,4 +1,4 @@
-"""A connection over what looks like TLS."""
+"""Connections over simulated TLS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(peer.protocol.events, ["connected"])
 
     def test_fails(self) -> None:
-        """A connection that was never one has no hooks called, but counts as ended."""
+        """If the handshake fails, no hooks are called, but the end is counted."""
         factory = factory_of(Recorder)
         peer = connect_tls_peer(factory)
         peer.reset()
@@ -34,14 +34,14 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(len(factory), 0)
 
     def test_health_check(self) -> None:
-        """A peer that connects and closes has done nothing wrong."""
+        """A peer that connects and closes is not an error."""
         peer = connect_tls_peer(factory_of(Recorder))
         peer.write_eof()
         self.assertIs(peer.protocol.reason, PEER_CLOSED)
         self.assertEqual(peer.protocol.events, [])
 
     def test_silent(self) -> None:
-        """The idle limit counts from the first moment."""
+        """The idle limit counts from the start."""
         peer = connect_tls_peer(factory_of(Recorder, idle_timeout=5))
         peer.advance(6.1)
         self.assertIs(peer.protocol.reason, IDLE)
@@ -49,14 +49,14 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(peer.protocol.events, [])
 
     def test_after_the_end(self) -> None:
-        """A handshake that is done while the connection is closed does not open it."""
+        """A handshake that completes while closing does not open the connection."""
         peer = connect_tls_peer(factory_of(Recorder))
         peer.protocol.close()
         peer.protocol.handshakeCompleted()
         self.assertEqual(peer.protocol.events, [])
 
     def test_told_before_it(self) -> None:
-        """What the factory tells all does not reach a peer whose handshake is not done."""
+        """``tell`` skips peers in the handshake."""
         factory = factory_of(Recorder)
         peer = connect_tls_peer(factory)
         factory.tell(b"news")
@@ -65,7 +65,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"more\n")
 
     def test_read_during_it(self) -> None:
-        """Twisted's TLS is full while it shakes hands; if it were not read, it would never end."""
+        """A connection is read during the handshake, although Twisted's TLS reports it as full."""
         peer = connect_tls_peer(factory_of(Recorder))
         peer.protocol.send(b"early")
         peer.full()
@@ -75,7 +75,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(peer.received, b"early\n")
 
     def test_not_passed_on(self) -> None:
-        """If a wrapper did not pass the handshake on, the first byte says that it is done."""
+        """If a wrapper does not report the handshake, the first byte shows that it is done."""
         peer = connect_tls_peer(factory_of(Recorder))
         peer.send(b"a\n")
         self.assertEqual(peer.protocol.events, ["connected", b"a"])
@@ -83,7 +83,7 @@ class HandshakeTests(SynchronousTestCase):
 
 class EndTests(SynchronousTestCase):
     def test_close(self) -> None:
-        """TLS has no half-close: close() closes."""
+        """Over TLS, which has no half-close, close() closes the connection."""
         connection, peer = made_tls()
         connection.send(b"bye")
         connection.close()
@@ -97,7 +97,7 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(connection.events[-2:], [b"finish", CLOSED])
 
     def test_peer_ends_while_full(self) -> None:
-        """A peer whose end is read while it does not read: it is gone once it has read all."""
+        """A peer that closes while it does not read is gone once it has read everything."""
 
         class Reads(Recorder):
             reads_while_full = True
@@ -112,7 +112,7 @@ class EndTests(SynchronousTestCase):
         self.assertFalse(peer.connected)
 
     def test_peer_ends_with_the_message_that_fills(self) -> None:
-        """The same where one read has the message and the end, as OpenSSL gives them."""
+        """The same, if one read has both the message and the end, as OpenSSL delivers them."""
         connection, peer = made_tls()
         connection.dataReceived(b"say " + b"x" * 65_531 + b"\nsay more\n")
         self.assertFalse(peer.reading)

@@ -1,4 +1,4 @@
-"""A connection without framing, where each read is a message: what may happen inside its hook."""
+"""Connections without framing, where each read is a message: what can happen in the hook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RawRecorder(Recorder):
 
 
 class Nested(RawRecorder):
-    """Calls one of its own methods inside of its first message."""
+    """Calls one of its own methods during its first message."""
 
     inside: tuple[Any, ...] = ()
 
@@ -37,7 +37,7 @@ class WholeTests(SynchronousTestCase):
         return connection, peer
 
     def test_each_read(self) -> None:
-        """Each read is a message and counts as one; nothing read is none."""
+        """Each read is a message and counts as one. An empty read is not."""
         connection, peer = made(RawRecorder)
         peer.send(b"one")
         connection.dataReceived(b"")
@@ -46,7 +46,7 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual((connection.messages_received, connection.bytes_received), (2, 7))
 
     def test_data(self) -> None:
-        """What is read inside of the hook waits until it ends."""
+        """Data that arrives during the hook waits until it ends."""
         connection, peer = self.nested(("dataReceived", b"b"), ("dataReceived", b"c"))
         peer.send(b"a")
         peer.send(b"d")
@@ -66,14 +66,14 @@ class WholeTests(SynchronousTestCase):
         self.assertTrue(peer.reading)
 
     def test_close(self) -> None:
-        """Nothing is delivered after it."""
+        """After close(), nothing is delivered."""
         connection, peer = self.nested(("close",), ("dataReceived", b"b"))
         peer.send(b"a")
         peer.write_eof()
         self.assertEqual(connection.events[1:], [b"a", b"end of a", CLOSED])
 
     def test_peer_finishes(self) -> None:
-        """The end that is met inside of the hook comes after it, and after what came before."""
+        """An end that arrives during the hook is reported after it, and after earlier messages."""
         connection, peer = self.nested(("dataReceived", b"b"), ("readConnectionLost",))
         peer.send(b"a")
         expected = [b"a", b"end of a", b"b", b"end of b", PEER_CLOSED]
@@ -86,7 +86,7 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual(connection.events[1:], [b"a", b"end of a", PEER_CLOSED])
 
     def test_failure(self) -> None:
-        """It closes this connection, which delivers nothing more."""
+        """A failure closes this connection, which delivers nothing more."""
         connection, peer = made(RawRecorder)
         peer.send(b"fail")
         connection.dataReceived(b"b")
@@ -95,7 +95,7 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_asynchronous(self) -> None:
-        """The next read waits for the answer to the one before."""
+        """The next read waits for the answer to the last one."""
 
         class RawWaiting(Waiting):
             framing = Raw

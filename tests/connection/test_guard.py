@@ -1,4 +1,4 @@
-"""A guard before other people's factories: :mod:`twisted_net.connection.guard`."""
+"""The guard for other factories: :mod:`twisted_net.connection.guard`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TransportTests(GuardCase):
         self.assertEqual(peer.received, b"cde")
 
     def test_it_is_the_transport_that_it_would_have_been(self) -> None:
-        """With its interfaces and methods; over TLS too."""
+        """The transport has the same interfaces and methods as without the guard, also over TLS."""
         wrapped, peer = self.made()
         self.assertTrue(ITCPTransport.providedBy(wrapped.transport))
         self.assertFalse(ISSLTransport.providedBy(wrapped.transport))
@@ -48,14 +48,14 @@ class TransportTests(GuardCase):
         self.assertEqual(wrapped.transport.negotiatedProtocol, b"h2")
 
     def test_text_is_no_bytes(self) -> None:
-        """Not when it is sent, and not when it would only be queued."""
+        """Writing text raises, whether it would be sent or queued."""
         wrapped, peer = self.made()
         for _ in range(2):
             self.assertRaises(TypeError, wrapped.transport.write, "text")
             peer.full()
 
     def test_reading(self) -> None:
-        """Paused, it hears nothing; resumed, all of it."""
+        """While paused, the protocol receives nothing; after resuming, everything."""
         wrapped, peer = self.made()
         wrapped.transport.pauseProducing()
         peer.send(b"a")
@@ -65,7 +65,7 @@ class TransportTests(GuardCase):
         self.assertEqual(wrapped.events, ["made", b"a"])
 
     def test_disconnecting(self) -> None:
-        """Is true as soon as the end has begun, whoever wanted it: LineReceiver stops at that."""
+        """``disconnecting`` is true once either side ends; LineReceiver relies on it."""
 
         class Quitting(LineReceiver):
             delimiter = b"\n"
@@ -88,7 +88,7 @@ class TransportTests(GuardCase):
         self.assertTrue(wrapped.transport.disconnecting)
 
     def test_start_tls(self) -> None:
-        """The interfaces follow, the end is TLS's, and the handshake has its time."""
+        """After startTLS, the transport is TLS's, and the handshake has a timeout."""
 
         class Upgraded(Peer):
             started = 0
@@ -122,7 +122,7 @@ class TransportTests(GuardCase):
 
 
 class EndTests(GuardCase):
-    """Every end, and what the wrapped protocol hears of it."""
+    """Every kind of end, and what the wrapped protocol is told."""
 
     def test_the_peer_closes(self) -> None:
         wrapped, peer = self.made()
@@ -136,7 +136,7 @@ class EndTests(GuardCase):
         self.assertEqual(wrapped.events, ["made", ConnectionLost])
 
     def test_it_closes(self) -> None:
-        """What it has written reaches the peer first, and nothing is heard any more."""
+        """When the protocol closes, earlier data reaches the peer, and nothing more is received."""
         wrapped, peer = self.made()
         peer.full()
         wrapped.transport.write(b"last words")
@@ -156,7 +156,7 @@ class EndTests(GuardCase):
         self.assertEqual(wrapped.events, ["made", ConnectionAborted])
 
     def test_half_close(self) -> None:
-        """Who knows of it hears of it, and may go on."""
+        """A protocol that supports half-closes is told of one, and may continue."""
         wrapped, peer = self.made(HalfClosing)
         peer.write_eof()
         wrapped.transport.write(b"answer")
@@ -174,7 +174,7 @@ class EndTests(GuardCase):
         self.assertTrue(peer.finished and peer.connected)
 
     def test_exceptions(self) -> None:
-        """In any of its methods one ends that connection alone, with a line in the log."""
+        """An exception in any method ends only that connection and is logged."""
 
         def fail(protocol: Any, *arguments: Any) -> None:
             raise RuntimeError
@@ -192,7 +192,7 @@ class EndTests(GuardCase):
             self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1, at)
 
     def test_exceptions_at_the_end(self) -> None:
-        """It is counted out all the same; and a producer's does not hide the end from it."""
+        """After an exception at the end, the end is still counted and reported to the protocol."""
 
         class Failing(Plain):
             def connectionLost(self, reason: Any = None) -> None:
@@ -212,7 +212,7 @@ class EndTests(GuardCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_limits(self) -> None:
-        """A silent peer is closed, and its protocol hears of it once."""
+        """A silent peer is closed, and its protocol is told once."""
         wrapped, peer = self.made(idle_timeout=5)
         peer.advance(6)
         peer.write_eof()
@@ -221,7 +221,7 @@ class EndTests(GuardCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_is_being_answered_is_not_idle(self) -> None:
-        """A download may take longer than the idle limit; one who takes nothing of it is slow."""
+        """A download may exceed the idle limit, but a peer that does not read is closed as slow."""
         wrapped, peer = self.made(idle_timeout=5, stall_timeout=30)
         peer.full()
         wrapped.transport.write(b"x" * 100_000)
@@ -239,7 +239,7 @@ class EndTests(GuardCase):
         self.assertEqual(peer.protocol.reason.code, "idle")
 
     def test_queue_limit(self) -> None:
-        """Who writes on and on for a peer that does not read loses the peer."""
+        """Writing without limit to a peer that does not read closes the peer."""
         wrapped, peer = self.made(queue_limit=1000)
         peer.full()
         for _ in range(3):
@@ -251,7 +251,7 @@ class EndTests(GuardCase):
 
 class TLSTests(GuardCase):
     def test_the_protocol_is_there_from_the_beginning(self) -> None:
-        """As without a guard: who counts its protocols would count wrong otherwise."""
+        """The protocol is connected before the handshake, as without a guard."""
         wrapped, peer = self.made_tls(Listening)
         self.assertEqual(wrapped.events, ["made"])
         peer.handshake()
@@ -269,7 +269,7 @@ class TLSTests(GuardCase):
         self.assertEqual(wrapped.events, ["made", ConnectionAborted])
 
     def test_the_end(self) -> None:
-        """There is no half-close: the peer's end is the end."""
+        """Over TLS, which has no half-close, the peer's end is the end."""
         wrapped, peer = self.made_tls(HalfClosing)
         peer.handshake()
         wrapped.transport.write(b"a")
@@ -280,7 +280,7 @@ class TLSTests(GuardCase):
 
 class FactoryTests(GuardCase):
     def test_a_factory_that_refuses(self) -> None:
-        """With None: the peer is closed, and its place is free."""
+        """If the factory returns None, the peer is closed and its place is free."""
 
         class Refusing(Factory):  # type: ignore[type-arg]
             noisy = False
@@ -295,7 +295,7 @@ class FactoryTests(GuardCase):
             self.assertEqual(admission.open, 0)
 
     def test_a_factory_that_fails(self) -> None:
-        """Its place is free too."""
+        """If the factory raises, its place is free too."""
 
         class Failing(Factory):  # type: ignore[type-arg]
             noisy = False
@@ -309,7 +309,7 @@ class FactoryTests(GuardCase):
         self.assertEqual(admission.open, 0)
 
     def test_a_factory_of_ours(self) -> None:
-        """One that refuses by itself, behind a guard that admits."""
+        """A factory of ours may reject a client that the guard admits."""
         inner = EchoFactory(
             clock=self.clock, admission=Admission(AdmissionRules(max_connections=1))
         )
@@ -325,7 +325,7 @@ class FactoryTests(GuardCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_starting_and_stopping(self) -> None:
-        """The wrapped factory is started and stopped with it."""
+        """The wrapped factory is started and stopped with the guard."""
 
         class Starting(Factory):  # type: ignore[type-arg]
             noisy = False

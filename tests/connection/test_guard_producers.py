@@ -1,4 +1,4 @@
-"""Producers behind a guard, and ``twisted.web``, which is made of them."""
+"""Producers behind a guard, and ``twisted.web``, which uses them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from twisted_net.connection.guard import GuardFactory
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it warns of itself
+    warnings.simplefilter("ignore")  # it raises warnings about itself
     from twisted.web.static import Data, File
 
 
 @implementer(IPushProducer)
 class Producer:
-    """Counts what it is told."""
+    """Counts its calls."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -45,7 +45,7 @@ class Producer:
 
 
 class Numbers:
-    """A pull producer of so many kilobytes."""
+    """A pull producer of a number of kilobytes."""
 
     def __init__(self, transport: Any, count: int) -> None:
         self.transport, self.left, self.stopped = transport, count, 0
@@ -63,7 +63,7 @@ class Numbers:
 
 class ProducerTests(GuardCase):
     def test_a_push_producer(self) -> None:
-        """Is paused while the peer does not read, goes on after that, and is stopped at the end."""
+        """A push producer is paused while the peer does not read, and stopped at the end."""
         wrapped, peer = self.made()
         producer = Producer()
         wrapped.transport.registerProducer(producer, True)
@@ -87,7 +87,7 @@ class ProducerTests(GuardCase):
         self.assertEqual(producer.told, ["pause"])
 
     def test_registered_too_late(self) -> None:
-        """It is stopped at once."""
+        """A producer that is registered too late is stopped at once."""
         wrapped, _ = self.made()
         wrapped.transport.loseConnection()
         producer = Producer()
@@ -95,7 +95,7 @@ class ProducerTests(GuardCase):
         self.assertEqual(producer.told, ["stop"])
 
     def test_the_end_waits_for_the_producer(self) -> None:
-        """As with Twisted's transports: what it still writes is written, but nothing is read."""
+        """As with Twisted's transports, the producer may finish writing, but nothing is read."""
         wrapped, peer = self.made()
         wrapped.transport.registerProducer(Producer(), True)
         wrapped.transport.loseConnection()
@@ -109,7 +109,7 @@ class ProducerTests(GuardCase):
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_a_pull_producer(self) -> None:
-        """Is asked as long as the peer reads, until it has no more."""
+        """A pull producer is asked for data while the peer reads, until it has no more."""
         wrapped, peer = self.made()
         numbers = Numbers(wrapped.transport, 1000)
         wrapped.transport.registerProducer(numbers, False)
@@ -124,7 +124,7 @@ class ProducerTests(GuardCase):
         return [each for each in self.clock.getDelayedCalls() if "_pull" in str(each)]
 
     def test_a_pull_producer_whose_peer_goes(self) -> None:
-        """Is stopped once and never asked again; nothing of it stays."""
+        """If the peer disconnects, a pull producer is stopped once and not asked again."""
         for end in (Peer.reset, Peer.write_eof, lambda peer: peer.protocol.abort()):
             wrapped, peer = self.made()
             numbers = Numbers(wrapped.transport, 1 << 30)
@@ -140,7 +140,7 @@ class ProducerTests(GuardCase):
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nobody_is_asked_for_what_will_not_be_sent(self) -> None:
-        """Once the guard closes."""
+        """Once the guard closes, the producer is not asked for more."""
         wrapped, peer = self.made()
         peer.full()
         numbers = Numbers(wrapped.transport, 1 << 30)
@@ -151,7 +151,7 @@ class ProducerTests(GuardCase):
         self.assertEqual((numbers.left, peer.received), (1 << 30, b"queued"))
 
     def test_a_pull_producer_that_fails(self) -> None:
-        """Ends the connection; it is not asked for ever."""
+        """A pull producer that fails ends the connection and is not asked again."""
         wrapped, peer = self.made()
         wrapped.transport.registerProducer(Numbers(None, 5), False)
         peer.turn()
@@ -160,7 +160,7 @@ class ProducerTests(GuardCase):
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_a_file_sender(self) -> None:
-        """Twisted's own pull producer; the last byte, then the end."""
+        """Twisted's own pull producer sends all bytes, and then the connection ends."""
         data = bytes(range(256)) * 2000
         wrapped, peer = self.made()
         sending = FileSender().beginFileTransfer(io.BytesIO(data), wrapped.transport)
@@ -172,11 +172,11 @@ class ProducerTests(GuardCase):
 
 
 class WebTests(GuardCase):
-    """Before ``twisted.web``."""
+    """A guard for ``twisted.web``."""
 
     def setUp(self) -> None:
         super().setUp()
-        # It asks a file's producer with the global reactor's turns.
+        # Its file producer uses the turns of the global reactor.
         turns = Cooperator(scheduler=lambda turn: self.clock.callLater(0, turn))
         self.patch(_producer_helpers, "cooperate", turns.cooperate)
 
@@ -193,7 +193,7 @@ class WebTests(GuardCase):
         return GuardFactory(site, clock=self.clock, **settings)
 
     def test_requests(self) -> None:
-        """Several on one connection."""
+        """Several requests work on one connection."""
         peer = connect_peer(self.site())
         for _ in range(3):
             peer.send(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -202,7 +202,7 @@ class WebTests(GuardCase):
         self.assertFalse(peer.connected)
 
     def test_a_large_file(self) -> None:
-        """Through producers on both sides, to a peer that reads in sips; then the end."""
+        """A large file passes through producers on both sides to a slow peer, and then the end."""
         peer = connect_peer(self.site(queue_limit=200_000))
         peer.full()
         peer.send(b"GET /files/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -216,7 +216,7 @@ class WebTests(GuardCase):
         self.assertEqual(peer.protocol.reason.code, "closed")
 
     def test_a_large_file_that_nobody_wants(self) -> None:
-        """The peer goes in the middle: nothing is left of it."""
+        """If the peer disconnects in the middle, nothing is left."""
         guard = self.site()
         for end in (Peer.reset, Peer.write_eof):
             peer = connect_peer(guard)

@@ -1,4 +1,4 @@
-"""Who may not connect, and what becomes of it."""
+"""Clients that may not connect, and how they are rejected."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AdmissionCase(SynchronousTestCase):
 
 
 class AdmittedTests(AdmissionCase):
-    """Those who may: counted in once, and counted out once, whatever happens."""
+    """Admitted clients are counted in once and counted out once, whatever happens."""
 
     def check(self, factory: Any, open_now: int = 0) -> None:
         self.assertEqual(factory.admission.open, open_now)
@@ -69,7 +69,7 @@ class AdmittedTests(AdmissionCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_over_tls(self) -> None:
-        """With and without a handshake."""
+        """TLS clients count with and without a handshake."""
         factory = self.factory(max_connections=1)
         peer = connect_tls_peer(factory)
         peer.advance(11)
@@ -81,7 +81,7 @@ class AdmittedTests(AdmissionCase):
         self.check(factory)
 
     def test_while_a_hook_runs(self) -> None:
-        """It is there until its hook is done, and not counted out a second time."""
+        """A connection counts until its hook is done, and is not counted out twice."""
         factory = self.factory(Waiting)
         peer = connect_tls_peer(factory)
         peer.handshake()
@@ -93,7 +93,7 @@ class AdmittedTests(AdmissionCase):
         self.check(factory)
 
     def test_addresses(self) -> None:
-        """Under which they came, however they are shown later."""
+        """Connections count under the address that they came from, however it is shown later."""
         for address in (
             IPv4Address("TCP", "192.0.2.1", 1),
             IPv6Address("TCP", "::ffff:192.0.2.1", 1),
@@ -107,7 +107,7 @@ class AdmittedTests(AdmissionCase):
                 self.check(factory)
 
     def test_a_factory_that_changes_its_mind(self) -> None:
-        """Who is refused after all, or whose protocol cannot be made, does not count."""
+        """Clients that are rejected later, or whose protocol cannot be made, do not count."""
 
         class Undecided(ConnectionFactory):
             def make(self, addr: Any) -> Any:
@@ -122,7 +122,7 @@ class AdmittedTests(AdmissionCase):
             self.check(factory)
 
     def test_without_having_been_admitted(self) -> None:
-        """A protocol that somebody else has made is not counted out."""
+        """A protocol that was made elsewhere is not counted out."""
         factory = self.factory()
         peer = Peer(factory.clock)
         peer.protocol = factory.make(None)
@@ -140,7 +140,7 @@ class RefusedTests(AdmissionCase):
         self.assertEqual(factory.admission.refused["full"], 1)
 
     def test_the_chat_says_why(self) -> None:
-        """In one line, and closes; a place that is free is free at once."""
+        """The chat gives the reason in one line and closes. A free place can be used at once."""
         factory = self.factory(kind=ChatFactory, max_connections=1)
         first = connect_peer(factory)
         second = connect_peer(factory)
@@ -165,14 +165,14 @@ class RefusedTests(AdmissionCase):
             self.assertEqual(connect_peer(factory, peer=one).received, line)
 
     def test_over_tls_nothing_is_said(self) -> None:
-        """And no handshake is waited for: a silent peer would stay for ever."""
+        """Over TLS, nothing is sent and no handshake awaited, or a silent peer would stay."""
         factory = self.factory(kind=ChatFactory, max_connections=1)
         connect_peer(factory)
         refused = connect_tls_peer(factory)
         self.assertEqual((refused.received, refused.aborted), (b"", True))
 
     def test_accepts(self) -> None:
-        """Told to accept nobody, it asks and counts nobody either."""
+        """With ``accepts`` False, admission is neither asked nor counted."""
         factory = self.factory(kind=ChatFactory)
         factory.accepts = False
         self.assertRaises(ConnectionRefusedError, connect_peer, factory)
@@ -182,7 +182,7 @@ class RefusedTests(AdmissionCase):
 
 class LogTests(SynchronousTestCase):
     def test_one_line_a_minute(self) -> None:
-        """The first at once, the others with the next line."""
+        """The first rejection is logged at once, the others with the next line."""
         refusals, lines = RejectionLog(), []
         for now in range(130):
             with capturedLogs() as events:

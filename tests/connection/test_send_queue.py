@@ -1,4 +1,4 @@
-"""What waits for a slow peer: :mod:`twisted_net.connection.send_queue`."""
+"""The send queue of a slow peer: :mod:`twisted_net.connection.send_queue`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 10
 
 
 def filled(rule: OverflowPolicy, *entries: bytes) -> SendQueue:
-    """An outbox with a limit of ten bytes and these entries, of one message each."""
+    """Return a send queue with a limit of ten bytes and these entries, of one message each."""
     outbox = SendQueue(LIMIT, rule)
     for entry in entries:
         assert outbox.put(entry)
@@ -24,7 +24,7 @@ def filled(rule: OverflowPolicy, *entries: bytes) -> SendQueue:
 
 class OutboxTests(SynchronousTestCase):
     def test_what_is_put_comes_out_in_order(self) -> None:
-        """Joined, with the count of the messages in it; then nothing waits."""
+        """Entries come out joined, with the count of messages; then nothing waits."""
         outbox = SendQueue(LIMIT)
         self.assertFalse(outbox)
         outbox.put(b"ab", 2)
@@ -36,7 +36,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(outbox.take(LIMIT), (b"", 0))
 
     def test_entries_are_taken_whole(self) -> None:
-        """As many as it needs for so many bytes, and no more."""
+        """Only as many whole entries are taken as are needed."""
         outbox = filled(OverflowPolicy.CLOSE, b"abc", b"def", b"ghi")
         self.assertEqual(outbox.take(3), (b"abc", 1))
         self.assertEqual(outbox.take(4), (b"defghi", 2))
@@ -45,27 +45,27 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(outbox.size, 3)
 
     def test_the_limit_itself_is_allowed(self) -> None:
-        """Under every rule, and nothing is missed."""
+        """Reaching the limit exactly is allowed under every policy, and nothing is missed."""
         for rule in OverflowPolicy:
             outbox = filled(rule, b"12345")
             self.assertTrue(outbox.put(b"67890"))
             self.assertEqual((outbox.missed, outbox.take(99)), (0, (b"1234567890", 2)))
 
     def test_close_refuses_one_byte_more(self) -> None:
-        """The peer has to go, and what waited is still there for it."""
+        """With CLOSE, one byte more fails, and what waited is still there."""
         outbox = filled(OverflowPolicy.CLOSE, b"12345")
         self.assertFalse(outbox.put(b"678901"))
         self.assertEqual((outbox.missed, outbox.take(99)), (0, (b"12345", 1)))
 
     def test_drop_newest_leaves_out_what_does_not_fit(self) -> None:
-        """All its messages are missed; a smaller one that fits is still taken."""
+        """With DROP_NEWEST, what does not fit is counted as missed. A smaller entry still fits."""
         outbox = filled(OverflowPolicy.DROP_NEWEST, b"12345")
         self.assertTrue(outbox.put(b"678901", 3))
         self.assertTrue(outbox.put(b"6"))
         self.assertEqual((outbox.missed, outbox.take(99)), (3, (b"123456", 2)))
 
     def test_drop_oldest_makes_room(self) -> None:
-        """As many of the oldest entries go as need be, whole, and no more."""
+        """With DROP_OLDEST, only as many whole entries are dropped as needed."""
         outbox = SendQueue(LIMIT, OverflowPolicy.DROP_OLDEST)
         outbox.put(b"123", 2)
         outbox.put(b"456")
@@ -75,7 +75,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(outbox.take(99), (b"789abcde", 2))
 
     def test_a_message_alone_may_be_larger_than_the_limit(self) -> None:
-        """Otherwise it could never be sent, however fast the peer reads."""
+        """A single message may exceed the limit. Otherwise it could never be sent."""
         for rule in OverflowPolicy:
             outbox = SendQueue(LIMIT, rule)
             self.assertTrue(outbox.put(b"x" * 11))
@@ -85,7 +85,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual((outbox.missed, outbox.take(1)), (2, (b"x" * 11, 1)))
 
     def test_missed_messages_are_told_once(self) -> None:
-        """The count begins anew when it was taken."""
+        """The count of missed messages restarts after it is taken."""
         outbox = filled(OverflowPolicy.DROP_OLDEST, b"123456")
         outbox.put(b"123456")
         self.assertEqual((outbox.take_missed(), outbox.take_missed()), (1, 0))
@@ -93,7 +93,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(outbox.take_missed(), 1)
 
     def test_clear_forgets_what_waits(self) -> None:
-        """And the room is free again."""
+        """``clear`` drops everything and frees the room."""
         outbox = filled(OverflowPolicy.CLOSE, b"1234567890")
         outbox.clear()
         self.assertEqual((bool(outbox), outbox.size, outbox.take(99)), (False, 0, (b"", 0)))
@@ -105,9 +105,9 @@ class OutboxTests(SynchronousTestCase):
         st.lists(st.integers(1, 7).map(lambda size: -size) | st.integers(0, 13), max_size=40),
     )
     def test_nothing_is_lost_uncounted(self, rule: OverflowPolicy, steps: list[int]) -> None:
-        """However it is filled and emptied: bounded, in order, and each message is accounted for.
+        """The queue is bounded and in order, and every message is counted.
 
-        A step is the size of an entry to put, or, negative, how many bytes to take.
+        A step is the size of an entry to put or, if negative, the number of bytes to take.
         """
         outbox = SendQueue(LIMIT, rule)
         taken, refused = b"", 0

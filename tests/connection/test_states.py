@@ -15,10 +15,10 @@ from twisted_net.testing import connect_peer, connect_tls_peer
 
 
 class StateTests(SynchronousTestCase):
-    """Each step of the table, and no other."""
+    """Every transition in the table, and no others."""
 
     def test_an_ordinary_life(self) -> None:
-        """Without TLS it is open at once."""
+        """Without TLS, a connection is open at once."""
         connection: Any = factory_of(Recorder).buildProtocol(None)
         self.assertIs(connection.state, State.NEW)
         connection, peer = made()
@@ -29,7 +29,7 @@ class StateTests(SynchronousTestCase):
         self.assertIs(connection.state, State.CLOSED)
 
     def test_over_tls(self) -> None:
-        """It waits for its handshake, and may end in it."""
+        """Over TLS, it waits for the handshake, and may end during it."""
         peer = connect_tls_peer(factory_of(Recorder))
         self.assertIs(peer.protocol.state, State.HANDSHAKING)
         self.assertFalse(peer.protocol.ready)
@@ -44,7 +44,7 @@ class StateTests(SynchronousTestCase):
         self.assertIs(peer.protocol.state, State.CLOSED)
 
     def test_input_outlives_the_transport(self) -> None:
-        """Over TLS, whose peers end without a half-close."""
+        """Over TLS, which has no half-close, input may be delivered after the transport's end."""
         connection, peer = made_tls(Waiting)
         peer.send(b"one\n")
         connection.connectionLost(Failure(ConnectionDone()))
@@ -54,13 +54,13 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(connection.events[-1], PEER_CLOSED)
 
     def test_lost_while_open(self) -> None:
-        """A reset ends it at once."""
+        """A reset ends an open connection at once."""
         connection, peer = made()
         peer.reset()
         self.assertIs(connection.state, State.CLOSED)
 
     def test_no_other_step(self) -> None:
-        """A step that is not in the table is a mistake, and is not taken."""
+        """A transition that is not in the table raises and leaves the state unchanged."""
         for state in State:
             for wanted in set(State) - set(TRANSITIONS[state]):
                 connection = Connection()
@@ -70,7 +70,7 @@ class StateTests(SynchronousTestCase):
                 self.assertIs(connection.state, state)
 
     def test_the_end_is_the_end(self) -> None:
-        """Nothing follows CLOSED, and each other state leads to it."""
+        """No state follows CLOSED, and every other state leads to it."""
         self.assertEqual(TRANSITIONS[State.CLOSED], ())
         reachable = {State.CLOSED}
         for _ in State:
@@ -91,7 +91,7 @@ class Stays(Recorder):
 
 
 class Patient(Recorder):
-    """Goes on sending to a peer that has finished."""
+    """Keeps sending to a peer that has half-closed."""
 
     def eof_received(self) -> None:
         self.events.append("eof")
@@ -99,17 +99,17 @@ class Patient(Recorder):
 
 
 class Handshaking(Recorder):
-    """Notes that its handshake has failed."""
+    """Records that its handshake has failed."""
 
     def handshake_failed(self, reason: CloseReason) -> None:
         self.events.append(("failed", reason))
 
 
 class HookTests(SynchronousTestCase):
-    """``idle_expired``, ``eof_received``, ``handshake_failed``."""
+    """``idle_expired``, ``eof_received`` and ``handshake_failed``."""
 
     def test_idle(self) -> None:
-        """It decides whether the peer may stay, each time that the limit has passed."""
+        """``idle_expired`` decides each time that the limit passes whether the peer may stay."""
         connection, peer = made(Stays, idle_timeout=10)
         peer.advance(35)
         self.assertEqual((connection.asked, connection.reason), (3, None))
@@ -118,7 +118,7 @@ class HookTests(SynchronousTestCase):
         self.assertIs(connection.reason, IDLE)
 
     def test_idle_begins_anew(self) -> None:
-        """With what the peer sends."""
+        """The idle limit restarts when the peer sends."""
         connection, peer = made(Stays, idle_timeout=10)
         for _ in range(20):
             peer.advance(9)
@@ -126,7 +126,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(connection.asked, 0)
 
     def test_idle_that_fails(self) -> None:
-        """Closes this connection alone."""
+        """If ``idle_expired`` raises, only this connection closes."""
 
         class Failing(Recorder):
             def idle_expired(self) -> bool:
@@ -138,7 +138,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_idle_that_ends_it(self) -> None:
-        """What it says about the end stands."""
+        """If ``idle_expired`` closes the connection, its reason stands."""
 
         class Closing(Recorder):
             def idle_expired(self) -> bool:
@@ -153,7 +153,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(peer.clock.getDelayedCalls(), [])
 
     def test_an_idle_limit_of_its_own(self) -> None:
-        """Takes the place of the factory's, from now on."""
+        """A connection's own idle limit replaces the factory's."""
         connection, peer = made(Stays, idle_timeout=10)
         connection.set_idle_timeout(100, first=50)
         peer.advance(49)
@@ -166,7 +166,7 @@ class HookTests(SynchronousTestCase):
         self.assertEqual(connection.asked, 2)
 
     def test_eof(self) -> None:
-        """The connection goes on, and ends when this side closes."""
+        """After ``eof_received``, the connection stays open until this side closes."""
         connection, peer = made(Patient)
         peer.send(b"last\n")
         peer.write_eof()
@@ -178,7 +178,7 @@ class HookTests(SynchronousTestCase):
         self.assertIs(connection.state, State.CLOSED)
 
     def test_a_failed_handshake(self) -> None:
-        """Is told once, whether it took too long or broke; ``disconnected`` is not called."""
+        """A failed or late handshake is reported once, and ``disconnected`` is not called."""
         for end in ("late", "broken"):
             peer = connect_tls_peer(factory_of(Handshaking, handshake_timeout=5))
             if end == "late":
@@ -188,7 +188,7 @@ class HookTests(SynchronousTestCase):
             self.assertEqual(peer.protocol.events, [("failed", HANDSHAKE)])
 
     def test_no_handshake(self) -> None:
-        """A peer that goes without a word, or one without TLS, has not failed."""
+        """A peer that leaves silently, or one without TLS, has not failed its handshake."""
         peer = connect_peer(factory_of(Handshaking))
         peer.reset()
         self.assertEqual(peer.protocol.events[-1].code, "peer-reset")

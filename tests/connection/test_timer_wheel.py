@@ -1,4 +1,4 @@
-"""Many timeouts for the price of one timer: :mod:`twisted_net.connection.timer_wheel`."""
+"""Many timeouts on one timer: :mod:`twisted_net.connection.timer_wheel`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ steps = st.lists(
 
 
 class NaiveWheel:
-    """The same by looking at every item in every tick."""
+    """A reference wheel that checks every item in every tick."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -45,13 +45,13 @@ def ticks(wheel: TimerWheel[str], count: int) -> list[list[str]]:
 
 class WheelTests(SynchronousTestCase):
     def test_a_timeout_passes_with_the_tick_after_its_last(self) -> None:
-        """Two ticks of silence are allowed; with the third it is over, once."""
+        """A timeout of two ticks expires with the third tick of silence, once."""
         wheel: TimerWheel[str] = TimerWheel()
         wheel.start("a", 2)
         self.assertEqual(ticks(wheel, 5), [[], [], ["a"], [], []])
 
     def test_who_is_heard_has_all_the_time_again(self) -> None:
-        """The timeout counts from the tick in which the item was last heard."""
+        """A timeout counts from the tick in which the item was last heard."""
         wheel: TimerWheel[str] = TimerWheel()
         watch = wheel.start("a", 2)
         ticks(wheel, 2)
@@ -59,14 +59,14 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ticks(wheel, 4), [[], [], ["a"], []])
 
     def test_a_watch_begins_now(self) -> None:
-        """Not when the wheel did."""
+        """A timeout counts from when it is started, not from when the wheel was made."""
         wheel: TimerWheel[str] = TimerWheel()
         ticks(wheel, 7)
         wheel.start("a", 1)
         self.assertEqual(ticks(wheel, 3), [[], ["a"], []])
 
     def test_items_are_told_apart_by_their_watch(self) -> None:
-        """Equal items, and one item twice, time out each on its own."""
+        """Equal items, and one item twice, have separate timeouts."""
         wheel: TimerWheel[str] = TimerWheel()
         wheel.start("a", 1)
         wheel.start("a", 1)
@@ -74,7 +74,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ticks(wheel, 3), [[], ["a", "a"], ["a"]])
 
     def test_who_is_forgotten_never_times_out(self) -> None:
-        """And the others of the same tick do."""
+        """A cancelled timeout never expires, but others of the same tick do."""
         wheel: TimerWheel[str] = TimerWheel()
         wheel.start("a", 1)
         watch = wheel.start("b", 1)
@@ -83,7 +83,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ticks(wheel, 3), [[], ["a", "c"], []])
 
     def test_forgetting_works_after_the_watch_was_moved(self) -> None:
-        """Somebody who was heard is looked for where he stands now."""
+        """A timeout can be cancelled after activity has moved it."""
         wheel: TimerWheel[str] = TimerWheel()
         watch = wheel.start("a", 1)
         wheel.tick()
@@ -94,7 +94,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ticks(wheel, 3), [[], [], []])
 
     def test_forgetting_again_or_too_late_does_nothing(self) -> None:
-        """A watch that is over can be forgotten, and another's is not touched."""
+        """Cancelling an expired timeout is allowed, and other timeouts are not affected."""
         wheel: TimerWheel[str] = TimerWheel()
         first = wheel.start("a", 1)
         ticks(wheel, 2)
@@ -104,7 +104,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(ticks(wheel, 2), [[], ["b"]])
 
     def test_the_wheel_is_true_while_it_watches(self) -> None:
-        """Its owner can stop the timer when nothing is watched."""
+        """The wheel is true while timeouts are running, so its owner can stop the timer."""
         wheel: TimerWheel[str] = TimerWheel()
         self.assertFalse(wheel)
         watch = wheel.start("a", 1)
@@ -115,14 +115,14 @@ class WheelTests(SynchronousTestCase):
         self.assertFalse(wheel)
 
     def test_a_timeout_has_at_least_one_tick(self) -> None:
-        """None would pass at once."""
+        """A timeout of less than one tick raises: it would expire at once."""
         for number in (0, -1):
             self.assertIn(
                 str(number), str(self.assertRaises(ValueError, TimerWheel().start, "", number))
             )
 
     def test_a_busy_item_costs_one_look_per_timeout(self) -> None:
-        """Hearing it in every tick moves it only when its timeout could have passed."""
+        """Activity in every tick costs one check per timeout."""
         looks = []
         self.patch(TimerWheel, "_place", lambda wheel, watch, place=TimerWheel._place: (
             looks.append(wheel.now), place(wheel, watch)
@@ -137,7 +137,7 @@ class WheelTests(SynchronousTestCase):
     @many
     @given(steps)
     def test_it_does_what_looking_at_everybody_does(self, steps: list[tuple[str, int]]) -> None:
-        """Whatever is watched, heard and forgotten, the same items time out in the same tick."""
+        """The wheel expires the same items in the same ticks as the reference."""
         wheel: TimerWheel[int] = TimerWheel()
         naive = NaiveWheel()
         watches: list[Timeout[int]] = []
@@ -160,7 +160,7 @@ class WheelTests(SynchronousTestCase):
 
 class TicksForTests(SynchronousTestCase):
     def test_seconds_are_rounded_up_to_ticks(self) -> None:
-        """No timeout is shorter than it was asked to be, and none has no tick."""
+        """Seconds are rounded up to ticks, with at least one tick."""
         for seconds, tick, expected in (
             (60, 1, 60), (1.5, 1, 2), (0.2, 1, 1), (0, 1, 1), (1, 0.25, 4), (1.1, 0.5, 3),
         ):  # fmt: skip
@@ -169,7 +169,7 @@ class TicksForTests(SynchronousTestCase):
     @many
     @given(st.floats(0, 1e6), st.sampled_from([0.125, 0.5, 1.0, 4.0]))
     def test_no_tick_less_would_do(self, seconds: float, tick: float) -> None:
-        """The ticks are as long as the seconds, and one tick fewer would not be."""
+        """The ticks cover the seconds, and one tick fewer would not."""
         count = ticks_for(seconds, tick)
         self.assertGreaterEqual(count * tick, seconds)
         self.assertTrue(count == 1 or (count - 1) * tick < seconds)

@@ -1,4 +1,4 @@
-"""The ticker: timeouts by one timer, which runs only while something is watched."""
+"""Timers: timeouts on one timer, which runs only while there are timeouts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TickerTests(SynchronousTestCase):
         self.calls.append(self.clock.seconds())
 
     def test_late_by_a_second_at_most(self) -> None:
-        """Whatever the timeout and the moment within a tick."""
+        """A timeout is at most a second late, whatever its length and the moment within a tick."""
         self.timers.start(lambda: None, 1000)
         for seconds in (0.1, 0.5, 0.51, 1, 2.75, 30):
             for phase in (0.1, 0.2, 0.25, 0.3):
@@ -40,7 +40,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(len(self.calls), 1)
 
     def crowd(self, seconds: float) -> dict[int, float]:
-        """Let a thousand timeouts pass together, each of which takes so long, and half have ended.
+        """Expire a thousand timeouts at once, each of which takes ``seconds``, with half cancelled.
 
         :return: when each was called.
         """
@@ -60,7 +60,7 @@ class TickerTests(SynchronousTestCase):
         return called
 
     def test_a_thousand_at_once(self) -> None:
-        """They are called evenly over a tick, in order, and none that has ended meanwhile."""
+        """They are called evenly over a tick, in order, without those cancelled meanwhile."""
         called = list(self.crowd(CALLING_SECONDS / 3).values())
         starts = [now for before, now in pairwise(called) if now - before > CALLING_SECONDS]
         gaps = [after - before for before, after in pairwise(starts)]
@@ -70,13 +70,13 @@ class TickerTests(SynchronousTestCase):
         self.assertTrue(0.9 * TICK < called[-1] - called[0] <= 1.1 * TICK)
 
     def test_what_is_quick(self) -> None:
-        """Is called in larger groups, for each of which a turn is enough."""
+        """Quick calls run in larger batches, one turn each."""
         moments = Counter(self.crowd(0).values())
-        self.assertEqual(max(moments.values()), CALLS_PER_TURN // 2)  # and as many that had ended
+        self.assertEqual(max(moments.values()), CALLS_PER_TURN // 2)  # the other half was cancelled
         self.assertEqual(len(moments), -(-1000 // CALLS_PER_TURN))
 
     def test_a_crowd_after_a_crowd(self) -> None:
-        """None waits for more than a tick longer than it would alone."""
+        """When many expire after many others, none waits more than a tick longer than alone."""
         called: list[float] = []
         for _ in range(3):
             begun = self.clock.seconds()
@@ -89,7 +89,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_timer(self) -> None:
-        """However much is watched, and none while nothing is."""
+        """One timer runs for any number of timeouts, and none without timeouts."""
         self.assertEqual(self.clock.getDelayedCalls(), [])
         watches = [self.timers.start(self.note, 1 + number) for number in range(100)]
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -104,7 +104,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_starts_again(self) -> None:
-        """After a rest of any length, a timeout is as long as ever."""
+        """After any pause without timeouts, a new timeout has its full length."""
         self.timers.start(self.note, 1)
         advance(self.clock, 100.3)
         begun = self.clock.seconds()
@@ -121,7 +121,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(self.calls, [])
 
     def test_heard(self) -> None:
-        """Hearing from an item puts its timeout off."""
+        """Activity postpones an item's timeout."""
         watch = self.timers.start(self.note, 2)
         for _ in range(10):
             advance(self.clock, 1.5)
@@ -131,7 +131,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(len(self.calls), 1)
 
     def test_watches_in_a_call(self) -> None:
-        """A timeout may set the next one, though it was the last that was watched."""
+        """A call may start the next timeout, even if its own was the last."""
 
         def again() -> None:
             self.note()
@@ -145,7 +145,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_forgets_in_a_call(self) -> None:
-        """A timeout may forget another, later one, itself, and everything."""
+        """A call may cancel a later timeout, itself, and all others."""
         later = self.timers.start(self.note, 5)
 
         def forget() -> None:
@@ -158,7 +158,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_forgets_all_and_watches_in_a_call(self) -> None:
-        """One timer runs afterwards, not two."""
+        """After a call cancels all timeouts and starts one, one timer runs, not two."""
 
         def swap() -> None:
             self.timers.cancel(self.timers.start(self.note, 1))
@@ -171,7 +171,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(len(self.calls), 1)
 
     def test_failing_call(self) -> None:
-        """It is logged, and the others are called."""
+        """A call that fails is logged, and the others still run."""
 
         def fail() -> None:
             raise RuntimeError("a timeout fails")
@@ -183,7 +183,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_stopped_process(self) -> None:
-        """A process that slept for an hour did not listen: nobody's time has passed meanwhile."""
+        """A process that was suspended for an hour expires nothing: it could not read meanwhile."""
         self.timers.start(self.note, 2)
         self.clock.advance(3600)
         self.assertEqual(self.calls, [])
@@ -193,7 +193,7 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual(len(self.calls), 1)
 
     def test_no_drift(self) -> None:
-        """Ticks that come a little late do not make the next ones later."""
+        """Ticks that come a little late do not delay the next ones."""
         self.timers.start(self.note, 100)
         while self.timers.wheel.now < 100:
             self.clock.advance(0.3)

@@ -1,4 +1,4 @@
-"""Who may connect."""
+"""Which clients may connect."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RangeTests(SynchronousTestCase):
 
     def test_what_is_no_address_is_refused(self) -> None:
         with self.assertRaises(ValueError):
-            "example.org" in ranges("10.0.0.0/8")  # noqa: B015  # it is the look-up that raises
+            "example.org" in ranges("10.0.0.0/8")  # noqa: B015  # the look-up itself raises
 
     @settings(deadline=None)
     @given(
@@ -155,7 +155,7 @@ class AdmissionTests(SynchronousTestCase):
         admission = Admission(AdmissionRules(max_per_address=1))
         self.assertIsNone(admission.admit(ANN, 0.0))
         self.assertEqual(admission.admit("::ffff:192.0.2.1", 0.0), TOO_MANY)
-        # As bits, 192.0.2.1 is the network part of this one.
+        # As bits, 192.0.2.1 equals the network part of this address.
         self.assertIsNone(admission.admit("0:0:c000:201::", 0.0))
 
     def test_loopback_and_unix_sockets_have_no_limit_of_their_own(self) -> None:
@@ -239,7 +239,7 @@ class AdmissionTests(SynchronousTestCase):
         admission = Admission(AdmissionRules(accept_rate=1, accept_burst=1, ban=5))
         admission.admit(ANN, 1e6)
         self.assertEqual(admission.admit(ANN, 1e6), TOO_FAST)
-        self.assertEqual(admission.admit(ANN, 0.0), TOO_FAST)  # banned anew: the bucket is empty
+        self.assertEqual(admission.admit(ANN, 0.0), TOO_FAST)  # banned again: the bucket is empty
         self.assertIsNone(admission.admit(ANN, 5.0))
 
 
@@ -255,7 +255,7 @@ class MemoryTests(SynchronousTestCase):
             self.assertIsNone(admission.admit(address, 0.0))
             admission.leave(address)
         self.assertEqual(admission.addresses, 101)
-        self.assertEqual(admission.admit("192.0.2.1", 0.0), TOO_FAST)  # whom nobody pushes out
+        self.assertEqual(admission.admit("192.0.2.1", 0.0), TOO_FAST)  # connected: not evicted
         self.assertEqual(admission.admit("2001:db8:1387::1", 0.0), TOO_FAST)  # 4999: remembered
         self.assertIsNone(admission.admit("2001:db8:0::1", 0.0))  # forgotten
 
@@ -294,12 +294,12 @@ class MemoryTests(SynchronousTestCase):
 
 
 class Naive:
-    """The same rules without a bound, in exact fractions, written for reading."""
+    """A reference model: the same rules without a bound, in exact fractions."""
 
     def __init__(self, rules: AdmissionRules) -> None:
         self.rules = rules
         self.open: list[str] = []
-        self.levels: dict[str, tuple[Fraction, Fraction]] = {}  # level, and when it was so
+        self.levels: dict[str, tuple[Fraction, Fraction]] = {}  # level, and when it was measured
         self.bans: dict[str, Fraction] = {}
 
     def admit(self, network: str, now: Fraction) -> CloseReason | None:
@@ -343,7 +343,7 @@ class ModelTests(SynchronousTestCase):
     def test_decides_as_the_rules_read(
         self, rules: AdmissionRules, steps: list[tuple[bool, int, int]]
     ) -> None:
-        """That the real one forgets addresses which are as new again changes no decision."""
+        """Forgetting addresses that are as good as new changes no decision."""
         admission, naive = Admission(rules), Naive(rules)
         networks = ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::", "2001:db8:0:2::"]
         eighths = 0

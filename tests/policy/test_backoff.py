@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: :mod:`twisted_net.policy.backoff`."""
+"""The delay before the next attempt: :mod:`twisted_net.policy.backoff`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDING = 1 + 1e-12
 
 class BackoffTests(SynchronousTestCase):
     def test_without_jitter_the_delay_is_the_shortest(self) -> None:
-        """Whatever the attempt."""
+        """Without jitter, every attempt has the shortest delay."""
         backoff = Backoff(first=0.5)
         self.assertEqual([backoff.delay(n, 0) for n in (1, 2, 50)], [0.5, 0.5, 0.5])
 
@@ -25,28 +25,28 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual([backoff.delay(n, 1) for n in range(1, 6)], [2, 4, 8, 10, 10])
 
     def test_jitter_spreads_the_delay_over_the_whole_range(self) -> None:
-        """Evenly, between the shortest delay and the widest of the attempt."""
+        """Jitter spreads the delay evenly over the whole range."""
         backoff = Backoff(first=1, longest=100, factor=3)
         self.assertEqual([backoff.delay(2, n / 4) for n in range(5)], [1, 3, 5, 7, 9])
 
     def test_a_factor_of_one_does_not_grow(self) -> None:
-        """The delay is then always the same."""
+        """With a factor of one, the delay is always the same."""
         backoff = Backoff(first=3, longest=30, factor=1)
         self.assertEqual({backoff.delay(n, 1) for n in (1, 7, 10**6)}, {3})
 
     def test_a_service_that_is_away_for_a_week_does_no_harm(self) -> None:
-        """No number of attempts is too many, with whatever factor."""
+        """Any number of attempts works, with any factor."""
         for factor in (2.0, 3, 1e6, 10**10):
             for attempt in (31, 64, 65, 1100, 10**9):
                 self.assertEqual(Backoff(factor=factor).delay(attempt, 1), 30)
 
     def test_the_longest_delay_is_reached_however_slowly(self) -> None:
-        """A small factor takes many attempts, not for ever."""
+        """A small factor still reaches the longest delay."""
         backoff = Backoff(first=0.2, longest=30, factor=1.05)
         self.assertEqual(backoff.delay(1000, 1), 30)
 
     def test_what_makes_no_sense_is_refused_by_name(self) -> None:
-        """The message names the parameter."""
+        """An invalid value raises an error that names the parameter."""
         nan, inf = float("nan"), float("inf")
         for name, values in (
             ("first", (0, -1, nan, inf)),
@@ -59,7 +59,7 @@ class BackoffTests(SynchronousTestCase):
                 self.assertIn(repr(value), str(error))
 
     def test_the_longest_may_be_the_first(self) -> None:
-        """Then every delay is that long."""
+        """If both are equal, every delay has that length."""
         self.assertEqual(Backoff(first=2, longest=2).delay(9, 1), 2)
 
     @many
@@ -70,7 +70,7 @@ class BackoffTests(SynchronousTestCase):
     def test_every_delay_is_within_its_bounds(
         self, first: float, times: float, factor: float, attempt: int, jitter: float
     ) -> None:
-        """From the first to the longest; neither a later attempt nor more jitter is shorter."""
+        """Every delay is in its bounds, and never decreases with the attempt or the jitter."""
         longest = first * times
         backoff = Backoff(first=first, longest=longest, factor=factor)
         delay = backoff.delay(attempt, jitter)

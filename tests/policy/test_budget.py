@@ -41,7 +41,7 @@ class MemoryBudgetTests(SynchronousTestCase):
 
     def test_of_two_alike_the_one_that_waits_longer_goes_first(self) -> None:
         budget: MemoryBudget[object] = MemoryBudget(10, relief=0)
-        first, second = object(), object()  # without an order of their own
+        first, second = object(), object()  # they cannot be compared
         budget.charge(first, 6)
         budget.charge(second, 6)
         self.assertEqual(budget.shed(), [first])
@@ -80,7 +80,7 @@ class MemoryBudgetTests(SynchronousTestCase):
 
 
 class AgainstTheNaiveModel(RuleBasedStateMachine):
-    """Whatever is charged, in any order: the same peers in the same order as a plain sort."""
+    """After any charges in any order, the result equals that of a plain sort."""
 
     limit = 1000
     relief = 100

@@ -1,4 +1,4 @@
-"""How much is allowed: :mod:`twisted_net.policy.limits`."""
+"""The limits: :mod:`twisted_net.policy.limits`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEAST: dict[str, int] = {
 
 class LimitsTests(SynchronousTestCase):
     def test_the_defaults_are_those_that_are_documented(self) -> None:
-        """64 KiB a message, no idle timeout, a queue of 1 MiB, five seconds of grace…"""
+        """The defaults are as documented."""
         expected = {
             "max_message": 65536,
             "idle_timeout": 0,
@@ -42,12 +42,12 @@ class LimitsTests(SynchronousTestCase):
         self.assertEqual(Limits().max_message, DEFAULT_MAX_SIZE)
 
     def test_the_least_of_each_is_allowed(self) -> None:
-        """Zero seconds, and one byte."""
+        """The smallest value of each limit is accepted."""
         for name, least in LEAST.items():
             self.assertEqual(getattr(Limits(**{name: least}), name), least)
 
     def test_what_makes_no_sense_is_refused_by_name(self) -> None:
-        """Less than the least, no number, or without end: the message names the limit."""
+        """A value that is too small, infinite or no number raises an error that names the limit."""
         for name, least in LEAST.items():
             values: tuple[Any, ...] = (least - 1, -(10**9), float("nan"), float("inf"))
             for value in values:
@@ -56,17 +56,17 @@ class LimitsTests(SynchronousTestCase):
                 self.assertIn(repr(value), str(error))
 
     def test_a_changed_limit_is_checked_too(self) -> None:
-        """Replacing one makes new limits, which cannot be wrong either."""
+        """A limit that is replaced is checked too."""
         self.assertEqual(replace(Limits(), idle_timeout=60).idle_timeout, 60)
         self.assertRaises(ValueError, replace, Limits(), idle_timeout=-1)
 
     def test_a_rule_is_not_taken_for_another(self) -> None:
-        """The name of a rule is not the rule: it is refused, not silently another rule."""
+        """The name of an overflow policy is not accepted as the policy."""
         error = self.assertRaises(ValueError, Limits, overflow_policy="close")
         self.assertIn("overflow_policy", str(error))
 
     def test_limits_cannot_be_changed_in_place(self) -> None:
-        """A factory's connections share them."""
+        """Limits cannot be changed in place, because a factory's connections share them."""
 
         def change() -> None:
             Limits().max_message = 1  # type: ignore[misc]  # the point of the test
@@ -74,5 +74,5 @@ class LimitsTests(SynchronousTestCase):
         self.assertRaises(FrozenInstanceError, change)
 
     def test_every_limit_can_be_given_by_name(self) -> None:
-        """The keywords that factories take are the limits that there are."""
+        """The keywords that factories take are exactly the existing limits."""
         self.assertEqual(LimitChanges.__annotations__.keys(), asdict(Limits()).keys())

@@ -47,7 +47,7 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertEqual(bucket.take(1, 402.0), 0.0)
 
     def test_does_not_drift(self) -> None:
-        """After a hundred thousand waits the time is the rate's, to a millionth of a second."""
+        """After a hundred thousand waits, the time is right to a millionth of a second."""
         bucket = TokenBucket(rate=7, burst=1)
         now = 1e9
         for _ in range(100_001):
@@ -66,7 +66,7 @@ class TokenBucketTests(SynchronousTestCase):
                 TokenBucket(rate, burst)
             self.assertIn(name, str(caught.exception))
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None)  # a busy machine may be slow
     @given(
         rate=st.integers(1, 1000),
         burst=st.integers(1, 100),
@@ -79,7 +79,7 @@ class TokenBucketTests(SynchronousTestCase):
         level = Fraction(burst)
         now = Fraction(0)
         for pause, count in steps:
-            now += Fraction(pause, 1024)  # a power of two: the same as a float
+            now += Fraction(pause, 1024)  # a power of two: exact as a float
             level = min(Fraction(burst), level + Fraction(pause, 1024) * rate) - count
             wait = bucket.take(count, float(now))
             self.assertAlmostEqual(wait, float(max(Fraction(0), -level / rate)), delta=1e-9)

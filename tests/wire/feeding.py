@@ -13,7 +13,7 @@ Make = Callable[..., Any]
 
 
 def outcome(make: Make, pieces: Iterable[bytes]) -> tuple[list[Any], str | None]:
-    """Feed the pieces to a new framing; give all its messages, and its error's code or None."""
+    """Feed the pieces to a new framing; return its messages, and its error's code or None."""
     parser, messages = make(), []
     for piece in pieces:
         try:
@@ -24,18 +24,18 @@ def outcome(make: Make, pieces: Iterable[bytes]) -> tuple[list[Any], str | None]
 
 
 def one_by_one(data: bytes) -> list[bytes]:
-    """Cut ``data`` into its bytes."""
+    """Split ``data`` into single bytes."""
     return [data[at : at + 1] for at in range(len(data))]
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """Cut ``data`` at the places that it has; the same place twice makes an empty piece."""
+    """Split ``data`` at these places, if inside it. A repeated place makes an empty piece."""
     ends = [*sorted(place for place in places if place < len(data)), len(data)]
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def held(thing: object) -> int:
-    """How many bytes of what it was fed a framing remembers, wherever it has them."""
+    """Return how many bytes of its input a framing stores, in any attribute."""
     if isinstance(thing, (bytes, bytearray)):
         return len(thing)
     ours = type(thing).__module__ == framing.__name__ and not isinstance(thing, Exception)

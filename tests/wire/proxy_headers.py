@@ -1,4 +1,4 @@
-"""What a proxy sends: headers of the PROXY protocol, written as its specification has them."""
+"""PROXY protocol headers as a proxy sends them, encoded according to the specification."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LAYOUTS = {
 
 
 def v2(block: bytes = b"", command: int = 0x21, family: int = 0x11) -> bytes:
-    """Give a version 2 header around ``block``."""
+    """Return a version 2 header around ``block``."""
     return SIGNATURE + bytes((command, family)) + len(block).to_bytes(2, "big") + block
 
 
 def tlv(kind: int, value: bytes) -> bytes:
-    """Give a further piece of a version 2 header."""
+    """Return an additional field of a version 2 header."""
     return bytes((kind,)) + len(value).to_bytes(2, "big") + value
 
 
 def encode_v1(header: ProxyHeader) -> bytes:
-    """Give the header as a line (2.1), which knows TCP only."""
+    """Encode the header as a line (2.1), which supports only TCP."""
     source, destination = _ends(header)
     kind = "TCP4" if header.family is Family.IPV4 else "TCP6"
     hosts = f"{_text(source)} {_text(destination)}"
@@ -36,7 +36,7 @@ def encode_v1(header: ProxyHeader) -> bytes:
 
 
 def encode_v2(header: ProxyHeader, *, checksum: bool = False) -> bytes:
-    """Give the header in its binary form (2.2), with a checksum (2.2.3) or without."""
+    """Encode the header in binary (2.2), with or without a checksum (2.2.3)."""
     family, block = 0, b""
     if not header.local and header.family is not Family.UNKNOWN:
         family, layout = _LAYOUTS[header.family]

@@ -1,7 +1,7 @@
-"""Bytes to messages and back, by example: :mod:`twisted_net.wire.framing`.
+"""Framings by example: :mod:`twisted_net.wire.framing`.
 
-Every stream is fed whole, byte by byte, and with the beginning of what follows it. What is true of
-any stream stands in :mod:`tests.wire.test_framing_properties`.
+Every stream is fed whole, byte by byte, and with the beginning of the next message. Properties that
+hold for any stream are in :mod:`tests.wire.test_framing_properties`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from twisted_net.wire.framing import (
 
 
 class FramingTestCase(SynchronousTestCase):
-    """Adds the assertion that every example goes through."""
+    """Adds the assertions that every example uses."""
 
     def assert_gives(self, make: Make, data: bytes, messages: list[Any]) -> None:
-        """``data`` gives ``messages``, and again with the beginning of what follows it."""
+        """Check that ``data`` yields ``messages``, also if the next message has begun after it."""
         self.assertEqual(outcome(make, [data]), (messages, None))
         self.assertEqual(outcome(make, one_by_one(data)), (messages, None))
         for size in range(len(data) + 1):
@@ -42,14 +42,14 @@ class FramingTestCase(SynchronousTestCase):
             self.assertEqual(outcome(make, pieces), (messages * 2, None), pieces)
 
     def assert_fails(self, make: Make, data: bytes, code: str, *messages: Any) -> None:
-        """``data`` gives the messages and then the error, whatever follows it."""
+        """Check that ``data`` yields the messages and then the error, whatever follows."""
         for pieces in ([data], one_by_one(data), [data + b"1:a,\n{}\n"]):
             self.assertEqual(outcome(make, pieces), (list(messages), code), pieces)
 
 
 class RawTests(SynchronousTestCase):
     def test_messages_are_the_bytes_as_they_arrived(self) -> None:
-        """Without a framing, nothing is cut, joined, limited or changed; nothing is no message."""
+        """Raw splits, joins, limits and changes nothing. An empty read is not a message."""
         raw = Raw(max_size=1)
         self.assertEqual(raw.feed(b"a\r\n\0b"), [b"a\r\n\0b"])
         self.assertEqual(raw.feed(b""), [])
@@ -61,26 +61,26 @@ class LinesTests(FramingTestCase):
     make = staticmethod(partial(Lines, max_size=3))
 
     def test_lines_end_with_lf_or_crlf(self) -> None:
-        """Either ending is taken off; a CR anywhere else stays."""
+        """Both line endings are removed; a CR anywhere else stays."""
         self.assert_gives(self.make, b"ab\ncd\r\n\n\r\n", [b"ab", b"cd", b"", b""])
         self.assert_gives(self.make, b"a\rb\n\r\r\n", [b"a\rb", b"\r"])
 
     def test_a_line_of_the_limit_is_allowed_with_either_ending(self) -> None:
-        """The ending does not count."""
+        """The line ending does not count toward the limit."""
         self.assert_gives(self.make, b"abc\nabc\r\n", [b"abc", b"abc"])
 
     def test_a_line_of_one_byte_more_is_too_long(self) -> None:
-        """With either ending, and the lines before it are given."""
+        """One byte more fails with either ending, after the earlier lines."""
         self.assert_fails(self.make, b"a\nabcd\n", "too-long", b"a")
         self.assert_fails(self.make, b"abc\r\r\n", "too-long")
 
     def test_the_limit_is_looked_at_before_the_ending_comes(self) -> None:
-        """A line that never ends is too long with its first byte over the limit."""
+        """A line without an end fails at its first byte over the limit."""
         self.assert_fails(self.make, b"abcd", "too-long")
         self.assert_fails(self.make, b"abc\rx", "too-long")
 
     def test_a_cr_after_the_limit_may_become_the_ending(self) -> None:
-        """A CR there is no byte too much until something else than LF follows it."""
+        """A CR just past the limit is an error only if something other than LF follows."""
         parser = self.make()
         self.assertEqual(parser.feed(b"abc\r"), [])
         self.assertEqual(parser.feed(b"\nd\n"), [b"abc", b"d"])
@@ -91,7 +91,7 @@ class LinesTests(FramingTestCase):
         self.assertEqual(self.make().encode(b"\xff"), b"\xff\n")
 
     def test_what_is_no_line_is_not_sent(self) -> None:
-        """A line feed inside would make two lines; a lone surrogate is no text."""
+        """A line with a line feed inside, or text with a lone surrogate, cannot be sent."""
         for message in ("a\nb", b"\n", "\ud800"):
             self.assertRaises(LocalProtocolError, self.make().encode, message)
 
@@ -100,7 +100,7 @@ class SkippingLinesTests(FramingTestCase):
     make = staticmethod(partial(SkippingLines, max_size=3))
 
     def test_a_line_over_the_limit_is_reported_at_once_and_once(self) -> None:
-        """TooLong comes with the first byte too much, and the stream goes on after the line."""
+        """TooLong comes with the first byte over the limit, and later lines are still read."""
         parser = self.make()
         self.assertEqual(parser.feed(b"abc"), [])
         self.assertEqual(parser.feed(b"d"), [TooLong(3)])
@@ -108,7 +108,7 @@ class SkippingLinesTests(FramingTestCase):
         self.assertEqual(parser.feed(b"\r\nok\n"), [b"ok"])
 
     def test_the_limit_counts_no_ending(self) -> None:
-        """A line of the limit is given with either ending, one of a byte more with none."""
+        """A line at the limit is returned with either ending; one byte more gives TooLong."""
         self.assert_gives(self.make, b"abc\nabc\r\n", [b"abc", b"abc"])
         self.assert_gives(self.make, b"abcd\nx\nabcd\r\n", [TooLong(3), b"x", TooLong(3)])
         self.assert_gives(self.make, b"abc\r\r\nabc\rx\n", [TooLong(3)] * 2)
@@ -119,7 +119,7 @@ class SkippingLinesTests(FramingTestCase):
             self.assert_gives(self.make, line, [given])
 
     def test_too_long_says_its_limit(self) -> None:
-        """Two of the same limit are equal, and it can be read in a log."""
+        """Two with the same limit are equal, and their repr can be logged."""
         self.assertEqual({TooLong(3), TooLong(3)}, {TooLong(3)})
         self.assertNotEqual(TooLong(3), TooLong(4))
         self.assertNotEqual(TooLong(3), b"")
@@ -130,17 +130,17 @@ class NetstringsTests(FramingTestCase):
     make = staticmethod(partial(Netstrings, max_size=12))
 
     def test_strings_follow_one_another(self) -> None:
-        """The example of the specification, an empty string, and one of the limit."""
+        """The specification's example, an empty string, and a string at the limit are accepted."""
         strings = [b"hello", b"", b"hello world!"]
         self.assert_gives(self.make, b"5:hello,0:,12:hello world!,", strings)
 
     def test_one_over_the_limit_is_refused_with_its_length(self) -> None:
-        """Not one byte of it is waited for."""
+        """A string over the limit fails at its length, before any of its bytes."""
         self.assert_fails(self.make, b"1:a,13", "too-long", b"a")
         self.assert_fails(self.make, b"9999999999", "too-long")
 
     def test_what_is_no_netstring_is_bad_input(self) -> None:
-        """A missing length, a leading zero, a sign, a space, and anything but the comma."""
+        """A missing length, a leading zero, a sign, a space, or a missing comma is an error."""
         for data in (b":", b"x", b"00:", b"01:a,", b"-1:", b" 1:a,", b"1 :a,", b"1:a;", b"0:x"):
             self.assert_fails(self.make, data, "bad-input")
         self.assert_fails(self.make, b"1:a,,", "bad-input", b"a")
@@ -148,7 +148,7 @@ class NetstringsTests(FramingTestCase):
 
 class LengthPrefixedTests(FramingTestCase):
     def test_every_width_and_order_has_its_bytes(self) -> None:
-        """The length stands before the message in as many bytes and in the order asked for."""
+        """The length prefix has the requested width and byte order."""
         for arguments, header in (
             ((1,), b"\x03"), ((2,), b"\0\x03"), ((), b"\0\0\0\x03"), ((8,), bytes(7) + b"\x03"),
             ((2, "little"), b"\x03\0"), ((4, "little"), b"\x03\0\0\0"), (("varint",), b"\x03"),
@@ -157,7 +157,7 @@ class LengthPrefixedTests(FramingTestCase):
             self.assert_gives(partial(LengthPrefixed, *arguments), header + b"abc", [b"abc"])
 
     def test_a_varint_has_its_least_group_first(self) -> None:
-        """300 is AC 02, as in the documentation of Protocol Buffers; 128 is the first of two."""
+        """300 is AC 02, as in the Protocol Buffers documentation, and 128 takes two bytes."""
         for size, header in ((127, b"\x7f"), (128, b"\x80\1"), (16384, b"\x80\x80\1")):
             self.assertEqual(LengthPrefixed("varint").encode(bytes(size)), header + bytes(size))
         message = b"x" * 300
@@ -165,55 +165,55 @@ class LengthPrefixedTests(FramingTestCase):
         self.assert_gives(partial(LengthPrefixed, "varint"), b"\xac\x02" + message, [message])
 
     def test_an_empty_message_is_complete_with_its_length(self) -> None:
-        """Nothing more is waited for."""
+        """An empty message is complete with its length."""
         self.assert_gives(partial(LengthPrefixed, 2), bytes(4), [b"", b""])
 
     def test_one_over_the_limit_is_refused_with_its_length(self) -> None:
-        """The limit itself is allowed, and of more not one byte is waited for."""
+        """A message at the limit is accepted; a larger one fails at its length."""
         self.assert_gives(partial(LengthPrefixed, 2, max_size=3), b"\0\3abc", [b"abc"])
         self.assert_fails(partial(LengthPrefixed, 2, max_size=3), b"\0\1a\0\4", "too-long", b"a")
         self.assert_fails(partial(LengthPrefixed, 8), b"\xff" * 8, "too-long")
         self.assert_fails(partial(LengthPrefixed, "varint"), b"\xff" * 9 + b"\1", "too-long")
 
     def test_a_varint_ends_within_ten_bytes(self) -> None:
-        """Ten groups of seven carry 64 bits; an eleventh is never waited for."""
+        """Ten groups of seven carry 64 bits, so an eleventh is an error at once."""
         self.assert_gives(partial(LengthPrefixed, "varint"), b"\x81" + b"\x80" * 8 + b"\0a", [b"a"])
         self.assert_fails(partial(LengthPrefixed, "varint"), b"\x80" * 10, "bad-input")
 
     def test_a_length_that_does_not_fit_is_not_sent(self) -> None:
-        """The largest that fits is."""
+        """The largest length that fits is sent; one more is an error."""
         self.assertEqual(LengthPrefixed(1).encode(bytes(255)), b"\xff" + bytes(255))
         self.assertRaises(LocalProtocolError, LengthPrefixed(1).encode, bytes(256))
 
     def test_unknown_widths_and_orders_are_named(self) -> None:
-        """A width or byte order that there is not is refused where it is given."""
+        """An unknown width or byte order raises in the constructor."""
         self.assertIn("3", str(self.assertRaises(ValueError, LengthPrefixed, 3)))
         self.assertIn("middle", str(self.assertRaises(ValueError, LengthPrefixed, 4, "middle")))
 
 
 class JsonTests(FramingTestCase):
-    """What JSON lines and JSON streams share, and each on its own."""
+    """JSON lines and JSON streams."""
 
     def test_a_json_line_is_any_value(self) -> None:
-        """Blank lines are passed over, CRLF is an ending, and non-ASCII stays as it is."""
+        """Blank lines are skipped, CRLF is an ending, and non-ASCII text is unchanged."""
         data = '{"a":[1,null]}\n\n  \r\n "ä" \r\n3\n'.encode()
         self.assert_gives(JsonLines, data, [{"a": [1, None]}, "ä", 3])
         self.assertEqual(JsonLines().encode({"a": "ä\n"}), '{"a":"ä\\n"}\n'.encode())
 
     def test_a_stream_needs_no_separator(self) -> None:
-        """Brackets and quotes in strings end nothing."""
+        """Brackets and quotes inside strings end nothing."""
         data = rb'{"a":"}\"]\\"}[[]] ' + b'\t\r\n{"[":{}}'
         self.assert_gives(JsonStream, data, [{"a": '}"]\\'}, [[]], {"[": {}}])
 
     def test_a_stream_is_of_objects_and_arrays(self) -> None:
-        """Nobody can tell where a number ends: neither read nor sent."""
+        """A stream neither reads nor sends bare numbers, whose end cannot be found."""
         for data in (b"1", b'"a"', b"null", b",", b"]", b"\xef\xbb\xbf{}"):
             self.assert_fails(JsonStream, b"{}" + data, "bad-input", {})
         for message in (1, "a", None):
             self.assertRaises(LocalProtocolError, JsonStream().encode, message)
 
     def test_the_limit_is_exact(self) -> None:
-        """A value of the limit is read; one of a byte more is not, ended or not."""
+        """A value at the limit is read; one byte more is an error, complete or not."""
         self.assert_gives(partial(JsonStream, max_size=5), b'[] ["a"]', [[], ["a"]])
         self.assert_gives(partial(JsonLines, max_size=5), b'["a"]\n["a"]\r\n', [["a"], ["a"]])
         for data in (b'{}["ab"]', b'{}["abcd'):
@@ -222,19 +222,19 @@ class JsonTests(FramingTestCase):
             self.assert_fails(partial(JsonLines, max_size=5), data, "too-long", {})
 
     def test_what_is_not_json_is_bad_input(self) -> None:
-        """Nor are NaN and Infinity, which Python would take, nor what is not UTF-8."""
+        """Malformed JSON, invalid UTF-8, and the NaN and Infinity of Python's parser are errors."""
         for text in (b"{]", b"[1,]", b"[NaN]", b"[-Infinity]", b'["\xff"]', b"['a']", b"{1:2}"):
             self.assert_fails(JsonStream, b"[]" + text, "bad-input", [])
             self.assert_fails(JsonLines, b"[]\n" + text + b"\n", "bad-input", [])
         self.assert_fails(JsonLines, b"[" + b"1" * 5000 + b"]\n", "bad-input")
 
     def test_a_number_too_large_for_a_float_is_bad_input(self) -> None:
-        """It would be infinite, which JSON has not: it could not even be sent back."""
+        """A number too large for a float would be infinite, which JSON cannot express."""
         self.assert_fails(JsonStream, b"[1e999]", "bad-input")
         self.assert_fails(JsonLines, b"-1e999\n", "bad-input")
 
     def test_nesting_has_a_limit(self) -> None:
-        """Exactly that deep is read; deeper is bad input, however deep; width does not count."""
+        """Nesting up to the limit is read, deeper nesting is an error, and width does not count."""
         for make, end in ((partial(JsonLines, max_size=1 << 20), b"\n"), (JsonStream, b"")):
             deep = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + end
             self.assertEqual(outcome(make, [deep])[1], None)
@@ -245,7 +245,7 @@ class JsonTests(FramingTestCase):
             self.assertEqual(outcome(make, [wide])[1], None)
 
     def test_what_json_cannot_say_is_not_sent(self) -> None:
-        """NaN, sets, what holds itself, what nests without end, and what UTF-8 has not."""
+        """NaN, sets, circular or endlessly nested values, and lone surrogates cannot be sent."""
         circle: list[Any] = []
         circle.append(circle)
         deep: list[Any] = []
@@ -254,12 +254,12 @@ class JsonTests(FramingTestCase):
         for message in ([float("nan")], [{1}], circle, deep, ["\ud800"]):
             for make in (JsonLines, JsonStream):
                 self.assertRaises(LocalProtocolError, make().encode, message)
-        while deep:  # letting go of it all at once would be as deep
+        while deep:  # freeing all of it at once would recurse as deep
             deep = deep.pop()
 
 
 class CountingBuffer(bytearray):
-    """Counts the bytes that go into it, come out of it, or are looked through."""
+    """Counts the bytes that are added, removed, or searched."""
 
     touched = 0
 
@@ -286,12 +286,12 @@ for _name in ("__add__", "__contains__", "count", "find", "index", "partition", 
 
 
 class CostTests(SynchronousTestCase):
-    """What a peer can make a framing spend."""
+    """The work that a peer can cause in a framing."""
 
     def assert_touched_twice(self, parser: Any, owner: Any, stream: bytes) -> None:
-        """Byte by byte, a byte goes into the buffer once and comes out once."""
+        """Check that, byte by byte, each byte enters the buffer once and leaves it once."""
         first, *pieces, last = one_by_one(stream)
-        self.assertEqual(parser.feed(first), [])  # with which some begin to have a buffer
+        self.assertEqual(parser.feed(first), [])  # some framings begin to buffer here
         buffer = owner._buffer = CountingBuffer(owner._buffer)
         messages = [message for piece in pieces for message in parser.feed(piece)]
         self.assertIs(owner._buffer, buffer, "counted what is no longer used")
@@ -300,7 +300,7 @@ class CostTests(SynchronousTestCase):
         self.assertLessEqual(buffer.touched, 2 * len(stream))
 
     def test_byte_by_byte_costs_no_more_than_at_once(self) -> None:
-        """No byte is copied or looked through again for each byte that follows it."""
+        """No byte is copied or searched again for each byte that follows it."""
         size = 1 << 15
         for parser in (Lines(), SkippingLines(), Netstrings(), LengthPrefixed()):
             self.assert_touched_twice(parser, parser, parser.encode(b"x" * size))
@@ -308,7 +308,7 @@ class CostTests(SynchronousTestCase):
         self.assert_touched_twice(lines, lines._lines, lines.encode("x" * size))
 
     def test_a_stream_of_json_is_scanned_once(self) -> None:
-        """Nor does finding the end of a JSON value look at any byte twice."""
+        """Finding the end of a JSON value scans no byte twice."""
         scanned = 0
 
         class Counting(framing.ValueScanner):
@@ -324,7 +324,7 @@ class CostTests(SynchronousTestCase):
         self.assertEqual(scanned, len(stream))
 
     def test_what_never_ends_is_not_remembered(self) -> None:
-        """A mebibyte without an end leaves at most the limit in memory."""
+        """A mebibyte without an end stores at most the limit."""
         varint = partial(LengthPrefixed, "varint")
         for make, begin, more in (
             (Lines, b"", b"x"), (SkippingLines, b"", b"x"), (SkippingLines, b"", b"\r"),
@@ -340,7 +340,7 @@ class CostTests(SynchronousTestCase):
                 self.assertLessEqual(held(parser), 1001, (make, more))
 
     def test_an_error_keeps_nothing_of_what_was_fed(self) -> None:
-        """Once the caller has let go of the error, nobody has the bytes that caused it."""
+        """Once the caller has dropped the error, the bytes that caused it are freed."""
         for make in (Lines, Netstrings, LengthPrefixed, JsonLines, JsonStream):
             data = bytes([255]) * 1000 + b"\n"
             parser = make(max_size=9)

@@ -1,4 +1,4 @@
-"""What is true of every framing of :mod:`twisted_net.wire.framing`, whatever a peer sends."""
+"""Properties of every framing in :mod:`twisted_net.wire.framing`, for any input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from twisted_net.wire.framing import (
 )
 
 LIMIT = 12
-"""Small, so that Hypothesis finds its edges."""
+"""A small limit, so that Hypothesis finds the edge cases."""
 
 many = settings(
     deadline=None,
@@ -41,7 +41,7 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    # No lone surrogates: JSON can name them, UTF-8 cannot carry them.
+    # No lone surrogates: JSON can name them, but UTF-8 cannot carry them.
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -52,15 +52,15 @@ json_values = st.recursive(
 
 
 class Properties:
-    """What is true of every framing. A subclass says which, and what streams are interesting."""
+    """Properties of every framing. Subclasses set the framing and its interesting streams."""
 
     make: ClassVar[Make]
-    alphabet: ClassVar[bytes]  # what this framing gives a meaning, and a little more
+    alphabet: ClassVar[bytes]  # bytes with a meaning in this framing, and a few others
     messages: ClassVar[st.SearchStrategy[Any]] = short
-    slack: ClassVar[int] = 1  # bytes that may be remembered besides the message
+    slack: ClassVar[int] = 1  # bytes that may be stored besides the message
 
     def stream(self, data: st.DataObject) -> bytes:
-        """Good messages and noise, one after another."""
+        """Return a mix of valid messages and noise."""
         encode = self.make().encode
         noise = st.lists(st.sampled_from(self.alphabet), max_size=20).map(bytes)
         parts = st.lists(self.messages.map(encode) | noise | st.binary(max_size=20), max_size=5)
@@ -69,7 +69,7 @@ class Properties:
     @many
     @given(st.data())
     def test_any_chunking_gives_the_messages_and_the_error_of_the_whole(self, data: Any) -> None:
-        """Bytes give the same messages and the same error however TCP cuts them."""
+        """However the bytes are split, the messages and the error are the same."""
         stream = self.stream(data)
         whole = outcome(self.make, [stream])
         self.assertEqual(outcome(self.make, cut(stream, data.draw(cuts, "cuts"))), whole)
@@ -79,7 +79,7 @@ class Properties:
     @many
     @given(st.data())
     def test_what_was_encoded_is_fed_back_as_it_was(self, data: Any) -> None:
-        """Encoding and feeding gives every message back, once and in order."""
+        """Encoded messages are decoded again, once and in order."""
         messages = data.draw(st.lists(self.messages, max_size=5), "messages")
         parser = type(self).make(max_size=1 << 20)
         stream = b"".join(map(parser.encode, messages))
@@ -90,7 +90,7 @@ class Properties:
     @many
     @given(st.data())
     def test_never_remembers_more_than_the_limit(self, data: Any) -> None:
-        """However much is fed, in whatever pieces, no more than one message is remembered."""
+        """However much is fed, at most one message is stored."""
         parser = self.make()
         for piece in cut(self.stream(data), data.draw(cuts, "cuts")):
             with contextlib.suppress(RemoteProtocolError):
@@ -99,15 +99,15 @@ class Properties:
 
 
 class FailingProperties(Properties):
-    """What is true of every framing that can fail."""
+    """Properties of every framing that can fail."""
 
-    failure: ClassVar[tuple[bytes, str]]  # bytes of which the last makes it fail, and the code
+    failure: ClassVar[tuple[bytes, str]]  # bytes of which the last causes an error, and its code
     failure_limit: ClassVar[int] = 1 << 20
 
     @many
     @given(st.data())
     def test_messages_before_an_error_are_not_lost(self, data: Any) -> None:
-        """What was complete before an error comes with it, and after it there is nothing more."""
+        """Messages before an error come with it, and none come after it."""
         tail, code = self.failure
         messages = data.draw(st.lists(self.messages, max_size=4), "messages")
         parser = type(self).make(max_size=self.failure_limit)
@@ -132,7 +132,7 @@ class LinesProperties(FailingProperties, SynchronousTestCase):
     @many
     @given(st.lists(st.sampled_from(b"ab\r\n"), max_size=60).map(bytes), cuts)
     def test_gives_what_splitting_the_whole_gives(self, stream: bytes, places: list[int]) -> None:
-        """Lines are what stands between line feeds, without the CR before each."""
+        """Lines are what is between line feeds, without the CR before each."""
         *lines, _ = stream.split(b"\n")
         expected = [line.removesuffix(b"\r") for line in lines]
         make = partial(Lines, max_size=100)
@@ -147,7 +147,7 @@ class SkippingLinesProperties(Properties, SynchronousTestCase):
     @many
     @given(st.lists(st.sampled_from(b"aab\r\n"), max_size=60).map(bytes), cuts)
     def test_puts_too_long_where_a_line_was(self, stream: bytes, places: list[int]) -> None:
-        """Each line over the limit is one TooLong; the others are as they were."""
+        """Each line over the limit becomes one TooLong, and the others are unchanged."""
         *lines, rest = (line.removesuffix(b"\r") for line in stream.split(b"\n"))
         if len(rest) > LIMIT:
             lines.append(rest)

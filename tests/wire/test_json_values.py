@@ -1,4 +1,4 @@
-"""JSON values, read with mistrust: :mod:`twisted_net.wire.json_values`."""
+"""Reading untrusted JSON values: :mod:`twisted_net.wire.json_values`."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class DecodingTests(SynchronousTestCase):
                 self.assertNotIsInstance(error, UnicodeDecodeError)
 
     def test_numbers_too_large_for_a_float(self) -> None:
-        """Are refused where one asks for it."""
+        """Numbers too large for a float are errors, if requested."""
         error = self.assertRaises(ValueError, make_decoder(finite=True, unique=True), b"[1e999]")
         self.assertEqual(str(error), "1e999 is too large a number")
         self.assertEqual(make_decoder(finite=False, unique=True)(b"-1e999"), float("-inf"))
 
     def test_names_that_stand_twice(self) -> None:
-        """Likewise, and the error has the name; otherwise the last one counts."""
+        """Duplicate names are errors with the name, if requested; otherwise the last one counts."""
         text = b'[{"b":1,"a":{"x":1},"a":2}]'
         error = self.assertRaises(DuplicateName, make_decoder(finite=True, unique=True), text)
         self.assertEqual((error.name, str(error)), ("a", "a twice"))
@@ -95,6 +95,6 @@ class DepthTests(SynchronousTestCase):
             check_depth(text, 1)
 
     def test_what_is_no_value(self) -> None:
-        """Is looked at like one; the parser refuses it."""
+        """Malformed values are scanned like others, and the parser rejects them."""
         self.assertRaises(ValueError, check_depth, b'x "\\"" [[[', 2)
         check_depth(b"][[[", 2)

@@ -1,4 +1,4 @@
-"""Numbers that people type, wherever they type them: :mod:`twisted_net.wire.numbers`."""
+"""Numbers that people type, in every place that accepts them: :mod:`twisted_net.wire.numbers`."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ NEVER = {
     "two points": "1.2.3",
     "a comma": "1,5",
 }
-"""What is no number anywhere."""
+"""Texts that are not a number anywhere."""
 
 HUGE = "9" * 10_000
-"""Python's ``int`` refuses it with an error of its own, and for ``float`` it is infinite."""
+"""Python's ``int`` rejects it with an error of its own, and ``float`` makes it infinite."""
 
 
 def whole(name: str, least: int, most: int) -> Callable[[str], str]:
@@ -58,7 +58,7 @@ def decimal(name: str, unit: str = "") -> Callable[[str], str]:
 
 
 def flag(name: str, module: Any = echo) -> Callable[[str], Any]:
-    """What a flag makes of a text."""
+    """Return a function that passes a text to a flag."""
 
     def parse(text: str) -> Any:
         options = module.Options()
@@ -69,7 +69,7 @@ def flag(name: str, module: Any = echo) -> Callable[[str], Any]:
 
 
 def option(name: str, settings: str, field: str) -> Callable[[str], Any]:
-    """What an option of an endpoint string makes of it."""
+    """Return a function that passes a text to an option of an endpoint string."""
 
     def parse(text: str) -> Any:
         made: Any = serverFromString(MemoryReactorClock(), f"net:1:{name}={text}")  # type: ignore[no-untyped-call]
@@ -79,7 +79,7 @@ def option(name: str, settings: str, field: str) -> Callable[[str], Any]:
 
 
 def bound(name: str) -> Callable[[str], Any]:
-    """What an option of a store makes of it; between the two is a URL's own quoting."""
+    """Return a function that passes a URL-quoted text to a store option."""
 
     def parse(text: str) -> Any:
         quoted = "".join(f"%{byte:02x}" for byte in text.encode())
@@ -107,7 +107,8 @@ CALLERS: list[tuple[Callable[[str], Any], Callable[[str], str], bool]] = [
     (bound("rooms"), whole("rooms=", 1, COUNT), True),
     (parse_port, whole("port ", 0, 65535), True),
 ]  # fmt: skip
-"""Everybody who reads a number, what each says of what is none, and whether it must be whole."""
+"""All callers that parse a number, the error of each for a bad one, and whether it must be
+whole."""
 
 
 def errors(texts: dict[str, str]) -> Iterator[tuple[Callable[[str], Any], str, str, str]]:
@@ -122,7 +123,7 @@ class CallersTests(SynchronousTestCase):
     """Flags, options of endpoint strings and of stores, and ports."""
 
     def test_what_is_no_number_is_told_in_one_line(self) -> None:
-        """With flag or option, value and reason; however long it is."""
+        """An error is one short line with the flag or option, the value and the reason."""
         for parse, kind, text, line in errors(NEVER | {"huge": HUGE}):
             error = self.assertRaises((ValueError, StartError), parse, text)
             told = str(error).removeprefix("net")
@@ -133,7 +134,7 @@ class CallersTests(SynchronousTestCase):
             self.assertLess(len(told), 200)
 
     def test_numbers(self) -> None:
-        """Are the same to everybody."""
+        """All callers accept the same numbers."""
         for parse, _, is_whole in CALLERS:
             self.assertEqual(parse("7"), 7)
             self.assertEqual(parse("0" * 10_000 + "7"), 7)
@@ -142,7 +143,7 @@ class CallersTests(SynchronousTestCase):
                     self.assertEqual(parse(text), number)
 
     def test_ports_of_clients(self) -> None:
-        """Are numbers already, or should be."""
+        """Ports of clients must be valid integers."""
         reactor = MemoryReactorClock()
         for port in (0, -1, 65536, 1.5, True, None, *NEVER.values(), HUGE, int("9" * 4000)):
             error = self.assertRaises(ValueError, client_endpoint, reactor, ("chat.example", port))
@@ -151,7 +152,7 @@ class CallersTests(SynchronousTestCase):
             )
 
     def test_commands(self) -> None:
-        """Tell how they are used."""
+        """Commands with a bad number answer with their usage."""
         for text in (*NEVER.values(), HUGE, "100000000", "1.5"):
             if text.strip() not in ("", "5"):
                 for command in ("/history", "/ban ann", "/mute ann"):
@@ -174,7 +175,7 @@ class ParsersTests(SynchronousTestCase):
     @hypothesis.settings(deadline=None)
     @given(st.text())
     def test_any_text(self, text: str) -> None:
-        """Is a number of ASCII digits, or an error of one line."""
+        """Any text is either a number in ASCII digits or an error of one line."""
         for parse, allowed in ((parse_whole, "0123456789"), (parse_decimal, "0123456789.eE+-")):
             try:
                 parse(text, 0, 10**9)

@@ -1,4 +1,4 @@
-"""The PROXY protocol: any header in any split, and nothing else."""
+"""The PROXY protocol: every valid header, however it is split, and no other input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse(data: bytes) -> tuple[ProxyHeader, bytes] | None:
 
 
 def parse_in_pieces(data: bytes, cuts: list[int]) -> tuple[ProxyHeader, bytes] | None:
-    """Feed the pieces; what is left when the header is complete counts as what comes after it."""
+    """Feed the pieces. Those after the complete header are added to the data that follows it."""
     parser = ProxyParser()
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in pairwise(places):
@@ -43,7 +43,7 @@ def parse_in_pieces(data: bytes, cuts: list[int]) -> tuple[ProxyHeader, bytes] |
 
 class ParserCase(SynchronousTestCase):
     def read(self, data: bytes) -> ProxyHeader:
-        """Parse whole, byte by byte and with data behind: the same each time."""
+        """Parse a header whole, byte by byte and with trailing data, with the same result."""
         result = parse(data)
         assert result is not None, data
         header, rest = result
@@ -53,7 +53,7 @@ class ParserCase(SynchronousTestCase):
         return header
 
     def refuse(self, data: bytes, why: str = "") -> None:
-        """It is refused whole and byte by byte, and stays refused."""
+        """Check that the data is rejected, whole and byte by byte, and stays rejected."""
         for cuts in [[], list(range(len(data)))]:
             with self.assertRaises(RemoteProtocolError) as caught:
                 parse_in_pieces(data, cuts)
@@ -233,7 +233,7 @@ class FurtherPieceTests(ParserCase):
         self.refuse(v2(ANN_BLOCK + tlv(0x20, b"\1\0\0\0\0" + tlv(0x22, b"\xff"))), "not UTF-8")
 
     def test_the_checksum_is_that_of_the_rfc(self) -> None:
-        """RFC 3720, B.4, has these as examples of CRC32c."""
+        """The checksum matches the CRC32c examples in RFC 3720, B.4."""
         self.assertEqual(_crc32c(bytes(32)).to_bytes(4, "little"), bytes.fromhex("aa36918a"))
         self.assertEqual(_crc32c(b"\xff" * 32).to_bytes(4, "little"), bytes.fromhex("43aba862"))
         self.assertEqual(_crc32c(b"123456789"), 0xE3069283)
@@ -242,7 +242,7 @@ class FurtherPieceTests(ParserCase):
         right = encode_v2(ANN, checksum=True)
         self.assertEqual(self.read(right), ANN)
         for place in range(16, len(right)):
-            if not 28 <= place < 31:  # where it says that a checksum follows, and how long it is
+            if not 28 <= place < 31:  # the type and length of the checksum field
                 wrong = bytearray(right)
                 wrong[place] ^= 1
                 self.refuse(bytes(wrong), "checksum does not match")
@@ -258,7 +258,10 @@ class FurtherPieceTests(ParserCase):
 
 
 class HaproxyTests(ParserCase):
-    """What HAProxy 2.6.12 sent, with ``proxy-v2-options ssl,cert-cn,...,authority,crc32c``."""
+    """Headers recorded from HAProxy 2.6.12.
+
+    Its setting was ``proxy-v2-options ssl,cert-cn,...,authority,crc32c``.
+    """
 
     def test_a_client_with_a_certificate(self) -> None:
         header = self.read(
@@ -308,7 +311,7 @@ class LifeTests(SynchronousTestCase):
 
 
 class HeadersTests(SynchronousTestCase):
-    """The headers that these tests are made of."""
+    """The encoders that these tests use."""
 
     def test_version_1(self) -> None:
         self.assertEqual(encode_v1(ANN), ANN_V1)
@@ -409,7 +412,7 @@ class PropertyTests(SynchronousTestCase):
     def test_garbage_is_read_or_refused_alike_in_any_split(
         self, data: bytes, places: list[int]
     ) -> None:
-        """Nothing but the protocol's own error is ever raised, and the split changes nothing."""
+        """Any input gives a header or the protocol's own error, however it is split."""
 
         def outcome(places: list[int]) -> object:
             try:

@@ -1,4 +1,4 @@
-"""Telnet's bytes in a stream of text: :mod:`twisted_net.wire.telnet`."""
+"""Telnet commands in a stream of text: :mod:`twisted_net.wire.telnet`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ noise = st.lists(
 
 
 def fed(pieces: list[bytes]) -> tuple[bytes, bytes]:
-    """Give the text and the answers to some pieces."""
+    """Feed the pieces, and return the text and the answers."""
     telnet, text, answers = Telnet(), b"", b""
     for piece in pieces:
         more, answer = telnet.feed(piece)
@@ -29,33 +29,33 @@ def fed(pieces: list[bytes]) -> tuple[bytes, bytes]:
 
 class TelnetTests(SynchronousTestCase):
     def assertFed(self, data: bytes, text: bytes, answers: bytes = b"") -> None:
-        """Whole, byte by byte, and cut once anywhere."""
+        """Check the result for ``data`` whole, byte by byte, and split at every position."""
         for pieces in ([data], one_by_one(data), *(cut(data, [at]) for at in range(len(data)))):
             self.assertEqual(fed(pieces), (text, answers), pieces)
 
     def test_text_is_text(self) -> None:
-        """In any language."""
+        """Text passes unchanged in any language."""
         self.assertFed("grüße 日本 🐍\r\n".encode(), "grüße 日本 🐍\r\n".encode())
 
     def test_options_are_refused(self) -> None:
-        """What it would do with DONT, what it asks for with WONT; what it refuses, not at all."""
+        """WILL is answered with DONT, DO with WONT, and refusals are not answered."""
         self.assertFed(b"a\xff\xfb\x18b\xff\xfd\x01c", b"abc", b"\xff\xfe\x18\xff\xfc\x01")
         self.assertFed(b"\xff\xfc\x18\xff\xfe\x01x", b"x")
 
     def test_an_option_is_refused_once(self) -> None:
-        """However often it is offered: two sides that answer each other must end."""
+        """An option is refused only once, so that two sides cannot loop."""
         self.assertFed(b"\xff\xfb\x18" * 5 + b"x", b"x", b"\xff\xfe\x18")
 
     def test_subnegotiations_go(self) -> None:
-        """With what is in them, line feeds and the byte 255 among it."""
+        """Subnegotiations are removed with their content, even line feeds and the byte 255."""
         self.assertFed(b"a\xff\xfa\x18\x00x\n\xff\xff\xff\xf0b", b"ab")
 
     def test_other_commands_go(self) -> None:
-        """Interrupt, are you there, go ahead."""
+        """Other commands, such as interrupt, are removed."""
         self.assertFed(b"a\xff\xf4\xff\xf6\xff\xf9\xff\xf2b\xff\xf0", b"ab")
 
     def test_what_is_no_command_stays(self) -> None:
-        """It is not UTF-8, and its sender is told; a line feed is never part of it."""
+        """Bytes that are not a command stay, and fail later as invalid UTF-8."""
         for data in (
             b"caf\xe9\xff\xfe\nx",
             b"\xff\n",
@@ -66,20 +66,20 @@ class TelnetTests(SynchronousTestCase):
             self.assertFed(data, data)
 
     def test_a_subnegotiation_without_end(self) -> None:
-        """Does not swallow what is said for ever, nor is it remembered."""
+        """A subnegotiation without an end swallows a limited number of bytes and stores none."""
         data = b"\xff\xfa" + b"x" * LONGEST_SUBNEGOTIATION + b"still here\n"
         self.assertFed(data, b"still here\n")
 
     @many
     @given(noise, st.lists(st.integers(0, 60), max_size=6))
     def test_the_split_makes_no_difference(self, data: bytes, places: list[int]) -> None:
-        """Whatever the bytes are."""
+        """Any bytes give the same result, however they are split."""
         self.assertEqual(fed(cut(data, places)), fed([data]))
 
     @many
     @given(st.binary(max_size=200))
     def test_noise(self, data: bytes) -> None:
-        """Answers are at most as long as what asked for them, and text is what was sent."""
+        """Answers are never longer than the request, and text is part of the input."""
         text, answers = fed([data])
         self.assertLessEqual(len(answers), len(data))
         left = iter(data)

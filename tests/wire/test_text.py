@@ -1,4 +1,4 @@
-"""What a line from a stranger may contain: :mod:`twisted_net.wire.text`."""
+"""Cleaning lines from clients: :mod:`twisted_net.wire.text`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted_net.wire.text import decode_line, printable
 
 many = settings(deadline=None, max_examples=300, database=None)
 
-# What makes up escape sequences, far more often than chance would have it.
+# The parts of escape sequences, far more often than by chance.
 hostile = st.text(
     st.sampled_from("\x1b\x1b\x9b\x9d\x90\x9c\x07[]P0;m \\~\t\r\n\0\x7f\u202e\u2066\u2028\ud800ä")
     | st.characters(),
@@ -23,11 +23,11 @@ hostile = st.text(
 
 class DecodeLineTests(SynchronousTestCase):
     def test_utf8_is_text(self) -> None:
-        """Valid UTF-8 is decoded, whatever it says."""
+        """Any valid UTF-8 is decoded."""
         self.assertEqual(decode_line("grüße 🐍\0".encode()), "grüße 🐍\0")
 
     def test_anything_else_is_bad_input(self) -> None:
-        """The error says where: a stray byte, an overlong form, a surrogate, a cut character."""
+        """The error has the position of a stray byte, overlong form, surrogate or cut letter."""
         for line, place in ((b"ab\xff", 2), (b"\xc0\xaf", 0), (b"a\xed\xa0\x80", 1), (b"\xc3", 0)):
             error = self.assertRaises(RemoteProtocolError, decode_line, line)
             self.assertEqual(error.code, "bad-input")
@@ -36,17 +36,17 @@ class DecodeLineTests(SynchronousTestCase):
 
 class PrintableTests(SynchronousTestCase):
     def test_ordinary_text_stays_as_it_is(self) -> None:
-        """In any script, with accents and emoji."""
+        """Text in any script stays unchanged, with accents and emoji."""
         for text in ("", "hello, world", "grüße", "e\u0301", "日本語", "שלום", "[31m ok", "🐍"):
             self.assertEqual(printable(text), text)
 
     def test_joiners_stay(self) -> None:
-        """Emoji families and several scripts need the zero-width joiner and non-joiner."""
+        """Zero-width joiners and non-joiners stay: emoji and several scripts need them."""
         for text in ("👨\u200d👩\u200d👧", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"):
             self.assertEqual(printable(text), text)
 
     def test_escape_sequences_go_as_a_whole(self) -> None:
-        """No tail of a colour, a window title or a device string is left to be read."""
+        """No tail of a colour, a window title or a device string is left."""
         for sequence in (
             "\x1b[31m", "\x1b[2J", "\x1b[?1049h", "\x1b[38;5;1m", "\x1b[4 q", "\x9b31m",
             "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\", "\x9d0;title\x9c",
@@ -56,39 +56,39 @@ class PrintableTests(SynchronousTestCase):
             self.assertEqual(printable(f"a{sequence}b"), "ab", ascii(sequence))
 
     def test_an_unended_sequence_leaves_no_control_character(self) -> None:
-        """Nor does it reach what a later line says."""
+        """An incomplete sequence leaves no control character and does not affect later lines."""
         for sequence in ("\x1b", "\x1b[", "\x1b[31", "\x9b", "\x1b]0;title", "\x1bP"):
             self.assertEqual(printable(f"a{sequence}"), "a", ascii(sequence))
 
     def test_a_tab_becomes_a_space(self) -> None:
-        """The words around it stay apart."""
+        """A tab becomes a space, so that words stay apart."""
         self.assertEqual(printable("a\tb"), "a b")
 
     def test_control_characters_go(self) -> None:
-        """C0, DEL and C1, line feeds among them: nobody can forge another line."""
+        """C0, DEL and C1 are removed, with line feeds, so that no line can be forged."""
         for number in (*range(9), *range(10, 32), 127, *range(128, 160)):
             self.assertNotIn(chr(number), printable(f"a{chr(number)}b"))
         self.assertEqual(printable("a\r\n* b\0\x7f\x85\b"), "a* b")
 
     def test_nothing_reorders_the_text(self) -> None:
-        """No bidirectional marks, embeddings, overrides or isolates (UAX #9)."""
+        """Bidirectional marks, embeddings, overrides and isolates are removed (UAX #9)."""
         marks = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
         self.assertEqual(printable(f"a{marks}b"), "ab")
 
     def test_what_nobody_sees_goes(self) -> None:
-        """Separators of lines, byte order marks, annotations and tags."""
+        """Line separators, byte order marks, annotations and tags are removed."""
         self.assertEqual(
             printable("a\u2028\u2029\ufeff\ufff9\ufffa\ufffb\U000e0041\U000e007fb"), "ab"
         )
 
     def test_what_utf8_cannot_carry_goes(self) -> None:
-        """JSON can name a lone surrogate."""
+        """Lone surrogates, which JSON can name, are removed."""
         self.assertEqual(printable("a\ud800\udfffb"), "ab")
 
     @many
     @given(hostile)
     def test_the_result_is_harmless_whatever_comes(self, text: str) -> None:
-        """It has no control character and no direction, is UTF-8, and stays as it is."""
+        """The result has no controls or direction marks, is UTF-8, and does not change again."""
         result = printable(text)
         result.encode()
         for character in result:
@@ -102,12 +102,12 @@ class PrintableTests(SynchronousTestCase):
     @many
     @given(hostile)
     def test_nothing_is_made_up(self, text: str) -> None:
-        """What is left stood there before, in that order."""
+        """The result is a subsequence of the input."""
         left = iter(text.replace("\t", " "))
         self.assertTrue(all(character in left for character in printable(text)))
 
     @many
     @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=20))
     def test_text_without_controls_is_not_touched(self, text: str) -> None:
-        """Nobody's language is censored."""
+        """Text without control characters is unchanged."""
         self.assertEqual(printable(text), text)

@@ -1,9 +1,9 @@
-"""Connections: from a transport's bytes to a protocol's messages, and back.
+"""Connections: turn the bytes of a transport into messages for a protocol, and back.
 
-:mod:`~twisted_net.connection.connection` is the class that users subclass, and its factory; start
-there. ``broadcast`` sends the same bytes to many connections, ``heartbeat`` pings silent peers,
-``guard`` puts the limits before any other factory. The rest serves these: ``timers`` (on
-``timer_wheel``) has the timeouts, ``send_queue`` holds what waits for a slow peer, ``stalls`` finds
-peers that take nothing, ``rejection`` answers those who may not connect, ``addresses`` formats
-addresses.
+:mod:`~twisted_net.connection.connection` has the class that users subclass; start there.
+``factory`` makes the connections of one service. ``broadcast`` sends the same bytes to many
+connections, ``heartbeat`` pings silent peers, and ``guard`` enforces the limits for any other
+factory. The other modules serve these: ``timers`` (on ``timer_wheel``) runs the timeouts,
+``send_queue`` holds what waits for a slow peer, ``stalls`` finds peers that have stopped reading,
+``rejection`` answers clients that may not connect, and ``addresses`` formats addresses.
 """

@@ -1,4 +1,4 @@
-"""Addresses as people write them, and as Twisted has them."""
+"""Convert addresses between Twisted's objects, PROXY headers and text."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from twisted_net.wire.text import printable
 
 
 def normalize_mapped(address: IAddress) -> IAddress:
-    """Give an IPv4 address as such, also where it came to a socket that speaks IPv6 too."""
+    """Convert an IPv4-mapped IPv6 address to plain IPv4; return other addresses unchanged.
+
+    A socket that accepts both IPv6 and IPv4 reports its IPv4 peers as mapped addresses.
+    """
     if isinstance(address, IPv6Address) and address.host.startswith("::ffff:"):
         return IPv4Address(address.type, address.host[7:], address.port)
     return address
 
 
 def format_address(address: Any) -> str:
-    """Give an address as ``127.0.0.1:8080``, ``[::1]:8080``, or a Unix socket's path.
+    """Format an address as ``127.0.0.1:8080``, ``[::1]:8080``, or the path of a Unix socket.
 
-    An abstract Unix socket's name has an ``@`` first, as ``ss`` shows it. What is not printable
-    is taken out: a client gives its Unix socket any name, and this ends in logs.
+    The name of an abstract Unix socket starts with ``@``, as ``ss`` shows it. Unprintable
+    characters are removed: clients choose the names of their Unix sockets, and these names end up
+    in logs.
     """
     host = getattr(address, "host", None)
     if host is None:
@@ -36,9 +40,9 @@ def format_address(address: Any) -> str:
 
 
 def proxied_addresses(header: ProxyHeader) -> tuple[IAddress, IAddress] | None:
-    """Give the client's address, and the one that it connected to, as a proxy tells them.
+    """Return the addresses of the client and of its destination, as a proxy sent them.
 
-    :return: None where the proxy does not, and the connection's own addresses count.
+    :return: None if the header has no addresses; the connection's own addresses then apply.
     """
     if header.source is None or header.destination is None:
         return None
@@ -54,7 +58,7 @@ def _address(header: ProxyHeader, endpoint: Endpoint) -> IAddress:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an IP address is this machine's own."""
+    """Return whether a host is a loopback IP address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,14 +1,13 @@
-"""Broadcast: the same bytes to many connections, with one write a member and a turn.
+"""Broadcast the same bytes to many connections, with one write per member and round.
 
 How a message reaches the members:
 
-1. :meth:`Broadcast.publish` puts it behind those that are pending, and asks the
-   :class:`WriteScheduler` for a turn. A broadcast that was busy waits a few milliseconds first, so
-   that one round carries more.
-2. In its turn, a broadcast writes to at most :data:`MEMBERS_PER_TURN` members, and goes on in the
-   next turn. Each member is given everything that was published since it was last given something,
-   in one write.
-3. When the round is over, the messages that every member has are dropped.
+1. :meth:`Broadcast.publish` adds it to the pending messages and asks the :class:`WriteScheduler`
+   for a turn. A busy broadcast waits a few milliseconds first, so that one round carries more
+   messages.
+2. In each turn, the broadcast writes to at most :data:`MEMBERS_PER_TURN` members, and continues in
+   the next turn. Each member gets everything published since its last write, in a single write.
+3. When the round is over, the messages that all members have are dropped.
 """
 
 from __future__ import annotations
@@ -27,35 +26,35 @@ from twisted_net.policy.close_reasons import FAILED
 _log = Logger()
 
 MEMBERS_PER_TURN = 128
-"""Members that are written to before the reactor looks for what has arrived: a millisecond of
-sending or a little more. More in one go would hold up everybody else; fewer cost more turns."""
+"""The members written to before the reactor handles other events. Writing to this many takes about
+a millisecond. A larger number delays all other connections; a smaller number costs more turns."""
 
 MOST_BEHIND = 1 << 18
-"""Bytes that a broadcast keeps for the members that are not yet written to in this round. Past that
-it writes to all of them at once: then the bytes wait in each member's own queue, which has a limit
-and an overflow policy."""
+"""The bytes that a broadcast keeps for members not yet written to in this round. Past this limit it
+writes to all of them at once. The bytes then wait in each member's own send queue, which has a
+limit and an overflow policy."""
 
 SHORTEST_DELAY, LONGEST_DELAY = 0.001, 0.010
-"""Seconds; see :class:`AdaptiveCoalescer`. A round for a hundred members takes a millisecond, which
-is also what the reactor's timers can tell apart."""
+"""In seconds; see :class:`AdaptiveCoalescer`. A round for a hundred members takes about a
+millisecond, which is also the resolution of the reactor's timers."""
 
 ENOUGH = 3
-"""Pending messages that are not held back any longer: with more in a round, each costs hardly
-less."""
+"""The number of pending messages that ends the delay early. Beyond this number, a larger batch
+hardly makes a message cheaper."""
 
 
 class AdaptiveCoalescer:
-    """When the next round may begin, of work that costs much a round and little more for more.
+    """Decide when the next round may begin, so that busy broadcasts batch their messages.
 
-    A round for one message costs almost as much as a round for several. So a round is followed by
-    a delay as long as the round took, in which messages gather. A broadcast that is busy for less
-    than half of the time is hardly delayed. After the adaptive interrupt coalescing of network
-    cards.
+    A round for one message costs almost as much as a round for several. So each round is followed
+    by a delay as long as the round took, and messages collect during the delay. A broadcast that is
+    busy less than half of the time is hardly delayed. Network cards use the same method, as
+    adaptive interrupt coalescing.
 
-    Times are seconds of any clock.
+    Times are in seconds, from any clock.
 
-    :param shortest: a round that took less is followed by no delay.
-    :param longest: no delay is longer.
+    :param shortest: a round that took less time is followed by no delay.
+    :param longest: the longest delay.
     """
 
     __slots__ = ("_began", "_longest", "_shortest", "_until")
@@ -67,26 +66,26 @@ class AdaptiveCoalescer:
         self._until = -math.inf
 
     def begin(self, now: float) -> None:
-        """A round begins."""
+        """Note that a round begins."""
         self._began = now
 
     def end(self, now: float) -> None:
-        """The round is over."""
+        """Note that the round is over, and set the delay that follows it."""
         took = now - self._began
         self._until = now + min(took, self._longest) if took >= self._shortest else now
 
     def left(self, now: float) -> float:
-        """Give the seconds until the next round may begin; 0.0 is now."""
+        """Return the seconds until the next round may begin; 0.0 means now."""
         if self._until - now > self._longest:  # the clock was set back
             self._until = now
         return max(0.0, self._until - now)
 
 
 class WriteScheduler:
-    """Shares the turns of a reactor between broadcasts: so many writes a turn, whoever has them.
+    """Share the reactor's turns between broadcasts: limit the writes per turn over all of them.
 
     :param clock: the reactor.
-    :param size: members that are written to in a turn.
+    :param size: the number of members written to in one turn.
     """
 
     __slots__ = ("_broadcasts", "_clock", "_is_due", "_size", "_work")
@@ -96,18 +95,18 @@ class WriteScheduler:
         self._size = size
         self._broadcasts: deque[Broadcast] = deque()
         self._work: list[Callable[[], None]] = []
-        self._is_due = False  # or it is going on
+        self._is_due = False  # a turn is scheduled or running
 
     def before_next(self, work: Callable[[], None]) -> None:
-        """Call ``work`` at the beginning of the next turn, before members are written to."""
+        """Call ``work`` at the start of the next turn, before any member is written to."""
         self._work.append(work)
         if not self._is_due:
             self._call_soon()
 
     def add(self, broadcast: Broadcast) -> None:
-        """Write to a broadcast's members from the next turn on.
+        """Write to the members of a broadcast from the next turn on.
 
-        What the work before a turn adds belongs to that turn.
+        Broadcasts that :meth:`before_next` work adds are written to in the same turn.
         """
         self._broadcasts.append(broadcast)
         if not self._is_due:
@@ -125,7 +124,7 @@ class WriteScheduler:
             except Exception:
                 _log.failure("What was to be broadcast failed")
         broadcasts, left = self._broadcasts, self._size
-        for _ in range(len(broadcasts)):  # each once: what they publish now is for another turn
+        for _ in range(len(broadcasts)):  # each once; what they publish now is for a later turn
             broadcast = broadcasts.popleft()
             left -= broadcast.write_some(left)
             if broadcast._round:
@@ -138,23 +137,23 @@ class WriteScheduler:
 
 
 class Broadcast:
-    """Connections that are sent the same.
+    """A set of connections that receive the same messages.
 
-    What is published is sent from the beginning of the reactor's next turn on: to some of the
-    members in each turn, round after round, and to each one all that was published since it was
-    last sent something. So nothing that arrives waits until the last of many members was written
-    to, and however much is published meanwhile, it is one write a member and round; one also for a
-    member of several broadcasts that share a scheduler.
+    Writing starts in the reactor's next turn. Each turn writes to some of the members, round after
+    round, and a member gets everything published since its last write. So incoming data never waits
+    until all of many members are written to. However many messages are published meanwhile, each
+    member costs one write per round. This also holds for a member of several broadcasts that share
+    a scheduler.
 
-    A busy broadcast waits up to 10 ms between rounds, so that fewer rounds carry more.
+    A busy broadcast waits up to 10 ms between rounds, so that fewer rounds carry more messages.
 
-    A member is sent what was published after it was added and before it was discarded, in order,
-    and nothing of its own.
+    A member receives, in order, what was published after it was added and before it was discarded,
+    except the messages it sent itself.
 
     :param clock: the reactor.
-    :param scheduler: what shares the reactor's turns with other broadcasts.
-    :ivar members: how far each member is: the number of the next message for it, or more where it
-        is not sent just what the others are.
+    :param scheduler: shares the reactor's turns with other broadcasts.
+    :ivar members: the position of each member: the number of the next message to send it, or a
+        :class:`_Diverged` if it does not receive exactly what the others do.
     """
 
     __slots__ = (
@@ -175,27 +174,28 @@ class Broadcast:
     def __init__(self, clock: IReactorTime, scheduler: WriteScheduler | None = None) -> None:
         self._clock = clock
         self._scheduler = scheduler or WriteScheduler(clock)
-        self._alone = (self,)  # the broadcasts of a member of no other
-        # Messages have numbers: that of the first that is pending, and how far each member is.
+        self._alone = (self,)  # the broadcasts of a member that is in no other
+        # Messages are numbered. _first is the number of the first pending message; members holds
+        # the number that each member has reached.
         self._pending: list[bytes] = []
         self._first = 0
-        self._size = 0  # bytes in them
+        self._size = 0  # total bytes of the pending messages
         self.members: dict[Connection, int | _Diverged] = {}
-        self.is_writing = False  # it has a turn to come: somebody is still to be written to
+        self.is_writing = False  # a turn is scheduled: some members are still to be written to
         self._coalescer = AdaptiveCoalescer(SHORTEST_DELAY, LONGEST_DELAY)
         self._delayed: IDelayedCall | None = None
-        self._round: list[Connection] = []  # those still to be written to, the next one last
-        self._round_head = 0  # everybody is so far when the round is over
+        self._round: list[Connection] = []  # members still to be written to, in reverse order
+        self._round_head = 0  # the number that every member has reached when the round is over
 
     def __len__(self) -> int:
-        """How many members there are."""
+        """Return the number of members."""
         return len(self.members)
 
     def __contains__(self, member: Connection) -> bool:
         return member in self.members
 
     def add(self, member: Connection) -> None:
-        """Send ``member`` what is published from now on."""
+        """Send ``member`` everything published from now on."""
         if member in self.members:
             return
         self.members[member] = self._head
@@ -207,10 +207,11 @@ class Broadcast:
             broadcast._diverge(member)
 
     def discard(self, member: Connection) -> None:
-        """Send ``member`` no more; it is sent now what was published before."""
+        """Stop sending to ``member``, after sending it what was published before."""
         if member not in self.members:
             return
-        # First out, then sent: what it is sent can end it, and its end discards it.
+        # Remove the member before sending: the write may close the connection, which discards it
+        # again.
         pieces = self._take(member)
         del self.members[member]
         others = tuple(each for each in member.broadcasts if each is not self)
@@ -219,17 +220,17 @@ class Broadcast:
             member.send_encoded(b"".join(pieces), len(pieces))
 
     def publish(self, data: bytes, sender: Connection | None = None) -> None:
-        """Send one encoded message to every member but ``sender``.
+        """Send one encoded message to every member except ``sender``.
 
-        :raises TypeError: it is not bytes.
+        :raises TypeError: if ``data`` is not bytes.
         """
         self.enqueue(data, sender)
 
     def enqueue(self, data: bytes, sender: Connection | None = None, instead: bytes = b"") -> None:
-        """Send one encoded message to every member, and another one to ``sender``.
+        """Send one encoded message to every member, and a different one to ``sender``.
 
-        :param instead: what ``sender`` is sent in its place; may be empty.
-        :raises TypeError: it is not bytes.
+        :param instead: the bytes sent to ``sender`` in its place; may be empty.
+        :raises TypeError: if ``data`` is not bytes.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a broadcast takes bytes, not {type(data).__name__}")
@@ -241,18 +242,18 @@ class Broadcast:
             self._schedule()
 
     def enqueue_for(self, member: Connection, data: bytes) -> None:
-        """Send one encoded message to one member, in order with those to all."""
+        """Send one encoded message to a single member, in order with the broadcast messages."""
         self.enqueue(b"", member, data)
 
     def skip(self, member: Connection) -> None:
-        """Do not send ``member`` what was published last."""
+        """Do not send ``member`` the message that was published last."""
         if member in self.members:
             self._diverge(member).own[self._head - 1] = b""
 
     # When to write.
 
     def _schedule(self) -> None:
-        """Ask for a turn, now or after a delay."""
+        """Ask the scheduler for a turn, now or after a delay."""
         if len(self._pending) < ENOUGH:
             delay = self._coalescer.left(self._clock.seconds())
             if delay:
@@ -270,13 +271,13 @@ class Broadcast:
         self.is_writing = True
         self._scheduler.add(self)
 
-    # For the scheduler.
+    # Called by the scheduler.
 
     def write_some(self, most: int) -> int:
-        """Send the next members what they have not been sent.
+        """Send the next members of this round what they have not been sent.
 
-        :param most: so many members, unless too much waits for them.
-        :return: how many it was.
+        :param most: the most members to write to. All are written to if too many bytes are pending.
+        :return: the number of members written to.
         """
         if not self._round:
             self._coalescer.begin(self._clock.seconds())
@@ -292,16 +293,17 @@ class Broadcast:
             self._drop_before(self._round_head)
             self._coalescer.end(self._clock.seconds())
             self.is_writing = False
-            if self._pending:  # what was published meanwhile
+            if self._pending:  # published during the round
                 self._schedule()
         return len(now)
 
     def _write_at_once(self, members: list[Connection]) -> list[Connection]:
-        """Write to those that keep up, and are sent what most are: nearly everybody.
+        """Write to members that keep up and receive the same as most others.
 
-        Nothing can happen meanwhile: it is one ``send`` after the other.
+        These are nearly all members: their transports are free. No other code runs in between: it
+        is one ``send`` after another.
 
-        :return: the others.
+        :return: the other members.
         """
         positions, head = self.members, self._head
         places = map(positions.get, members)
@@ -328,19 +330,20 @@ class Broadcast:
         return others
 
     def _between(self, start: int, end: int) -> tuple[bytes, int]:
-        """Give the messages from one on, and before another, as one; and how many they are."""
+        """Return the messages from ``start`` up to ``end``, joined, and their number."""
         pieces = self._pending[start - self._first : end - self._first]
         return b"".join(pieces), len(pieces) - pieces.count(b"")
 
     def _write_each(self, members: list[Connection]) -> None:
-        # What a write ends, adds, discards or publishes from here on is for a later turn.
+        # Writes may close, add or discard members, or publish. All of this takes effect in a later
+        # turn.
         positions, head = self.members, self._head
         start, data, count = -1, b"", 0
         for member in members:
             position = positions.get(member)
             try:
                 if position != start:
-                    if position is None:  # an earlier one's end has taken it along
+                    if position is None:  # an earlier member's end discarded this one
                         continue
                     if isinstance(position, _Diverged):
                         _write_all(member)
@@ -368,7 +371,7 @@ class Broadcast:
         return place
 
     def _take(self, member: Connection) -> list[bytes]:
-        """Give what a member has not been sent yet; from now on it has."""
+        """Return what a member has not been sent yet, and mark it as sent."""
         place = self.members[member]
         own = place.own if isinstance(place, _Diverged) else {}
         position = place.position if isinstance(place, _Diverged) else place
@@ -381,7 +384,7 @@ class Broadcast:
         return [piece for piece in pieces if piece]
 
     def _drop_before(self, number: int) -> None:
-        """Drop the messages before this one: everybody has them."""
+        """Drop the messages before this number: every member has them."""
         count = number - self._first
         self._size -= sum(map(len, self._pending[:count]))
         del self._pending[:count]
@@ -389,11 +392,12 @@ class Broadcast:
 
 
 class _Diverged:
-    """How far a member is that is not sent just what the others are.
+    """The position of a member that does not receive exactly what the others do.
 
-    It has spoken, or it is in other broadcasts as well and is sent all of theirs in one write.
+    The member has sent a message itself, or it is in other broadcasts as well and receives the
+    messages of all of them in one write.
 
-    :ivar own: by number, what it is sent in a message's place.
+    :ivar own: what this member is sent in place of a message, by message number.
     """
 
     __slots__ = ("own", "position")
@@ -404,7 +408,7 @@ class _Diverged:
 
 
 def _write_all(member: Connection) -> None:
-    """Send a member what it has not been sent in any of its broadcasts."""
+    """Send a member everything pending in all of its broadcasts, in one write."""
     pieces = [piece for each in member.broadcasts for piece in each._take(member)]
     if pieces:
         member.send_at_once(b"".join(pieces), len(pieces))

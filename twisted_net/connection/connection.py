@@ -1,18 +1,19 @@
-"""One connection: framing, backpressure, idle timeout, counters, and one reason for its end.
+"""A connection: framing, backpressure, timeouts, counters, and one reason for its end.
 
 How a connection lives:
 
-1. The factory makes it, and the transport comes: ``makeConnection``. Over TLS it waits for the
-   handshake, at most ``handshake_timeout`` seconds.
+1. The factory makes it, and Twisted calls ``makeConnection`` with the transport. Over TLS, the
+   connection waits for the handshake, at most ``handshake_timeout`` seconds.
 2. :meth:`Connection.connected` is called, and the connection is open.
-3. Bytes from the transport go through the framing. Each message that is complete goes to
-   :meth:`Connection.message_received`, one after another; an asynchronous handler holds back the
-   next message, and the peer is not read meanwhile.
-4. :meth:`Connection.send` writes to the transport while that takes more, and otherwise to a bounded
-   queue. When the queue is full, the overflow policy decides.
-5. The peer, a limit or :meth:`Connection.close` ends it, for one reason. What was sent still goes
-   out; then the peer has ``close_grace`` seconds to close its side.
-6. :meth:`Connection.disconnected` is called with the reason, and the factory forgets it.
+3. Bytes from the transport go through the framing. Each complete message goes to
+   :meth:`Connection.message_received`, one at a time. While an asynchronous handler runs, the next
+   message waits and the peer is not read.
+4. :meth:`Connection.send` writes to the transport. While the transport is full, it writes to a
+   bounded send queue. When the queue is full, the overflow policy applies.
+5. The peer, a limit or :meth:`Connection.close` ends the connection, for one reason. What was sent
+   before still goes out; then the peer has ``close_grace`` seconds to close its side.
+6. :meth:`Connection.disconnected` is called with the reason, and the factory forgets the
+   connection.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ from twisted_net.wire.framing import Framing, FramingFactory, Lines, Raw, Remote
 if TYPE_CHECKING:
 
     class _Base:
-        """Twisted's protocol without its attribute ``connected``, where this one has a hook.
+        """Twisted's protocol without its attribute ``connected``, which is a hook in this class.
 
-        With it, every subclass of ours would have to tell its type checker to look away.
+        With the attribute, every subclass would need a type-checker ignore.
         """
 
         def makeConnection(self, transport: Any) -> None: ...
@@ -79,11 +80,11 @@ else:
 
 _log = Logger()
 
-_REFILL = 65536  # bytes given to a transport at a time: as many as Twisted's transports buffer
+_REFILL = 65536  # bytes given to a transport at a time; Twisted's transports buffer as many
 
 
 class State(enum.Enum):
-    """How far a connection has come."""
+    """The state of a connection."""
 
     NEW = "it has no transport yet"
     HANDSHAKING = "it has a transport; over TLS, it waits for the handshake"
@@ -109,62 +110,59 @@ TRANSITIONS = {
     State.DRAINING_INPUT: (State.CLOSED,),
     State.CLOSED: (),
 }
-"""Which state may follow which. Any other step is a mistake of ours."""
+"""Which states may follow each state. Any other transition is a bug in this package."""
 
-# Looked up many times a message.
-_OPEN, _HANDSHAKING, _CLOSING = (
-    State.OPEN,
-    State.HANDSHAKING,
-    State.CLOSING,
-)
+# Kept as globals because they are looked up many times per message.
+_OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
 
 
 class PauseReason:
-    """Why a connection is not read just now: bits of one number. It is read while none is set."""
+    """Why a connection is not read: the bits of one number. It is read while no bit is set."""
 
     APPLICATION = 1  # pause() was called
     FULL_OUTPUT = 2  # the peer does not read what it is sent
-    HANDLER = 4  # an asynchronous handler is running: messages come one at a time
-    RATE = 8  # the peer sends more than it may
+    HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
+    RATE = 8  # the peer sends faster than it may
 
     TEMPORARY = HANDLER | RATE
-    """They pass by themselves: what was read is then delivered, even after the transport's end."""
+    """Reasons that pass by themselves. What was read before is then delivered, even if the
+    transport is gone by then."""
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class Connection(_Base):
-    """One peer. Subclass it, set :attr:`framing`, and override the three hooks.
+    """A connection to one peer. Subclass it, set :attr:`framing`, and override the three hooks.
 
     The hooks are :meth:`connected`, :meth:`message_received` and :meth:`disconnected`. Messages
-    come one at a time and in order: where :meth:`message_received` is ``async``, the next message
-    waits until it has finished, and the peer is not read meanwhile. A hook that raises closes this
-    connection alone (``failed``); the log has its number and the traceback.
+    arrive one at a time and in order: if :meth:`message_received` is ``async``, the next message
+    waits until it has finished, and the peer is not read meanwhile. A hook that raises closes only
+    this connection (``failed``); the connection's number and the traceback are logged.
 
-    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`,
-    :meth:`handshake_failed` and :meth:`missed_notice`. For classes that build on this one there are
-    :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`,
-    :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout` and :meth:`start_handshake_timeout`.
+    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
+    and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
+    :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
+    :meth:`call_hook`, :meth:`set_idle_timeout` and :meth:`start_handshake_timeout`.
 
-    :cvar framing: makes the connection's framing: a class of :mod:`twisted_net.wire.framing`, or
+    :cvar framing: makes the connection's framing: a class from :mod:`twisted_net.wire.framing`, or
         any callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
-    :cvar reads_while_full: whether a peer is read although it does not read what it is sent.
-        Where a message causes an answer, leave it False: then such a peer costs bounded memory.
-    :cvar waits_for_handshake: whether :meth:`connected` is called only when a TLS handshake is
-        done, and not before.
-    :ivar factory: the factory that made it.
-    :ivar transport: Twisted's transport.
+    :cvar reads_while_full: whether to read from a peer that does not read what it is sent. Leave it
+        False if messages cause answers: then such a peer costs bounded memory.
+    :cvar waits_for_handshake: whether :meth:`connected` is called only after a TLS handshake, and
+        not before it.
+    :ivar factory: the factory that made the connection.
+    :ivar transport: the Twisted transport.
     :ivar id: the connection's number within its factory, from 1.
-    :ivar host: this side's address; kept after the end, as is :attr:`peer`, the other side's.
+    :ivar host: the local address. It is kept after the end, as is the remote address, :attr:`peer`.
     :ivar state: see :class:`State`.
     :ivar ready: whether :meth:`connected` was called.
-    :ivar bytes_received: bytes read from the peer; likewise :attr:`messages_received`,
-        :attr:`bytes_sent` and :attr:`messages_sent` (given to the transport).
-    :ivar is_full: whether the transport takes no more just now: what is sent waits in the queue.
+    :ivar bytes_received: the bytes read from the peer. There are also :attr:`messages_received`,
+        and :attr:`bytes_sent` and :attr:`messages_sent` for what was given to the transport.
+    :ivar is_full: whether the transport's buffer is full: what is sent waits in the send queue.
     :ivar eof_written: whether :meth:`write_eof` was called: nothing more can be sent.
     :ivar idle_timeout: the idle limit of this connection in seconds, set by
-        :meth:`set_idle_timeout`; 0 is the factory's.
-    :ivar reason: why the connection ends or has ended; None while it is open.
+        :meth:`set_idle_timeout`; 0 means the factory's limit.
+    :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
     """
 
@@ -172,12 +170,12 @@ class Connection(_Base):
     reads_while_full: ClassVar[bool] = False
     waits_for_handshake: ClassVar[bool] = True
 
-    factory: Any  # a ConnectionFactory; Any, so that a subclass can name a factory of its own
-    transport: Any  # no one type says all that Twisted's transports provide
+    factory: Any  # a ConnectionFactory; Any, so that a subclass can narrow the type
+    transport: Any  # no single type covers what Twisted's transports provide
     host: IAddress
     id: int
 
-    # Defaults stand on the class, so that a quiet connection carries none of them.
+    # Defaults are on the class, so that a quiet connection does not store them.
     state = State.NEW
     ready = False
     bytes_received = 0
@@ -189,27 +187,27 @@ class Connection(_Base):
     reason: CloseReason | None = None
     detail = ""
     idle_timeout = 0.0
-    place: str | None = None  # the address that admission has counted it under; "": a Unix socket
-    broadcasts: tuple[Any, ...] = ()  # whose member it is: theirs to set
+    place: str | None = None  # the address that admission counts it under; "" for a Unix socket
+    broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
-    _peer: IAddress | None = None  # once the transport is gone
+    _peer: IAddress | None = None  # set when the transport is gone
     _framing: Framing[Any]
-    _is_unframed = False  # it is open, and each read is a message, until the last byte has come
+    _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
     _eof_received = False  # the peer has sent its last byte
-    _inbox: list[Any] | None = None  # messages that wait, or are being delivered
+    _inbox: list[Any] | None = None  # messages that wait or are being delivered
     _delivering = False
     _protocol_error: RemoteProtocolError | None = None
-    _idle_timer: Timeout[Callable[[], None]] | None = None  # the idle limit; the grace in CLOSING
-    _deadline: Timeout[Callable[[], None]] | None = None  # for the handshake, or half a message
+    _idle_timer: Timeout[Callable[[], None]] | None = None  # the idle limit; in CLOSING, the grace
+    _deadline: Timeout[Callable[[], None]] | None = None  # for the handshake or a message
     _bucket: TokenBucket | None = None
-    _rate_call: IDelayedCall | None = None  # the end of a pause by the rate
+    _rate_call: IDelayedCall | None = None  # ends a pause for the rate
     _running_hook: Deferred[Any] | None = None
     _send_queue: SendQueue | None = None
     _waiting_ready: list[Deferred[None]] | None = None
     _waiting_drained: list[Deferred[None]] | None = None
 
-    # What every instance has sooner or later; see share_keys().
+    # The attributes that every instance gets sooner or later; see share_keys().
     shared_keys: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "state", "host", "id", "_framing", "_idle_timer"),
         *("ready", "bytes_sent", "messages_sent", "bytes_received", "messages_received", "_inbox"),
@@ -224,34 +222,38 @@ class Connection(_Base):
     # The hooks.
 
     def connected(self) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
-        """The peer is there; over TLS, the handshake is done."""
+        """Called when the peer is connected. Over TLS, the handshake is done."""
 
     def message_received(self, message: Any, /) -> Coroutine[Any, Any, Any] | Deferred[Any] | None:
-        """The peer has sent ``message``."""
+        """Called with each message from the peer."""
 
     def disconnected(self, reason: CloseReason, /) -> None:
-        """The connection has ended. Called once, and only if :meth:`connected` was."""
+        """Called once, when the connection has ended, if :meth:`connected` was called."""
 
     def idle_expired(self) -> bool | None:
-        """The peer has been silent for the idle limit. Ping it, say goodbye, or let it stay.
+        """Called when the peer was silent for the idle limit.
 
-        :return: True lets it stay, and the time begins anew. Otherwise it is closed (``idle``).
+        Override it to ping or to say goodbye.
+
+        :return: True to keep the connection and start the idle limit again. Otherwise the
+            connection is closed (``idle``).
         """
 
     def eof_received(self) -> None:
-        """The peer has sent its last byte, and every message of it was handled. Closes.
+        """Called when the peer has sent its last byte and all its messages are handled. Closes.
 
-        Override it to go on sending to a peer that has only finished sending itself.
+        Override it to keep sending to a peer that has only half-closed.
         """
         self.close(PEER_CLOSED)
 
     def handshake_failed(self, reason: CloseReason, /) -> None:
-        """The connection has ended in its TLS handshake; :meth:`connected` was never called."""
+        """Called if the TLS handshake fails and :meth:`connected` was never called."""
 
     def missed_notice(self, count: int) -> bytes:
-        """Tell a slow peer how many messages it missed, where the overflow policy drops messages.
+        """Return a notice for a slow peer about the messages that the overflow policy dropped.
 
-        :return: the notice, encoded; nothing is sent if it is empty.
+        :param count: the number of dropped messages.
+        :return: the encoded notice; if empty, nothing is sent.
         """
         return b""
 
@@ -259,33 +261,36 @@ class Connection(_Base):
 
     @property
     def peer(self) -> IAddress:
-        """The other side's address."""
-        # The transport has what it is made of.
+        """The remote address."""
+        # The transport keeps the parts of the address, so the connection does not.
         return self._peer or normalize_mapped(self.transport.getPeer())
 
     @property
     def queued(self) -> int:
-        """Bytes that wait for the peer, besides what its transport buffers."""
+        """The bytes in the send queue, not counting the transport's own buffer."""
         return 0 if self._send_queue is None else self._send_queue.size
 
     @property
     def is_listening(self) -> bool:
-        """Whether the peer's silence is its own: it is read, or is not since it does not read."""
+        """Whether silence is the peer's own doing.
+
+        True while the peer is read, and while it is not read only because it does not read either.
+        """
         return not self._pause_reasons & ~PauseReason.FULL_OUTPUT
 
     def send(self, message: Any) -> bool:
         """Send a message.
 
-        :return: whether more can be sent at once. False: what was sent waits in memory, so wait
-            for :meth:`drained`; or the connection is ending, and nothing was sent.
-        :raises LocalProtocolError: the framing cannot carry the message.
+        :return: True if more can be sent at once. False if the message waits in memory, so wait for
+            :meth:`drained`; or if the connection is ending, and nothing was sent.
+        :raises LocalProtocolError: if the framing cannot carry the message.
         """
         return self.send_encoded(self._framing.encode(message))
 
     def send_encoded(self, data: bytes, messages: int = 1) -> bool:
-        """Send bytes that already are as the framing wants them; otherwise as :meth:`send`.
+        """Send bytes that are already framed. Otherwise like :meth:`send`.
 
-        :param messages: how many messages they carry.
+        :param messages: the number of messages in ``data``.
         """
         state = self.state
         if (state is not _OPEN and state is not _HANDSHAKING) or self.eof_written:
@@ -301,12 +306,13 @@ class Connection(_Base):
         return False
 
     def send_at_once(self, data: bytes, messages: int = 1) -> None:
-        """As :meth:`send_encoded`, where nothing more is to be sent until the event is over.
+        """Like :meth:`send_encoded`, but write to the socket now, without batching.
 
-        So there is nothing to batch it with, and it need not be looked at again.
+        Use it if nothing more is sent during the current event.
         """
         transport = self.transport
-        # Wrappers, such as TLS, show what they wrap as if it were theirs: they are no Eager.
+        # Wrappers, such as TLS, expose the attributes of what they wrap, but are not instances of
+        # Eager.
         if isinstance(transport, Eager) and transport.send_now(data):
             self.bytes_sent += len(data)
             self.messages_sent += messages
@@ -314,7 +320,7 @@ class Connection(_Base):
             self.send_encoded(data, messages)
 
     def drained(self) -> Deferred[None]:
-        """Wait until the peer has taken what it was sent, so far that more can be sent.
+        """Wait until the peer has read enough that more can be sent.
 
         :return: fires then; fails with :exc:`CancelledError` if the connection ends before.
         """
@@ -327,9 +333,9 @@ class Connection(_Base):
         return waiting
 
     def wait_ready(self) -> Deferred[None]:
-        """Wait until the connection is open: over TLS, until the handshake is done.
+        """Wait until the connection is open. Over TLS, wait for the handshake.
 
-        :return: fires then; fails with what Twisted gives for the end if that comes first.
+        :return: fires then; if the connection ends first, fails with Twisted's reason.
         """
         if self.ready and self.state is not _HANDSHAKING:
             return succeed(None)
@@ -342,39 +348,39 @@ class Connection(_Base):
         return waiting
 
     def pause(self) -> None:
-        """Do not read the peer until :meth:`resume`; no message comes meanwhile."""
+        """Stop reading from the peer until :meth:`resume`. No messages are delivered meanwhile."""
         self._pause_reading(PauseReason.APPLICATION)
 
     def resume(self) -> None:
-        """Read the peer again."""
+        """Read from the peer again."""
         self._resume_reading(PauseReason.APPLICATION)
 
     def touch(self) -> None:
-        """Count this moment as one in which the peer was heard."""
+        """Restart the idle limit, as if the peer had sent something now."""
         if self._idle_timer is not None and self.reason is None:
             self._idle_timer.heard = self.factory.timers.wheel.now
 
     def set_idle_timeout(self, seconds: float, first: float | None = None) -> None:
-        """Set the idle limit of this connection, in place of the factory's; it begins anew.
+        """Set the idle limit of this connection, in place of the factory's, and restart it.
 
-        :param seconds: seconds of silence, until :meth:`idle_expired`.
-        :param first: the seconds until the first time, if they are others.
+        :param seconds: the seconds of silence until :meth:`idle_expired` is called.
+        :param first: the seconds until the first call, if different.
         """
         self.idle_timeout = seconds
         self._set_timer(self._idle_timer_expired, seconds if first is None else first)
 
     def start_handshake_timeout(self) -> None:
-        """Begin to wait for a TLS handshake, at most ``handshake_timeout`` seconds."""
+        """Limit the wait for a TLS handshake to ``handshake_timeout`` seconds."""
         seconds = self.factory.limits.handshake_timeout
         if seconds and self._deadline is None:
             self._deadline = self.factory.timers.start(self._handshake_expired, seconds)
 
     def stop_handshake_timeout(self) -> None:
-        """The handshake is done, or none is awaited any more."""
+        """Stop the handshake timeout: the handshake is done, or no longer expected."""
         self._cancel_deadline()
 
     def write_eof(self) -> None:
-        """Send no more, but go on reading (half-close). Over TLS, which has none, close."""
+        """Stop sending but keep reading (half-close). Over TLS, which has no half-close, close."""
         if self.eof_written or self.reason is not None or self.state not in _WITH_TRANSPORT:
             return
         if self._eof_received or not self.can_write_eof():
@@ -385,20 +391,20 @@ class Connection(_Base):
             self.transport.loseWriteConnection()
 
     def can_write_eof(self) -> bool:
-        """Whether this side can finish sending and go on reading; not so over TLS."""
-        # Behind TLS, the descriptor's half-close would cut the TLS stream itself. (After startTLS()
-        # a transport is no INegotiated.)
+        """Return whether this connection can half-close. Over TLS it cannot."""
+        # Under TLS, half-closing the socket would cut the TLS stream itself. (After startTLS() a
+        # transport does not provide INegotiated.)
         transport = self.transport
         return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(
             transport
         )
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        """End the connection once everything has been sent. The first call's reason stands.
+        """Close the connection once everything has been sent. The first call's reason stands.
 
-        The peer then has ``close_grace`` seconds to read it and to close its side; what it still
-        sends is read and forgotten, since unread bytes would make the kernel reset the connection
-        and take the last words away. After that it is aborted.
+        The peer then has ``close_grace`` seconds to read the rest and to close its side. What it
+        still sends is read and dropped, because unread bytes would make the kernel reset the
+        connection and lose the last messages. After the grace, the connection is aborted.
         """
         if self.state is State.DRAINING_INPUT:
             self._end_input(reason, detail)
@@ -412,7 +418,7 @@ class Connection(_Base):
             self._close_transport()
 
     def abort(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        """End the connection at once; what has not been sent is lost."""
+        """Close the connection at once. Unsent data is lost."""
         if self.state is State.DRAINING_INPUT:
             self._end_input(reason, detail)
         if self.state not in _WITH_TRANSPORT:
@@ -423,9 +429,10 @@ class Connection(_Base):
         self.transport.abortConnection()
 
     def fail(self, failure: Failure) -> None:
-        """Close the connection since a hook has failed. The log has the traceback.
+        """Close the connection because a hook failed, and log the traceback.
 
-        :param failure: of a :exc:`RemoteProtocolError`, it is the peer that is at fault.
+        :param failure: the failure. A :exc:`RemoteProtocolError` is the peer's fault: its code
+            becomes the reason, and no traceback is logged.
         """
         error = failure.value
         if isinstance(error, RemoteProtocolError):
@@ -442,7 +449,7 @@ class Connection(_Base):
         self.close(FAILED, failure.getErrorMessage())
 
     def call_hook(self, hook: Callable[..., Any], *arguments: Any) -> None:
-        """Call a hook as the three are called: it may be asynchronous; if it raises, it closes."""
+        """Call a hook. It may be asynchronous; if it raises, the connection closes."""
         try:
             result = hook(*arguments)
         except Exception:
@@ -454,10 +461,10 @@ class Connection(_Base):
     # The beginning.
 
     def makeConnection(self, transport: Any) -> None:
-        # Twisted's own would set an attribute ``connected``, where this class has a hook.
+        # Twisted's own method would set the attribute ``connected``, which is a hook here.
         self.transport = transport
         self._enter(State.HANDSHAKING)
-        # An instance's own are found in a third of the time, and have their places anyway.
+        # Instance attributes are found in a third of the time, and their places exist anyway.
         self.reason = self._deadline = self._inbox = self._idle_timer = None
         self._delivering = self.is_full = self.eof_written = self.ready = False
         self._pause_reasons = 0
@@ -466,8 +473,8 @@ class Connection(_Base):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        # Twisted's client endpoints put a protocol of theirs before this one, which then passes on
-        # only the last of the interfaces that it looks for.
+        # Twisted's client endpoints put a protocol of their own in front of this one. It passes on
+        # only the last of the interfaces that it checks for.
         before = getattr(transport, "protocol", None)
         if not isinstance(before, ProtocolWrapper) and inner_protocol(before) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
@@ -475,7 +482,7 @@ class Connection(_Base):
         limits = factory.limits
         self.host = factory.host(normalize_mapped(transport.getHost()))
         self.id = factory.opened(self)
-        # Looked up on the class: a function there shall not become a method.
+        # Looked up on the class, so that a function there does not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
         if limits.idle_timeout:
             self._idle_timer = factory.timers.start(self._idle_timer_expired, limits.idle_timeout)
@@ -521,12 +528,12 @@ class Connection(_Base):
         if not self._is_unframed or self._pause_reasons or self._inbox is not None or not data:
             self._feed(data)
             return
-        # What _feed and _deliver do for a message that is alone, all in one.
+        # The same as _feed and _deliver for a single message, in one step.
         if self._idle_timer is not None:
             self._idle_timer.heard = self.factory.timers.wheel.now
         self.bytes_received += len(data)
         later: list[Any] = []
-        self._inbox = later  # what comes while the handler runs
+        self._inbox = later  # receives what arrives while the handler runs
         self._delivering = True
         self.messages_received += 1
         try:
@@ -548,7 +555,7 @@ class Connection(_Base):
         if self._idle_timer is not None:
             self._idle_timer.heard = self.factory.timers.wheel.now
         self.bytes_received += len(data)
-        if self.state is _HANDSHAKING:  # a wrapper between TLS and this did not pass it on
+        if self.state is _HANDSHAKING:  # a wrapper above TLS did not report the handshake
             self._open()
         framing = self._framing
         was_pending = self._deadline is not None and framing.pending
@@ -556,7 +563,8 @@ class Connection(_Base):
             messages = framing.feed(data)
         except RemoteProtocolError as error:
             messages = error.messages
-            self._protocol_error = error.with_traceback(None)  # which holds what was fed, and this
+            # The traceback would keep the fed data and this connection alive.
+            self._protocol_error = error.with_traceback(None)
         if framing.pending:
             self._expect_rest(was_pending and not messages)
         if self._inbox is None:
@@ -566,13 +574,13 @@ class Connection(_Base):
         self._deliver()
 
     def _deliver(self) -> None:
-        """Give the messages in the inbox to the handler, one after another, while it may."""
+        """Pass the messages in the inbox to the handler, one at a time, until it must stop."""
         if self._delivering or self._inbox is None:
             return
         self._delivering = True
         inbox = self._inbox
         position = 0
-        # The handler may pause, close, or cause more to arrive: all three are looked at each time.
+        # The handler may pause, close, or cause more to arrive, so check all three each time.
         while position < len(inbox) and not self._pause_reasons and self.reason is None:
             message = inbox[position]
             position += 1
@@ -593,7 +601,7 @@ class Connection(_Base):
             self._after_last_message()
 
     def _after_last_message(self) -> None:
-        """Everything that the peer will ever say has been delivered."""
+        """Handle the end of the input: the peer's last message has been delivered."""
         if self._pause_reasons & PauseReason.HANDLER:
             return  # its answer is still to come
         if self.state is State.DRAINING_INPUT:
@@ -610,7 +618,7 @@ class Connection(_Base):
         hook = Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
         if not isinstance(hook, Deferred):
             return
-        if hook.called and not hook.paused:  # it already has
+        if hook.called and not hook.paused:  # it has finished already
             hook.addErrback(self.fail)
             return
         self._pause_reading(PauseReason.HANDLER)
@@ -618,7 +626,7 @@ class Connection(_Base):
 
         def finished(result: Any) -> None:
             self._running_hook = None
-            # A hook is cancelled because the connection has ended: that is no failure.
+            # A hook that was cancelled because the connection ended has not failed.
             if isinstance(result, Failure) and not (
                 isinstance(result.value, CancelledError) and self.reason is not None
             ):
@@ -627,10 +635,10 @@ class Connection(_Base):
 
         hook.addBoth(finished)
 
-    # Reading, or not.
+    # Pausing and resuming reading.
 
     def _pause_reading(self, why: int) -> None:
-        # While closing, it is read: its farewell is waited for.
+        # A closing connection is still read: the peer's end must be noticed.
         if (
             not self._pause_reasons
             and not self._eof_received
@@ -645,7 +653,7 @@ class Connection(_Base):
         self._pause_reasons &= ~why
         if self._pause_reasons:
             return
-        self.touch()  # the silence was of our making
+        self.touch()  # the silence was our doing
         if self._deadline is not None and self.reason is None:
             self._deadline.heard = self.factory.timers.wheel.now
         self._deliver()
@@ -659,7 +667,10 @@ class Connection(_Base):
             self.transport.resumeProducing()
 
     def _count_by_rate(self, bucket: TokenBucket) -> None:
-        """Count a message; where it was the last for now, do not read until the next may come."""
+        """Count a message.
+
+        If it was the last one allowed for now, pause until the next is allowed.
+        """
         clock = self.factory.clock
         bucket.take(1, clock.seconds())
         delay = bucket.wait(1, clock.seconds())
@@ -683,10 +694,10 @@ class Connection(_Base):
         timer = self._idle_timer
         if self.reason is not None or timer is None:
             return
-        # It may well have spoken, if nobody listened.
+        # The peer may have sent something if it was not being read.
         stays = not self.is_listening or self._asks_to_stay()
         if self.reason is not None or self._idle_timer is not timer:
-            return  # the hook has ended it, or has set another limit
+            return  # the hook has closed the connection, or has set another limit
         if stays:
             seconds = self.idle_timeout or self.factory.limits.idle_timeout
             self.factory.timers.restart(timer, seconds)
@@ -701,7 +712,10 @@ class Connection(_Base):
             return False
 
     def _expect_rest(self, goes_on: bool) -> None:
-        """Half a message is there; ``goes_on``: and it was there before."""
+        """Start the timeout for an incomplete message.
+
+        :param goes_on: whether the same message was incomplete before.
+        """
         if self._deadline is not None:
             if not goes_on:
                 self._deadline.heard = self.factory.timers.wheel.now
@@ -711,11 +725,11 @@ class Connection(_Base):
             )
 
     def _message_expired(self) -> None:
-        """The time for a message has passed, if one is pending at all."""
+        """Close the connection if a message is still incomplete after its time limit."""
         self._deadline = None
         if not self._framing.pending or self.reason is not None:
             return
-        if self._pause_reasons:  # the rest of it may be there: nobody listens
+        if self._pause_reasons:  # the rest may have arrived, but the peer is not being read
             self._expect_rest(False)
         else:
             self.close(UNFINISHED)
@@ -725,12 +739,12 @@ class Connection(_Base):
             self.factory.timers.cancel(self._deadline)
             self._deadline = None
 
-    # The transport is a consumer and this is its producer: it says when its buffer is full.
+    # The transport is a consumer and this is its producer: it reports when its buffer is full.
 
     def pauseProducing(self) -> None:
         self.is_full = True
         self.factory.full.add(self)
-        if self.ready and not self.reads_while_full:  # a handshake cannot go on unread
+        if self.ready and not self.reads_while_full:  # a handshake cannot continue without reading
             self._pause_reading(PauseReason.FULL_OUTPUT)
 
     def resumeProducing(self) -> None:
@@ -738,7 +752,8 @@ class Connection(_Base):
         if self._idle_timer is not None and (
             self.reason is not None or self._pause_reasons & PauseReason.FULL_OUTPUT
         ):
-            # It reads. What it may have said nobody heard; while closing, its grace begins anew.
+            # The peer reads. While paused, its messages were not seen; while closing, the grace
+            # starts again.
             self._idle_timer.heard = self.factory.timers.wheel.now
         queue = self._send_queue
         if queue is not None:
@@ -754,14 +769,15 @@ class Connection(_Base):
             self._close_transport()
             return
         if not self.can_write_eof():
-            # Where the peer has ended TLS meanwhile, the transport waits for its producer to go,
-            # and nothing else would wake it.
+            # If the peer has closed TLS meanwhile, the transport waits for its producer to
+            # unregister, and nothing else would wake it.
             self.transport.unregisterProducer()
             self.transport.registerProducer(self, True)
         if self.eof_written:
             self.transport.loseWriteConnection()
         self._resume_reading(PauseReason.FULL_OUTPUT)
-        # One at least, or whoever answers the peer would keep the others waiting for ever.
+        # Wake at least one. Otherwise a handler that keeps the transport full could starve the
+        # others.
         waiting = self._waiting_drained
         while waiting:
             waiting.pop(0).callback(None)
@@ -769,7 +785,7 @@ class Connection(_Base):
                 break
 
     def stopProducing(self) -> None:
-        """The transport is gone; connectionLost says so too."""
+        """Do nothing: connectionLost follows."""
 
     def _send_queued(self, queue: SendQueue) -> None:
         budget = self.factory.budget
@@ -803,17 +819,20 @@ class Connection(_Base):
     # The end.
 
     def readConnectionLost(self) -> None:
-        """The peer has sent its last byte: answer what it has sent, then close."""
+        """The peer has sent its last byte. Handle its remaining messages, then close."""
         self._eof_received = True
         self._is_unframed = False
         if self.reason is not None:
-            if not self.is_full and not self._send_queue:  # it has the last words
+            if not self.is_full and not self._send_queue:  # all data is with the transport
                 self.transport.loseConnection()
         elif self._inbox is None and not self._pause_reasons & PauseReason.HANDLER:
             self._after_last_message()
 
     def writeConnectionLost(self) -> None:
-        """The last byte is on its way. Nothing to do: the peer ends it, or the grace does."""
+        """This side's last byte is on its way.
+
+        Do nothing: the peer or the grace ends the connection.
+        """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_unframed = False
@@ -823,7 +842,7 @@ class Connection(_Base):
             each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
         if clean and self.state is _OPEN and self._has_input():
-            # TLS has no half-close: this is how a peer ends that has just sent its last words.
+            # TLS has no half-close, so a peer that has just sent its last messages ends this way.
             self._enter(State.DRAINING_INPUT)
             return
         if self.reason is None:
@@ -834,7 +853,7 @@ class Connection(_Base):
         self._end()
 
     def _has_input(self) -> bool:
-        """Whether messages are still to be handled, and nothing but time keeps them from it."""
+        """Return whether messages are still to be handled, and only temporary pauses delay them."""
         waits = self._inbox is not None or self._pause_reasons & PauseReason.HANDLER
         return bool(waits and not self._pause_reasons & ~PauseReason.TEMPORARY)
 
@@ -845,28 +864,28 @@ class Connection(_Base):
         self.detail = detail
 
     def _close_transport(self) -> None:
-        """Everything is with the transport: begin the end."""
+        """Half-close or close the transport: it has been given everything."""
         transport = self.transport
         transport.unregisterProducer()
         if self._eof_received:
             transport.loseConnection()
             return
-        transport.resumeProducing()  # it may be paused, and the peer's farewell is to be read
+        transport.resumeProducing()  # it may be paused, and the peer's end must be noticed
         if self.can_write_eof():
             transport.loseWriteConnection()
         else:
             transport.loseConnection()
 
     def _close_expired(self) -> None:
-        """The grace is over. What the kernel has of the last words shall still reach the peer."""
+        """End the grace. What the kernel has of the last messages should still reach the peer."""
         self._set_timer(self.abort, 0)  # within a second
         transport = self.transport
-        while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer's
+        while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer to close
             transport = transport.transport
         transport.loseConnection()
 
     def _end_input(self, reason: CloseReason, detail: str) -> None:
-        """The transport is gone already: only messages and hooks are to be ended."""
+        """End a connection whose transport is gone: drop its messages and end its hooks."""
 
         def end() -> None:
             if self.state is State.DRAINING_INPUT:
@@ -874,7 +893,7 @@ class Connection(_Base):
 
         if self.reason is None:
             self.reason, self.detail = reason, detail
-        self.factory.clock.callLater(0, end)  # it may be the hook itself that calls
+        self.factory.clock.callLater(0, end)  # the caller may be the hook itself
 
     def _end(self) -> None:
         reason = self.reason
@@ -913,9 +932,9 @@ class Connection(_Base):
 
 
 def _awaits_handshake(transport: object) -> bool:
-    """Whether the transport is TLS and will tell when the handshake is done.
+    """Return whether the transport is TLS and will report the end of its handshake.
 
-    A wrapper between TLS and the connection that is no handshake listener cannot pass it on.
+    A wrapper between TLS and the connection that is not a handshake listener cannot pass it on.
     """
     return INegotiated.providedBy(transport) and (
         not isinstance(transport, ProtocolWrapper)
@@ -925,5 +944,5 @@ def _awaits_handshake(transport: object) -> bool:
 
 
 def _is_tls_wrapper(transport: ProtocolWrapper) -> bool:
-    # A class attribute, since every wrapper around TLS looks like TLS from outside.
+    # Checked on the class, because every wrapper around TLS exposes the attributes of TLS.
     return hasattr(type(transport), "negotiatedProtocol")

@@ -1,4 +1,4 @@
-"""The factory of connections: their limits, their numbers, and who may connect."""
+"""The factory of connections: it applies the limits, admits clients and tracks open connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = Logger()
 
 
 class FactorySettings(LimitChanges, total=False):
-    """The keywords of :class:`ConnectionFactory`, for those who pass them on."""
+    """The keyword arguments of :class:`ConnectionFactory`, for code that passes them on."""
 
     clock: IReactorTime | None
     limits: Limits | None
@@ -43,27 +43,29 @@ _Made = TypeVar("_Made", bound="ConnectionFactory")
 
 
 class ConnectionFactory(Factory[Connection], AnyInterface):
-    """Makes the connections of one service, and knows those that are open.
+    """Make the connections of one service, and keep track of the open ones.
 
-    ``ConnectionFactory.forProtocol(Shout, idle_timeout=60)`` is the short form. It works with
-    any listening call of Twisted's, any number of times.
+    The short form is ``ConnectionFactory.forProtocol(Shout, idle_timeout=60)``. A factory works
+    with any of Twisted's listening calls, and with several at the same time.
 
-    :param clock: the time; without it, the reactor's, once it is needed.
-    :param limits: how much is allowed.
-    :param admission: who may connect; without it, everybody. One may serve several factories.
-    :param budget: what may wait for slow peers in all; one should serve the whole process.
-    :param log_ends: whether the log has a line, at debug level, for ends that are not notable as
-        well. Written to a file, that line costs as much as half of all else of a short connection.
+    :param clock: the source of time. The default is the reactor, looked up when it is first needed.
+    :param limits: the limits of each connection.
+    :param admission: decides which clients may connect; by default, all may. One object may serve
+        several factories.
+    :param budget: limits the bytes that wait for slow peers in total; one object should serve the
+        whole process.
+    :param log_ends: whether ends that are not notable are logged as well, at debug level. Written
+        to a file, that line costs half as much as everything else in a short connection.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
-    :raises ValueError: a limit that makes no sense; the message names it.
-    :raises TypeError: no such limit.
-    :ivar connections: the open connections by their number.
-    :ivar full: those of them whose transport takes no more just now: their peers are behind.
-    :ivar endings: how many connections have ended, by the code of the reason.
-    :ivar accepts: set it to False to refuse every further connection.
+    :raises ValueError: if a limit is invalid; the message names it.
+    :raises TypeError: if there is no such limit.
+    :ivar connections: the open connections, by number.
+    :ivar full: the open connections whose transports are full because their peers read too slowly.
+    :ivar endings: the number of connections that have ended, by the code of the reason.
+    :ivar accepts: set to False to reject all further connections.
     """
 
-    noisy = False  # a factory that starts is no news; its port is, and has its own line
+    noisy = False  # do not log the factory's start: the port's start is logged already
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self._host: IAddress | None = None
         self._wait_closed: list[Deferred[None]] = []
 
-    # As Twisted's own is declared: so a type checker knows what the class itself takes.
+    # Declared as in Twisted, so that type checkers know which arguments the class takes.
     @classmethod
     def forProtocol(
         cls: Callable[_Parameters, _Made],
@@ -98,9 +100,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         *args: _Parameters.args,
         **kwargs: _Parameters.kwargs,
     ) -> _Made:
-        """Make a factory of ``protocol``; all else is for the class.
+        """Make a factory for ``protocol``. All other arguments go to the class.
 
-        :param protocol: a :class:`Connection` class, or what makes connections.
+        :param protocol: a :class:`Connection` class, or any callable that makes connections.
         """
         factory = cls(*args, **kwargs)
         factory.protocol = protocol
@@ -108,7 +110,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     @property
     def clock(self) -> IReactorTime:
-        """The time by which this factory's connections live."""
+        """The clock for this factory and its connections."""
         if self._clock is None:
             self._clock = reactor_clock(None)
         return self._clock
@@ -119,7 +121,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     @property
     def has_clock(self) -> bool:
-        """Whether it was given a clock, or has looked for the reactor's already."""
+        """Whether a clock was set, or the reactor was already looked up."""
         return self._clock is not None
 
     @cached_property
@@ -133,17 +135,17 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         return StallCheck(self.clock, self.timers, self.connections, self.full, seconds)
 
     def __len__(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return len(self.connections)
 
     def __bool__(self) -> bool:
-        """A factory without connections is a factory all the same."""
+        """Return True: a factory without connections is not false."""
         return True
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Give a connection; or, if ``addr`` may not connect, what says so and closes.
+        """Return a connection, or a protocol that rejects the client if ``addr`` may not connect.
 
-        It is never None, which Twisted's TLS takes for a protocol.
+        The result is never None, because Twisted's TLS would use None as a protocol.
         """
         made = self._admitted(addr) if self.accepts else None
         return RejectingProtocol() if made is None else made
@@ -168,17 +170,17 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         return made
 
     def make(self, addr: IAddress | None) -> Connection | None:
-        """Make the connection for a peer that may connect; None refuses it all the same."""
+        """Make the connection for an admitted client. Return None to reject it after all."""
         return super().buildProtocol(addr)
 
     def rejection_message(self, reason: CloseReason) -> bytes:
-        """Give what a peer is told that may not connect. Empty: it is closed without a word."""
+        """Return what to tell a rejected client. If empty, the connection is closed silently."""
         return b""
 
     def tell(self, message: Any, but: Connection | None = None) -> None:
-        """Send ``message`` to every open connection; over TLS, not before the handshake is done.
+        """Send ``message`` to every open connection. Over TLS, skip those still in the handshake.
 
-        :raises LocalProtocolError: the framing cannot carry it.
+        :raises LocalProtocolError: if the framing cannot carry the message.
         """
         for connection in list(self.connections.values()):
             if connection.ready and connection is not but:
@@ -197,7 +199,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def wait_closed(self) -> Deferred[None]:
         """Wait until no connection is open.
 
-        :return: fires then; at once where none is.
+        :return: fires when the last connection has ended, or at once if none is open.
         """
         if not self.connections:
             return succeed(None)
@@ -206,13 +208,13 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         return waiting
 
     def host(self, address: IAddress) -> IAddress:
-        """Give one object for the address that one connection after another was made to."""
+        """Return a shared object for the address that clients connect to, to save memory."""
         if address != self._host:
             self._host = address
         return self._host
 
     def opened(self, connection: Connection) -> int:
-        """Count a connection in, and give it its number."""
+        """Register a new connection and return its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
         if self.limits.stall_timeout:
@@ -220,7 +222,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         return self._last_id
 
     def ended(self, connection: Connection) -> None:
-        """Count a connection out, which has its ``reason``."""
+        """Forget a connection that has ended; its ``reason`` is set."""
         del self.connections[connection.id]
         self.full.discard(connection)
         place, connection.place = connection.place, None
@@ -246,5 +248,5 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
 
 def _host_of(address: IAddress | None) -> str | None:
-    """Give an IP address as text; None for a Unix socket, which has none."""
+    """Return an IP address as text, or None for a Unix socket, which has none."""
     return getattr(address, "host", None)

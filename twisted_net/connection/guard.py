@@ -1,6 +1,6 @@
-"""A guard before anybody's factory: limits, admission and a stop that cuts nobody off.
+"""Guard any Twisted factory: add limits, admission and a graceful stop.
 
-The wrapped protocol sees a transport like the one that it would have had without the guard.
+The wrapped protocol sees the same kind of transport as without the guard.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _log = Logger()
 
 
 class GuardTransport:
-    """What a guarded protocol takes for its transport.
+    """The transport that a guarded protocol sees.
 
-    What has to do with sending and ending goes to the guard; all else to the real transport.
+    Calls that send, close, or register producers go to the guard; all others go to the real
+    transport.
     """
 
     def __init__(self, guard: GuardProtocol) -> None:
@@ -48,19 +49,19 @@ class GuardTransport:
 
     @property
     def disconnecting(self) -> bool:
-        """Whether the end has begun, whoever wanted it."""
+        """Whether the connection is closing, no matter which side began."""
         return self._closes_without_producer or self._guard.reason is not None
 
     def startTLS(self, *arguments: Any) -> None:
-        """As the real transport's; the client has ``handshake_timeout`` seconds for it."""
+        """Start TLS on the real transport; the handshake may take ``handshake_timeout`` seconds."""
         guard = self._guard
         guard.transport.startTLS(*arguments)
         directlyProvides(self, providedBy(guard.transport))
         guard.start_handshake_timeout()
 
     def write(self, data: bytes) -> None:
-        """:raises TypeError: text; it has to be encoded."""
-        if isinstance(data, str):  # or it would be found out only when a queue is emptied
+        """:raises TypeError: if ``data`` is text; encode it first."""
+        if isinstance(data, str):  # otherwise it would fail only when the queue is joined
             raise TypeError("a transport takes bytes, not str")
         self._guard.send_encoded(data)
 
@@ -70,7 +71,7 @@ class GuardTransport:
     def loseConnection(self) -> None:
         if self._guard.producer is None:
             self._guard.close()
-        else:  # as Twisted's transports: what the producer still has to write is written
+        else:  # as in Twisted's transports: the producer may still write what it has
             self._guard.pause()
             self._closes_without_producer = True
 
@@ -91,7 +92,7 @@ class GuardTransport:
         self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """:raises RuntimeError: there is one already."""
+        """:raises RuntimeError: if a producer is registered already."""
         guard = self._guard
         if guard.producer is not None:
             raise RuntimeError(f"{guard.producer!r} is registered already, so not {producer!r}")
@@ -116,7 +117,7 @@ class GuardTransport:
 
 @implementer(IPushProducer)
 class _Pulled:
-    """Makes a pull producer push: it is asked for more once a turn, while it may write."""
+    """Adapt a pull producer to push: ask it for data once per reactor turn, while it may write."""
 
     def __init__(self, producer: IPullProducer, guard: GuardProtocol) -> None:
         self._producer = producer
@@ -138,9 +139,9 @@ class _Pulled:
 
     def _pull(self) -> None:
         self._next = None
-        if self._guard.reason is not None:  # nothing that it writes would be sent
+        if self._guard.reason is not None:  # what it writes would not be sent
             return
-        self.resumeProducing()  # which a write may cancel: it is full
+        self.resumeProducing()  # the write below may fill the transport, which cancels this
         try:
             self._producer.resumeProducing()
         except Exception:
@@ -149,14 +150,14 @@ class _Pulled:
 
 
 class GuardProtocol(Connection):
-    """Stands before a protocol that knows nothing of it.
+    """Stand between the transport and a protocol that does not know about the guard.
 
-    :ivar producer: what the wrapped protocol has registered to be told when to write.
+    :ivar producer: the producer that the wrapped protocol has registered.
     """
 
     framing = Raw
-    reads_while_full = True  # whether to read is the wrapped protocol's to say
-    waits_for_handshake = False  # without the guard, the wrapped protocol would not either
+    reads_while_full = True  # the wrapped protocol decides when to read
+    waits_for_handshake = False  # without the guard, the wrapped protocol does not wait either
 
     factory: GuardFactory
     producer: Any = None
@@ -205,8 +206,8 @@ class GuardProtocol(Connection):
             self.producer.resumeProducing()
 
     def idle_expired(self) -> bool:
-        # A peer has nothing to say while it is being answered. Whether it takes what it is sent is
-        # for the stall timeout.
+        # A peer may be silent while it receives an answer. The stall timeout checks whether it
+        # reads what it is sent.
         waits = self.queued or unsent(self.transport)
         return bool(self.factory.limits.stall_timeout and waits)
 
@@ -218,14 +219,14 @@ class GuardProtocol(Connection):
 
 
 class GuardFactory(ConnectionFactory):
-    """Puts the limits before any factory of Twisted's, without a change to it.
+    """Add limits to any Twisted factory, without changing it.
 
-    What a peer sends is bytes to the guard: ``rate`` counts reads, ``max_message`` and
-    ``message_timeout`` do not apply, and of the overflow policies only ``close`` does. A peer that
-    takes what it is sent is not idle.
+    The guard treats incoming data as raw bytes: ``rate`` counts reads, ``max_message`` and
+    ``message_timeout`` do not apply, and the only overflow policy is ``close``. A peer that reads
+    what it is sent is not idle.
 
-    :param wrapped: the factory to protect. It may refuse a connection by returning None.
-    :param clock: as in :class:`ConnectionFactory`, and so is the rest.
+    :param wrapped: the factory to protect. It may reject a connection by returning None.
+    :param settings: the same arguments as for :class:`ConnectionFactory`.
     """
 
     def __init__(
@@ -251,7 +252,7 @@ class GuardFactory(ConnectionFactory):
     def make(self, addr: Any) -> GuardProtocol | None:
         wrapped = self.wrapped.buildProtocol(addr)
         if wrapped is None or isinstance(wrapped, RejectingProtocol):
-            return wrapped  # type: ignore[return-value]  # it says so itself
+            return wrapped  # type: ignore[return-value]  # it sends the rejection itself
         guard = GuardProtocol(wrapped)
         guard.factory = self
         return guard

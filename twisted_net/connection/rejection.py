@@ -1,4 +1,4 @@
-"""What happens to those who may not connect: a word, and a line in the log now and then."""
+"""Reject clients that may not connect: tell them why, and log a summary from time to time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from twisted.logger import Logger
 _log = Logger()
 
 LOG_EVERY = 60.0
-"""Seconds between two lines about refusals: a flood shall not fill the log as well."""
+"""The seconds between two log lines about rejections, so that a flood does not fill the log."""
 
 
 class RejectingProtocol(Protocol):
-    """Says why, and closes. It stands for a peer that never was a connection.
+    """Send the reason for the rejection and close. Used in place of a :class:`Connection`.
 
-    Over TLS nothing is said and the peer is reset: for words a handshake would have to come first,
-    which costs a hundred times as much as the refusal, and may never come.
+    Over TLS, the peer is reset without a message. A message would need a handshake first, which
+    costs a hundred times as much as the rejection and may never finish.
 
-    :ivar last_words: what it says; may be nothing.
+    :ivar last_words: the bytes to send; may be empty.
     """
 
     transport: Any
@@ -38,9 +38,9 @@ class RejectingProtocol(Protocol):
 
 
 class RejectionLog:
-    """Counts refusals, and tells the log of the first at once and of the others once a minute.
+    """Count rejections. Log the first one at once, and the following ones once a minute.
 
-    :param what: what the line in the log begins with.
+    :param what: the start of the log line.
     """
 
     def __init__(self, what: str = "Refused connections") -> None:
@@ -49,7 +49,11 @@ class RejectionLog:
         self._told_at = float("-inf")
 
     def count(self, why: str, now: float) -> None:
-        """Count one."""
+        """Count one rejection.
+
+        :param why: the code of the reason.
+        :param now: the current time in seconds.
+        """
         self._counts[why] = self._counts.get(why, 0) + 1
         if not 0 <= now - self._told_at < LOG_EVERY:
             self._told_at = now

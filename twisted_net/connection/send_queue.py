@@ -1,4 +1,4 @@
-"""What waits for one peer that reads slower than it is written to: bounded, with a rule.
+"""The send queue: a bounded buffer for one peer that reads more slowly than it is sent to.
 
 While a peer keeps up, nothing is queued here: bytes go straight to its transport.
 """
@@ -11,12 +11,13 @@ from twisted_net.policy.limits import OverflowPolicy
 
 
 class SendQueue:
-    """A bounded queue of encoded messages for one peer. A message is kept whole or not at all.
+    """A bounded queue of encoded messages for one peer. Messages are queued whole or dropped whole.
 
-    :param limit: bytes that may wait.
-    :param rule: what happens past the limit.
-    :ivar size: bytes that wait now.
-    :ivar missed: messages that were dropped since the last :meth:`take_missed`.
+    :param limit: the most bytes that may wait. A single larger message is queued if nothing else
+        waits.
+    :param rule: the overflow policy: what happens when the limit is reached.
+    :ivar size: the bytes that wait now.
+    :ivar missed: the messages dropped since the last :meth:`take_missed`.
     """
 
     __slots__ = ("_entries", "_limit", "_rule", "missed", "size")
@@ -29,14 +30,15 @@ class SendQueue:
         self.missed = 0
 
     def __bool__(self) -> bool:
-        """Whether anything waits."""
+        """Return whether anything waits."""
         return bool(self._entries)
 
     def put(self, data: bytes, messages: int = 1) -> bool:
-        """Queue ``data``, which carries so many messages.
+        """Add ``data`` to the queue.
 
-        :return: whether the peer may stay. False: the rule is ``CLOSE`` and the limit is reached;
-            then ``data`` was not queued.
+        :param messages: the number of messages in ``data``.
+        :return: False if the policy is ``CLOSE`` and the limit is reached: ``data`` was not queued
+            and the connection must be closed. Otherwise True.
         """
         if self.size + len(data) > self._limit and self._entries:
             if self._rule is OverflowPolicy.CLOSE:
@@ -53,8 +55,9 @@ class SendQueue:
         return True
 
     def take(self, at_least: int) -> tuple[bytes, int]:
-        """Take whole entries from the front until ``at_least`` bytes; give them joined, and the
-        count of messages in them.
+        """Remove whole entries from the front until they have ``at_least`` bytes, or all entries.
+
+        :return: the entries, joined, and the number of messages in them.
         """
         pieces = []
         size = messages = 0
@@ -67,11 +70,11 @@ class SendQueue:
         return b"".join(pieces), messages
 
     def take_missed(self) -> int:
-        """Give how many messages were dropped since the last call."""
+        """Return the number of messages dropped since the last call."""
         missed, self.missed = self.missed, 0
         return missed
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop everything that waits."""
         self._entries.clear()
         self.size = 0

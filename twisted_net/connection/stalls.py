@@ -1,7 +1,7 @@
-"""Ends peers that take nothing of what waits for them.
+"""Abort peers that have stopped reading while data waits for them.
 
-Of most peers nothing waits, and it is not worth a look to find that out of each: whose transport
-has bytes left is among those for whose sockets the reactor waits.
+For most peers no data waits, and checking each of them would be a waste. The reactor already knows
+which transports have unsent bytes: it waits until their sockets are writable.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from twisted_net.connection.timers import Timers
 from twisted_net.eager.privates import inner_protocol, send_position, unsent
 from twisted_net.policy.close_reasons import SLOW
 
-_LOOKS = 3  # at each connection within its stall timeout, to see whether its peer makes progress
+_LOOKS = 3  # checks per stall timeout, to see whether a peer makes progress
 
 LOOKS_PER_TURN, PAUSE = 256, 0.02
-"""Connections that are looked at in one turn of the reactor, and the seconds until the next ones
-are. Each takes a microsecond: of ten thousand in one turn, everybody would notice."""
+"""The connections checked in one turn of the reactor, and the seconds until the next batch. A check
+takes a microsecond; ten thousand checks in one turn would delay all connections noticeably."""
 
 
 class _Progress:
-    """How far a peer had come at the last look that found it behind.
+    """How far a peer had come at the last check that saw progress.
 
-    :ivar taken: bytes that it had taken of what it was sent.
-    :ivar position: which buffer its transport was sending, and from where on.
-    :ivar looks: looks in vain, one after another.
+    :ivar taken: the bytes that it had read of what it was sent.
+    :ivar position: the buffer that its transport was sending, and the offset in it.
+    :ivar looks: the checks without progress since then.
     """
 
     __slots__ = ("looks", "position", "taken")
@@ -42,12 +42,14 @@ class _Progress:
 
 
 class StallCheck:
-    """Looks at those of a factory's connections who are behind, several times within their limit.
+    """Check the connections that are behind, several times per stall timeout.
 
-    :param clock: the time; it is asked for the transports that it is to write to, if it is a
-        reactor that knows them. Otherwise every connection is looked at.
-    :param connections: the open ones, by their number.
-    :param full: those of them whose transport takes no more, whatever it is made of.
+    :param clock: the reactor or another clock. If it is a reactor with file descriptors, it is
+        asked which transports have data to write. With any other clock, every connection is
+        checked.
+    :param connections: the open connections, by number.
+    :param full: the open connections whose transports are full, whatever kind of transport they
+        have.
     :param seconds: the stall timeout.
     """
 
@@ -77,19 +79,19 @@ class StallCheck:
         self._connections = connections
         self._full = full
         self._every = seconds / _LOOKS
-        self._round: Timeout[Callable[[], None]] | None = None  # the next one
-        self._behind: list[Connection] = []  # who were so in this one
-        self._left: Iterator[Connection] = iter(())  # who are still to be looked at
+        self._round: Timeout[Callable[[], None]] | None = None  # the next round
+        self._behind: list[Connection] = []  # connections that were behind in this round
+        self._left: Iterator[Connection] = iter(())  # connections still to be checked
         self._call: IDelayedCall | None = None
         self._progress: dict[Connection, _Progress] = {}
 
     def begin(self) -> None:
-        """There is a connection. Nothing happens where there was one already."""
+        """Start checking; called for each new connection. Do nothing if the checks already run."""
         if self._round is None:
             self._round = self._timers.start(self._begin_round, self._every)
 
     def end(self) -> None:
-        """There is none any more."""
+        """Stop checking: no connection is open."""
         if self._round is not None:
             self._timers.cancel(self._round)
             self._round = None
@@ -101,8 +103,8 @@ class StallCheck:
 
     def _begin_round(self) -> None:
         self._round = self._timers.start(self._begin_round, self._every)
-        if self._call is None:  # there may be so many that the last round is not over
-            # Who was behind and has caught up is to be seen so.
+        if self._call is None:  # with many connections, the last round may not be over
+            # Also check those that were behind last time, to notice that they have caught up.
             before, self._behind = self._behind, self._find_behind()
             self._left = iter(dict.fromkeys((*before, *self._behind)))
             self._look()
@@ -115,14 +117,14 @@ class StallCheck:
         behind = list(self._full)
         for writer in writers:
             connection = _connection_of(writer)
-            if connection is None:  # it may be anybody's
+            if connection is None:  # it may belong to any connection
                 return list(self._connections.values())
             behind.append(connection)
         return behind
 
     def _look(self) -> None:
         now = list(islice(self._left, LOOKS_PER_TURN))
-        # First this: a look can end the last connection.
+        # Schedule first: a check can end the last connection, which cancels the call.
         more = len(now) == LOOKS_PER_TURN
         self._call = self._clock.callLater(PAUSE, self._look) if more else None
         for connection in now:
@@ -132,13 +134,14 @@ class StallCheck:
                 self._progress.pop(connection, None)
 
     def look_at(self, connection: Connection) -> None:
-        """Abort a peer that has taken nothing of what waits for it, for so many looks."""
+        """Abort the peer if data waits for it and several checks in a row saw no progress."""
         transport = connection.transport
         held = unsent(transport)
         if not held and not connection.queued:
             self._progress.pop(connection, None)
             return
-        # Over TLS the two numbers are not of the same bytes, and only the buffer itself tells.
+        # Over TLS, one number counts plain bytes and the other encrypted bytes, so only the buffer
+        # position shows progress.
         taken, position = connection.bytes_sent - held, send_position(transport)
         before = self._progress.get(connection)
         if before is None or taken > before.taken or position != before.position:
@@ -151,7 +154,7 @@ class StallCheck:
 
 
 def _connection_of(transport: Any) -> Connection | None:
-    """Give the connection that is above a transport, over TLS or not, if that can be seen."""
+    """Return the connection above a transport, also through TLS. None if not found."""
     protocol = getattr(transport, "protocol", None)
     while protocol is not None and not isinstance(protocol, Connection):
         protocol = inner_protocol(protocol)

@@ -1,9 +1,9 @@
-"""A timer wheel: any number of timeouts for the price of one timer.
+"""A timer wheel: run any number of timeouts with a single timer.
 
-Time is a count of ticks, and the caller says when a tick has passed. Somebody who is heard from
-has the current tick written into an attribute, and nothing more; whether a timeout has really
-passed is looked at only when it could have, so a busy connection costs one look per timeout.
-After Synapse's ``wheel_timer.py`` and the lazy timers of Netty's idle handler.
+Time is a count of ticks, and the caller reports each tick. To postpone a timeout, the caller writes
+the current tick to an attribute and does nothing else. The wheel checks whether a timeout has
+passed only at the earliest tick at which it could have, so a busy connection costs one check per
+timeout. Modeled on Synapse's ``wheel_timer.py`` and the lazy timers of Netty's idle handler.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class _Slot(dict["Timeout[Any]", None]):
-    """The watches that are looked at in one tick."""
+    """The timeouts that are checked in one tick."""
 
     __slots__ = ("tick",)
 
@@ -24,19 +24,19 @@ class _Slot(dict["Timeout[Any]", None]):
         self.tick = tick
 
 
-_OVER, _CANCELLED = _Slot(-1), _Slot(-2)  # of a timeout that is in none; they stay empty
+_OVER, _CANCELLED = _Slot(-1), _Slot(-2)  # for timeouts that are in no slot; both stay empty
 
 
 class Timeout(Generic[Item]):
     """One timeout on a wheel.
 
-    :ivar heard: the tick in which the item was last heard from; whoever hears it writes
-        ``timeout.heard = wheel.now``.
-    :ivar item: whose timeout this is.
-    :ivar then: whatever the wheel was given beside it, such as what to do about it.
+    :ivar heard: the tick in which the item was last active; the caller sets ``timeout.heard =
+        wheel.now``.
+    :ivar item: the object that this timeout belongs to.
+    :ivar then: an extra value given to the wheel, such as the function to call.
     """
 
-    # One stands for every open connection: it has no object of its own, not even a number.
+    # Every open connection has one of these, so it holds no objects of its own, not even a number.
     __slots__ = ("_slot", "_ticks", "heard", "item", "then")
 
     def __init__(self, item: Item, ticks: int, now: int, then: Any) -> None:
@@ -48,15 +48,15 @@ class Timeout(Generic[Item]):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it was given up, also after its timeout had passed."""
+        """Whether the timeout was cancelled, before or after it passed."""
         return self._slot is _CANCELLED
 
 
 class TimerWheel(Generic[Item]):
     """The timeouts of many items.
 
-    A timeout of ``n`` ticks passes with the tick that is the ``n + 1``-th after the one in which
-    the item was last heard: the silence was then longer than ``n`` ticks and at most ``n + 1``.
+    A timeout of ``n`` ticks passes in tick ``n + 1`` after the one in which the item was last
+    active. The silence was then longer than ``n`` ticks and at most ``n + 1``.
 
     :ivar now: the current tick.
     """
@@ -68,14 +68,14 @@ class TimerWheel(Generic[Item]):
         self._slots: dict[int, _Slot] = {}
 
     def __bool__(self) -> bool:
-        """Whether anything is watched."""
+        """Return whether any timeout is running."""
         return bool(self._slots)
 
     def start(self, item: Item, ticks: int, then: Any = None) -> Timeout[Item]:
-        """Begin to timeout ``item``, as if it had just been heard.
+        """Start a timeout for ``item``, as if it were active now.
 
-        :param then: kept beside it.
-        :raises ValueError: less than one tick.
+        :param then: an extra value to keep with the timeout.
+        :raises ValueError: if ``ticks`` is less than one.
         """
         if ticks < 1:
             raise ValueError(f"a timeout has at least one tick, not {ticks}")
@@ -84,9 +84,9 @@ class TimerWheel(Generic[Item]):
         return timeout
 
     def restart(self, timeout: Timeout[Item], ticks: int) -> None:
-        """Watch once more what was over, as if it had just been heard.
+        """Start an expired timeout again, as if its item were active now.
 
-        :raises ValueError: it is not over, or was forgotten.
+        :raises ValueError: if the timeout is still running, or was cancelled.
         """
         if timeout._slot is not _OVER:
             raise ValueError("only a timeout that is over can begin again")
@@ -95,14 +95,14 @@ class TimerWheel(Generic[Item]):
         self._place(timeout)
 
     def cancel(self, timeout: Timeout[Item]) -> None:
-        """Watch no longer. Nothing happens where the timeout is over already."""
+        """Cancel a timeout. It may have expired already."""
         slot = timeout._slot
         if slot.pop(timeout, self) is None and not slot:
             self._slots.pop(slot.tick, None)
         timeout._slot = _CANCELLED
 
     def tick(self) -> list[Timeout[Item]]:
-        """Let a tick pass, and give the watches whose timeout passed with it. They are over."""
+        """Advance time by one tick, and return the timeouts that expire with it."""
         self.now += 1
         expired = []
         for timeout in self._slots.pop(self.now, ()):
@@ -123,5 +123,8 @@ class TimerWheel(Generic[Item]):
 
 
 def ticks_for(seconds: float, tick: float) -> int:
-    """How many ticks of ``tick`` seconds make a timeout of at least ``seconds`` (at least one)."""
+    """Return the number of ticks for a timeout of at least ``seconds``; at least one.
+
+    :param tick: the seconds in one tick.
+    """
     return max(1, math.ceil(seconds / tick))

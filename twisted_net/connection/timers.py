@@ -1,4 +1,4 @@
-"""Drives a timer wheel by a reactor's clock."""
+"""Run a timer wheel on a reactor's clock."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from twisted.logger import Logger
 from twisted_net.connection.timer_wheel import Timeout, TimerWheel, ticks_for
 
 TICK = 0.5
-"""Seconds in a tick. A timeout is at most two ticks, one second, late; in a crowd, three."""
+"""The seconds in a tick. A timeout is at most two ticks, or one second, late. When many expire
+together, it is at most three ticks late."""
 
 CALLS_PER_TURN, CALLING_SECONDS = 256, 0.001
-"""Timeouts that are called in one turn of the reactor, at most, and for how long. A thousand silent
-peers whose time is up together are closed evenly over a tick: the others shall not wait until the
-last of them is. To ask them for a sign of life takes much less, so many are asked together."""
+"""The most timeouts called in one turn of the reactor, and the most seconds spent on them. When a
+thousand silent peers expire together, closing them is spread evenly over one tick, so that other
+connections do not have to wait for the last of them. Pings cost much less, so more of them fit in
+one turn."""
 
 _log = Logger()
 
 
 def reactor_clock(clock: IReactorTime | None) -> IReactorTime:
-    """Give ``clock``, or the reactor if it is None. Call it late: it may install the reactor."""
+    """Return ``clock``, or the reactor if it is None.
+
+    Call this late: it may install the reactor.
+    """
     if clock is not None:
         return clock
     from twisted.internet import reactor
@@ -34,10 +39,10 @@ def reactor_clock(clock: IReactorTime | None) -> IReactorTime:
 
 
 class Timers:
-    """Timeouts for any number of items, by one timer that runs only while something is watched.
+    """Run any number of timeouts on one timer, which runs only while there are timeouts.
 
-    :param clock: the time, in seconds.
-    :ivar wheel: the wheel; ``timeout.heard = ticker.wheel.now`` puts a timeout off.
+    :param clock: the clock, in seconds.
+    :ivar wheel: the timer wheel; set ``timeout.heard = timers.wheel.now`` to postpone a timeout.
     """
 
     __slots__ = ("_call", "_clock", "_due", "_each", "_expired", "_rest", "wheel")
@@ -48,13 +53,14 @@ class Timers:
         self._due = 0.0
         self._expired: deque[Timeout[Any]] = deque()
         self._rest: IDelayedCall | None = None
-        self._each = 0.0  # seconds of the tick for each of the crowd
+        self._each = 0.0  # seconds of the tick for each timeout that expired in it
         self.wheel: TimerWheel[Any] = TimerWheel()
 
     def start(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
         """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
         ticks = ticks_for(seconds, TICK)
-        if isinstance(expired, MethodType):  # in its two halves, which are there anyway
+        # A timeout keeps the two parts of a method, which exist already, and not the method object.
+        if isinstance(expired, MethodType):
             timeout = self.wheel.start(expired.__self__, ticks, expired.__func__)
         else:
             timeout = self.wheel.start(expired, ticks, call)
@@ -63,7 +69,7 @@ class Timers:
         return timeout
 
     def restart(self, timeout: Timeout[Any], seconds: float) -> None:
-        """Watch once more, for so long, after ``timeout`` was over."""
+        """Start an expired ``timeout`` again, for ``seconds``."""
         self.wheel.restart(timeout, ticks_for(seconds, TICK))
         if self._call is None:
             self._run()
@@ -73,18 +79,19 @@ class Timers:
         self._call = self._clock.callLater(TICK, self._tick)
 
     def cancel(self, timeout: Timeout[Callable[[], None]]) -> None:
-        """Watch no longer. The timer stops with the last timeout."""
+        """Cancel a timeout. The timer stops with the last timeout."""
         self.wheel.cancel(timeout)
         if not self.wheel and self._call is not None and self._call.active():
             self._call.cancel()
             self._call = None
 
     def _tick(self) -> None:
-        # A process that was stopped for a while did not listen: its peers' bytes still wait to be
-        # read. So a late tick counts as one, and the wheel's time stands still for the rest.
+        # A process that was suspended could not read, and its peers' bytes may still wait in the
+        # kernel. So a late tick counts as one tick, and the wheel does not catch up.
         now = self._clock.seconds()
         self._due = now + TICK if now - self._due >= TICK else self._due + TICK
-        # Set before anything is called: a call may timeout or forget, and find the timer running.
+        # Schedule before calling anything: a call may start or cancel timeouts, and must find the
+        # timer running.
         self._call = self._clock.callLater(self._due - now, self._tick)
         self._expired.extend(self.wheel.tick())
         self._each = TICK / max(1, len(self._expired))
@@ -95,7 +102,7 @@ class Timers:
             self._call = None
 
     def _call_expired(self) -> None:
-        """Call some of those whose timeout has passed, and the rest later."""
+        """Call some of the expired timeouts, and schedule the rest."""
         self._rest = None
         called, began = 0, self._clock.seconds()
         while self._expired and called < CALLS_PER_TURN:
@@ -103,7 +110,7 @@ class Timers:
                 break
             called += 1
             timeout = self._expired.popleft()
-            if timeout.is_cancelled:  # it ended in the meantime
+            if timeout.is_cancelled:  # cancelled after it expired
                 continue
             try:
                 timeout.then(timeout.item)

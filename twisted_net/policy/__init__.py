@@ -1,7 +1,7 @@
-"""Decisions that more than one folder needs. Pure: time is always an argument.
+"""Decisions that several folders need. Pure: time is always an argument.
 
-``limits`` says how much one connection may do, ``admission`` who may connect, ``budget`` who is
-closed when too much waits for all peers together, ``rate`` when a peer may go on, ``backoff`` when
-a client tries again, and ``close_reasons`` has each reason for which a connection ends.
-``keywords`` finds misspelt keywords.
+``limits`` has the limits of one connection. ``admission`` decides which clients may connect,
+``budget`` which peers to close when too many bytes wait for all of them together, ``rate`` when a
+peer may continue, and ``backoff`` when a client retries. ``close_reasons`` lists the reasons for
+which connections end. ``keywords`` reports misspelt keyword arguments.
 """

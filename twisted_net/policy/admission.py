@@ -1,7 +1,7 @@
-"""Who may connect: totals, per address, how often, and from where.
+"""Decide which clients may connect: by total count, count per address, rate, and address range.
 
-Asked for every connection that the kernel has accepted, before TLS and before any protocol is
-made, so a refusal has to be cheap and a flood must not make this table grow.
+Every connection that the kernel accepts is checked, before TLS and before a protocol is made. So a
+rejection must be cheap, and a flood must not make the table grow.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def parse_range(name: str, text: str) -> Network:
-    """Read a range of addresses, ``10.0.0.0/8`` or ``2001:db8::/32``; one address is a range too.
+    """Parse an address range, ``10.0.0.0/8`` or ``2001:db8::/32``. A single address is valid too.
 
-    A range of IPv4-mapped IPv6 addresses becomes the range of IPv4 addresses that it means.
+    A range of IPv4-mapped IPv6 addresses becomes the matching range of IPv4 addresses.
 
-    :param name: what the range is for, such as the flag's name; the error begins with it.
-    :raises ValueError: no such range, or one whose address has bits set behind the prefix, as
-        ``10.1.2.3/8``: that may be meant as either, and a guess would let strangers in.
+    :param name: what the range is for, such as the name of a flag; the error message starts with
+        it.
+    :raises ValueError: if it is not a range, or if the address has bits set after the prefix, as in
+        ``10.1.2.3/8``. Such a range has two possible meanings, and a wrong guess would admit
+        unwanted clients.
     """
     try:
         if ":" not in text:
@@ -47,11 +49,11 @@ def parse_range(name: str, text: str) -> Network:
     return network
 
 
-@lru_cache(maxsize=4096)  # those who connect mostly leave or come again; 4 us to read one
+@lru_cache(maxsize=4096)  # most clients disconnect or come back; parsing takes 4 us
 def _number(address: str) -> tuple[bool, int]:
-    """Give whether it is an IPv6 address, and its bits. A mapped one is an IPv4 address.
+    """Return whether an address is IPv6, and its bits. A mapped address counts as IPv4.
 
-    :raises ValueError: it is no address.
+    :raises ValueError: if it is not an address.
     """
     if ":" not in address:
         return False, int(IPv4Address(address))
@@ -62,10 +64,12 @@ def _number(address: str) -> tuple[bool, int]:
 
 
 class Ranges:
-    """A set of addresses, given by ranges. ``address in ranges`` is a set's look-up per length of
-    prefix that occurs, however many ranges there are.
+    """A set of addresses, given as ranges.
 
-    :param networks: see :func:`parse_range`.
+    ``address in ranges`` costs one set look-up per distinct prefix length, however many ranges
+    there are.
+
+    :param networks: the ranges; see :func:`parse_range`.
     """
 
     __slots__ = ("_by_shift",)
@@ -76,17 +80,17 @@ class Ranges:
             shift = network.max_prefixlen - network.prefixlen
             prefixes = by_shift[network.version == 6].setdefault(shift, set())
             prefixes.add(int(network.network_address) >> shift)
-        # The shortest prefixes first: they hold most addresses.
+        # The shortest prefixes first: they cover the most addresses.
         self._by_shift = tuple(sorted(each.items(), reverse=True) for each in by_shift)
 
     def __bool__(self) -> bool:
-        """Whether there is any range."""
+        """Return whether there are any ranges."""
         return any(self._by_shift)
 
     def __contains__(self, address: str) -> bool:
-        """Whether an address is in a range.
+        """Return whether an address is in one of the ranges.
 
-        :raises ValueError: it is no IP address.
+        :raises ValueError: if it is not an IP address.
         """
         is_ipv6, bits = _number(address)
         return any(bits >> shift in prefixes for shift, prefixes in self._by_shift[is_ipv6])
@@ -94,27 +98,30 @@ class Ranges:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """Who may connect. Without a rule, everybody may.
+    """The rules for who may connect. Without rules, all clients may.
 
-    "An address" is an IPv4 address, or the /64 of an IPv6 address: that is what a provider gives
-    to one customer at least (RFC 6177), so a single one of its addresses costs nothing to change.
+    An "address" here is an IPv4 address, or the /64 of an IPv6 address. A /64 is the least that a
+    provider gives to one customer (RFC 6177), so changing addresses within it costs a client
+    nothing.
 
-    :ivar max_connections: open connections in all; 0 is no limit.
-    :ivar max_per_address: open connections of an address; 0 is no limit. The default, since many
-        people may share an address, and all do behind a proxy.
-    :ivar accept_rate: connections a second that an address may make on average; 0 is no limit.
-        Attempts that are refused for another reason count too, as in HAProxy's ``conn_rate``.
-    :ivar accept_burst: how many it may make at once after a pause. A browser opens 6 to a host.
-    :ivar ban: seconds for which an address is refused that was too fast; attempts meanwhile do
-        not prolong it. 0: each attempt is decided by the rate alone.
-    :ivar allow: if there is any, nobody else may connect.
-    :ivar deny: nobody of these may connect, not even if ``allow`` has them. (nginx takes the first
-        rule that matches. Here the order does not matter, so none can be got wrong.)
-    :ivar exempt_local: loopback addresses and Unix sockets have no limits per address.
-    :ivar remembered: addresses without a connection that are remembered at most, for the rate and
-        the ban; the one not heard from for the longest is forgotten first, and then counts as
-        new. Each takes less than 400 bytes.
-    :raises ValueError: a value that makes no sense, named.
+    :ivar max_connections: the most open connections in total; 0 means no limit.
+    :ivar max_per_address: the most open connections per address; 0, the default, means no limit,
+        because many people may share an address, and all clients do behind a proxy.
+    :ivar accept_rate: the connections per second that an address may make on average; 0 means no
+        limit. Attempts rejected for another reason count too, as in HAProxy's ``conn_rate``.
+    :ivar accept_burst: the connections that it may make at once after a pause. A browser opens 6 to
+        a host.
+    :ivar ban: the seconds for which an address that was too fast is rejected. Attempts during the
+        ban do not prolong it. With 0, only the rate decides about each attempt.
+    :ivar allow: if not empty, only these addresses may connect.
+    :ivar deny: these addresses may not connect, even if ``allow`` includes them. (In nginx, the
+        first matching rule wins. Here the order does not matter, so it cannot be wrong.)
+    :ivar exempt_local: whether loopback addresses and Unix sockets are exempt from the limits per
+        address.
+    :ivar remembered: the most addresses without a connection to remember, for the rate and the ban.
+        The least recently active one is forgotten first and then counts as new. Each takes less
+        than 400 bytes.
+    :raises ValueError: if a value is invalid; the message names it.
     """
 
     max_connections: int = 0
@@ -137,10 +144,10 @@ class AdmissionRules:
 
 
 class _Address:
-    """What is known of one address.
+    """What is known about one address.
 
-    :ivar open: its connections.
-    :ivar changed: when it last was admitted by the rate, or banned.
+    :ivar open: its open connections.
+    :ivar changed: when it last passed the rate limit or was banned.
     """
 
     __slots__ = ("banned_at", "bucket", "changed", "open")
@@ -153,7 +160,7 @@ class _Address:
             self.bucket = TokenBucket(rules.accept_rate, rules.accept_burst)
 
     def is_too_fast(self, ban: float, now: float) -> bool:
-        """Count an attempt by the rate, and say whether it was one too many."""
+        """Count an attempt against the rate, and return whether it exceeds it."""
         if self.bucket is None:
             return False
         if 0 <= now - self.banned_at < ban:
@@ -167,17 +174,17 @@ class _Address:
 
 
 class Admission:
-    """Decides who may connect, and counts those who are.
+    """Decide which clients may connect, and count those that are connected.
 
-    Each connection that is admitted must :meth:`leave` once, with the address it came with.
+    Each admitted connection must :meth:`leave` once, with the address that it came from.
 
-    Ranges do not concern Unix sockets, which have no address: their file's permissions do.
-    Times are seconds of any clock; if it is set back, no ban lasts longer
-    than its length from then on.
+    Ranges do not apply to Unix sockets, which have no address; use file permissions there. Times
+    are in seconds, from any clock. If the clock is set back, no ban lasts longer than its full
+    length from then on.
 
     :param rules: see :class:`AdmissionRules`.
-    :ivar open: connections admitted that have not left.
-    :ivar refused: how many were refused, by the code of the reason.
+    :ivar open: the admitted connections that have not left.
+    :ivar refused: the number of rejected connections, by the code of the reason.
     """
 
     __slots__ = (
@@ -198,19 +205,19 @@ class Admission:
         self.refused = {reason.code: 0 for reason in (FULL, TOO_MANY, TOO_FAST, DENIED)}
         self._allow = Ranges(rules.allow)
         self._deny = Ranges(rules.deny)
-        # So long after its last change, an address is as one never heard of: its ban is over and
-        # its bucket is full.
+        # After this time without a change, an address is like a new one: its ban is over and its
+        # bucket is full.
         rate = rules.accept_rate
         self._lifetime = max(rules.ban, rules.accept_burst / rate) if rate else 0.0
         self._connected: dict[int, _Address] = {}
-        # Those without a connection; who tried or left last stands last. No plain dictionary: that
-        # one gets slow where the first entry is taken out again and again.
+        # Addresses without a connection, the most recently active last. Not a plain dictionary,
+        # which gets slow when its first entry is removed again and again.
         self._quiet: OrderedDict[int, _Address] = OrderedDict()
         self._now = -math.inf
 
     @property
     def addresses(self) -> int:
-        """How many addresses are known just now: those connected, and those remembered."""
+        """The number of addresses in the table: those connected and those remembered."""
         return len(self._connected) + len(self._quiet)
 
     def admit(self, address: str | None, now: float) -> CloseReason | None:
@@ -218,9 +225,9 @@ class Admission:
 
         :param address: the peer's IP address; None for a Unix socket.
         :param now: the time in seconds.
-        :return: None: it is admitted and counted. Otherwise why it is not: ``denied``,
-            ``too-fast``, ``full`` or ``too-many``, the first that is so in this order.
-        :raises ValueError: it is no IP address; nothing is counted.
+        :return: None if the connection is admitted; it is then counted. Otherwise the reason: the
+            first that applies of ``denied``, ``too-fast``, ``full`` and ``too-many``.
+        :raises ValueError: if it is not an IP address; nothing is counted.
         """
         key = self._key(address)
         if address is not None and self._is_denied(address):
@@ -236,9 +243,9 @@ class Admission:
         return reason
 
     def leave(self, address: str | None) -> None:
-        """Count out a connection that was admitted; its place is free at once.
+        """Count out an admitted connection. Its place is free at once.
 
-        :raises ValueError: none is open from there.
+        :raises ValueError: if no connection is open from this address.
         """
         key = self._key(address)
         known = None if key is None else self._connected.get(key)
@@ -252,7 +259,7 @@ class Admission:
                 self._remember(key, known)
 
     def _key(self, address: str | None) -> int | None:
-        """Give what an address is counted under; None: it is not counted by itself."""
+        """Return the key under which an address is counted; None if it has no own limits."""
         rules = self._rules
         if address is None:
             is_local, key = True, -1
@@ -271,7 +278,7 @@ class Admission:
         return FULL if 0 < self._rules.max_connections <= self.open else None
 
     def _count_in(self, key: int, now: float) -> CloseReason | None:
-        """Decide about an address that is counted by itself."""
+        """Decide about an address that has its own count."""
         rules = self._rules
         self._now = now
         self._expire()
@@ -290,7 +297,7 @@ class Admission:
         return reason
 
     def _remember(self, key: int, known: _Address) -> None:
-        """Keep what is known of an address without a connection, if it still matters."""
+        """Keep what is known about an address without a connection, if it still matters."""
         if self._is_outdated(known):
             return
         self._quiet[key] = known
@@ -298,7 +305,8 @@ class Admission:
             self._quiet.popitem(last=False)
 
     def _expire(self) -> None:
-        # Two for one that may come: so the outdated become fewer, and no attempt pays for many.
+        # Remove up to two for each one that may be added. So outdated entries become fewer, and no
+        # attempt pays for many.
         for _ in range(min(2, len(self._quiet))):
             key = next(iter(self._quiet))
             if not self._is_outdated(self._quiet[key]):

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays that grow, with jitter, so that many clients do not come back all at once.
+    """Growing delays with jitter, so that many clients do not reconnect at the same time.
 
-    The delay before attempt ``n`` lies anywhere between ``first`` and ``first * factor ** n``, at
-    most ``longest`` ("full jitter",
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/, with a floor).
+    The delay before attempt ``n`` is random, between ``first`` and ``first * factor ** n``, but at
+    most ``longest``. This is "full jitter"
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) with a minimum.
 
-    :param first: seconds; the shortest delay.
-    :param longest: seconds; no delay is longer.
-    :param factor: by how much the range grows with each attempt.
-    :raises ValueError: a value that makes no sense, named.
+    :param first: the shortest delay, in seconds.
+    :param longest: the longest delay, in seconds.
+    :param factor: the growth of the range with each attempt.
+    :raises ValueError: if a value is invalid; the message names it.
     """
 
     first: float = 0.2
@@ -33,12 +33,12 @@ class Backoff:
             raise ValueError(f"factor: at least 1, not {self.factor!r}")
 
     def delay(self, attempt: int, jitter: float) -> float:
-        """Seconds to wait before attempt ``attempt`` (the first is 1).
+        """Return the seconds to wait before attempt ``attempt`` (the first is 1).
 
-        :param jitter: a random number, 0 to 1.
+        :param jitter: a random number from 0 to 1.
         """
         try:
             widest = min(self.longest, self.first * float(self.factor) ** attempt)
-        except OverflowError:  # it is past every ``longest``
+        except OverflowError:  # larger than any ``longest``
             widest = self.longest
         return self.first + jitter * (widest - self.first)

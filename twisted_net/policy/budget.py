@@ -1,4 +1,4 @@
-"""What waits for all peers of a process together, and who goes first when it is too much."""
+"""Limit the bytes that wait for all peers of a process, and choose which peers to abort."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class MemoryBudget(Generic[Key]):
-    """An account of queued bytes per peer, and a limit for their sum.
+    """Count the queued bytes of each peer, and limit their sum.
 
-    Keeping the accounts costs a dictionary entry each; only :meth:`shed` looks at all of them,
-    and it has something to do only after ``relief`` more bytes were queued than the last time.
+    Each peer with queued bytes costs a dictionary entry. Only :meth:`shed` looks at all of them,
+    and it has work to do only after ``relief`` more bytes were queued than the last time.
 
-    :param limit: bytes that may wait in all.
-    :param relief: how many bytes below the limit to come down to once it is passed; without it,
-        an eighth of the limit. Relief of 0 would look for the worst again with every write.
-    :raises ValueError: a value that makes no sense, named.
-    :ivar total: bytes that wait now.
+    :param limit: the most bytes that may wait in total.
+    :param relief: how many bytes below the limit to go once it is exceeded; by default, an eighth
+        of the limit. With a relief of 0, every write would search for the worst peer again.
+    :raises ValueError: if a value is invalid; the message names it.
+    :ivar total: the bytes that wait now.
     """
 
     __slots__ = ("_accounts", "_limit", "_low", "total")
@@ -36,14 +36,14 @@ class MemoryBudget(Generic[Key]):
         self.total = 0
 
     def __len__(self) -> int:
-        """How many peers have something waiting."""
+        """Return the number of peers with bytes waiting."""
         return len(self._accounts)
 
     def charge(self, key: Key, delta: int) -> bool:
-        """Put ``delta`` bytes on a peer's account; less than 0 takes them off.
+        """Add ``delta`` bytes to a peer's count; a negative number subtracts.
 
-        :return: whether the total is over the limit now: then ask :meth:`shed`.
-        :raises ValueError: more would be taken off than is on it; nothing is changed.
+        :return: True if the total is now over the limit. Then call :meth:`shed`.
+        :raises ValueError: if more would be subtracted than was added; nothing is changed.
         """
         size = self._accounts.get(key, 0) + delta
         if size < 0:
@@ -56,20 +56,20 @@ class MemoryBudget(Generic[Key]):
         return self.total > self._limit
 
     def forget(self, key: Key) -> None:
-        """Close a peer's account. Nothing happens where it has none."""
+        """Remove a peer's count, if it has one."""
         self.total -= self._accounts.pop(key, 0)
 
     def shed(self) -> list[Key]:
-        """Give the peers to abort, those with the most bytes first; none while within the limit.
+        """Return the peers to abort, those with the most bytes first; none within the limit.
 
-        Of two with as many bytes, the one whose bytes have waited longer goes first. The accounts
-        stay as they are: :meth:`forget` each peer as it is aborted.
+        Of two peers with equal bytes, the one whose bytes have waited longer comes first. The
+        counts do not change: call :meth:`forget` for each peer when you abort it.
         """
         if self.total <= self._limit:
             return []
-        # The order of a dictionary is that in which the accounts were opened.
+        # A dictionary is ordered by insertion, so the position shows which peer has waited longer.
         worst = [(-size, age, key) for age, (key, size) in enumerate(self._accounts.items())]
-        heapq.heapify(worst)  # few are taken of many: cheaper than to sort them all
+        heapq.heapify(worst)  # cheaper than sorting, since only a few are taken
         left = self.total
         chosen = []
         while left > self._low:

@@ -1,10 +1,11 @@
-"""The one table of why a connection ends.
+"""The table of reasons for which a connection ends.
 
-Every end of every connection is exactly one row of this table. The row's code stands in the last
-words that the peer hears, in the log and as the label of a metric, so that a user's report, an
-operator's graph and a line of the log can be held side by side.
+Every connection ends for exactly one of these reasons. The reason's code appears in the last
+message to the peer, in the log, and as the label of a metric. So a user's report, an operator's
+graph and a log line can be compared.
 
-After Centrifugo's ``disconnect.go``. WebSocket close codes are those of RFC 6455, section 7.4.1.
+Modeled on Centrifugo's ``disconnect.go``. WebSocket close codes are those of RFC 6455, section
+7.4.1.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """One row: why a connection ended.
+    """A reason why a connection ended.
 
-    :ivar code: short and stable, for programs: the goodbye, the log, a metric's label.
+    :ivar code: a short, stable name for programs: used in the goodbye message, the log, and metric
+        labels.
     :ivar text: one sentence for people.
-    :ivar retry: whether a client should come back by itself.
+    :ivar retry: whether a client should reconnect by itself.
     :ivar websocket: the close code for a WebSocket peer (RFC 6455, 7.4.1).
-    :ivar notable: whether an operator wants a line in the log about it; the others are for
-        debugging only.
+    :ivar notable: whether the end is logged for operators. Other ends are logged only for
+        debugging.
     """
 
     code: str
@@ -58,4 +60,4 @@ FAILED      = CloseReason("failed",      "The server made a mistake.",          
 # fmt: on
 
 REASONS = {row.code: row for row in list(vars().values()) if isinstance(row, CloseReason)}
-"""Every row by its code."""
+"""All reasons, by code."""

@@ -1,4 +1,4 @@
-"""A misspelt keyword is an error that names the keyword that was meant."""
+"""Report misspelt keyword arguments, and suggest the right name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 def check_keywords(
     callee: Callable[..., Any], given: Collection[str], known: frozenset[str]
 ) -> None:
-    """Refuse keywords that do not exist.
+    """Check that keyword arguments exist.
 
     :param callee: the class or function that was called.
-    :param given: the keywords that it passes on.
-    :param known: those that it may pass on.
-    :raises TypeError: names the first unknown keyword, and the most similar known one.
+    :param given: the keyword arguments that it received.
+    :param known: those that it accepts.
+    :raises TypeError: if one is unknown. The message names the first one, and the most similar
+        known keyword.
     """
     for name in given:
         if name not in known:

@@ -1,4 +1,4 @@
-"""How much is allowed. Every default stands here, with its reason."""
+"""The limits of a connection, and their defaults with the reasons for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class OverflowPolicy(enum.Enum):
-    """What happens to a peer whose queue is full."""
+    """What happens when the send queue of a slow peer is full."""
 
     CLOSE = "close"
     DROP_OLDEST = "drop-oldest"
@@ -17,7 +17,7 @@ class OverflowPolicy(enum.Enum):
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """:raises ValueError: ``value`` is less, or no number; names it."""
+    """:raises ValueError: if ``value`` is under ``least`` or not finite; the message names it."""
     if not value >= least or math.isinf(value):
         raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
 
@@ -26,29 +26,31 @@ def at_least(name: str, value: float, least: float) -> None:
 class Limits:
     """The limits of one factory's connections.
 
-    :ivar max_message: bytes in one message; longer ends the connection (``too-long``). 64 KiB is
-        what asyncio's streams allow; ``LineReceiver`` allows 16 KiB, nginx' header lines 8 KiB.
-    :ivar idle_timeout: seconds without a byte from the peer after which it is closed (``idle``),
-        at most one second late, or one and a half where a crowd's time is up together; 0 is
+    :ivar max_message: the most bytes in one message; a longer message ends the connection
+        (``too-long``). The default, 64 KiB, is the limit of asyncio's streams; ``LineReceiver``
+        allows 16 KiB, nginx allows header lines of 8 KiB.
+    :ivar idle_timeout: the seconds without a byte from the peer after which it is closed
+        (``idle``), at most one second late, or 1.5 seconds if many peers expire together. 0 means
         never, as in Node and in most of Twisted.
-    :ivar queue_limit: bytes that may wait for a slow peer, above what its transport buffers
-        (Twisted: 64 KiB) and the kernel's socket buffer; then ``overflow_policy`` applies. 1 MiB is
-        ten thousand lines of chat.
-    :ivar overflow_policy: what happens then.
-    :ivar stall_timeout: seconds for which a peer may take nothing at all of what waits for it,
-        before it is closed (``slow``) however little that is, at most a third of it and two
-        seconds late; 0 is for ever. Ranch's and Thousand Island's ``send_timeout`` is 30 s.
-    :ivar message_timeout: seconds in which a message that has begun must be complete, or its peer
-        is closed (``unfinished``); 0 is never. That is for peers that drip; Apache's
-        ``RequestReadTimeout`` is 20 to 40 s.
-    :ivar handshake_timeout: seconds for a TLS handshake (``handshake``); 0 is never. Netty has
-        10 s, Ranch 5 s, Node 120 s, Twisted none.
-    :ivar rate: messages a second that a peer may send on average; 0 is no limit. Past it the peer
-        is not read until it may go on: nothing is lost.
-    :ivar burst: messages that it may send at once after a pause.
-    :ivar close_grace: seconds that a closing peer has to read its last words and to close its
-        side, before it is aborted. nginx' ``lingering_timeout`` is 5 s.
-    :raises ValueError: a value that makes no sense; the message names it.
+    :ivar queue_limit: the most bytes in the send queue of a slow peer, in addition to the buffer of
+        its transport (Twisted: 64 KiB) and the kernel's socket buffer. Beyond it,
+        ``overflow_policy`` applies. 1 MiB is ten thousand lines of chat.
+    :ivar overflow_policy: what happens when ``queue_limit`` is exceeded.
+    :ivar stall_timeout: the seconds for which a peer may read nothing while bytes wait for it,
+        before it is closed (``slow``), however few bytes wait. It is closed at most a third of this
+        time plus two seconds late. 0 means no limit. Ranch's and Thousand Island's ``send_timeout``
+        is 30 s.
+    :ivar message_timeout: the seconds in which a message must be complete once it has begun;
+        otherwise the peer is closed (``unfinished``). 0 means no limit. This stops peers that send
+        a few bytes at a time; Apache's ``RequestReadTimeout`` is 20 to 40 s.
+    :ivar handshake_timeout: the seconds for a TLS handshake (``handshake``); 0 means no limit.
+        Netty has 10 s, Ranch 5 s, Node 120 s, Twisted none.
+    :ivar rate: the messages per second that a peer may send on average; 0 means no limit. A faster
+        peer is not read until it may continue, so no message is lost.
+    :ivar burst: the messages that a peer may send at once after a pause.
+    :ivar close_grace: the seconds that a peer has to read the last messages and to close its side,
+        before it is aborted. nginx' ``lingering_timeout`` is 5 s.
+    :raises ValueError: if a value is invalid; the message names it.
     """
 
     max_message: int = 65536
@@ -77,11 +79,11 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-"""Every limit as it is where nobody has said otherwise."""
+"""The default limits."""
 
 
 class LimitChanges(TypedDict, total=False):
-    """The limits as keywords, for those who change a few; see :class:`Limits`."""
+    """The limits as keyword arguments, to change a few of them; see :class:`Limits`."""
 
     max_message: int
     idle_timeout: float

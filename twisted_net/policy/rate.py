@@ -1,4 +1,4 @@
-"""How fast something may go: a token bucket, with the time as an argument."""
+"""A token bucket, with the time as an argument."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 
 
 class TokenBucket:
-    """So many a second on average, and so many at once after a pause.
+    """Limit a rate: ``rate`` tokens per second on average, and ``burst`` at once after a pause.
 
-    Nothing is ever refused here: who takes more than there is has to wait for it. So a reader that
-    has already read what it takes loses nothing; it pauses for as long as :meth:`take` says and
-    then goes on, without asking again.
+    The bucket never rejects anything: a caller that takes more than there is has to wait. So a
+    reader that has already read a message does not lose it. The reader pauses for as long as
+    :meth:`take` says and then continues, without asking again.
 
-    The level is always worked out from the moment at which the bucket was last full and the count
-    taken since, never by adding up small steps: it does not drift, however long it runs.
+    The level is always computed from the time at which the bucket was last full and the tokens
+    taken since, never by adding small steps. So it does not drift, however long it runs.
 
-    Times are seconds of any clock. Where a clock is set back, the level stays what it was.
+    Times are in seconds, from any clock. If a clock is set back, the level stays the same.
 
-    :param rate: tokens a second that flow in.
-    :param burst: tokens that the bucket holds; it begins full.
-    :raises ValueError: a value that makes no sense, named.
+    :param rate: the tokens added per second.
+    :param burst: the tokens that the bucket holds; it starts full.
+    :raises ValueError: if a value is invalid; the message names it.
     """
 
     __slots__ = ("_burst", "_full_at", "_now", "_rate", "_taken")
@@ -32,24 +32,24 @@ class TokenBucket:
         self._rate = rate
         self._burst = burst
         self._full_at = -math.inf  # when it was last full
-        self._now = -math.inf  # the last time that was heard of
-        self._taken = 0  # since it was full
+        self._now = -math.inf  # the latest time passed in
+        self._taken = 0  # tokens taken since it was full
 
     def take(self, count: int, now: float) -> float:
-        """Take ``count`` tokens, more than there are if need be.
+        """Take ``count`` tokens, even if fewer are left.
 
-        :return: seconds to wait before going on; 0.0 is go on now.
+        :return: the seconds to wait before continuing; 0.0 means continue now.
         """
         wait = self.wait(count, now)
         self._taken += count
         return wait
 
     def wait(self, count: int, now: float) -> float:
-        """Give the seconds that :meth:`take` would give, and take nothing."""
+        """Return the seconds that :meth:`take` would return, without taking tokens."""
         if now < self._now:
             self._full_at -= self._now - now
         self._now = now
-        # What has flowed in since covers what was taken: it is full again.
+        # The tokens added since then cover those taken: the bucket is full again.
         if self._taken <= (now - self._full_at) * self._rate:
             self._full_at = now
             self._taken = 0

@@ -1,7 +1,7 @@
 """Bytes to messages, and back. Pure: no Twisted, no clock, no sockets.
 
-:mod:`~twisted_net.wire.framing` has the framings; a framing of your own has the same three members.
-``text`` removes from a stranger's line what would harm a terminal, ``telnet`` takes telnet's
-commands out of a stream, and ``proxy_protocol`` parses the PROXY protocol's headers. ``numbers``
-reads the numbers that people type, and ``json_values`` reads and writes JSON.
+:mod:`~twisted_net.wire.framing` has the framings; a custom framing needs the same three members.
+``text`` removes from a client's line what could harm another user's terminal, ``telnet`` removes
+telnet commands from a stream, and ``proxy_protocol`` parses the headers of the PROXY protocol.
+``numbers`` parses numbers that people type, and ``json_values`` reads and writes JSON.
 """

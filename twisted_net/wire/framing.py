@@ -1,12 +1,12 @@
-"""Bytes to messages and back.
+"""Framings: turn bytes into messages, and back.
 
-Each framing takes bytes in any pieces (:meth:`Framing.feed`) and gives the messages that are
-complete, and turns a message into bytes (:meth:`Framing.encode`). The size limit is checked before
-a message is complete, so that a peer cannot make the server remember more than one message, and no
-byte is looked at twice, so that a peer that sends one byte at a time costs no more than another.
+:meth:`Framing.feed` takes bytes in pieces of any size and returns the messages that they complete.
+:meth:`Framing.encode` turns a message into bytes. The size limit is checked before a message is
+complete, so a peer cannot make the server store more than one message. No byte is scanned twice, so
+a peer that sends one byte at a time costs no more than any other.
 
-What a peer can do wrong raises :exc:`RemoteProtocolError`, never anything else; what the local
-program does wrong raises :exc:`LocalProtocolError` (the distinction is h11's).
+Errors of the peer raise :exc:`RemoteProtocolError` and nothing else. Errors of the local program
+raise :exc:`LocalProtocolError`. The distinction is h11's.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from twisted_net import TwistedNetError
 from twisted_net.wire.json_values import ValueScanner, check_depth, encode_json, make_decoder
 
 DEFAULT_MAX_SIZE = 65536
-"""Bytes in one message. Twisted's ``LineReceiver`` allows 16 KiB, asyncio's streams 64 KiB."""
+"""The most bytes in one message. Twisted's ``LineReceiver`` allows 16 KiB, asyncio's streams 64
+KiB."""
 
 MAX_DEPTH = 64
-"""How deep the arrays and objects of one JSON message may nest."""
+"""The deepest nesting of arrays and objects in one JSON message."""
 
 ErrorCode: TypeAlias = Literal["too-long", "bad-input"]
 
 
 class LocalProtocolError(TwistedNetError, ValueError):
-    """This program tried to send what the framing cannot carry. Nothing was sent."""
+    """The local program tried to send a message that the framing cannot carry. Nothing was sent."""
 
 
 class RemoteProtocolError(TwistedNetError, ValueError):
-    """The peer sent what the framing does not allow; no further message can be read from it.
+    """The peer broke the rules of the framing. No further message can be read from it.
 
-    :ivar code: ``"too-long"`` or ``"bad-input"``: a code of
+    :ivar code: ``"too-long"`` or ``"bad-input"``: a code from
         :mod:`twisted_net.policy.close_reasons`.
     :ivar messages: the messages that were complete before the error, in order. They are valid.
     """
@@ -49,31 +50,35 @@ MessageT = TypeVar("MessageT")
 
 
 class Framing(Protocol[MessageT]):
-    """How messages lie in a stream of bytes. One instance serves one connection."""
+    """Mark where messages begin and end in a stream of bytes.
+
+    One instance serves one connection.
+    """
 
     def feed(self, data: bytes, /) -> list[MessageT]:
-        """Take the next bytes of the stream and give the messages that they complete.
+        """Take the next bytes of the stream and return the messages that they complete.
 
-        :raises RemoteProtocolError: over the limit or malformed. Every later call raises it too.
+        :raises RemoteProtocolError: if a message is over the limit or malformed. Every later call
+            raises it too.
         """
 
     def encode(self, message: MessageT, /) -> bytes:
-        """Give the bytes that carry ``message``.
+        """Return the bytes that carry ``message``.
 
-        :raises LocalProtocolError: this framing cannot carry it.
+        :raises LocalProtocolError: if this framing cannot carry it.
         """
 
     @property
     def pending(self) -> bool:
-        """Whether a message has begun that is not complete yet."""
+        """Whether a message has begun but is not complete."""
 
 
 FramingFactory: TypeAlias = Callable[..., Framing[Any]]
-"""Makes a framing; called with the keyword ``max_size``, the most bytes of one message."""
+"""Makes a framing. Called with the keyword ``max_size``, the most bytes in one message."""
 
 
 class _Sticky(Generic[MessageT]):
-    """What the framings share: after one error, nothing more is read."""
+    """The common part of the framings: after an error, nothing more is read."""
 
     __slots__ = ("_dead",)
 
@@ -88,27 +93,28 @@ class _Sticky(Generic[MessageT]):
             self._feed(data, messages)
             return messages
         except RemoteProtocolError as error:
-            # Not the error itself: its traceback would hold what was fed, and this framing.
+            # The error itself is not stored: its traceback would keep the fed data and this framing
+            # alive.
             self._dead = error.code, str(error)
         self._forget()
         raise RemoteProtocolError(*self._dead, messages)
 
     def _feed(self, data: bytes, messages: list[MessageT]) -> None:
-        """Append what is complete to ``messages``, also before raising."""
+        """Append the complete messages to ``messages``, even if an error is raised after them."""
         raise NotImplementedError
 
     def _forget(self) -> None:
-        """Give back what is buffered."""
+        """Free the buffers."""
         raise NotImplementedError
 
     @property
     def pending(self) -> bool:
-        """Whether a message has begun that is not complete yet."""
+        """Whether a message has begun but is not complete."""
         raise NotImplementedError
 
 
 class Raw:
-    """No framing: what arrives is the message, exactly as it arrived (RFC 862 wants no more)."""
+    """No framing: each piece of data is one message, exactly as it arrived (enough for RFC 862)."""
 
     __slots__ = ()
 
@@ -125,9 +131,9 @@ class Raw:
 
 
 class TooLong:
-    """Stands where a message over the limit was, for a framing that skips such messages.
+    """Takes the place of a message over the limit, in a framing that skips such messages.
 
-    :ivar max_size: the limit that the message went over, in bytes.
+    :ivar max_size: the limit that the message exceeded, in bytes.
     """
 
     __slots__ = ("max_size",)
@@ -146,9 +152,9 @@ class TooLong:
 
 
 class Lines(_Sticky[bytes]):
-    """Lines ended by LF or CRLF; the ending is not part of the message.
+    """Lines that end with LF or CRLF. The ending is not part of the message.
 
-    :param max_size: the most bytes of a line, its ending not counted.
+    :param max_size: the most bytes in a line, not counting its ending.
     """
 
     __slots__ = ("_buffer", "_max_size")
@@ -156,14 +162,14 @@ class Lines(_Sticky[bytes]):
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__()
         self._max_size = max_size
-        self._buffer: bytes | bytearray = b""  # it may grow while there is half a line only
+        self._buffer: bytes | bytearray = b""  # a bytearray only for a partial line
 
     def encode(self, message: bytes | str, /) -> bytes:
-        """Give the line with its LF. A ``str`` is sent as UTF-8.
+        """Return the line with LF added. A ``str`` is encoded as UTF-8.
 
-        A line that ends with CR gets CRLF, so that the CR that is taken off is not its own.
+        A line that ends with CR gets CRLF, so that the receiver does not remove the line's own CR.
 
-        :raises LocalProtocolError: the line has a line feed inside, or is no text.
+        :raises LocalProtocolError: if the line contains a line feed or cannot be encoded as UTF-8.
         """
         try:
             line = message.encode() if isinstance(message, str) else message
@@ -197,7 +203,7 @@ class Lines(_Sticky[bytes]):
             self._buffer = bytearray(rest)
 
     def _cut(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Give the complete lines, whatever their length, and what comes after the last one."""
+        """Return the complete lines, of any length, and the data after the last one."""
         lines = data.split(b"\n")
         rest = lines.pop()
         if lines and self._buffer:
@@ -215,10 +221,10 @@ class Lines(_Sticky[bytes]):
 
 
 class SkippingLines(Lines):
-    """Lines, where one over the limit is skipped and the stream goes on after it.
+    """Lines that skip a line over the limit and continue after it.
 
-    A :class:`TooLong` stands in its place, as soon as the limit is passed; what follows up to the
-    next line feed is forgotten as it arrives.
+    A :class:`TooLong` takes its place as soon as the limit is exceeded. The rest of the line, up to
+    the next line feed, is dropped as it arrives.
     """
 
     __slots__ = ("_skipping",)
@@ -230,7 +236,7 @@ class SkippingLines(Lines):
     def feed(self, data: bytes, /) -> list[bytes | TooLong]:  # type: ignore[override]  # also TooLong
         if not self._buffer and not self._skipping:
             end = len(data) - 1
-            if end <= self._max_size and data.find(b"\n") == end >= 0:  # one line, as most often
+            if end <= self._max_size and data.find(b"\n") == end >= 0:  # one line, the usual case
                 return [data[:-2] if data[-2:] == b"\r\n" else data[:-1]]
         if self._skipping:
             _, ending, data = data.partition(b"\n")
@@ -257,7 +263,7 @@ class SkippingLines(Lines):
 class Netstrings(_Sticky[bytes]):
     """Netstrings, ``5:hello,`` (https://cr.yp.to/proto/netstrings.txt).
 
-    :param max_size: the most bytes of one string.
+    :param max_size: the most bytes in one string.
     """
 
     __slots__ = ("_buffer", "_max_size", "_number", "_size")
@@ -266,8 +272,8 @@ class Netstrings(_Sticky[bytes]):
         super().__init__()
         self._max_size = max_size
         self._buffer = bytearray()
-        self._number = -1  # what has been read of the length; -1: no digit yet
-        self._size = -1  # of the string that is being read; -1: the length is being read
+        self._number = -1  # the part of the length read so far; -1: no digit yet
+        self._size = -1  # length of the string being read; -1: the length is being read
 
     def encode(self, message: bytes, /) -> bytes:
         return b"%d:%b," % (len(message), message)
@@ -296,14 +302,14 @@ class Netstrings(_Sticky[bytes]):
             self._size = -1
 
     def _feed_number(self, data: bytes, position: int) -> int:
-        """Read digits up to the colon; give the position after what was read."""
+        """Read digits up to the colon. Return the position after what was read."""
         while position < len(data):
             byte = data[position]
             position += 1
             if byte == 58 and self._number >= 0:
                 self._size, self._number = self._number, -1
                 break
-            if not 48 <= byte <= 57 or self._number == 0:  # no digit, or one after a leading 0
+            if not 48 <= byte <= 57 or self._number == 0:  # not a digit, or one after a leading 0
                 raise RemoteProtocolError("bad-input", "a netstring does not begin with its length")
             self._number = max(self._number, 0) * 10 + byte - 48
             if self._number > self._max_size:
@@ -317,13 +323,13 @@ class Netstrings(_Sticky[bytes]):
 
 
 class LengthPrefixed(_Sticky[bytes]):
-    """Each message after its length, as Erlang's ``{packet, N}`` and Protocol Buffers have it.
+    """Messages with a length prefix, as in Erlang's ``{packet, N}`` and in Protocol Buffers.
 
-    :param width: bytes of the length: 1, 2, 4, 8, or ``"varint"`` (base-128, least significant
+    :param width: the bytes of the length: 1, 2, 4, 8, or ``"varint"`` (base-128, least significant
         group first, as in Protocol Buffers' delimited streams).
-    :param byteorder: ``"big"`` (network order) or ``"little"``; a varint has none.
-    :param max_size: the most bytes of one message.
-    :raises ValueError: no such width or byte order.
+    :param byteorder: ``"big"`` (network order) or ``"little"``; ignored for a varint.
+    :param max_size: the most bytes in one message.
+    :raises ValueError: if the width or the byte order is invalid.
     """
 
     __slots__ = ("_buffer", "_byteorder", "_header", "_max_size", "_size", "_width")
@@ -345,10 +351,10 @@ class LengthPrefixed(_Sticky[bytes]):
         self._max_size = max_size
         self._header = b""
         self._buffer = bytearray()
-        self._size = -1  # of the message that is being read; -1: the length is being read
+        self._size = -1  # length of the message being read; -1: the length is being read
 
     def encode(self, message: bytes, /) -> bytes:
-        """:raises LocalProtocolError: the length does not fit into the width."""
+        """:raises LocalProtocolError: if the length does not fit the width."""
         size = len(message)
         if not self._width:
             return _varint(size) + message
@@ -381,7 +387,7 @@ class LengthPrefixed(_Sticky[bytes]):
             self._size = -1
 
     def _feed_length(self, data: bytes, position: int) -> int:
-        """Read the length, or a part of it; give the position after what was read."""
+        """Read the length, or a part of it. Return the position after what was read."""
         if not self._width:
             return self._feed_varint(data, position)
         piece = data[position : position + self._width - len(self._header)]
@@ -436,7 +442,7 @@ def _encode_json(message: Any) -> bytes:
 def _decode_json(text: bytes) -> Any:
     """Parse one JSON value.
 
-    :raises RemoteProtocolError: malformed, or what only Python's parser accepts (``NaN``).
+    :raises RemoteProtocolError: if it is malformed, or valid only for Python's parser (``NaN``).
     """
     try:
         return _decode(text)
@@ -449,9 +455,9 @@ def _too_deep() -> RemoteProtocolError:
 
 
 class JsonLines(_Sticky[Any]):
-    """One JSON value a line (https://jsonlines.org). Empty lines are passed over.
+    """One JSON value per line (https://jsonlines.org). Empty lines are skipped.
 
-    :param max_size: the most bytes of a line.
+    :param max_size: the most bytes in a line.
     """
 
     __slots__ = ("_lines",)
@@ -461,7 +467,7 @@ class JsonLines(_Sticky[Any]):
         self._lines = Lines(max_size=max_size)
 
     def encode(self, message: Any, /) -> bytes:
-        """:raises LocalProtocolError: not to be written as JSON."""
+        """:raises LocalProtocolError: if the message cannot be written as JSON."""
         return _encode_json(message) + b"\n"
 
     @property
@@ -489,12 +495,12 @@ class JsonLines(_Sticky[Any]):
 
 
 class JsonStream(_Sticky[Any]):
-    """JSON objects and arrays one after another, with white space or nothing in between.
+    """JSON objects and arrays, one after another, with white space or nothing between them.
 
-    That is what ``socket.write(JSON.stringify(x))`` sends. Numbers, strings and literals at the
-    top level are refused: without a separator, nobody can tell where a number ends.
+    This is what ``socket.write(JSON.stringify(x))`` sends. Numbers, strings and literals at the top
+    level are errors: without a separator, the end of a number cannot be found.
 
-    :param max_size: the most bytes of one value.
+    :param max_size: the most bytes in one value.
     """
 
     __slots__ = ("_buffer", "_max_size", "_scanner")
@@ -508,7 +514,7 @@ class JsonStream(_Sticky[Any]):
         self._scanner: ValueScanner | None = None  # None: between two values
 
     def encode(self, message: Any, /) -> bytes:
-        """:raises LocalProtocolError: not to be written as JSON, or no object and no array."""
+        """:raises LocalProtocolError: if it is not an object or array that JSON can carry."""
         if not isinstance(message, (dict, list, tuple)):
             raise LocalProtocolError(f"only objects and arrays, not {type(message).__name__}")
         return _encode_json(message)

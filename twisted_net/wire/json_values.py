@@ -1,4 +1,4 @@
-"""JSON values (RFC 8259): how they are read, with mistrust, and how they are written."""
+"""Read untrusted JSON values (RFC 8259), and write JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class DuplicateName(ValueError):
-    """An object has a name twice.
+    """An object contains a name twice.
 
-    :ivar name: which.
+    :ivar name: the name.
     """
 
     def __init__(self, name: str) -> None:
@@ -21,14 +21,16 @@ class DuplicateName(ValueError):
 
 
 def make_decoder(*, finite: bool, unique: bool) -> Callable[[bytes], Any]:
-    """Give what reads one value. What only Python takes for JSON, ``NaN`` for one, is refused.
+    """Return a function that parses one value.
 
-    Python's parser recurses. So look at the depth before: :func:`check_depth`.
+    It rejects what only Python accepts, such as ``NaN``.
 
-    :param finite: whether to refuse numbers that are too large for a float, such as ``1e999``. They
-        would be infinite, which JSON has not.
-    :param unique: whether to refuse objects that have a name twice, by :exc:`DuplicateName`.
-    :return: raises ValueError for bytes that are no value.
+    Python's parser is recursive, so check the depth first with :func:`check_depth`.
+
+    :param finite: whether to reject numbers that are too large for a float, such as ``1e999``.
+        Python reads them as infinity, which JSON does not have.
+    :param unique: whether to reject objects that contain a name twice, with :exc:`DuplicateName`.
+    :return: the function; it raises ValueError for bytes that are not a value.
     """
     decode = json.JSONDecoder(
         parse_float=_finite if finite else None,
@@ -73,27 +75,28 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 def encode_json(message: Any) -> bytes:
-    """Give a value as JSON, as short as it can be.
+    """Return a value as compact JSON.
 
-    :raises TypeError: it has what JSON has not, or, as ValueError, NaN, itself, or half a surrogate
-        pair; RecursionError where it nests without end.
+    :raises TypeError: if it contains a type that JSON does not have.
+    :raises ValueError: if it contains NaN, itself, or half a surrogate pair.
+    :raises RecursionError: if it nests too deep.
     """
     return _encode(message).encode()
 
 
 def check_depth(data: bytes, most: int) -> None:
-    """Look how deep the arrays and objects of a value nest.
+    """Check how deep the arrays and objects of a value nest.
 
-    :raises ValueError: deeper than ``most``.
+    :raises ValueError: if they nest deeper than ``most``.
     """
     if data.count(b"[") + data.count(b"{") > most:
         ValueScanner(most).scan(data, 0, len(data))
 
 
 class ValueScanner:
-    """Finds where one JSON object or array ends, without looking at any byte twice.
+    """Find the end of one JSON object or array, without scanning any byte twice.
 
-    :param deepest: how deep it may nest.
+    :param deepest: the deepest nesting allowed.
     """
 
     __slots__ = ("_deepest", "_depth", "_escaped", "_in_string")
@@ -104,14 +107,16 @@ class ValueScanner:
 
     def __init__(self, deepest: int) -> None:
         self._deepest = deepest
-        self._depth = 0  # -1: it has ended
+        self._depth = 0  # -1: the value has ended
         self._in_string = False
         self._escaped = False
 
     def scan(self, data: bytes, position: int, stop: int) -> int:
-        """Go on from ``position``; give the position after the value's end, or -1 if it goes on.
+        """Scan from ``position``.
 
-        :raises ValueError: it nests too deep.
+        Return the position after the value's end, or -1 if it is incomplete.
+
+        :raises ValueError: if the value nests too deep.
         """
         while position < stop:
             if self._escaped:
@@ -130,7 +135,7 @@ class ValueScanner:
         return -1
 
     def _scan_outside(self, data: bytes, position: int, stop: int) -> int:
-        """Go on up to the value's end, or into a string with an escape, or one that goes on."""
+        """Scan to the value's end, or into a string that has an escape or is incomplete."""
         depth = self._depth
         for found in self._OUTSIDE.finditer(data, position, stop):
             if found.lastindex == 1:

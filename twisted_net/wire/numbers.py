@@ -1,7 +1,8 @@
-"""Numbers that people type: flags, options of endpoint strings and of stores, commands.
+"""Parse numbers that people type, in flags, endpoint strings, store options and commands.
 
-Python's ``int`` and ``float`` take more than people mean: ``1_000``, `` 5``, ``nan``, and digits of
-other scripts. Here a number has ASCII digits, and a decimal one may have a point and an exponent.
+Python's ``int`` and ``float`` accept more than people mean: ``1_000``, `` 5``, ``nan``, and digits
+of other scripts. Here a number has ASCII digits, and a decimal number may have a point and an
+exponent.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import re
 
 MOST_COUNT = 1 << 30
-"""Of connections, messages and the like. Nobody has as many; more is a typing error."""
+"""The most connections, messages and the like. More than that is a typing error."""
 
 MOST_BYTES = 1 << 40
 
 MOST_RATE = 1e9
-"""A second."""
+"""Per second."""
 
 MOST_SECONDS = 1e9
-"""Thirty years. 1e308 would be a number too, but twice of it is none."""
+"""About thirty years. Python accepts 1e308 too, but twice that is infinite."""
 
 _WHOLE = re.compile("[0-9]+")
 _DECIMAL = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
@@ -25,11 +26,12 @@ _SHOWN = 80
 
 
 def parse_whole(text: str, least: int, most: int) -> int:
-    """Read a whole number.
+    """Parse a whole number.
 
-    :raises ValueError: none, or out of bounds; says what it should be, and not what it was.
+    :raises ValueError: if it is not a number or out of bounds. The message says what is allowed,
+        but does not repeat the text.
     """
-    # Python refuses thousands of digits, with an error of its own.
+    # Python rejects thousands of digits, with an error of its own.
     if _WHOLE.fullmatch(text) and len(digits := text.lstrip("0")) <= len(str(most)):
         number = int(digits or "0")
         if least <= number <= most:
@@ -38,10 +40,11 @@ def parse_whole(text: str, least: int, most: int) -> int:
 
 
 def parse_decimal(text: str, least: float, most: float, unit: str = "") -> float:
-    """Read a number with or without a fraction.
+    """Parse a number with or without a fraction.
 
-    :param unit: what it counts, for the error.
-    :raises ValueError: none, or out of bounds; says what it should be, and not what it was.
+    :param unit: what the number counts, for the error message.
+    :raises ValueError: if it is not a number or out of bounds. The message says what is allowed,
+        but does not repeat the text.
     """
     number = float(text) if _DECIMAL.fullmatch(text) else -1.0
     if not least <= number <= most:
@@ -50,9 +53,9 @@ def parse_decimal(text: str, least: float, most: float, unit: str = "") -> float
 
 
 def parse_port(text: str, least: int = 0) -> int:
-    """Read a port of TCP.
+    """Parse a TCP port.
 
-    :raises ValueError: none; names it.
+    :raises ValueError: if it is not a port; the message contains the text.
     """
     try:
         return parse_whole(text, least, 65535)
@@ -61,6 +64,6 @@ def parse_port(text: str, least: int = 0) -> int:
 
 
 def shorten(text: str) -> str:
-    """Give a text that somebody typed as it may stand in an error, which is one line."""
+    """Return a typed text in a form that fits in an error message, which has one line."""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     return shown if shown.isprintable() else shown.encode("unicode_escape").decode()

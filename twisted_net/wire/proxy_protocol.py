@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: who connected to the proxy that connects to us.
+"""Parse the PROXY protocol, versions 1 and 2: it tells who connected to the proxy in front of us.
 
-https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt; the numbers of sections below are its.
-A header stands once, at the very beginning of a connection, before TLS. It must be asked for and
-never be guessed (section 2), and only from proxies that are known: anybody can write one.
+https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt; section numbers below refer to it. A
+header comes once, at the very beginning of a connection, before TLS. The user must ask for it; it
+must not be guessed (section 2). Accept it only from known proxies, because any client can send one.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import NamedTuple
 from twisted_net.wire.framing import RemoteProtocolError
 
 MAX_LENGTH = 4096
-"""Bytes that a version 2 header may have after its first 16. HAProxy's usual ones have under 100;
-a client certificate passed on takes 1 to 3 KiB."""
+"""The most bytes of a version 2 header after its first 16. HAProxy's usual headers have under 100;
+one that passes on a client certificate has 1 to 3 KiB."""
 
-_LONGEST_V1 = 107  # with its CRLF (2.1)
+_LONGEST_V1 = 107  # including CRLF (2.1)
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _PATH = 108  # bytes of a Unix socket's path (2.2)
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
 
 _AUTHORITY, _CRC32C, _NOOP, _SSL = 0x02, 0x03, 0x04, 0x20
 _SSL_VERSION, _SSL_CN, _SSL_CIPHER = 0x21, 0x22, 0x23
-_HAS_CERTIFICATE = 0x02 | 0x04  # of this connection, or of its session
+_HAS_CERTIFICATE = 0x02 | 0x04  # in this connection, or in its session
 
 
 class Family(enum.Enum):
-    """What kind of addresses a header has."""
+    """The kind of addresses in a header."""
 
     UNKNOWN = "unknown"
     IPV4 = "ipv4"
@@ -43,9 +43,9 @@ class Family(enum.Enum):
 class Endpoint(NamedTuple):
     """One side of a connection.
 
-    :ivar host: an IP address as RFC 5952 writes it; or the path of a Unix socket, with
-        a NUL first where it is an abstract one, and empty where the socket has no name.
-    :ivar port: 0 for a Unix socket.
+    :ivar host: an IP address in the form of RFC 5952, or the path of a Unix socket. The path of an
+        abstract socket starts with NUL; that of an unnamed socket is empty.
+    :ivar port: the port; 0 for a Unix socket.
     """
 
     host: str
@@ -56,13 +56,13 @@ class Endpoint(NamedTuple):
 class ProxyTls:
     """What a proxy says about the TLS between the client and itself (2.2.6).
 
-    The texts are the client's as much as the proxy's: see :func:`twisted_net.wire.text.printable`.
+    The texts may come from the client: see :func:`twisted_net.wire.text.printable`.
 
-    :ivar has_certificate: whether the client presented one.
-    :ivar verified: whether it did, and the proxy found it valid.
-    :ivar version: of TLS, such as ``TLSv1.3``; None where the proxy does not say, as below.
-    :ivar common_name: of the client's certificate.
-    :ivar cipher: the name of the cipher.
+    :ivar has_certificate: whether the client presented a certificate.
+    :ivar verified: whether the client presented a certificate and the proxy found it valid.
+    :ivar version: the TLS version, such as ``TLSv1.3``; None if unknown.
+    :ivar common_name: the common name of the client's certificate; None if unknown.
+    :ivar cipher: the name of the cipher; None if unknown.
     """
 
     has_certificate: bool
@@ -76,12 +76,13 @@ class ProxyTls:
 class ProxyHeader:
     """What a proxy says about a connection.
 
-    :ivar family: UNKNOWN: it says nothing of use, so the connection's own addresses count.
-    :ivar source: the client; None where the family is UNKNOWN.
-    :ivar destination: what the client connected to; likewise.
-    :ivar local: the proxy connects on its own account, such as for a health check. UNKNOWN, too.
-    :ivar datagram: the client speaks UDP, or another protocol of datagrams, with the proxy.
-    :ivar tlvs: the type and value of each further piece (2.2), as they came; without checksum and
+    :ivar family: the kind of addresses. If UNKNOWN, the connection's own addresses apply.
+    :ivar source: the client's address; None if the family is UNKNOWN.
+    :ivar destination: the address that the client connected to; None if the family is UNKNOWN.
+    :ivar local: whether the proxy itself opened the connection, for example for a health check. The
+        family is then UNKNOWN.
+    :ivar datagram: whether the client uses UDP, or another datagram protocol, with the proxy.
+    :ivar tlvs: the type and value of each additional field (2.2), in order, without checksum and
         padding. Version 1 has none.
     """
 
@@ -94,18 +95,21 @@ class ProxyHeader:
 
     @property
     def authority(self) -> str | None:
-        """The name that the client asked for, such as by TLS' SNI (2.2.2). It may be any text.
+        """The host name that the client asked for, for example in TLS SNI (2.2.2).
 
-        :raises UnicodeDecodeError: it is not UTF-8; no header that was read has such a one.
+        It may be any text.
+
+        :raises UnicodeDecodeError: if it is not UTF-8. This never happens for a header that was
+            parsed.
         """
         value = dict(self.tlvs).get(_AUTHORITY)
         return None if value is None else value.decode()
 
     @property
     def tls(self) -> ProxyTls | None:
-        """The TLS between the client and the proxy; None: there was none, or it does not say.
+        """The TLS between the client and the proxy; None if there was none or it is unknown.
 
-        :raises ValueError: malformed; no header that was read has such a one.
+        :raises ValueError: if it is malformed. This never happens for a header that was parsed.
         """
         value = dict(self.tlvs).get(_SSL)
         if value is None or not (value and value[0] & 1):
@@ -125,11 +129,11 @@ class ProxyHeader:
 
 
 class ProxyParser:
-    """Reads the one header at the beginning of a connection.
+    """Parse the one header at the beginning of a connection.
 
-    It remembers at most one header, and its work is bounded by that.
+    The parser stores at most one header, and its work is bounded by the header's size.
 
-    :param max_length: bytes that a version 2 header may have after its first 16.
+    :param max_length: the most bytes of a version 2 header after its first 16.
     """
 
     __slots__ = ("_buffer", "_dead", "_done", "_max_length")
@@ -143,11 +147,11 @@ class ProxyParser:
     def feed(self, data: bytes, /) -> tuple[ProxyHeader, bytes] | None:
         """Take the next bytes.
 
-        :return: None while the header is incomplete. Then the header and the bytes after it,
-            which belong to the connection; there is nothing more to feed.
-        :raises RemoteProtocolError: ``bad-input``: no header, or a wrong one. Every later call
-            raises it too.
-        :raises RuntimeError: the header was complete before.
+        :return: None while the header is incomplete. Then the header and the bytes after it, which
+            belong to the connection. Do not call it again after that.
+        :raises RemoteProtocolError: ``bad-input``, if the header is missing or malformed. Every
+            later call raises it too.
+        :raises RuntimeError: if the header was already complete.
         """
         if self._done:
             raise RuntimeError("the header is complete: what follows belongs to the connection")
@@ -173,7 +177,7 @@ class ProxyParser:
         return header, bytes(buffer[end:])
 
     def _end_of_v1(self) -> int:
-        """Give the header's size; 0: it is incomplete."""
+        """Return the size of the header, or 0 if it is incomplete."""
         buffer = self._buffer
         if not b"PROXY ".startswith(buffer[:6]):
             raise _bad("it does not begin with a PROXY header")
@@ -183,7 +187,7 @@ class ProxyParser:
         return found + 2 if found >= 0 else 0
 
     def _end_of_v2(self) -> int:
-        """Give the header's size; 0: it is incomplete."""
+        """Return the size of the header, or 0 if it is incomplete."""
         buffer = self._buffer
         if len(buffer) > 12 and buffer[12] not in (0x20, 0x21):
             raise _bad(f"no such version and command of the PROXY protocol: 0x{buffer[12]:02x}")
@@ -195,7 +199,7 @@ class ProxyParser:
         return 16 + length if len(buffer) >= 16 + length else 0
 
 
-# By their numbers on the wire (2.2): families, and how their addresses and ports lie.
+# By their numbers on the wire (2.2): the families, and the layout of their addresses and ports.
 _FAMILIES = (Family.UNKNOWN, Family.IPV4, Family.IPV6, Family.UNIX)
 _LAYOUTS = (Struct(""), Struct("!4s4sHH"), Struct("!16s16sHH"), Struct(f"{_PATH}s{_PATH}s"))
 
@@ -215,7 +219,7 @@ def _read_v1(line: bytes) -> ProxyHeader:
     for text in fields[2:4]:
         try:
             address = text.decode("ascii")
-            if "%" in address:  # an interface, which Python's type knows and the protocol does not
+            if "%" in address:  # a zone, which Python accepts and the protocol does not
                 raise ValueError
             packed = (IPv4Address if family is Family.IPV4 else IPv6Address)(address).packed
         except ValueError:
@@ -229,9 +233,9 @@ def _read_v1(line: bytes) -> ProxyHeader:
 
 
 def _read_v2(data: bytes) -> ProxyHeader:
-    """Read a complete header, whose signature, version, command and length are right."""
+    """Parse a complete header whose signature, version, command and length are valid."""
     if data[12] == 0x20:
-        return ProxyHeader(local=True)  # whatever else there is, is to be discarded
+        return ProxyHeader(local=True)  # the rest must be ignored
     family, transport = data[13] >> 4, data[13] & 15
     if family > 3 or transport > 2:
         raise _bad(f"no such address family and transport in a PROXY header: 0x{data[13]:02x}")
@@ -249,7 +253,7 @@ def _read_v2(data: bytes) -> ProxyHeader:
     try:
         tlvs = tuple(_checked(data, start))
         header = ProxyHeader(_FAMILIES[family], *endpoints, False, transport == 2, tlvs)
-        # Looked at now, so that nobody who asks later meets an error.
+        # Decode them now, so that a later access cannot fail.
         _ = header.authority, header.tls
     except UnicodeDecodeError:
         raise _bad("a text in a PROXY header is not UTF-8") from None
@@ -259,16 +263,16 @@ def _read_v2(data: bytes) -> ProxyHeader:
 
 
 def _checked(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Give the further pieces, once the checksum among them is found right.
+    """Yield the additional fields, after verifying the checksum among them.
 
-    :raises ValueError: malformed, or the checksum is wrong.
+    :raises ValueError: if a field is malformed or the checksum is wrong.
     """
     position = start
     seen = False
     for kind, value in _split_tlvs(data[start:]):
         position += 3
         if kind == _CRC32C:
-            if seen:  # each would cost a look at the whole header
+            if seen:  # each checksum costs a pass over the header
                 raise ValueError("it has two checksums")
             seen = True
             zeroed = data[:position] + bytes(len(value)) + data[position + len(value) :]
@@ -280,7 +284,7 @@ def _checked(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _split_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """:raises ValueError: the last one is cut short."""
+    """:raises ValueError: if the last field is cut short."""
     position = 0
     while position < len(data):
         start = position + 3
@@ -292,7 +296,7 @@ def _split_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _host(packed: bytes) -> str:
-    """Write an address as RFC 5952 wants it; its section 5, Python 3.11 does not do."""
+    """Format an address as in RFC 5952. Python 3.11 does not support its section 5."""
     if len(packed) == 4:
         return str(IPv4Address(packed))
     address = IPv6Address(packed)
@@ -300,7 +304,7 @@ def _host(packed: bytes) -> str:
 
 
 def _path(padded: bytes) -> str:
-    # Only an abstract socket's name begins with a NUL, and only a path ends at the first one.
+    # Only an abstract socket's name starts with NUL, and only a path ends at the first NUL.
     path = padded[:1] + padded[1:].partition(b"\0")[0] if any(padded) else b""
     return path.decode("utf-8", "surrogateescape")
 
@@ -318,7 +322,10 @@ _TABLE = _crc32c_table()
 
 
 def _crc32c(data: bytes) -> int:
-    """The CRC32c of RFC 4960, appendix B. 0.1 us a byte, and headers are short."""
+    """Return the CRC32c of RFC 4960, appendix B.
+
+    It takes 0.1 us per byte, and headers are short.
+    """
     crc = 0xFFFFFFFF
     for byte in data:
         crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xFF]

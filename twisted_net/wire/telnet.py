@@ -1,8 +1,8 @@
-"""Telnet's own bytes (RFC 854), taken out of a stream of text in any split.
+"""Remove telnet commands (RFC 854) from a stream of text, however it is split.
 
-The byte 255 begins a command and never occurs in UTF-8, so text is not mistaken for one. Every
-option that the other side offers or asks for is refused, once, which RFC 854 allows and RFC 1143
-shows to end: nothing is ever asked for from here, and nothing answers a refusal.
+Commands start with the byte 255, which never occurs in UTF-8, so text is not mistaken for a
+command. Every option that the other side offers or requests is refused once. RFC 854 allows this,
+and RFC 1143 shows that it cannot loop: this side requests nothing and does not answer refusals.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ IAC = 255
 _DONT, _DO, _WONT, _WILL, _SB, _SE = 254, 253, 252, 251, 250, 240
 
 LONGEST_SUBNEGOTIATION = 512
-"""Bytes after which a subnegotiation that has no end is taken for ended."""
+"""The bytes after which a subnegotiation without an end is treated as ended."""
 
-# A CR or LF is no option that anybody offers: such bytes are binary noise, and the line ends.
+# No telnet option is numbered CR or LF: such bytes are binary noise, and the line ends there.
 _COMMAND = re.compile(rb"\xff(?:[\xf1-\xf9]|[\xfb-\xfe][^\r\n]|\xfa|\xf0)", re.DOTALL)
 _UNFINISHED = re.compile(rb"\xff[\xfb-\xfe]?\Z")
 
 
 class Telnet:
-    """Takes telnet commands out of what a peer sends, and says what to answer.
+    """Remove telnet commands from what a peer sends, and produce the answers.
 
-    :ivar pending: whether a command has begun and not ended.
+    :ivar pending: whether a command has begun but not ended.
     """
 
     __slots__ = ("_answered", "_held", "_inside")
 
     def __init__(self) -> None:
-        self._held = b""  # the beginning of a command
-        self._inside = -1  # how far into a subnegotiation; -1: in none
+        self._held = b""  # the start of an incomplete command
+        self._inside = -1  # bytes read of a subnegotiation; -1: not in one
         self._answered: set[bytes] = set()
 
     @property
@@ -38,7 +38,7 @@ class Telnet:
         return bool(self._held) or self._inside >= 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take the next bytes; give the text among them, and what is to be sent back."""
+        """Take the next bytes. Return the text among them, and the bytes to send back."""
         data = self._held + data
         self._held = b""
         text, answers = bytearray(), bytearray()
@@ -68,7 +68,7 @@ class Telnet:
             answers += bytes((IAC, _DONT if kind == _WILL else _WONT, command[2]))
 
     def _skip(self, data: bytes, position: int) -> int:
-        """Skip what belongs to a subnegotiation; give the position after it."""
+        """Skip the bytes of a subnegotiation. Return the position after them."""
         end = data.find(b"\xff\xf0", position)
         most = position + LONGEST_SUBNEGOTIATION - self._inside
         if 0 <= end < most:
