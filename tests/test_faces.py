@@ -147,7 +147,9 @@ class KeywordTests(SynchronousTestCase):
 
     def test_nothing_is_near(self) -> None:
         """If no keyword is similar, the error lists all."""
-        with self.assertRaisesRegex(TypeError, "'xyzzy'; there are admission, .*stall_timeout"):
+        with self.assertRaisesRegex(
+            TypeError, "'xyzzy'; the keywords are admission, .*stall_timeout"
+        ):
             ConnectionFactory(xyzzy=1)  # type: ignore[call-arg]
 
     def test_others_say_it_themselves(self) -> None:

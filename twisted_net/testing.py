@@ -280,7 +280,7 @@ class Peer:
         if self.producer is not None:
             raise RuntimeError("a producer is registered already")
         if not streaming:
-            raise NotImplementedError("only push producers")
+            raise NotImplementedError("only push producers are supported")
         self.producer = producer
 
     def unregisterProducer(self) -> None:
@@ -499,7 +499,7 @@ def _clock_for(clock: Clock | None, *factories: Any) -> Clock:
     known = [factory.clock for factory in ours if factory.has_clock]
     found = clock or (known[0] if known else Clock())
     if not isinstance(found, Clock) or any(other is not found for other in known):
-        raise TypeError("a test has one twisted.internet.task.Clock for all its factories")
+        raise TypeError("all factories of a test must share one twisted.internet.task.Clock")
     for factory in ours:
         factory.clock = found
     return found
@@ -510,7 +510,7 @@ def _build(factory: Any, transport: Peer) -> None:
     transport.protocol = factory.buildProtocol(transport.getPeer())
     refused = transport.protocol
     if refused is None or (isinstance(refused, RejectingProtocol) and not refused.last_words):
-        raise ConnectionRefusedError(f"{factory!r} refuses the connection")
+        raise ConnectionRefusedError(f"{factory!r} rejects the connection")
 
 
 def _connected(factory: Any, transport: AnyPeer) -> AnyPeer:

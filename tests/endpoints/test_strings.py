@@ -135,7 +135,7 @@ class NetTests(EndpointCase):
         self.assertIn("allow=10.1.2.3/8: ", self.error("net:1:allow=10.1.2.3/8"))
         self.assertIn("has host bits set", self.error(r"net:1:allow=\:\:1,10.1.2.3/8"))
         self.assertIn("deny=: ", self.error("net:1:deny="))
-        self.assertIn("there is no such option, but idle, stall,", self.error("net:1:idel=5"))
+        self.assertIn("unknown option; the options are idle, stall,", self.error("net:1:idel=5"))
 
     def test_parts_that_are_too_many_or_too_few(self) -> None:
         """Twisted passes them on as they are."""

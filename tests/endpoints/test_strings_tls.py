@@ -38,7 +38,7 @@ class NetTLSTests(EndpointCase):
 
     def test_errors(self) -> None:
         """The one that is at fault is named."""
-        both = "either cert= and key= or dir= is needed"
+        both = "either cert= and key= or dir= is required"
         for files, error in (
             ("", both),
             (f"cert={self.cert}", both),

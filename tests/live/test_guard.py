@@ -607,4 +607,4 @@ class WebTests(GuardCase):
         server = self.web("net:8080:idel=1")
         self.assertNotEqual(await server.ended(), 0)
         said = (server.output + server.errors).decode().strip().splitlines()
-        self.assertIn("idel=1: there is no such option, but idle,", said[-1])
+        self.assertIn("idel=1: unknown option; the options are idle,", said[-1])

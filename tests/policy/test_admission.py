@@ -58,7 +58,7 @@ class RangeTests(SynchronousTestCase):
             with self.assertRaises(ValueError) as caught:
                 parse_range("deny", text)
             self.assertTrue(
-                str(caught.exception).startswith(f"deny: {text!r} is no address range: "),
+                str(caught.exception).startswith(f"deny: {text!r} is not an address range: "),
                 caught.exception,
             )
             self.assertIn(why, str(caught.exception))

@@ -65,9 +65,9 @@ class FlagTests(SynchronousTestCase):
 
     def test_no_range(self) -> None:
         for text, why in [
-            ("10.1.2.3/8", "'10.1.2.3/8' is no address range: 10.1.2.3/8 has host bits set"),
-            ("10.0.0.0/8,", "'' is no address range"),
-            ("proxy.example", "'proxy.example' is no address range"),
+            ("10.1.2.3/8", "'10.1.2.3/8' is not an address range: 10.1.2.3/8 has host bits set"),
+            ("10.0.0.0/8,", "'' is not an address range"),
+            ("proxy.example", "'proxy.example' is not an address range"),
         ]:
             line = self.refused("--proxy-protocol", text)
             self.assertTrue(line.startswith(f"netchat: --proxy-protocol: {why}"), line)

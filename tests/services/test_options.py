@@ -232,7 +232,7 @@ class EndpointTests(OptionsCase):
             ("tcp:abc", "'abc' is not a number"),
             ("tcpp:80", "Unknown endpoint type: 'tcpp'"),
             ("", "Unknown endpoint type: ''"),
-            ("tcp:1:2:3:4:5:6", "there is a part too many"),
+            ("tcp:1:2:3:4:5:6", "there is one part too many"),
             ("tcp:1:nonsense=2", "'nonsense' is not known here"),
         ):
             self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
@@ -288,7 +288,7 @@ class PlainlyTests(SynchronousTestCase):
 
         for arguments, named, text in (
             ((), {}, "'port' is missing"),
-            ((1, 2, 3), {}, "there is a part too many"),
+            ((1, 2, 3), {}, "there is one part too many"),
             ((1,), {"x": 1}, "'x' is not known here"),
         ):
             error = self.assertRaises(TypeError, parse, *arguments, **named)

@@ -215,7 +215,7 @@ class FileTests(SynchronousTestCase):
         database.close()
         self.assertEqual(
             self.refused(path),
-            f"{path}: a newer version has written it (schema 99; this one knows 2)",
+            f"{path}: a newer version wrote the file (schema 99; this version knows 2)",
         )
 
     def test_what_is_not_ours_is_refused(self) -> None:
@@ -224,7 +224,7 @@ class FileTests(SynchronousTestCase):
         database = sqlite3.connect(path)
         database.execute("CREATE TABLE t (x)")
         database.close()
-        self.assertEqual(self.refused(path), f"{path}: it is a database, but not one of this chat")
+        self.assertEqual(self.refused(path), f"{path}: the file is a database of another program")
         other = self.mktemp()
         Path(other).write_bytes(b"hello" * 1000)
         self.assertEqual(self.refused(other), f"{other}: file is not a database")
@@ -256,16 +256,16 @@ class UrlTests(SynchronousTestCase):
     def test_what_is_none(self) -> None:
         """The error for an invalid URL says why."""
         for url, why in (
-            ("", "a store is memory: or sqlite:PATH"),
-            ("memory", "a store is memory: or sqlite:PATH"),
-            ("mysql://x", "a store is memory: or sqlite:PATH"),
+            ("", "a store must be memory: or sqlite:PATH"),
+            ("memory", "a store must be memory: or sqlite:PATH"),
+            ("mysql://x", "a store must be memory: or sqlite:PATH"),
             ("memory:x", "memory: takes no path, such as x"),
             ("sqlite:", "sqlite: needs the path of a file, as in sqlite:chat.db"),
             ("sqlite:x?durable=no", "durable=no: it is process or power"),
             ("memory:?count=x", "count=x: must be a whole number from 1 to 1073741824"),
             ("memory:?count=0", "count=0: must be a whole number from 1 to 1073741824"),
-            ("memory:?colour=1", "colour: there is no such option of this store"),
-            ("memory:?durable=power", "durable: there is no such option of this store"),
-            ("memory:?count=1&count=2", "count: it is given twice"),
+            ("memory:?colour=1", "colour: this store has no such option"),
+            ("memory:?durable=power", "durable: this store has no such option"),
+            ("memory:?count=1&count=2", "count: given twice"),
         ):
             self.assertEqual(str(self.assertRaises(ValueError, store_from_url, url, None)), why)

@@ -78,7 +78,7 @@ class TimerWheel(Generic[Item]):
         :raises ValueError: if ``ticks`` is less than one.
         """
         if ticks < 1:
-            raise ValueError(f"a timeout has at least one tick, not {ticks}")
+            raise ValueError(f"a timeout must be at least one tick, not {ticks}")
         timeout = Timeout(item, ticks, self.now, then)
         self._place(timeout)
         return timeout
@@ -89,7 +89,7 @@ class TimerWheel(Generic[Item]):
         :raises ValueError: if the timeout is still running, or was cancelled.
         """
         if timeout._slot is not _OVER:
-            raise ValueError("only a timeout that is over can begin again")
+            raise ValueError("only an expired timeout can be restarted")
         timeout.heard = self.now
         timeout._ticks = ticks
         self._place(timeout)

@@ -101,7 +101,7 @@ def client_endpoint(
     if not tls:
         return endpoint
     if not name:
-        raise ValueError(f"server_name: whose certificate should {where!r} have?")
+        raise ValueError(f"server_name: required to verify the certificate of {where!r}")
     options: Any = optionsForClientTLS(name) if trust is None else optionsForClientTLS(name, trust)
     return TLSClientEndpoint(endpoint, options, plain(reactor))
 

@@ -33,9 +33,9 @@ class DrainSchedule:
 
     def __post_init__(self) -> None:
         if self.total < 0:
-            raise ValueError(f"total: at least 0, not {self.total!r}")
+            raise ValueError(f"total: must be at least 0, not {self.total!r}")
         if not self.window >= 0 or math.isinf(self.window):
-            raise ValueError(f"window: a number of at least 0 seconds, not {self.window!r}")
+            raise ValueError(f"window: must be a number of at least 0 seconds, not {self.window!r}")
 
     def wait(self, gone: int, now: float) -> float | None:
         """Seconds until the next closing is due, where ``gone`` are closed already.

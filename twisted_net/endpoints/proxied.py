@@ -111,7 +111,7 @@ class ProxiedFactory(AnyInterface):
         trust_unix: bool = False,
     ) -> None:
         if not 0 < timeout < float("inf"):
-            raise ValueError(f"timeout: a number of seconds above 0, not {timeout!r}")
+            raise ValueError(f"timeout: must be a number of seconds above 0, not {timeout!r}")
         self.wrapped = wrapped
         self.trusted = trusted
         self.timeout = timeout
@@ -321,5 +321,7 @@ class ProxiedEndpoint(AnyInterface):
         port: IListeningPort = await self._endpoint.listen(factory)
         if getattr(port, "factory", factory) is not factory:
             port.stopListening()
-            raise ValueError("a PROXY header has to come before what this adds, such as TLS")
+            raise ValueError(
+                "the PROXY header must come before anything that this endpoint adds, such as TLS"
+            )
         return port

@@ -42,7 +42,7 @@ MOST_USER_TIMEOUT = 2_000_000
 
 def _within(name: str, value: float, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise ValueError(f"{name}: a number from {least} to {most}, not {value!r}")
+        raise ValueError(f"{name}: must be a number from {least} to {most}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

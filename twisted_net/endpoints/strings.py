@@ -157,7 +157,7 @@ def guarded(
     for name, text in options.items():
         if name not in _LIMITS and name not in _RULES:
             known = ", ".join([*_LIMITS, *_RULES])
-            raise ValueError(f"{name}={text}: there is no such option, but {known}")
+            raise ValueError(f"{name}={text}: unknown option; the options are {known}")
         field, parse = (_LIMITS if name in _LIMITS else _RULES)[name]
         target = limits if name in _LIMITS else rules
         try:
@@ -190,7 +190,7 @@ def parse_nettls(
     :raises ValueError: names what makes no sense.
     """
     if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
-        raise ValueError("either cert= and key= or dir= is needed")
+        raise ValueError("either cert= and key= or dir= is required")
     rules: CertificateSettings = {"client_ca": clientCA or None}
     try:
         if dir:

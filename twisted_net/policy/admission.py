@@ -40,9 +40,9 @@ def parse_range(name: str, text: str) -> Network:
             return IPv4Network(text)
         network = IPv6Network(text)
         if network.network_address.scope_id is not None:
-            raise ValueError("an interface (%) cannot be part of it")
+            raise ValueError("a zone (%) is not allowed")
     except ValueError as error:
-        raise ValueError(f"{name}: {text!r} is no address range: {error}") from None
+        raise ValueError(f"{name}: {text!r} is not an address range: {error}") from None
     if network.subnet_of(_MAPPED):
         mapped = int(network.network_address) & 0xFFFFFFFF
         return IPv4Network((mapped, network.prefixlen - _MAPPED.prefixlen))
@@ -245,12 +245,12 @@ class Admission:
     def leave(self, address: str | None) -> None:
         """Count out an admitted connection. Its place is free at once.
 
-        :raises ValueError: if no connection is open from this address.
+        :raises ValueError: if there is no open connection from this address.
         """
         key = self._key(address)
         known = None if key is None else self._connected.get(key)
         if not self.open or (key is not None and known is None):
-            raise ValueError(f"no connection is open from {address!r}")
+            raise ValueError(f"there is no open connection from {address!r}")
         self.open -= 1
         if key is not None and known is not None:
             known.open -= 1

@@ -26,11 +26,13 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if not 0 < self.first < math.inf:
-            raise ValueError(f"first: more than 0 seconds, not {self.first!r}")
+            raise ValueError(f"first: must be more than 0 seconds, not {self.first!r}")
         if not self.first <= self.longest < math.inf:
-            raise ValueError(f"longest: at least first ({self.first!r}), not {self.longest!r}")
+            raise ValueError(
+                f"longest: must be at least first ({self.first!r}), not {self.longest!r}"
+            )
         if not 1 <= self.factor < math.inf:
-            raise ValueError(f"factor: at least 1, not {self.factor!r}")
+            raise ValueError(f"factor: must be at least 1, not {self.factor!r}")
 
     def delay(self, attempt: int, jitter: float) -> float:
         """Return the seconds to wait before attempt ``attempt`` (the first is 1).

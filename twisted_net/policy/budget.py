@@ -26,10 +26,10 @@ class MemoryBudget(Generic[Key]):
 
     def __init__(self, limit: int, relief: int | None = None) -> None:
         if limit < 1:
-            raise ValueError(f"limit: at least 1 byte, not {limit!r}")
+            raise ValueError(f"limit: must be at least 1 byte, not {limit!r}")
         relief = limit // 8 if relief is None else relief
         if not 0 <= relief <= limit:
-            raise ValueError(f"relief: from 0 to the limit ({limit} bytes), not {relief!r}")
+            raise ValueError(f"relief: must be from 0 to the limit ({limit} bytes), not {relief!r}")
         self._limit = limit
         self._low = limit - relief
         self._accounts: dict[Key, int] = {}

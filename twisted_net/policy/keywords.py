@@ -23,7 +23,11 @@ def check_keywords(
         if name not in known:
             all_known = sorted(known | _own_keywords(callee))
             close = get_close_matches(name, all_known, 1, 0.5)
-            hint = f"did you mean {close[0]!r}?" if close else "there are " + ", ".join(all_known)
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else "the keywords are " + ", ".join(all_known)
+            )
             raise TypeError(f"{callee.__name__}() has no keyword {name!r}; {hint}")
 
 

@@ -19,7 +19,7 @@ class OverflowPolicy(enum.Enum):
 def at_least(name: str, value: float, least: float) -> None:
     """:raises ValueError: if ``value`` is under ``least`` or not finite; the message names it."""
     if not value >= least or math.isinf(value):
-        raise ValueError(f"{name}: a number of at least {least}, not {value!r}")
+        raise ValueError(f"{name}: must be a number of at least {least}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class Limits:
         at_least("burst", self.burst, 1)
         at_least("close_grace", self.close_grace, 0)
         if not isinstance(self.overflow_policy, OverflowPolicy):
-            raise ValueError(f"overflow_policy: an OverflowPolicy, not {self.overflow_policy!r}")
+            raise ValueError(
+                f"overflow_policy: must be an OverflowPolicy, not {self.overflow_policy!r}"
+            )
 
 
 DEFAULT_LIMITS = Limits()

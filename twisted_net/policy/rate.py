@@ -26,9 +26,9 @@ class TokenBucket:
 
     def __init__(self, rate: float, burst: int) -> None:
         if not rate > 0 or math.isinf(rate):
-            raise ValueError(f"rate: more than 0 a second, not {rate!r}")
+            raise ValueError(f"rate: must be more than 0 a second, not {rate!r}")
         if burst < 1:
-            raise ValueError(f"burst: at least 1, not {burst!r}")
+            raise ValueError(f"burst: must be at least 1, not {burst!r}")
         self._rate = rate
         self._burst = burst
         self._full_at = -math.inf  # when it was last full

@@ -101,4 +101,4 @@ class Bounds:
     def __post_init__(self) -> None:
         for name, least in (("count", 1), ("bytes", 1), ("age", 0), ("rooms", 1)):
             if not least <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: at least {least}, not {getattr(self, name)!r}")
+                raise ValueError(f"{name}: must be at least {least}, not {getattr(self, name)!r}")

@@ -170,11 +170,11 @@ class SqliteLog:
             execute("PRAGMA auto_vacuum = INCREMENTAL")
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
         elif execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreError(f"{self._path}: it is a database, but not one of this chat")
+            raise StoreError(f"{self._path}: the file is a database of another program")
         if version > len(_MIGRATIONS):
             raise StoreError(
-                f"{self._path}: a newer version has written it"
-                f" (schema {version}; this one knows {len(_MIGRATIONS)})"
+                f"{self._path}: a newer version wrote the file"
+                f" (schema {version}; this version knows {len(_MIGRATIONS)})"
             )
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if power_safe else 'NORMAL'}")

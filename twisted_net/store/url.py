@@ -47,11 +47,11 @@ def store_from_url(url: str, reactor: Any) -> Store:
     kind, colon, rest = url.partition(":")
     path, _, query = rest.partition("?")
     if not colon or kind not in ("memory", "sqlite"):
-        raise ValueError("a store is memory: or sqlite:PATH")
+        raise ValueError("a store must be memory: or sqlite:PATH")
     options = _options(query)
     durable = options.pop("durable", "process") if kind == "sqlite" else "process"
     if durable not in ("process", "power"):
-        raise ValueError(f"durable={durable}: it is process or power")
+        raise ValueError(f"durable={durable}: must be process or power")
     bounds = _bounds(options, FILE_BOUNDS if kind == "sqlite" else Bounds())
     if kind == "memory":
         if path:
@@ -74,7 +74,7 @@ def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in options:
-            raise ValueError(f"{name}: it is given twice")
+            raise ValueError(f"{name}: given twice")
         options[name] = value
     return options
 
@@ -83,7 +83,7 @@ def _bounds(options: dict[str, str], defaults: Bounds) -> Bounds:
     values: dict[str, Any] = {name: getattr(defaults, name) for name in _BOUNDS}
     for name, value in options.items():
         if name not in _BOUNDS:
-            raise ValueError(f"{name}: there is no such option of this store")
+            raise ValueError(f"{name}: this store has no such option")
         try:
             values[name] = _BOUNDS[name](value)
         except ValueError as error:

@@ -174,9 +174,9 @@ class Lines(_Sticky[bytes]):
         try:
             line = message.encode() if isinstance(message, str) else message
         except UnicodeEncodeError as error:
-            raise LocalProtocolError(f"not to be sent as UTF-8: {error}") from None
+            raise LocalProtocolError(f"cannot be encoded as UTF-8: {error}") from None
         if b"\n" in line:
-            raise LocalProtocolError(f"a line cannot have a line feed inside: {line[:40]!r}")
+            raise LocalProtocolError(f"a line cannot contain a line feed: {line[:40]!r}")
         return line + (b"\r\n" if line[-1:] == b"\r" else b"\n")
 
     @property
@@ -343,9 +343,9 @@ class LengthPrefixed(_Sticky[bytes]):
     ) -> None:
         super().__init__()
         if width not in (1, 2, 4, 8, "varint"):
-            raise ValueError(f"width is 1, 2, 4, 8 or 'varint', not {width!r}")
+            raise ValueError(f"width must be 1, 2, 4, 8 or 'varint', not {width!r}")
         if byteorder not in ("big", "little"):
-            raise ValueError(f"byteorder is 'big' or 'little', not {byteorder!r}")
+            raise ValueError(f"byteorder must be 'big' or 'little', not {byteorder!r}")
         self._width = 0 if width == "varint" else width
         self._byteorder: Literal["big", "little"] = byteorder
         self._max_size = max_size
@@ -362,7 +362,7 @@ class LengthPrefixed(_Sticky[bytes]):
             return size.to_bytes(self._width, self._byteorder) + message
         except OverflowError:
             raise LocalProtocolError(
-                f"{size} bytes are too long for a length of {self._width} byte(s)"
+                f"{size} bytes do not fit a length prefix of {self._width} byte(s)"
             ) from None
 
     @property
@@ -436,7 +436,7 @@ def _encode_json(message: Any) -> bytes:
     try:
         return encode_json(message)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LocalProtocolError(f"not to be sent as JSON: {error}") from None
+        raise LocalProtocolError(f"cannot be encoded as JSON: {error}") from None
 
 
 def _decode_json(text: bytes) -> Any:
@@ -516,7 +516,9 @@ class JsonStream(_Sticky[Any]):
     def encode(self, message: Any, /) -> bytes:
         """:raises LocalProtocolError: if it is not an object or array that JSON can carry."""
         if not isinstance(message, (dict, list, tuple)):
-            raise LocalProtocolError(f"only objects and arrays, not {type(message).__name__}")
+            raise LocalProtocolError(
+                f"only objects and arrays can be sent, not {type(message).__name__}"
+            )
         return _encode_json(message)
 
     @property
