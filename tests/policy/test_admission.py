@@ -53,7 +53,7 @@ class RangeTests(SynchronousTestCase):
             ("example.org", "Expected 4 octets"),
             ("", "cannot be empty"),
             ("10.0.0.0/8 ", "netmask"),
-            ("fe80::%eth0/64", "an interface"),
+            ("fe80::%eth0/64", "a zone"),
         ]:
             with self.assertRaises(ValueError) as caught:
                 parse_range("deny", text)

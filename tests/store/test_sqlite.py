@@ -261,7 +261,7 @@ class UrlTests(SynchronousTestCase):
             ("mysql://x", "a store must be memory: or sqlite:PATH"),
             ("memory:x", "memory: takes no path, such as x"),
             ("sqlite:", "sqlite: needs the path of a file, as in sqlite:chat.db"),
-            ("sqlite:x?durable=no", "durable=no: it is process or power"),
+            ("sqlite:x?durable=no", "durable=no: must be process or power"),
             ("memory:?count=x", "count=x: must be a whole number from 1 to 1073741824"),
             ("memory:?count=0", "count=0: must be a whole number from 1 to 1073741824"),
             ("memory:?colour=1", "colour: this store has no such option"),
