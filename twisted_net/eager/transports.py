@@ -153,7 +153,7 @@ class Eager(tcp.Connection):
             self.startWriting()
 
     def _find_room(self) -> None:
-        """Compute the queue size below which :meth:`write` needs no checks and pauses nobody.
+        """Compute the queue size below which :meth:`write` needs no checks and pauses no producer.
 
         It holds while only :meth:`flush_batched` sends. It is reset when the transport starts or
         stops waiting for the poller, when TLS begins, when a producer is registered, and when the
