@@ -312,7 +312,7 @@ class ApplicationTests(ExampleCase):
         await self.hears(one, "<2> hé")
         two.transport.loseConnection()
         await two.closed()
-        three = await self.connect(port)  # sees that two has left
+        three = await self.connect(port)  # greeted after two has left
         await three.has(b"You are guest 3.")
         four = await self.connect(port)
         await self.hears(four, "You are guest 4. Others here: 2.")

@@ -199,7 +199,7 @@ class UpstreamTests(IdleCase):
         """The client is closed, and the log has one line about it; the service continues."""
         reserved = socket.socket()
         self.addCleanup(reserved.close)
-        reserved.bind((LOCALHOST, 0))  # without listening: nothing else can
+        reserved.bind((LOCALHOST, 0))  # bound, so nothing else listens there
         where = f"tcp:{LOCALHOST}:{reserved.getsockname()[1]}"
         server, port = await self.serve("netidle", "--upstream", where)
         await server.until(lambda: server.log("cannot be reached yet"), "its warning")
