@@ -63,7 +63,7 @@ class SocketOptions:
     :ivar keepalive_count: unanswered probes until the connection is lost. Go has 9. With 4, three
         may get lost by chance.
     :ivar user_timeout: seconds until the connection is lost while sent bytes are unacknowledged
-        (TCP_USER_TIMEOUT, RFC 5482), or while the peer's window is full; 0 means the system's
+        (TCP_USER_TIMEOUT, RFC 5482), or while the peer's window is zero; 0 means the system's
         setting, 15 minutes on Linux. It overrides ``keepalive_count`` (tcp(7)), so the default has
         the same effect: ``keepalive_idle + keepalive_interval * keepalive_count``, or 0 without
         keepalive.
