@@ -1,4 +1,4 @@
-"""Compiles the C programs and makes the certificate, once, in a directory that is thrown away."""
+"""Compiles the C programs and makes the certificate, once, in a temporary directory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is ready to run.
+    """Everything that is ready to run.
 
     :ivar load: the load generator.
     :ivar chat, echo: the peers in C.
-    :ivar cert, key: PEM files for ``localhost``; None where ``openssl`` is missing.
+    :ivar cert, key: PEM files for ``localhost``; None if ``openssl`` is missing.
     :ivar no_tls: why there is no TLS; empty if there is.
     """
 
@@ -30,13 +30,13 @@ class Built:
 
 
 class BuildError(Exception):
-    """There is no compiler, or it refused."""
+    """The compiler is missing or has failed."""
 
 
 def build(directory: Path) -> Built:
     """Compile everything into ``directory``.
 
-    :raises BuildError: there is no ``cc``, or it refused.
+    :raises BuildError: ``cc`` is missing or has failed.
     """
     if shutil.which("cc") is None:
         raise BuildError("the load generator is written in C and there is no `cc`")
@@ -61,7 +61,7 @@ def build(directory: Path) -> Built:
 
 
 def _compile(target: Path, sources: list[Path], *more: str) -> str:
-    """The compiler's complaint, or an empty string."""
+    """Compile a program, and return the compiler's errors, or an empty string."""
     command = ["cc", "-O2", "-o", str(target), *map(str, sources), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stderr or "failed" if done.returncode else ""
@@ -73,7 +73,7 @@ def _must(complaint: str) -> None:
 
 
 def _make_certificate(cert: Path, key: Path) -> str:
-    """An ECDSA certificate as most sites have it today: RSA would measure RSA, not the servers."""
+    """Make an ECDSA certificate, as most sites have: RSA would dominate the measurement."""
     if shutil.which("openssl") is None:
         return "there is no `openssl` to make a certificate with"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]

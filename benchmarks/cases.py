@@ -1,4 +1,4 @@
-"""What is measured: the works, the cases of each, and the figures that come out."""
+"""The works, the cases of each, and the figures that are measured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 class Work:
     """A kind of work.
 
-    :ivar service: what the servers are to be: ``chat`` or ``echo``.
+    :ivar service: the kind of servers: ``chat`` or ``echo``.
     :ivar load: the load generator's name for it.
     :ivar unit: what is counted, for "CPU a delivery" and "deliveries a second".
-    :ivar columns: the figures its table shows, of :data:`FIGURES`.
-    :ivar ratios: the figures of which the table shows ratios; the first is the one of the pictures.
+    :ivar columns: the figures in its table, of :data:`FIGURES`.
+    :ivar ratios: the figures whose ratios are in the table; the first is also in the pictures.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A column: how it is called and printed, and whether less of it is better."""
+    """A column: its title, its format, and whether less of it is better."""
 
     title: str
     format: str
@@ -140,9 +140,9 @@ WORKS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question: a work and its sizes.
+    """A work and its sizes.
 
-    :ivar members: connections at a time.
+    :ivar members: simultaneous connections.
     :ivar rate: messages a second, of all members together (``broadcast`` only).
     :ivar size: bytes of text in a message, or of a request.
     """
@@ -173,11 +173,11 @@ class Case:
 
     @property
     def deliveries(self) -> float:
-        """Deliveries a second, if every message of the wanted rate is taken."""
+        """Deliveries a second, if all messages of the rate are accepted."""
         return self.rate * (self.members / self.rooms - 1)
 
 
-# What `all` measures. `rate` of `held` is where the search begins.
+# What `all` measures. For `held`, `rate` is where the search begins.
 EVERYTHING = (
     *(Case("broadcast", 50, rate) for rate in (10, 200, 1000, 4000)),
     *(Case("broadcast", 500, rate) for rate in (10, 200, 1000, 4000)),
@@ -214,12 +214,12 @@ QUICK = (
     Case("idle", 2000),
 )
 
-_TOO_MANY = 3_000_000  # deliveries a second: no server and no load generator gets near it
+_TOO_MANY = 3_000_000  # deliveries a second, beyond any server and load generator
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the command line says of the cases; None is "as the defaults have it"."""
+    """The cases chosen on the command line; None means the defaults."""
 
     members: Sequence[int] | None = None
     rate: Sequence[int] | None = None
@@ -231,7 +231,8 @@ class Choice:
 
 
 def chosen(work: str, quick: bool, choice: Choice) -> list[Case]:
-    """The cases of a work (or of ``all``): the defaults, or all combinations of what was chosen."""
+    """Return the cases of a work (or of ``all``): the defaults, or all combinations of the
+    choice."""
     if choice == Choice():
         cases = QUICK if quick else EVERYTHING
         found = [case for case in cases if work in ("all", case.work)]
@@ -240,7 +241,7 @@ def chosen(work: str, quick: bool, choice: Choice) -> list[Case]:
     return [case for name in names for case in _product(name, choice)]
 
 
-# What stands where a value is not chosen; for the other works it is their first case.
+# Used for values that are not chosen; the other works use their first case.
 _USUAL = {"broadcast": Case("broadcast", 500, 200), "echo": Case("echo", 100)}
 
 

@@ -21,12 +21,12 @@ from benchmarks.report import as_json, goals_table, table
 from benchmarks.rounds import Result, take
 from benchmarks.servers import PEERS, Peer, Setup
 
-_SETUP_SECONDS = 1.5  # what a sample takes beside its warm-up and its window, about
-_HELD_WINDOWS = 11  # windows that a search for the highest rate takes, about
+_SETUP_SECONDS = 1.5  # the rest of a sample beside its warm-up and its window, about
+_HELD_WINDOWS = 11  # windows in a search for the highest rate, about
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return the exit status: 0, 2 where nothing could be measured, or 130."""
+    """Measure, print, and return the exit status: 0, 2 if nothing could be measured, or 130."""
     options = _parser().parse_args(arguments)
     if not sys.platform.startswith("linux"):
         return _refuse("figures come from Linux's /proc, and this is not Linux")
@@ -133,7 +133,8 @@ def _cases(options: argparse.Namespace, built: Built) -> list[Case]:
 
 
 def _peers_of(options: argparse.Namespace, case: Case, peers: Sequence[Peer]) -> list[Peer]:
-    """Those who are measured for a case: for a goal, unless some were named, whom it names."""
+    """Return the servers for a case: for goals only those that they need, unless some were
+    named."""
     if options.work != "goals" or options.peers:
         return list(peers)
     wanted = goal_peers(case)

@@ -11,12 +11,12 @@ from benchmarks.rounds import Result
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on a figure, by that of another server or of another case, or by itself.
+    """A bound on a figure, relative to another server or another case, or absolute.
 
     :ivar who: the server that must reach it.
-    :ivar than: the server its figure is divided by, in the same round; None: by nothing.
-    :ivar than_case: the case of ``who`` it is divided by (medians).
-    :ivar at_least: the bound is the least and not the most.
+    :ivar than: the server whose figure in the same round is the divisor; None means no division.
+    :ivar than_case: the case of ``who`` whose figure is the divisor (medians).
+    :ivar at_least: whether the bound is a minimum instead of a maximum.
     """
 
     title: str
@@ -84,19 +84,19 @@ GOALS = (
 
 
 def goal_cases() -> list[Case]:
-    """Every case that a goal speaks of, once."""
+    """Return every case of a goal, once."""
     cases = [case for goal in GOALS for case in (goal.than_case, goal.case) if case]
     return list(dict.fromkeys(cases))
 
 
 def goal_peers(case: Case) -> set[str]:
-    """The servers whose figures the goals want for a case."""
+    """Return the servers whose figures the goals need for a case."""
     concerned = [goal for goal in GOALS if case in (goal.case, goal.than_case)]
     return {goal.who for goal in concerned} | {goal.than for goal in concerned if goal.than}
 
 
 def judge(results: Sequence[Result]) -> list[Verdict]:
-    """The goals of which these results have all figures."""
+    """Judge the goals for which these results have all figures."""
     by_case = {result.case: result for result in results}
     verdicts = (_judge(goal, by_case) for goal in GOALS)
     return [verdict for verdict in verdicts if verdict]

@@ -1,4 +1,4 @@
-"""What Linux says about processes, sockets and cores: all of it from ``/proc`` and ``/sys``."""
+"""Facts about processes, sockets and cores, all from Linux's ``/proc`` and ``/sys``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from pathlib import Path
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
-_LISTEN = "0A"  # the state's number in /proc/net/tcp
+_LISTEN = "0A"  # the number of the state in /proc/net/tcp
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The core of the server, and that of the load generator and of this program."""
+    """The core of the server, and the core of the load generator and this program."""
 
     server: int
     load: int
 
 
 def choose_cores() -> Cores | None:
-    """Two cores that are no siblings, if there are two; the last ones: the first get interrupts."""
+    """Return two cores, no siblings if possible, the last first: the first get interrupts. Return
+    None if there is only one."""
     usable = sorted(os.sched_getaffinity(0), reverse=True)
     for other in usable[1:]:
         if other not in _siblings(usable[0]):
@@ -42,7 +43,7 @@ def _siblings(core: int) -> set[int]:
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
+    """Yield a process and its descendants."""
     yield pid
     for children in (_PROC / str(pid) / "task").glob("*/children"):
         try:
@@ -54,9 +55,9 @@ def family(pid: int) -> Iterator[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU that the process, all its threads and all its descendants have used.
+    """Return the CPU time that the process, its threads and its descendants have used.
 
-    ``schedstat`` counts nanoseconds; where the kernel lacks it, ``stat`` counts ticks of 10 ms.
+    ``schedstat`` counts nanoseconds; if the kernel lacks it, ``stat`` counts ticks of 10 ms.
     """
     return sum(_thread_seconds(task) for member in family(pid) for task in _tasks(member))
 
@@ -77,14 +78,15 @@ def _thread_seconds(task: Path) -> float:
 
 
 def core_busy_seconds(core: int) -> float:
-    """How long a core has worked, for whomever, the hypervisor's other guests included."""
+    """Return how long a core has been busy, including the hypervisor's other guests."""
     found = re.search(rf"^cpu{core} (.*)", (_PROC / "stat").read_text(), re.M)
     user, nice, system, _idle, _waiting, *more = map(int, found[1].split()) if found else [0] * 8
     return (user + nice + system + sum(more[:3])) / _TICK
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of the process and its descendants; what they share counts once for each."""
+    """Return the resident memory of the process and its descendants; shared pages count for
+    each."""
     total = 0
     for member in family(pid):
         total += int((_PROC / str(member) / "statm").read_text().split()[1]) * _PAGE
@@ -92,19 +94,21 @@ def resident_bytes(pid: int) -> int:
 
 
 def queued_bytes() -> int:
-    """Kernel memory of what lies in TCP's queues, both ends of every connection of this machine."""
+    """Return the kernel memory in TCP's queues, for both ends of all connections of this
+    machine."""
     found = re.search(r"^TCP: .*\bmem (\d+)", (_PROC / "net/sockstat").read_text(), re.M)
     return int(found[1]) * _PAGE if found else 0
 
 
 def slab_bytes() -> int:
-    """Kernel memory of all objects, among them sockets, files and what epoll keeps of them."""
+    """Return the kernel memory of all objects, such as sockets, files and epoll's entries."""
     found = re.search(r"^Slab:\s+(\d+) kB", (_PROC / "meminfo").read_text(), re.M)
     return int(found[1]) * 1024 if found else 0
 
 
 def listening_ports(pid: int) -> list[int]:
-    """The TCP ports on which the process or a descendant listens: nobody's log needs to be read."""
+    """Return the TCP ports on which the process or a descendant listens, without reading its
+    log."""
     inodes = {inode for member in family(pid) for inode in _socket_inodes(member)}
     ports: set[int] = set()
     for name in ("tcp", "tcp6"):
@@ -131,7 +135,7 @@ def _socket_inodes(pid: int) -> Iterator[str]:
 
 
 def describe() -> str:
-    """The machine in a line, for whoever reads the figures later."""
+    """Return a line about the machine, for readers of the figures."""
     text = (_PROC / "cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.*)", text, re.M)
     cores = len(os.sched_getaffinity(0))

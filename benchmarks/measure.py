@@ -18,7 +18,7 @@ from benchmarks.processes import Load, MeasureError, Server
 from benchmarks.servers import ROOT, Peer, Setup
 from twisted_net.chat.limits import ChatLimits
 
-_CONNECT_TIMEOUT = 120.0  # seconds until the last of 15,000 members is in
+_CONNECT_TIMEOUT = 120.0  # seconds until the last of 15,000 members is connected
 _HELD_P99 = 100.0  # ms
 _HELD_STEPS = 4  # halvings between the last rate that was held and the first that was not
 _HELD_LIMIT = 32_000  # messages a second; with 500 members 16 million deliveries
@@ -26,7 +26,7 @@ _HELD_LIMIT = 32_000  # messages a second; with 500 members 16 million deliverie
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds before the window, in it, and at most after it until everything has come."""
+    """Seconds before the window, in it, and at most after it until everything has arrived."""
 
     warmup: float = 1.0
     seconds: float = 3.0
@@ -35,7 +35,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Sample:
-    """The figures of one run, named as in :data:`benchmarks.cases.FIGURES`, and what went wrong."""
+    """The figures of one run, named as in :data:`benchmarks.cases.FIGURES`, and its faults."""
 
     figures: dict[str, float]
     faults: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Bench:
         return Server(peer.name, peer.command(case, self.setup), core, log, ROOT)
 
     def window(self, case: Case) -> float:
-        """Seconds in which is measured: where there are heartbeats, everybody has its own."""
+        """Return the seconds of the window; with heartbeats, every member sends one in it."""
         beats = case.work == "idle" and case.form == "json"
         return max(self.timing.seconds, ChatLimits().heartbeat) if beats else self.timing.seconds
 
@@ -84,7 +84,7 @@ class Bench:
 def measure(bench: Bench, peer: Peer, case: Case) -> Sample:
     """Start the server, load it, stop it.
 
-    :raises MeasureError: one of the two did not start, or ended.
+    :raises MeasureError: the server or the load generator did not start, or ended.
     """
     if case.work == "held":
         return _highest_held(bench, peer, case)
@@ -133,7 +133,7 @@ def _one_window(bench: Bench, server: Server, case: Case) -> Sample:
 
 
 def _clocks(bench: Bench, server: Server, load: Load) -> list[float]:
-    """Seconds: CPU of server and load, what the core of each has done for anyone, the time."""
+    """Return seconds: CPU of server and load, how long their cores were busy, the time."""
     cores = (bench.cores.server, bench.cores.load) if bench.cores else ()
     work = [core_busy_seconds(core) for core in cores] or [0.0, 0.0]
     return [cpu_seconds(server.pid), cpu_seconds(load.pid), *work, time.monotonic()]
@@ -153,7 +153,7 @@ def _faults(case: Case, report: dict[str, float]) -> list[str]:
 def _highest_held(bench: Bench, peer: Peer, case: Case) -> Sample:
     """Double the rate until it is not held, then halve the step between the two.
 
-    Each rate has a new server: who joins a room is shown what was said in it before.
+    Each rate gets a new server, because new members of a room are shown its history.
     """
     held, broken, best = 0, 0, Sample({})
     rate = case.rate

@@ -1,8 +1,8 @@
-"""What one idle connection consists of: ``python -m benchmarks.objects chat|json|tls|echo``.
+"""The memory of one idle connection: ``python -m benchmarks.objects chat|json|tls|echo``.
 
-The server runs in this process, the load generator's idle members in another. Everything that was
-not there before they came is counted by type, down to the last text and number, and divided by how
-many they are.
+The server runs in this process, the idle members of the load generator in another. All objects that
+were created since the members connected are counted by type, including strings and numbers, and
+divided by the number of members.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ KINDS = {
 }
 _POINTER = 8
 _QUIET = 0.1  # of a core
-_SHARED = 0.02  # so many a connection are shared among many, or growth of a container
+_SHARED = 0.02  # objects per connection; fewer are shared, or growth of a container
 
 
 @dataclass(slots=True)
 class Count:
-    """What a connection consists of, on average.
+    """The average memory of a connection.
 
-    :ivar objects: how many, by type.
-    :ivar sizes: their bytes, by type, with the values of attributes; containers that hold
-        something of every connection have their share.
-    :ivar python: bytes that Python's allocator counted; without the share of the interpreter.
-    :ivar other: bytes that C libraries have of ``malloc``, which is OpenSSL's.
+    :ivar objects: the number of objects, by type.
+    :ivar sizes: their bytes, by type, with the values of attributes; containers with an entry for
+        every connection are shared out.
+    :ivar python: bytes that Python's allocator counted, without the share of the interpreter.
+    :ivar other: bytes that C libraries, mostly OpenSSL, got from ``malloc``.
     """
 
     objects: dict[str, float] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Count:
 
 
 class Census:
-    """Counts what comes into being between its making and :meth:`take`."""
+    """Counts the objects that are created between its creation and :meth:`take`."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -70,7 +70,7 @@ class Census:
         self._malloc = _malloced()
 
     def take(self, connections: int) -> Count:
-        """Give what has come, a connection."""
+        """Return what was created, per connection."""
         gc.collect()
         malloced, python = _malloced(), tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
@@ -96,7 +96,7 @@ class Census:
 
 
 def _everything(tracked: list[Any]) -> list[Any]:
-    """Those objects, and what they hold that the garbage collector does not know of."""
+    """Return these objects, and what they refer to that the garbage collector does not track."""
     seen = set(map(id, tracked))
     found, stack = list(tracked), list(tracked)
     while stack:
@@ -112,11 +112,12 @@ def _everything(tracked: list[Any]) -> list[Any]:
 
 
 def _values(each: Any, kind: type, attributes: dict[type, int]) -> int:
-    """The bytes of an instance's attributes, which stand beside it and not in a dictionary."""
+    """Return the bytes of an instance's attributes, which are stored inline without a
+    dictionary."""
     if not kind.__dictoffset__:
         return 0
     if kind not in attributes:
-        attributes[kind] = len(vars(each))  # which makes this one a dictionary
+        attributes[kind] = len(vars(each))  # this call gives it a dictionary
     return _POINTER * (attributes[kind] + 2)
 
 
@@ -125,7 +126,7 @@ class _Malloc(ctypes.Structure):
 
 
 def _malloced() -> int:
-    """Bytes that glibc's allocator has given out."""
+    """Return the bytes that glibc's allocator has in use."""
     libc = ctypes.CDLL(None)
     libc.mallinfo2.restype = _Malloc
     info = libc.mallinfo2()
@@ -133,7 +134,7 @@ def _malloced() -> int:
 
 
 class Server:
-    """The service that is counted, in this process, on the reactor that is installed."""
+    """The service that is measured, in this process, on the installed reactor."""
 
     def __init__(self, kind: str, members: int, built: Built) -> None:
         from twisted.internet import reactor
@@ -146,7 +147,7 @@ class Server:
         self.count = Count()
 
     def run(self) -> Count:
-        """Listen, let the members come, count, and end."""
+        """Listen, let the members connect, count, and stop."""
         self._service.startService()
         self._reactor.callWhenRunning(self._reactor.callInThread, self._measure)
         self._reactor.run()
@@ -166,7 +167,7 @@ class Server:
 
 
 def _wait_for_quiet() -> None:
-    """Counting makes the server slow: it may still be at it when the others wait already."""
+    """Wait until the server is idle: tracing slows it down, so it may still be busy."""
     used = math.inf
     while used > _QUIET:
         before = time.process_time()
@@ -187,7 +188,7 @@ def _service(kind: str, built: Built) -> Any:
 
 
 def report(count: Count) -> str:
-    """The count as a table, the most bytes first."""
+    """Return the count as a table, the most bytes first."""
     lines = [f"{'type':32} {'objects':>8} {'bytes':>8}"]
     for name, size in sorted(count.sizes.items(), key=lambda item: -item[1]):
         if count.objects[name] >= _SHARED or size >= 1:

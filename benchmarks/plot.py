@@ -1,4 +1,4 @@
-"""Pictures: SVG written by hand, without any library; light on any background."""
+"""Writes pictures as SVG without a library, readable on any background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.rounds import Result
 from benchmarks.servers import PEERS
 
 _WIDTH = 760
-_LABELS = 210  # pixels for the servers' names
+_LABELS = 210  # pixels for the names of the servers
 _BAR = 22
 _GAP = 8
 _COLOURS = {
@@ -33,7 +33,7 @@ _AXES = {"cpu_us": "CPU of the server, microseconds a {}", "per_s": "{}, a secon
 
 
 def draw(results: Sequence[Result], directory: Path) -> list[Path]:
-    """Write a picture of every case, and one of latency by rate where there are several rates."""
+    """Write a picture of every case, and one of latency by rate if there are several rates."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for result in results:
@@ -87,7 +87,7 @@ def _text(
 
 
 def bars(result: Result, figure: str) -> str:
-    """A bar for each server: the median; a thin line goes from the least round to the most."""
+    """Return a bar for each server: the median, with a thin line from the lowest to the highest."""
     known = [name for name in result.samples if result.median(name, figure) is not None]
     values = {name: [v for v in result.values(name, figure) if v is not None] for name in known}
     scale = (_WIDTH - _LABELS - 90) / (max(max(found) for found in values.values()) or 1)
@@ -123,7 +123,7 @@ def _bar(result: Result, name: str, figure: str, top: int, scale: float) -> list
 
 
 def lines(broadcast: Sequence[Result], figure: str) -> str:
-    """A line for each server over the rates; both axes are logarithmic."""
+    """Return a line for each server over the rates; both axes are logarithmic."""
     left, top, right, bottom = 70, 60, _WIDTH - _LABELS, 380
     rates = [result.case.rate for result in broadcast]
     names = list(dict.fromkeys(name for result in broadcast for name in result.samples))

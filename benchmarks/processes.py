@@ -1,4 +1,4 @@
-"""The two processes of a measurement, server and load generator; each ends with its block."""
+"""The server and load generator processes of a measurement; each ends with its ``with`` block."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import IO, Self
 
 from benchmarks.machine import listening_ports
 
-_START_TIMEOUT = 20.0  # seconds until a server must listen
+_START_TIMEOUT = 20.0  # seconds that a server may take to listen
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
 class MeasureError(Exception):
-    """A server or the load generator did not do its part; the text says which and why."""
+    """A server or the load generator has failed; the text says which and why."""
 
 
 class Process:
-    """A child that is pinned to a core, dies with this process, and is ended with its block."""
+    """A child that is pinned to a core, and ends with this process or with its block."""
 
     def __init__(self, name: str, command: list[str], core: int | None, log: Path) -> None:
         self.name = name
@@ -78,13 +78,13 @@ class Process:
             os.sched_setaffinity(0, {self._core})
 
     def failed(self, what: str) -> MeasureError:
-        """An error with the end of what the child has said."""
+        """Return an error with the end of the child's output."""
         said = self._log.read_text(errors="replace").strip().splitlines()
         return MeasureError(": ".join([f"{self.name} {what}", *said[-3:]]))
 
 
 class Server(Process):
-    """A server that listens, on :attr:`port`, when the block begins."""
+    """A server, which listens on :attr:`port` when the block begins."""
 
     port: int
 
@@ -104,7 +104,7 @@ class Server(Process):
         return self
 
     def _environment(self) -> dict[str, str]:
-        """Ours, and its plugins, come from this checkout and not from what is installed."""
+        """Return an environment that uses this checkout, and not the installed package."""
         path = os.pathsep.join(filter(None, [str(self._root), os.environ.get("PYTHONPATH")]))
         return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
@@ -123,7 +123,7 @@ class Server(Process):
 
 
 class Load(Process):
-    """The load generator: its phases, and what it reports at the end."""
+    """The load generator: its phases, and its final report."""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -142,14 +142,14 @@ class Load(Process):
     def wait_for(self, phase: str, timeout: float) -> None:
         """Return when the phase begins.
 
-        :raises MeasureError: it did not within ``timeout`` seconds, or the program ended.
+        :raises MeasureError: it did not begin within ``timeout`` seconds, or the program ended.
         """
         line = self._line(timeout)
         if line != phase:
             raise self.failed(f"said {line!r} and not {phase!r}")
 
     def result(self, timeout: float) -> dict[str, float]:
-        """The report."""
+        """Return the report."""
         found = json.loads(self._line(timeout))
         assert isinstance(found, dict)
         return found

@@ -15,13 +15,13 @@ _MISSING = "-"
 
 
 def base_of(result: Result) -> str | None:
-    """Whose figures are divided by those of the others: ours, or the first who has any."""
+    """Return the server that ratios are relative to: ours, or the first with any figures."""
     names = [name for name, samples in result.samples.items() if any(samples)]
     return next((name for name in names if name == "ours"), names[0] if names else None)
 
 
 def table(result: Result) -> str:
-    """A case: a line for each server, and below it what is to be known of them."""
+    """Format a case: a line for each server, and notes below."""
     work = WORKS[result.case.work]
     base = base_of(result)
     head = ["", *(FIGURES[name].title for name in work.columns)]
@@ -50,7 +50,7 @@ def _ratio(result: Result, base: str | None, name: str, figure: str) -> str:
 
 
 def shown(ratio: Ratio | None) -> str:
-    """A ratio with its spread: the median of the rounds, the least and the most."""
+    """Format a ratio and its spread: the median of the rounds, the lowest and the highest."""
     if ratio is None:
         return _MISSING
     return f"{ratio.median:.2f} ({ratio.least:.2f}-{ratio.most:.2f})"
@@ -69,7 +69,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def goals_table(verdicts: Sequence[Verdict]) -> str:
-    """The goals that the measured cases speak of."""
+    """Format the goals of the measured cases."""
     rows = [["goal", "wanted", "found", ""]]
     for verdict in verdicts:
         mark = "reached" if verdict.reached else "NOT reached"
@@ -78,7 +78,7 @@ def goals_table(verdicts: Sequence[Verdict]) -> str:
 
 
 def as_json(results: Sequence[Result], about: dict[str, object]) -> str:
-    """Everything, for programs: every sample of every round."""
+    """Return every sample of every round as JSON."""
     cases = [
         {
             "case": asdict(result.case),

@@ -1,4 +1,5 @@
-"""Many samples, in turns: a round measures each server once, and each time another is first."""
+"""Many samples in turns: a round measures each server once, and starts with another one each
+time."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from benchmarks.servers import Peer
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A figure of one server by that of another, round by round.
+    """A figure of one server divided by that of another, for each round.
 
-    Both were measured within seconds of each other in a round, so what the machine did beside them
-    in that round is in both; that is why the ratios are taken before the median.
+    Both were measured within seconds of each other, so other load on the machine affects both. That
+    is why ratios are computed before the median.
     """
 
     median: float
@@ -29,8 +30,8 @@ class Ratio:
 class Result:
     """All samples of a case.
 
-    :ivar samples: by server, one a round; None where the run failed.
-    :ivar notes: by server, why it was left out or what went wrong.
+    :ivar samples: by server, one for each round; None if the run failed.
+    :ivar notes: by server, why it was left out or what failed.
     """
 
     case: Case
@@ -43,7 +44,7 @@ class Result:
             known.append(text)
 
     def values(self, name: str, figure: str) -> list[float | None]:
-        """One value a round."""
+        """Return one value for each round."""
         return [
             sample.figures.get(figure) if sample else None for sample in self.samples.get(name, [])
         ]
@@ -53,7 +54,7 @@ class Result:
         return statistics.median(found) if found else None
 
     def ratio(self, name: str, other: str, figure: str) -> Ratio | None:
-        """``name`` by ``other``; None if no round has both."""
+        """Return the ratio of ``name`` to ``other``; None if no round has both."""
         pairs = zip(self.values(name, figure), self.values(other, figure), strict=False)
         found = [mine / its for mine, its in pairs if mine is not None and its]
         return Ratio(statistics.median(found), min(found), max(found)) if found else None
@@ -62,7 +63,7 @@ class Result:
 def take(
     bench: Bench, case: Case, peers: Sequence[Peer], rounds: int, tell: Callable[[str], None]
 ) -> Result:
-    """Measure a case with all servers that can."""
+    """Measure a case with all servers that support it."""
     result = Result(case)
     able = []
     for peer in peers:

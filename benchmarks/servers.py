@@ -1,4 +1,4 @@
-"""Who takes part: how each server is started, and why one must be left out."""
+"""The servers: how each is started, and why one must be left out."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PEERS = HERE / "peers"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the command lines of the servers are made of.
+    """The inputs for the servers' command lines.
 
-    :ivar reactor: for our servers; empty: what Twisted chooses.
+    :ivar reactor: for our servers; empty means Twisted's default.
     :ivar extra: further options for our servers.
     """
 
@@ -35,9 +35,9 @@ class Peer:
 
     :ivar command: its command line for a case.
     :ivar absent: why it cannot run at all ("node is not installed"), or an empty string.
-    :ivar cannot: why it has no part in this case, or an empty string.
-    :ivar services: for which of them it is worth a row.
-    :ivar usual: it takes part where nobody has been named.
+    :ivar cannot: why it does not support this case, or an empty string.
+    :ivar services: the services for which it has a row.
+    :ivar usual: whether it is measured by default.
     """
 
     name: str
@@ -128,7 +128,7 @@ def _c_cannot(case: Case) -> str:
 
 
 def _common(case: Case, setup: Setup) -> list[str]:
-    """The options that the scripts in ``peers/`` share."""
+    """Return the options that the scripts in ``peers/`` share."""
     tls = ["--tls", str(setup.built.cert), str(setup.built.key)] if case.tls else []
     return [_service(case), *(["--json"] if case.form == "json" else []), *tls]
 

@@ -1,16 +1,17 @@
-"""Twisted's own tests on the ``eager`` reactor and on the one it is made of: the difference.
+"""Run Twisted's own tests on the ``eager`` and on the epoll reactor, and compare the results.
 
-``python -m tests.eager.reactor_suite`` runs them all, which takes some minutes;
-``python -m tests.eager.reactor_suite twisted.web.test twisted.test.test_tcp`` only those. It needs
-what Twisted's own tests need: ``pip install twisted[dev] twisted[all_non_platform]``, or at least
-``PyHamcrest`` and ``cython-test-exception-raiser``; modules that cannot be imported fail on both.
+``python -m tests.eager.reactor_suite`` runs all of them, which takes some minutes. ``python -m
+tests.eager.reactor_suite twisted.web.test twisted.test.test_tcp`` runs only these. It needs the
+requirements of Twisted's own tests: ``pip install twisted[dev] twisted[all_non_platform]``, or at
+least ``PyHamcrest`` and ``cython-test-exception-raiser``. Modules that cannot be imported fail on
+both reactors.
 
-Both reactors get the very same tests: each becomes the reactor of the process, and the only one
-for which those tests are made that make a reactor of their own. A test that fails on one alone is
-run again by itself, twice on each, since some depend on the machine's mood.
+Both reactors get the same tests. Each is installed as the reactor of the process, and is the only
+one for tests that make a reactor of their own. A test that fails on one reactor only is run again
+by itself, twice on each, because some tests are flaky.
 
-Exit status 0: the eager reactor has no failure that the stock one lacks. 1: it has. 2: it cannot
-be said, since a run has died.
+Exit status 0: no test fails on the eager reactor only. 1: some do. 2: unknown, because a run has
+crashed.
 """
 
 from __future__ import annotations
@@ -67,13 +68,14 @@ FACTORIES = {
 
 
 class EPollReactor(EagerReactor):
-    """The eager reactor by stock's name: some tests ask for it to know what epoll cannot do."""
+    """The eager reactor, with the name of Twisted's: some tests check it for what epoll cannot
+    do."""
 
-    __module__ = EagerReactor.__module__  # where tests that start programs have them install it
+    __module__ = EagerReactor.__module__  # where tests that start programs install it
 
 
 def run_here(which: str, suites: Sequence[str], results: Path) -> None:
-    """Run ``suites`` in this process, and write how each test ended."""
+    """Run ``suites`` in this process, and write the result of each test."""
     from twisted.internet.main import installReactor
     from twisted.python.reflect import namedAny
 
@@ -112,7 +114,7 @@ def run_here(which: str, suites: Sequence[str], results: Path) -> None:
 
 
 def run(which: str, suites: Sequence[str]) -> dict[str, str] | None:
-    """Run ``suites`` in a process of their own; None if it has died or never ended."""
+    """Run ``suites`` in a separate process; return None if it crashed or timed out."""
     with tempfile.TemporaryDirectory() as place:
         results = Path(place, "results")
         root = str(Path(__file__).parents[2])
@@ -144,7 +146,7 @@ def failures(outcomes: dict[str, str]) -> set[str]:
 
 
 def settled(test: str) -> set[str]:
-    """On which reactors one test fails in both of two further runs."""
+    """Return the reactors on which a test fails in both of two further runs."""
     found = set()
     for which in (STOCK, EAGER):
         again = [run(which, [test]) or {} for _ in range(2)]
@@ -156,7 +158,7 @@ def settled(test: str) -> set[str]:
 def compare(suite: str) -> tuple[int, int] | None:
     """Run one suite on both reactors and print the difference.
 
-    :return: how many tests fail on the eager reactor alone, and on stock alone.
+    :return: the numbers of tests that fail on the eager reactor only, and on Twisted's only.
     """
     both = {which: run(which, [suite]) for which in (STOCK, EAGER)}
     stock, eager = both[STOCK], both[EAGER]

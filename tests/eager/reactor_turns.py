@@ -1,6 +1,6 @@
-"""Reactors that a test turns by hand, and connections on them whose other end is a bare socket.
+"""Reactors that tests turn by hand, and connections on them whose peer is a plain socket.
 
-Nothing here runs a reactor or sleeps. The sockets are real: a turn asks the real poller.
+Nothing here runs a reactor or sleeps. The sockets are real: a turn polls the real poller.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from twisted_net.eager.reactor_interfaces import eager
 
 
 class Recorder(Protocol):
-    """Notes what happens to it.
+    """Records what happens to it.
 
     :ivar events: what happened, in order: ``("data", b"...")``, ``("lost", ConnectionDone)``, ...
-    :ivar received: called with this and what is received, to let a test act inside of it.
+    :ivar received: called with this protocol and the received data, so that a test can act inside
+        ``dataReceived``.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class Recorder(Protocol):
         self.events.append(("stop",))
 
     def pull_from(self, pieces: Iterator[bytes]) -> None:
-        """Produce pieces, one each time it is asked, as a pull producer until there is no more."""
+        """Produce one piece each time it is asked, as a pull producer, until none is left."""
 
         def resume() -> None:
             piece = next(pieces, None)
@@ -81,7 +82,7 @@ class HalfRecorder(Recorder):
 
 
 class Counting:
-    """A poller that counts how often it is changed."""
+    """A poller that counts how often registrations change."""
 
     def __init__(self, poller: Any) -> None:
         self._poller = poller
@@ -96,7 +97,7 @@ class Counting:
 
 
 class Sending:
-    """A socket that notes what it is sent."""
+    """A socket that records what is sent."""
 
     def __init__(self, actual: socket.socket, sizes: list[int]) -> None:
         self._actual = actual
@@ -115,7 +116,7 @@ class TurnsTestCase(SynchronousTestCase):
 
     :cvar make_reactor: makes the reactor.
     :cvar make_eager: whether to ask for eager transports on it.
-    :cvar family: the sockets' address family.
+    :cvar family: the address family of the sockets.
     """
 
     make_reactor: Any = EagerReactor
@@ -129,7 +130,7 @@ class TurnsTestCase(SynchronousTestCase):
 
     def _close_reactor(self) -> None:
         reactor = self.reactor
-        self.turn()  # ports close in a turn
+        self.turn()  # ports close in a later turn
         reactor.disconnectAll()
         for reader in list(reactor._internalReaders):
             reactor.removeReader(reader)
@@ -139,7 +140,7 @@ class TurnsTestCase(SynchronousTestCase):
         getattr(reactor._poller, "_poller", reactor._poller).close()
 
     def connect(self, protocol: Recorder | None = None) -> tuple[Recorder, socket.socket]:
-        """Connect a protocol to a bare socket, both with small buffers."""
+        """Connect a protocol to a plain socket, both with small buffers."""
         if self.family == socket.AF_UNIX:
             ours, theirs = unix_pair()
         else:
@@ -154,13 +155,13 @@ class TurnsTestCase(SynchronousTestCase):
         return made, theirs
 
     def turn(self, turns: int = 1, wait: float = 0) -> None:
-        """Let the reactor turn, and wait at most so long each time for an event."""
+        """Run turns of the reactor. Each waits at most ``wait`` seconds for an event."""
         for _ in range(turns):
             self.reactor.runUntilCurrent()
             self.reactor.doIteration(wait)
 
     def turn_until(self, done: Callable[[], object]) -> None:
-        """Let the reactor turn until something has happened, which must be before the deadline."""
+        """Run turns of the reactor until ``done()`` is true, or fail at the deadline."""
         for _ in range(1000):
             if done():
                 return
@@ -168,9 +169,9 @@ class TurnsTestCase(SynchronousTestCase):
         self.fail("It never happened")
 
     def drain(self, peer: socket.socket, at_least: int = 0) -> bytes:
-        """Read, with turns between, until the stream ends, or nothing more comes.
+        """Read, with turns in between, until the stream ends or nothing more arrives.
 
-        :param at_least: how many bytes must come, for which the kernel may take its time.
+        :param at_least: the number of bytes that must arrive, however long the kernel takes.
         """
         got = bytearray()
         idle = 0
@@ -190,13 +191,13 @@ class TurnsTestCase(SynchronousTestCase):
         return bytes(got)
 
     def count_changes(self) -> Counting:
-        """Count how often the poller is changed from now on."""
+        """Count the changes of the poller from now on."""
         self.reactor._poller = Counting(self.reactor._poller)
         poller: Counting = self.reactor._poller
         return poller
 
     def count_sends(self, protocol: Recorder) -> list[int]:
-        """Note how many bytes each ``send`` of a connection takes from now on."""
+        """Record how many bytes each ``send`` of a connection takes from now on."""
         sizes: list[int] = []
         transport: Any = protocol.transport
         transport.socket = Sending(transport.socket, sizes)

@@ -1,4 +1,4 @@
-"""Every private name is listed, and one that is not as expected is noticed and done without."""
+"""Every private name is listed. An unexpected one is noticed, and the code works without it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HERE = Path(twisted_net.__file__).parent
 
 
 def without(thing: Any, name: str) -> Any:
-    """Copy a module, class or object, leaving one of its attributes out."""
+    """Return a copy of a module, class or object without one of its attributes."""
     if not inspect.isclass(thing):
         return SimpleNamespace(
             **{each: getattr(thing, each) for each in dir(thing) if each not in (name, "__class__")}
@@ -47,7 +47,7 @@ def without(thing: Any, name: str) -> Any:
 
 
 class Changed(Examples):
-    """What rows are looked at on, with one of them changed."""
+    """The objects that rows are checked on, with one of them changed."""
 
     def __init__(self, where: str, change: Any) -> None:
         self.where = where
@@ -63,19 +63,19 @@ class Changed(Examples):
 
 
 class ProbeTests(SynchronousTestCase):
-    """What is found to be wrong."""
+    """What the probe reports."""
 
     def found(self, row: Private, where: str, change: Any) -> str:
-        """Give what is wrong with a row where something is changed."""
+        """Return what is wrong with a row after a change."""
         return privates.first_problem([row], Changed(where, change)) or ""
 
     def test_this_twisted(self) -> None:
-        """Nothing is wrong with the Twisted and the pyOpenSSL that are installed."""
+        """The probe finds nothing wrong with the installed Twisted and pyOpenSSL."""
         for group in Group:
             self.assertIsNone(privates.problem(group), group)
 
     def test_gone(self) -> None:
-        """A name that is gone is noticed, wherever it was."""
+        """A missing name is noticed, whatever its kind."""
         for row in TABLE:
             has_example = row.kind is not Kind.INSTANCE_ATTRIBUTE or Examples().instance(row.where)
             if row.name != "__init__" and has_example:
@@ -83,7 +83,7 @@ class ProbeTests(SynchronousTestCase):
                 self.assertIn(f".{row.name} ", found)
 
     def test_not_used(self) -> None:
-        """Nothing of Twisted's reads or calls it any more, or who did is gone."""
+        """A name is noticed if no function uses it any more, or if the function is gone."""
         for row in TABLE:
             for name in row.used_by:
                 user = name if ":" in name else f"{row.where.partition(':')[0]}:{name}"
@@ -97,16 +97,16 @@ class ProbeTests(SynchronousTestCase):
         self.assertIn("does not exist", self.found(row, row.used_by[0], gone))
 
     def test_every_row_can_be_noticed(self) -> None:
-        """There is an example to look at, or who uses it."""
+        """Every row has an example to check, or a function that uses it."""
         for row in TABLE:
             if row.kind is Kind.INSTANCE_ATTRIBUTE and Examples().instance(row.where) is None:
                 self.assertTrue(row.used_by, row)
 
     def test_other_arguments(self) -> None:
-        """A method that takes other arguments than it is given."""
+        """A method that takes other arguments is noticed."""
 
         def method(self: Any, *arguments: Any, more: Any) -> None:
-            """Not as we call it."""
+            """Takes an argument that we do not pass."""
 
         for row in TABLE:
             if row.kind is Kind.METHOD:
@@ -117,7 +117,7 @@ class ProbeTests(SynchronousTestCase):
                 self.assertIn("takes other arguments", self.found(row, row.where, change))
 
     def test_other_values(self) -> None:
-        """An attribute with a value of another type."""
+        """An attribute with a value of another type is noticed."""
         for row in TABLE:
             if row.kind in (Kind.CLASS_ATTRIBUTE, Kind.MODULE_NAME) and row.expects is not object:
 
@@ -129,7 +129,8 @@ class ProbeTests(SynchronousTestCase):
                 self.assertEqual(self.found(row, row.where, change), f"{row} is 1.5")
 
     def test_a_new_attribute_of_stock_transports(self) -> None:
-        """Ours are made without calling stock's ``__init__``: what else it sets is missing."""
+        """A new attribute set by Twisted's ``__init__`` is noticed: our transports do not call
+        it."""
         self.patch(privates, "_SET_BY_SERVER", privates._SET_BY_SERVER - {"hostname"})
         self.assertEqual(
             privates.problem.__wrapped__(Group.TRANSPORTS),
@@ -137,7 +138,7 @@ class ProbeTests(SynchronousTestCase):
         )
 
     def test_failing_examples(self) -> None:
-        """Whatever goes wrong while looking is told, not raised."""
+        """An error while checking is reported, not raised."""
 
         def fail(thing: Any) -> Any:
             raise RuntimeError("no")
@@ -148,19 +149,17 @@ class ProbeTests(SynchronousTestCase):
 
 
 class TableTests(SynchronousTestCase):
-    """The table against the code."""
+    """The table matches the code."""
 
     def test_rows(self) -> None:
-        """Each name stands once, with what it is used for."""
+        """Each name is listed once, with its purpose."""
         self.assertEqual(len({(row.where, row.name, row.group) for row in TABLE}), len(TABLE))
         for row in TABLE:
             self.assertTrue(row.purpose, row)
 
     def test_every_private_name_is_listed(self) -> None:
-        """A private name that this folder uses, and that is one of Twisted's, has a row.
-
-        So has one that is nobody's.
-        """
+        """Every private name of Twisted's that this package uses has a row. So has every private
+        name that is defined neither here nor in Twisted."""
         theirs = {name for module in THEIRS for name in _names(inspect.getsource(module))}
         ours = [path.read_text() for path in (HERE / "eager").glob("*.py")]
         defined = {name for text in ours for name in _names(text, defined_only=True)}
@@ -170,10 +169,8 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(used - defined - listed, set())
 
     def test_every_overridden_name_is_listed(self) -> None:
-        """What our classes define and Twisted's define as well is public, or has a row.
-
-        So a new name of Twisted's that is one of ours is noticed, too.
-        """
+        """A name that both our and Twisted's classes define is public, or has a row. So a new name
+        in Twisted that clashes with ours is noticed too."""
         listed = {row.name for row in TABLE}
         found = []
         for module in (transports, tls_sockets, ports, tls, eager_reactor):
@@ -206,7 +203,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual([name for name in found if name.split(".")[1] not in documented], [])
 
     def test_nothing_else_inherits_one(self) -> None:
-        """Outside of this folder, no class uses a private name of a class of Twisted's."""
+        """Outside this package, no class uses a private name of a class of Twisted's."""
         for found in pkgutil.walk_packages(twisted_net.__path__, "twisted_net."):
             if found.name.startswith("twisted_net.eager"):
                 continue
@@ -221,16 +218,16 @@ class TableTests(SynchronousTestCase):
                     self.assertEqual(theirs & set(_names(_source(cls))), set(), cls)
 
     def test_shared_keys_are_listed(self) -> None:
-        """What an instance of stock's transports has is something that we know."""
+        """The attributes of Twisted's transports are the ones that we know."""
         listed = {row.name for row in TABLE} | {"fileno"}
         self.assertLessEqual(privates._SET_BY_SERVER, listed)
 
 
 THEIRS = (abstract, tcp, unix, _newtls, posixbase, epollreactor, base, stock_tls, policies, SSL)
-"""Where the names of Twisted and pyOpenSSL are that this folder may use."""
+"""The modules of Twisted and pyOpenSSL whose private names this package may use."""
 
 COINCIDENCES = {"_log", "_reactor", "_started"}
-"""Names of ours that are names of theirs as well, of something that the other never sees."""
+"""Private names that we and Twisted both use, for unrelated things."""
 
 
 def _source(cls: type) -> str:
@@ -238,7 +235,7 @@ def _source(cls: type) -> str:
 
 
 def _names(text: str, defined_only: bool = False) -> Iterator[str]:
-    """Give the private names in a module: those that it defines or sets, or all."""
+    """Yield the private names in a module: those that it defines or sets, or all."""
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
@@ -258,7 +255,7 @@ def _names(text: str, defined_only: bool = False) -> Iterator[str]:
 
 
 class Unknowing(SynchronousTestCase):
-    """A test that lets names not be what we think."""
+    """A test that makes rows fail."""
 
     def setUp(self) -> None:
         self.warnings: list[str] = []
@@ -273,12 +270,12 @@ class Unknowing(SynchronousTestCase):
         self.addCleanup(self.forget)
 
     def forget(self) -> None:
-        """Let everything be looked at again."""
+        """Clear the cached results of the probe."""
         for function in (privates.problem, privates.usable, privates._known):
             function.cache_clear()
 
     def without(self, *names: str) -> None:
-        """Let the rows of these names not hold."""
+        """Make the rows of these names fail."""
 
         def wrong(row: Private, examples: Examples) -> str:
             return "is wrong" if row.name in names else ""
@@ -287,17 +284,17 @@ class Unknowing(SynchronousTestCase):
 
 
 class ConsequencesTests(Unknowing):
-    """What follows where a group does not hold."""
+    """The consequences of a group that fails."""
 
     def test_all_is_well(self) -> None:
-        """Nobody is warned, and the reactor can be used."""
+        """If all rows hold, there is no warning, and the reactor can be used."""
         for group in Group:
             self.assertTrue(privates.usable(group))
         privates.require_reactor()
         self.assertEqual(self.warnings, [])
 
     def test_transports(self) -> None:
-        """One warning names what was found first. TLS is out of use without another one."""
+        """One warning names the first problem. TLS is disabled without another warning."""
         self.without("_tempDataLen", "_makeTransport", "_ssl")
         for _ in range(2):
             self.assertFalse(privates.usable(Group.TRANSPORTS))
@@ -312,7 +309,7 @@ class ConsequencesTests(Unknowing):
         )
 
     def test_tls(self) -> None:
-        """The transports can be used all the same."""
+        """The transports can still be used."""
         self.without("_ssl")
         self.assertTrue(privates.usable(Group.TRANSPORTS))
         self.assertFalse(privates.usable(Group.TLS))
@@ -322,7 +319,7 @@ class ConsequencesTests(Unknowing):
         self.assertIn("TLS is Twisted's own", self.warnings[0])
 
     def test_the_reactor(self) -> None:
-        """It is not installed, and the error is one line that names it."""
+        """The reactor is not installed, and the error is one line that names the problem."""
         for name in ("_poller", "_tempDataLen"):
             self.forget()
             self.without(name)
@@ -333,10 +330,10 @@ class ConsequencesTests(Unknowing):
 
 
 class UnsentTests(SynchronousTestCase):
-    """How far a transport is."""
+    """The send position of a transport."""
 
     def test_twisteds_own(self) -> None:
-        """What waits, less what was sent of it; a wrapper's is that of what it wraps."""
+        """The queue minus the sent part counts; a wrapper has the count of the transport inside."""
         transport = FileDescriptor(reactor=object())  # type: ignore[arg-type]
         self.assertEqual(privates.unsent(transport), 0)
         transport.dataBuffer, transport.offset = b"abcde", 2
@@ -349,7 +346,7 @@ class UnsentTests(SynchronousTestCase):
             self.assertEqual(privates.send_position(each), (id(transport.dataBuffer), 2))
 
     def test_others(self) -> None:
-        """Whoever has neither these attributes nor a count of its own holds nothing."""
+        """A transport without these attributes and without a count of its own counts 0."""
         self.assertEqual(privates.unsent(StringTransport()), 0)
         self.assertEqual(privates.send_position(StringTransport()), (0, 0))
         self.assertEqual(privates.unsent(SimpleNamespace(unsent_bytes=7)), 7)
@@ -358,10 +355,11 @@ class UnsentTests(SynchronousTestCase):
 
 
 class InnerProtocolTests(SynchronousTestCase):
-    """Whom a protocol of Twisted's passes on to."""
+    """The protocol inside a protocol of Twisted's."""
 
     def test_wrappers(self) -> None:
-        """TLS and the like, client endpoints', and none."""
+        """It is found in wrappers such as TLS and in those of client endpoints; others have
+        none."""
         inner = Protocol()
         wrapper = ProtocolWrapper(WrappingFactory(Factory()), inner)
         before = endpoints._WrappingProtocol(None, inner)  # type: ignore[no-untyped-call]
@@ -372,10 +370,10 @@ class InnerProtocolTests(SynchronousTestCase):
 
 
 class OthersTests(Unknowing):
-    """What does without a name."""
+    """Functions that work without a name."""
 
     def test_the_log_of_a_port(self) -> None:
-        """It is found, and can be another one."""
+        """A port's logger is found, and can be replaced."""
         port: Any = tcp.Port(0, Factory(), reactor=object())
         self.assertIsInstance(privates.log_of_port(port), Logger)
         logger = Logger(namespace="another")
@@ -383,7 +381,7 @@ class OthersTests(Unknowing):
         self.assertIs(privates.log_of_port(port), logger)
 
     def test_no_log_of_a_port(self) -> None:
-        """One warning, if it is a port of Twisted's; of others nothing is expected."""
+        """One warning is logged for ports of Twisted's, none for others."""
         self.without("_logger")
         self.assertIsNone(privates.log_of_port(object()))
         self.assertEqual(self.warnings, [])
@@ -395,7 +393,7 @@ class OthersTests(Unknowing):
         self.assertIn("twisted.internet.tcp.Port._logger is wrong", self.warnings[0])
 
     def test_a_loss_held_back(self) -> None:
-        """Until it is let go."""
+        """A lost connection is not reported until the function is called."""
         told: list[Any] = []
         proxy = SimpleNamespace(_lostNotification=told.append)
         tell_again: Any = privates.hold_back_loss(proxy)
@@ -405,7 +403,7 @@ class OthersTests(Unknowing):
         self.assertEqual(told, ["late"])
 
     def test_no_loss_to_hold_back(self) -> None:
-        """A service whose machine is another one then does not wait for the handshake."""
+        """Without the name, the service does not wait for the handshake."""
         self.without("_lostNotification")
         self.assertIsNone(privates.hold_back_loss(object()))
         self.assertEqual(len(self.warnings), 1)
@@ -413,14 +411,14 @@ class OthersTests(Unknowing):
         self.assertIsNone(self.successResultOf(prepared))
 
     def test_groups(self) -> None:
-        """The first list that OpenSSL knows."""
+        """The first list that OpenSSL knows is used."""
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         self.assertTrue(privates.limit_groups(context, (b"no-such-group", b"P-256")))
         self.assertFalse(privates.limit_groups(context, (b"no-such-group",)))
         self.assertEqual(self.warnings, [])
 
     def test_no_groups(self) -> None:
-        """They stay OpenSSL's own, with one warning."""
+        """The groups stay OpenSSL's own, with one warning."""
         self.without("SSL_CTX_set1_curves_list")
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         for _ in range(2):

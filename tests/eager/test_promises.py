@@ -1,4 +1,4 @@
-"""What stock transports promise, of stock ones and of :mod:`twisted_net.eager.transports`'s."""
+"""Promises of Twisted's transports, tested on them and on :mod:`twisted_net.eager.transports`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from tests.eager.reactor_turns import (
 
 
 def _reset(peer: socket.socket) -> None:
-    """Close so that the other side's kernel hears a reset."""
+    """Close a socket with a reset."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
 
 
 class Promises:
-    """What stock promises."""
+    """What Twisted's transports promise."""
 
     def test_in_order(self):
-        """Bytes arrive in the order in which they were written, one way or the other."""
+        """Bytes arrive in the order in which they were written, with any method."""
         protocol, peer = self.connect()
         protocol.transport.write(b"a")
         protocol.transport.writeSequence([b"b", b"c"])
@@ -44,7 +44,7 @@ class Promises:
         self.assertEqual(self.drain(peer), b"abcde")
 
     def test_in_order_past_a_full_socket(self):
-        """What the socket does not take is queued, and what is written then comes after it."""
+        """What the socket does not take is queued, and later writes come after it."""
         protocol, peer = self.connect()
         protocol.transport.write(b"a" * MANY)
         protocol.transport.write(b"b")
@@ -53,7 +53,7 @@ class Promises:
         self.assertEqual(self.drain(peer, MANY + 3), b"a" * MANY + b"bcd")
 
     def test_bytes_only(self):
-        """Anything but bytes is refused, and nothing of it is sent."""
+        """Writing anything but bytes raises an error, and sends nothing."""
         protocol, peer = self.connect()
         for wrong in ("text", None, bytearray(b"x"), memoryview(b"x")):
             self.assertRaises(TypeError, protocol.transport.write, wrong)
@@ -69,7 +69,7 @@ class Promises:
         self.assertEqual(self.drain(peer), b"")
 
     def test_answer_inside(self):
-        """Writing from inside dataReceived works, and so does writing and closing there."""
+        """Writing and closing work inside dataReceived."""
         protocol, peer = self.connect()
 
         def received(self, data):
@@ -93,7 +93,7 @@ class Promises:
         self.assertEqual(protocol.events, [("lost", ConnectionDone)])
 
     def test_write_after_close(self):
-        """What is written after loseConnection and before the end is sent all the same."""
+        """Data written between loseConnection and the end is still sent."""
         protocol, peer = self.connect()
         protocol.transport.loseConnection()
         protocol.transport.write(b"late")
@@ -101,7 +101,7 @@ class Promises:
         self.assertEqual(protocol.events, [("lost", ConnectionDone)])
 
     def test_write_when_lost(self):
-        """After connectionLost, a write is dropped in silence."""
+        """After connectionLost, writes are ignored."""
         protocol, peer = self.connect()
         transport = protocol.transport
         peer.close()
@@ -111,7 +111,7 @@ class Promises:
         self.turn(2)
 
     def test_half_close(self):
-        """loseWriteConnection sends everything, then ends the stream, and reading goes on."""
+        """loseWriteConnection sends everything, then ends the stream, and reading continues."""
         protocol, peer = self.connect(HalfRecorder())
         protocol.transport.write(b"last words")
         protocol.transport.loseWriteConnection()
@@ -148,7 +148,7 @@ class Promises:
         self.assertEqual(self.drain(peer), b"x" * (1 - self.sent_at_once))
 
     def test_streaming_producer(self):
-        """A streaming producer is paused inside the write that fills the queue, else left alone."""
+        """A streaming producer is paused inside the write that fills the queue, not before."""
         protocol, peer = self.connect()
         protocol.transport.registerProducer(protocol, True)
         protocol.transport.write(b"x" * 1000)
@@ -162,7 +162,7 @@ class Promises:
         self.assertEqual(protocol.events, [("pause",), ("resume",)])
 
     def test_producer_paused_by_small_writes(self):
-        """Many small writes fill the queue as one large one does."""
+        """Many small writes fill the queue like one large write."""
         protocol, peer = self.connect()
         protocol.transport.registerProducer(protocol, True)
         written = 0
@@ -175,7 +175,7 @@ class Promises:
         self.assertEqual(protocol.events[-1], ("resume",))
 
     def test_pull_producer(self):
-        """A pull producer is asked again each time that all it wrote is sent."""
+        """A pull producer is asked again each time that all its data is sent."""
         protocol, peer = self.connect()
         pieces = iter([b"a", b"b", b"c"])
         protocol.transport.write(b">")
@@ -192,7 +192,7 @@ class Promises:
         self.assertEqual(protocol.events, [("stop",), ("lost", ConnectionDone)])
 
     def test_close_inside_pause(self):
-        """A producer may close the connection from inside of pauseProducing."""
+        """A producer may close the connection inside pauseProducing."""
         protocol, peer = self.connect()
         protocol.pauseProducing = lambda: (
             protocol.transport.unregisterProducer(),
@@ -204,7 +204,7 @@ class Promises:
         self.assertEqual(protocol.events, [("lost", ConnectionDone)])
 
     def test_raising(self):
-        """If dataReceived raises, the error is logged and the connection lost with it."""
+        """If dataReceived raises, the error is logged and the connection is lost with it."""
         protocol, peer = self.connect()
         protocol.received = Recorder.write_and_raise
         peer.send(b"x")
@@ -214,7 +214,8 @@ class Promises:
         self.assertEqual(self.drain(peer), b"")
 
     def test_error_in_a_later_turn(self):
-        """Writing to a peer that is gone never raises nor calls back: the reactor does, later."""
+        """Writing to a peer that is gone never raises or calls back; the reactor reports it
+        later."""
         protocol, peer = self.connect()
         _reset(peer)
         for _ in range(3):
@@ -223,11 +224,11 @@ class Promises:
         self.assertEqual(protocol.events, [])
         self.turn_until(lambda: protocol.events)
         self.assertEqual(len(protocol.events), 1)
-        if self.family == socket.AF_INET:  # over Unix sockets, there is no reset
+        if self.family == socket.AF_INET:  # Unix sockets have no reset
             self.assertEqual(protocol.events, [("lost", ConnectionLost)])
 
     def test_unread_before_reset(self):
-        """What a peer sent before it vanished is delivered first, although a write has failed."""
+        """What a peer sent before it vanished is delivered first, even after a failed write."""
         protocol, peer = self.connect()
         peer.send(b"last words")
         _reset(peer)
@@ -236,7 +237,7 @@ class Promises:
         self.assertEqual(protocol.events[0], ("data", b"last words"))
 
     def test_paused_reading(self):
-        """pauseProducing stops reading, not writing."""
+        """pauseProducing stops reading, but not writing."""
         protocol, peer = self.connect()
         protocol.transport.pauseProducing()
         peer.send(b"x")
@@ -266,7 +267,7 @@ class EagerUNIXTests(OverUNIX, EagerTests):
 
 
 class AtWork:
-    """Connections that have sent before, and so ask less when they send again."""
+    """Connections that have sent before, and so skip checks when they send again."""
 
     def connect(self, protocol=None):
         made, peer = super().connect(protocol)
@@ -277,21 +278,21 @@ class AtWork:
 
 
 class EagerAtWorkTests(AtWork, EagerTests):
-    """TCP on the eager reactor, after something was sent."""
+    """TCP on the eager reactor, after earlier writes."""
 
 
 class EagerUNIXAtWorkTests(AtWork, EagerUNIXTests):
-    """Unix sockets on the eager reactor, after something was sent."""
+    """Unix sockets on the eager reactor, after earlier writes."""
 
 
 class ElsewhereTests(Promises, OnStockEagerly, TurnsTestCase):
-    """Eager TCP on a stock reactor, where bytes written outside any event are sent at once."""
+    """Eager TCP on Twisted's reactor, where bytes written outside an event are sent at once."""
 
     sent_at_once = True
 
 
 class ElsewhereUNIXTests(OverUNIX, ElsewhereTests):
-    """Eager Unix sockets on a stock reactor."""
+    """Eager Unix sockets on Twisted's reactor."""
 
     sent_at_once = False
 
@@ -307,7 +308,7 @@ class DescriptorPromises:
         return data, len(descriptors)
 
     def test_before_the_bytes(self):
-        """A descriptor that is given before its byte is sent with it."""
+        """A descriptor that is passed before its byte is sent with it."""
         protocol, peer = self.connect()
         protocol.transport.sendFileDescriptor(peer.fileno())
         protocol.transport.write(b"x")
@@ -315,7 +316,7 @@ class DescriptorPromises:
         self.assertEqual(self._received(peer), (b"x", 1))
 
     def test_after_the_bytes(self):
-        """A descriptor that is given after its byte is sent with it, too."""
+        """A descriptor that is passed after its byte is sent with it."""
         protocol, peer = self.connect()
         protocol.transport.write(b"x")
         protocol.transport.sendFileDescriptor(peer.fileno())
@@ -335,8 +336,8 @@ class EagerDescriptorTests(DescriptorPromises, OverUNIX, TurnsTestCase):
 
 
 class EagerDescriptorAtWorkTests(AtWork, EagerDescriptorTests):
-    """On the eager reactor, after something was sent."""
+    """On the eager reactor, after earlier writes."""
 
 
 class ElsewhereDescriptorTests(DescriptorPromises, OverUNIX, OnStockEagerly, TurnsTestCase):
-    """On a stock reactor."""
+    """On Twisted's reactor."""

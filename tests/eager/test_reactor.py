@@ -1,4 +1,4 @@
-"""Tests for the eager reactor. Twisted's own are run by ``tests.eager.reactor_suite``."""
+"""Tests for the eager reactor. ``tests.eager.reactor_suite`` runs Twisted's own tests on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from twisted_net.eager.write_batch import LARGE
 
 
 class TurnPromises:
-    """What is promised about the handling of events, in stock as here."""
+    """What Twisted's and our reactor promise about events."""
 
     def setUp(self):
         super().setUp()
@@ -33,7 +33,7 @@ class TurnPromises:
         return [event["system"] for event in self.logged if event["message"] == (text,)]
 
     def test_prefix(self):
-        """What a protocol logs has the prefix of its transport; outside of it, there is none."""
+        """A protocol's log lines have the prefix of its transport; other lines have none."""
         (one, ours), (other, theirs) = self.connect(), self.connect()
         for protocol in (one, other):
             protocol.received = lambda self, data: log.msg("inside")
@@ -47,7 +47,7 @@ class TurnPromises:
         self.assertEqual(self._systems("outside"), ["-"])
 
     def test_outer_context(self):
-        """The context in which the reactor runs shows through, and what a protocol adds too."""
+        """The context in which the reactor runs is visible, as is what a protocol adds to it."""
         protocol, peer = self.connect()
         protocol.transport.logstr = "Prefix"
         seen = []
@@ -68,7 +68,7 @@ class TurnPromises:
         self.assertEqual(seen, [inside, {**inside, "b": 2}, "value"])
 
     def test_raising(self):
-        """An error in dataReceived is logged with the prefix, and ends that connection alone."""
+        """An error in dataReceived is logged with the prefix, and ends only that connection."""
         (bad, ours), (good, theirs) = self.connect(), self.connect()
         bad.transport.logstr = "Bad"
         bad.received = lambda self, data: 1 / 0
@@ -82,7 +82,7 @@ class TurnPromises:
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_raising_twice(self):
-        """An error in connectionLost is logged as well, with the prefix."""
+        """An error in connectionLost is logged with the prefix too."""
         protocol, peer = self.connect()
         protocol.transport.logstr = "Bad"
 
@@ -98,7 +98,7 @@ class TurnPromises:
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_interrupted(self):
-        """KeyboardInterrupt in connectionLost goes through, for the process to end."""
+        """KeyboardInterrupt in connectionLost is not caught, so that the process ends."""
         protocol, peer = self.connect()
 
         def connectionLost(reason):
@@ -109,7 +109,7 @@ class TurnPromises:
         self.assertRaises(KeyboardInterrupt, self.turn_until, lambda: False)
 
     def test_turns_inside(self):
-        """A protocol may let the reactor turn from inside an event; its prefix stays its own."""
+        """A protocol may run turns of the reactor inside an event, and keeps its prefix."""
         (one, ours), (other, theirs) = self.connect(), self.connect()
         one.transport.logstr, other.transport.logstr = "One", "Other"
 
@@ -125,7 +125,7 @@ class TurnPromises:
         self.assertEqual(self._systems("nested") + self._systems("after"), ["Other", "One"])
 
     def test_ended_by_another(self):
-        """An event of this turn whose connection an earlier event has ended is not delivered."""
+        """An event whose connection an earlier event of the turn has closed is not delivered."""
         (one, ours), (other, theirs) = self.connect(), self.connect()
 
         def ends(victim):
@@ -140,7 +140,7 @@ class TurnPromises:
         self.assertEqual(kinds, ["data", "lost"])
 
     def test_lost_descriptor(self):
-        """A connection whose socket somebody has closed underneath ends with that reason."""
+        """A connection whose socket was closed by other code ends with that reason."""
         protocol, peer = self.connect()
         descriptor = protocol.transport.fileno()
         peer.send(b"x")
@@ -159,7 +159,8 @@ class TurnPromises:
         self.assertEqual(protocol.events, [("lost", ConnectionFdescWentAway)])
 
     def test_writers(self):
-        """Who has something to send is among the writers, and is disconnected with the others."""
+        """A transport with unsent data is among the writers, and is disconnected with the
+        others."""
         transport = self.connect()[0].transport
         transport.pauseProducing()
         transport.write(b"x")
@@ -183,10 +184,11 @@ class StockTurnTests(TurnPromises, OnStock, TurnsTestCase):
 
 
 class EagerTurnTests(TurnPromises, TurnsTestCase):
-    """The lean turn."""
+    """The cheaper turn."""
 
     def test_slices(self):
-        """However many have something to send, those who arrive are heard after a bounded time."""
+        """New events are handled after a bounded time, however many transports have data to
+        send."""
         self.patch(module, "TRANSPORTS_PER_FLUSH", 1)
         (one, ours), (other, theirs), (third, arriving) = (self.connect() for _ in range(3))
         one.transport.write(b"x")
@@ -200,7 +202,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         self.assertEqual(theirs.recv(10), b"x")
 
     def test_no_wait_between_slices(self):
-        """While somebody has something to send, no turn waits for an event."""
+        """While transports have data to send, no turn waits for an event."""
         self.patch(module, "TRANSPORTS_PER_FLUSH", 1)
         pairs = [self.connect() for _ in range(2)]
         for protocol, _ in pairs:
@@ -210,7 +212,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         self.assertLess(self.reactor.seconds() - started, 5)
 
     def test_large(self):
-        """What is large is sent when its event is over, what is small when the turn is."""
+        """Large writes are sent after their event, small ones after the turn."""
         sizes = {LARGE: LARGE, LARGE - 1: None}
         for size, expected in sizes.items():
             protocol, peer = self.connect()
@@ -224,13 +226,13 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
             self.turn()
 
     def test_large_writers(self):
-        """Who has much to send is among the writers, too."""
+        """A transport with much to send is among the writers too."""
         protocol, _ = self.connect()
         protocol.transport.write(b"x" * LARGE)
         self.assertIn(protocol.transport, self.reactor.getWriters())
 
     def test_lost_after_failed_send(self):
-        """A reset that a send has met is not taken for the end of the stream by the next read."""
+        """After a send has failed with a reset, the next read does not report a clean end."""
         protocol, peer = self.connect()
         protocol.transport.socket = _Refusing(protocol.transport.socket, 104)
         protocol.transport.write(b"x")
@@ -240,7 +242,7 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         self.assertEqual(protocol.events, [("lost", ConnectionLost)])
 
     def test_lost_without_reading(self):
-        """An error of sending ends the connection even if sending would work the next time."""
+        """A send error ends the connection even if the next send would succeed."""
         protocol, _ = self.connect()
         protocol.transport.pauseProducing()
         actual = protocol.transport.socket
@@ -277,12 +279,12 @@ class PluginTests(SynchronousTestCase):
     """``twistd --reactor eager``."""
 
     def test_found(self):
-        """The reactor is found by its name, once, with a line that says what it is."""
+        """The reactor is found once, by its name, with a description."""
         (found,) = [each for each in getReactorTypes() if each.shortName == "eager"]
         self.assertNotIn("\n", found.description)
 
     def test_installed(self):
-        """Chosen by its name, it becomes the reactor."""
+        """When it is chosen by name, it becomes the reactor."""
         done = _python(
             "from twisted.application.reactors import installReactor\n"
             "print(type(installReactor('eager')).__name__)"
@@ -290,7 +292,7 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(done.stdout, "EagerReactor\n", done.stderr)
 
     def test_nothing_imported(self):
-        """The plugins' file imports nothing of this package."""
+        """The plugin file imports nothing of this package."""
         done = _python(
             "import sys\n"
             "import twisted.plugins.twisted_net_plugins\n"
@@ -299,7 +301,7 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(done.stdout, "[]\n", done.stderr)
 
     def test_no_epoll(self):
-        """Where there is no epoll, one line says so."""
+        """Without epoll, one line says so."""
         done = _python(
             "import select\n"
             "del select.epoll\n"
@@ -313,6 +315,6 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 1)
 
     def test_interfaces(self):
-        """It provides what stock's does."""
+        """It provides the same interfaces as Twisted's."""
         for interface in (IReactorTCP, IReactorUNIX, IReactorSSL):
             self.assertTrue(interface.implementedBy(EagerReactor))

@@ -1,4 +1,4 @@
-"""``send_now`` of :mod:`twisted_net.eager.transports`, and who may use it."""
+"""Tests for ``send_now`` of :mod:`twisted_net.eager.transports`, and for its callers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from twisted_net.wire.framing import Raw
 
 
 class SendNow:
-    """What is to hold on every reactor."""
+    """What holds on every reactor."""
 
     def producing(self) -> tuple[Any, socket.socket]:
         protocol, peer = self.connect()
@@ -28,14 +28,14 @@ class SendNow:
         return protocol, peer
 
     def test_at_once(self):
-        """It is sent when it returns, and the poller hears nothing of it."""
+        """The data is sent on return, and the poller does not change."""
         protocol, peer = self.producing()
         poller = self.count_changes()
         self.assertTrue(protocol.transport.send_now(b"x"))
         self.assertEqual((peer.recv(100), poller.changes), (b"x", 0))
 
     def test_not_before_what_waits(self):
-        """Where older bytes are queued it does nothing."""
+        """It does nothing while older bytes are queued."""
         protocol, peer = self.producing()
         protocol.transport._tempDataBuffer.append(b"a")
         protocol.transport._tempDataLen = 1
@@ -43,7 +43,7 @@ class SendNow:
         self.assertRaises(BlockingIOError, peer.recv, 100)
 
     def test_the_rest_waits(self):
-        """What the socket does not take is queued, the producer is paused, and hears of its end."""
+        """The rest is queued, and the producer is paused and later resumed."""
         protocol, peer = self.producing()
         self.assertTrue(protocol.transport.send_now(b"a" * MANY))
         self.assertEqual(protocol.events, [("pause",)])
@@ -54,7 +54,7 @@ class SendNow:
         self.assertEqual(self.drain(peer, 1), b"b")
 
     def test_only_while_nothing_ends(self):
-        """Not without a push producer, nor once the connection is ending or has ended."""
+        """It does nothing without a push producer, or once the connection is closing or closed."""
         for end in ("unregisterProducer", "loseConnection", "loseWriteConnection"):
             protocol, _ = self.producing()
             getattr(protocol.transport, end)()
@@ -75,7 +75,7 @@ class SendNow:
         return [self.producing() for _ in range(3)]
 
     def test_to_all(self):
-        """Many are sent the same, each with one send, and the poller hears nothing of it."""
+        """The same data is sent to many with one send each, and the poller does not change."""
         made = self.several()
         sends = [self.count_sends(protocol) for protocol, _ in made]
         poller = self.count_changes()
@@ -84,7 +84,7 @@ class SendNow:
         self.assertEqual([peer.recv(100) for _, peer in made], [b"abc"] * 3)
 
     def test_to_all_but_one_is_full(self):
-        """Each keeps for itself what its socket does not take."""
+        """Each transport queues what its socket does not take."""
         made = self.several()
         (full, peer) = made[1]
         while full.transport.send_now(b"x" * 65536):
@@ -99,7 +99,7 @@ class SendNow:
         self.assertTrue(self.drain(peer, 65536).endswith(b"xabc"))
 
     def test_to_all_but_one_is_broken(self):
-        """The others do not notice, and nothing raises."""
+        """The others are not affected, and nothing raises."""
         made = self.several()
         broken, peer = made[1]
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -117,7 +117,7 @@ class SendNowTests(SendNow, TurnsTestCase):
     """On the eager reactor."""
 
     def test_errors_show_later(self):
-        """A reset is the end of the connection in a later turn, and raises nothing."""
+        """A reset ends the connection in a later turn, and raises nothing."""
         protocol, peer = self.producing()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
@@ -129,7 +129,7 @@ class SendNowTests(SendNow, TurnsTestCase):
 
 
 class ElsewhereTests(OnStockEagerly, SendNowTests):
-    """On a stock reactor."""
+    """On Twisted's reactor."""
 
 
 class UNIXTests(OverUNIX, SendNow, TurnsTestCase):
@@ -146,7 +146,7 @@ class UNIXTests(OverUNIX, SendNow, TurnsTestCase):
 
 
 class Shouting(ProtocolWrapper):
-    """Stands for what must see all bytes, as TLS must."""
+    """Stands for a wrapper that must see all bytes, such as TLS."""
 
     def write(self, data: bytes) -> None:
         super().write(data.upper())
@@ -158,7 +158,7 @@ class Member(Connection):
 
 class GroupTests(TurnsTestCase):
     def in_a_group(self, wrapped: bool = False) -> tuple[Broadcast, Connection, socket.socket]:
-        """Give a group, its only member, and that one's peer."""
+        """Return a broadcast, its only member, and that member's peer."""
         made: list[Connection] = []
 
         def make() -> Connection:
@@ -179,7 +179,7 @@ class GroupTests(TurnsTestCase):
         return broadcast, made[0], theirs
 
     def test_one_send(self):
-        """A broadcast is one ``send`` for each member, in the turn after, and is counted."""
+        """A broadcast is one ``send`` for each member, in the next turn, and is counted."""
         broadcast, member, peer = self.in_a_group()
         sends = self.count_sends(member)
         broadcast.publish(b"ab")
@@ -189,7 +189,7 @@ class GroupTests(TurnsTestCase):
         self.assertEqual((member.bytes_sent, member.messages_sent), (4, 2))
 
     def test_after_an_answer(self):
-        """What was written before goes before it, in the same ``send``."""
+        """Earlier writes go before the broadcast, in the same ``send``."""
         broadcast, member, peer = self.in_a_group()
         sends = self.count_sends(member)
         broadcast.publish(b"cd")
@@ -198,14 +198,14 @@ class GroupTests(TurnsTestCase):
         self.assertEqual((sends, peer.recv(100)), ([4], b"abcd"))
 
     def test_wrappers_see_everything(self):
-        """No broadcast passes by what wraps the transport."""
+        """Broadcasts do not bypass a wrapper around the transport."""
         broadcast, member, peer = self.in_a_group(wrapped=True)
         broadcast.publish(b"ab")
         self.assertEqual(self.drain(peer, 2), b"AB")
         self.assertEqual((member.bytes_sent, member.messages_sent), (2, 1))
 
     def test_a_slow_member(self):
-        """What it does not take waits in its queue, and comes in order when it reads."""
+        """What it does not take waits in its queue, and arrives in order when it reads."""
         broadcast, member, peer = self.in_a_group()
         for piece in (b"a" * MANY, b"b", b"c"):
             broadcast.publish(piece)

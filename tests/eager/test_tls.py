@@ -1,6 +1,6 @@
 """Tests for :mod:`twisted_net.eager.tls` and :mod:`twisted_net.eager.openssl`.
 
-What they have in common with stock is in ``test_eager_tls_promises``.
+Promises that Twisted's TLS makes too are tested in ``test_tls_promises``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Both:
     """On either side."""
 
     def test_kinds(self):
-        """The connection's TLS is on its socket."""
+        """The connection's TLS runs on its socket."""
         protocol, peer = self.connect_tls()
         self.assertIsInstance(protocol.transport, EagerTLS)
         under = EagerTLSClient if self.is_client else EagerTLSServer
@@ -46,7 +46,7 @@ class Both:
         self.assertEqual(protocol.transport.getHandle().getpeername(), peer.socket.getsockname())
 
     def test_poller_unchanged(self):
-        """Answering costs the poller nothing."""
+        """Answering does not change the poller."""
         protocol, peer = self.connect_tls()
         protocol.received = Recorder.write_back
         self.settle(peer)
@@ -57,7 +57,7 @@ class Both:
         self.assertEqual(poller.changes, 0)
 
     def test_one_record(self):
-        """What is written in one turn is one record."""
+        """All writes of a turn are one record."""
         protocol, peer = self.connect_tls()
         self.settle(peer)
         sizes = []
@@ -72,7 +72,7 @@ class Both:
     sizes = [110]
 
     def test_neighbours(self):
-        """One connection's failure is not taken for another's, of the same thread."""
+        """The failure of one connection is not reported on another one of the same thread."""
         for length in (10, 100_000):
             self._fail_beside(length)
 
@@ -88,10 +88,8 @@ class Both:
         self.assertEqual(good.events[1], ("data", b"z"))
 
     def test_socket_left(self):
-        """When it is over, whoever still has OpenSSL's connection cannot reach the descriptor.
-
-        Its number may be another connection's by then.
-        """
+        """After the end, a reference to OpenSSL's connection cannot reach the descriptor. By then
+        it may belong to another connection."""
         protocol, peer = self.connect_tls()
         handle = protocol.transport.getHandle()
         number = protocol.transport.transport.fileno()
@@ -107,7 +105,7 @@ class Both:
             self.assertRaises(BlockingIOError, theirs.recv, 10)
 
     def test_answer_before_the_farewell(self):
-        """What is answered to a peer's last words is sent before the farewell, not dropped."""
+        """The answer to a peer's last data is sent before close_notify, not dropped."""
         protocol, peer = self.connect_tls()
         protocol.received = Recorder.write_back
         order = []
@@ -124,7 +122,7 @@ class Both:
         self.assertEqual((order, peer.over), (["write", "shutdown"], "farewell"))
 
     def test_blocked_writing(self):
-        """If OpenSSL must read before it can write, the poller is not asked for writing."""
+        """If OpenSSL must read before it can write, the poller does not watch for writing."""
         protocol, peer = self.connect_tls()
         self.settle(peer)
         transport = protocol.transport.transport
@@ -140,20 +138,20 @@ class Both:
         self.assertEqual(bytes(peer.got), b"xy")
 
     def test_blocked_reading(self):
-        """If OpenSSL must write before it can read, it reads when it could, whatever has come."""
+        """If OpenSSL must write before it can read, it reads as soon as it can."""
         protocol, peer = self.connect_tls()
         self.settle(peer)
         with self.refusing("read", SSL.WantWriteError):
             peer.send(b"x")
             self.turn(wait=1)
-            # Nothing more comes that the poller could tell.
+            # The poller reports nothing more.
             protocol.transport.transport.stopReading()
         self.until(lambda: len(protocol.events) == 2, peer)
         self.assertEqual(protocol.events[1], ("data", b"x"))
         protocol.transport.transport.startReading()
 
     def test_blocked_farewell(self):
-        """A farewell that the socket does not take is sent when it does."""
+        """A close_notify that the socket does not take is sent later."""
         protocol, peer = self.connect_tls()
         with self.refusing("shutdown", SSL.WantWriteError):
             protocol.transport.write(b"x")
@@ -163,7 +161,7 @@ class Both:
         self.assertEqual((bytes(peer.got), peer.over), (b"x", "farewell"))
 
     def test_failing_write(self):
-        """An error of OpenSSL's own while writing ends the connection, in a later turn."""
+        """An OpenSSL error while writing ends the connection in a later turn."""
         protocol, _ = self.connect_tls()
         with self.refusing("write", SSL.Error([("a", "b", "no reason")])):
             protocol.transport.write(b"x" * 500_000)
@@ -173,7 +171,7 @@ class Both:
 
     @contextmanager
     def refusing(self, name, error):
-        """Let OpenSSL refuse something for a while."""
+        """Make an OpenSSL function fail for a while."""
 
         def refuse(*arguments):
             raise error
@@ -186,7 +184,7 @@ class Both:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Unusual:
-    """Makes connections that cannot be given a socket."""
+    """Makes connections that cannot be attached to a socket."""
 
     def serverConnectionForTLS(self, protocol):
         made = server_options().serverConnectionForTLS(protocol)
@@ -198,7 +196,7 @@ class ServerTests(Both, AsServer, TLSTestCase):
     """On the eager reactor."""
 
     def test_unusual_connection(self):
-        """A creator's connection that cannot be given a socket gets Twisted's own TLS."""
+        """A creator's connection that cannot be attached to a socket gets Twisted's own TLS."""
         protocol, peer = self.connect_tls(options=Unusual())
         self.assertIsInstance(protocol.transport, BufferingTLSTransport)
         protocol.received = Recorder.write_back
@@ -210,7 +208,7 @@ class ServerTests(Both, AsServer, TLSTestCase):
         self.until(lambda: protocol.events[-1][0] == "lost")
 
     def test_unknown_openssl(self):
-        """So does every connection, if Twisted or pyOpenSSL are none of those that are known."""
+        """With an unknown Twisted or pyOpenSSL, all connections get Twisted's own TLS."""
         self.patch(reactor_interfaces, "usable", lambda group: group is not Group.TLS)
         protocol, peer = self.connect_tls()
         self.assertIs(type(protocol.transport), BufferingTLSTransport)
@@ -219,7 +217,7 @@ class ServerTests(Both, AsServer, TLSTestCase):
         self.until(lambda: len(peer.got) == 100_000, peer)
 
     def test_large_handshake(self):
-        """A handshake that the socket takes only in parts is gone through with."""
+        """A handshake that the socket takes only in parts succeeds."""
         options = server_options(extraCertChain=[_certificate()] * 80)
         protocol = TLSRecorder()
         made = protocol.makeConnection
@@ -235,7 +233,7 @@ class ServerTests(Both, AsServer, TLSTestCase):
         self.until(lambda: peer.got, peer)
 
     def test_large_handshake_in_parts(self):
-        """Whatever OpenSSL wants meanwhile."""
+        """The handshake succeeds whatever OpenSSL wants in between."""
         protocol, peer = self.connect_tls(shake=False)
         with self.refusing("do_handshake", SSL.WantWriteError):
             peer.go_on()
@@ -258,6 +256,6 @@ class ClientTests(Both, AsClient, TLSTestCase):
 
 
 class ElsewhereTests(Both, OnStockEagerly, AsServer, TLSTestCase):
-    """On a stock reactor, where bytes written outside any event are sent at once."""
+    """On Twisted's reactor, where bytes written outside an event are sent at once."""
 
     sizes = [10] * 11

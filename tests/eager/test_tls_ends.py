@@ -1,4 +1,4 @@
-"""How stock TLS ends, and how :mod:`twisted_net.eager.tls` does."""
+"""How TLS connections end, with Twisted's TLS and with :mod:`twisted_net.eager.tls`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DONE = ("lost", ConnectionDone)
 
 
 class Endings:
-    """What stock promises about the end."""
+    """What Twisted's TLS promises about the end."""
 
     def test_farewell_ours(self):
-        """loseConnection sends all, then close_notify, then waits for the peer's."""
+        """loseConnection sends everything, then close_notify, then waits for the peer's."""
         protocol, peer = self.connect_tls()
         protocol.transport.write(b"x" * MANY)
         protocol.transport.loseConnection()
@@ -32,7 +32,7 @@ class Endings:
         self.assertEqual(protocol.events[1], DONE)
 
     def test_data_after_our_farewell(self):
-        """Until the peer's farewell, what it sends is still delivered."""
+        """Data that the peer sends before its close_notify is still delivered."""
         protocol, peer = self.connect_tls()
         protocol.transport.loseConnection()
         self.until(lambda: peer.over, peer)
@@ -59,7 +59,7 @@ class Endings:
         self.assertEqual(protocol.events[1:], [("data", b"last words"), DONE])
 
     def test_end_without_farewell(self):
-        """If the stream ends without a close_notify, that is no clean end."""
+        """The end of the stream without a close_notify is not a clean end."""
         protocol, peer = self.connect_tls()
         peer.send(b"x")
         peer.socket.close()
@@ -67,14 +67,14 @@ class Endings:
         self.assertEqual(protocol.events[1:], [("data", b"x"), LOST])
 
     def test_reset(self):
-        """Nor is a reset."""
+        """A reset is not a clean end."""
         protocol, peer = self.connect_tls()
         peer.reset()
         self.until(lambda: len(protocol.events) == 2)
         self.assertEqual(protocol.events[1], LOST)
 
     def test_reset_while_writing(self):
-        """An error of writing shows in a later turn."""
+        """A write error is reported in a later turn."""
         protocol, peer = self.connect_tls()
         peer.reset()
         for _ in range(3):
@@ -84,7 +84,7 @@ class Endings:
         self.assertEqual(protocol.events[1], LOST)
 
     def test_abort(self):
-        """abortConnection drops what waits, delivers nothing more, and ends in a later turn."""
+        """abortConnection drops the queue, delivers nothing more, and ends in a later turn."""
         protocol, peer = self.connect_tls()
         peer.send(b"not delivered")
         protocol.transport.write(b"x" * MANY)
@@ -97,7 +97,7 @@ class Endings:
         self.assertEqual(peer.over, "reset")
 
     def test_abort_inside(self):
-        """It may be called from inside dataReceived."""
+        """abortConnection works inside dataReceived."""
         protocol, peer = self.connect_tls()
         protocol.received = lambda self, data: self.transport.abortConnection()
         for _ in range(3):
@@ -106,7 +106,8 @@ class Endings:
         self.assertEqual(len(protocol.events), 3)
 
     def test_abort_in_handshake(self):
-        """Or before the handshake is done; loseConnection does the same then."""
+        """abortConnection works before the end of the handshake; loseConnection does the same
+        then."""
         for name in ("abortConnection", "loseConnection"):
             protocol, _ = self.connect_tls(shake=False)
             getattr(protocol.transport, name)()
@@ -122,7 +123,7 @@ class Endings:
             self.assertEqual(protocol.events, [LOST])
 
     def test_garbage(self):
-        """A peer that does not speak TLS is told so, and the protocol hears OpenSSL's error."""
+        """A peer that does not speak TLS gets an alert, and the protocol gets OpenSSL's error."""
         protocol, peer = self.connect_tls(shake=False)
         peer.socket.send(b"GET / HTTP/1.0\r\n\r\n" * 10)
         self.until(lambda: protocol.events)
@@ -130,7 +131,7 @@ class Endings:
         self.assertTrue(issubclass(protocol.events[0][1], SSL.Error))
 
     def test_garbage_later(self):
-        """So is one that stops speaking it."""
+        """A peer that stops speaking TLS gets an alert too."""
         protocol, peer = self.connect_tls()
         peer.socket.send(b"x" * 100)
         self.until(lambda: len(protocol.events) == 2)
@@ -148,7 +149,7 @@ class Endings:
         self.assertEqual(bytes(peer.got), b"")
 
     def test_half_close_refused(self):
-        """Even a protocol that could be half-closed is not: TLS ends both ways."""
+        """TLS connections are not half-closed, even if the protocol supports it."""
         protocol, peer = self.connect_tls(HalfTLSRecorder())
         peer.say_farewell()
         self.until(lambda: len(protocol.events) == 2, peer)
@@ -184,8 +185,8 @@ class OlderClientTests(Older, ClientTests):
 
 
 class ElsewhereServerTests(Endings, AsServer, OnStockEagerly, TLSTestCase):
-    """On a stock reactor."""
+    """On Twisted's reactor."""
 
 
 class ElsewhereClientTests(Endings, AsClient, OnStockEagerly, TLSTestCase):
-    """On a stock reactor."""
+    """On Twisted's reactor."""

@@ -1,4 +1,4 @@
-"""What stock TLS promises, of stock and of :mod:`twisted_net.eager.tls`."""
+"""Promises of Twisted's TLS, tested on it and on :mod:`twisted_net.eager.tls`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ DONE = ("lost", ConnectionDone)
 
 
 class Promises:
-    """What stock promises."""
+    """What Twisted's TLS promises."""
 
     def test_handshake(self):
-        """The protocol hears once that the handshake is done, after connectionMade."""
+        """The protocol is told once of the handshake, after connectionMade."""
         protocol, _ = self.connect_tls()
         self.assertEqual(protocol.events, [("handshake",)])
 
@@ -49,7 +49,7 @@ class Promises:
         self.assertEqual(bytes(peer.got), b"bcd" + b"e" * MANY)
 
     def test_many_sizes(self):
-        """Every size arrives, at the borders of records and beyond them."""
+        """Data of every size arrives, below, at and above the size of a record."""
         protocol, peer = self.connect_tls()
         for size in (0, 1, 100, 16383, 16384, 16385, 32768, 65535, 65537, 200_001):
             del peer.got[:]
@@ -66,7 +66,7 @@ class Promises:
             self.assertEqual(bytes(peer.got), b"x" * size)
 
     def test_slow_peer(self):
-        """Nothing is lost or doubled when the socket takes only parts of records."""
+        """Nothing is lost or duplicated when the socket takes only parts of records."""
         protocol, peer = self.connect_tls()
         sent = b"".join(b"%08d" % number for number in range(MANY // 8))
         for start in range(0, len(sent), 50_000):
@@ -77,7 +77,7 @@ class Promises:
         self.assertEqual(bytes(peer.got), sent)
 
     def test_before_the_handshake(self):
-        """What is written before the handshake is done is sent after it, in order."""
+        """Data written before the end of the handshake is sent after it, in order."""
         protocol, peer = self.connect_tls(shake=False)
         protocol.transport.write(b"early ")
         protocol.transport.writeSequence([b"b", b"i", b"rd"])
@@ -85,7 +85,7 @@ class Promises:
         self.assertEqual(bytes(peer.got), b"early bird")
 
     def test_inside_connection_made(self):
-        """That may be as early as in connectionMade, closing included."""
+        """Writing and closing work inside connectionMade."""
         protocol = TLSRecorder()
         protocol.connectionMade = lambda: (
             protocol.transport.write(b"hello"),
@@ -98,7 +98,7 @@ class Promises:
         self.until(lambda: protocol.events[-1] == DONE, peer)
 
     def test_bytes_only(self):
-        """Text is refused."""
+        """Writing text raises an error."""
         protocol, peer = self.connect_tls()
         self.assertRaises(TypeError, protocol.transport.write, "text")
         self.assertRaises(TypeError, protocol.transport.write, None)
@@ -108,7 +108,7 @@ class Promises:
         self.until(lambda: peer.got == b"as bytes", peer)
 
     def test_streaming_producer(self):
-        """A streaming producer is paused while too much waits, and resumed when it is sent."""
+        """A streaming producer is paused while the queue is full, and resumed when it is sent."""
         protocol, peer = self.connect_tls()
         protocol.transport.registerProducer(protocol, True)
         protocol.transport.write(b"x" * 1000)
@@ -130,7 +130,7 @@ class Promises:
         self.until(lambda: peer.over == "farewell", peer)
 
     def test_pull_producer(self):
-        """A pull producer is asked until it has nothing more."""
+        """A pull producer is asked until it has no more data."""
         protocol, peer = self.connect_tls()
         self.patch(task, "_theCooperator", task.Cooperator(scheduler=self._next_turn))
         protocol.pull_from(iter([b"a" * 1000, b"b" * 1000, b"c" * 1000]))
@@ -151,7 +151,7 @@ class Promises:
         self.assertEqual(protocol.events[3:], [("stop",)])
 
     def test_paused_reading(self):
-        """pauseProducing stops reading, not writing."""
+        """pauseProducing stops reading, but not writing."""
         protocol, peer = self.connect_tls()
         protocol.transport.pauseProducing()
         peer.send(b"x")
@@ -163,7 +163,7 @@ class Promises:
         self.until(lambda: len(protocol.events) == 2)
 
     def test_paused_inside(self):
-        """Pausing inside dataReceived loses nothing of what has come together."""
+        """Pausing inside dataReceived loses no data that arrived together."""
         protocol, peer = self.connect_tls()
         protocol.received = lambda self, data: self.transport.pauseProducing()
         for number in range(20):
@@ -176,7 +176,7 @@ class Promises:
         self.assertEqual(got, b"".join(b"%02d" % n + b"." * 9_000 for n in range(20)))
 
     def test_what_it_is(self):
-        """The transport is a TLS transport to whoever asks, and above the socket's."""
+        """The transport provides the TLS interfaces, and wraps the socket's transport."""
         protocol, peer = self.connect_tls()
         transport = protocol.transport
         self.assertTrue(INegotiated.providedBy(transport))
@@ -188,7 +188,7 @@ class Promises:
         self.assertEqual(transport.getHost().port, peer.socket.getpeername()[1])
 
     def test_after_the_end(self):
-        """When it is over, writing and closing do nothing."""
+        """After the end, writing and closing do nothing."""
         protocol, peer = self.connect_tls()
         transport = protocol.transport
         peer.socket.close()
@@ -203,10 +203,10 @@ class Promises:
 
 
 class ServerPromises(Promises, AsServer):
-    """What stock promises to servers."""
+    """What Twisted's TLS promises to servers."""
 
     def test_client_certificate(self):
-        """A client without the certificate that is asked for is refused."""
+        """A client without a required certificate is rejected."""
         protocol, peer = self.connect_tls(options=server_options(trustRoot=ROOT), shake=False)
         self.until(lambda: protocol.events and peer.over, peer)
         self.assertEqual(protocol.events[0][0], "lost")
@@ -222,7 +222,7 @@ class ServerPromises(Promises, AsServer):
         self.assertEqual(asked, [b"server.example"])
 
     def test_protocol_chosen(self):
-        """ALPN: the first of ours that the client knows too."""
+        """ALPN selects the first of our protocols that the client offers."""
         context = self.context()
         context.set_alpn_protocols(["b", "a"])
         protocol, peer = self.connect_tls(
@@ -233,23 +233,23 @@ class ServerPromises(Promises, AsServer):
 
 
 class ClientPromises(Promises, AsClient):
-    """What stock promises to clients."""
+    """What Twisted's TLS promises to clients."""
 
     def test_certificate(self):
-        """The server's certificate can be had."""
+        """The server's certificate is available."""
         protocol, _ = self.connect_tls()
         found = Certificate.peerFromTransport(protocol.transport)
         self.assertEqual(found.dumpPEM(), ISSUED.cert_chain_pems[0].bytes())
 
     def test_wrong_name(self):
-        """A certificate for another name is no certificate."""
+        """A certificate for another name is rejected."""
         protocol, peer = self.connect_tls(options=client_options("other.example"), shake=False)
         self.until(lambda: protocol.events, peer)
         self.assertEqual(len(protocol.events), 1)
         self.assertEqual(protocol.events[0][1].__name__, "VerificationError")
 
     def test_untrusted(self):
-        """Nor is one that nobody trusted has signed."""
+        """A certificate that no trusted authority has signed is rejected."""
         other = Certificate.loadPEM(trustme.CA().cert_pem.bytes())
         protocol, peer = self.connect_tls(
             options=optionsForClientTLS("server.example", trustRoot=other), shake=False
@@ -258,7 +258,7 @@ class ClientPromises(Promises, AsClient):
         self.assertTrue(issubclass(protocol.events[0][1], SSL.Error))
 
     def test_protocol_chosen(self):
-        """ALPN: what the server chooses."""
+        """ALPN: the client uses what the server selects."""
         context = self.context()
         context.set_alpn_protocols(["b", "a"])
         protocol, _ = self.connect_tls(
@@ -305,8 +305,8 @@ class OlderClientTests(Older, ClientTests):
 
 
 class ElsewhereServerTests(ServerPromises, OnStockEagerly, TLSTestCase):
-    """On a stock reactor."""
+    """On Twisted's reactor."""
 
 
 class ElsewhereClientTests(ClientPromises, OnStockEagerly, TLSTestCase):
-    """On a stock reactor."""
+    """On Twisted's reactor."""

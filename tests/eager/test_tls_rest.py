@@ -1,4 +1,4 @@
-"""TLS on a socket of which a part of the handshake was read before: behind a PROXY header."""
+"""TLS on a socket after a part of the handshake was read: behind a PROXY header."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Grudging:
 
 
 class AdaptiveCoalescer(AsServer):
-    """The hello comes with the header, whole or in part."""
+    """The ClientHello arrives with the header, whole or in part."""
 
     def listening(self, made: TLSRecorder) -> Any:
         below = TCP4ServerEndpoint(self.calls, 0, interface="127.0.0.1")
@@ -54,24 +54,24 @@ class AdaptiveCoalescer(AsServer):
         return port
 
     def begin(self, made: TLSRecorder, cut: int | None = None, first: bytes = b"") -> Peer:
-        """Connect, send a header and the hello up to ``cut``, or ``first`` instead of it."""
+        """Connect, send a header and the ClientHello up to ``cut``, or ``first`` instead of it."""
         self.port = self.listening(made)
         sock = socket.create_connection(("127.0.0.1", self.port.getHost().port))
         peer = Peer(sock, self.context(), server_hostname="server.example")
         self.addCleanup(sock.close)
         self.until(lambda: self.port.factory.waiting)
-        peer._take()  # which makes the hello
+        peer._take()  # makes the ClientHello
         self.hello = first or peer.outgoing.read()
         sock.sendall(HEADERS["v2"] + self.hello[:cut])
         return peer
 
     def waiting(self) -> Any:
-        """The transport that waits for its header."""
+        """Return the transport that waits for its header."""
         (reader,) = self.port.factory._waiting
         return reader.transport
 
     def talk(self, made: TLSRecorder, peer: Peer) -> None:
-        """Go through with it, to a clean end."""
+        """Exchange data and close cleanly."""
         self.until(lambda: peer.shaken and ("handshake",) in made.events, peer)
         peer.send(b"question")
         self.until(lambda: ("data", b"question") in made.events, peer)
@@ -91,7 +91,7 @@ class AdaptiveCoalescer(AsServer):
         self.talk(made, peer)
 
     def test_a_part(self) -> None:
-        """Wherever it is cut, in the record's header too."""
+        """The hello may be cut anywhere, even inside the record header."""
         for cut in (1, 5, 100, -1):
             made = TLSRecorder()
             peer = self.begin(made, cut)
@@ -101,7 +101,7 @@ class AdaptiveCoalescer(AsServer):
             self.talk(made, peer)
 
     def test_paused_meanwhile(self) -> None:
-        """What was read waits until it is wanted, and comes before what was not."""
+        """Data read while paused is delivered later, in order."""
         made = TLSRecorder()
         made.connectionMade = lambda: made.transport.pauseProducing()
         peer = self.begin(made, 100)
@@ -113,7 +113,7 @@ class AdaptiveCoalescer(AsServer):
         self.talk(made, peer)
 
     def test_written_meanwhile(self) -> None:
-        """What is written when the connection is made is sent when the handshake is done."""
+        """Data written in connectionMade is sent after the handshake."""
         made = TLSRecorder()
         made.connectionMade = lambda: made.transport.write(b"hello")
         peer = self.begin(made)
@@ -127,17 +127,17 @@ class AdaptiveCoalescer(AsServer):
         self.assertEqual((peer.over, made.events[-1][0]), ("reset", "lost"))
 
     def test_no_hello(self) -> None:
-        """It is answered by an alert, and is the end."""
+        """Anything but a ClientHello is answered by an alert, and ends the connection."""
         made = TLSRecorder()
         peer = self.begin(made, first=b"GET / HTTP/1.1\r\n\r\n")
         self.until(lambda: peer.over, peer)
         self.assertIsInstance(peer.over, ssl.SSLError | str)
         self.until(lambda: made.events, peer)
         self.assertEqual([event[0] for event in made.events], ["lost"])
-        self.assertNotIn(made.events[0][1], (ConnectionDone, ConnectionLost))  # it says why
+        self.assertNotIn(made.events[0][1], (ConnectionDone, ConnectionLost))  # it is SSL.Error
 
     def test_an_answer_that_is_not_taken(self) -> None:
-        """Where the kernel takes a part of the answer, Twisted's own TLS goes on."""
+        """If the kernel takes only a part of the answer, Twisted's TLS continues."""
         for takes in (10, BlockingIOError(errno.EWOULDBLOCK, "")):
             made = TLSRecorder()
             peer = self.begin(made)
@@ -149,7 +149,7 @@ class AdaptiveCoalescer(AsServer):
             self.talk(made, peer)
 
     def test_an_answer_that_fails(self) -> None:
-        """That is told in a later turn."""
+        """A send error is reported in a later turn."""
         made = TLSRecorder()
         self.begin(made)
         transport = self.waiting()
@@ -165,4 +165,4 @@ class EagerTests(AdaptiveCoalescer, TLSTestCase):
 
 
 class StockTests(AdaptiveCoalescer, OnStockEagerly, TLSTestCase):
-    """With eager transports on Twisted's own."""
+    """With eager transports on Twisted's reactor."""

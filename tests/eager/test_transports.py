@@ -1,6 +1,6 @@
 """Tests for :mod:`twisted_net.eager.transports`.
 
-What they have in common with stock ones is in ``test_eager_promises``.
+Promises that Twisted's transports make too are tested in ``test_promises``.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from twisted_net.eager.write_batch import WriteBatch
 
 
 class Eagerness:
-    """What eager transports have over stock ones, where the reactor gathers a turn."""
+    """What eager transports add to Twisted's, where the reactor batches a turn."""
 
     def test_poller_unchanged(self):
-        """Writing costs the poller nothing."""
+        """Writing does not change the poller."""
         protocol, peer = self.connect()
         protocol.received = Recorder.write_back
         poller = self.count_changes()
@@ -50,7 +50,7 @@ class Eagerness:
         self.assertEqual(poller.changes, 0)
 
     def test_poller_for_the_rest(self):
-        """The poller is asked for what the socket does not take, and asked no more after that."""
+        """The transport waits for the poller only while the socket does not take everything."""
         protocol, peer = self.connect()
         poller = self.count_changes()
         protocol.transport.write(b"x" * MANY)
@@ -60,7 +60,7 @@ class Eagerness:
         self.assertEqual(poller.changes, 2)
 
     def test_limit(self):
-        """A giant write sends no more than SEND_LIMIT at once, as in stock."""
+        """A huge write sends at most SEND_LIMIT bytes at once, as with Twisted's transports."""
         protocol, peer = self.connect()
         protocol.transport.SEND_LIMIT = 1000
         protocol.transport.write(b"x" * 2500)
@@ -69,7 +69,7 @@ class Eagerness:
         self.assertEqual(len(self.drain(peer, 1500)), 1500)
 
     def test_together(self):
-        """What is written in one turn is sent together, in one piece."""
+        """All writes of a turn are sent together, with one send."""
         protocol, peer = self.connect()
         sends = self.count_sends(protocol)
         for piece in (b"a", b"b", b"c"):
@@ -79,7 +79,7 @@ class Eagerness:
         self.assertEqual((sends, peer.recv(100)), ([5], b"abcde"))
 
     def test_streaming_producer_is_no_obstacle(self):
-        """With a streaming producer that is not paused, writing costs the poller nothing."""
+        """With a streaming producer that is not paused, writing does not change the poller."""
         protocol, peer = self.connect()
         protocol.transport.registerProducer(protocol, True)
         poller = self.count_changes()
@@ -88,12 +88,12 @@ class Eagerness:
         self.assertEqual((peer.recv(100), poller.changes), (b"x", 0))
 
     def test_options_left_alone(self):
-        """Nothing about the socket differs from stock."""
+        """The socket options are the same as Twisted's."""
         protocol, _ = self.connect()
         self.assertFalse(protocol.transport.getTcpNoDelay())
 
     def test_one_bad_transport(self):
-        """A transport that cannot be flushed does not keep the others from it."""
+        """A transport that fails to flush does not affect the others."""
         (bad, _), (good, peer) = self.connect(), self.connect()
         bad.transport.write(b"x")
         good.transport.write(b"y")
@@ -112,12 +112,12 @@ class EagerUNIXTests(OverUNIX, EagerTests):
 
 
 class ElsewhereTests(OnStockEagerly, TurnsTestCase):
-    """Eager TCP on a stock reactor."""
+    """Eager TCP on Twisted's reactor."""
 
     sent_at_once = True
 
     def test_poller_unchanged(self):
-        """Writing inside of dataReceived costs the poller nothing, and sends once."""
+        """Writing inside dataReceived does not change the poller, and sends once."""
         protocol, peer = self.connect()
         protocol.received = Recorder.write_back
         poller = self.count_changes()
@@ -127,7 +127,7 @@ class ElsewhereTests(OnStockEagerly, TurnsTestCase):
         self.assertEqual((sends, peer.recv(100), poller.changes), ([4], b"ping", 0))
 
     def test_others_inside(self):
-        """What one connection's event writes to another is gathered as well."""
+        """What one connection's event writes to another is batched too."""
         (one, ours), (other, theirs) = self.connect(), self.connect()
         sends = self.count_sends(other)
         one.received = lambda self, data: [other.transport.write(data) for _ in range(3)]
@@ -136,7 +136,7 @@ class ElsewhereTests(OnStockEagerly, TurnsTestCase):
         self.assertEqual((sends, theirs.recv(100)), ([3], b"xxx"))
 
     def test_outside(self):
-        """What is written outside of any event is sent at once, over TCP."""
+        """Over TCP, data written outside an event is sent at once."""
         protocol, peer = self.connect()
         protocol.transport.write(b"x")
         if self.sent_at_once:
@@ -149,7 +149,7 @@ class ElsewhereTests(OnStockEagerly, TurnsTestCase):
 
 
 class ElsewhereUNIXTests(OverUNIX, ElsewhereTests):
-    """Eager Unix sockets on a stock reactor."""
+    """Eager Unix sockets on Twisted's reactor."""
 
     sent_at_once = False
 
@@ -159,7 +159,7 @@ def _how(transport: tcp.Server) -> tuple[Any, ...]:
 
 
 class CallsTests(OnStockEagerly, TurnsTestCase):
-    """The reactor that ``eager`` gives."""
+    """The reactor that ``eager`` returns."""
 
     def _connected(self, port, connect) -> tuple[Recorder, Recorder]:
         factory = port.factory
@@ -193,7 +193,7 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
         self.assertTrue(client.transport.getTcpNoDelay())
 
     def test_names(self):
-        """What a transport is called in logs is stock's, whatever happens to it meanwhile."""
+        """A transport has the same names in logs as Twisted's, whatever happens to it."""
         port = self.calls.listenTCP(0, Factory.forProtocol(Recorder), interface="127.0.0.1")
         host = port.getHost()
         client, server = self._connected(
@@ -228,7 +228,7 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
         self._check(client, server)
 
     def test_adopted_ports(self):
-        """So do the connections of an adopted port, of either family."""
+        """The connections of an adopted port are eager, for each family."""
         path = "\0" + self.id()[-60:] + str(os.getpid())
         for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, path)):
             with socket.socket(family) as ours:
@@ -246,7 +246,7 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
             self._check(*self._connected(port, connect))
 
     def test_a_crowd(self):
-        """Who comes with many others is let in one a turn, so that those inside have theirs."""
+        """A port accepts one new connection a turn, so that existing ones are served."""
         path = "\0" + self.id()[-60:] + str(os.getpid())
         factory = Factory.forProtocol(Recorder)
         factory.noisy = False
@@ -256,7 +256,7 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
         )
         for port, family in ports:
             made = []
-            factory.buildProtocol = lambda address, made=made: made.append(address)  # refused
+            factory.buildProtocol = lambda address, made=made: made.append(address)  # rejected
             name = port.socket.getsockname()
             for _ in range(5):
                 client = socket.socket(family)
@@ -270,12 +270,12 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
             self.addCleanup(port.stopListening)
 
     def test_unknown_family(self):
-        """An address family that is none of these is refused as in stock."""
+        """An unknown address family raises Twisted's error."""
         for call in (self.calls.adoptStreamPort, self.calls.adoptStreamConnection):
             self.assertRaises(UnsupportedAddressFamily, call, 0, socket.AF_UNSPEC, Factory())
 
     def test_refused(self):
-        """A connection that is refused fails as in stock."""
+        """A connection attempt that the peer refuses fails as with Twisted's transports."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             failed = []
@@ -287,13 +287,13 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
 
 
 class ElsewhereCallsTests(CallsTests):
-    """The same calls of the eager reactor."""
+    """The same methods of the eager reactor."""
 
     make_reactor = EagerReactor
     make_eager = False
 
     def test_tcp(self):
-        """listenTCP and connectTCP make eager transports, and leave TCP_NODELAY alone."""
+        """listenTCP and connectTCP make eager transports, and do not set TCP_NODELAY."""
         port = self.calls.listenTCP(0, Factory.forProtocol(Recorder), interface="127.0.0.1")
         host = port.getHost()
         client, server = self._connected(
@@ -304,15 +304,15 @@ class ElsewhereCallsTests(CallsTests):
 
 
 class EagerFunctionTests(SynchronousTestCase):
-    """``eager`` itself."""
+    """The function ``eager``."""
 
     def test_foreign(self):
-        """A reactor that is not made of Twisted's parts is left as it is."""
+        """A reactor that is not built from Twisted's parts is returned unchanged."""
         reactor = MemoryReactor()
         self.assertIs(eager(reactor), reactor)
 
     def test_own(self):
-        """So is one that makes transports of its own."""
+        """A reactor that makes transports of its own is returned unchanged."""
 
         class Own(EPollReactor):
             def __init__(self):
@@ -325,7 +325,7 @@ class EagerFunctionTests(SynchronousTestCase):
         self.assertIs(eager(reactor), reactor)
 
     def test_the_rest(self):
-        """Everything else is the reactor's, its interfaces as well."""
+        """Everything else is the reactor's, including its interfaces."""
 
         class Silent(EPollReactor):
             def __init__(self):
@@ -337,16 +337,17 @@ class EagerFunctionTests(SynchronousTestCase):
         self.assertRaises(AttributeError, getattr, made, "nonsense")
 
     def test_kinds(self):
-        """The transports are stock ones to whoever asks."""
+        """The transports are instances of Twisted's classes."""
         self.assertTrue(issubclass(EagerServer, tcp.Server))
         self.assertTrue(issubclass(EagerClient, tcp.Client))
 
 
 class GatherTests(SynchronousTestCase):
-    """The list of those who wait."""
+    """The list of waiting transports."""
 
     def test_slices(self):
-        """A flush may be bounded: the rest waits, in order, before those who come later."""
+        """A flush may be bounded: the rest stays in order, before transports that are added
+        later."""
         batch = WriteBatch(always_open=True)
         order = []
 

@@ -1,4 +1,4 @@
-"""TLS connections on reactors that are turned by hand; the peer's TLS is the standard library's."""
+"""TLS connections on reactors turned by hand; the peer uses the standard library's TLS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client_options(name: str = "server.example", **options: Any) -> Any:
 
 @implementer(IHandshakeListener)
 class TLSRecorder(Recorder):
-    """Notes the handshake as well."""
+    """Records the handshake too."""
 
     def handshakeCompleted(self) -> None:
         self.events.append(("handshake",))
@@ -49,13 +49,13 @@ class TLSRecorder(Recorder):
 
 @implementer(IHandshakeListener)
 class HalfTLSRecorder(HalfRecorder, TLSRecorder):
-    """Can be half-closed, if only it is asked."""
+    """A recorder that allows half-close."""
 
 
 class Peer:
-    """The other end: TLS of the standard library, over a socket that does not block.
+    """The peer: TLS of the standard library over a non-blocking socket.
 
-    :ivar got: what has come.
+    :ivar got: the data received.
     :ivar over: how it ended: ``"farewell"`` (close_notify), ``"end"`` (without), ``"reset"``; or
         the error.
     """
@@ -71,7 +71,7 @@ class Peer:
         self.left = bytearray()  # what the socket does not take
 
     def go_on(self, limit: int = 1 << 20) -> None:
-        """Do all that can be done now."""
+        """Do everything that is possible now."""
         self.flush()
         try:
             while self.over is None:
@@ -124,7 +124,7 @@ class Peer:
         self.flush()
 
     def say_farewell(self) -> None:
-        """Send close_notify, and wait for nothing."""
+        """Send close_notify without waiting."""
         with contextlib.suppress(ssl.SSLError):
             self.tls.unwrap()
         self.flush()
@@ -135,11 +135,11 @@ class Peer:
 
 
 class TLSTestCase(TurnsTestCase):
-    """TLS connections, of which ``connect`` makes one."""
+    """TLS connections; ``connect`` makes one."""
 
     def setUp(self) -> None:
         super().setUp()
-        # Stock gathers small writes by the reactor of the process, which runs nothing here.
+        # Twisted batches small writes with the global reactor, which does not run here.
         self.patch(tls, "_get_default_clock", lambda: self.reactor)
 
     def context(self) -> ssl.SSLContext:
@@ -150,8 +150,8 @@ class TLSTestCase(TurnsTestCase):
     ) -> tuple[Any, Peer]:
         """Connect a protocol to a peer.
 
-        :param options: ours; without it, the usual ones.
-        :param shake: whether to go through with the handshake.
+        :param options: our TLS options; without it, the usual ones.
+        :param shake: whether to complete the handshake.
         :param wrap: for the peer's ``wrap_bio``.
         """
         made = protocol or TLSRecorder()
@@ -166,7 +166,7 @@ class TLSTestCase(TurnsTestCase):
         raise NotImplementedError
 
     def until(self, done: Callable[[], object], *peers: Peer) -> None:
-        """Let the reactor turn, and the peers go on, until something has happened."""
+        """Run turns of the reactor and of the peers until ``done()`` is true."""
 
         def step() -> object:
             for peer in peers:
@@ -176,7 +176,7 @@ class TLSTestCase(TurnsTestCase):
         self.turn_until(step)
 
     def settle(self, *peers: Peer, turns: int = 8) -> None:
-        """Let whatever can happen happen."""
+        """Run turns until nothing more happens."""
         for _ in range(turns):
             for peer in peers:
                 peer.go_on()

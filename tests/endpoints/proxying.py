@@ -1,4 +1,4 @@
-"""What the tests of connections through a proxy share."""
+"""Helpers for the tests of connections through a proxy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRUSTED = Ranges([parse_range("trusted", "10.0.0.0/8"), parse_range("trusted", "
 
 
 class Noting(Protocol):
-    """Notes what it is told, and whose addresses it sees when the connection is made."""
+    """Records events, and the addresses it sees when the connection is made."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -46,7 +46,7 @@ class Noting(Protocol):
 
 
 class Wrapped(Factory):  # type: ignore[type-arg]
-    """Notes what it builds, and for whom; and may refuse."""
+    """Records what it builds, and for which address. It may reject connections."""
 
     noisy = False
 
@@ -81,7 +81,7 @@ class ProxiedCase(SynchronousTestCase):
         return connect_peer(self.factory, clock=self.clock, peer=peer)
 
     def lines(self, logged: Any) -> list[tuple[str, str]]:
-        """Give level and text of what this module has logged."""
+        """Return level and text of this module's log lines."""
         return [
             (event["log_level"].name, event["log_format"].format(**event))
             for event in logged

@@ -1,4 +1,4 @@
-"""Clients: :mod:`twisted_net.endpoints.client`."""
+"""Tests for :mod:`twisted_net.endpoints.client`."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from twisted_net.policy.close_reasons import CloseReason
 
 @implementer(IHostResolution)
 class Resolution:
-    """One name that is looked up."""
+    """The lookup of a name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def cancel(self) -> None:
-        """Nothing to cancel: it is over already."""
+        """Do nothing: the lookup is over."""
 
 
 @implementer(IHostnameResolver)
 class Names:
-    """Knows every name but those that end in ``.invalid``."""
+    """Resolves every name except those that end in ``.invalid``."""
 
     def resolveHostName(
         self, receiver: Any, hostName: str, portNumber: int = 0, *rest: Any, **more: Any
@@ -64,7 +64,7 @@ class Names:
 
 @implementer(IReactorPluggableNameResolver)
 class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
-    """Twisted's reactor in memory, with names."""
+    """Twisted's in-memory reactor, with name resolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
 
 
 class Client(Recorder):
-    """Remembers the code of its end."""
+    """Records the code of its close reason."""
 
     def disconnected(self, reason: CloseReason) -> None:
         self.events.append(reason.code)
@@ -83,7 +83,7 @@ class ClientCase(SynchronousTestCase):
         self.reactor = Reactor()
 
     def accept(self, number: int = -1, server: Any = None) -> IOPump:
-        """Let an attempt to connect come to a server: one that echoes, unless another is given."""
+        """Accept an attempt to connect, with an echo server by default."""
         _, _, factory, _, _ = self.reactor.tcpClients[number]
         client = factory.buildProtocol(None)
         server = server or EchoFactory(clock=self.reactor).buildProtocol(None)
@@ -92,14 +92,14 @@ class ClientCase(SynchronousTestCase):
         return pumped(server, there, client, here)
 
     def refuse(self, reason: Exception, number: int = -1) -> None:
-        """Let an attempt to connect fail."""
+        """Fail an attempt to connect."""
         _, _, factory, _, _ = self.reactor.tcpClients[number]
         factory.clientConnectionFailed(None, Failure(reason))
         self.reactor.advance(0)
 
     def assertFailure(self, attempt: Any, code: str, address: str, port: int) -> ConnectFailed:
-        """It failed with this code, and names what was tried."""
-        self.reactor.advance(0.5)  # a name may have had further addresses
+        """Check that it failed with this code, and names what was tried."""
+        self.reactor.advance(0.5)  # a name may have further addresses
         failure = self.failureResultOf(attempt, ConnectFailed).value
         self.assertEqual((failure.code, failure.address, failure.port), (code, address, port))
         self.assertTrue(str(failure).startswith(f"{code}: {address}"), str(failure))
@@ -109,7 +109,7 @@ class ClientCase(SynchronousTestCase):
 
 class ConnectTests(ClientCase):
     def test_each_way_to_say_where(self) -> None:
-        """A string, a pair, an endpoint; a class or a factory. The result is the connection."""
+        """Strings, pairs, endpoints, classes and factories work. The result is the connection."""
         endpoint = TCP4ClientEndpoint(self.reactor, "192.0.2.7", 7000)
         factory = ConnectionFactory.forProtocol(Client, clock=self.reactor)
         for where in ("tcp:chat.example:7000", ("chat.example", 7000), endpoint):
@@ -128,7 +128,7 @@ class ConnectTests(ClientCase):
         self.assertEqual(len(factory), 0)
 
     def test_ports_that_are_none(self) -> None:
-        """Are refused before anything is tried."""
+        """Invalid ports are rejected before anything is tried."""
         for port in (0, -1, 65536):
             with self.assertRaises(ValueError):
                 connect(self.reactor, ("chat.example", port), Client)
@@ -136,7 +136,7 @@ class ConnectTests(ClientCase):
             connect(self.reactor, "carrier-pigeon:chat.example", Client)
 
     def test_the_timeout(self) -> None:
-        """Ten seconds, unless told otherwise."""
+        """The timeout is ten seconds by default."""
         for how, seconds in (({}, 10), ({"timeout": 3}, 3)):
             attempt = connect(self.reactor, ("chat.example", 7000), Client, **how)
             self.assertEqual(self.reactor.tcpClients[-1][3], seconds)
@@ -144,7 +144,7 @@ class ConnectTests(ClientCase):
             self.assertFailure(attempt, "ETIMEDOUT", "chat.example", 7000)
 
     def test_what_can_go_wrong(self) -> None:
-        """Each has its errno's name, the address and the port."""
+        """Each error has the name of its errno, the address and the port."""
         for reason, code in (
             (error.ConnectionRefusedError(osError=111), "ECONNREFUSED"),
             (error.NoRouteError(osError=113), "EHOSTUNREACH"),
@@ -159,7 +159,7 @@ class ConnectTests(ClientCase):
                 self.assertFailure(attempt, code, "192.0.2.7", 7000)
 
     def test_a_name_that_there_is_not(self) -> None:
-        """As Node calls it."""
+        """An unknown name is ENOTFOUND, as in Node."""
         attempt = connect(self.reactor, ("nowhere.invalid", 7000), Client)
         self.assertFailure(attempt, "ENOTFOUND", "nowhere.invalid", 7000)
         attempt = connect(self.reactor, "tcp:nowhere.invalid:7000", Client)
@@ -167,7 +167,7 @@ class ConnectTests(ClientCase):
         self.assertFailure(attempt, "ENOTFOUND", "nowhere.invalid", 7000)
 
     def test_however_a_string_is_written(self) -> None:
-        """Address and port are found in it; a path is an address."""
+        """Address and port are found in every form of string; a path is an address."""
         for where, address, port in (
             ("tcp:host=chat.example:port=7000", "chat.example", 7000),
             ("tcp:chat.example:port=7000:timeout=5", "chat.example", 7000),
@@ -182,7 +182,7 @@ class ConnectTests(ClientCase):
             self.assertFailure(attempt, "ECONNREFUSED", address, port)
 
     def test_closed_at_once(self) -> None:
-        """The connection was there: that is no failure to connect."""
+        """A connection that is closed at once is not a failure to connect."""
         attempt = connect(self.reactor, ("chat.example", 7000), Client)
         pump = self.accept()
         connection = self.successResultOf(attempt)
@@ -191,7 +191,7 @@ class ConnectTests(ClientCase):
         self.assertEqual(connection.events, ["connected", "peer-closed"])
 
     def test_giving_up(self) -> None:
-        """The attempt can be cancelled, and nothing is left of it."""
+        """A cancelled attempt leaves nothing behind."""
         attempt = connect(self.reactor, ("chat.example", 7000), Client)
         attempt.cancel()
         self.failureResultOf(attempt)
@@ -199,7 +199,7 @@ class ConnectTests(ClientCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_cancelling_is_no_failure_of_the_server(self) -> None:
-        """So that ``addTimeout`` works as ever."""
+        """Cancelling raises CancelledError, so that ``addTimeout`` works as usual."""
         attempt = connect(self.reactor, ("chat.example", 7000), Client)
         attempt.addTimeout(3, self.reactor)
         self.reactor.advance(3)
@@ -214,7 +214,7 @@ class TLSTests(ClientCase):
         self.authority = trustme.CA()
 
     def attempt(self, where: Any = ("chat.example", 7000), trust: Any = None, **how: Any) -> Any:
-        """Connect to where certificates come from our authority."""
+        """Connect with trust in the test's authority."""
         trust = trust or Certificate.loadPEM(self.authority.cert_pem.bytes())
         self.connections: list[Client] = []
 
@@ -240,17 +240,17 @@ class TLSTests(ClientCase):
         return pump
 
     def test_a_certificate_that_is_right(self) -> None:
-        """The result comes after the handshake."""
+        """The result arrives after the handshake."""
         attempt = self.attempt()
         pump = self.serve()
         connection = self.successResultOf(attempt)
-        long = b"x" * 65_000  # less would be gathered for a turn of the reactor, by Twisted's TLS
+        long = b"x" * 65_000  # Twisted's TLS batches less for a turn
         connection.send(long)
         pump.flush()
         self.assertEqual(connection.events, ["connected", long])
 
     def test_a_string_with_tls(self) -> None:
-        """The name to verify is the string's host, however it is written."""
+        """The host of the string is verified, whatever the form of the string."""
         for where in ("tcp:chat.example:7000", "tcp:port=7000:host=chat.example"):
             attempt = self.attempt(where)
             self.serve()
@@ -260,7 +260,8 @@ class TLSTests(ClientCase):
         self.successResultOf(attempt)
 
     def test_another_name(self) -> None:
-        """Is refused, and the connection closed; but one may want that name."""
+        """A certificate for another name is rejected and closes the connection, unless it is
+        requested."""
         attempt = self.attempt()
         self.serve("other.example")
         self.assertFailure(attempt, "CERTIFICATE", "chat.example", 7000)
@@ -270,21 +271,22 @@ class TLSTests(ClientCase):
         self.successResultOf(attempt)
 
     def test_another_authority(self) -> None:
-        """Is refused."""
+        """A certificate of another authority is rejected."""
         attempt = self.attempt(trust=Certificate.loadPEM(trustme.CA().cert_pem.bytes()))
         self.serve()
         failure = self.assertFailure(attempt, "CERTIFICATE", "chat.example", 7000)
         self.assertIn("verify failed", str(failure))
 
     def test_a_server_that_speaks_no_tls(self) -> None:
-        """Says so; the server is told nothing that it would take for words."""
+        """A server without TLS is reported, and gets no data that it could mistake for a
+        message."""
         attempt = self.attempt()
         pump = self.accept()
         pump.flush()
         self.assertFailure(attempt, "HANDSHAKE", "chat.example", 7000)
 
     def test_a_server_that_hangs_up(self) -> None:
-        """In the middle of the handshake."""
+        """A server may hang up during the handshake."""
         for how in ("loseConnection", "abortConnection"):
             attempt = self.attempt()
             pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
@@ -295,7 +297,7 @@ class TLSTests(ClientCase):
             self.assertIn(failure.code, ("ECONNRESET", "HANDSHAKE"))
 
     def test_giving_up_in_the_handshake(self) -> None:
-        """The connection is not left behind."""
+        """Cancelling during the handshake leaves no connection behind."""
         attempt = self.attempt()
         pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
         self.assertNoResult(attempt)
@@ -305,7 +307,7 @@ class TLSTests(ClientCase):
         self.assertTrue(pump.clientIO.disconnecting or pump.clientIO.disconnected)
 
     def test_whom_to_verify_must_be_known(self) -> None:
-        """A path or an endpoint has no name of its own."""
+        """TLS to a path or an endpoint requires ``server_name``."""
         endpoint = TCP4ClientEndpoint(self.reactor, "192.0.2.7", 7000)
         for where in ("unix:/run/chat", endpoint):
             with self.assertRaises(ValueError) as caught:
@@ -314,7 +316,7 @@ class TLSTests(ClientCase):
             client_endpoint(self.reactor, where, tls=True, server_name="chat.example")
 
     def test_old_versions_are_not_spoken(self) -> None:
-        """A server that knows nothing newer than TLS 1.1 is no server for us."""
+        """A server with TLS 1.1 or older only is rejected."""
         attempt = self.attempt()
         issued = PrivateCertificate.loadPEM(
             self.authority.issue_cert("chat.example").private_key_and_cert_chain_pem.bytes()
@@ -333,7 +335,7 @@ class TLSTests(ClientCase):
 
 class ReconnectingTests(ClientCase):
     def client(self, **how: Any) -> ReconnectingClient:
-        """A client whose delays are 1, 2, 4, 4, ... seconds."""
+        """Return a client whose delays are 1, 2, 4, 4, ... seconds."""
         how.setdefault("backoff", Backoff(first=0.5, longest=4))
         client = ReconnectingClient(
             self.reactor, "tcp:chat.example:7000", Client, jitter=lambda: 1.0, **how
@@ -343,7 +345,7 @@ class ReconnectingTests(ClientCase):
         return client
 
     def delays(self, count: int) -> list[float]:
-        """Let so many attempts fail; give how long it was until each next one."""
+        """Fail ``count`` attempts; return the delay before each next one."""
         found = []
         for _ in range(count):
             before = len(self.reactor.tcpClients)
@@ -355,7 +357,7 @@ class ReconnectingTests(ClientCase):
         return found
 
     def test_it_tries_again_after_growing_delays(self) -> None:
-        """Up to the longest; a success begins them anew."""
+        """Delays grow up to the longest, and a success resets them."""
         client = self.client()
         self.assertEqual(self.delays(5), [1, 2, 4, 4, 4])
         pump = self.accept()
@@ -368,7 +370,7 @@ class ReconnectingTests(ClientCase):
         self.assertEqual(self.delays(2), [2, 4])
 
     def test_the_jitter(self) -> None:
-        """Is asked for each delay."""
+        """Each delay uses the jitter."""
         numbers = iter([0.0, 1.0, 0.0])
         client = ReconnectingClient(
             self.reactor,
@@ -382,7 +384,7 @@ class ReconnectingTests(ClientCase):
         self.assertEqual(self.delays(3), [0.5, 2, 0.5])
 
     def test_the_connection(self) -> None:
-        """``whenConnected`` gives it, each time; ``stopService`` ends it for good."""
+        """``whenConnected`` returns each new connection; ``stopService`` ends it for good."""
         client = self.client()
         waiting = client.whenConnected()
         self.assertNoResult(waiting)
@@ -399,7 +401,7 @@ class ReconnectingTests(ClientCase):
         self.assertEqual(len(self.reactor.tcpClients), 1)
 
     def test_a_handshake_that_fails_is_a_failed_attempt(self) -> None:
-        """It waits for the next one, and the delays grow."""
+        """A failed handshake is a failed attempt: the client waits, and the delays grow."""
         client = self.client(tls=True, trust=_trust())
         waiting = client.whenConnected()
         for delay in (1, 2):
@@ -415,7 +417,7 @@ class ReconnectingTests(ClientCase):
         self.failureResultOf(waiting, CancelledError)
 
     def test_stopping_during_the_handshake(self) -> None:
-        """The connection is not left behind."""
+        """Stopping during the handshake leaves no connection behind."""
         client = self.client(tls=True, trust=_trust())
         pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
         stopped = client.stopService()
@@ -426,7 +428,7 @@ class ReconnectingTests(ClientCase):
         self.assertEqual(len(self.reactor.tcpClients), 1)
 
     def test_stopping_while_it_waits(self) -> None:
-        """Nothing runs afterwards."""
+        """Stopping while it waits leaves no timer behind."""
         client = self.client()
         self.refuse(error.ConnectionRefusedError(osError=111))
         self.successResultOf(client.stopService())

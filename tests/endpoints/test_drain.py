@@ -1,4 +1,4 @@
-"""How closings are spread over the window of a stop."""
+"""The closings of a stop are spread over its window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ windows = st.just(0.0) | st.floats(0.001, 600)
 
 
 def due(drain: DrainSchedule, now: float) -> int:
-    """How many closings one must not wait for any more."""
+    """Return how many closings are due."""
 
     def is_waited_for(gone: int) -> bool:
         wait = drain.wait(gone, now)
@@ -68,12 +68,12 @@ class DrainTests(SynchronousTestCase):
                 DrainSchedule(total, window, 0.0)
             self.assertIn(name, str(caught.exception))
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None)  # a busy machine may be slow
     @given(totals, windows, st.floats(0, 1e9))
     def test_all_are_closed_before_the_end(self, total: int, window: float, began: float) -> None:
         self.assertEqual(due(DrainSchedule(total, window, began), began + window), total)
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None)  # a busy machine may be slow
     @given(totals, windows, st.lists(st.floats(0, 700), min_size=2))
     def test_what_is_due_only_grows(self, total: int, window: float, times: list[float]) -> None:
         drain = DrainSchedule(total, window, 0.0)
@@ -81,10 +81,10 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(grown, sorted(grown))
         self.assertTrue(all(0 <= each <= total for each in grown))
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None)  # a busy machine may be slow
     @given(st.integers(1, 500), st.floats(0.1, 600))
     def test_who_waits_as_told_closes_one_after_another(self, total: int, window: float) -> None:
-        """No bursts: each wait is followed by one closing, and never more than one extra is due."""
+        """There are no bursts: after each wait, at most one extra closing is due."""
         drain = DrainSchedule(total, window, 0.0)
         now, gone = 0.0, 0
         while (wait := drain.wait(gone, now)) is not None:

@@ -1,4 +1,4 @@
-"""A stop that cuts nobody off: ``stopService`` of :mod:`twisted_net.endpoints.listening`."""
+"""Tests for the drain in ``stopService`` of :mod:`twisted_net.endpoints.listening`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DrainCase(SynchronousTestCase):
     def stopping(
         self, factory: ConnectionFactory, count: int, drain: float = 10
     ) -> tuple[list[Peer], Deferred[None]]:
-        """Give so many peers of a service that begins to stop."""
+        """Return the peers of a service that begins to stop."""
         service = ListenerService(factory, [], drain)
         service.startService()
         peers = [connect_peer(factory) for _ in range(count)]
@@ -37,7 +37,8 @@ class DrainCase(SynchronousTestCase):
 
 class SpreadTests(DrainCase):
     def test_many_are_spread(self) -> None:
-        """Evenly, over three quarters of the time; it is done when the last has gone."""
+        """Closings are spread evenly over three quarters of the time; the stop ends with the last
+        one."""
         peers, stopped = self.stopping(self.recorders(), 3000, 10)
         counts = []
         for _ in range(10):
@@ -61,13 +62,13 @@ class SpreadTests(DrainCase):
         self.successResultOf(stopped)
 
     def test_they_talk_until_it_is_their_turn(self) -> None:
-        """Who is closed later is heard until then."""
+        """A connection is served until it is closed."""
         peers, _ = self.stopping(self.recorders(), 1000)
         peers[999].send(b"say still here\n")
         self.assertEqual(peers[999].received, b"still here\n")
 
     def test_who_leaves_meanwhile(self) -> None:
-        """Is not waited for."""
+        """The stop does not wait for peers that leave by themselves."""
         peers, stopped = self.stopping(self.recorders(), 1000)
         for peer in peers:
             peer.reset()
@@ -77,7 +78,7 @@ class SpreadTests(DrainCase):
 
 class GoodbyeTests(DrainCase):
     def test_at_a_message_boundary(self) -> None:
-        """The last line is whole, and the last."""
+        """The last line is complete, and nothing follows it."""
         factory = ChatFactory(clock=self.clock)
         peers, stopped = self.stopping(factory, 2)
         for peer in peers:
@@ -89,7 +90,8 @@ class GoodbyeTests(DrainCase):
         self.successResultOf(stopped)
 
     def test_after_what_was_said(self) -> None:
-        """Also to those who read slowly, and what was said in the very turn of the stop."""
+        """Everything sent before the close arrives, even at slow peers and in the turn of the
+        stop."""
         factory = ChatFactory(clock=self.clock)
         service = ListenerService(factory, [], 10)
         service.startService()
@@ -109,13 +111,13 @@ class GoodbyeTests(DrainCase):
         self.successResultOf(stopped)
 
     def test_an_asynchronous_hook(self) -> None:
-        """May finish what it does; what it then sends is too late."""
+        """An asynchronous hook may finish, but cannot send any more."""
         peers, stopped = self.stopping(self.recorders(Waiting), 1)
         peers[0].write_eof()
         self.successResultOf(stopped)
 
     def test_tls_without_a_handshake(self) -> None:
-        """Is closed at once: there is nobody to say goodbye to."""
+        """A connection without a TLS handshake is closed at once."""
         factory = self.recorders()
         service = ListenerService(factory, [], 10)
         service.startService()
@@ -128,8 +130,8 @@ class GoodbyeTests(DrainCase):
 
 class DeadlineTests(DrainCase):
     def test_who_does_not_read(self) -> None:
-        """Is aborted after its grace or at the deadline, whichever is first; nobody is waited for
-        any longer."""
+        """A peer that does not read is aborted after its grace or at the deadline, whichever is
+        first."""
         for drain, least, most in ((2, 2, 2.1), (20, 5, 7)):
             factory = self.recorders()
             service = ListenerService(factory, [], drain)
@@ -158,7 +160,7 @@ class DeadlineTests(DrainCase):
 
 
 class ImpatienceTests(DrainCase):
-    """A second signal."""
+    """A second signal during the drain."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -175,7 +177,7 @@ class ImpatienceTests(DrainCase):
         return before
 
     def test_it_ends_everything_at_once(self) -> None:
-        """And the handlers are those that were there before."""
+        """A second signal aborts everything at once, and the previous handlers are restored."""
         before = dict(self.handlers)
         factory = self.recorders()
         services = [NamedService("netecho", factory, []) for _ in range(2)]
@@ -196,7 +198,7 @@ class ImpatienceTests(DrainCase):
         self.assertEqual(self.handlers, before)
 
     def test_nothing_to_wait_for(self) -> None:
-        """No signal is listened for."""
+        """Without connections, no signal handlers are installed."""
         before = dict(self.handlers)
         service = NamedService("netecho", self.recorders(), [])
         service.startService()
@@ -204,7 +206,7 @@ class ImpatienceTests(DrainCase):
         self.assertEqual(self.handlers, before)
 
     def test_not_in_another_thread(self) -> None:
-        """Where Python does not allow it."""
+        """In other threads, no signal handlers are installed, because Python does not allow it."""
         before = dict(self.handlers)
         self.patch(starting.threading, "main_thread", lambda: None)
         factory = self.recorders()

@@ -1,4 +1,4 @@
-"""Services that listen: :mod:`twisted_net.endpoints.listening`."""
+"""Tests for :mod:`twisted_net.endpoints.listening`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from twisted_net.testing import Peer, connect_peer
 
 
 class Port:
-    """A port that listens until it is told to stop."""
+    """A port that listens until it is stopped."""
 
     def __init__(self, number: int, stops: Deferred[None] | None = None) -> None:
         self.number = number
@@ -39,7 +39,7 @@ class Port:
 
 @implementer(IStreamServerEndpoint)
 class Endpoint:
-    """Gives what it was made with; counts how often, and how often it was cancelled."""
+    """Returns what it was made with; counts calls and cancellations."""
 
     def __init__(self, result: Any = None) -> None:
         self.cancelled = 0
@@ -60,7 +60,7 @@ class Endpoint:
 
 
 class Service(ListenerService):
-    """Keeps what failed late."""
+    """Records late failures."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -76,14 +76,14 @@ class ListeningCase(SynchronousTestCase):
         self.factory = EchoFactory(clock=self.clock)
 
     def service(self, *endpoints: Any, drain: float = 10) -> Service:
-        """A service with these endpoints, labelled ``--0``, ``--1`` and so on."""
+        """Return a service with these endpoints, labelled ``--0``, ``--1`` and so on."""
         listeners = [Listener(each, f"--{number}") for number, each in enumerate(endpoints)]
         return Service(self.factory, listeners, drain)
 
 
 class StartTests(ListeningCase):
     def test_it_listens_while_it_runs(self) -> None:
-        """On all of its endpoints, from the first of the two starts on, and once."""
+        """It listens once on all of its endpoints, from the first of the two starts on."""
         ports = [Port(1), Port(2)]
         endpoints = [Endpoint(port) for port in ports]
         service = self.service(*endpoints)
@@ -97,7 +97,7 @@ class StartTests(ListeningCase):
         self.assertEqual((service.ports, bool(service.running)), ([], False))
 
     def test_ready(self) -> None:
-        """From when it listens everywhere until it begins to stop, whoever is still connected."""
+        """It is ready while it listens everywhere, until it begins to stop."""
         late = Endpoint()
         service = self.service(Endpoint(Port(1)), late)
         self.assertFalse(service.ready)
@@ -114,20 +114,20 @@ class StartTests(ListeningCase):
         self.successResultOf(stopped)
 
     def test_without_the_privileged_start(self) -> None:
-        """As a program of one's own does it."""
+        """A program may call only startService."""
         service = self.service(Endpoint(Port(1)))
         service.startService()
         self.assertEqual(len(service.ports), 1)
 
     def test_each_port_has_a_line_in_the_log(self) -> None:
-        """With the address and the label: port 0 has picked one."""
+        """The log line of each port has the address and the label; port 0 shows the chosen port."""
         with capturedLogs() as events:
             self.service(Endpoint(Port(4711))).startService()
         (event,) = [event for event in events if event["log_level"] == LogLevel.info]
         self.assertEqual((event["where"], event["label"]), ("192.0.2.1:4711", "--0"))
 
     def test_it_can_be_started_again(self) -> None:
-        """And accepts connections again."""
+        """A restarted service accepts connections again."""
         service = self.service(Endpoint(Port(1)))
         for _ in range(2):
             service.startService()
@@ -137,7 +137,7 @@ class StartTests(ListeningCase):
             self.assertRaises(ConnectionRefusedError, connect_peer, self.factory)
 
     def test_twisteds_endpoints(self) -> None:
-        """On Twisted's reactor in memory."""
+        """It listens on Twisted's endpoints, with the in-memory reactor."""
         reactor: Any = MemoryReactorClock()
         service = self.service(TCP4ServerEndpoint(reactor, 8080, 1024, "127.0.0.1"))
         service.startService()
@@ -149,7 +149,7 @@ class FailureTests(ListeningCase):
         return CannotListenError("", 8080, OSError(98, "Address already in use"))
 
     def test_one_that_cannot_listen(self) -> None:
-        """Says which and why; the others, before and after it, listen no longer."""
+        """The error names the listener that failed, and the others stop listening."""
         for start in ("privilegedStartService", "startService"):
             ports = [Port(1), Port(2)]
             service = self.service(Endpoint(ports[0]), Endpoint(self.busy()), Endpoint(ports[1]))
@@ -159,13 +159,13 @@ class FailureTests(ListeningCase):
             self.assertEqual((service.ports, service.late), ([], []))
 
     def test_several_that_cannot_listen(self) -> None:
-        """The first is named."""
+        """The error names the first listener that failed."""
         service = self.service(Endpoint(ValueError("bad port")), Endpoint(self.busy()))
         error = self.assertRaises(ListenFailed, service.startService)
         self.assertEqual(str(error), "--0: bad port")
 
     def test_other_causes(self) -> None:
-        """Have words, whatever they are."""
+        """Every other cause has a text."""
         for cause, text in (
             (OSError(13, "Permission denied"), "Permission denied"),
             (OverflowError("bind(): port must be 0-65535."), "bind(): port must be 0-65535."),
@@ -177,7 +177,7 @@ class FailureTests(ListeningCase):
             self.assertEqual(str(error), f"--0: {text}")
 
     def test_an_endpoint_that_raises(self) -> None:
-        """It may not; its neighbours shall not listen for that."""
+        """An endpoint that raises is a failure, and the others stop listening."""
 
         @implementer(IStreamServerEndpoint)
         class Raising:
@@ -191,10 +191,10 @@ class FailureTests(ListeningCase):
 
 
 class LaterTests(ListeningCase):
-    """Endpoints that do not say at once whether they can listen."""
+    """Endpoints that report later whether they can listen."""
 
     def test_it_comes_later(self) -> None:
-        """It is then one of the ports, and stops with them."""
+        """A port that opens later is added to the ports, and stops with them."""
         endpoint = Endpoint()
         service = self.service(endpoint)
         service.privilegedStartService()
@@ -207,7 +207,7 @@ class LaterTests(ListeningCase):
         self.assertFalse(port.listens)
 
     def test_it_fails_later(self) -> None:
-        """The service is told, and its other ports go on."""
+        """The service is told of a late failure, and its other ports stay."""
         endpoint, port = Endpoint(), Port(1)
         service = self.service(endpoint, Endpoint(port))
         service.startService()
@@ -216,7 +216,7 @@ class LaterTests(ListeningCase):
         self.assertTrue(port.listens)
 
     def test_by_default_it_is_logged(self) -> None:
-        """As an error."""
+        """By default, a late failure is logged as an error."""
         endpoint = Endpoint()
         service = ListenerService(self.factory, [Listener(endpoint, "--x")])
         service.startService()
@@ -227,7 +227,7 @@ class LaterTests(ListeningCase):
         self.assertEqual(formatEvent(event), "--x: Address already in use")
 
     def test_stopping_before_it_has_said(self) -> None:
-        """It is cancelled, which is no failure of anybody's."""
+        """A pending listener is cancelled, which is not reported as a failure."""
         endpoint = Endpoint()
         service = self.service(endpoint)
         service.startService()
@@ -235,14 +235,14 @@ class LaterTests(ListeningCase):
         self.assertEqual((endpoint.cancelled, service.late, service.ports), (1, [], []))
 
     def test_another_one_fails_meanwhile(self) -> None:
-        """None listens then, this one neither, however late it comes."""
+        """If another listener fails, a pending one does not listen either."""
         endpoint = Endpoint()
         service = self.service(endpoint, Endpoint(OSError(98, "Address already in use")))
         self.assertRaises(ListenFailed, service.startService)
         self.assertEqual((endpoint.cancelled, service.late, service.ports), (1, [], []))
 
     def test_it_waits_for_something_else(self) -> None:
-        """A Deferred that has been called may still wait: it is not asked a second time."""
+        """A Deferred that was called may still wait; the endpoint is not asked again."""
         first: Deferred[Any] = succeed(None)
         second: Deferred[Any] = Deferred()
         endpoint = Endpoint(first.addCallback(lambda _: second))
@@ -262,13 +262,13 @@ class StopTests(ListeningCase):
         return service, [connect_peer(self.factory) for _ in range(count)]
 
     def test_nobody_is_there(self) -> None:
-        """It stops at once, and nothing runs."""
+        """Without connections, it stops at once, and no timers are left."""
         service, _ = self.started(0)
         self.successResultOf(service.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_connections_are_closed(self) -> None:
-        """Each has what it was sent; the stop waits for the last one."""
+        """Each connection gets what it was sent; the stop waits for the last one."""
         service, peers = self.started()
         peers[0].send(b"hello")
         stopped = service.stopService()
@@ -282,13 +282,13 @@ class StopTests(ListeningCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nobody_new_comes(self) -> None:
-        """Not even one who was waiting to be accepted."""
+        """While stopping, no new connections are accepted, not even pending ones."""
         service, _ = self.started()
         service.stopService()
         self.assertRaises(ConnectionRefusedError, connect_peer, self.factory)
 
     def test_who_does_not_read_is_aborted(self) -> None:
-        """After ``drain`` seconds, however much it should have had."""
+        """A peer that does not read is aborted after ``drain`` seconds."""
         service, peers = self.started(drain=2)
         peers[0].full()
         peers[0].protocol.send_encoded(b"x" * 100_000)
@@ -303,14 +303,14 @@ class StopTests(ListeningCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_time_at_all(self) -> None:
-        """With a drain of 0, everybody is aborted in the next turn."""
+        """With a drain of 0, all connections are aborted in the next turn."""
         service, peers = self.started(drain=0)
         stopped = service.stopService()
         peers[0].advance(0)
         self.successResultOf(stopped)
 
     def test_ports_that_take_their_time(self) -> None:
-        """Connections are closed when nobody can come any more."""
+        """Connections are closed after all ports have stopped."""
         stops: Deferred[None] = Deferred()
         service = self.service(Endpoint(Port(1, stops)))
         service.startService()
@@ -322,7 +322,7 @@ class StopTests(ListeningCase):
         self.successResultOf(stopped)
 
     def test_a_port_that_fails_to_stop(self) -> None:
-        """The connections are closed all the same."""
+        """If a port fails to stop, connections are still closed."""
         stops: Deferred[None] = fail(OSError("odd"))
         service = self.service(Endpoint(Port(1, stops)))
         service.startService()
@@ -333,7 +333,7 @@ class StopTests(ListeningCase):
         stops.addErrback(lambda _: None)
 
     def test_stopping_twice(self) -> None:
-        """Both wait for the same end."""
+        """Both calls wait for the same end."""
         service, peers = self.started(1)
         stops = [service.stopService(), service.stopService()]
         peers[0].write_eof()
@@ -342,5 +342,5 @@ class StopTests(ListeningCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopping_without_a_start(self) -> None:
-        """Nothing happens."""
+        """Stopping without a start does nothing."""
         self.successResultOf(self.service(Endpoint()).stopService())

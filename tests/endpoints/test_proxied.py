@@ -1,4 +1,4 @@
-"""Connections through a proxy: before the header, and from then on."""
+"""Connections through a proxy: during the header, and after it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 
 class HeaderTests(ProxiedCase):
     def test_every_split(self) -> None:
-        """However header and first bytes are cut, the protocol sees the client and its bytes."""
+        """However the header and the first bytes are split, the protocol gets client and bytes."""
         for name, header in HEADERS.items():
             for pieces in splits(header + b"hello\n"):
                 with self.subTest(name, pieces=pieces):
@@ -58,7 +58,7 @@ class HeaderTests(ProxiedCase):
     )
     @settings(deadline=None)
     def test_any_bytes_and_any_cuts(self, name: str, data: bytes, places: list[int]) -> None:
-        """What follows the header is nobody's business but the protocol's."""
+        """The protocol gets the bytes after the header unchanged."""
         clock = Clock()
         wrapped = Wrapped()
         peer = connect_peer(ProxiedFactory(wrapped, TRUSTED, clock), clock=clock, peer=PROXY)
@@ -71,14 +71,14 @@ class HeaderTests(ProxiedCase):
     @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
     @settings(deadline=None)
     def test_garbage(self, data: bytes, places: list[int]) -> None:
-        """Whatever a trusted peer sends: a protocol, or one line and the end; never an error."""
+        """A trusted peer may send anything: it gets a protocol, or one log line and the end."""
         clock = Clock()
         wrapped = Wrapped()
         factory = ProxiedFactory(wrapped, TRUSTED, clock)
         peer = connect_peer(factory, clock=clock, peer=PROXY)
         peer.send(*cut(data, places))
         peer.advance(12)
-        self.assertEqual(peer.connected, bool(wrapped.built))  # it may be a header by luck
+        self.assertEqual(peer.connected, bool(wrapped.built))  # it may be a header by chance
         self.assertEqual(sum(factory.ended.values()), not wrapped.built)
         self.assertEqual(clock.getDelayedCalls(), [])
 
@@ -126,7 +126,7 @@ class HeaderTests(ProxiedCase):
         self.assertIsNone(proxy_header(self.wrapped.built[-1].transport))
 
     def test_one_proxy_behind_another(self) -> None:
-        """Two of them read two headers, and the client's is the inner one."""
+        """With two proxies, two headers are read, and the inner one has the client."""
         outer = ProxyHeader(ANN.family, Endpoint("10.0.0.8", 1), ANN.destination)
         factory = ProxiedFactory(self.factory, TRUSTED, self.clock)
         for pieces in splits(encode_v2(outer) + HEADERS["v1"] + b"hi"):
@@ -139,7 +139,7 @@ class HeaderTests(ProxiedCase):
 
 class TrustTests(ProxiedCase):
     def test_strangers_go_straight_through(self) -> None:
-        """Their protocol is the wrapped factory's, and a header is nothing but bytes of theirs."""
+        """Connections from other addresses go to the wrapped factory; headers are just bytes."""
         for address in [
             STRANGER,
             IPv6Address("TCP", "2001:db8::1", 1),
@@ -156,7 +156,7 @@ class TrustTests(ProxiedCase):
         self.assertIsNone(self.factory.buildProtocol(STRANGER))
 
     def test_proxies(self) -> None:
-        """By IPv6 too, also as a socket of both families shows them."""
+        """Proxies may use IPv6, or appear as IPv4-mapped addresses of a dual-stack socket."""
         for address in [
             IPv6Address("TCP", "fd00::1", 1),
             IPv6Address("TCP", "::ffff:10.1.2.3", 1),
@@ -174,7 +174,8 @@ class TrustTests(ProxiedCase):
         self.assertIs(self.connect(STRANGER).protocol, self.wrapped.built[-1])
 
     def test_admission_decides_about_the_client(self) -> None:
-        """What refuses sees the client's address; the connection is closed without a word."""
+        """Admission sees the client's address; a rejected connection is closed without a
+        message."""
         rules = AdmissionRules(max_per_address=1, deny=(parse_range("deny", "192.0.2.78"),))
         admission = Admission(rules)
         plain = Wrapped.buildProtocol
@@ -197,7 +198,7 @@ class TrustTests(ProxiedCase):
 
 class EndTests(ProxiedCase):
     def test_no_header(self) -> None:
-        """A trusted peer that speaks at once, or wrongly, is closed; the log has one line."""
+        """A trusted peer that sends no valid header is closed; the log has one line."""
         for data, why in [
             (b"GET / HTTP/1.1\r\n", "it does not begin with a PROXY header"),
             (b"PROXY TCP4 1.2.3.4\r\nhello\n", "no PROXY line: b'PROXY TCP4 1.2.3.4'"),
@@ -217,7 +218,7 @@ class EndTests(ProxiedCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_too_late(self) -> None:
-        """Neither silence nor a drip of bytes keeps a connection for longer than the timeout."""
+        """Neither silence nor a slow header keeps a connection for longer than the timeout."""
         for drip in (b"", b"P"):
             self.factory.ended.clear()
             with capturedLogs() as logged:
@@ -234,14 +235,14 @@ class EndTests(ProxiedCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_header_after_the_end(self) -> None:
-        """What a transport still delivers when it was told to close is not looked at."""
+        """Data that a transport delivers after loseConnection is ignored."""
         reader: Any = self.connect().protocol
         reader.close(HANDSHAKE)
         reader.dataReceived(HEADERS["v1"])
         self.assertEqual(self.wrapped.asked, [])
 
     def test_health_checks(self) -> None:
-        """Who connects and closes, or resets, leaves a line for debugging and no other trace."""
+        """A peer that closes or resets without data leaves only a debug line."""
         for end, code in [("write_eof", "peer-closed"), ("reset", "peer-reset")]:
             with capturedLogs() as logged:
                 getattr(self.connect(), end)()
@@ -252,7 +253,7 @@ class EndTests(ProxiedCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone_within_the_header(self) -> None:
-        """The log has an IPv4 address as such, also where the socket speaks IPv6 too."""
+        """The log shows IPv4 addresses as such, even on a dual-stack socket."""
         with capturedLogs() as logged:
             peer = self.connect(IPv6Address("TCP", "::ffff:10.0.0.9", 40000))
             peer.send(b"PROXY ")
@@ -277,7 +278,7 @@ class EndTests(ProxiedCase):
         self.assertEqual((self.factory.ended, self.lines(logged)), ({}, []))
 
     def test_a_failing_factory(self) -> None:
-        """An error in the wrapped factory is the reactor's to log, as it is without a proxy."""
+        """The reactor logs an error in the wrapped factory, as it does without a proxy."""
 
         def build(addr: Any) -> Any:
             raise RuntimeError("no protocol")
@@ -291,7 +292,7 @@ class EndTests(ProxiedCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopping(self) -> None:
-        """With the last port, those go that have not said who they are; the others stay."""
+        """When the last port stops, connections without a header are closed; the others stay."""
         first, second = self.connect(), self.connect()  # each starts the factory
         first.send(HEADERS["v2"])
         self.assertEqual(self.wrapped.running, 2)
@@ -313,7 +314,7 @@ class EndTests(ProxiedCase):
 
 
 class ConnectionTests(ProxiedCase):
-    """With our own connections behind."""
+    """With connections of twisted_net behind a proxy."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -330,7 +331,7 @@ class ConnectionTests(ProxiedCase):
         self.assertEqual(line, "Connection 1 from 192.0.2.77:56324 ended: failed (the hook fails)")
 
     def test_half_close(self) -> None:
-        """A peer that has sent its last byte still gets its answers."""
+        """A peer that has half-closed still gets its answers."""
         for pieces in splits(HEADERS["v2"] + b"say a\n"):
             peer = self.connect()
             peer.send(*pieces)
@@ -364,7 +365,7 @@ class Port:
 
 
 class Listening:
-    """A server endpoint that hands its port a factory, or what it makes of it."""
+    """A server endpoint that passes a factory, or a wrapper around it, to its port."""
 
     def __init__(self, wrap: Any = None) -> None:
         self.wrap = wrap
@@ -377,7 +378,7 @@ class Listening:
 
 class EndpointTests(ProxiedCase):
     def test_listen(self) -> None:
-        """Every port has a factory of its own, and all of them one count."""
+        """Each port has its own factory, and all share one count."""
         inner: Any = Listening()
         endpoint = ProxiedEndpoint(inner, TRUSTED, self.clock, 3)
         for count in (1, 2):
@@ -388,7 +389,7 @@ class EndpointTests(ProxiedCase):
             self.assertEqual(endpoint.ended, {"handshake": count})
 
     def test_an_endpoint_that_wraps(self) -> None:
-        """The header would have to come inside of TLS, where no proxy sends it: that is refused."""
+        """An endpoint that adds TLS is rejected: the header would have to come inside TLS."""
         inner: Any = Listening(Wrapped)
         listening = ProxiedEndpoint(inner, TRUSTED).listen(self.wrapped)
         failure = self.failureResultOf(listening, ValueError)
@@ -396,7 +397,7 @@ class EndpointTests(ProxiedCase):
         self.assertTrue(inner.ports[0].stopped)
 
     def test_a_factory_inside_another(self) -> None:
-        """Where nobody has looked before, the first connection finds it out."""
+        """A factory inside another one raises an error at the first connection."""
         peer = Peer(self.clock, HOST, PROXY)
         peer.protocol = Noting()
         reader: Any = self.factory.buildProtocol(PROXY)

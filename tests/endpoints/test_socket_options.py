@@ -1,4 +1,4 @@
-"""Socket options: which are set, on what, and what makes no sense."""
+"""Socket options: their values, their targets, and invalid ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEEPALIVE = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 class Socket:
-    """Notes the options that it is given."""
+    """Records its options."""
 
     def __init__(self, family: int = socket.AF_INET, error: OSError | None = None) -> None:
         self.family = family
@@ -59,14 +59,14 @@ class ApplyTests(SynchronousTestCase):
         )
 
     def test_off(self) -> None:
-        """Off is said to the kernel too: the socket may come from somebody who had it on."""
+        """Options that are off are set too: the inherited socket may have had them on."""
         self.assertEqual(
             applied(nodelay=False, keepalive_idle=0),
             {(TCP, socket.TCP_NODELAY): 0, KEEPALIVE: 0, (TCP, socket.TCP_USER_TIMEOUT): 0},
         )
 
     def test_user_timeout(self) -> None:
-        """It follows keepalive unless it is given; and never is more than the kernel takes."""
+        """The user timeout follows keepalive by default, up to the kernel's maximum."""
         cases: list[tuple[dict[str, Any], int]] = [
             ({"keepalive_idle": 10, "keepalive_interval": 2, "keepalive_count": 3}, 16_000),
             ({"user_timeout": 0}, 0),
@@ -79,7 +79,7 @@ class ApplyTests(SynchronousTestCase):
             self.assertEqual(found[TCP, socket.TCP_USER_TIMEOUT], milliseconds)
 
     def test_what_the_platform_does_not_know(self) -> None:
-        """macOS has one of them by another name, and no user timeout."""
+        """Unknown options are skipped: macOS has another name for one, and no user timeout."""
         known = {name: getattr(socket, name) for name in dir(socket)}
         del known["TCP_KEEPIDLE"], known["TCP_USER_TIMEOUT"]
         self.patch(socket_options, "socket", SimpleNamespace(**known | {"TCP_KEEPALIVE": 0x10}))
@@ -88,7 +88,7 @@ class ApplyTests(SynchronousTestCase):
         self.assertEqual(len(found), 4)
 
     def test_where_the_socket_is(self) -> None:
-        """Below TLS and all other wrappers."""
+        """The socket is found below TLS and all other wrappers."""
         found = Socket(socket.AF_INET6)
         tls = SimpleNamespace(
             transport=SimpleNamespace(transport=SimpleNamespace(socket=found)), getHandle=object
@@ -128,7 +128,7 @@ class ApplyTests(SynchronousTestCase):
 
 
 class Endpoint:
-    """A server's and a client's endpoint."""
+    """An endpoint for servers and clients."""
 
     def __init__(self, result: Any) -> None:
         self.result = result
@@ -141,7 +141,7 @@ class Endpoint:
 
 class EndpointTests(SynchronousTestCase):
     def test_server(self) -> None:
-        """The port's socket has the options, for every connection to come."""
+        """The port's socket gets the options, for all future connections."""
         port = SimpleNamespace(socket=Socket())
         endpoint: Any = Endpoint(port)
         listening = TunedServerEndpoint(endpoint, SocketOptions(keepalive_idle=7)).listen(endpoint)
@@ -158,7 +158,7 @@ class EndpointTests(SynchronousTestCase):
         self.assertIn(KEEPALIVE, protocol.transport.transport.socket.options)
 
     def test_client_that_is_closed_already(self) -> None:
-        """An option that cannot be set any more is no failure to connect."""
+        """If an option cannot be set on a closed connection, connecting still succeeds."""
         protocol = SimpleNamespace(
             transport=SimpleNamespace(socket=Socket(error=OSError(22, "no")))
         )

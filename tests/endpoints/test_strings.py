@@ -1,4 +1,4 @@
-"""Endpoint strings of ours: :mod:`twisted_net.endpoints.strings`."""
+"""Tests for :mod:`twisted_net.endpoints.strings`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EndpointCase(SynchronousTestCase):
         self.reactor: Any = MemoryReactorClock()
 
     def listen(self, text: str) -> tuple[Any, ...]:
-        """What a reactor is asked for."""
+        """Return what the reactor was asked for."""
         endpoint = serverFromString(self.reactor, text)  # type: ignore[no-untyped-call]
         verifyObject(IStreamServerEndpoint, endpoint)
         self.successResultOf(endpoint.listen(EchoFactory(clock=self.reactor)))
@@ -33,7 +33,7 @@ class EndpointCase(SynchronousTestCase):
         return asked
 
     def guard(self, text: str) -> GuardFactory:
-        """The guard that an endpoint puts before a factory."""
+        """Return the guard that an endpoint wraps around a factory."""
         guard: GuardFactory = self.listen(text)[1]
         self.assertIsInstance(guard, GuardFactory)
         return guard
@@ -46,7 +46,7 @@ class EndpointCase(SynchronousTestCase):
 
 class NetTests(EndpointCase):
     def test_where_it_listens(self) -> None:
-        """Everywhere, or at one address; with a long enough queue of those to be accepted."""
+        """It listens everywhere, or at one address, with a long backlog."""
         for dual, everywhere in ((True, "::"), (False, "")):
             self.patch(strings.socket, "has_dualstack_ipv6", lambda dual=dual: dual)
             port, _, backlog, interface = self.listen("net:8080")
@@ -63,7 +63,7 @@ class NetTests(EndpointCase):
         self.assertEqual(self.guard("net:1").limits, DEFAULT_LIMITS)
 
     def refused(self, text: str, *hosts: str) -> list[str]:
-        """Give which of several hosts, one after another, may not connect; and nobody leaves."""
+        """Connect from these hosts, one after another; return those that are rejected."""
         from twisted.internet.address import IPv4Address, IPv6Address
 
         guard, refused = self.guard(text), []
@@ -86,14 +86,14 @@ class NetTests(EndpointCase):
         self.assertEqual(self.refused("net:1:deny=192.0.2.1", one, two), [one])
 
     def test_as_many_as_there_are_descriptors(self) -> None:
-        """Without a limit of one's own; 0 is no limit."""
+        """The default limit follows the number of descriptors; 0 means no limit."""
         self.patch(strings, "most_connections", lambda: 1)
         one = "192.0.2.1"
         self.assertEqual(self.refused("net:1", one, one), [one])
         self.assertEqual(self.refused("net:1:maxConnections=0", one, one), [])
 
     def test_it_guards(self) -> None:
-        """By the reactor's time."""
+        """The guard uses the reactor's clock."""
         guard = self.guard("net:1:idle=5")
         peer = Peer(self.reactor)
         peer.protocol = guard.buildProtocol(peer.getPeer())
@@ -111,7 +111,7 @@ class NetTests(EndpointCase):
         self.assertIsNot(first.admission, second.admission)
 
     def test_errors(self) -> None:
-        """Each is one line that has the option as it was written, and what is wrong with it."""
+        """Each error is one line with the option as it was written, and the reason."""
         for text, line in (
             ("net:http", "port http: must be a whole number from 0 to 65535"),
             ("net:65536", "port 65536: must be a whole number from 0 to 65535"),
@@ -138,13 +138,13 @@ class NetTests(EndpointCase):
         self.assertIn("unknown option; the options are idle, stall,", self.error("net:1:idel=5"))
 
     def test_parts_that_are_too_many_or_too_few(self) -> None:
-        """Twisted passes them on as they are."""
+        """Twisted passes extra and missing parts on."""
         for text in ("net", "net:1:127.0.0.1:2"):
             error = self.assertRaises(TypeError, serverFromString, self.reactor, text)
             self.assertNotIn("\n", str(error))
 
     def test_a_busy_port(self) -> None:
-        """Says so, as any endpoint does."""
+        """A busy port fails as with any endpoint."""
 
         def listenTCP(*arguments: Any, **more: Any) -> Any:
             raise CannotListenError("", 8080, OSError(98, "Address already in use"))
@@ -167,7 +167,7 @@ class DescriptorTests(EndpointCase):
             self.assertEqual(most_connections(each), most)
 
     def test_a_line_a_minute(self) -> None:
-        """However often a port fails to accept; what it says else about that is not logged."""
+        """However often a port fails to accept, there is one line a minute and nothing else."""
 
         class Port:
             _logger = Logger(namespace="port")
@@ -190,5 +190,5 @@ class DescriptorTests(EndpointCase):
         self.assertIn(": EMFILE 30, ENFILE 3", formatEvent(events[0]))
 
     def test_what_is_no_port_of_twisteds(self) -> None:
-        """Stays as it is."""
+        """Other ports are left unchanged."""
         log_rarely(object(), self.reactor)

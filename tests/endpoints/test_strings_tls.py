@@ -28,7 +28,7 @@ class NetTLSTests(EndpointCase):
             self.assertEqual(guard.limits.idle_timeout, 60)
 
     def test_the_certificates_are_looked_after_while_it_listens(self) -> None:
-        """From the first port that opens to the last that closes."""
+        """Certificates are reloaded from the first port that opens to the last that closes."""
         _, factory, *_ = self.listen(f"nettls:1:dir={self.folder}")
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         factory.doStart()
@@ -37,7 +37,7 @@ class NetTLSTests(EndpointCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_errors(self) -> None:
-        """The one that is at fault is named."""
+        """The error names the option at fault."""
         both = "either cert= and key= or dir= is required"
         for files, error in (
             ("", both),

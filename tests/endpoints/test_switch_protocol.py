@@ -1,4 +1,4 @@
-"""A transport whose protocol changes: what was read already, and what it logs."""
+"""A transport that switches its protocol: bytes read before, and its log prefix."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from twisted_net.testing import Peer
 
 
 class RestTests(ProxiedCase):
-    """Bytes that came together with the header wait, as they would wait in the socket."""
+    """Bytes that arrived with the header wait as if they were still in the socket."""
 
     def made(self, connection_made: Any, *pieces: bytes) -> tuple[Any, Peer]:
-        """Connect a protocol that does something when the connection is made."""
+        """Connect a protocol that runs a function when the connection is made."""
 
         class Doing(Noting):
             def connectionMade(self) -> None:
@@ -24,7 +24,8 @@ class RestTests(ProxiedCase):
         return self.wrapped.built[-1], peer
 
     def test_paused_when_made(self) -> None:
-        """Nothing comes before resumeProducing, and then all of it in order, in a later turn."""
+        """A protocol that pauses gets nothing until resumeProducing, then everything in a later
+        turn."""
         protocol, peer = self.made(lambda transport: transport.pauseProducing())
         peer.send(b"two ")
         peer.advance(60)
@@ -64,7 +65,7 @@ class RestTests(ProxiedCase):
         self.assertEqual(protocol.events, [b"one ", b"two"])
 
     def test_paused_by_the_rest(self) -> None:
-        """A protocol that has enough after the first bytes gets no more."""
+        """A protocol that pauses after the first bytes gets no more."""
         protocol, peer = self.made(lambda transport: transport.pauseProducing())
         peer.resumeProducing()
         peer.pauseProducing()
@@ -79,7 +80,7 @@ class RestTests(ProxiedCase):
         self.assertEqual(protocol.events, [b"one "])
 
     def test_closed_when_made(self) -> None:
-        """Who closes at once hears nothing more."""
+        """A protocol that closes at once gets no data."""
         for close in ("loseConnection", "abortConnection", "stopProducing"):
             protocol, peer = self.made(lambda transport, close=close: getattr(transport, close)())
             self.assertEqual([type(event) for event in protocol.events], [type])
@@ -104,13 +105,13 @@ class RestTests(ProxiedCase):
         self.assertNotIn("pauseProducing", vars(peer))
 
     def test_half_closed_when_made(self) -> None:
-        """To write no more is not to read no more."""
+        """A protocol that closes its side for writing still reads."""
         protocol, peer = self.made(lambda transport: transport.loseWriteConnection())
         self.assertEqual(protocol.events, [b"one "])
         self.assertTrue(peer.finished)
 
     def test_failing_when_made(self) -> None:
-        """The error is the reactor's, and so is the transport again."""
+        """The reactor gets the error, and the transport has its own methods again."""
 
         def fail(transport: Any) -> None:
             raise RuntimeError("no")
@@ -126,7 +127,7 @@ class RestTests(ProxiedCase):
         self.assertIs(peer.protocol, self.wrapped.built[-1])
 
     def test_failing_late(self) -> None:
-        """A protocol that fails with bytes that it gets late loses its connection, and no other."""
+        """A protocol that raises on late bytes loses its connection, and no other."""
         protocol, peer = self.made(lambda transport: transport.pauseProducing())
         protocol.dataReceived = lambda data: 1 / 0
         peer.resumeProducing()
@@ -135,7 +136,7 @@ class RestTests(ProxiedCase):
         self.assertFalse(peer.connected)
 
     def test_another_protocol_since(self) -> None:
-        """They go to the protocol that the transport has by then: startTLS changes it."""
+        """The bytes go to the current protocol: startTLS changes it."""
         second = Noting()
 
         def change(transport: Any) -> None:
@@ -147,7 +148,7 @@ class RestTests(ProxiedCase):
 
 class NameTests(ProxiedCase):
     def test_the_log_has_the_client(self) -> None:
-        """The transport's name in the log is the one that it would have without a proxy."""
+        """The transport's log prefix is the same as without a proxy."""
         for prefix, factory in (("Noting", Noting), ("Ann", Named)):
             self.wrapped.protocol = factory
             peer: Any = self.connect()
@@ -156,7 +157,7 @@ class NameTests(ProxiedCase):
             self.assertEqual(peer.logstr, f"{prefix},7,192.0.2.77")
 
     def test_before_the_header(self) -> None:
-        """The port and who has sent no header yet log under the wrapped factory's name."""
+        """The port and connections without a header log under the wrapped factory's name."""
         self.assertEqual(self.factory.logPrefix(), "Wrapped")
         self.assertEqual(self.connect().protocol.logPrefix(), "Wrapped")
 

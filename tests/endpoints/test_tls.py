@@ -1,4 +1,4 @@
-"""Listening with TLS: :mod:`twisted_net.endpoints.tls`."""
+"""Tests for :mod:`twisted_net.endpoints.tls`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from twisted_net.tls.key_pairs import self_signed_pair
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Never:
-    """Fails where anything of OpenSSL's is wanted."""
+    """Fails if an OpenSSL object is requested."""
 
     def serverConnectionForTLS(self, protocol: object) -> Any:
         raise AssertionError("nobody is there to speak TLS with")
 
 
 class Refusing(Factory[Protocol]):
-    """Lets nobody in."""
+    """Rejects every connection."""
 
     def buildProtocol(self, addr: object) -> None:
         return None
@@ -37,7 +37,7 @@ class Refusing(Factory[Protocol]):
 
 class EndpointTests(SynchronousTestCase):
     def listen(self, creator: Any, factory: Any) -> Any:
-        """Listen, and give the factory that the port has."""
+        """Listen, and return the factory of the port."""
         reactor = MemoryReactorClock()
         endpoint = TLSServerEndpoint(TCP4ServerEndpoint(reactor, 8443), creator, clock=reactor)
         port = self.successResultOf(endpoint.listen(factory))
@@ -45,12 +45,12 @@ class EndpointTests(SynchronousTestCase):
         return reactor.tcpServers[0][1]
 
     def test_the_creator(self) -> None:
-        """It is what Twisted takes."""
+        """The creator is one that Twisted accepts."""
         certificates = Certificates.from_pair(self_signed_pair(NOW), "some")
         self.assertTrue(verifyObject(IOpenSSLServerConnectionCreator, certificates))
 
     def test_refused(self) -> None:
-        """A factory that refuses costs no TLS."""
+        """A factory that rejects a connection costs no TLS."""
         self.assertIsNone(self.listen(Never(), Refusing()).buildProtocol(None))
 
     def test_accepted(self) -> None:

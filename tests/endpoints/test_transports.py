@@ -1,4 +1,4 @@
-"""Which transports our listeners and clients get, by the reactor they are on."""
+"""Which transports our listeners and clients get on each reactor."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Knowing:
 
 
 class ForeignReactor(EPollReactor):
-    """Listens and connects in a way of its own."""
+    """A reactor with its own methods to listen and connect."""
 
     def listenTCP(self, *arguments: Any, **more: Any) -> Any:
         return super().listenTCP(*arguments, **more)
@@ -87,9 +87,9 @@ class ForeignReactor(EPollReactor):
 class TransportsCase(SynchronousTestCase):
     """Our listeners on one kind of reactor.
 
-    :cvar make_reactor: makes it.
-    :cvar eagerly: whether it can have eager transports.
-    :cvar tls_eagerly: whether TLS can be on the socket as well.
+    :cvar make_reactor: makes the reactor.
+    :cvar eagerly: whether it supports eager transports.
+    :cvar tls_eagerly: whether TLS can also run on the socket.
     """
 
     make_reactor: Any = EPollReactor
@@ -101,11 +101,11 @@ class TransportsCase(SynchronousTestCase):
         self.reactor.installNameResolver(Knowing())
         self.addCleanup(self._close)
         self.factory = EchoFactory(clock=self.reactor)
-        self.peers: list[Any] = []  # as the connection has its address
+        self.peers: list[Any] = []  # as the connection formats its address
 
     def _close(self) -> None:
         reactor = self.reactor
-        reactor.iterate(0)  # ports close in a turn
+        reactor.iterate(0)  # ports close in a later turn
         reactor.disconnectAll()
         reactor.iterate(0)
         for reader in list(reactor._internalReaders):
@@ -134,7 +134,7 @@ class TransportsCase(SynchronousTestCase):
         return options
 
     def listening(self, *flags: str) -> Any:
-        """Listen as a service does with flags, and give where."""
+        """Listen with the flags of a service, and return the address."""
         (listener,) = self.options(*flags).listeners(self.reactor)
         port = self.successResultOf(listener.endpoint.listen(self.factory))
         self.addCleanup(port.stopListening)
@@ -148,7 +148,7 @@ class TransportsCase(SynchronousTestCase):
         return peer
 
     def accepted(self, *flags: str) -> Any:
-        """Give the transport of a connection that a service with these flags has accepted."""
+        """Return the transport of a connection accepted with these flags."""
         peer = self.dial(self.listening(*flags))
         self.until(lambda: self.factory.connections)
         peer.sendall(b"hello")
@@ -175,10 +175,10 @@ class TransportsCase(SynchronousTestCase):
         return transport
 
     def talk_tls(self, where: Any, before: bytes = b"", with_hello: bool = False) -> Any:
-        """Shake hands, have something echoed, close, and give the transport that it was.
+        """Complete a handshake, check an echo, close, and return the transport.
 
-        :param before: what comes before the hello.
-        :param with_hello: whether that comes together with the hello.
+        :param before: bytes before the ClientHello.
+        :param with_hello: whether they are sent together with the ClientHello.
         """
         peer = Peer(self.dial(where), SHOWN_ANY, server_hostname="localhost")
         peer.outgoing.write(before)
@@ -192,7 +192,7 @@ class TransportsCase(SynchronousTestCase):
         (connection,) = self.factory.connections.values()
         transport = connection.transport
         self.peers = [connection.peer]
-        connection.close()  # with a farewell both ways
+        connection.close()  # with close_notify both ways
         self.until(lambda: peer.over, peer)
         self.assertEqual(peer.over, "farewell")
         peer.say_farewell()
@@ -200,7 +200,7 @@ class TransportsCase(SynchronousTestCase):
         return transport
 
     def is_tls(self, transport: Any) -> None:
-        """It is what TLS is to be on this reactor."""
+        """Check that TLS is of the kind expected on this reactor."""
         self.assertIs(type(transport), self.tls_kind())
         self.is_tcp(transport.transport, EagerTLSServer)
 
@@ -215,7 +215,7 @@ class Anywhere:
     """What holds on every reactor."""
 
     def test_tcp(self) -> None:
-        """``--port``, and ``--listen`` with Twisted's own strings and with ours."""
+        """``--port`` and ``--listen`` work, with Twisted's strings and with ours."""
         for flags in (
             ("--port", "0"),
             ("--listen", "tcp:0:interface=127.0.0.1"),
@@ -229,7 +229,7 @@ class Anywhere:
         self.assertIs(type(transport), EagerUNIXServer if self.eagerly else unix.Server)
 
     def test_strings_in_other_programs(self) -> None:
-        """``twistd web --listen net:...`` gives it its own reactor, by whose time the guard is."""
+        """``twistd web --listen net:...`` uses its reactor, and the guard uses that clock."""
         endpoint: Any = serverFromString(self.reactor, "net:0:interface=127.0.0.1")
         port = self.successResultOf(endpoint.listen(Factory.forProtocol(Recorder)))
         self.addCleanup(port.stopListening)
@@ -239,7 +239,7 @@ class Anywhere:
         self.is_tcp(port.factory.connections[1].transport)
 
     def test_the_time_is_the_reactors(self) -> None:
-        """Even where the string is parsed for a service, which gives its own calls for it."""
+        """The guard's clock is the reactor, even if the string is parsed for a service."""
         endpoint: Any = serverFromString(eager(self.reactor), "net:0:interface=127.0.0.1")
         port = self.successResultOf(endpoint.listen(Factory.forProtocol(Recorder)))
         self.addCleanup(port.stopListening)
@@ -247,11 +247,11 @@ class Anywhere:
         self.assertIs(plain(self.reactor), self.reactor)
 
     def test_tls(self) -> None:
-        """``--tls-port``, which is TLS on the socket."""
+        """``--tls-port`` runs TLS on the socket."""
         self.is_tls(self.accepted_tls())
 
     def test_tls_behind_a_header(self) -> None:
-        """A PROXY header, and then the hello: in the same segment, or later."""
+        """The ClientHello may arrive with the PROXY header, or later."""
         for header in HEADERS.values():
             for with_hello in (False, True):
                 self.factory = EchoFactory(clock=self.reactor)
@@ -259,7 +259,7 @@ class Anywhere:
                 self.is_tls(self.accepted_tls(header, with_hello, *flags))
 
     def test_tls_over_something_else(self) -> None:
-        """What passes bytes on, and what is no TCP, has Twisted's own TLS above it."""
+        """TLS over wrappers and over anything but TCP is Twisted's own."""
         for where in (
             "haproxy:tcp:0:interface=127.0.0.1",
             f"unix:{Path(self.mktemp()).name}",
@@ -275,7 +275,7 @@ class Anywhere:
             self.assertIs(type(transport), BufferingTLSTransport)
 
     def test_outgoing(self) -> None:
-        """``netidle --upstream``, and clients."""
+        """``netidle --upstream`` and clients use these transports."""
         upstream = self.listening("--port", "0")
         options = idle.Options()
         text = f"tcp:127.0.0.1:{upstream.port}"
@@ -287,14 +287,14 @@ class Anywhere:
         kind = EagerClient if self.eagerly else tcp.Client
         transport = self.successResultOf(made).transport
         self.assertIs(type(transport), kind)
-        transport.abortConnection()  # nobody was there to read for, so the reactor forgets it
+        transport.abortConnection()  # it does not read, so the reactor forgets it
         for where in (text, ("127.0.0.1", upstream.port)):
             connected: Any = connect(self.reactor, where, Connection)
             self.until(lambda connected=connected: connected.called)
             self.assertIs(type(self.successResultOf(connected).transport), kind)
 
     def test_outgoing_tls(self) -> None:
-        """A client of ours does TLS on the socket."""
+        """Our clients run TLS on the socket."""
         server = Certificates.from_pair(self_signed_pair(datetime.datetime.now(datetime.UTC)), "")
         (root,) = (
             Certificate(crypto.X509.from_cryptography(p.chain[0])) for p in server.pairs.values()
@@ -321,7 +321,7 @@ class Anywhere:
             self.assertEqual(client.ended.code, "closed")
 
     def test_no_delay(self) -> None:
-        """It is as the endpoint was told, whatever a transport would rather have."""
+        """TCP_NODELAY is as the endpoint sets it, whatever the transport's default."""
         for nodelay in (False, True):
             self.factory = EchoFactory(clock=self.reactor)
             below = tcp_endpoint(self.reactor, 0, "127.0.0.1")
@@ -335,7 +335,7 @@ class Anywhere:
 
 
 class EPollTests(Anywhere, TransportsCase):
-    """Twisted's usual reactor on Linux."""
+    """Twisted's default reactor on Linux."""
 
 
 class PollTests(Anywhere, TransportsCase):
@@ -357,14 +357,14 @@ class EagerTests(Anywhere, TransportsCase):
 
 
 class ForeignTests(Anywhere, TransportsCase):
-    """A reactor that has calls of its own keeps its own transports."""
+    """A reactor with its own methods keeps its own transports."""
 
     make_reactor = ForeignReactor
     eagerly = False
 
 
 class UnknownTwistedTests(Anywhere, TransportsCase):
-    """With a Twisted that we do not know, everything is Twisted's own."""
+    """With an unknown Twisted, everything is Twisted's own."""
 
     eagerly = False
 
@@ -374,7 +374,7 @@ class UnknownTwistedTests(Anywhere, TransportsCase):
 
 
 class UnknownOpenSSLTests(Anywhere, TransportsCase):
-    """With a pyOpenSSL that we do not know, TLS alone is."""
+    """With an unknown pyOpenSSL, only TLS is Twisted's own."""
 
     tls_eagerly = False
 

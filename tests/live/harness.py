@@ -1,7 +1,7 @@
-"""Real processes for the tests: servers from ``twistd``, and the programs that people use.
+"""Real processes for the tests: servers started by ``twistd``, and the programs that people use.
 
-Nothing here sleeps: a test waits for what it is to see, at most :data:`PATIENCE` seconds, and
-says what it saw instead. Every process and connection ends with its test.
+Nothing here sleeps. A test waits for an event for at most :data:`PATIENCE` seconds, and reports
+what it saw if it does not happen. Every process and connection ends with its test.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests.buffers import bound
 
 PATIENCE = 30.0
-"""Seconds after which what has not happened will not happen, on the noisiest of machines."""
+"""Seconds that a test waits for an event, enough for a very slow machine."""
 
 LAST_CALL = 5.0
-"""Seconds between asking a process to end and ending it."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 LOCALHOST = "127.0.0.1"
 
@@ -38,9 +38,9 @@ _LISTENING = re.compile(rb"Listening on (\S+) \((.*?)\)")
 
 
 def program(name: str) -> str:
-    """Give the path of a program that a test needs.
+    """Return the path of a program that a test needs.
 
-    :raises SkipTest: it is not on this machine. ``.ci/run`` takes a skip for a failure.
+    :raises SkipTest: it is not installed. ``.ci/run`` counts a skip as a failure.
     """
     path = shutil.which(name)
     if path is None:
@@ -49,14 +49,14 @@ def program(name: str) -> str:
 
 
 def script(name: str) -> str:
-    """Give the path of a program, such as ``twistd``, that was installed beside this Python."""
+    """Return the path of a program, such as ``twistd``, that is installed beside this Python."""
     return str(Path(sys.executable).with_name(name))
 
 
 def memory(pid: int, what: str = "VmRSS") -> int:
-    """Give how many bytes of memory a process has, as ``/proc`` tells it.
+    """Return the memory of a process in bytes, from ``/proc``.
 
-    :param what: ``"VmRSS"`` for now, ``"VmHWM"`` for the most it ever had.
+    :param what: ``"VmRSS"`` for the current size, ``"VmHWM"`` for the peak.
     """
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(rf"^{what}:\s+(\d+) kB$", status, re.MULTILINE)
@@ -65,7 +65,7 @@ def memory(pid: int, what: str = "VmRSS") -> int:
 
 
 class Watched:
-    """Something that tells when it has changed, so that a test can wait until it is as it says."""
+    """An object that reports its changes, so that a test can wait for a condition."""
 
     on_change: Callable[[], None] | None = None
 
@@ -73,7 +73,7 @@ class Watched:
         self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
     def changed(self) -> None:
-        """Look which waits are over."""
+        """Check which waits are over."""
         if self.on_change is not None:
             self.on_change()
         for wait in list(self._waiting):
@@ -83,10 +83,10 @@ class Watched:
                 wait[1].callback(result)
 
     async def until(self, true: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-        """Wait until ``true()`` is, and give what it gives.
+        """Wait until ``true()`` is true, and return its result.
 
-        :param what: what is waited for, to be told if it does not come.
-        :raises AssertionError: it did not come within ``seconds``.
+        :param what: the event that is waited for, for the error.
+        :raises AssertionError: it did not happen within ``seconds``.
         """
         from twisted.internet import reactor
 
@@ -104,10 +104,10 @@ class Watched:
 
 
 class Program(Watched, ProcessProtocol):
-    """A process: what it has written, and how it ended.
+    """A process: its output, and how it ended.
 
     :ivar output: everything that it has written to its standard output.
-    :ivar errors: likewise, to its standard error.
+    :ivar errors: everything that it has written to its standard error.
     :ivar status: its exit status, or minus the number of the signal that ended it; None while it
         runs.
     """
@@ -118,7 +118,7 @@ class Program(Watched, ProcessProtocol):
         self.output = bytearray()
         self.errors = bytearray()
         self.status: int | None = None
-        self._read = 0  # how much of the output a test has expected already
+        self._read = 0  # how much of the output a test has expected so far
         self.transport: Any = None
 
     def __repr__(self) -> str:
@@ -141,46 +141,46 @@ class Program(Watched, ProcessProtocol):
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         return int(self.transport.pid)
 
     def write(self, data: bytes) -> None:
-        """Give it standard input: what a person types."""
+        """Write to its standard input, as a person who types."""
         self.transport.write(data)
 
     def end_input(self) -> None:
-        """End its standard input, as Ctrl-D does."""
+        """Close its standard input, as Ctrl-D does."""
         self.transport.closeStdin()
 
     async def expect(self, pattern: bytes, seconds: float = PATIENCE) -> re.Match[bytes]:
-        """Wait until what was not expected yet of its output has ``pattern``, a regular expression.
+        """Wait until ``pattern``, a regular expression, matches in its unread output.
 
-        What comes before the match, and the match, are then expected.
+        The output up to the end of the match then counts as read.
         """
         compiled = re.compile(pattern, re.MULTILINE)
         match: re.Match[bytes] = await self.until(
             lambda: compiled.search(self.output, self._read), repr(pattern), seconds
         )
         self._read = match.end()
-        # The match lies in a buffer that is still to grow.
+        # The match refers to a buffer that will grow.
         return (
             re.compile(pattern, re.MULTILINE).match(bytes(self.output[match.start() : match.end()]))
             or match
         )
 
     async def ended(self, seconds: float = PATIENCE) -> int:
-        """Wait until it has ended, and give its status."""
+        """Wait until it has ended, and return its status."""
         await self.until(lambda: self.status is not None, "its end", seconds)
         assert self.status is not None
         return self.status
 
     def signal(self, number: int) -> None:
-        """Send it a signal, if it still runs."""
+        """Send it a signal if it is still running."""
         if self.status is None:
             os.kill(self.pid, number)
 
     async def stop(self) -> None:
-        """End it, first politely."""
+        """End it, first with SIGTERM."""
         if self.status is not None:
             return
         self.signal(signal.SIGTERM)
@@ -192,10 +192,10 @@ class Program(Watched, ProcessProtocol):
 
 
 class Server(Program):
-    """A process of ``twistd`` or ``twist`` with a service of ours."""
+    """A process of ``twistd`` or ``twist`` with one of our services."""
 
     async def port(self, label: str = "--port 0") -> int:
-        """Wait until it listens, and give the port that it got for a flag."""
+        """Wait until it listens, and return the port that a flag was given."""
         await self.until(
             lambda: label in self._listening() or self.status is not None, f"it to listen, {label}"
         )
@@ -209,7 +209,7 @@ class Server(Program):
         return {label.decode(): where.decode() for where, label in _LISTENING.findall(text)}
 
     def log(self, pattern: str = "") -> list[str]:
-        """Give the lines of its log that have a pattern."""
+        """Return the lines of its log that match a pattern."""
         lines = self.output.decode(errors="replace").splitlines()
         return [line for line in lines if re.search(pattern, line)]
 
@@ -217,11 +217,11 @@ class Server(Program):
 class Client(Watched, Protocol):
     """A connection in this process.
 
-    :cvar bounded: whether its socket gets small buffers, so that what it does not read fills the
-        other side's: see :mod:`tests.buffers`.
+    :cvar bounded: whether its socket gets small buffers, so that data that it does not read fills
+        the buffers of the peer: see :mod:`tests.buffers`.
     :ivar received: everything that it has received.
-    :ivar address: its own address, as a server's log has it.
-    :ivar lost: why it ended; None while it has not.
+    :ivar address: its own address, as it appears in a server's log.
+    :ivar lost: why it ended; None while it is connected.
     :ivar ended_at: the monotonic time in seconds at which it ended.
     """
 
@@ -252,12 +252,12 @@ class Client(Watched, Protocol):
         super().makeConnection(transport)
 
     def send(self, data: bytes) -> None:
-        """Send."""
+        """Send data."""
         assert self.transport is not None
         self.transport.write(data)
 
     async def has(self, text: bytes, seconds: float = PATIENCE) -> None:
-        """Wait until it has received ``text``, somewhere."""
+        """Wait until it has received ``text``."""
         await self.until(lambda: text in self.received, repr(text), seconds)
 
     async def closed(self, seconds: float = PATIENCE) -> None:
@@ -272,7 +272,7 @@ class Bounded(Client):
 
 
 class Bounding:
-    """The reactor, as far as a client's endpoint needs it: it gives the sockets small buffers."""
+    """The part of a reactor that client endpoints need, which makes sockets with small buffers."""
 
     def connectTCP(self, *arguments: Any, **more: Any) -> Any:
         from twisted.internet import reactor
@@ -283,9 +283,9 @@ class Bounding:
 
 
 class Upstream(Watched, Factory):  # type: ignore[type-arg]
-    """Something in this process that a server of ours connects to.
+    """A listener in this process that one of our servers connects to.
 
-    :ivar clients: the connections, as they came.
+    :ivar clients: the connections, in order.
     """
 
     noisy = False
@@ -301,7 +301,7 @@ class Upstream(Watched, Factory):  # type: ignore[type-arg]
 
     @property
     def endpoint(self) -> str:
-        """The endpoint string that leads here."""
+        """The endpoint string of this listener."""
         return f"tcp:{LOCALHOST}:{self.port}"
 
     def buildProtocol(self, addr: object) -> Any:
@@ -311,7 +311,7 @@ class Upstream(Watched, Factory):  # type: ignore[type-arg]
         return client
 
     async def hears(self, text: bytes) -> Any:
-        """Wait until a connection has received ``text``, and give that connection."""
+        """Wait until a connection has received ``text``, and return that connection."""
         return await self.until(
             lambda: next((each for each in self.clients if text in each.received), None),
             f"a connection with {text!r}",
@@ -321,15 +321,15 @@ class Upstream(Watched, Factory):  # type: ignore[type-arg]
 class LiveTestCase(TestCase):
     """A test with real processes, which end with it.
 
-    :cvar reactor: what ``twistd`` is to run on; empty: what it takes by itself. The variable
-        ``LIVE_REACTOR`` says it for all tests: ``LIVE_REACTOR=eager trial tests.live``.
+    :cvar reactor: the reactor for ``twistd``; empty means its default. The variable
+        ``LIVE_REACTOR`` sets it for all tests: ``LIVE_REACTOR=eager trial tests.live``.
     """
 
     timeout = 120
     reactor = os.environ.get("LIVE_REACTOR", "")
 
     def directory(self) -> Path:
-        """Give a new empty directory, below trial's own."""
+        """Return a new empty directory, below trial's own."""
         path = Path(self.mktemp()).absolute()
         path.mkdir(parents=True)
         return path
@@ -341,16 +341,16 @@ class LiveTestCase(TestCase):
         kind: type[Program] = Program,
         without: tuple[str, ...] = (),
     ) -> Any:
-        """Start a process, in a new directory unless told otherwise.
+        """Start a process, in a new directory by default.
 
-        :param without: variables that are not to be in its environment.
-        :return: the process, of the kind asked for.
+        :param without: environment variables that it does not get.
+        :return: the process, of the requested kind.
         """
         from twisted.internet import reactor
 
         running = kind(Path(command[0]).name)
-        omitted = ("PYTHONPATH", *without)  # it uses what was installed, not the checkout
-        # Should this process be killed, its own would stay behind; setpriv is Linux's.
+        omitted = ("PYTHONPATH", *without)  # use the installed package, not the checkout
+        # If this process is killed, its children must end too; setpriv is Linux only.
         tied = shutil.which("setpriv")
         argv = (tied, "--pdeathsig", "KILL", *command) if tied else command
         reactor.spawnProcess(  # type: ignore[attr-defined]  # it is a module to mypy
@@ -369,19 +369,19 @@ class LiveTestCase(TestCase):
         return server
 
     def command(self, *arguments: str) -> tuple[str, ...]:
-        """Give the words that start ``twistd -n``."""
+        """Return the words that start ``twistd -n``."""
         reactor = ("--reactor", self.reactor) if self.reactor else ()
         return (script("twistd"), "-n", "--pidfile=", *reactor, *arguments)
 
     async def serve(self, service: str, *flags: str) -> tuple[Server, int]:
-        """Start a service on a free port of this machine, and wait until it listens."""
+        """Start a service on a free local port, and wait until it listens."""
         server = self.twistd(service, "--port", "0", "--interface", LOCALHOST, *flags)
         return server, await server.port()
 
     async def connect(self, port: int, client: type[Client] = Client) -> Any:
-        """Connect to a port of this machine.
+        """Connect to a local port.
 
-        :return: the client, of the kind asked for.
+        :return: the client, of the requested kind.
         """
         from twisted.internet import reactor
 
@@ -412,12 +412,12 @@ class LiveTestCase(TestCase):
         return gatherResults([self._disconnect(each) for each in upstream.clients])
 
     def nc(self, port: int, *flags: str) -> Program:
-        """Start ``nc`` to a port of this machine."""
+        """Start ``nc`` to a local port."""
         running: Program = self.spawn(program("nc"), *flags, LOCALHOST, str(port))
         return running
 
     async def check_echo(self, port: int, data: bytes) -> None:
-        """Send through ``nc``, which then closes its side: all comes back, then the end."""
+        """Send through ``nc``, which then closes its side: everything comes back, then the end."""
         nc = self.nc(port, "-N")
         nc.write(data)
         nc.end_input()
@@ -426,7 +426,7 @@ class LiveTestCase(TestCase):
         self.assertEqual(bytes(nc.output), data)
 
     async def together(self, *waits: Any) -> list[Any]:
-        """Wait for several things at once; the first failure is the test's."""
+        """Wait for several things at once; the first failure is raised."""
         deferreds = [Deferred.fromCoroutine(each) for each in waits]
         try:
             return await gatherResults(deferreds, consumeErrors=True)

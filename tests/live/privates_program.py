@@ -1,7 +1,7 @@
 """Echo over transports of each kind, for :mod:`tests.live.test_privates`.
 
-``python -m tests.live.privates_program`` prints one JSON object: the classes of the
-transports, and the warnings in the log.
+``python -m tests.live.privates_program`` prints one JSON object: the classes of the transports, and
+the warnings in the log.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ failures: list[str] = []
 
 
 def observe(event: LogEvent) -> None:
-    """Keep warnings, and what is worse."""
+    """Keep warnings and errors."""
     level = event.get("log_level")
     if level is LogLevel.warn:
         warnings.append(formatEvent(event))
@@ -59,7 +59,7 @@ class StockEcho(Protocol):
 
 
 def kinds(transport: Any) -> list[str]:
-    """Give the classes of a transport and of all that are below it, outermost first."""
+    """Return the classes of a transport and of all transports below it, outermost first."""
     found = []
     while transport is not None:
         cls = type(transport)
@@ -69,7 +69,7 @@ def kinds(transport: Any) -> list[str]:
 
 
 class NotingEcho(EchoProtocol):
-    """Echo that notes its transports."""
+    """Echo that records its transports."""
 
     last: ClassVar[list[str]] = []
 
@@ -78,7 +78,7 @@ class NotingEcho(EchoProtocol):
 
 
 async def echo(client: Connection) -> list[str]:
-    """Check that a connection is echoed, and give the classes of its transports."""
+    """Check that a connection is echoed, and return the classes of its transports."""
     assert isinstance(client, Client)
     assert await client.echoed == LINE
     found = kinds(client.transport)
@@ -87,7 +87,7 @@ async def echo(client: Connection) -> list[str]:
 
 
 async def run(reactor: Any) -> dict[str, Any]:
-    """Echo over TCP, over stock endpoints and protocols, over TLS, and by a service."""
+    """Echo over TCP, over Twisted's endpoints and protocols, over TLS, and with a service."""
     found: dict[str, Any] = {}
     factory = EchoFactory.forProtocol(NotingEcho)
     port = await tcp_endpoint(reactor, 0, LOCALHOST).listen(factory)
@@ -108,7 +108,7 @@ async def run(reactor: Any) -> dict[str, Any]:
     await echo(await connect(reactor, (LOCALHOST, port.getHost().port), Client))
     found["--port"] = [*NotingEcho.last]
 
-    guarded = parse_net(reactor, "0", interface=LOCALHOST)  # what "net:0" is
+    guarded = parse_net(reactor, "0", interface=LOCALHOST)  # the endpoint "net:0"
     port = await guarded.listen(EchoFactory())
     where = (LOCALHOST, port.getHost().port)
     found["net:"] = await echo(await connect(reactor, where, Client))

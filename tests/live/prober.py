@@ -1,8 +1,8 @@
-"""Asks a server again and again, in a process of its own, and tells how long the answers took.
+"""Measure a server's latency from a separate process.
 
-``python prober.py PORT TEXT [--tls]`` asks until its standard input ends, then prints its
-latencies in milliseconds, as JSON. It has nothing else to do, and goes before what else wants its
-core: what it measures is the server, and not the crowd that besieges it.
+``python prober.py PORT TEXT [--tls]`` sends requests until its standard input ends, then prints its
+latencies in milliseconds, as JSON. It does nothing else, and has priority on its core: it measures
+the server, and not the load of its clients.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import sys
 import time
 
 PACE = 0.003
-"""Seconds between two questions. One that is due while another waits counts from then on."""
+"""Seconds between two requests. The latency of a delayed request counts from when it was due."""
 
 PATIENCE = 30.0
-"""Seconds after which an answer will not come."""
+"""Seconds to wait for an answer."""
 
 
 def go_before_others(pid: int) -> None:
-    """Let a process (0: this one) not wait for what else the machine does. Only root may."""
+    """Raise the priority of a process (0: this one). Only root may do that."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
 
 
 def connected(port: int, tls: bool) -> socket.socket:
-    """Connect, and over TLS shake hands."""
+    """Connect, and complete the handshake over TLS."""
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not tls:
@@ -42,7 +42,7 @@ def connected(port: int, tls: bool) -> socket.socket:
 
 
 def answer(sock: socket.socket, end: bytes) -> None:
-    """Read on, up to the answer."""
+    """Read up to the answer."""
     received = b""
     while end not in received:
         more = sock.recv(65536)
@@ -52,7 +52,7 @@ def answer(sock: socket.socket, end: bytes) -> None:
 
 
 def ended(wait: float) -> bool:
-    """Wait so many seconds, unless the standard input ends before."""
+    """Wait ``wait`` seconds, or until the standard input ends; return whether it has ended."""
     return bool(select.select([sys.stdin], [], [], max(0.0, wait))[0])
 
 

@@ -1,10 +1,10 @@
-"""Clients that are cut, a server that is killed: whether the chat keeps its word.
+"""Check the chat's recovery while clients are disconnected and the server is killed.
 
 ``python -m tests.live.recovery --clients 200 --messages 20000 --kills 5`` starts ``twistd netchat``
-with an SQLite store, lets the clients talk in ten rooms, cuts each of them at random, kills the
-server with ``kill -9`` in between, and looks at the end whether every acknowledged message was seen
-exactly once and in order by everybody who recovered. It says what it saw, and ends with status 1
-if the promise was broken.
+with an SQLite store, and lets the clients talk in ten rooms. It disconnects each of them at random,
+and kills the server with ``kill -9`` in between. At the end it checks that all clients that
+recovered have seen every acknowledged message exactly once and in order. It prints a report, and
+exits with status 1 if a message was lost, repeated or out of order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOCALHOST = "127.0.0.1"
 
 @dataclass
 class Plan:
-    """How much of everything."""
+    """The size of a run."""
 
     clients: int = 200
     messages: int = 20_000
@@ -49,9 +49,9 @@ class Plan:
 
 @dataclass
 class Account:
-    """What came of it.
+    """The result of a run.
 
-    :ivar wrong: what was broken of the promise, a sentence each.
+    :ivar wrong: the violations, a sentence each.
     """
 
     acked: int = 0
@@ -72,7 +72,7 @@ class Account:
 
 
 class Server:
-    """``twistd netchat`` on one port, as often as it is started."""
+    """``twistd netchat`` on one port, which can be restarted."""
 
     def __init__(self, port: int, store: str, where: Path) -> None:
         self.port = port
@@ -83,7 +83,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; clients try until it listens."""
+        """Start it; clients retry until it listens."""
         with (self._where / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, cwd=self._where, env=dict(os.environ)
@@ -97,9 +97,9 @@ class Server:
 
 
 class Watcher:
-    """One client in one room, and what it has seen there.
+    """One client in one room, and the messages it has seen there.
 
-    :ivar runs: the offsets that it has seen without a loss in between, a list for each such time.
+    :ivar runs: the offsets that it has seen, a list for each period without a loss.
     """
 
     def __init__(self, reactor: Any, number: int, room: str, port: int, plan: Plan) -> None:
@@ -122,7 +122,7 @@ class Watcher:
         return max(0, len(self.runs) - 1)
 
     def say(self, text: str) -> Deferred[Any]:
-        """Say something; noted once it is acked."""
+        """Send a message; recorded when it is acknowledged."""
 
         def acked(offset: int) -> None:
             self.acked[text] = offset
@@ -134,7 +134,7 @@ class Watcher:
         return self.client.send(self.room, text).addCallbacks(acked, refused)
 
     def cut(self) -> None:
-        """Cut its connection."""
+        """Disconnect it."""
         connection = self.client._connection
         if connection is not None:
             connection.transport.abortConnection()
@@ -155,12 +155,12 @@ class Watcher:
         run[offset] = text
 
     def position(self) -> int:
-        """How far it has seen everything."""
+        """The offset up to which it has seen everything."""
         return self.client.state._rooms[self.room].offset
 
 
 async def run(reactor: Any, plan: Plan, port: int, directory: Path) -> Account:
-    """Do it all, and give the account."""
+    """Do the whole run, and return the result."""
     chance = random.Random(plan.seed)
     store = plan.store or f"sqlite:{directory / 'chat.db'}"
     server = Server(port, store, directory)
@@ -194,7 +194,7 @@ async def _talk(
     watchers: list[Watcher],
     account: Account,
 ) -> list[Deferred[Any]]:
-    """Let all of it happen, spread over the time."""
+    """Send messages, disconnect clients and kill the server, spread over the time."""
     happenings: list[tuple[float, Callable[[], object]]] = []
     sent: list[Deferred[Any]] = []
 
@@ -225,7 +225,7 @@ async def _talk(
 
 
 def _level(watchers: list[Watcher]) -> bool:
-    """Whether everybody in a room has come equally far."""
+    """Whether all clients of a room have reached the same offset."""
     tops: dict[str, set[int]] = {}
     for watcher in watchers:
         tops.setdefault(watcher.room, set()).add(watcher.position())
@@ -242,7 +242,7 @@ async def _until(reactor: Any, true: Callable[[], bool], seconds: float) -> None
 
 
 def _settle(watchers: list[Watcher], account: Account) -> None:
-    """Look whether the promise was kept."""
+    """Check the guarantees."""
     logs: dict[str, dict[int, str]] = {}
     for watcher in watchers:
         log = logs.setdefault(watcher.room, {})
@@ -268,7 +268,7 @@ def _settle(watchers: list[Watcher], account: Account) -> None:
 
 
 def main(reactor: Any, *arguments: str) -> Deferred[None]:
-    """Read the flags, do it, and say what came of it."""
+    """Parse the flags, run, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name, value in vars(Plan()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value)

@@ -1,7 +1,6 @@
-"""A siege: ``python -m tests.live.siege --help``.
+"""Run the tests of the guard at full size: ``python -m tests.live.siege --help``.
 
-It runs the tests of the guard at full size and prints what they measure. By themselves they are
-smaller, and silent.
+It prints what they measure. Under trial, the same tests are smaller, and print nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ FULL = {
     "connect_and_close": 20_000,
     "talkers": 1000,
 }
-"""How many peers there are of each kind."""
+"""The number of peers of each kind."""
 
 SMALL = {
     "slowloris": 1000,
@@ -31,12 +30,12 @@ _PREFIX = "SIEGE_"
 
 
 def size(kind: str) -> int:
-    """Give how many peers of a kind the tests shall have."""
+    """Return the number of peers of a kind in the tests."""
     return int(os.environ.get(_PREFIX + kind, SMALL[kind]))
 
 
 def full_size() -> bool:
-    """Whether this is the command: then there is a figure to be shown, and time to take it."""
+    """Whether this is the command, which measures and prints figures."""
     return _PREFIX in os.environ
 
 

@@ -1,7 +1,7 @@
-"""What a store costs: a million messages within bounds, and how many a second are acked.
+"""Measure the stores: a million messages with limits, and acknowledgements per second.
 
 ``python -m tests.live.store_load --messages 1000000`` prints the size of the file and of the
-process, how long ``since`` takes near the end, and acks a second for 1 and 100 senders.
+process, the time of ``since`` near the end, and acknowledgements per second for 1 and 100 senders.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _entry(number: int) -> Message:
 
 
 async def fill(store: Store, messages: int, path: Path) -> None:
-    """Put many messages into one room, and read near its end."""
+    """Append many messages to one room, and read near its end."""
     before = memory(os.getpid())
     began = time.monotonic()
     epoch = ""
@@ -48,7 +48,7 @@ async def fill(store: Store, messages: int, path: Path) -> None:
 
 
 async def acks(store: Store, senders: int, seconds: float) -> float:
-    """Give how many messages a second are acked, where each sender waits for each ack."""
+    """Return the acknowledgements per second; each sender waits for each one."""
     count = 0
     end = time.monotonic() + seconds
 
@@ -69,11 +69,11 @@ async def acks(store: Store, senders: int, seconds: float) -> float:
 def _later(turn: Deferred[None]) -> None:
     from twisted.internet import reactor
 
-    reactor.callLater(0, turn.callback, None)  # type: ignore[attr-defined]  # it is a module
+    reactor.callLater(0, turn.callback, None)  # reactor is a module to mypy
 
 
 def main(reactor: Any, *arguments: str) -> Deferred[None]:
-    """Read the flags, measure, and say it."""
+    """Parse the flags, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=3.0)

@@ -1,4 +1,4 @@
-"""Everything of ours on Twisted's asyncio reactor, which is not the one that it is made for."""
+"""Services and TLS on Twisted's asyncio reactor."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class AsyncioTests(LiveTestCase):
         return server, port
 
     async def test_echo(self) -> None:
-        """A megabyte comes back, and so does the half-close."""
+        """A megabyte comes back, and the half-close is answered."""
         server, port = await self.serve_on_asyncio("netecho")
         await self.check_echo(port, bytes(range(256)) * 4096)
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_chat(self) -> None:
-        """Two people talk."""
+        """Two users talk."""
         server, port = await self.serve_on_asyncio("netchat")
         ann = self.nc(port)
         await ann.expect(b"You are guest-1 in #lobby")
@@ -46,6 +46,6 @@ class AsyncioTests(LiveTestCase):
 
 
 class AsyncioTLSTests(test_tls.ServicesTests):
-    """TLS on the socket there."""
+    """TLS on the socket, on the asyncio reactor."""
 
     reactor = "asyncio"

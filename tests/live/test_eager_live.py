@@ -37,7 +37,7 @@ class Echo(Protocol):
 
 
 class Asker(LineReceiver):
-    """Asks line by line, and waits for each answer."""
+    """Sends line by line, and waits for each answer."""
 
     delimiter = b"\n"
 
@@ -51,7 +51,7 @@ class Asker(LineReceiver):
 
 
 class EchoTests(TestCase):
-    """An echo, asked many times."""
+    """An echo server, with many requests."""
 
     timeout = DEADLINE
 
@@ -88,7 +88,7 @@ class EchoTests(TestCase):
 
     @inlineCallbacks
     def test_string(self):
-        """What ``eager`` gives can be used with endpoint strings."""
+        """The result of ``eager`` works with endpoint strings."""
         port = yield serverFromString(eager(reactor), "tcp:0:interface=127.0.0.1").listen(
             Factory.forProtocol(Echo)
         )
@@ -96,13 +96,13 @@ class EchoTests(TestCase):
 
 
 class TLSTests(TestCase):
-    """TLS on the socket, at both ends."""
+    """TLS on the socket, on both sides."""
 
     timeout = DEADLINE * 3
 
     @inlineCallbacks
     def test_much(self):
-        """Much goes both ways at once, however it is cut, and the end is clean at both ends."""
+        """Much data goes both ways at once, in pieces of any size, and both sides end cleanly."""
         ours = eager(reactor)
         server = Collector()
         ended = server.ended
@@ -161,14 +161,14 @@ class Collector(Protocol):
 
 
 class _Kept:
-    """A reason that a Deferred does not take for a failure."""
+    """A reason that a Deferred does not treat as a failure."""
 
     def __init__(self, reason: Any) -> None:
         self.type = reason.type
 
 
 class Talking(ProcessProtocol):
-    """A process, until it has said what is waited for."""
+    """A process that reports when it has printed an expected text."""
 
     def __init__(self) -> None:
         self.said = b""
@@ -218,13 +218,13 @@ print("over", flush=True)
 
 
 class ReactorTests(TestCase):
-    """The eager reactor, running."""
+    """A running eager reactor."""
 
     timeout = DEADLINE * 3
 
     @inlineCallbacks
     def test_web(self):
-        """Twisted's own web server runs on it, answers, and stops cleanly."""
+        """Twisted's web server runs on it, answers, and stops cleanly."""
         process = Talking()
         running = reactor.spawnProcess(
             process, sys.executable, [sys.executable, "-c", SERVER], env=os.environ

@@ -1,6 +1,6 @@
-"""The services on the ``eager`` reactor: what is tested of them on the usual one, once more.
+"""Tests of the services on the default reactor, repeated on the ``eager`` reactor.
 
-``LIVE_REACTOR=eager trial tests.live`` runs all of it there.
+``LIVE_REACTOR=eager trial tests.live`` runs all live tests there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Eagerly:
 
 class EchoTests(Eagerly, LiveTestCase):
     async def test_half_close(self) -> None:
-        """A megabyte comes back, and so does the half-close."""
+        """A megabyte comes back, and the half-close is answered."""
         server, port = await self.serve("netecho")
         self.assertEqual(len(server.log(r"reactor class: .*\.EagerReactor\.")), 1)
         await self.check_echo(port, bytes(range(256)) * 4096)
@@ -25,15 +25,15 @@ class EchoTests(Eagerly, LiveTestCase):
 
 
 class TLSTests(Eagerly, test_tls.ServicesTests):
-    """TLS on the socket, asked by ``openssl`` and others."""
+    """TLS on the socket, with ``openssl`` and other clients."""
 
 
 class ClientCertificateTests(Eagerly, test_tls.ClientCertificateTests):
-    """Required, and refused."""
+    """Client certificates are required, and wrong ones rejected."""
 
 
 class SlowTests(Eagerly, test_guard.SlowTests):
-    """Peers that take nothing, say nothing, or say it slowly."""
+    """Peers that read nothing, send nothing, or send slowly."""
 
 
 class WebTests(Eagerly, test_guard.WebTests):
@@ -45,8 +45,8 @@ class ProxiedTLSTests(Eagerly, test_proxied.TLSTests):
 
 
 class HAProxyTLSTests(Eagerly, test_haproxy.TLSTests):
-    """HAProxy's own."""
+    """HAProxy's own header."""
 
 
 class UpstreamTests(Eagerly, test_netidle.UpstreamTests):
-    """``netidle`` before a service."""
+    """``netidle`` in front of a service."""

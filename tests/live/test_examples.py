@@ -1,4 +1,4 @@
-"""Every example is run as its reader would run it, and does what it says."""
+"""Every example is run as its reader would run it, and does what it promises."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ MIB = 1 << 20
 
 
 class Counting(Client):
-    """A client that forgets what it reads.
+    """A client that discards what it reads.
 
-    :ivar count: how many bytes it has read.
+    :ivar count: the number of bytes it has read.
     """
 
     count = 0
@@ -56,7 +56,7 @@ class Unread(Bounded):
 
 
 class ExampleCase(LiveTestCase):
-    """Starts examples, and hears what they say."""
+    """Starts examples, and reads their output."""
 
     def setUp(self) -> None:
         self.where = self.directory()
@@ -69,22 +69,22 @@ class ExampleCase(LiveTestCase):
         return started
 
     async def port(self, example: Program) -> int:
-        """Wait until it says on which port it listens; the next call is for the next port."""
+        """Wait until it prints its port, and return that; the next call is for the next port."""
         return int((await example.expect(rb"^Listening on port (\d+)$"))[1])
 
     async def serve_example(self, name: str, *arguments: object) -> int:
-        """Start an example that listens on one port, and give that."""
+        """Start an example that listens on one port, and return the port."""
         return await self.port(self.start(name, 0, *arguments))
 
     async def hears(self, client: Client, *lines: str) -> None:
-        """Wait until a client has received so much, and look that it is these lines."""
+        """Wait until a client has received these lines, and check them."""
         expected = "".join(line + "\n" for line in lines).encode()
         await client.until(lambda: len(client.received) >= len(expected), repr(expected))
         self.assertEqual(bytes(client.received), expected)
         client.received.clear()
 
     async def curl(self, port: int, *flags: str) -> str:
-        """Give the page that curl gets."""
+        """Return the page that curl gets."""
         url = f"http://{LOCALHOST}:{port}/"
         fetching: Program = self.spawn(program("curl"), "-sS", "--noproxy", "*", *flags, url)
         self.assertEqual(await fetching.ended(), 0, fetching)
@@ -92,7 +92,7 @@ class ExampleCase(LiveTestCase):
 
 
 class RoadTests(SynchronousTestCase):
-    """The road of a learner is complete, and each step is short."""
+    """The list of examples is complete, and each is short."""
 
     def test_each_is_under_forty_lines(self) -> None:
         """An example fits on a screen."""
@@ -100,7 +100,7 @@ class RoadTests(SynchronousTestCase):
         self.assertEqual({name: size for name, size in sizes.items() if size >= 40}, {})
 
     def test_each_says_first_what_it_teaches(self) -> None:
-        """The first line of an example is a whole sentence of its docstring, or a comment."""
+        """An example begins with a whole sentence, in its docstring or a comment."""
         for path in FILES:
             text = path.read_text()
             if path.suffix == ".js":
@@ -113,22 +113,22 @@ class RoadTests(SynchronousTestCase):
             self.assertTrue(first.endswith("."), path.name)
 
     def test_the_readme_names_each_once(self) -> None:
-        """The list of the examples is the list of the files."""
+        """The README lists every example once."""
         readme = (EXAMPLES / "README.rst").read_text()
         listed = re.findall(r"^#\. `(\S+) <\1>`_: \S.*\.$", readme, re.MULTILINE)
         self.assertEqual(sorted(listed), [path.name for path in FILES])
 
     def test_each_is_run_by_a_test(self) -> None:
-        """No example is added without a test of it in this file."""
+        """Every example has a test in this file."""
         tests = Path(__file__).read_text()
         self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
 
 
 class FirstStepsTests(ExampleCase):
-    """The first server, the first client, and many of them."""
+    """The first server, the first client, and a server with many clients."""
 
     async def test_first_server(self) -> None:
-        """Every line comes back in capitals, to each client its own."""
+        """Every line comes back in capitals, to the client that sent it."""
         port = await self.serve_example("first_server.py")
         one, other = await self.connect(port), await self.connect(port)
         one.send(b"hello\r\nhow are you?\n")
@@ -137,14 +137,14 @@ class FirstStepsTests(ExampleCase):
         await self.hears(other, "AND I")
 
     async def test_first_client(self) -> None:
-        """The client prints what the first server answers, and ends well."""
+        """The client prints the answer of the first server, and ends cleanly."""
         port = await self.serve_example("first_server.py")
         client = self.start("first_client.py", port, "good morning")
         self.assertEqual(await client.ended(), 0, client)
         self.assertEqual(client.output, b"The server says: GOOD MORNING\n")
 
     async def test_many_clients(self) -> None:
-        """Each learns its number; a line and a farewell go to all but the one they come from."""
+        """Each client gets its number; its lines and its leaving are sent to all others."""
         port = await self.serve_example("many_clients.py")
         clients = []
         for number in (1, 2, 3):
@@ -155,7 +155,7 @@ class FirstStepsTests(ExampleCase):
         await self.hears(one, "2: hello")
         await self.hears(three, "2: hello")
         one.send(b"hello to you\n")
-        await self.hears(two, "1: hello to you")  # and not its own line before
+        await self.hears(two, "1: hello to you")  # the first line is not its own
         await self.hears(three, "1: hello to you")
         three.transport.loseConnection()
         await self.hears(one, "3 has left: The peer closed the connection.")
@@ -163,16 +163,16 @@ class FirstStepsTests(ExampleCase):
 
 
 class TroubleTests(ExampleCase):
-    """What fails, and what is silent."""
+    """Errors and timeouts."""
 
     async def test_errors_of_a_connect(self) -> None:
-        """A connection that does not come about is an error with code, address and port."""
+        """A failed connection is an error with code, address and port."""
         example = self.start("errors.py", 0)
         await example.expect(rb"^Failed: code=ECONNREFUSED address=127\.0\.0\.1 port=1$")
-        await self.port(example)  # and the program goes on
+        await self.port(example)  # the program continues
 
     async def test_errors_of_a_hook(self) -> None:
-        """A hook that fails closes its own connection, and leaves a traceback; others go on."""
+        """A hook that fails closes its own connection with a traceback; other connections stay."""
         example = self.start("errors.py", 0)
         port = await self.port(example)
         unlucky, other = await self.connect(port), await self.connect(port)
@@ -189,13 +189,13 @@ class TroubleTests(ExampleCase):
         await self.hears(other, "4")
 
     async def test_timeouts_of_ones_own_connections(self) -> None:
-        """Who is silent longer than the limit is closed, with the reason; who speaks is not."""
+        """A silent connection is closed after the limit, with the reason; others stay."""
         example = self.start("timeouts.py", 0, 0, 1)
         await self.silence_ends(await self.port(example))
         await example.expect(rb"^Connection 1 ended: idle$")
 
     async def test_timeouts_before_any_factory(self) -> None:
-        """Likewise on the other port, where the protocol is Twisted's and knows of no limit."""
+        """The other port does the same for a protocol of Twisted's without timeouts."""
         example = self.start("timeouts.py", 0, 0, 1)
         await self.port(example)
         await self.silence_ends(await self.port(example))
@@ -217,10 +217,10 @@ class TroubleTests(ExampleCase):
 
 
 class MessageTests(ExampleCase):
-    """Messages that are more than lines."""
+    """Messages that are not lines."""
 
     async def test_json_messages(self) -> None:
-        """Objects are answered by objects, and what is not understood by an error."""
+        """JSON objects are answered by objects, and invalid ones by an error."""
         client = await self.connect(await self.serve_example("json_messages.py"))
         client.send(b'{"add": [1, 2]}\n{"add"')
         await self.hears(client, '{"sum":3}')
@@ -231,7 +231,7 @@ class MessageTests(ExampleCase):
         self.assertEqual(list(json.loads(client.received)), ["error"])
 
     async def test_json_messages_with_nc(self) -> None:
-        """The command of the docstring gets its answer, although it sends its last byte first."""
+        """The command in the docstring gets its answer, although it half-closes first."""
         nc = self.nc(await self.serve_example("json_messages.py"), "-N")
         nc.write(b'{"add": [1, 2]}\n')
         nc.end_input()
@@ -239,10 +239,11 @@ class MessageTests(ExampleCase):
         self.assertEqual(nc.output, b'{"sum":3}\n')
 
     async def test_large_file(self) -> None:
-        """A file larger than the memory used arrives whole, while another client does not read."""
+        """A file larger than the memory in use arrives whole, while another client does not
+        read."""
         size = max(256 * MIB, more_than_buffers())
         with (self.where / "large").open("wb") as file:
-            file.truncate(size)  # takes no room on the disk
+            file.truncate(size)  # takes no space on the disk
         example = self.start("large_file.py", 0, "large")
         port = await self.port(example)
         before = memory(example.pid, "VmHWM")
@@ -253,7 +254,7 @@ class MessageTests(ExampleCase):
         self.assertLess(memory(example.pid, "VmHWM") - before, 16 * MIB)
 
     async def test_large_file_as_it_is(self) -> None:
-        """Not a byte changes on the way; without a path, the example sends itself."""
+        """The file arrives unchanged; without a path, the example sends itself."""
         client = await self.connect(await self.serve_example("large_file.py"))
         await client.closed()
         self.assertEqual(client.received, (EXAMPLES / "large_file.py").read_bytes())
@@ -270,7 +271,7 @@ class TlsTests(ExampleCase):
         self.assertEqual(client.output, b"The server says: HELLO\n")
 
     async def test_tls_client_refuses_others(self) -> None:
-        """To a server whose certificate is not trusted, the client says nothing; it says why."""
+        """To a server with an untrusted certificate, the client sends nothing; it prints why."""
         port = await self.serve_example("tls_server.py")
         trustme.CA().cert_pem.write_to_path(str(self.where / "other.pem"))
         client = self.start("tls_client.py", port, "other.pem")
@@ -280,7 +281,7 @@ class TlsTests(ExampleCase):
         self.assertRegex(client.errors.decode(), expected)
 
     async def test_tls_server_with_files(self) -> None:
-        """The server takes a certificate and its key from files; ``openssl`` can talk to it."""
+        """The server loads its certificate and key from files; ``openssl`` can connect."""
         authority = trustme.CA()
         issued = authority.issue_cert("localhost")
         authority.cert_pem.write_to_path(str(self.where / "ca.pem"))
@@ -296,10 +297,10 @@ class TlsTests(ExampleCase):
 
 
 class ApplicationTests(ExampleCase):
-    """The chat: of one's own, and embedded."""
+    """The chat: as a program of its own, and embedded."""
 
     async def test_chat(self) -> None:
-        """A line goes to everybody else, without what could upset a terminal."""
+        """A line is sent to all others, without characters that could harm a terminal."""
         port = await self.serve_example("chat.py")
         one = await self.connect(port)
         await self.hears(one, "You are guest 1. Others here: 0.")
@@ -311,13 +312,13 @@ class ApplicationTests(ExampleCase):
         await self.hears(one, "<2> hé")
         two.transport.loseConnection()
         await two.closed()
-        three = await self.connect(port)  # by whose greeting the server has seen two's end
+        three = await self.connect(port)  # greeted after two has left
         await three.has(b"You are guest 3.")
         four = await self.connect(port)
         await self.hears(four, "You are guest 4. Others here: 2.")
 
     async def test_chat_bot(self) -> None:
-        """It is in the room, and answers."""
+        """The bot is in the room, and answers."""
         _, port = await self.serve("netchat")
         bot = self.start("chat_bot.py", f"tcp:{LOCALHOST}:{port}")
         await bot.expect(rb"^I am in lobby$")
@@ -328,7 +329,7 @@ class ApplicationTests(ExampleCase):
         await bot.expect(rb"^Answered guest-2 at 2$|^Answered guest-2 at 3$")
 
     async def test_chat_program(self) -> None:
-        """It is in the room, hears what is said there, and knows where its own words are."""
+        """The program is in the room, gets its messages, and knows the offsets of its own."""
         _, port = await self.serve("netchat")
         ann = await self.connect(port)
         await ann.has(b"/help lists commands.\n")
@@ -339,7 +340,7 @@ class ApplicationTests(ExampleCase):
         await node.expect(rb"^guest-1: hi\n\Z")
 
     async def test_embedding(self) -> None:
-        """The site counts the people in the chat, and tells them what is posted to it."""
+        """The site counts the users in the chat, and sends them what is posted to it."""
         example = self.start("embedding.py", 0, 0)
         chat, web = await self.port(example), await self.port(example)
         self.assertEqual(await self.curl(web), "In the chat: 0\n")

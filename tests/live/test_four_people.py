@@ -1,4 +1,4 @@
-"""One room, and four who came by different ways: ``nc``, telnet, a Python bot, a Node program."""
+"""Four users in one room, with ``nc``, telnet, a Python bot and a Node program."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ WELCOME = "Welcome to the chat server! You are {} in #lobby. /help lists command
 
 
 class FourPeopleTests(LiveTestCase):
-    """People who type, and programs, in one room."""
+    """Users who type, and programs, in one room."""
 
     async def reads(self, who: Program, *lines: str) -> None:
-        """Wait until somebody has read so much more, and look that it is these lines."""
+        """Wait until a program has printed these further lines, and check them."""
         expected = "".join(line + "\n" for line in lines)
         seen = len(self.seen.get(who, ""))
 
         def more() -> str:
-            return who.output.decode().replace("\r\n", "\n")[seen:]  # telnet may end them so
+            return who.output.decode().replace("\r\n", "\n")[seen:]  # telnet may use CR LF
 
         await who.until(lambda: len(more()) >= len(expected), repr(expected))
         self.assertEqual(more(), expected, who)
         self.seen[who] = self.seen.get(who, "") + expected
 
     async def test_each_hears_the_others(self) -> None:
-        """In the same words and the same order, and nobody hears what it said itself."""
+        """All see the same lines in the same order, and nobody gets their own lines back."""
         self.seen: dict[Program, str] = {}
         _, port = await self.serve("netchat")
 
         ann: Program = self.nc(port)
         await self.reads(ann, WELCOME.format("guest-1"))
-        ann.write(b"/nick ann\nanybody?\n/ping\n")  # so all is told of her that there is
+        ann.write(b"/nick ann\nanybody?\n/ping\n")  # so that everything about her is announced
         await self.reads(ann, "* You are ann now.", "* pong")
 
         tom: Program = self.spawn(program("telnet"), LOCALHOST, str(port))
@@ -82,7 +82,7 @@ class FourPeopleTests(LiveTestCase):
             await self.reads(each, "* nod left #lobby.")
 
     def example(self, *command: str) -> Program:
-        """Start an example, whose file is the first with an ending."""
+        """Start an example, the first file with that suffix."""
         found = [
             str(EXAMPLES / part) if part.endswith((".py", ".js")) else part for part in command
         ]

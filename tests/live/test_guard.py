@@ -1,6 +1,6 @@
-"""Floods, slow and silent peers, full houses and stops, with real servers.
+"""Floods, slow and silent peers, full servers and stops, with real servers.
 
-The sizes are in :mod:`tests.live.siege`, which can run all of it at full size.
+:mod:`tests.live.siege` has the sizes, and can run these tests at full size.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from tests.live.harness import (
 from tests.live.siege import full_size, size, tell
 
 NOISE = 5.0
-"""Seconds by which a machine with other work may be late."""
+"""Seconds by which a busy machine may be late."""
 
 STILL = 1.0
-"""Seconds without progress after which a connection is taken to be stuck."""
+"""Seconds without progress after which a connection counts as stuck."""
 
 MEBIBYTE = 1 << 20
 
 PLAIN_PEER = 8192 + 4096
-"""Bytes of memory for a peer that drips, at most: the message that it may begin (8 KiB is
-netchat's ``--max-message``), and a few KiB for the connection and its place in the room."""
+"""The most bytes of memory for a slow peer: its incomplete message (netchat's ``--max-message`` is
+8 KiB), and a few KiB for the connection and its place in the room."""
 
 TLS_PEER = 65536
-"""Bytes of memory for a peer that never begins its handshake, at most: OpenSSL's state of it,
-with room for a record of 16 KiB either way, and a few KiB for the connection."""
+"""The most bytes of memory for a peer that never begins its handshake: OpenSSL's state with room
+for a record of 16 KiB in each direction, and a few KiB for the connection."""
 
 
 class Deaf(Bounded):
@@ -60,7 +60,7 @@ class Deaf(Bounded):
 
 
 class Timed(Client):
-    """Notes for how many ms what it hears was under way: each line tells when it was sent."""
+    """Records the latency of its lines in ms: each line contains the time it was sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,18 +73,18 @@ class Timed(Client):
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             _, sent, _ = (line + b"||").split(b"|", 2)
-            if sent and float(sent) > self._came:  # else it is history
+            if sent and float(sent) > self._came:  # otherwise it is history
                 self.latencies.append((now - float(sent)) * 1000)
         self.changed()
 
 
 def percentile(latencies: list[float], part: float) -> float:
-    """Give how long so great a part of them took at most."""
+    """Return a percentile of the latencies."""
     return sorted(latencies)[int(part * (len(latencies) - 1))]
 
 
 def beside(besieged: list[float], quiet: list[float]) -> str:
-    """Say what latencies were, beside those in quiet."""
+    """Format latencies beside those without load."""
     parts = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
     said = []
     for name, part in parts.items():
@@ -94,12 +94,12 @@ def beside(besieged: list[float], quiet: list[float]) -> str:
 
 
 def descriptors(server: Server) -> int:
-    """How many file descriptors a server has."""
+    """Return the number of a server's file descriptors."""
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
 
 async def passing(seconds: float) -> None:
-    """Wait for the time itself, which is what the caller is about."""
+    """Wait for a fixed time, if time itself is what the caller tests."""
     from twisted.internet import reactor
 
     await deferLater(reactor, seconds)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ class GuardCase(LiveTestCase):
     timeout = 600
 
     async def crowd(self, port: int, count: int, kind: type[Client] = Client) -> list[Any]:
-        """Connect many, so many at a time as a server's queue has room for."""
+        """Connect many clients, in steps that fit into a server's backlog."""
         clients: list[Any] = []
         while len(clients) < count:
             some = min(200, count - len(clients))
@@ -117,34 +117,34 @@ class GuardCase(LiveTestCase):
         return clients
 
     def repeat(self, call: Any, seconds: float) -> LoopingCall:
-        """Call something again and again, until the test ends."""
+        """Call a function repeatedly until the test ends."""
         loop = LoopingCall(call)
         loop.start(seconds)
         self.addCleanup(lambda: loop.stop() if loop.running else None)
         return loop
 
     async def eventually(self, true: Callable[[], bool]) -> None:
-        """Wait for what nothing tells of."""
+        """Poll for a condition that no event reports."""
         deadline = time.monotonic() + PATIENCE
         while not true():
             self.assertLess(time.monotonic(), deadline)
             await passing(0.05)
 
     def grown(self, server: Server, before: int, bound: int) -> str:
-        """Check how far a server's memory has ever risen above what it was, and tell."""
+        """Check how far a server's peak memory exceeds the earlier value, and format it."""
         grown = memory(server.pid, "VmHWM") - before
         self.assertLess(grown, bound)
         return f"memory grew by {grown / MEBIBYTE:.1f} MiB (bound {bound / MEBIBYTE:.0f})"
 
     def hardly_slower(self, besieged: list[float], quiet: list[float]) -> None:
-        """Check that others still have their lines soon."""
+        """Check that others still get their lines quickly."""
         self.assertLess(percentile(besieged, 0.5), 50 + 10 * percentile(quiet, 0.5))
 
     def no_traceback(self, server: Server) -> None:
         self.assertNotIn(b"Traceback", server.output + server.errors)
 
     async def latency(self, port: int, seconds: float, text: bytes = b"") -> list[float]:
-        """Let one person talk to another for a while, and give how long the lines took."""
+        """Let one user talk to another for a while, and return the latencies."""
         listener, speaker = await self.connect(port, Timed), await self.connect(port)
         await speaker.has(b"Welcome")
 
@@ -160,7 +160,7 @@ class GuardCase(LiveTestCase):
         return list(listener.latencies)
 
     def apart(self, server: Server) -> None:
-        """Give the server a core of its own, and the crowd and who probes another one."""
+        """Pin the server to a core of its own, and the clients and the prober to another one."""
         prober.go_before_others(server.pid)
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) > 1:
@@ -169,13 +169,13 @@ class GuardCase(LiveTestCase):
             self.addCleanup(os.sched_setaffinity, 0, cores)
 
     def probe(self, port: int, text: str = "/ping", *flags: str) -> Program:
-        """Let somebody ask for answers, from now until :meth:`probed`."""
+        """Start a prober, which runs until :meth:`probed`."""
         words = (sys.executable, prober.__file__, str(port), text, *flags)
         running: Program = self.spawn(*words)
         return running
 
     async def probed(self, probe: Program) -> list[float]:
-        """Give how many ms each answer took."""
+        """Return the latency of each answer in ms."""
         probe.end_input()
         self.assertEqual(await probe.ended(), 0, probe)
         latencies: list[float] = json.loads(probe.output)
@@ -183,17 +183,17 @@ class GuardCase(LiveTestCase):
         return latencies
 
     async def quiet(self, port: int, text: str = "/ping", *flags: str) -> list[float]:
-        """Probe for a while in which nothing else happens."""
+        """Measure for a while without load."""
         probe = self.probe(port, text, *flags)
         await passing(4.0 if full_size() else 2.0)
         return await self.probed(probe)
 
 
 class SlowTests(GuardCase):
-    """Those who drip, who never read, and who never begin."""
+    """Peers that send slowly, never read, or never begin."""
 
     async def test_slowloris(self) -> None:
-        """All of them are gone in time, each with its reason; the others hardly notice.
+        """Slow senders are all closed in time, with a reason, and others are hardly affected.
 
         The server's memory grows by at most :data:`PLAIN_PEER` for each.
         """
@@ -234,13 +234,14 @@ class SlowTests(GuardCase):
         )
 
     async def test_never_read(self) -> None:
-        """They are closed as slow, within a bound of memory; the others hear as before."""
+        """Peers that never read are closed as slow, with bounded memory; others are not
+        affected."""
         count, queue = size("never_read"), 65536
         flags = ("--queue-limit", str(queue), "--message-timeout", "0")
         server, port = await self.serve("netchat", *flags)
         self.apart(server)
         readers = await self.crowd(port, count)
-        await passing(1)  # in which everybody is told who came
+        await passing(1)  # in which the joins are announced
         text = b"x" * (4000 if full_size() else 8000)
         probe = self.probe(port)
         quiet = await self.latency(port, 4.0 if full_size() else 2.0, text)
@@ -252,7 +253,7 @@ class SlowTests(GuardCase):
         await passing(1)
         began = time.monotonic()
         probe = self.probe(port)
-        # At full size to their very end: when they are full, and when they are closed.
+        # At full size, until they are full and closed.
         besieged = await self.latency(port, 25.0 if full_size() else 2.0, text)
         pings = await self.probed(probe)
         talker = await self.connect(port)
@@ -262,7 +263,7 @@ class SlowTests(GuardCase):
             lambda: len(server.log("ended: slow")) >= count, "the reasons", 60 + filling
         )
         lasted = time.monotonic() - began
-        # For each: its queue, twice what a transport buffers, and what is being joined.
+        # For each: its queue, twice the buffer of a transport, and the joining of data.
         grown = self.grown(server, before, count * (queue + 4 * 65536) + 16 * MEBIBYTE)
         self.hardly_slower(besieged, quiet)
         self.hardly_slower(pings, quiet_pings)
@@ -275,7 +276,7 @@ class SlowTests(GuardCase):
         )
 
     async def test_silent_tls_clients(self) -> None:
-        """They are gone when the time for the handshake is over; the others hardly notice.
+        """Silent TLS clients are closed after the handshake timeout; others are hardly affected.
 
         The server's memory grows by at most :data:`TLS_PEER` for each.
         """
@@ -308,10 +309,10 @@ class SlowTests(GuardCase):
 
 
 class ManyTests(GuardCase):
-    """Those who come and go, and those for whom there is no room."""
+    """Peers that connect and close, and peers beyond the limits."""
 
     async def test_connect_and_close(self) -> None:
-        """Nothing grows, and nothing is complained about."""
+        """Neither memory nor the log grows."""
         count = size("connect_and_close")
         server, port = await self.serve("netchat")
 
@@ -342,7 +343,7 @@ class ManyTests(GuardCase):
         )
 
     async def test_a_full_house(self) -> None:
-        """The first ten are served, the others told; a place that is free is free at once."""
+        """The first ten are served, the others rejected; a free place can be used at once."""
         server, port = await self.serve("netchat", "--max-connections", "10")
         clients = [await self.connect(port) for _ in range(20)]
         for each in clients[:10]:
@@ -359,14 +360,14 @@ class ManyTests(GuardCase):
             return b"Welcome" in client.received
 
         tries = 1
-        while not await try_again():  # the server hears of the end when it does
+        while not await try_again():  # the server learns of the end a little later
             tries += 1
         self.assertLess(tries, 20)
         self.assertEqual(len(server.log("Refused connections")), 1)
         self.no_traceback(server)
 
     async def test_a_full_house_over_tls(self) -> None:
-        """Who may not come in is closed before TLS, without a traceback."""
+        """Over TLS, a rejected peer is closed before the handshake, without a traceback."""
         flags = ("--tls-port", "0", "--self-signed", "--max-connections", "2")
         server, _ = await self.serve("netecho", *flags)
         port = await server.port("--tls-port 0")
@@ -376,13 +377,14 @@ class ManyTests(GuardCase):
         self.no_traceback(server)
 
     def limited(self, limit: int, *arguments: str) -> Server:
-        """Start a server that may have so many file descriptors."""
+        """Start a server with a limit on file descriptors."""
         words = ("/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" "$@"', *self.command(*arguments))
         server: Server = self.spawn(*words, kind=Server)
         return server
 
     async def test_out_of_descriptors(self) -> None:
-        """It keeps those connected, says so once, and accepts again when there is room."""
+        """Without free descriptors, the server keeps its connections, logs it once, and
+        recovers."""
         flags = ("netecho", "--port", "0", "--interface", LOCALHOST)
         server = self.limited(64, *flags, "--max-connections", "0")
         port = await server.port()
@@ -410,7 +412,7 @@ class ManyTests(GuardCase):
         tell(f"64 descriptors: {len(served)} of 100 served; {lines[0]!r}")
 
     async def test_by_default_it_does_not_come_to_that(self) -> None:
-        """The limit on connections is below that on descriptors."""
+        """By default, the limit on connections is below that on descriptors."""
         server = self.limited(200, "netchat", "--port", "0", "--interface", LOCALHOST)
         clients = await self.crowd(await server.port(), 150)
         for each in clients:
@@ -421,7 +423,7 @@ class ManyTests(GuardCase):
 
 
 class Talker(Client):
-    """Says numbered lines, until it is told that this is the end."""
+    """Sends numbered lines until the server says goodbye."""
 
     number = 0
     said = 0
@@ -432,7 +434,7 @@ class Talker(Client):
             self.send(b"said %d %d\n" % (self.number, self.said))
 
     def heard(self) -> list[tuple[int, int]]:
-        """Give who said what, in the order in which it has heard it."""
+        """Return sender and number of the lines, in the order of their arrival."""
         found = []
         for line in bytes(self.received).split(b"\n"):
             words = line.split()
@@ -443,9 +445,9 @@ class Talker(Client):
 
 @implementer(IPushProducer)
 class Stubborn(Bounded):
-    """Sends and does not read.
+    """Sends without reading.
 
-    :ivar given: bytes given to its transport.
+    :ivar given: the number of bytes passed to its transport.
     """
 
     full = False
@@ -472,7 +474,7 @@ class Stubborn(Bounded):
 
 class StopTests(GuardCase):
     async def test_under_load(self) -> None:
-        """All hear the same, in one order, up to a goodbye; nobody hears half a line."""
+        """All get the same lines in the same order up to the goodbye, and no partial line."""
         count = size("talkers")
         server, port = await self.serve("netchat", "--drain", "8")
         clients = await self.crowd(port, count, Talker)
@@ -508,18 +510,18 @@ class StopTests(GuardCase):
         )
 
     def check_order(self, me: int, messages: Any, order: Any, place: Any) -> None:
-        """What one has heard is the beginning of what all have heard, without its own."""
+        """Check that a client got the beginning of the common order, without its own lines."""
         known = [message for message in messages if message in place]
         self.assertEqual(max(Counter(messages).values(), default=1), 1, "nothing twice")
         if not known:
             return
         upto = place[known[-1]]
         self.assertEqual(known, [each for each in order[: upto + 1] if each[0] != me])
-        # The one whose order it is has not heard itself: these only may be unknown.
+        # The client that defines the order did not get its own lines: only these may be missing.
         self.assertLessEqual(len({each[0] for each in messages} - {each[0] for each in order}), 1)
 
     async def stuck(self, client: Stubborn) -> None:
-        """Wait until the server takes no more from somebody, as far as one can see that."""
+        """Wait until the server takes no more data from a client, as far as that is visible."""
         given = -1
         while given != client.given:
             given = client.given
@@ -527,12 +529,12 @@ class StopTests(GuardCase):
         self.assertTrue(client.full)
 
     async def test_a_second_signal(self) -> None:
-        """Ends it at once, whoever is still there; either signal does."""
+        """A second signal of either kind ends the server at once, whoever is still connected."""
         for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)):
             server, port = await self.serve("netecho", "--drain", "60", "--queue-limit", "99999999")
             client = await self.connect(port, Stubborn)
             client.send(b"hello")
-            await client.has(b"hello")  # the server is not only listening: it runs
+            await client.has(b"hello")  # the server is running, not only listening
             client.flood()
             await self.stuck(client)
             server.signal(first)
@@ -547,10 +549,10 @@ class StopTests(GuardCase):
 
 
 class WebTests(GuardCase):
-    """``twistd web`` behind the guard, with no line of code."""
+    """``twistd web`` behind the guard, without any code."""
 
     def web(self, where: str, *flags: str) -> Server:
-        # It warns of itself, and a test's own environment may make errors of that.
+        # It logs warnings, which the environment of a test may turn into errors.
         without = ("PYTHONWARNINGS",)
         return self.twistd("web", "--listen", where, *flags, without=without)
 
@@ -581,7 +583,7 @@ class WebTests(GuardCase):
         self.assertEqual(await server.ended(), -signal.SIGTERM)
 
     async def test_over_tls(self) -> None:
-        """With a certificate that ``curl`` verifies, and many requests on a connection."""
+        """``curl`` verifies the certificate, and many requests share a connection."""
         directory, files = self.directory(), self.directory()
         data = bytes(range(256)) * 40_000
         (directory / "large").write_bytes(data)
@@ -603,7 +605,7 @@ class WebTests(GuardCase):
         self.no_traceback(server)
 
     async def test_errors(self) -> None:
-        """Are in the last line that it says."""
+        """Errors are in the last line of the output."""
         server = self.web("net:8080:idel=1")
         self.assertNotEqual(await server.ended(), 0)
         said = (server.output + server.errors).decode().strip().splitlines()

@@ -1,6 +1,6 @@
-"""Services behind a real HAProxy, which tells them their clients' addresses.
+"""Services behind a real HAProxy, which passes on the addresses of clients.
 
-Clients come from several addresses of the loopback network, which are all this machine's.
+Clients connect from several addresses of the loopback network, which all belong to this machine.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ defaults
 
 
 class HAProxyTestCase(LiveTestCase):
-    """A test with HAProxy, the Debian package of that name."""
+    """A test with HAProxy, from the Debian package ``haproxy``."""
 
     def setUp(self) -> None:
         self.haproxy = program("haproxy")
 
     def proxies(self, *servers: tuple[object, str]) -> list[int]:
-        """Start HAProxy before some servers.
+        """Start HAProxy in front of some servers.
 
-        :param servers: for each, where it is (a port of this machine, or ``unix@PATH``), and the
-            flags of HAProxy's ``server``.
+        :param servers: for each, its address (a local port, or ``unix@PATH``), and the flags of
+            HAProxy's ``server``.
         :return: the ports that clients connect to, in the same order.
         """
         from twisted.internet import reactor
@@ -51,8 +51,8 @@ class HAProxyTestCase(LiveTestCase):
         running = Program("haproxy")
         lines, listening = [CONFIGURATION], []
         for number, (where, flags) in enumerate(servers, 3):
-            # It inherits sockets that listen already: no port is taken by somebody meanwhile, and
-            # who connects too early waits.
+            # It inherits listening sockets: no other program can take the port, and early clients
+            # wait.
             listening.append(socket.create_server((LOCALHOST, 0), backlog=100))
             address = f"{LOCALHOST}:{where}" if isinstance(where, int) else where
             lines.append(
@@ -60,7 +60,7 @@ class HAProxyTestCase(LiveTestCase):
             )
         path = self.directory() / "haproxy.cfg"
         path.write_text("\n".join(lines))
-        reactor.spawnProcess(  # type: ignore[attr-defined]  # it is a module to mypy
+        reactor.spawnProcess(  # reactor is a module to mypy
             running,
             self.haproxy,
             (self.haproxy, "-db", "-f", str(path)),
@@ -75,7 +75,7 @@ class HAProxyTestCase(LiveTestCase):
         return ports
 
     async def come(self, source: str, port: int, tls: Any = None) -> Client:
-        """Connect from an address of this machine, over TLS if there are options for it."""
+        """Connect from a local address, over TLS if there are options for it."""
         from twisted.internet import reactor
 
         endpoint: Any = TCP4ClientEndpoint(
@@ -88,7 +88,7 @@ class HAProxyTestCase(LiveTestCase):
         return client  # type: ignore[no-any-return]
 
     async def ends(self, server: Server, client: Client, code: str) -> None:
-        """Wait for the line in the log about a connection's end, by its own address."""
+        """Wait for the log line about the end of a connection from the client's address."""
         pattern = rf"Connection \d+ from {re.escape(client.address)} ended: {code}"
         await server.until(lambda: server.log(pattern), f"the end of {client.address}, {code}")
         self.assertEqual(len(server.log(f"from {re.escape(client.address)} ")), 1)
@@ -98,7 +98,7 @@ class AddressTests(HAProxyTestCase):
     """Both versions of the header."""
 
     async def test_who_is_idle(self) -> None:
-        """An operator's log has the clients' addresses."""
+        """The log has the clients' addresses."""
         server, port = await self.serve("netchat", TRUSTED, "--idle-timeout=1")
         for frontend in self.proxies(*((port, version) for version in VERSIONS)):
             for client in (await self.come(ANN, frontend), await self.come(BOB, frontend)):
@@ -106,7 +106,7 @@ class AddressTests(HAProxyTestCase):
         self.assertEqual(len(server.log("#info] Connection .* ended: idle")), 4)
 
     async def test_the_log_has_the_clients(self) -> None:
-        """They meet in one room, and each one's end has its own address, not the proxy's."""
+        """Clients meet in one room, and the log has their own addresses, not the proxy's."""
         server, port = await self.serve("netchat", TRUSTED)
         for frontend in self.proxies(*((port, version) for version in VERSIONS)):
             ann, bob = await self.come(ANN, frontend), await self.come(BOB, frontend)
@@ -122,7 +122,7 @@ class AddressTests(HAProxyTestCase):
         self.assertEqual(server.log(rf"from {re.escape(LOCALHOST)}:|Traceback|Unhandled"), [])
 
     async def test_admission_is_about_the_clients(self) -> None:
-        """--deny is asked about them and not about the proxy, and they hear why."""
+        """--deny applies to clients and not to the proxy, and rejected clients are told why."""
         server, port = await self.serve("netchat", TRUSTED, f"--deny={EVE}")
         for frontend in self.proxies(*((port, version) for version in VERSIONS)):
             eve, ann = await self.come(EVE, frontend), await self.come(ANN, frontend)
@@ -132,7 +132,8 @@ class AddressTests(HAProxyTestCase):
         self.assertTrue(server.log("Refused connections.*denied 1"))
 
     async def test_who_comes_without_a_header(self) -> None:
-        """From a proxy's address, that is closed with a line; from any other, all is as ever."""
+        """Without a header, the proxy's connections are closed with a line; others work as
+        usual."""
         server, port = await self.serve("netchat", f"--proxy-protocol={ANN}")
         ann = await self.come(ANN, port)
         ann.send(b"hello, is this the chat?\n")
@@ -147,7 +148,7 @@ class AddressTests(HAProxyTestCase):
         self.assertEqual(server.log("192.0.2.1|Traceback|Unhandled"), [])
 
     async def test_unix_socket(self) -> None:
-        """HAProxy before a Unix socket, whose file says who is a proxy."""
+        """HAProxy connects to a Unix socket, whose permissions decide who is a proxy."""
         path = self.directory() / "s"
         endpoint = f"unix:{os.path.relpath(path, cwd := self.directory())}"
         flags = ("--listen", endpoint, "--proxy-protocol=unix")
@@ -161,10 +162,10 @@ class AddressTests(HAProxyTestCase):
 
 
 class HealthCheckTests(HAProxyTestCase):
-    """HAProxy looks all the time whether a server is there."""
+    """HAProxy's health checks."""
 
     async def test_checks_leave_no_trace(self) -> None:
-        """An operator has neither a line about them in the log, nor a traceback."""
+        """Health checks leave neither a log line nor a traceback."""
         server, port = await self.serve("netchat", TRUSTED)
         frontends = self.proxies(*((port, f"{each} check inter 100ms") for each in VERSIONS))
         clients = [await self.come(ANN, frontend) for frontend in frontends]
@@ -176,8 +177,8 @@ class HealthCheckTests(HAProxyTestCase):
         self.assertEqual([line for line in lines if "#debug]" not in line], [])
 
     async def test_checks_without_a_header(self) -> None:
-        """Who connects and closes is a line for debugging."""
-        # HAProxy's own of this kind end with a reset before any server accepts them.
+        """A check without a header leaves only a debug line."""
+        # HAProxy's own checks of this kind end with a reset before a server accepts them.
         server, port = await self.serve("netchat", TRUSTED)
         for _ in range(5):
             check = await self.connect(port)
@@ -192,7 +193,7 @@ class TLSTests(HAProxyTestCase):
     """HAProxy passes TLS through, and its header comes before the handshake."""
 
     async def test_netchat(self) -> None:
-        """The server's certificate is verified by the clients, and the log has their addresses."""
+        """Clients verify the server's certificate, and the log has their addresses."""
         files = self.directory()
         authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
         issued = authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
@@ -219,7 +220,7 @@ class TLSTests(HAProxyTestCase):
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_an_endpoint_that_speaks_tls_itself(self) -> None:
-        """Twisted's ``ssl:`` would look for the header inside of TLS: that is refused."""
+        """Twisted's ``ssl:`` is rejected, because it would look for the header inside TLS."""
         path = self.directory() / "both.pem"
         issued = trustme.CA().issue_cert("localhost")
         issued.private_key_and_cert_chain_pem.write_to_path(path)
@@ -233,10 +234,10 @@ class TLSTests(HAProxyTestCase):
 
 
 class ForwardTests(HAProxyTestCase):
-    """netidle behind HAProxy reads nobody before its upstream is there."""
+    """netidle behind HAProxy reads no client before its upstream is connected."""
 
     async def test_first_words_together_with_the_header(self) -> None:
-        """A megabyte that comes at once goes through both and back, and so does the half-close."""
+        """A megabyte sent at once goes through both and back, and the half-close is answered."""
         _, echo = await self.serve("netecho")
         _, port = await self.serve("netidle", TRUSTED, f"--upstream=tcp:{LOCALHOST}:{echo}")
         for frontend in self.proxies(*((port, version) for version in VERSIONS)):

@@ -1,4 +1,4 @@
-"""The chat with the programs that people have: :mod:`twisted_net.services.chat`."""
+"""Tests for :mod:`twisted_net.services.chat` with the programs that people use."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ WELCOME = b"Welcome to the chat server! You are guest-%d in #lobby. /help lists 
 
 
 async def in_the_room(port: int, test: LiveTestCase) -> Client:
-    """Connect somebody to the chat, and wait for the welcome."""
+    """Connect a client to the chat, and wait for the welcome."""
     client: Client = await test.connect(port)
     await client.has(b"/help lists commands.\n")
     return client
 
 
 async def answered(client: Client) -> None:
-    """Wait until the server has done everything that a client has sent so far."""
+    """Wait until the server has handled everything that a client has sent so far."""
     before = client.received.count(b"* pong\n")
     client.send(b"/ping\n")
     await client.until(lambda: client.received.count(b"* pong\n") > before, "the pong")
 
 
 class TwoPeopleTests(LiveTestCase):
-    """People who talk."""
+    """Two users."""
 
     async def test_two_with_nc_talk(self) -> None:
-        """The others get a line, with its sender's name; the sender gets nothing back."""
+        """The others get a line with its sender's name; the sender gets nothing back."""
         _, port = await self.serve("netchat", "--history", "0")
         ann = self.nc(port)
         await ann.expect(WELCOME % 1)
-        ann.write(b"anybody here?\n/ping\n")  # now the others know of her
+        ann.write(b"anybody here?\n/ping\n")  # the others now know of her
         await ann.expect(rb"\* pong\n")
         bob = self.nc(port)
         await bob.expect(WELCOME % 2)
@@ -55,7 +55,7 @@ class TwoPeopleTests(LiveTestCase):
         )
 
     async def test_a_newcomer_sees_what_was_said(self) -> None:
-        """A little of it, marked as old; a program asks for it, in the same room."""
+        """A new user sees some history, marked as old; a program in the same room asks for it."""
         _, port = await self.serve("netchat")
         ann = await in_the_room(port, self)
         ann.send(b"anybody here?\n")
@@ -71,7 +71,7 @@ class TwoPeopleTests(LiveTestCase):
         await ann.has(b"<prog> hi\n")
 
     async def test_who_has_typed_everything_gets_the_answers(self) -> None:
-        """nc closes its side after its input; every answer comes before the end."""
+        """nc half-closes after its input; every answer arrives before the end."""
         _, port = await self.serve("netchat")
         ann = self.nc(port, "-N")
         ann.write(b"/nick ann\n/who\n")
@@ -82,7 +82,7 @@ class TwoPeopleTests(LiveTestCase):
         )
 
     async def test_telnet(self) -> None:
-        """Lines that end as telnet ends them are lines like all others."""
+        """Lines that end as in telnet work like all others."""
         telnet = program("telnet")
         _, port = await self.serve("netchat")
         bob = await in_the_room(port, self)
@@ -94,7 +94,7 @@ class TwoPeopleTests(LiveTestCase):
         await ann.expect(rb"<guest-1> hello, telnet\r?\n")
 
     async def test_node(self) -> None:
-        """A few lines of Node, with its own ending of lines, take part."""
+        """A few lines of Node, with its own line endings, take part."""
         node = program("node")
         _, port = await self.serve("netchat")
         bob = await in_the_room(port, self)
@@ -128,7 +128,7 @@ class ManyPeopleTests(LiveTestCase):
             self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
 
     async def test_two_thousand_hear_one(self) -> None:
-        """One of two thousand speaks, and all the others get the line, once."""
+        """One of two thousand users sends a line, and all others get it once."""
         _, port = await self.serve("netchat")
         clients: list[Client] = []
         for _ in range(MANY // 100):
@@ -142,14 +142,15 @@ class ManyPeopleTests(LiveTestCase):
         self.assertNotIn(b"hello, everybody", speaker.received)
 
     async def test_health_checks_are_not_mentioned(self) -> None:
-        """Who connects and closes at once leaves no line in the room, and a debug line at most."""
+        """A client that connects and closes leaves no line in the room, and at most a debug
+        line."""
         server, port = await self.serve("netchat")
         watcher = await in_the_room(port, self)
         for _ in range(100):
             check: Client = await self.connect(port)
             check.transport.loseConnection()
             await check.closed()
-        marker = await in_the_room(port, self)  # later than all of them
+        marker = await in_the_room(port, self)  # connected after all of them
         await watcher.has(b" joined #lobby.\n")
         marker.send(b"/who\n")
         await marker.has(b"* 2 in #lobby: ")
@@ -161,10 +162,10 @@ class ManyPeopleTests(LiveTestCase):
 
 
 class StrangeInputTests(LiveTestCase):
-    """What reaches the others, whatever somebody sends."""
+    """What the others get of unusual input."""
 
     async def test_ten_megabytes_without_a_line_feed(self) -> None:
-        """It costs one error line and no memory; the others do not notice; the next line is one."""
+        """It costs one error line and no memory; others are not affected; the next line works."""
         server, port = await self.serve("netchat")
         flooder, ann, bob = await self.together(*(in_the_room(port, self) for _ in range(3)))
         await self.together(answered(ann), answered(bob), answered(flooder))
@@ -182,7 +183,7 @@ class StrangeInputTests(LiveTestCase):
         self.assertNotIn(b"xxx", ann.received + bob.received)
 
     async def test_what_acts_on_a_terminal_does_not_arrive(self) -> None:
-        """Control characters, escape sequences and reordering are taken out of a line."""
+        """Control characters, escape sequences and bidirectional overrides are removed."""
         _, port = await self.serve("netchat")
         ann, bob = await self.together(*(in_the_room(port, self) for _ in range(2)))
         start = len(bob.received)
@@ -199,7 +200,7 @@ class StrangeInputTests(LiveTestCase):
             self.assertTrue(byte >= 32 or byte == 10, byte)
 
     async def test_names_are_as_harmless_as_lines(self) -> None:
-        """Nobody else sees what somebody tried to be called."""
+        """Names with such characters are not shown to others."""
         _, port = await self.serve("netchat")
         ann, bob = await self.together(*(in_the_room(port, self) for _ in range(2)))
         ann.send(b"/nick \x1b[31mann\n/nick a\xe2\x80\xaenn\n/me \x1b[2Jwaves\n")
@@ -208,7 +209,7 @@ class StrangeInputTests(LiveTestCase):
         self.assertNotIn(b"\xe2\x80\xae", bob.received + ann.received)
 
     async def test_not_utf8_is_one_error_line(self) -> None:
-        """The line is not sent, its sender is told, and stays."""
+        """The line is not sent; its sender gets an error, and stays."""
         _, port = await self.serve("netchat")
         ann, bob = await self.together(*(in_the_room(port, self) for _ in range(2)))
         ann.send(b"caf\xe9\xff\xfe\nall right\n")
@@ -219,10 +220,10 @@ class StrangeInputTests(LiveTestCase):
         self.assertNotIn(b"caf", bob.received)
 
     async def test_noise_harms_nobody(self) -> None:
-        """Megabytes of random bytes, then nothing: the server and the others go on."""
+        """Megabytes of random bytes do not affect the server or the others."""
         server, port = await self.serve("netchat")
         noise, ann, bob = await self.together(*(in_the_room(port, self) for _ in range(3)))
-        noise.transport.pauseProducing()  # nor does it read what it is told about them
+        noise.transport.pauseProducing()  # it does not read its errors either
         noise.send(os.urandom(4 << 20))
         for number in range(5):
             ann.send(b"line %d\n" % number)

@@ -1,4 +1,4 @@
-"""The echo service with real programs: :mod:`twisted_net.services.echo`."""
+"""Tests for :mod:`twisted_net.services.echo` with real programs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tests.buffers import MANY, most_held
 from tests.live.harness import Bounded, LiveTestCase, memory
 
 STILL = 1.5
-"""Seconds without progress after which a connection is taken to be blocked."""
+"""Seconds without progress after which a connection counts as blocked."""
 
 GIGABYTE = 1 << 30
 
 
 @implementer(IPushProducer)
 class Pusher(Bounded):
-    """Sends up to a gigabyte, as fast as it is taken, and reads nothing before it is told to.
+    """Sends up to a gigabyte as fast as possible, and does not read until :meth:`end`.
 
-    :ivar given: bytes given to its transport.
+    :ivar given: the number of bytes passed to its transport.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Pusher(Bounded):
         self.transport.pauseProducing()
 
     def push(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self.transport.registerProducer(self, True)
         self.resumeProducing()
 
@@ -54,10 +54,10 @@ class Pusher(Bounded):
         self.changed()
 
     def stopProducing(self) -> None:
-        """Gone."""
+        """Do nothing: the connection is gone."""
 
     def end(self) -> None:
-        """Send no more, and read everything."""
+        """Stop sending, and read everything."""
         self._ends = True
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
@@ -69,11 +69,11 @@ class Pusher(Bounded):
 
     @property
     def unchanged(self) -> bool:
-        """Whether everything came back as it was sent."""
+        """Whether everything came back unchanged."""
         return self._sent.digest() == self._seen.digest()
 
     async def blocked(self) -> None:
-        """Wait until the other side takes no more."""
+        """Wait until the server takes no more."""
         given = -1
         while given != self.given:
             given = self.given
@@ -87,7 +87,7 @@ class EchoTests(LiveTestCase):
     """Every byte comes back."""
 
     async def test_megabytes_come_back_as_they_were(self) -> None:
-        """Binary bytes through nc, which then closes its side: all come back, then the end."""
+        """Binary data through nc, which then half-closes: everything comes back, then the end."""
         _, port = await self.serve("netecho")
         await self.check_echo(port, os.urandom(4 << 20))
 
@@ -101,13 +101,13 @@ class EchoTests(LiveTestCase):
         self.assertEqual(bytes(client.received), b"\x00\xff\r\n\xff\xf4")
 
     async def test_who_does_not_read_is_not_read(self) -> None:
-        """A client that sends and never reads is stopped, and costs under 1 MiB of memory.
+        """A client that sends and never reads is paused, and costs under 1 MiB of memory.
 
-        Once it reads, everything that was taken from it comes back unchanged.
+        When it reads, everything that was taken from it comes back unchanged.
         """
         server, port = await self.serve("netecho")
         first = await self.connect(port)
-        first.send(b"x" * (1 << 20))  # what the first megabyte costs, the service costs
+        first.send(b"x" * (1 << 20))  # allocate what the first megabyte costs
         await first.until(lambda: len(first.received) == 1 << 20, "a megabyte")
         before = memory(server.pid)
         pusher: Pusher = await self.connect(port, Pusher)
@@ -115,7 +115,7 @@ class EchoTests(LiveTestCase):
         await pusher.blocked()
         growth = memory(server.pid, "VmHWM") - before
         self.assertLess(growth, 1 << 20)
-        # What was taken waits in the kernel's buffers of two sockets on each side.
+        # The data waits in the kernel's buffers of two sockets on each side.
         self.assertLess(pusher.given, most_held() + MANY)
         first.send(b"still here")
         await first.has(b"still here")
@@ -125,7 +125,7 @@ class EchoTests(LiveTestCase):
         self.assertTrue(pusher.unchanged)
 
     async def test_a_silent_client_is_closed(self) -> None:
-        """``--idle-timeout`` counts for every service."""
+        """``--idle-timeout`` applies to every service."""
         _, port = await self.serve("netecho", "--idle-timeout", "1")
-        nc = self.nc(port, "-d")  # without -d, it waits for its input too
+        nc = self.nc(port, "-d")  # without -d, it also waits for its input
         self.assertEqual(await nc.ended(), 0)

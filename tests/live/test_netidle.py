@@ -1,4 +1,4 @@
-"""Idle limits before other services, with real programs: :mod:`twisted_net.services.idle`."""
+"""Tests for :mod:`twisted_net.services.idle` with real programs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LIMIT = 1.0
 """The idle limit of these tests, in seconds."""
 
 GRACE = 5.0
-"""Seconds that a closing peer has, until it is aborted: the service's default."""
+"""Seconds until a closing peer is aborted: the service's default."""
 
 NOISE = 3.0
-"""Seconds by which a machine with other work may be late."""
+"""Seconds by which a busy machine may be late."""
 
 
 @implementer(IHalfCloseableProtocol)
 class Careful(Client):
-    """An upstream that knows when its peer has sent everything, and then still may answer."""
+    """An upstream that supports half-close, and may still answer."""
 
     finished = False
 
@@ -33,12 +33,12 @@ class Careful(Client):
         self.changed()
 
     def writeConnectionLost(self) -> None:
-        """Its own end."""
+        """Do nothing: this is its own half-close."""
 
 
 @implementer(IPushProducer)
 class Flood(Bounded):
-    """An upstream that never stops to send."""
+    """An upstream that never stops sending."""
 
     def connectionMade(self) -> None:
         self._full = False
@@ -58,7 +58,7 @@ class Flood(Bounded):
 
 
 async def speak_for(client: Client, seconds: float) -> None:
-    """Let somebody say something, often, for some time."""
+    """Send data frequently for some time."""
     from twisted.internet import reactor
 
     speaking = LoopingCall(client.send, b".")
@@ -70,7 +70,7 @@ async def speak_for(client: Client, seconds: float) -> None:
 
 class IdleCase(LiveTestCase):
     async def is_closed_when_silent(self, server: Server, port: int) -> None:
-        """Check that a client is closed soon after its silence has passed the limit."""
+        """Check that a client is closed soon after its silence has exceeded the limit."""
         client = await self.connect(port)
         await speak_for(client, 2 * LIMIT)
         self.assertIsNone(client.lost)
@@ -86,7 +86,7 @@ class DiscardTests(IdleCase):
     """Without an upstream."""
 
     async def test_what_is_sent_is_read_and_forgotten(self) -> None:
-        """A megabyte through nc: nothing comes back, then the end."""
+        """A megabyte through nc is discarded: nothing comes back, then the end."""
         _, port = await self.serve("netidle")
         nc = self.nc(port, "-N")
         nc.write(b"x" * (1 << 20))
@@ -95,12 +95,12 @@ class DiscardTests(IdleCase):
         self.assertEqual(bytes(nc.output), b"")
 
     async def test_silence_ends_it(self) -> None:
-        """A client is closed between S and S + 1 seconds after its last byte, and not before."""
+        """A client is closed between S and S + 1 seconds after its last byte."""
         server, port = await self.serve("netidle", "--idle-timeout", f"{LIMIT:g}")
         await self.is_closed_when_silent(server, port)
 
     async def test_zero_is_never(self) -> None:
-        """A client that is silent under a limit of 0 stays, while one with a limit goes."""
+        """With a limit of 0, a silent client stays, while one with a limit is closed."""
         _, never = await self.serve("netidle", "--idle-timeout", "0")
         _, limited = await self.serve("netidle", "--idle-timeout", f"{LIMIT:g}")
         stays = await self.connect(never)
@@ -110,16 +110,16 @@ class DiscardTests(IdleCase):
 
 
 class UpstreamTests(IdleCase):
-    """Before another service."""
+    """In front of another service."""
 
     async def test_it_forwards_both_ways(self) -> None:
-        """Bytes reach the upstream and come back, all of them, and so do half-closes."""
+        """All bytes and half-closes are forwarded in both directions."""
         _, echo = await self.serve("netecho")
         _, port = await self.serve("netidle", "--upstream", f"tcp:{LOCALHOST}:{echo}")
         await self.check_echo(port, bytes(range(256)) * 8192)
 
     async def test_an_upstream_hears_that_the_client_has_finished(self) -> None:
-        """The client's half-close arrives, and the answer after it comes back."""
+        """The client's half-close reaches the upstream, whose answer comes back."""
         upstream = self.listen(Careful)
         _, port = await self.serve("netidle", "--upstream", upstream.endpoint)
         nc = self.nc(port, "-N")
@@ -133,7 +133,7 @@ class UpstreamTests(IdleCase):
         self.assertEqual(bytes(nc.output), b"answer")
 
     async def test_a_client_hears_that_the_upstream_has_finished(self) -> None:
-        """An upstream that has sent everything can still be sent to."""
+        """After the upstream's half-close, the client can still send."""
         upstream = self.listen(Careful)
         _, port = await self.serve("netidle", "--upstream", upstream.endpoint)
         client = await self.connect(port, Careful)
@@ -147,7 +147,7 @@ class UpstreamTests(IdleCase):
         await spoken_to.has(b"hello, thank you")
 
     async def test_an_idle_pair_is_closed(self) -> None:
-        """Silence on both sides ends both, between S and S + 1 seconds after the last byte."""
+        """Silence on both sides closes both, between S and S + 1 seconds after the last byte."""
         _, echo = await self.serve("netecho")
         server, port = await self.serve(
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", f"tcp:{LOCALHOST}:{echo}"
@@ -155,7 +155,7 @@ class UpstreamTests(IdleCase):
         await self.is_closed_when_silent(server, port)
 
     async def test_who_only_listens_is_not_idle(self) -> None:
-        """While the upstream speaks, its client may be silent."""
+        """While the upstream sends, its client may be silent."""
         upstream = self.listen()
         _, port = await self.serve(
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", upstream.endpoint
@@ -167,7 +167,7 @@ class UpstreamTests(IdleCase):
         self.assertIsNone(client.lost)
 
     async def test_who_does_not_read_is_closed_and_then_aborted(self) -> None:
-        """A silent client that takes nothing more goes too, after the grace."""
+        """A silent client that does not read is closed too, and aborted after the grace."""
         upstream = self.listen(Flood)
         server, port = await self.serve(
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", upstream.endpoint
@@ -181,7 +181,7 @@ class UpstreamTests(IdleCase):
         self.assertLess(took, LIMIT + 1 + GRACE + 1 + NOISE)
 
     async def test_a_pair_that_is_stuck_is_closed(self) -> None:
-        """A client that sends and never reads, before an echo: nothing moves, so both go."""
+        """If a client sends to an echo and never reads, nothing moves, so both are closed."""
         _, echo = await self.serve("netecho")
         server, port = await self.serve(
             "netidle", "--idle-timeout", f"{LIMIT:g}", "--upstream", f"tcp:{LOCALHOST}:{echo}"
@@ -196,10 +196,10 @@ class UpstreamTests(IdleCase):
         )
 
     async def test_an_upstream_that_is_down(self) -> None:
-        """The client is closed, and the log has one line about it; the service goes on."""
+        """The client is closed, and the log has one line about it; the service continues."""
         reserved = socket.socket()
         self.addCleanup(reserved.close)
-        reserved.bind((LOCALHOST, 0))  # and does not listen: nobody else can
+        reserved.bind((LOCALHOST, 0))  # bound, so nothing else listens there
         where = f"tcp:{LOCALHOST}:{reserved.getsockname()[1]}"
         server, port = await self.serve("netidle", "--upstream", where)
         await server.until(lambda: server.log("cannot be reached yet"), "its warning")

@@ -1,4 +1,4 @@
-"""The package, built and installed: where a new user meets it first."""
+"""The package, built and installed as new users do it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ UNINVOLVED = {
     *("twisted-net", "hypothesis", "mypy", "mypy-zope", "ruff", "trustme", "pip"),
     *("readme-renderer", "docutils", "nh3", "pygments"),
 }
-"""Distributions that the package does not need to be installed and run."""
+"""Distributions that are not needed to install and run the package."""
 
 OURS = ("PYTHONWARNINGS",)
-"""Variables that are meant for our code, and not for the tools that build it."""
+"""Environment variables for our code, and not for the build tools."""
 
 
 DIST_INFO = r"twisted_net-[^/]+\.dist-info/"
-"""Where the wheel has its metadata."""
+"""The wheel's directory of metadata."""
 
 TRIAL = "import sys; from twisted.scripts.trial import run; sys.argv[0] = 'trial'; run()"
-"""trial as pip installs it, if Python has the flag -P: it does not look into the directory."""
+"""trial as pip installs it, but for ``python -P``, which does not search the directory."""
 
 FOREIGN_TEST = """
 from twisted.trial.unittest import SynchronousTestCase
@@ -49,9 +49,9 @@ setup(name="foreign", version="1", packages=["foreign"], package_dir={"": "."})
 
 
 def checked_out() -> set[str]:
-    """Give the paths of the files that belong to the project.
+    """Return the paths of the project's files.
 
-    git knows them. Where it is not, they are the files that ``.gitignore`` does not name.
+    They come from git. Without git, they are the files that ``.gitignore`` does not exclude.
     """
     if (CHECKOUT / ".git").exists() and shutil.which("git"):
         command = ["git", "-c", f"safe.directory={CHECKOUT}", "ls-files", "-z"]
@@ -69,10 +69,10 @@ def checked_out() -> set[str]:
 
 
 class PackagingCase(LiveTestCase):
-    """Builds and installs without a network: with what runs these tests."""
+    """Builds and installs without a network, with the packages that run these tests."""
 
     def checkout(self) -> Path:
-        """Give a copy of what is to be built: building leaves files behind."""
+        """Return a copy of the checkout, because building leaves files behind."""
         copy = self.directory() / "checkout"
         for name in checked_out():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ class PackagingCase(LiveTestCase):
         return copy
 
     async def build(self, what: str) -> Path:
-        """Build a ``wheel`` or an ``sdist``, and give the file."""
+        """Build a ``wheel`` or an ``sdist``, and return the file."""
         checkout, out = self.checkout(), self.directory()
         code = f"import sys; from setuptools import build_meta as b; b.build_{what}(sys.argv[1])"
         built = self.spawn(sys.executable, "-c", code, str(out), cwd=checkout, without=OURS)
@@ -89,7 +89,7 @@ class PackagingCase(LiveTestCase):
         return made
 
     async def environment(self) -> Path:
-        """Make a virtual environment with everything but this package; give its Python."""
+        """Make a virtual environment with everything but this package; return its Python."""
         where = self.directory() / "env"
         made = self.spawn(sys.executable, "-m", "venv", "--without-pip", str(where))
         self.assertEqual(await made.ended(), 0, made)
@@ -100,7 +100,7 @@ class PackagingCase(LiveTestCase):
         return where / "bin" / "python"
 
     async def install(self, python: Path, *what: str) -> None:
-        """Run ``pip install`` for an environment, without a look at the network."""
+        """Run ``pip install`` in an environment, without the network."""
         pip = self.spawn(
             *(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"),
             *("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"),
@@ -110,7 +110,7 @@ class PackagingCase(LiveTestCase):
         self.assertEqual(await pip.ended(), 0, pip)
 
     async def listed(self, python: Path, program: str) -> str:
-        """Give what a program's ``--help`` says, in a directory with nothing in it."""
+        """Return a program's ``--help``, run in an empty directory."""
         run = {
             "twistd": "from twisted.scripts.twistd import run",
             "twist": "from twisted.application.twist._twist import Twist; run = Twist.main",
@@ -121,7 +121,7 @@ class PackagingCase(LiveTestCase):
         return asked.output.decode()
 
     async def assertListed(self, python: Path) -> None:
-        """Check that both programs know the services."""
+        """Check that both programs list the services."""
         for program in ("twistd", "twist"):
             said = await self.listed(python, program)
             for service in ("netecho", "netidle", "netchat"):
@@ -129,17 +129,17 @@ class PackagingCase(LiveTestCase):
 
 
 class InstalledTests(PackagingCase):
-    """Plainly, and to be edited."""
+    """Normal and editable installations."""
 
     async def test_installed(self) -> None:
-        """After ``pip install .``, the services are there, and Twisted is what it was."""
+        """After ``pip install .``, the services are available, and Twisted is unchanged."""
         python = await self.environment()
         self.assertNotIn("netecho", await self.listed(python, "twistd"))
         await self.install(python, str(self.checkout()))
         await self.assertListed(python)
         (plugins,) = python.parent.parent.glob("lib/python*/site-packages/twisted/plugins")
         self.assertIn("Twisted", (plugins / "__init__.py").read_text())
-        # The package's data as well: the schema of the JSON form.
+        # The package's data too: the schema of the JSON form.
         code = "from importlib import resources as r; f = r.files('twisted_net.chat'); "
         code += "print(f.joinpath('netchat.schema.json').read_text(), end='')"
         read = self.spawn(str(python), "-P", "-c", code)
@@ -147,17 +147,17 @@ class InstalledTests(PackagingCase):
         self.assertEqual(read.output.decode(), (CHECKOUT / "docs/netchat.schema.json").read_text())
 
     async def test_installed_to_be_edited(self) -> None:
-        """After ``pip install -e .``, too, from any directory."""
+        """After ``pip install -e .``, the services are available from any directory."""
         python = await self.environment()
         await self.install(python, "--editable", str(self.checkout()))
         await self.assertListed(python)
 
 
 class ForeignTests(PackagingCase):
-    """Other people's projects, in an environment where ours is installed as well."""
+    """Other projects, in an environment with this package."""
 
     def foreign(self) -> Path:
-        """Make a project with a package, and with a test in its ``tests`` that must fail."""
+        """Make a project with a package, and with a failing test in its ``tests``."""
         where = self.directory() / "foreign"
         for package in ("foreign", "tests"):
             (where / package).mkdir(parents=True)
@@ -175,7 +175,7 @@ class ForeignTests(PackagingCase):
         self.assertIn("tests.test_foreign.ForeignTests.test_that_must_fail", said)
 
     async def test_its_failing_test_fails(self) -> None:
-        """``trial tests`` runs its tests and no others, however it is found."""
+        """``trial tests`` runs the project's own tests and no others, however it is started."""
         python, foreign = await self.environment(), self.foreign()
         await self.install(python, str(self.checkout()))
         tests = (str(python), "-P", "-c", TRIAL, "tests")
@@ -189,10 +189,11 @@ class ForeignTests(PackagingCase):
 
 
 class ContentTests(PackagingCase):
-    """What the wheel and the source distribution hold."""
+    """The content of the wheel and the source distribution."""
 
     async def test_the_wheel(self) -> None:
-        """It has the package, its data and the plugin, and nothing of Twisted's or the tests."""
+        """The wheel has the package, its data and the plugin, and no files of Twisted or the
+        tests."""
         with zipfile.ZipFile(await self.build("wheel")) as archive:
             names = {name for name in archive.namelist() if not re.match(DIST_INFO, name)}
         package = {name for name in checked_out() if name.startswith("twisted_net/")}
@@ -201,7 +202,7 @@ class ContentTests(PackagingCase):
         self.assertEqual(names, package | {"twisted/plugins/twisted_net_plugins.py"})
 
     async def unpack(self) -> Path:
-        """Build a source distribution, and give the directory in which it is unpacked."""
+        """Build a source distribution, unpack it, and return its directory."""
         where = self.directory()
         with tarfile.open(await self.build("sdist")) as archive:
             archive.extractall(where, filter="data")
@@ -209,18 +210,18 @@ class ContentTests(PackagingCase):
         return top
 
     async def test_the_source_distribution(self) -> None:
-        """It has all that the checkout has, and nothing else but what setuptools adds."""
+        """It has all files of the checkout, and otherwise only what setuptools adds."""
         top = await self.unpack()
         found = {str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir()}
         added = {name for name in found if name.startswith("twisted_net.egg-info/")}
         self.assertEqual(checked_out() - found, set())
         self.assertEqual(found - added - checked_out(), {"PKG-INFO"})
         for name in checked_out():
-            if name != "setup.cfg":  # to which setuptools adds a section
+            if name != "setup.cfg":  # setuptools adds a section to it
                 self.assertEqual((top / name).read_bytes(), (CHECKOUT / name).read_bytes(), name)
 
     async def test_its_tests_run(self) -> None:
-        """Its tests find there whatever they read, and test what is there."""
+        """Its tests find all files that they read, and test the unpacked package."""
         top = await self.unpack()
         said = "import twisted_net; print(twisted_net.__file__); "
         tests = ("tests.test_packaging", "tests.test_readme", "tests.test_architecture")
@@ -231,7 +232,7 @@ class ContentTests(PackagingCase):
         self.assertRegex(trial.output.decode(), r"(?m)^Ran [1-9]\d* tests")
 
     async def test_a_wheel_can_be_built_of_it(self) -> None:
-        """Which has the plugin."""
+        """The wheel built from it has the plugin."""
         python = await self.environment()
         await self.install(python, str(await self.build("sdist")))
         await self.assertListed(python)
@@ -242,7 +243,7 @@ def _normal(distribution: Distribution) -> str:
 
 
 def _copy(distribution: Distribution, packages: Path) -> None:
-    """Put a distribution's files into another ``site-packages``, as pip would."""
+    """Copy a distribution's files into another ``site-packages``, as pip would."""
     for file in distribution.files or ():
         source = Path(str(distribution.locate_file(file)))
         if file.parts[0] == ".." or file.suffix == ".pyc" or not source.exists():

@@ -1,7 +1,8 @@
-"""What happens with a Twisted or pyOpenSSL whose private names are others.
+"""Behaviour with a Twisted or pyOpenSSL whose private names differ.
 
-For each row of :data:`twisted_net.eager.privates.TABLE`, the name is renamed in a copy of the
-sources, everywhere, so that only we miss it. Then :mod:`tests.live.privates_program` runs there.
+For each row of :data:`twisted_net.eager.privates.TABLE`, a copy of the sources has another name
+instead, everywhere, so that only our code does not find it. Then :mod:`tests.live.privates_program`
+runs with this copy.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ AT_A_TIME = 2
 TRANSPORTS = [
     f"twisted/internet/{name}.py" for name in ("abstract", "tcp", "unix", "_newtls", "base")
 ]
-"""The files in which :attr:`Private.source` is looked for."""
+"""The files in which :attr:`Private.source` is searched."""
 
 
 @cache
 def sources(package: str) -> dict[str, str]:
-    """Give the source files of ``twisted`` or ``OpenSSL`` but for tests, by their paths."""
+    """Return the sources of ``twisted`` or ``OpenSSL`` without tests, by path."""
     top = Path((OpenSSL if package == "OpenSSL" else twisted).__file__ or "").parent
     found = {}
     for path in sorted(top.rglob("*.py")):
@@ -73,11 +74,11 @@ CHANGED = {
         ("connector, reactor=None, checkPID=0):", "connector, reactor=None, checkPID=0, *, more):"),
     ),
 }
-"""How a class is made, which has no name of its own: what is replaced in its file."""
+"""Classes without a name of their own: what is replaced in their file."""
 
 
 def renamed(row: Private) -> dict[str, str]:
-    """Give the files that differ where a name is another one."""
+    """Return the files that change when a name is renamed."""
     if row.where == "OpenSSL._util:lib":
         return _without_in_util(row.name)
     if row.where == "OpenSSL.SSL:_lib":
@@ -96,7 +97,7 @@ def renamed(row: Private) -> dict[str, str]:
     if package == "OpenSSL":
         pattern = rf"(?<!binding\.){pattern}"  # which is cryptography's
     changed = _substituted(pattern, row.name, files, TRANSPORTS if row.source else files)
-    if row.where == "OpenSSL._util":  # from which Twisted imports as well
+    if row.where == "OpenSSL._util":  # Twisted imports from it too
         pattern = rf"(?<=OpenSSL\._util import ){row.name}\b"
         changed |= _substituted(pattern, row.name, sources("twisted"), sources("twisted"))
     assert changed, row
@@ -110,8 +111,7 @@ def _substituted(
     return {path: text for path, text in changed.items() if text != files[path]}
 
 
-# Names of OpenSSL itself are a C library's. They are hidden where we look for them, and from
-# nobody else.
+# Names of OpenSSL itself belong to a C library. They are hidden only where our code looks for them.
 
 HIDING = """
 class Hiding:
@@ -138,7 +138,7 @@ def _without_in_ssl(name: str) -> dict[str, str]:
 
 
 def make_copy(root: Path, changed: dict[str, str]) -> None:
-    """Make a directory with the packages, of which nothing but some files is copied."""
+    """Make a directory with the packages, in which only the changed files are copies."""
     for package in {path.split("/")[0] for path in changed}:
         top = Path((OpenSSL if package == "OpenSSL" else twisted).__file__ or "").parent
         real = {str(parent) for path in changed for parent in Path(path).parents}
@@ -149,7 +149,7 @@ def make_copy(root: Path, changed: dict[str, str]) -> None:
 
 
 def _link_all(original: Path, directory: Path, but: set[str], root: Path) -> None:
-    """Link what is in a directory, compiled files too, except for what will be there itself."""
+    """Link the content of a directory, including compiled files, except what is replaced."""
     compiled = directory / "__pycache__"
     compiled.mkdir(parents=True, exist_ok=True)
     for each in original.iterdir():
@@ -163,7 +163,7 @@ def _link_all(original: Path, directory: Path, but: set[str], root: Path) -> Non
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with the packages that are in a directory."""
+    """Run Python with the packages of a directory."""
     return subprocess.run(
         [sys.executable, "-P", *arguments],
         env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -174,12 +174,12 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class RenamedTests(SynchronousTestCase):
-    """One name is another one."""
+    """One name is renamed."""
 
     def outcomes(
         self, rows: list[Private], *arguments: str
     ) -> Iterator[tuple[Private, subprocess.CompletedProcess[str]]]:
-        """Run a program once for every row, with a copy in which its name is another one."""
+        """Run a program for every row, with a copy in which its name is renamed."""
         top = Path(self.mktemp()).resolve()
 
         def outcome(number: int) -> subprocess.CompletedProcess[str]:
@@ -190,7 +190,7 @@ class RenamedTests(SynchronousTestCase):
             yield from zip(rows, pool.map(outcome, range(len(rows))), strict=True)
 
     def check(self, group: Group) -> list[tuple[Private, dict[str, Any]]]:
-        """Run the program for each row of a group, and give what it has printed."""
+        """Run the program for each row of a group, and return what it printed."""
         results = []
         rows = [row for row in TABLE if row.group is group]
         for row, done in self.outcomes(rows, "-m", "tests.live.privates_program"):
@@ -202,12 +202,12 @@ class RenamedTests(SynchronousTestCase):
         return results
 
     def assert_warned(self, row: Private, result: dict[str, Any]) -> None:
-        """Check that there was one warning, and that it names the row's name."""
+        """Check that there was one warning, which names the name."""
         self.assertEqual(len(result["warnings"]), 1, (str(row), result["warnings"]))
         self.assertIn(row.name, result["warnings"][0])
 
     def test_transports(self) -> None:
-        """Transports and TLS are Twisted's own, with one warning that names it."""
+        """Transports and TLS are Twisted's own, with one warning that names the name."""
         for row, result in self.check(Group.TRANSPORTS):
             self.assert_warned(row, result)
             self.assertNotIn("twisted_net", json.dumps(result["found"]), row)
@@ -223,13 +223,13 @@ class RenamedTests(SynchronousTestCase):
                 self.assertEqual([kind.split(".")[0] for kind in kinds], ["twisted_net"], row)
 
     def test_others(self) -> None:
-        """All else is eager, and one warning says what is left out."""
+        """Everything else is eager, and one warning says what is left out."""
         for row, result in self.check(Group.OTHERS):
             self.assert_warned(row, result)
             self.assertNotIn("twisted.", json.dumps(result["found"]), row)
 
     def test_the_reactor(self) -> None:
-        """``--reactor eager`` ends with one line that names it. Nothing else is touched."""
+        """``--reactor eager`` ends with one line with the name. Everything else works."""
         for row, result in self.check(Group.REACTOR):
             self.assertEqual(result["warnings"], [], row)
             self.assertNotIn("twisted.", json.dumps(result["found"]), row)
@@ -244,7 +244,7 @@ class RenamedTests(SynchronousTestCase):
             self.assertIn(row.name, lines[0])
 
     def test_nothing_renamed(self) -> None:
-        """As a check of the check: with the sources as they are, all is eager."""
+        """With unchanged sources, everything is eager."""
         root = Path(self.mktemp()).resolve()
         path = "twisted/internet/tcp.py"
         make_copy(root, {path: sources("twisted")[path] + "\n"})

@@ -1,4 +1,4 @@
-"""A PROXY header before real sockets: what a protocol does afterwards is as without one."""
+"""A PROXY header on real sockets: afterwards, the protocol works as without one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRUSTED = Ranges([parse_range("trusted", "127.0.0.0/8")])
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
 class Noting(Watched, Protocol):
-    """Notes what happens to it."""
+    """Records what happens to it."""
 
     transport: Any
 
@@ -78,7 +78,7 @@ class Noting(Watched, Protocol):
 
 
 class Serving(Watched, Factory):  # type: ignore[type-arg]
-    """Hands out the protocols that it has made."""
+    """Returns the protocols that it has made."""
 
     noisy = False
 
@@ -94,7 +94,7 @@ class Serving(Watched, Factory):  # type: ignore[type-arg]
 
 
 class Greeting(Client):
-    """Sends the header, and something else in the same segment."""
+    """Sends the header and other data in the same segment."""
 
     def connectionMade(self) -> None:
         self.send(encode_v2(HEADER) + b"hello")
@@ -127,11 +127,11 @@ class ProxiedTestCase(LiveTestCase):
         return factory, port.getHost().port
 
     async def both(self, kind: Any = Noting, client: type[Client] = Greeting) -> tuple[Any, Any]:
-        """Give both ends of a connection."""
+        """Return both ends of a connection."""
         factory, port = await self.serve_proxied(kind)
         near = await self.connect(port, client)
         far = await factory.until(lambda: factory.made, "the header")
-        # It may not notice the end of the other by itself, where it does not read.
+        # It may not notice the end of the other if it does not read.
         self.addCleanup(lambda: far.transport.abortConnection())
         return far, near
 
@@ -140,7 +140,7 @@ class PlainTests(ProxiedTestCase):
     """Without TLS."""
 
     async def test_the_transport_is_the_plain_one(self) -> None:
-        """Nothing is in between, and Twisted's log has the client's address."""
+        """No wrapper remains, and Twisted's log has the client's address."""
         far, near = await self.both()
         await far.heard(b"hello")
         transport = far.transport
@@ -154,7 +154,7 @@ class PlainTests(ProxiedTestCase):
         await near.has(b"hi")
 
     async def test_half_close(self) -> None:
-        """Each side ends by itself."""
+        """Each side can half-close."""
 
         class Ending(Greeting):
             def connectionMade(self) -> None:
@@ -170,7 +170,7 @@ class PlainTests(ProxiedTestCase):
         await far.has("write lost")
 
     async def test_paused_when_made(self) -> None:
-        """Nothing is received, not even what came with the header, until it is wanted."""
+        """A paused protocol receives nothing, not even data that came with the header."""
 
         class Pausing(Noting):
             def connectionMade(self) -> None:
@@ -180,7 +180,7 @@ class PlainTests(ProxiedTestCase):
         far, near = await self.both(Pausing)
         near.send(b" again")
         probe = await self.connect(int(near.transport.getPeer().port))
-        probe.send(b"PRO")  # a turn of the reactor or two
+        probe.send(b"PRO")  # one or two turns of the reactor
         probe.transport.loseConnection()
         await probe.closed()
         self.assertEqual(far.events, [ANN])
@@ -189,7 +189,7 @@ class PlainTests(ProxiedTestCase):
         await far.heard(b"hello again")
 
     async def test_aborted_when_made(self) -> None:
-        """It hears nothing but its end, and the peer's connection is reset."""
+        """The protocol is only told of its end, and the peer's connection is reset."""
 
         class Aborting(Noting):
             def connectionMade(self) -> None:
@@ -202,7 +202,7 @@ class PlainTests(ProxiedTestCase):
         await near.closed()
 
     async def test_a_producer(self) -> None:
-        """It is told when the socket is full, and when it is not."""
+        """The producer is paused when the socket is full, and resumed later."""
 
         class Producing(Noting):
             def connectionMade(self) -> None:
@@ -225,10 +225,10 @@ class PlainTests(ProxiedTestCase):
 
 
 class TLSTests(ProxiedTestCase):
-    """TLS after the header, of which the first bytes come together with it."""
+    """TLS after the header, whose segment also has the first bytes of TLS."""
 
     def client(self) -> type[Client]:
-        """Give a client that sends the header, and at once begins the handshake."""
+        """Return a client that sends the header, and begins the handshake at once."""
         tls = self.client_tls
 
         class Securing(Client):
@@ -253,14 +253,14 @@ class TLSTests(ProxiedTestCase):
         return far
 
     async def test_a_listener_with_tls(self) -> None:
-        """The protocol is told of the handshake; there is no half-close of the descriptor."""
+        """The protocol is told of the handshake, and TLS does not half-close the socket."""
         far = await self.talk(*await self.serve_proxied(tls=True))
         self.assertEqual(far.events[1], "handshake")
         self.assertTrue(INegotiated.providedBy(far.transport))
         self.assertTrue(ISSLTransport.providedBy(far.transport))
 
     async def test_start_tls(self) -> None:
-        """A protocol that begins TLS itself gets the client's hello, wherever that came."""
+        """A protocol that starts TLS itself gets the ClientHello, whenever it arrived."""
         tls = self.server_tls
 
         class Starting(Noting):

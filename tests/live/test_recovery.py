@@ -1,4 +1,4 @@
-"""The promise with real processes, smaller than the command :mod:`tests.live.recovery` does it."""
+"""The guarantees with real processes, in a smaller run than :mod:`tests.live.recovery`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.live.recovery import Plan, run
 
 class RecoveryTests(LiveTestCase):
     async def test_killed_and_cut(self) -> None:
-        """Every acked message is seen once, in order, by everybody; the server is killed twice."""
+        """Every acknowledged message is seen once, in order, by all; the server is killed twice."""
         from twisted.internet import reactor
 
         free = reactor.listenTCP(0, Factory(), interface=LOCALHOST)  # type: ignore[attr-defined]
-        port = free.getHost().port  # the server needs the same one each time
+        port = free.getHost().port  # the server needs the same port each time
         await free.stopListening()
         plan = Plan(clients=12, messages=600, rooms=3, cuts=4, kills=2, seconds=6.0)
         account = await run(reactor, plan, port, self.directory())

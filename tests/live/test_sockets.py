@@ -1,4 +1,4 @@
-"""Socket options on real sockets: who has them, over what."""
+"""Socket options on real sockets, with and without TLS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXPECTED = {
 
 
 def options_of(transport: Any) -> dict[str, int]:
-    """Ask the kernel, below whatever is around the socket."""
+    """Ask the kernel, below any wrapper of the socket."""
     while not isinstance(getattr(transport, "socket", None), socket.socket):
         transport = transport.transport
     found: socket.socket = transport.socket
@@ -58,7 +58,7 @@ class SocketTests(LiveTestCase):
         return upstream
 
     async def test_accepted_sockets_inherit(self) -> None:
-        """What is set once on the listening socket, every accepted one has."""
+        """Accepted sockets inherit the options of the listening socket."""
         upstream = await self.serve_tuned()
         for _ in range(2):
             (await self.connect(upstream.port)).send(b"hello")
@@ -67,7 +67,7 @@ class SocketTests(LiveTestCase):
             upstream.clients.clear()
 
     async def test_over_tls(self) -> None:
-        """The server's side and the client's, and the client's again when it is connected."""
+        """Over TLS, both sides have the options; the client gets them when it is connected."""
         from twisted.internet import reactor
 
         authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
@@ -97,7 +97,7 @@ class SocketTests(LiveTestCase):
         await far.closed()
 
     async def test_clients(self) -> None:
-        """They have the defaults, unless they ask for none."""
+        """Clients have the default options, unless they request none."""
         from twisted.internet import reactor
 
         upstream = self.listen()

@@ -10,10 +10,11 @@ from tests.live.harness import LOCALHOST, LiveTestCase, Program, Server, program
 
 
 class Certificates:
-    """What a certificate authority of a test has made, in files.
+    """Certificates made by a test's CA, in files.
 
-    :ivar ca: its own certificate.
-    :ivar cert: a server's, for ``localhost`` and 127.0.0.1, and then :ivar key: its private key.
+    :ivar ca: the certificate of the CA.
+    :ivar cert: a server's, for ``localhost`` and 127.0.0.1.
+    :ivar key: its private key.
     :ivar client: a client's certificate and key, in one file.
     """
 
@@ -38,14 +39,14 @@ class TLSTestCase(LiveTestCase):
         self.certificates = Certificates(self.directory())
 
     async def serve_tls(self, service: str, *flags: str) -> tuple[Server, int]:
-        """Start a service over TLS, with a certificate unless told otherwise."""
+        """Start a service over TLS, with a certificate by default."""
         if "--self-signed" not in flags:
             flags += ("--cert", self.certificates.cert, "--key", self.certificates.key)
         server = self.twistd(service, "--tls-port", "0", "--interface", LOCALHOST, *flags)
         return server, await server.port("--tls-port 0")
 
     def s_client(self, port: int, *flags: str) -> Program:
-        """Start ``openssl s_client``, which shows what it gets, until its input ends."""
+        """Start ``openssl s_client``, which prints what it receives, until its input ends."""
         running: Program = self.spawn(
             *(self.openssl, "s_client", "-quiet", "-no_ign_eof"),
             *("-connect", f"{LOCALHOST}:{port}", *flags),
@@ -53,7 +54,7 @@ class TLSTestCase(LiveTestCase):
         return running
 
     def trusting(self, port: int, *flags: str) -> Program:
-        """Start it so that it ends with an error if it cannot verify the server's certificate."""
+        """Start it so that it fails if it cannot verify the server's certificate."""
         verify = ("-CAfile", self.certificates.ca, "-verify_return_error")
         return self.s_client(port, *verify, "-verify_hostname", "localhost", *flags)
 
@@ -62,7 +63,7 @@ class ServicesTests(TLSTestCase):
     """Each service over TLS."""
 
     async def test_netchat(self) -> None:
-        """Two people talk over TLS and another without, in the same room."""
+        """Two users over TLS and another without it talk in the same room."""
         _, port = await self.serve_tls("netchat")
         ann, bob = self.trusting(port), self.trusting(port)
         await self.together(*(each.expect(rb"You are guest-\d in #lobby") for each in (ann, bob)))
@@ -73,7 +74,7 @@ class ServicesTests(TLSTestCase):
         await bob.expect(rb"\* guest-\d left #lobby\.\n")
 
     async def test_both_ports_are_one_service(self) -> None:
-        """Who comes without TLS and who comes with it are in the same room."""
+        """Users with and without TLS are in the same room."""
         server, port = await self.serve_tls("netchat", "--port", "0")
         plain = self.nc(await server.port("--port 0"))
         await plain.expect(b"You are guest-1")
@@ -83,7 +84,7 @@ class ServicesTests(TLSTestCase):
         await secure.expect(b"<guest-1> hello\n")
 
     async def test_netecho(self) -> None:
-        """A megabyte comes back as it was."""
+        """A megabyte comes back unchanged."""
         _, port = await self.serve_tls("netecho")
         client = self.trusting(port)
         data = bytes(range(256)) * 4096
@@ -92,7 +93,7 @@ class ServicesTests(TLSTestCase):
         self.assertEqual(bytes(client.output), data)
 
     async def test_netidle(self) -> None:
-        """TLS before a service that has none; and a silent client is closed over TLS too."""
+        """TLS is added to a service without it, and a silent client is closed over TLS too."""
         _, echo = await self.serve("netecho")
         _, port = await self.serve_tls(
             "netidle", "--upstream", f"tcp:{LOCALHOST}:{echo}", "--idle-timeout", "1"
@@ -103,7 +104,7 @@ class ServicesTests(TLSTestCase):
         await client.ended()
 
     async def test_an_upstream_with_tls(self) -> None:
-        """Plain clients before a service over TLS, of which the certificate is verified."""
+        """Plain clients reach an upstream over TLS, whose certificate is verified."""
         _, echo = await self.serve_tls("netecho")
         trusted = self.directory()
         (trusted / "ca.pem").write_text(Path(self.certificates.ca).read_text())
@@ -114,7 +115,7 @@ class ServicesTests(TLSTestCase):
         await client.has(b"hello")
 
     async def test_self_signed(self) -> None:
-        """A development certificate works with each service, and its fingerprint is in the log."""
+        """A development certificate works with each service, and the log has its fingerprint."""
         for service in ("netchat", "netecho", "netidle"):
             server, port = await self.serve_tls(service, "--self-signed")
             shown = self.spawn(self.openssl, "s_client", "-connect", f"{LOCALHOST}:{port}")
@@ -151,13 +152,13 @@ class VersionsTests(TLSTestCase):
     """TLS 1.2 or newer."""
 
     async def test_tls_1_2_and_1_3(self) -> None:
-        """Both are spoken."""
+        """Both versions are supported."""
         _, port = await self.serve_tls("netchat")
         for flag in ("-tls1_2", "-tls1_3"):
             await self.trusting(port, flag).expect(b"You are guest-")
 
     async def test_older_is_refused(self) -> None:
-        """TLS 1.1 and 1.0 fail, with every way to listen."""
+        """TLS 1.1 and 1.0 fail, however the server listens."""
         files = self.certificates
         endpoint = f"ssl:0:privateKey={files.key}:certKey={files.cert}:interface={LOCALHOST}"
         both, first = await self.serve_tls("netchat", "--listen", endpoint)
@@ -174,7 +175,7 @@ class ClientCertificateTests(TLSTestCase):
     """``--client-ca``."""
 
     async def test_only_who_has_a_certificate_comes_in(self) -> None:
-        """One of the right authority is let in; none, or one of another, is refused unseen."""
+        """A client with a certificate of the right CA is accepted; others are rejected first."""
         server, port = await self.serve_tls("netchat", "--client-ca", self.certificates.ca)
         stranger = Certificates(self.directory()).client
         for flags in ((), ("-cert", stranger)):
@@ -182,7 +183,7 @@ class ClientCertificateTests(TLSTestCase):
             await refused.ended()
             self.assertNotIn(b"Welcome", refused.output)
         ann = self.trusting(port, "-cert", self.certificates.client)
-        await ann.expect(rb"You are \S+ in #lobby")  # by the name in the certificate
+        await ann.expect(rb"You are \S+ in #lobby")  # the name in the certificate
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_who_speaks_no_tls_is_closed(self) -> None:

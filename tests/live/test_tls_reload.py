@@ -1,4 +1,4 @@
-"""Certificates that are renewed under a running service, with real clients."""
+"""Certificates that are renewed while a service runs, with real clients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONNECTIONS = 100
 
 
 class Authority:
-    """A certificate authority, which issues what a server needs, and its clients.
+    """A certificate authority, for servers and clients.
 
     :ivar ca: the file with its own certificate.
     """
@@ -39,7 +39,7 @@ class Authority:
         self._authority.cert_pem.write_to_path(self.ca)
 
     def issue(self, cert: Path, key: Path, *names: str, subject: str = "") -> int:
-        """Write a new certificate and its key, as a whole; give its serial number."""
+        """Write a new certificate and its key atomically; return its serial number."""
         made = self._authority.issue_cert(
             *names, common_name=subject or None, key_type=trustme.KeyType.ECDSA
         )
@@ -52,12 +52,12 @@ class Authority:
 
 
 def serial_of(pem: bytes) -> int:
-    """Give a certificate's serial number."""
+    """Return a certificate's serial number."""
     return x509.load_pem_x509_certificate(pem).serial_number
 
 
 class SecureClient(Client):
-    """A connection over TLS; it believes every certificate, and tells which it was shown."""
+    """A TLS connection that accepts every certificate, and reports which one it got."""
 
     @property
     def saw(self) -> int:
@@ -86,7 +86,7 @@ class ReloadCase(LiveTestCase):
         return "--cert", str(self.cert), "--key", str(self.key)
 
     async def come(self, port: int) -> SecureClient:
-        """Connect over TLS, and have something echoed."""
+        """Connect over TLS, and check an echo."""
         from twisted.internet import reactor
 
         endpoint = wrapClientTLS(
@@ -99,7 +99,7 @@ class ReloadCase(LiveTestCase):
         return client
 
     def s_client(self, port: int, *flags: str) -> Program:
-        """Start ``openssl s_client``, which verifies what it is shown."""
+        """Start ``openssl s_client``, which verifies the certificate."""
         running: Program = self.spawn(
             self.openssl,
             *("s_client", "-connect", f"{LOCALHOST}:{port}", "-CAfile", self.authority.ca),
@@ -108,7 +108,7 @@ class ReloadCase(LiveTestCase):
         return running
 
     async def shown(self, port: int, name: str) -> int:
-        """Give the serial number of what a client is shown that asks for a name, and checks it."""
+        """Return the serial number that a client gets that asks for a name and verifies it."""
         client = self.s_client(port, "-servername", name, "-verify_hostname", name)
         await client.expect(rb"-----END CERTIFICATE-----")
         pem = re.search(rb"-----BEGIN CERTIFICATE.*?END CERTIFICATE-----", client.output, re.DOTALL)
@@ -123,7 +123,7 @@ class RenewalTests(ReloadCase):
     """A hundred connections stay, whatever happens to the files."""
 
     async def test_renewed_and_broken(self) -> None:
-        """New ones see the new one; a broken renewal changes nothing; no connection notices."""
+        """New connections get the renewed certificate; a broken renewal changes nothing."""
         old = self.issue()
         server, port = await self.serve_tls(*self.files)
         clients = await self.together(*(self.come(port) for _ in range(CONNECTIONS)))
@@ -153,19 +153,19 @@ class RenewalTests(ReloadCase):
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_sighup(self) -> None:
-        """It is read at once."""
+        """SIGHUP reloads at once."""
         self.issue()
         server, port = await self.serve_tls(*self.files)
-        await self.come(port)  # the reactor runs: before, the signal would be its end
+        await self.come(port)  # the reactor is running: before that, the signal would end it
         new = self.issue()
         server.signal(signal.SIGHUP)
         await server.until(
             lambda: len(server.log("expires .* SHA-256")) == 2, "it", 4.0
-        )  # the watch alone takes 5 s at least
+        )  # checking the files takes at least 5 s
         self.assertEqual((await self.come(port)).saw, new)
 
     async def test_no_files(self) -> None:
-        """Without any, SIGHUP does what it did."""
+        """Without certificate files, SIGHUP has its usual effect."""
         server, port = await self.serve_tls("--self-signed")
         await self.come(port)
         server.signal(signal.SIGHUP)
@@ -176,7 +176,7 @@ class DirectoryTests(ReloadCase):
     """``--tls-dir``."""
 
     async def test_by_name(self) -> None:
-        """As certbot has them, a pair beside them, and a wildcard."""
+        """A directory may mix certbot's layout, a pair beside it, and a wildcard."""
         live, archive = self.folder / "live", self.folder / "archive"
         issue = self.authority.issue
 
@@ -197,7 +197,7 @@ class DirectoryTests(ReloadCase):
         self.assertEqual(await self.shown(port, "a.example"), a)
         for name in ("b.example", "x.b.example"):
             self.assertEqual(await self.shown(port, name), b)
-        self.assertEqual((await self.come(port)).saw, a)  # that of the first name, to who asks none
+        self.assertEqual((await self.come(port)).saw, a)  # without SNI, the first by name
 
         renewed = certbot(2)
         await server.until(lambda: len(server.log("expires .* SHA-256")) == 3, "the renewal")
@@ -206,7 +206,7 @@ class DirectoryTests(ReloadCase):
         self.assertEqual(server.log("#error|#warn"), [])
 
     async def test_nothing_in_it(self) -> None:
-        """Ends the start with one line."""
+        """An empty directory ends the start with one line."""
         missing = self.folder / "missing"
         for path, why in ((self.folder, "has no usable certificate: .*"), (missing, "No such .*")):
             server = self.twistd("netecho", "--tls-port", "0", "--tls-dir", str(path))
@@ -215,7 +215,7 @@ class DirectoryTests(ReloadCase):
             self.assertRegex(line, f"^netecho: --tls-dir {re.escape(str(path))}: {why}")
 
     async def test_flags_that_do_not_go_together(self) -> None:
-        """Each is told in one line."""
+        """Each conflict of flags is reported in one line."""
         both = ("--tls-port", "0", "--tls-dir", str(self.folder))
         for flags, says in (
             ((*both, "--cert", "c"), "--tls-dir .*: cannot be used with --cert"),
@@ -231,10 +231,10 @@ class DirectoryTests(ReloadCase):
 
 
 class SClientTests(ReloadCase):
-    """What ``openssl s_client`` thinks of it."""
+    """Behaviour seen by ``openssl s_client``."""
 
     async def test_resumption(self) -> None:
-        """With a ticket, both versions; not after a renewal, which makes a full handshake."""
+        """Tickets work with both versions; after a renewal, there is a full handshake."""
         self.issue()
         server, port = await self.serve_tls(*self.files)
         for version in ("-tls1_2", "-tls1_3"):
@@ -256,7 +256,7 @@ class SClientTests(ReloadCase):
         self.assertIn(kind + b", TLSv1", client.output)
 
     async def test_old_versions(self) -> None:
-        """TLS 1.1 and 1.0 are refused with the alert for it."""
+        """TLS 1.1 and 1.0 are rejected with the alert for it."""
         self.issue()
         _, port = await self.serve_tls(*self.files)
         for flag in ("-tls1_1", "-tls1"):
@@ -265,7 +265,7 @@ class SClientTests(ReloadCase):
             self.assertIn(b"alert protocol version", client.errors)
 
     async def test_renegotiation(self) -> None:
-        """A client that asks for it is told no."""
+        """A client that asks for renegotiation is rejected."""
         self.issue()
         _, port = await self.serve_tls(*self.files)
         client = self.s_client(port, "-tls1_2")
@@ -274,7 +274,7 @@ class SClientTests(ReloadCase):
         await client.until(lambda: b"no renegotiation" in client.errors, "the alert")
 
     async def test_keylog(self) -> None:
-        """The keys of a connection are there for Wireshark, and nobody else."""
+        """The keys of a connection are logged for Wireshark, in a file that others cannot read."""
         path = self.folder / "keys"
         server, port = await self.serve_tls("--self-signed", "--keylog", str(path))
         await self.come(port)
@@ -283,7 +283,7 @@ class SClientTests(ReloadCase):
         self.assertEqual(len(server.log("keys of all TLS connections")), 1)
 
     async def test_a_client_certificate(self) -> None:
-        """Required where asked for, and the service knows whose it is."""
+        """A client certificate is required if requested, and the service knows its subject."""
         self.issue()
         ann = self.folder / "ann.pem", self.folder / "ann.key"
         self.authority.issue(*ann, "ann@example.org", subject="Ann")
@@ -323,4 +323,4 @@ ListenerService(
 ).setServiceParent(application)
 CertificateWatch([certificates], reactor).setServiceParent(application)
 """
-"""An application of somebody's own."""
+"""A user's own application."""

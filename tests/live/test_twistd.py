@@ -1,4 +1,4 @@
-"""Life under ``twistd`` and ``twist``: help, several at once, the end."""
+"""Services under ``twistd`` and ``twist``: help, several services, and the end."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tests.buffers import more_than_buffers
 from tests.live.harness import LOCALHOST, Bounded, LiveTestCase, Program, Server, script
 
 NOISE = 3.0
-"""Seconds by which a machine with other work may be late."""
+"""Seconds by which a busy machine may be late."""
 
 
 class HelpTests(LiveTestCase):
-    """What a user who asks is told."""
+    """What ``--help`` prints."""
 
     async def said(self, *command: str) -> str:
-        """Give what a command says, with its lines joined."""
+        """Return what a command prints, with its lines joined."""
         asked = self.spawn(*command)
         self.assertEqual(await asked.ended(), 0, asked)
         self.assertEqual(bytes(asked.errors), b"")
         return " ".join(asked.output.decode().split())
 
     async def test_the_services_are_listed(self) -> None:
-        """By both programs, from any directory."""
+        """Both programs list the services, from any directory."""
         for name in ("twistd", "twist"):
             said = await self.said(script(name), "--help")
             for line in (
@@ -38,7 +38,7 @@ class HelpTests(LiveTestCase):
                 self.assertIn(line, said)
 
     async def test_flags_are_explained(self) -> None:
-        """By both programs; :mod:`tests.services.test_help` looks at every flag."""
+        """Both programs explain the flags; :mod:`tests.services.test_help` checks every flag."""
         defaults = {"netecho": ("0", "65536"), "netidle": ("60", "65536"), "netchat": ("0", "8192")}
         for name in ("twistd", "twist"):
             for service, (idle, size) in defaults.items():
@@ -48,7 +48,7 @@ class HelpTests(LiveTestCase):
                 self.assertRegex(said, rf" --max-message=BYTES [^\[]*\[default: {size}\] ")
 
     async def test_help_fits_the_terminal(self) -> None:
-        """No line of ``--help`` is wider than 80 columns where the terminal's width is unknown."""
+        """If the terminal's width is unknown, no line of ``--help`` is wider than 80 columns."""
         for name in ("twistd", "twist"):
             for service in ("netecho", "netidle", "netchat"):
                 asked = self.spawn(script(name), service, "--help")
@@ -57,16 +57,16 @@ class HelpTests(LiveTestCase):
                 self.assertLessEqual(len(widest), 80, widest)
 
     async def test_the_version(self) -> None:
-        """Of this package, not of Twisted."""
+        """``--version`` prints the version of this package, not of Twisted."""
         said = await self.said(script("twistd"), "netchat", "--version")
         self.assertRegex(said, r"^twisted_net \d+\.\d+")
 
 
 class EndTests(LiveTestCase):
-    """SIGTERM, while people are there."""
+    """SIGTERM while clients are connected."""
 
     async def test_people_are_told_and_everything_ends(self) -> None:
-        """Each gets a last line and its end; then twistd, as always, ends by the signal it got."""
+        """Each client gets a last line and is closed; then twistd ends by the signal, as usual."""
         server, port = await self.serve("netchat")
         people = [self.nc(port) for _ in range(3)]
         await self.together(*(each.expect(b"Welcome") for each in people))
@@ -82,7 +82,7 @@ class EndTests(LiveTestCase):
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_drain_is_the_longest_that_it_takes(self) -> None:
-        """Somebody who does not read holds the end up for --drain seconds, and not longer."""
+        """A client that does not read delays the end by --drain seconds, and no longer."""
         server, port = await self.serve("netecho", "--drain", "1")
         client = await self.connect(port, Bounded)
         client.send(b"x" * more_than_buffers())
@@ -97,7 +97,7 @@ class EndTests(LiveTestCase):
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
     async def test_nobody_comes_in_meanwhile(self) -> None:
-        """While the last one is waited for, the port is closed."""
+        """While the last connection drains, the port is closed."""
         server, port = await self.serve("netecho", "--drain", "2")
         client = await self.connect(port, Bounded)
         client.send(b"x" * more_than_buffers())
@@ -110,7 +110,7 @@ class EndTests(LiveTestCase):
         await server.ended()
 
     async def test_all_bytes_that_were_under_way_arrive(self) -> None:
-        """What the service has taken before it ends is answered before it ends."""
+        """Data that the service has received is answered before it ends."""
         server, port = await self.serve("netecho")
         client = await self.connect(port)
         client.send(b"x" * (1 << 20))
@@ -122,10 +122,10 @@ class EndTests(LiveTestCase):
 
 
 class SeveralTests(LiveTestCase):
-    """More than one at a time."""
+    """Several services at once."""
 
     async def test_two_in_one_directory(self) -> None:
-        """With ``--pidfile=``, services do not mind each other."""
+        """With ``--pidfile=``, two services can run in one directory."""
         here = self.directory()
         flags = ("--port", "0", "--interface", LOCALHOST)
         chat = self.twistd("netchat", *flags, cwd=here)
@@ -137,7 +137,7 @@ class SeveralTests(LiveTestCase):
         self.assertEqual(list(here.glob("*.pid")), [])
 
     async def test_two_in_one_process(self) -> None:
-        """A ``.tac`` file with a chat of each kind of port, and an echo."""
+        """A ``.tac`` file can run two chats on different ports, and an echo server."""
         here = self.directory()
         (here / "both.tac").write_text(_TAC)
         server = self.spawn(
@@ -152,7 +152,7 @@ class SeveralTests(LiveTestCase):
         await nc.expect(b"hello\n")
 
     async def test_twist(self) -> None:
-        """The other program starts and ends them as well."""
+        """``twist`` starts and ends services too."""
         server = self.spawn(
             *(script("twist"), "--log-format", "text", "netchat"),
             *("--port", "0", "--interface", LOCALHOST),
@@ -181,7 +181,7 @@ for label, factory in ("first", ChatFactory()), ("second", ChatFactory()), ("ech
 
 
 class PidFileTests(LiveTestCase):
-    """``--pidfile``, and the daemon that it is for."""
+    """``--pidfile``, and daemons."""
 
     def start(self, *arguments: str, here: Path) -> Program:
         """Start twistd with a pid file."""
@@ -191,19 +191,19 @@ class PidFileTests(LiveTestCase):
         return started
 
     async def test_it_is_there_while_the_service_runs(self) -> None:
-        """It has the process's number, and goes with it."""
+        """The pid file has the process id, and is removed at the end."""
         here = self.directory()
         server = self.start("-n", "--pidfile=chat.pid", "netchat", "--port", "0", here=here)
         assert isinstance(server, Server)
         nc = self.nc(await server.port())
-        await nc.expect(b"Welcome")  # by now, SIGTERM has more to it than the end of a process
+        await nc.expect(b"Welcome")  # from here on, SIGTERM does more than end the process
         self.assertEqual(int((here / "chat.pid").read_text()), server.pid)
         server.signal(signal.SIGTERM)
         await server.ended()
         self.assertFalse((here / "chat.pid").exists())
 
     async def test_a_start_that_fails_leaves_none(self) -> None:
-        """So that the next start is not refused."""
+        """A failed start leaves no pid file, so the next start works."""
         here = self.directory()
         _, port = await self.serve("netecho")
         server = self.start("-n", "--pidfile=x.pid", "netecho", "--port", str(port), here=here)
@@ -230,7 +230,7 @@ class PidFileTests(LiveTestCase):
         self.assertFalse(pid_file.exists())
 
     async def test_a_daemon_that_cannot_start(self) -> None:
-        """The starting shell learns of it: a line, and a status."""
+        """A daemon that cannot start reports a line and a status to its shell."""
         here = self.directory()
         _, port = await self.serve("netecho")
         flags = ("--pidfile=d.pid", "--logfile=log", "netecho", "--port", str(port))
@@ -241,8 +241,8 @@ class PidFileTests(LiveTestCase):
         self.assertEqual(list(here.glob("*.pid")), [])
 
 
-# contextlib.suppress is not imported by name: trial takes a module's ``suppress`` for its own.
+# contextlib.suppress is not imported by name: trial treats a module's ``suppress`` as its own.
 def _kill(pid: int) -> None:
-    """End a daemon that a test has left behind."""
+    """End a daemon that a test has left running."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

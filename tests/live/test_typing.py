@@ -1,4 +1,4 @@
-"""A user's program under type checkers that know nothing of zope.interface."""
+"""A user's program under type checkers without a plugin for zope.interface."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MISSPELT = {
 
 
 class TypingTests(SynchronousTestCase):
-    """:mod:`tests.typed_program`, and the same with misspelt keywords."""
+    """:mod:`tests.typed_program`, and a copy with misspelt keywords."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).resolve()
         self.directory.mkdir()
-        # Nothing of the checkout is near: the installed package is looked at, as users have it.
+        # Outside the checkout, so that the installed package is checked, as for users.
         self.program = self.directory / "program.py"
         self.program.write_text(PROGRAM.read_text())
         (self.directory / "mypy.ini").write_text("[mypy]\n")  # and thus no plugin
@@ -48,7 +48,7 @@ class TypingTests(SynchronousTestCase):
         return done.returncode, done.stdout + done.stderr
 
     def mypy(self) -> tuple[int, str]:
-        """Run mypy. What Twisted itself has not annotated may be called."""
+        """Run mypy, and allow calls of Twisted's unannotated functions."""
         command = (sys.executable, "-m", "mypy", "--strict", "--untyped-calls-exclude=twisted")
         return self.check(*command, "--config-file=mypy.ini")
 
@@ -65,7 +65,7 @@ class TypingTests(SynchronousTestCase):
             self.assertIn(f'"{wrong.partition("=")[0]}"', output)
 
     def test_mypy(self) -> None:
-        """It is clean under ``mypy --strict``."""
+        """The program is clean under ``mypy --strict``."""
         status, output = self.mypy()
         self.assertEqual((status, output), (0, "Success: no issues found in 1 source file\n"))
 
@@ -77,7 +77,7 @@ class TypingTests(SynchronousTestCase):
         self.assertFound(output)
 
     def test_pyright(self) -> None:
-        """It is clean under pyright."""
+        """The program is clean under pyright."""
         status, output = self.pyright()
         self.assertEqual(status, 0, output)
 

@@ -1,4 +1,4 @@
-"""What a user sees who makes a mistake: one line, an exit status, and no traceback."""
+"""Mistakes of users: one line, an exit status, and no traceback."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from tests.live.harness import LOCALHOST, LiveTestCase, script
 from tests.live.test_tls import Certificates
 
 AT_MOST = 2.0
-"""Seconds until a mistake is told, besides what it takes to start Python and Twisted."""
+"""Seconds until a mistake is reported, without the start of Python and Twisted."""
 
 NO_HOST = "no-such-host.invalid"  # RFC 2606
 
 
 class UserErrorsTests(LiveTestCase):
-    """Each mistake: the command line, and the line that its user sees."""
+    """Each test has the command line of a mistake, and its error."""
 
     async def refused(self, *arguments: str, says: str, extra: float = 0.0) -> None:
-        """Check a start that is to fail.
+        """Check a start that fails.
 
-        :param says: a regular expression, which the one line is to match as a whole.
+        :param says: a regular expression that must match the whole line.
         :param extra: seconds that a machine's resolver takes.
         """
         began = time.monotonic()
         await self.spawn(script("twistd"), arguments[0], "--version").ended()
         started = time.monotonic()
-        # What a user sees does not depend on how this test treats warnings.
+        # The output does not depend on how this test treats warnings.
         server = self.twistd(*arguments, without=("PYTHONWARNINGS",))
         status = await server.ended()
         took = time.monotonic() - started
@@ -40,7 +40,7 @@ class UserErrorsTests(LiveTestCase):
         self.assertLess(took, AT_MOST + (started - began) + extra)
 
     def taken(self) -> int:
-        """Give a port that somebody else listens on."""
+        """Return a port that is in use."""
         busy = socket.socket()
         self.addCleanup(busy.close)
         busy.bind((LOCALHOST, 0))
@@ -48,7 +48,7 @@ class UserErrorsTests(LiveTestCase):
         return int(busy.getsockname()[1])
 
     async def test_a_busy_port(self) -> None:
-        """With --port, --tls-port and --listen, in every service."""
+        """A busy port fails with --port, --tls-port and --listen, in every service."""
         port = self.taken()
         why = r"Address already in use\.?"
         here = ("--interface", LOCALHOST)
@@ -67,7 +67,7 @@ class UserErrorsTests(LiveTestCase):
         )
 
     async def test_a_port_out_of_range(self) -> None:
-        """Too high, negative, and no number at all."""
+        """Ports that are too high, negative or not a number are rejected."""
         for flag in ("--port", "--tls-port"):
             for port in ("65536", "-1", "http"):
                 await self.refused(
@@ -76,7 +76,7 @@ class UserErrorsTests(LiveTestCase):
                 )
 
     async def test_a_missing_file(self) -> None:
-        """A certificate, a key or a CA that is not there, or is nothing of the kind."""
+        """A missing or invalid certificate, key or CA is reported."""
         files = Certificates(self.directory())
         missing = str(self.directory() / "missing.pem")
         good = {"cert": files.cert, "key": files.key, "client-ca": files.ca}
@@ -92,7 +92,7 @@ class UserErrorsTests(LiveTestCase):
                 )
 
     async def test_a_missing_flag(self) -> None:
-        """A TLS port without a certificate, and a certificate without a port."""
+        """A TLS port without a certificate, and a certificate without a port, are reported."""
         files = Certificates(self.directory())
         await self.refused(
             *("netchat", "--tls-port", "0", "--cert", files.cert),
@@ -104,7 +104,7 @@ class UserErrorsTests(LiveTestCase):
         )
 
     async def test_a_key_of_another_certificate(self) -> None:
-        """Each file is fine, but they do not belong together."""
+        """A key that does not belong to the certificate is reported."""
         files, others = Certificates(self.directory()), Certificates(self.directory())
         await self.refused(
             *("netchat", "--tls-port", "0", "--cert", files.cert, "--key", others.key),
@@ -112,7 +112,7 @@ class UserErrorsTests(LiveTestCase):
         )
 
     async def test_an_unknown_flag(self) -> None:
-        """In every service; and a word that is no flag."""
+        """Unknown flags and extra words are reported in every service."""
         for service in ("netecho", "netidle", "netchat"):
             await self.refused(
                 service, "--prot", "8080", says=rf"{service}: --prot: unknown flag; see --help"
@@ -120,7 +120,7 @@ class UserErrorsTests(LiveTestCase):
         await self.refused("netchat", "8080", says=r"netchat: 8080: unexpected argument; .*")
 
     async def test_a_flag_with_a_bad_value(self) -> None:
-        """Each says which values it takes."""
+        """The error says which values a flag takes."""
         for flag, value in (
             ("--idle-timeout", "soon"),
             ("--idle-timeout", "-1"),
@@ -137,14 +137,14 @@ class UserErrorsTests(LiveTestCase):
             )
 
     async def test_a_foreign_interface(self) -> None:
-        """An address of another machine (RFC 5737)."""
+        """An address of another machine (RFC 5737) is reported."""
         await self.refused(
             *("netchat", "--port", "0", "--interface", "192.0.2.1"),
             says=r"netchat: --port 0: .*Cannot assign requested address.*",
         )
 
     async def test_an_endpoint_with_a_typo(self) -> None:
-        """To listen on, and as the upstream."""
+        """A typing error is reported in --listen and --upstream."""
         for endpoint in ("tpc:8080", "tcp:http-alt-typo", "tcp:0:interfaec=127.0.0.1", "ssl:0"):
             await self.refused(
                 *("netchat", "--listen", endpoint),
@@ -157,7 +157,7 @@ class UserErrorsTests(LiveTestCase):
             )
 
     async def test_an_upstream_without_a_host(self) -> None:
-        """A host name that does not resolve."""
+        """An upstream whose host name does not resolve is reported."""
         began = time.monotonic()
         try:
             socket.getaddrinfo(NO_HOST, 80)
@@ -173,14 +173,15 @@ class UserErrorsTests(LiveTestCase):
         )
 
     async def test_an_upstream_without_a_path(self) -> None:
-        """A Unix socket that is not there."""
+        """An upstream whose Unix socket does not exist is reported."""
         await self.refused(
             *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", "unix:nowhere"),
             says=r"netidle: --upstream unix:nowhere: path not found",
         )
 
     async def test_a_path_that_is_too_long(self) -> None:
-        """A Unix socket's path has at most 107 bytes on Linux, to connect and to listen."""
+        """A Unix socket path longer than 107 bytes (Linux) is reported by --upstream and
+        --listen."""
         path = "/tmp/" + "x" * 107
         await self.refused(
             *("netidle", "--port", "0", "--interface", LOCALHOST, "--upstream", f"unix:{path}"),

@@ -1,4 +1,4 @@
-"""``--help`` of the services, and its layout: :mod:`twisted_net.services.help`."""
+"""Tests for ``--help`` of the services, and for :mod:`twisted_net.services.help`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WITHOUT_DEFAULT = {"help", "version"}
 
 
 def help_of(service: ModuleType, width: int = 80) -> str:
-    """Return what a service's ``--help`` says below the first line."""
+    """Return a service's ``--help`` below the first line."""
     text: str = service.Options().getUsage(width)
     return text
 
@@ -32,7 +32,7 @@ class ServicesTests(SynchronousTestCase):
     """Each service's own flags."""
 
     def test_every_flag_has_one_place(self) -> None:
-        """A new flag that is in no group, or in two, fails here."""
+        """Every flag is in exactly one group."""
         for service in SERVICES:
             options = service.Options()
             flags = sorted(each.rstrip("=") for each in options.longOpt)
@@ -40,7 +40,7 @@ class ServicesTests(SynchronousTestCase):
             self.assertEqual(sorted(grouped), flags, service.__name__)
 
     def test_every_flag_is_shown_once(self) -> None:
-        """Below a heading, with an explanation and a default."""
+        """Every flag is shown once, below a heading, with a help text and a default."""
         for service in SERVICES:
             options = service.Options()
             below = sections(help_of(service))
@@ -66,7 +66,7 @@ class ServicesTests(SynchronousTestCase):
             self.assertEqual(sorted(names), sorted(each.rstrip("=") for each in options.longOpt))
 
     def test_the_unit(self) -> None:
-        """Of times and sizes is the name of the value."""
+        """The value names of times and sizes are their units."""
         for service in SERVICES:
             text = help_of(service)
             for flag in ("idle-timeout", "handshake-timeout", "keepalive", "drain"):
@@ -86,7 +86,7 @@ class ServicesTests(SynchronousTestCase):
                 self.assertEqual(text.split(), words)
 
     def test_help_stands_last(self) -> None:
-        """After the version; and what a service has of its own comes first."""
+        """The version and help come last; a service's own flags come first."""
         own = {echo: "Listening", idle: "Forwarding", chat: "Chat"}
         for service in SERVICES:
             headings = list(sections(help_of(service)))
@@ -95,7 +95,7 @@ class ServicesTests(SynchronousTestCase):
             self.assertRegex(sections(help_of(service))["Help"], r"^  --version .*\n  --help .*")
 
     def test_the_examples_work(self) -> None:
-        """As far as flags go."""
+        """The flags of the examples are valid."""
         for service in SERVICES:
             for example in service.Options.examples:
                 twistd, nodaemon, command, *flags = example.split()
@@ -106,13 +106,13 @@ class ServicesTests(SynchronousTestCase):
                 service.Options().parseOptions(flags)
 
     def test_short_flags(self) -> None:
-        """Stand before the long ones."""
+        """Short flags come before long ones."""
         self.assertIn("\n  -p, --port=PORT ", help_of(echo))
         self.assertIn("\n  -u, --upstream=ENDPOINT ", help_of(idle))
 
 
 class WidthTests(SynchronousTestCase):
-    """How wide the help is."""
+    """The width of the help."""
 
     def width(self, columns: str) -> int:
         """Return the width for a value of ``COLUMNS``."""
@@ -120,25 +120,25 @@ class WidthTests(SynchronousTestCase):
         return help_width()
 
     def test_columns(self) -> None:
-        """``COLUMNS`` decides, within what can be read."""
+        """``COLUMNS`` sets the width, within readable bounds."""
         for columns, width in (("80", 80), ("72", 72), ("300", 100), ("10", 40)):
             self.assertEqual(self.width(columns), width)
 
     def test_columns_that_are_no_number(self) -> None:
-        """Count as unset."""
+        """A ``COLUMNS`` that is not a number is ignored."""
         self.assertIn(self.width("wide"), range(40, 101))
 
     def test_it_is_the_default(self) -> None:
-        """Of a service's help."""
+        """It is the default of a service's help."""
         self.width("72")
         self.assertEqual(echo.Options().getUsage(), help_of(echo, 72))
 
 
 class LayoutTests(SynchronousTestCase):
-    """Where lines break."""
+    """The layout of flags and texts."""
 
     def test_two_columns(self) -> None:
-        """The explanation stands beside the flag, and goes on below itself."""
+        """The text stands beside the flag, and continues below itself."""
         text = format_section("Log", [FlagHelp("--log=FILE", "one two " * 4)], 64)
         margin = " " * 32
         self.assertEqual(text, f"Log:\n  --log=FILE{' ' * 20}one two one two one two one two")
@@ -146,17 +146,17 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(text.splitlines()[2], f"{margin}one two one two")
 
     def test_a_long_flag(self) -> None:
-        """Has its explanation below."""
+        """A long flag has its text below it."""
         flag = "--" + "x" * 30
         text = format_section("Log", [FlagHelp(flag, "one")], 80)
         self.assertEqual(text, f"Log:\n  {flag}\n{' ' * 32}one")
 
     def test_a_narrow_terminal(self) -> None:
-        """Has all explanations below the flags."""
+        """In a narrow terminal, all texts are below their flags."""
         text = format_section("Log", [FlagHelp("--log", "one")], 40)
         self.assertEqual(text, "Log:\n  --log\n      one")
 
     def test_a_default_stays_on_one_line(self) -> None:
-        """If it is short; and no word is split, even if it is longer than a line."""
+        """A short default stays on one line, and words longer than a line are not split."""
         self.assertEqual(format_paragraph("one two [default: 5]", 16), "one two\n[default: 5]")
         self.assertEqual(format_paragraph("a-b tcp:127.0.0.1:6379", 8), "a-b\ntcp:127.0.0.1:6379")

@@ -1,4 +1,4 @@
-"""The flags about sockets and proxies."""
+"""Tests for the flags about sockets and proxies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parsed(*flags: str) -> Options:
 
 class FlagTests(SynchronousTestCase):
     def factory(self, *flags: str) -> Any:
-        """Give the factory that a port gets."""
+        """Return the factory that a port gets."""
         reactor = MemoryReactor()
         (listener,) = parsed("--interface", "127.0.0.1", *flags).listeners(reactor)
         self.wrapped = ChatFactory()
@@ -36,7 +36,7 @@ class FlagTests(SynchronousTestCase):
         self.assertIs(self.factory("--port", "0"), self.wrapped)
 
     def test_proxies(self) -> None:
-        """Ranges and addresses, separated by commas and one flag after another."""
+        """Ranges and addresses may be separated by commas, or given with several flags."""
         factory = self.factory(
             "--proxy-protocol", "10.0.0.0/8,192.0.2.1", "--proxy-protocol=fd00::/8"
         )
@@ -58,7 +58,7 @@ class FlagTests(SynchronousTestCase):
         self.assertIn("10.0.0.1", factory.trusted)
 
     def test_before_tls(self) -> None:
-        """The header is read before the handshake."""
+        """The PROXY header is read before the TLS handshake."""
         factory = self.factory("--tls-port=0", "--self-signed", "--proxy-protocol=10.0.0.0/8")
         self.assertIsInstance(factory, ProxiedFactory)
         self.assertIs(factory.wrapped.wrappedFactory, self.wrapped)

@@ -1,4 +1,4 @@
-"""Flags, and what a wrong one says: :mod:`twisted_net.services.options` and ``starting``."""
+"""Tests for :mod:`twisted_net.services.options` and ``starting``: flags and their errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVICES = (echo, idle, chat)
 
 
 class OptionsCase(SynchronousTestCase):
-    """With a certificate of its own."""
+    """Tests with a certificate."""
 
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
@@ -36,17 +36,17 @@ class OptionsCase(SynchronousTestCase):
         return os.path.abspath(path)
 
     def parsed(self, *words: str, service: Any = echo) -> Any:
-        """The options that a command line gives."""
+        """Return the options of a command line."""
         options = service.Options()
         options.parseOptions(list(words))
         return options
 
     def labels(self, *words: str) -> list[str]:
-        """What a command line listens on."""
+        """Return the labels of a command line's listeners."""
         return [each.label for each in self.parsed(*words).listeners(self.reactor)]
 
     def rejection_message(self, *words: str, service: Any = echo) -> str:
-        """Why a command line is refused: one line, after the name of the service."""
+        """Return the error of a command line: one line, after the name of the service."""
 
         def start() -> None:
             self.parsed(*words, service=service).listeners(self.reactor)
@@ -61,7 +61,7 @@ class OptionsCase(SynchronousTestCase):
 
 class ListenersTests(OptionsCase):
     def test_the_default_port(self) -> None:
-        """Stands where nothing else is asked for."""
+        """The default port is used if no other listener is given."""
         for service in SERVICES:
             (listener,) = self.parsed(service=service).listeners(self.reactor)
             self.assertEqual(listener.label, "--port 8080")
@@ -69,7 +69,7 @@ class ListenersTests(OptionsCase):
         self.assertEqual({port for port, *_ in self.reactor.tcpServers}, {8080})
 
     def test_others_replace_it(self) -> None:
-        """But not a port that is asked for."""
+        """Other listeners replace the default port, but not an explicit one."""
         tls = ("--tls-port", "8443", "--self-signed")
         self.assertEqual(self.labels(*tls), ["--tls-port 8443"])
         self.assertEqual(self.labels("--listen", "tcp:1"), ["--listen tcp:1"])
@@ -78,7 +78,7 @@ class ListenersTests(OptionsCase):
         self.assertEqual(self.labels(*words), expected)
 
     def test_the_interface(self) -> None:
-        """Is that of both ports, of either family."""
+        """The interface applies to both ports, for IPv4 and IPv6."""
         for address in ("127.0.0.1", "::1"):
             words = ("--interface", address, "--port", "1", "--tls-port", "2", "--self-signed")
             for listener in self.parsed(*words).listeners(self.reactor):
@@ -86,20 +86,20 @@ class ListenersTests(OptionsCase):
             self.assertEqual([server[3] for server in self.reactor.tcpServers[-2:]], [address] * 2)
 
     def test_certificates(self) -> None:
-        """From files, with a CA for clients or without."""
+        """Certificates come from files, with or without a client CA."""
         words = ("--tls-port", "1", "--cert", self.cert, "--key", self.key)
         self.assertEqual(self.labels(*words), ["--tls-port 1"])
         self.assertEqual(self.labels(*words, "--client-ca", self.cert), ["--tls-port 1"])
 
     def test_a_chat_and_an_echo_know_nothing_of_each_other(self) -> None:
-        """Nor does one command line of the next one."""
+        """Services share no options, and neither do command lines."""
         self.parsed("--listen", "tcp:1")
         self.assertEqual(self.parsed()["listen"], [])
 
 
 class ValueTests(OptionsCase):
     def test_numbers(self) -> None:
-        """What is none, or not within its bounds, names flag, value and reason."""
+        """Invalid or out-of-range numbers name flag, value and reason."""
         whole = "must be a whole number from {} to {}"
         for flag, values, least, most in (
             ("port", ("x", "", "-1", "65536", "1.5", "1e3", "0x10", "٣", "+1", " 1"), 0, 65535),
@@ -111,11 +111,11 @@ class ValueTests(OptionsCase):
                 self.assertEqual(line, f"--{flag} {value}: {whole.format(least, most)}")
 
     def test_a_number_without_end(self) -> None:
-        """Is refused as well: Python does not even read it."""
+        """A number with too many digits for Python is rejected too."""
         self.assertTrue(self.rejection_message("--port", "9" * 5000).startswith("--port 9"))
 
     def test_seconds(self) -> None:
-        """May have a fraction; they have an end."""
+        """Seconds may have a fraction, and have a maximum."""
         for flag in ("idle-timeout", "drain"):
             for value in ("x", "", "-1", "-0.1", "nan", "inf", "-inf", "1e400", "5s", "1e308"):
                 line = self.rejection_message(f"--{flag}", value)
@@ -126,7 +126,7 @@ class ValueTests(OptionsCase):
                 self.assertEqual(self.parsed(f"--{flag}", value)[flag], float(value))
 
     def test_interfaces(self) -> None:
-        """Are addresses."""
+        """The interface must be an IP address."""
         for value in ("localhost", "1.2.3", "1.2.3.4.5", "", ":::1", "eth0"):
             line = self.rejection_message("--interface", value)
             self.assertEqual(line, f"--interface {value}: must be an IP address")
@@ -140,7 +140,7 @@ class ValueTests(OptionsCase):
         self.assertEqual(self.rejection_message("--log-ends", "some"), line)
 
     def test_flags_that_there_are_not(self) -> None:
-        """Nor words without a flag, nor flags without a value."""
+        """Unknown flags, extra words and missing values are rejected."""
         for service in SERVICES:
             for words, line in (
                 (["--nope"], "--nope: unknown flag; see --help"),
@@ -154,7 +154,7 @@ class ValueTests(OptionsCase):
                 self.assertEqual(self.rejection_message(*words, service=service), line)
 
     def test_the_upstream_is_netidles_alone(self) -> None:
-        """The other services have no such flag."""
+        """Only netidle has --upstream."""
         self.assertEqual(self.parsed("--upstream", "tcp:h:1", service=idle)["upstream"], "tcp:h:1")
         for service in (echo, chat):
             line = self.rejection_message("--upstream", "tcp:h:1", service=service)
@@ -163,7 +163,7 @@ class ValueTests(OptionsCase):
 
 class TLSTests(OptionsCase):
     def test_flags_that_need_each_other(self) -> None:
-        """Half of what TLS needs is not enough; twice is too much."""
+        """Missing and conflicting TLS flags are rejected."""
         port = ("--tls-port", "1")
         for words, line in (
             (["--cert", "c"], "--cert c: requires --tls-port"),
@@ -192,12 +192,13 @@ class TLSTests(OptionsCase):
             self.assertEqual(self.rejection_message(*words), line)
 
     def test_a_ca_for_clients_is_never_passed_over(self) -> None:
-        """Where it cannot be used, the start ends: anybody could connect otherwise."""
+        """A client CA that cannot be used ends the start, because otherwise anyone could
+        connect."""
         words = ("--tls-port", "1", "--self-signed", "--client-ca", self.cert)
         self.assertTrue(self.rejection_message(*words).startswith(f"--client-ca {self.cert}: "))
 
     def test_files(self) -> None:
-        """The flag of the one at fault is named, with the file."""
+        """The error names the flag at fault, and the file."""
         missing = self.mktemp()
         empty = self.file(b"")
         for cert, key, more, line in (
@@ -224,7 +225,7 @@ class TLSTests(OptionsCase):
 
 class EndpointTests(OptionsCase):
     def test_typing_errors(self) -> None:
-        """Are said without the words of Twisted's parser."""
+        """Typing errors are reported without the words of Twisted's parser."""
         huge = "tcp:" + "9" * 10_000
         for text, why in (
             (huge, "a number has too many digits"),
@@ -238,7 +239,7 @@ class EndpointTests(OptionsCase):
             self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
 
     def test_certificates_in_an_endpoint(self) -> None:
-        """A file that is not there, or has something else in it, is named or described."""
+        """The error names a missing file, or describes invalid content."""
         missing, empty = os.path.abspath(self.mktemp()), self.file(b"")
         text = f"ssl:1:privateKey={missing}"
         why = f"{missing}: No such file or directory"
@@ -247,7 +248,7 @@ class EndpointTests(OptionsCase):
         self.assertNotIn("[(", self.rejection_message("--listen", text))
 
     def test_upstreams(self) -> None:
-        """Likewise, once the service is made."""
+        """Errors in --upstream are reported when the service is made."""
         for text, why in (
             ("tcp:h:p", "'p' is not a number"),
             ("tcp:h", "'port' is missing"),
@@ -260,31 +261,31 @@ class EndpointTests(OptionsCase):
 
 class PlainlyTests(SynchronousTestCase):
     def test_errors_of_the_system(self) -> None:
-        """With the file, if there is one."""
+        """System errors include the file, if there is one."""
         self.assertEqual(
             format_endpoint_error(OSError(2, "No such file", "/x")), "/x: No such file"
         )
         self.assertEqual(format_endpoint_error(OSError(98, "Address in use")), "Address in use")
 
     def test_errors_without_words(self) -> None:
-        """Have a name."""
+        """An error without a text is reported by its name."""
         self.assertEqual(format_endpoint_error(RuntimeError()), "RuntimeError")
 
     def test_several_lines_become_one(self) -> None:
-        """Only one is shown."""
+        """A text of several lines becomes one line."""
         self.assertEqual(format_endpoint_error(ValueError("one\n  two")), "one two")
 
     def test_what_openssl_says(self) -> None:
-        """Without its brackets."""
+        """OpenSSL's errors are shown without brackets."""
         error = SSL.Error([("x509 routines", "", "key values mismatch")])
         self.assertIn("key values mismatch", format_endpoint_error(error))
         self.assertNotIn("[", format_endpoint_error(error))
 
     def test_what_python_says_of_arguments(self) -> None:
-        """In the words of somebody who types an endpoint."""
+        """Python's errors about arguments are translated for users who type endpoints."""
 
         def parse(port: str, host: str = "") -> None:
-            """As a parser of endpoints."""
+            """Parse an endpoint."""
 
         for arguments, named, text in (
             ((), {}, "'port' is missing"),
@@ -297,20 +298,20 @@ class PlainlyTests(SynchronousTestCase):
 
 class StartErrorTests(SynchronousTestCase):
     def test_it_ends_a_program_with_its_line(self) -> None:
-        """And status 1, as ``SystemExit`` does with text."""
+        """The error ends a program with its line and status 1, as ``SystemExit`` with text."""
         error = StartError("netecho: --port x: why")
         self.assertIsInstance(error, SystemExit)
         self.assertEqual((error.code, str(error)), ("netecho: --port x: why",) * 2)
 
     def test_it_can_be_shown_early(self) -> None:
-        """On the real standard error, once."""
+        """The line can be shown early, once, on the real standard error."""
         shown = io.StringIO()
         self.patch(sys, "__stderr__", shown)
         error = StartError("netecho: --port 1: busy").show()
         self.assertEqual((error.code, shown.getvalue()), (1, "netecho: --port 1: busy\n"))
 
     def test_a_late_failure(self) -> None:
-        """Is shown, stops the reactor, and makes the exit status 1."""
+        """A late failure is shown, stops the reactor, and makes the exit status 1."""
         shown, calls = io.StringIO(), []
         self.patch(sys, "__stderr__", shown)
         self.patch(sys.modules["twisted_net.services.starting"].atexit, "register", calls.append)

@@ -1,4 +1,4 @@
-"""SIGHUP, and who has it: :mod:`twisted_net.services.reloader`."""
+"""Tests for :mod:`twisted_net.services.reloader`: SIGHUP and its handlers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from twisted_net.tls.key_pairs import self_signed_pair
 
 
 class Direct(MemoryReactorClock):
-    """A reactor whose thread is this one."""
+    """A reactor that runs callFromThread at once."""
 
     def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
         function(*args, **kwargs)
@@ -30,11 +30,11 @@ class SignalCase(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGHUP, before)
 
     def first(self, number: int, frame: object) -> None:
-        """Whoever had the signal before."""
+        """The previous handler."""
         self.heard.append("first")
 
     def hang_up(self) -> list[str]:
-        """Send this process the signal; give who has heard it."""
+        """Send SIGHUP to this process; return which handlers were called."""
         self.heard.clear()
         os.kill(os.getpid(), signal.SIGHUP)
         return self.heard
@@ -45,7 +45,8 @@ class SignalCase(SynchronousTestCase):
 
 class OnSignalTests(SignalCase):
     def test_heard(self) -> None:
-        """By the new one and by those before it; afterwards by these alone."""
+        """The new and the previous handlers are called; after the restore, only the previous
+        ones."""
         a = self.on("a")
         b = self.on("b")
         self.assertEqual(self.hang_up(), ["b", "a", "first"])
@@ -56,7 +57,7 @@ class OnSignalTests(SignalCase):
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
 
     def test_any_order(self) -> None:
-        """They may end in any order."""
+        """Handlers may be restored in any order."""
         a, b, c = self.on("a"), self.on("b"), self.on("c")
         b.restore()
         self.assertEqual(self.hang_up(), ["c", "a", "first"])
@@ -66,7 +67,7 @@ class OnSignalTests(SignalCase):
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
 
     def test_taken_by_somebody(self) -> None:
-        """What somebody else has put there since stays there."""
+        """A handler that other code has installed since stays."""
         a = self.on("a")
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         a.restore()
@@ -75,7 +76,7 @@ class OnSignalTests(SignalCase):
 
 class UpkeepTests(SignalCase):
     def test_reloads(self) -> None:
-        """On the signal at once; by itself soon; and no longer than it is to."""
+        """It reloads at once on SIGHUP, soon after a change, and not after it has stopped."""
         path = Path(self.mktemp())
         path.mkdir()
         Issued("a.example").write(path / "a.pem")
@@ -93,7 +94,7 @@ class UpkeepTests(SignalCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_nothing_to_reload(self) -> None:
-        """Then the signal is not ours."""
+        """Without files, SIGHUP is not handled."""
         made = Certificates.from_pair(self_signed_pair(NOW), "self-signed")
         upkeep = CertificateReloader([made], Direct())
         upkeep.start()

@@ -1,10 +1,10 @@
-"""What twistd runs: ``makeService`` of the three services."""
+"""Tests for ``makeService`` of the three services."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import twisted.internet.reactor  # so that there is one to be patched
+import twisted.internet.reactor  # imports it, so that it can be patched
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
@@ -24,7 +24,7 @@ from twisted_net.testing import Peer
 
 
 class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
-    """Twisted's reactor in memory, on which some ports are busy."""
+    """Twisted's in-memory reactor, with some busy ports."""
 
     busy: tuple[int, ...] = ()
 
@@ -35,7 +35,7 @@ class Reactor(MemoryReactorClock):  # type: ignore[misc]  # zope's interfaces
 
 
 class ServiceCase(SynchronousTestCase):
-    """With a reactor in memory in the place of the global one."""
+    """Tests with an in-memory reactor as the global one."""
 
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
@@ -46,13 +46,13 @@ class ServiceCase(SynchronousTestCase):
             self.patch(module, "fail_late", lambda reactor, line: self.lines.append(line))
 
     def made(self, module: Any, *words: str) -> Any:
-        """The service that a command line gives."""
+        """Return the service of a command line."""
         options = module.Options()
         options.parseOptions(list(words))
         return module.makeService(options)
 
     def connect(self, number: int = -1) -> Peer:
-        """Somebody connects to a port of the reactor."""
+        """Connect to a port of the reactor."""
         factory = self.reactor.tcpServers[number][1]
         peer = Peer(self.reactor)
         peer.protocol = factory.buildProtocol(peer.getPeer())
@@ -63,7 +63,7 @@ class ServiceCase(SynchronousTestCase):
 
 class MakeServiceTests(ServiceCase):
     def test_each_has_its_factory(self) -> None:
-        """With the limits that were asked for, and is a service."""
+        """Each service has its factory, with the given limits."""
         words = ("--idle-timeout", "7", "--max-message", "99", "--drain", "3")
         for module, more, kind in (
             (echo, (), EchoFactory),
@@ -80,13 +80,13 @@ class MakeServiceTests(ServiceCase):
         self.assertEqual(self.reactor.tcpServers, [], "made, not started")
 
     def test_defaults(self) -> None:
-        """Each service has its own."""
+        """Each service has its own defaults."""
         self.assertEqual(self.made(echo).factory.limits.idle_timeout, 0)
         self.assertEqual(self.made(idle).factory.limits.idle_timeout, 60)
         self.assertEqual(self.made(chat).factory.limits.max_message, MAX_MESSAGE)
 
     def test_they_work(self) -> None:
-        """A byte goes in and the right thing comes out."""
+        """Each service gives the right answer to a byte."""
         for module, sent, answer in (
             (echo, b"hello", b"hello"),
             (idle, b"hello", b""),
@@ -105,7 +105,7 @@ class MakeServiceTests(ServiceCase):
         self.assertEqual(len(self.reactor.tcpServers), 3)
 
     def test_idle_peers_are_closed(self) -> None:
-        """By all of the three, plain and behind TLS's port."""
+        """All three services close idle peers, with and without TLS."""
         for module in (echo, idle, chat):
             service = self.made(module, "--idle-timeout", "5")
             service.startService()
@@ -117,7 +117,7 @@ class MakeServiceTests(ServiceCase):
             service.stopService()
 
     def test_twice_in_one_process(self) -> None:
-        """Two of a kind share nothing."""
+        """Two services of the same kind share nothing."""
         one, two = self.made(chat, "--port", "1"), self.made(chat, "--port", "2")
         one.startService()
         two.startService()
@@ -130,7 +130,7 @@ class MakeServiceTests(ServiceCase):
 
 class StartTests(ServiceCase):
     def test_the_garbage_collector_is_spared(self) -> None:
-        """What was imported is left alone once the reactor runs; in one that runs, all is."""
+        """Imported objects are frozen when the reactor starts; in a running one, nothing is."""
         calls: list[str] = []
         self.patch(starting.gc, "collect", lambda: calls.append("collect"))
         self.patch(starting.gc, "freeze", lambda: calls.append("freeze"))
@@ -145,7 +145,7 @@ class StartTests(ServiceCase):
         self.assertEqual(self.reactor.whenRunningHooks, [])
 
     def test_a_busy_port(self) -> None:
-        """Ends the start with a line, and no other port listens."""
+        """A busy port ends the start with a line, and no other port listens."""
         self.reactor.busy = (8443,)
         words = ("--port", "8080", "--tls-port", "8443", "--self-signed")
         for module in (echo, idle, chat):
@@ -156,14 +156,14 @@ class StartTests(ServiceCase):
                 self.assertEqual((str(error), service.ports), (line, []))
 
     def test_a_listener_that_fails_late(self) -> None:
-        """Ends the program with a line."""
+        """A listener that fails late ends the program with a line."""
         service = self.made(echo)
         service.listen_failed_late(Exception("--listen x: gone"))
         self.assertEqual(self.lines, ["netecho: --listen x: gone"])
 
 
 class UpstreamTests(ServiceCase):
-    """netidle looks at its upstream as it starts."""
+    """netidle checks its upstream when it starts."""
 
     def started(self, upstream: str = "tcp:upstream.example:1") -> Any:
         service = self.made(idle, "--upstream", upstream)
@@ -174,32 +174,32 @@ class UpstreamTests(ServiceCase):
         return service
 
     def fails(self, error: Exception) -> list[str]:
-        """Let the look fail; give the lines that are warnings or worse."""
+        """Fail the check; return the log lines that are warnings or worse."""
         with capturedLogs() as events:
             self.factory.clientConnectionFailed(None, Failure(error))
         return [formatEvent(each) for each in events if each["log_level"] >= LogLevel.warn]
 
     def test_a_host_that_there_is_not(self) -> None:
-        """Ends the start with a line."""
+        """A host that does not exist ends the start with a line."""
         self.started()
         self.assertEqual(self.fails(DNSLookupError()), [])
         self.assertEqual(self.lines, ["netidle: --upstream tcp:upstream.example:1: host not found"])
 
     def test_a_path_that_there_is_not(self) -> None:
-        """Likewise."""
+        """A path that does not exist ends the start with a line."""
         self.started("unix:/nowhere")
         self.fails(ConnectError(osError=2))
         self.assertEqual(self.lines, ["netidle: --upstream unix:/nowhere: path not found"])
 
     def test_an_upstream_that_is_down(self) -> None:
-        """May come up: a line in the log, and the service runs."""
+        """An upstream that is down is logged, and the service runs."""
         service = self.started()
         lines = self.fails(ConnectError(osError=111))
         self.assertEqual((len(lines), self.lines, bool(service.running)), (1, [], True))
         self.assertIn("--upstream tcp:upstream.example:1 cannot be reached yet", lines[0])
 
     def test_an_upstream_that_is_there(self) -> None:
-        """Is left at once, and nothing is said."""
+        """The check disconnects at once, and logs nothing."""
         self.started()
         peer = Peer(self.reactor)
         peer.protocol = self.factory.buildProtocol(None)
@@ -210,14 +210,14 @@ class UpstreamTests(ServiceCase):
         self.assertEqual([e for e in events if e["log_level"] >= LogLevel.info], [])
 
     def test_without_an_upstream(self) -> None:
-        """There is nothing to look at."""
+        """Without an upstream, nothing is checked."""
         self.made(idle).startService()
         self.assertEqual(self.reactor.tcpClients, [])
 
 
 class PluginTests(SynchronousTestCase):
     def test_twistd_finds_them(self) -> None:
-        """Each under its name, with a line that says what it is."""
+        """twistd finds each service by its name, with a description."""
         found = {each.tapname: each for each in getPlugins(IServiceMaker)}
         for module in (echo, idle, chat):
             maker = found[module.Options.command]

@@ -1,4 +1,4 @@
-"""TLS in memory, and certificates to try it with."""
+"""TLS in memory, and certificates for tests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DAY = datetime.timedelta(days=1)
 
 
 class Issued:
-    """A certificate, which has signed itself, and its key: quickly made.
+    """A self-signed certificate and its key, quickly made.
 
-    :param names: host names, of which the first is its common name too.
+    :param names: host names; the first is also the common name.
     """
 
     def __init__(self, *names: str, days: float = 30, common: str | None = None) -> None:
@@ -53,7 +53,7 @@ class Issued:
 
     @property
     def serial(self) -> int:
-        """What tells it from all others."""
+        """Its serial number, which is unique."""
         return self.certificate.serial_number
 
     def write(self, cert: Path, key: Path | None = None) -> None:
@@ -69,8 +69,8 @@ class Issued:
 class Visitor:
     """A client in memory, and its connection to a server.
 
-    :ivar client: the client's side; it believes every certificate.
-    :ivar server: the server's.
+    :ivar client: the client's side, which accepts every certificate.
+    :ivar server: the server's side.
     """
 
     def __init__(
@@ -106,15 +106,15 @@ class Visitor:
         self.server.set_app_data(protocol)
 
     def carry(self) -> None:
-        """Bring what each side has sent to the other."""
+        """Carry the data of each side to the other."""
         for one, other in ((self.client, self.server), (self.server, self.client)):
             with contextlib.suppress(SSL.WantReadError):
                 other.bio_write(one.bio_read(1 << 16))
 
     def shake_hands(self) -> Visitor:
-        """Shake hands.
+        """Complete the handshake.
 
-        :raises SSL.Error: one of the two did not want to; the client's reason before the server's.
+        :raises SSL.Error: one side failed; the client's error has precedence.
         """
         errors: dict[SSL.Connection, SSL.Error] = {}
         for _ in range(6):
@@ -127,7 +127,7 @@ class Visitor:
                     errors.setdefault(side, error)
                 self.carry()
         try:
-            self.client.recv(1)  # session tickets, or an alert after the client was done
+            self.client.recv(1)  # session tickets, or an alert after the client had finished
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
@@ -138,22 +138,22 @@ class Visitor:
         return self
 
     def says(self, data: bytes) -> bytes:
-        """Give what the server gets of what the client sends."""
+        """Send from the client; return what the server receives."""
         self.client.send(data)
         self.carry()
         return self.server.recv(1 << 16)
 
     @property
     def saw(self) -> int:
-        """The serial number of the certificate that the client was shown."""
+        """The serial number of the certificate that the client got."""
         certificate = self.client.get_peer_certificate()
         assert certificate is not None
         return certificate.get_serial_number()
 
     @property
     def resumed(self) -> bool:
-        """Whether the session was resumed: then nobody is shown a certificate again.
+        """Whether the session was resumed: then no certificate is sent again.
 
-        OpenSSL tells it to nobody but C: but a full handshake has a server's signature in it.
+        pyOpenSSL does not tell, but a full handshake contains the server's signature.
         """
         return bool(SSL._lib.SSL_session_reused(self.client._ssl))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Certificates picked by name and renewed: :mod:`twisted_net.tls.certificates`."""
+"""Tests for :mod:`twisted_net.tls.certificates`: selection by name, and reloading."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from twisted_net.tls.key_pairs import CertificateError
 
 
 class CertificatesCase(SynchronousTestCase):
-    """A test with files, and with what the log says about them."""
+    """A test with files, and with the log lines about them."""
 
     def setUp(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -36,7 +36,7 @@ class CertificatesCase(SynchronousTestCase):
         return path
 
     def lines(self) -> list[str]:
-        """What the log has of errors since the last call."""
+        """Return the errors logged since the last call."""
         found = [
             event["line"]
             for event in self.events
@@ -46,7 +46,7 @@ class CertificatesCase(SynchronousTestCase):
         return found
 
     def announced(self) -> list[str]:
-        """The fingerprints that the log has since the last call."""
+        """Return the fingerprints logged since the last call."""
         found = [event["fingerprint"] for event in self.events if "fingerprint" in event]
         self.events.clear()
         return found
@@ -57,25 +57,25 @@ class CertificatesCase(SynchronousTestCase):
         return directory / "cert.pem", directory / "key.pem"
 
     def one(self, issued: Issued | None = None, **rules: Any) -> Certificates:
-        """A server with one certificate."""
+        """Return a server's certificates with one certificate."""
         cert, key = self.files(issued or Issued("chat.example"))
         return Certificates.from_files(str(cert), str(key), **rules)
 
     def many(self, **issued: Issued) -> tuple[Path, Certificates]:
-        """A server with a directory of them: ``a_example`` is called ``a.example``."""
+        """Return a directory and its certificates: ``a_example`` stands for ``a.example``."""
         directory = self.directory()
         for name, each in issued.items():
             each.write(directory / (name.replace("_", ".") + ".pem"))
         return directory, Certificates.from_directory(str(directory))
 
     def shown(self, certificates: Certificates, name: str = "") -> int:
-        """The serial number of the certificate that a new client is shown."""
+        """Return the serial number of the certificate that a new client gets."""
         return Visitor(certificates, name).shake_hands().saw
 
 
 class NamesTests(CertificatesCase):
     def test_by_name(self) -> None:
-        """Each client gets the certificate of the name that it asks for, in any case."""
+        """Each client gets the certificate for the name that it asks for, in any case."""
         a, b = Issued("a.example", "www.a.example"), Issued("b.example")
         _, certificates = self.many(a=a, b=b)
         for name in ("a.example", "www.a.example", "A.Example"):
@@ -83,7 +83,7 @@ class NamesTests(CertificatesCase):
         self.assertEqual(self.shown(certificates, "b.example"), b.serial)
 
     def test_wildcards(self) -> None:
-        """One label, and only where no certificate has the name itself (RFC 9525, 6.3)."""
+        """A wildcard matches one label, if no certificate has the name itself (RFC 9525, 6.3)."""
         wild, exact, other = Issued("*.a.example"), Issued("x.a.example"), Issued("b.example")
         _, certificates = self.many(default=other, wild=wild, exact=exact)
         self.assertEqual(self.shown(certificates, "y.a.example"), wild.serial)
@@ -92,7 +92,8 @@ class NamesTests(CertificatesCase):
             self.assertEqual(self.shown(certificates, name), other.serial)
 
     def test_the_default(self) -> None:
-        """For an unknown name, or none: the one called default, or else the first by name."""
+        """For an unknown or no name, the one called default is used, otherwise the first by
+        name."""
         a, b = Issued("a.example"), Issued("b.example")
         for named, default in (({"a": a, "b": b}, a), ({"a": a, "default": b}, b)):
             _, certificates = self.many(**named)
@@ -100,35 +101,35 @@ class NamesTests(CertificatesCase):
                 self.assertEqual(self.shown(certificates, name), default.serial)
 
     def test_several_with_a_name(self) -> None:
-        """The one that expires last: an old one may lie beside its successor."""
+        """Among several, the one that expires last is used: an old one may still be there."""
         old, new = Issued("a.example", days=3), Issued("a.example", days=30)
         for named in ({"a": old, "b": new}, {"a": new, "b": old}):
             _, certificates = self.many(**named)
             self.assertEqual(self.shown(certificates, "a.example"), new.serial)
 
     def test_a_certificate_for_no_host(self) -> None:
-        """Can be the default, if nothing else."""
+        """A certificate without host names can still be the default."""
         nobody, a = Issued(), Issued("a.example")
         _, certificates = self.many(a=a, default=nobody)
         self.assertEqual(self.shown(certificates, "a.example"), a.serial)
         self.assertEqual(self.shown(certificates, "nobody"), nobody.serial)
 
     def test_unknown_names_cost_nothing(self) -> None:
-        """Whatever names a client makes up, no file is looked at."""
+        """Unknown names cause no file access."""
         _, certificates = self.many(a=Issued("a.example"), b=Issued("b.example"))
         self.patch(certificates.source, "find", lambda: self.fail("looked"))
         for number in range(20):
             self.shown(certificates, f"{number}.example")
 
     def test_one_certificate_is_for_all(self) -> None:
-        """Where there is only one, every name gets it."""
+        """A single certificate is used for every name."""
         issued = Issued("a.example")
         self.assertEqual(self.shown(self.one(issued), "b.example"), issued.serial)
 
 
 class DirectoryTests(CertificatesCase):
     def test_layouts(self) -> None:
-        """Certbot's, pairs side by side, and both in one file, in one directory."""
+        """One directory may mix certbot's layout, pairs side by side, and both in one file."""
         directory = self.directory()
         made = {name: Issued(f"{name}.example") for name in ("bot", "crt", "pem", "cert", "both")}
         made["bot"].write(directory / "bot" / "fullchain.pem", directory / "bot" / "privkey.pem")
@@ -144,7 +145,7 @@ class DirectoryTests(CertificatesCase):
         self.assertEqual(self.lines(), [])
 
     def test_a_directory_of_certbots(self) -> None:
-        """The one of a single name, with all that certbot has in it."""
+        """The certbot directory of a single name works, with all of its files."""
         directory, issued = self.directory(), Issued("a.example")
         issued.write(directory / "fullchain.pem", directory / "privkey.pem")
         for name in ("cert.pem", "chain.pem"):
@@ -155,7 +156,7 @@ class DirectoryTests(CertificatesCase):
         self.assertEqual(self.lines(), [])
 
     def test_nothing_that_can_be_used(self) -> None:
-        """Is an error that says what it was."""
+        """A source without usable certificates raises an error with the reason."""
         directory = self.directory()
         path = str(directory.absolute())
         for made, why in (
@@ -177,7 +178,7 @@ class DirectoryTests(CertificatesCase):
             self.assertEqual(caught.exception.what, "tls-dir")
 
     def test_unusable_beside_usable(self) -> None:
-        """Passed over with a line in the log; one, until somebody asks."""
+        """Unusable certificates are skipped with one log line, until an explicit reload."""
         directory, a = self.directory(), Issued("a.example")
         a.write(directory / "a.pem")
         (directory / "b.pem").write_bytes(Issued("b.example").cert)
@@ -201,13 +202,13 @@ class DirectoryTests(CertificatesCase):
 
 class ReloadTests(CertificatesCase):
     def renewing(self, name: str = "a.example") -> tuple[Path, Issued, Certificates]:
-        """A server with a certificate that can be renewed."""
+        """Return a server's certificates with one that can be renewed."""
         issued = Issued(name)
         cert, key = self.files(issued)
         return cert.parent, issued, Certificates.from_files(str(cert), str(key))
 
     def test_a_new_one(self) -> None:
-        """New connections see it; those that began before keep the old one, done or not."""
+        """New connections get the new certificate; existing ones keep the old one."""
         directory, old, certificates = self.renewing()
         talking = Visitor(certificates).shake_hands()
         greeting = Visitor(certificates)
@@ -222,7 +223,7 @@ class ReloadTests(CertificatesCase):
         self.assertEqual(talking.says(b"still here"), b"still here")
 
     def test_nothing_new(self) -> None:
-        """Everything stays, session tickets included."""
+        """Without changes, everything stays, including session tickets."""
         _, _, certificates = self.renewing()
         visitor = Visitor(certificates).shake_hands()
         self.assertFalse(certificates.reload())
@@ -230,7 +231,7 @@ class ReloadTests(CertificatesCase):
         self.assertTrue(again.shake_hands().resumed)
 
     def test_a_broken_one(self) -> None:
-        """Changes nothing; one line names the file and the reason."""
+        """A broken file changes nothing; one line names the file and the reason."""
         directory, old, certificates = self.renewing()
         cert, key = directory / "cert.pem", directory / "key.pem"
         for file, data, why in (
@@ -252,7 +253,7 @@ class ReloadTests(CertificatesCase):
             self.assertEqual(self.shown(certificates), old.serial)
 
     def test_one_of_many_is_broken(self) -> None:
-        """It stays as it was; the others are renewed all the same."""
+        """A broken certificate stays as it was; the others are reloaded."""
         a, b = Issued("a.example"), Issued("b.example")
         directory, certificates = self.many(a=a, b=b)
         (directory / "a.pem").write_text("oops")
@@ -266,7 +267,7 @@ class ReloadTests(CertificatesCase):
         self.assertEqual(self.shown(certificates, "a.example"), a.serial)
 
     def test_one_comes_and_one_goes(self) -> None:
-        """A directory's certificates are those that are in it."""
+        """A directory's certificates follow its files."""
         a, b, c = Issued("a.example"), Issued("b.example"), Issued("c.example")
         directory, certificates = self.many(a=a, b=b)
         (directory / "b.pem").unlink()
@@ -277,7 +278,7 @@ class ReloadTests(CertificatesCase):
         self.assertIn("b", [event.get("name") for event in self.events])
 
     def test_all_are_gone(self) -> None:
-        """Then the last ones stay."""
+        """If all files are gone, the last certificates stay."""
         a, b = Issued("a.example"), Issued("b.example")
         directory, certificates = self.many(a=a, b=b)
         for file in directory.iterdir():
@@ -291,11 +292,11 @@ class ReloadTests(CertificatesCase):
         self.assertEqual(self.shown(certificates, "b.example"), b.serial)
 
     def test_a_second_hello_after_a_reload(self) -> None:
-        """A client whose hello is answered by "try again" ends with what it began with."""
+        """A client that must send a second ClientHello after a reload completes its handshake."""
         a, b = Issued("a.example"), Issued("b.example")
         directory, certificates = self.many(a=a, b=b)
         visitor = Visitor(certificates, "b.example")
-        # A group that the server does not have, and then one that it has.
+        # A group that the server does not support, and then one that it supports.
         groups = SSL._lib.SSL_set1_curves_list  # type: ignore[attr-defined]
         self.assertEqual(groups(visitor.client._ssl, b"brainpoolP256r1tls13:X25519"), 1)
         for _ in range(2):
@@ -310,7 +311,7 @@ class ReloadTests(CertificatesCase):
         self.assertEqual(visitor.shake_hands().saw, b.serial)
 
     def test_the_clients_authority(self) -> None:
-        """Is renewed as well; a broken one stays."""
+        """The client CA is reloaded too; a broken file changes nothing."""
         ann, bob = Issued("ann@example.org"), Issued("bob@example.org")
         ca = self.directory() / "ca.pem"
         ca.write_bytes(ann.cert)
@@ -339,7 +340,7 @@ class WatchTests(CertificatesCase):
         self.clock.pump([LOOK_EVERY] * times)
 
     def test_a_file_is_replaced(self) -> None:
-        """The new one is there at the second look."""
+        """A replaced file takes effect at the second check."""
         directory, certificates = self.watched(a=Issued("a.example"))
         self.looks(3)
         new = Issued("a.example")
@@ -350,7 +351,7 @@ class WatchTests(CertificatesCase):
         self.assertEqual(len(self.announced()), 1)
 
     def test_certbot(self) -> None:
-        """It switches one link after the other; between them, nothing is wrong."""
+        """While certbot switches one link after another, no error is logged."""
         live, archive = self.directory(), self.directory()
         names = ("fullchain", "privkey")
         made = [Issued("a.example") for _ in range(2)]
@@ -379,7 +380,7 @@ class WatchTests(CertificatesCase):
         self.assertEqual(self.lines(), [])
 
     def test_a_broken_one_is_told_once(self) -> None:
-        """And mended, it is used."""
+        """A broken file is logged once, and used after it is repaired."""
         directory, certificates = self.watched(a=Issued("a.example"))
         (directory / "a.pem").write_text("oops")
         self.looks(10)
@@ -393,14 +394,14 @@ class WatchTests(CertificatesCase):
         self.assertEqual(len(self.lines()), 1)
 
     def test_quiet(self) -> None:
-        """Where nothing changes, nothing is read."""
+        """Without changes, no file is read."""
         _, certificates = self.watched(a=Issued("a.example"))
         self.patch(certificates.source, "load", lambda place: self.fail("read"))
         self.looks(100)
         self.assertEqual(self.events, [])
 
     def test_a_failure_does_not_end_it(self) -> None:
-        """Whatever happens, the next look comes."""
+        """After an error, the next check still happens."""
         _, certificates = self.watched(a=Issued("a.example"))
         find = certificates.source.find
         self.patch(certificates.source, "find", lambda: 1 / 0)
@@ -410,7 +411,7 @@ class WatchTests(CertificatesCase):
         self.looks(2)
 
     def test_it_stops(self) -> None:
-        """With its service; and may start again."""
+        """It stops with its service, and may start again."""
         self.watched(a=Issued("a.example"))
         self.watch.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -420,7 +421,7 @@ class WatchTests(CertificatesCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_tickets(self) -> None:
-        """Their keys rotate: an older ticket is no reason to fail, but it resumes nothing."""
+        """Ticket keys rotate: an older ticket leads to a full handshake."""
         _, certificates = self.watched(a=Issued("a.example"), b=Issued("b.example"))
         visitor = Visitor(certificates, "b.example").shake_hands()
         session = visitor.client.get_session()
@@ -435,7 +436,7 @@ class WatchTests(CertificatesCase):
 
 class OtherSourcesTests(CertificatesCase):
     def test_two_files(self) -> None:
-        """What is wrong with them is told by the file."""
+        """An error names the file."""
         cert, key = self.files(Issued("a.example"))
         for paths, what in (((cert, cert), "key"), ((key, key), "cert")):
             with self.assertRaises(CertificateError) as caught:
@@ -447,7 +448,7 @@ class OtherSourcesTests(CertificatesCase):
         self.assertTrue(Certificates.from_files(str(cert), str(key)).from_disk)
 
     def test_no_file(self) -> None:
-        """One that was made for this run has nothing to be reloaded."""
+        """A certificate that was made for this run is not reloaded."""
         pair = next(iter(self.one(Issued("a.example")).pairs.values()))
         certificates = Certificates.from_pair(pair, "self-signed")
         self.assertFalse(certificates.from_disk)

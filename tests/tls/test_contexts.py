@@ -1,4 +1,4 @@
-"""What is spoken over TLS and what is not: :mod:`twisted_net.tls.contexts`."""
+"""Tests for :mod:`twisted_net.tls.contexts`: versions, ciphers and options."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TLS_1_3 = (SSL.TLS1_3_VERSION, SSL.TLS1_3_VERSION)
 
 
 def server(**rules: Any) -> Certificates:
-    """A server with some certificate."""
+    """Return the certificates of a server."""
     return Certificates.from_pair(self_signed_pair(NOW), "some", **rules)
 
 
 class ContextsCase(SynchronousTestCase):
     def refused(self, *args: Any, **kwargs: Any) -> str:
-        """Give what the client hears whom the server does not want."""
+        """Return the alert that a rejected client gets."""
         with self.assertRaises(SSL.Error) as caught:
             Visitor(*args, **kwargs).shake_hands()
         queue = caught.exception.args[0]
@@ -46,14 +46,14 @@ class ContextsCase(SynchronousTestCase):
 
 class SpokenTests(ContextsCase):
     def test_versions(self) -> None:
-        """1.2 and 1.3."""
+        """TLS 1.2 and 1.3 are allowed."""
         for versions in (TLS_1_2, TLS_1_3):
             Visitor(server(), versions=versions).shake_hands()
         for old in (SSL.TLS1_VERSION, SSL.TLS1_1_VERSION):
             self.assertIn("protocol version", self.refused(server(), versions=(old, old)))
 
     def test_ciphers(self) -> None:
-        """Forward secrecy and authenticated encryption, or nothing."""
+        """Only ciphers with forward secrecy and authenticated encryption are allowed."""
 
         def speaks(cipher: bytes) -> str | None:
             context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -68,7 +68,7 @@ class SpokenTests(ContextsCase):
                 speaks(bad)
 
     def test_whoever_would_rather_have_chacha20(self) -> None:
-        """Gets it; otherwise the server chooses."""
+        """A client that prefers ChaCha20 gets it; otherwise the server chooses."""
         chacha, small, large = (
             b"ECDHE-ECDSA-" + each
             for each in (b"CHACHA20-POLY1305", b"AES128-GCM-SHA256", b"AES256-GCM-SHA384")
@@ -81,7 +81,7 @@ class SpokenTests(ContextsCase):
             self.assertEqual(visitor.client.get_cipher_name(), chosen.decode())
 
     def test_groups(self) -> None:
-        """Fast ones, the hybrid one before all; none that makes the server work for nothing."""
+        """Groups are fast, the hybrid first; none is costly for the server."""
 
         def agreed(groups: bytes) -> str | None:
             visitor = Visitor(server())
@@ -101,7 +101,7 @@ class SpokenTests(ContextsCase):
                 agreed(bad)
 
     def test_no_renegotiation(self) -> None:
-        """A client that asks for it is told no."""
+        """A client that asks for renegotiation is rejected."""
         visitor = Visitor(server(), versions=TLS_1_2).shake_hands()
         visitor.client.renegotiate()
         with self.assertRaisesRegex(SSL.Error, "no renegotiation"):
@@ -115,7 +115,7 @@ class SpokenTests(ContextsCase):
                     visitor.carry()
 
     def test_a_chain(self) -> None:
-        """Of two intermediates, all that a client needs that knows the root."""
+        """A chain with two intermediates is sent, so that a client only needs the root."""
         root = trustme.CA()
         issued = root.create_child_ca().create_child_ca().issue_cert("chat.example")
         cert = self.file(*(blob.bytes() for blob in issued.cert_chain_pems))
@@ -128,7 +128,7 @@ class SpokenTests(ContextsCase):
 
 class ResumptionTests(ContextsCase):
     def resumed(self, versions: tuple[int, int], **rules: Any) -> Visitor:
-        """Come, and come back with the ticket."""
+        """Connect, and connect again with the ticket."""
         certificates = server(**{key: rules[key] for key in rules if key != "identity"})
         first = Visitor(certificates, versions=versions, identity=rules.get("identity"))
         session = first.shake_hands().client.get_session()
@@ -136,12 +136,12 @@ class ResumptionTests(ContextsCase):
         return Visitor(certificates, context=first.context, session=session).shake_hands()
 
     def test_resumed(self) -> None:
-        """With both versions; nothing is kept for it in the server."""
+        """Sessions are resumed with both versions, and the server stores nothing."""
         for versions in (TLS_1_2, TLS_1_3):
             self.assertTrue(self.resumed(versions).resumed)
 
     def test_with_a_client_certificate(self) -> None:
-        """It is known again, although it was not shown again."""
+        """With client certificates, a resumed session keeps the client's certificate."""
         ann = Issued("ann@example.org")
         for versions in (TLS_1_2, TLS_1_3):
             again = self.resumed(versions, client_ca=self.file(ann.cert), identity=ann)
@@ -149,7 +149,7 @@ class ResumptionTests(ContextsCase):
             self.assertEqual(peer_subject(Shown(again)), "ann@example.org")
 
     def test_by_name(self) -> None:
-        """Where the name picks the certificate too."""
+        """Sessions are resumed too if the name picks the certificate."""
         directory = Path(self.mktemp())
         for name in ("a.example", "b.example"):
             Issued(name).write(directory / f"{name}.pem")
@@ -161,7 +161,8 @@ class ResumptionTests(ContextsCase):
             self.assertTrue(again.shake_hands().resumed)
 
     def test_tickets_of_another_server(self) -> None:
-        """Are good for nothing: with client certificates, that would be a way in."""
+        """Tickets of another server are useless: otherwise they would bypass client
+        certificates."""
         for versions in (TLS_1_2, TLS_1_3):
             first = Visitor(server(), versions=versions).shake_hands()
             session = first.client.get_session()
@@ -172,7 +173,7 @@ class ResumptionTests(ContextsCase):
 
 @implementer(IProtocolNegotiationFactory)
 class Negotiating(Factory[Protocol]):
-    """A factory that has protocols of its own, as that of a web site."""
+    """A factory with its own protocols, like that of a web site."""
 
     def acceptableProtocols(self) -> list[bytes]:
         return [b"h2"]
@@ -186,12 +187,12 @@ class ALPNTests(ContextsCase):
         return name
 
     def test_chosen(self) -> None:
-        """The best of the server's that the client has too."""
+        """The server's best protocol that the client offers is selected."""
         self.assertEqual(self.chosen([b"chat/2", b"chat/1"], [b"chat/1", b"chat/2"]), b"chat/2")
         self.assertEqual(self.chosen([b"chat/2", b"chat/1"], [b"x", b"chat/1"]), b"chat/1")
 
     def test_none_in_common(self) -> None:
-        """The client is told so, and the server's error has the reason."""
+        """Without overlap, the client gets an alert, and the server's error has the reason."""
         certificates = server(alpn=[b"chat/1"])
         self.assertIn("no application protocol", self.refused(certificates, alpn=[b"h2"]))
         visitor = Visitor(certificates, alpn=[b"h2"])
@@ -202,7 +203,7 @@ class ALPNTests(ContextsCase):
             visitor.server.do_handshake()
 
     def test_nothing_offered(self) -> None:
-        """Is no reason to refuse a client."""
+        """A client that offers no protocols is accepted."""
         self.assertEqual(self.chosen([b"chat/1"], None), b"")
 
     def test_nothing_to_choose(self) -> None:
@@ -210,7 +211,7 @@ class ALPNTests(ContextsCase):
         self.assertEqual(self.chosen([], [b"h2"]), b"")
 
     def test_the_factorys(self) -> None:
-        """Those of the wrapped factory come first."""
+        """The protocols of the wrapped factory come first."""
         wrapping = WrappingFactory(Negotiating())
         protocol = ProtocolWrapper(wrapping, Protocol())
         self.assertEqual(self.chosen([b"chat/1"], [b"chat/1", b"h2"], protocol), b"h2")
@@ -218,7 +219,7 @@ class ALPNTests(ContextsCase):
 
 
 class Shown:
-    """A transport over TLS, as far as certificates go."""
+    """A TLS transport, as far as certificates are concerned."""
 
     def __init__(self, visitor: Visitor) -> None:
         self._visitor = visitor
@@ -229,7 +230,7 @@ class Shown:
 
 class ClientCertificatesTests(ContextsCase):
     def test_demanded(self) -> None:
-        """Of one of the authorities; none, or another's, is refused."""
+        """A certificate of one of the authorities is required; none, or another's, is rejected."""
         ann, bob, eve = (Issued(f"{name}@example.org") for name in ("ann", "bob", "eve"))
         certificates = server(client_ca=self.file(ann.cert, bob.cert))
         for good in (ann, bob):
@@ -239,7 +240,7 @@ class ClientCertificatesTests(ContextsCase):
         self.refused(certificates, versions=TLS_1_2)
 
     def test_an_intermediate_authority(self) -> None:
-        """Alone, it lets its own clients in, and none of its parent's other children's."""
+        """An intermediate CA alone accepts its own clients, and no others of its parent."""
         root = trustme.CA()
         middle, other = root.create_child_ca(), root.create_child_ca()
         certificates = server(client_ca=self.file(middle.cert_pem.bytes()))
@@ -254,7 +255,7 @@ class ClientCertificatesTests(ContextsCase):
             come(other)
 
     def test_the_client_is_told_which(self) -> None:
-        """So that a browser knows which to offer."""
+        """The client gets the list of authorities, so that a browser knows what to offer."""
         ann = Issued("ann@example.org")
         visitor = Visitor(server(client_ca=self.file(ann.cert)), identity=ann).shake_hands()
         (name,) = visitor.client.get_client_ca_list()
@@ -265,7 +266,7 @@ class ClientCertificatesTests(ContextsCase):
         return peer_subject(Shown(Visitor(server(**rules), identity=identity).shake_hands()))
 
     def test_the_subject(self) -> None:
-        """The common name, or else an e-mail address; nothing that would harm a terminal."""
+        """The subject is the common name, or else an e-mail address, if it is printable."""
         self.assertEqual(self.subject(Issued("ann@example.org", common="Ann")), "Ann")
         self.assertEqual(self.subject(Issued("ann@example.org", common="")), "ann@example.org")
         odd = Issued("ann@example.org", common="A\x1b[2J")
@@ -275,13 +276,13 @@ class ClientCertificatesTests(ContextsCase):
         self.assertIsNone(self.subject(None))
 
     def test_no_tls(self) -> None:
-        """Nobody has a name without it."""
+        """Without TLS, there is no subject."""
         self.assertIsNone(peer_subject(object()))
 
 
 class KeyLogTests(ContextsCase):
     def test_keys(self) -> None:
-        """They are appended to a file that others cannot read."""
+        """Keys are appended to a file that others cannot read."""
         path = self.mktemp()
         certificates = server(keylog=path)
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
@@ -292,7 +293,7 @@ class KeyLogTests(ContextsCase):
             self.assertEqual(len(secrets), count)
 
     def test_only_where_it_was_asked_for(self) -> None:
-        """A variable that was left behind undoes nothing."""
+        """The environment variable SSLKEYLOGFILE is ignored."""
         path = self.mktemp()
         os.environ["SSLKEYLOGFILE"] = path
         self.addCleanup(os.environ.pop, "SSLKEYLOGFILE")
@@ -300,7 +301,8 @@ class KeyLogTests(ContextsCase):
         self.assertFalse(Path(path).exists())
 
     def test_not_writable(self) -> None:
-        """That is known at the start; later, it ends no connection, and is told once."""
+        """An unwritable file fails at the start; later it ends no connection, and is logged
+        once."""
         path = self.mktemp()
         with self.assertRaises(CertificateError) as caught:
             server(keylog=path + "/missing")

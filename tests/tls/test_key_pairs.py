@@ -1,4 +1,4 @@
-"""Certificates from files and made on the spot: :mod:`twisted_net.tls.key_pairs`."""
+"""Tests for :mod:`twisted_net.tls.key_pairs`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TLSCase(SynchronousTestCase):
         self.key = self.file(self.issued.private_key_pem)
 
     def file(self, *blobs: Any) -> str:
-        """A file with these bytes, or with these of trustme's; give its name."""
+        """Write bytes, or those of trustme's objects, to a file; return its path."""
         path = self.mktemp()
         with open(path, "wb") as file:
             for blob in blobs:
@@ -52,7 +52,7 @@ class TLSCase(SynchronousTestCase):
         return path
 
     def pem(self, key: Any, password: bytes = b"") -> bytes:
-        """A private key in PEM form."""
+        """Return a private key in PEM form."""
         protection: Any = serialization.NoEncryption()
         if password:
             protection = serialization.BestAvailableEncryption(password)
@@ -60,11 +60,11 @@ class TLSCase(SynchronousTestCase):
         return bytes(key.private_bytes(encoding, form, protection))
 
     def assertRefused(self, what: str, path: str, text: str, *arguments: Any) -> None:
-        """``load_pair`` refuses these files, and names the one at fault."""
+        """Check that ``load_pair`` rejects these files, and names the one at fault."""
         self.assertFault(what, path, text, load_pair, *arguments)
 
     def assertFault(self, what: str, path: str, text: str, load: Any, *arguments: Any) -> None:
-        """``load`` refuses a file, and names it."""
+        """Check that ``load`` rejects a file, and names it."""
         error = self.assertRaises(CertificateError, load, *arguments)
         self.assertEqual((error.what, error.path), (what, path))
         self.assertIn(text, str(error))
@@ -73,7 +73,7 @@ class TLSCase(SynchronousTestCase):
 
 class FileTests(TLSCase):
     def test_files_that_can_be_used(self) -> None:
-        """A chain and its key, and a client that trusts the authority and checks the name."""
+        """A chain and its key load, and a client that trusts the CA verifies the name."""
         client = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self.authority.configure_trust(client)
         client.set_verify(SSL.VERIFY_PEER)
@@ -83,12 +83,12 @@ class FileTests(TLSCase):
         self.assertEqual(visitor.client.get_protocol_version_name(), "TLSv1.3")
 
     def test_one_file_for_both(self) -> None:
-        """The key and the chain may stand in the same file."""
+        """The key and the chain may be in the same file."""
         both = self.file(self.issued.private_key_and_cert_chain_pem)
         self.assertEqual(load_pair(both, both), load_pair(self.cert, self.key))
 
     def test_a_file_that_cannot_be_read(self) -> None:
-        """Missing, or a directory."""
+        """A missing file or a directory raises an error."""
         missing, folder = self.mktemp(), self.mktemp()
         os.mkdir(folder)
         for path, why in ((missing, "No such file"), (folder, "Is a directory"), ("", "director")):
@@ -97,7 +97,7 @@ class FileTests(TLSCase):
             self.assertFault("client-ca", path, why, load_certificates, "client-ca", path)
 
     def test_a_file_with_something_else_in_it(self) -> None:
-        """Nothing, noise, another kind of PEM, a broken or a cut one."""
+        """Empty files, noise, other PEM objects, and broken or truncated ones raise an error."""
         broken = b"-----BEGIN %s-----\nAAAA\n-----END %s-----\n"
         whole = self.issued.cert_chain_pems[0].bytes()
         for blob in (b"", b"\x00\xff" * 99, self.issued.private_key_pem.bytes(), whole[:300]):
@@ -112,7 +112,7 @@ class FileTests(TLSCase):
             self.assertRefused("key", path, "has no private key in PEM form", self.cert, path)
 
     def test_a_key_of_another_certificate(self) -> None:
-        """Says whose it is not, also where it is of another kind."""
+        """The error names the certificate, even if the key is of another kind."""
         other = self.authority.issue_cert("chat.example").private_key_pem.bytes()
         for blob in (other, self.pem(rsa.generate_private_key(65537, 2048))):
             path = self.file(blob)
@@ -120,19 +120,19 @@ class FileTests(TLSCase):
             self.assertRefused("key", path, why, self.cert, path)
 
     def test_an_encrypted_key(self) -> None:
-        """There is nobody who could be asked for the password."""
+        """An encrypted key is rejected, because a server cannot ask for the password."""
         path = self.file(self.pem(ec.generate_private_key(ec.SECP256R1()), b"secret"))
         self.assertRefused("key", path, "is encrypted", self.cert, path)
 
     def test_a_key_that_is_not_for_tls(self) -> None:
-        """For key exchange only, or on a curve that nobody knows."""
+        """Keys for key exchange only, or on unknown curves, are rejected."""
         why = "is of a kind that TLS does not use"
         for blob in (self.pem(x25519.X25519PrivateKey.generate()), ODD_CURVE):
             path = self.file(blob)
             self.assertRefused("key", path, why, self.cert, path)
 
     def test_a_certificate_that_is_too_weak(self) -> None:
-        """OpenSSL does not serve it: that is known at the start, not at the first client."""
+        """A weak certificate is rejected at the start, not at the first client."""
         key = rsa.generate_private_key(65537, 1024)
         name = x509.Name([])
         certificate = (
@@ -147,7 +147,7 @@ class FileTests(TLSCase):
 
 class SelfSignedTests(SynchronousTestCase):
     def made(self, now: datetime.datetime = MOON) -> Any:
-        """The certificate alone."""
+        """Return the certificate alone."""
         pair = self_signed_pair(now)
         (certificate,), fingerprint = pair.chain, pair.fingerprint
         self.assertEqual(fingerprint, certificate.fingerprint(hashes.SHA256()).hex(":"))
@@ -159,7 +159,7 @@ class SelfSignedTests(SynchronousTestCase):
         return extension.value
 
     def test_it_is_for_this_machine(self) -> None:
-        """By every name that it has for itself."""
+        """It contains every name of this machine."""
         self.patch(key_pairs.socket, "gethostname", lambda: "moon.example")
         names = self.names()
         self.assertEqual(names.get_values_for_type(x509.DNSName), ["localhost", "moon.example"])
@@ -167,7 +167,7 @@ class SelfSignedTests(SynchronousTestCase):
         self.assertEqual(set(names.get_values_for_type(x509.IPAddress)), loopback)
 
     def test_a_machine_with_an_odd_name(self) -> None:
-        """Is called localhost alone, where its name is none for a certificate."""
+        """If the host name is invalid in a certificate, only localhost is used."""
         for name in ("", "localhost", "münchen"):
             self.patch(key_pairs.socket, "gethostname", lambda name=name: name)
             self.assertEqual(self.names().get_values_for_type(x509.DNSName), ["localhost"])
@@ -175,19 +175,19 @@ class SelfSignedTests(SynchronousTestCase):
         self.assertIn("localhost", self.names().get_values_for_type(x509.DNSName))
 
     def test_it_is_valid_for_a_while(self) -> None:
-        """From five minutes before, since clocks differ."""
+        """It is valid from five minutes before, since clocks differ."""
         made = self.made()
         self.assertEqual(made.not_valid_before_utc, MOON - datetime.timedelta(minutes=5))
         self.assertEqual(made.not_valid_after_utc, MOON + datetime.timedelta(days=SELF_SIGNED_DAYS))
 
     def test_every_one_is_another(self) -> None:
-        """Nothing of it is shared."""
+        """Two of them share neither key nor serial number."""
         one, two = self.made(), self.made()
         self.assertNotEqual(one.serial_number, two.serial_number)
         self.assertNotEqual(one.public_key(), two.public_key())
 
     def test_a_client_can_trust_it(self) -> None:
-        """Given the certificate itself as a root, the name is verified as ever."""
+        """A client with the certificate as its root verifies the name as usual."""
         pair = self_signed_pair(NOW)
         client = SSL.Context(SSL.TLS_CLIENT_METHOD)
         store = client.get_cert_store()

@@ -1,4 +1,4 @@
-"""What twistd and twist find: one line per plugin. Listing them imports no other module of ours."""
+"""The plugins of twistd and twist. Listing them imports no other module of twisted_net."""
 
 from importlib import import_module
 
@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
 class EndpointParser:
-    """Parses an endpoint string of ours with a function that is imported once it is needed."""
+    """Parses an endpoint string with a function that is imported on first use."""
 
     def __init__(self, prefix, function):
         self.prefix = prefix
@@ -23,7 +23,7 @@ class EndpointParser:
 
 
 class EagerInstaller(Reactor):
-    """A reactor; where it cannot be used, the program ends with one line that says why."""
+    """A reactor plugin that exits with one line if the reactor cannot be used."""
 
     def install(self):
         try:

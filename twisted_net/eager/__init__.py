@@ -1,12 +1,16 @@
 """A reactor and transports that send before they wait, for any Twisted program.
 
-This folder knows nothing of the rest of the package. :mod:`~twisted_net.eager.transports` says how
-the transports differ from Twisted's own; start there. ``ports`` makes them, ``tls`` and
-``tls_sockets`` put TLS on the socket itself, by what ``openssl`` adds to pyOpenSSL. ``write_batch``
-holds the transports that send when the current event is over. ``reactor_interfaces`` gives a
-reactor of Twisted's the calls that make them, and ``reactor`` is one that has them. ``key_sharing``
-keeps their instances small. ``privates`` lists the private names of Twisted and pyOpenSSL that all
-of this needs. Where one is not as expected, everything is Twisted's own.
+This package imports nothing from the rest of twisted_net except ``lazy_exports``. Start with
+:mod:`~twisted_net.eager.transports`, which describes how these transports differ from Twisted's.
+
+* ``ports`` has the ports and connectors that make the transports.
+* ``tls`` and ``tls_sockets`` run TLS on the socket itself, with what ``openssl`` adds to pyOpenSSL.
+* ``write_batch`` holds the transports that send when the current event ends.
+* ``reactor_interfaces`` has the reactor methods that make eager transports; ``reactor`` is a
+  reactor with these methods.
+* ``key_sharing`` keeps the transport instances small.
+* ``privates`` lists the private names of Twisted and pyOpenSSL that this package uses. If one of
+  them is not as expected, Twisted's own classes are used instead.
 """
 
 from typing import TYPE_CHECKING

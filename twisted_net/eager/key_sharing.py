@@ -1,4 +1,4 @@
-"""Attributes of many instances, kept in little memory."""
+"""Save memory on the attributes of classes with many instances."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 
 def share_keys(cls: type, names: Iterable[str]) -> None:
-    """Let instances of ``cls`` have attributes of these names without a dictionary for each.
+    """Let instances of ``cls`` store these attributes without a dictionary each.
 
-    CPython keeps an instance's attributes in an array, whose names all instances of the class
-    share, as long as there are at most thirty and nearly all have come up before thirty instances
-    were made. An instance that comes to have another name gets a dictionary for itself, which
-    takes three times as much. Ten thousand connections may come in one turn, and say something,
-    finish a handshake or end only later; so the names are said here, once for the class.
+    CPython stores instance attributes in an array, and all instances of the class share the names.
+    That works for at most thirty names, and only if nearly all of them were set before thirty
+    instances exist. An instance that gets another name later gets its own dictionary, which takes
+    three times as much memory. Ten thousand connections may arrive in one turn and only later send
+    data, finish a handshake or close. So this function sets all names once, on an example.
     """
-    with suppress(TypeError):  # it has abstract methods
+    with suppress(TypeError):  # abstract classes cannot be instantiated
         example: object = object.__new__(cls)
         for name in names:
-            if not hasattr(getattr(cls, name, None), "__set__"):  # a property of a subclass
+            if not hasattr(getattr(cls, name, None), "__set__"):  # subclasses may have a property
                 object.__setattr__(example, name, None)
 
 
 class Fileno:
-    """A transport's ``fileno``: its socket's own method, made when asked for and not kept."""
+    """A transport's ``fileno``: returns the socket's method without storing it."""
 
     def __get__(self, transport: Any, owner: type) -> Any:
         if transport is None:
@@ -33,10 +33,10 @@ class Fileno:
         return _no_fileno if sock is None else sock.fileno
 
     def __set__(self, transport: Any, method: object) -> None:
-        """The socket's method it is anyway."""
+        """Ignore it: the value is always the socket's method."""
 
     def __delete__(self, transport: Any) -> None:
-        """The socket goes, and its method with it."""
+        """Ignore it: the method goes when the socket does."""
 
 
 def _no_fileno() -> int:
@@ -44,7 +44,7 @@ def _no_fileno() -> int:
 
 
 class LazyAttribute:
-    """Something that is only for people, made when asked for, unless it has been set."""
+    """An attribute for humans, computed on each access unless it has been set."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make

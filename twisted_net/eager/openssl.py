@@ -1,13 +1,13 @@
-"""What OpenSSL can do on a socket, and pyOpenSSL does not offer.
+"""Socket operations of OpenSSL that pyOpenSSL does not offer.
 
-Twisted's connection creators make pyOpenSSL connections over memory, configured as they see fit:
-names, protocols, callbacks. :func:`put_on` gives such a connection a socket afterwards, as
-pyOpenSSL itself does for those that are made with one. :func:`read` and :func:`write` are
-pyOpenSSL's ``recv`` and ``send`` without a new buffer and a second call into OpenSSL each time,
-which is a third of their cost for short messages.
+Twisted's connection creators make pyOpenSSL connections over memory buffers, and configure their
+names, protocols and callbacks. :func:`put_on` attaches such a connection to a socket later, as
+pyOpenSSL does for connections that are created with one. :func:`read` and :func:`write` replace
+pyOpenSSL's ``recv`` and ``send``. They save a new buffer and a second call into OpenSSL each time,
+which is a third of the cost of short messages.
 
-:mod:`~twisted_net.eager.privates` lists what is used of pyOpenSSL beyond its public interface:
-import this file only where it finds all of that.
+:mod:`~twisted_net.eager.privates` lists the private names of pyOpenSSL that this file uses. Import
+this file only if all of them are as expected.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ _SSL_read, _SSL_write, _SSL_set_fd = lib.SSL_read, lib.SSL_write, lib.SSL_set_fd
 _MODE = lib.SSL_MODE_ENABLE_PARTIAL_WRITE | lib.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
 
 RECORD = 16384
-"""Bytes of the application in one record, at most (RFC 8446, 5.1)."""
+"""The most bytes of application data in one record (RFC 8446, 5.1)."""
 
 
 def can_put_on(connection: object) -> bool:
-    """Whether :func:`put_on` works for ``connection``: creators may make anything."""
+    """Whether :func:`put_on` works for ``connection``. Creators may return any object."""
     return isinstance(connection, SSL.Connection) and connection._socket is None
 
 
 def is_on(connection: Any) -> bool:
-    """Whether :func:`put_on` was called for ``connection``."""
+    """Whether ``connection`` is attached to a socket."""
     return connection._socket is not None
 
 
 def put_on(connection: Any, sock: socket.socket) -> None:
-    """Let a connection send and receive by ``sock``; nothing may be left in its memory."""
-    # What is left of a record that the socket did not take may be given again at another address,
-    # with more behind it.
+    """Make a connection send and receive through ``sock``. Its memory buffers must be empty."""
+    # The unsent rest of a record may be passed again at another address, with more data after it.
     lib.SSL_set_mode(connection._ssl, _MODE)
     if _SSL_set_fd(connection._ssl, sock.fileno()) != 1:
         raise RuntimeError("OpenSSL does not take the socket")
@@ -47,14 +46,14 @@ def put_on(connection: Any, sock: socket.socket) -> None:
 
 
 def take_off(connection: Any) -> None:
-    """Let a connection use its socket no more, whose number will soon be another's."""
+    """Detach a connection from its socket, because the descriptor will soon be reused."""
     if is_on(connection):
         _SSL_set_fd(connection._ssl, -1)
         connection._socket = None
 
 
 def from_memory(connection: Any) -> bytes:
-    """Give what a connection that is on no socket yet has to send."""
+    """Return the bytes to send of a connection that is not attached to a socket yet."""
     try:
         data: bytes = connection.bio_read(1 << 20)
     except SSL.WantReadError:
@@ -63,12 +62,12 @@ def from_memory(connection: Any) -> bytes:
 
 
 def buffer() -> Any:
-    """Make what :func:`read` reads into. It must be one thread's alone."""
+    """Return a buffer for :func:`read`. Only one thread may use it."""
     return ffi.new("char[]", RECORD)
 
 
 def read(connection: Any, into: Any) -> bytes:
-    """Receive one record, or what has come of it.
+    """Receive one record, or the part of it that has arrived.
 
     :raises SSL.Error: as ``connection.recv``.
     """
@@ -81,7 +80,7 @@ def read(connection: Any, into: Any) -> bytes:
 def write(connection: Any, data: bytes | memoryview) -> int:
     """Send what the socket takes, record by record.
 
-    :return: how many bytes were sent; the next call must begin with the first that was not.
+    :return: the number of bytes sent. The next call must begin with the first unsent byte.
     :raises SSL.Error: as ``connection.send``, if nothing was sent.
     """
     ssl = connection._ssl
@@ -98,7 +97,7 @@ def write(connection: Any, data: bytes | memoryview) -> int:
             if sent > 0:
                 total += sent
             elif total:
-                lib.ERR_clear_error()  # it will be met again
+                lib.ERR_clear_error()  # the next call meets it again
                 break
             else:
                 raise _failure(connection, sent)
@@ -106,7 +105,7 @@ def write(connection: Any, data: bytes | memoryview) -> int:
 
 
 def do_handshake(connection: Any) -> None:
-    """Go on with the handshake.
+    """Continue the handshake.
 
     :raises SSL.Error: as ``connection.do_handshake``.
     """
@@ -119,7 +118,7 @@ def do_handshake(connection: Any) -> None:
 def shutdown(connection: Any) -> bool:
     """Send close_notify.
 
-    :return: whether the peer's has come, too.
+    :return: whether the peer has sent its close_notify too.
     :raises SSL.Error: as ``connection.shutdown``.
     """
     try:
@@ -129,12 +128,12 @@ def shutdown(connection: Any) -> bool:
 
 
 def _failure(connection: Any, result: int) -> SSL.Error:
-    # Where the socket fails, OpenSSL notes more than pyOpenSSL takes, in a list that all of a
-    # thread's connections share: what is left there looks like the next one's failure.
+    # After a socket error, OpenSSL may leave more entries in its error queue than pyOpenSSL takes.
+    # All connections of a thread share the queue, so the next one would report them as its own.
     try:
         connection._raise_ssl_error(connection._ssl, result)
     except SSL.Error as error:
         return error
     finally:
         lib.ERR_clear_error()
-    return SSL.WantReadError()  # it always raises
+    return SSL.WantReadError()  # _raise_ssl_error always raises

@@ -1,4 +1,4 @@
-"""Eager transports of each kind, and the ports and connectors that make them."""
+"""Eager transports for TCP and Unix sockets, and the ports and connectors that make them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twisted_net.eager.transports import Eager, EagerUNIX
 from twisted_net.eager.write_batch import batch_of
 
 ACCEPTS = 1
-"""Connections that a port accepts in a turn. Stock's has 100 and more, in which a crowd that comes
-at once keeps the others waiting; nginx has one, Netty 16."""
+"""Connections that a port accepts in a turn. Twisted's ports accept 100 and more, so a burst of
+new connections delays all others. nginx accepts one, Netty 16."""
 
 
 def _logstr(transport: EagerServer) -> str:
@@ -29,10 +29,11 @@ def _repstr(transport: EagerServer) -> str:
 class EagerServer(Eager, tcp.Server):
     """An accepted or adopted TCP connection.
 
-    :ivar prefix: the log prefix of the protocol that it was made for; :attr:`kind`: its class.
+    :ivar prefix: the log prefix of the protocol that the transport was made for.
+    :ivar kind: the class of that protocol.
     """
 
-    server: Any  # an EagerPort, or None where the connection was adopted
+    server: Any  # an EagerPort; None for an adopted connection
     hostname: Any = LazyAttribute(lambda transport: transport.client[0])
     logstr: Any = LazyAttribute(_logstr)
     repstr: Any = LazyAttribute(_repstr)
@@ -42,11 +43,11 @@ class EagerServer(Eager, tcp.Server):
         sock: socket.socket,
         protocol: IProtocol,
         client: tuple[object, ...],
-        server: Any,  # the port; None where it is adopted
+        server: Any,  # the port; None for an adopted connection
         sessionno: int,
         reactor: Any,
     ) -> None:
-        # Not stock's, which makes three texts that hardly anybody reads.
+        # Does not call Twisted's __init__, which formats three strings that are rarely read.
         tcp.Connection.__init__(self, sock, protocol, reactor)
         self._batch = batch = batch_of(reactor)
         if len(client) != 2:
@@ -60,7 +61,7 @@ class EagerServer(Eager, tcp.Server):
             server.number = server._realPortNumber
         self.startReading()
         self.connected = 1
-        if server is None and not batch.always_open:  # others have it from their port
+        if server is None and not batch.always_open:  # otherwise it is inherited from the port
             self.setTcpNoDelay(True)
 
 
@@ -69,13 +70,13 @@ SHARED_KEYS = (
     *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
     *("_in_batch", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
 )
-"""What an accepted connection has sooner or later; see :func:`share_keys`."""
+"""All attributes that an accepted connection may get; see :func:`share_keys`."""
 
 share_keys(EagerServer, SHARED_KEYS)
 
 
 class EagerClient(Eager, tcp.Client):
-    """A TCP connection that this side has opened."""
+    """An outgoing TCP connection."""
 
     def __init__(
         self, host: str, port: int, bindAddress: Any, connector: Any, reactor: Any
@@ -106,7 +107,7 @@ class EagerUNIXServer(EagerUNIX, unix.Server):
 
 
 class EagerUNIXClient(EagerUNIX, unix.Client):
-    """A Unix connection that this side has opened."""
+    """An outgoing Unix connection."""
 
     def __init__(self, filename: Any, connector: Any, reactor: Any, checkPID: Any = 0) -> None:
         self._batch = batch_of(reactor)
@@ -114,13 +115,13 @@ class EagerUNIXClient(EagerUNIX, unix.Client):
 
 
 class _PatientPort(tcp.Port):
-    """A port that lets the others have their turn while a crowd arrives."""
+    """A port that serves existing connections while many new ones arrive."""
 
     _wanted = 1
 
     @property
     def numberAccepts(self) -> int:
-        """How many may be accepted in a turn. Stock's raises it as long as there are more."""
+        """Connections to accept in a turn. Twisted raises it while more are waiting."""
         return min(self._wanted, ACCEPTS)
 
     @numberAccepts.setter
@@ -129,9 +130,9 @@ class _PatientPort(tcp.Port):
 
 
 class EagerPort(_PatientPort):
-    """A TCP port whose connections are eager. Takes what stock's does.
+    """A TCP port that makes eager transports. Takes the same arguments as Twisted's.
 
-    :ivar number: its number, also after its end.
+    :ivar number: the port number, which stays after the port has stopped.
     """
 
     transport = EagerServer
@@ -139,25 +140,25 @@ class EagerPort(_PatientPort):
 
     def startListening(self) -> None:
         super().startListening()
-        if not batch_of(self.reactor).always_open:  # accepted sockets inherit it, once for all
+        if not batch_of(self.reactor).always_open:  # accepted sockets inherit it
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class EagerUNIXPort(_PatientPort, unix.Port):
-    """A Unix port whose connections are eager. Takes what stock's does."""
+    """A Unix port that makes eager transports. Takes the same arguments as Twisted's."""
 
     transport = EagerUNIXServer
 
 
 class EagerConnector(tcp.Connector):
-    """Connects by :class:`EagerClient`."""
+    """Connects with :class:`EagerClient`."""
 
     def _makeTransport(self) -> EagerClient:
         return EagerClient(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
 class EagerUNIXConnector(unix.Connector):
-    """Connects by :class:`EagerUNIXClient`."""
+    """Connects with :class:`EagerUNIXClient`."""
 
     def _makeTransport(self) -> Any:
         return EagerUNIXClient(self.address, self, self.reactor, self.checkPID)

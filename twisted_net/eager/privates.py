@@ -1,17 +1,18 @@
-"""What this package uses of Twisted and pyOpenSSL beyond their public interfaces, all of it.
+"""All that this package uses of Twisted and pyOpenSSL beyond their public interfaces.
 
-A private name may change with any release. So each has a row in :data:`TABLE`, and before any is
-used, a probe looks whether each is where it is expected, and what we think it is: methods take our
-arguments, attributes have values of the type that we read or write, and the functions that are to
-call or read them do. What follows if one is not depends on its group. The log has one warning:
+A private name may change with any release. So each one has a row in :data:`TABLE`. Before any is
+used, a probe checks that each exists and is what we expect: methods take our arguments, attributes
+have values of the type that we read or write, and the functions that should call or read them do.
+If one is not as expected, the log has one warning, and the consequence depends on its group:
 
-* ``TRANSPORTS``: :func:`~twisted_net.eager.reactor_interfaces.eager` gives the reactor itself.
-  Transports and TLS are Twisted's own: all that is public works as before, but slower.
+* ``TRANSPORTS``: :func:`~twisted_net.eager.reactor_interfaces.eager` returns the reactor itself.
+  Transports and TLS are Twisted's own: everything public works as before, but slower.
 * ``TLS``: the transports are eager, and TLS over them is Twisted's own.
-* ``REACTOR``: the ``eager`` reactor cannot be installed, and says so instead of the warning.
-* ``OTHERS``: the function at the end of this file that needs the name does without, as it says.
+* ``REACTOR``: the ``eager`` reactor cannot be installed. It raises an error instead of the warning.
+* ``OTHERS``: the function at the end of this file that needs the name works without it, as its
+  docstring says.
 
-Names without an underscore that are not documented, and are used just as much, have rows as well.
+Undocumented names without an underscore are used in the same way, and have rows as well.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _log = Logger()
 
 
 class Group(Enum):
-    """What needs a name, and what follows if it is not as we think."""
+    """What needs a name. The value says what follows if the name is not as expected."""
 
     TRANSPORTS = "connections have Twisted's own transports, which are slower"
     TLS = "TLS is Twisted's own, which is slower"
@@ -42,7 +43,7 @@ class Group(Enum):
 
 
 class Kind(Enum):
-    """What a name is."""
+    """What a name refers to."""
 
     METHOD = "method"
     CLASS_ATTRIBUTE = "class attribute"
@@ -55,12 +56,12 @@ class Private:
     """One name.
 
     :ivar where: ``module:Class``, or ``module``.
-    :ivar purpose: what we do with it.
-    :ivar expects: the type of its value; of a method, the number of arguments that it is given.
-    :ivar used_by: who is to read or call it: ``Class.function`` of the same module, or of another
-        one, ``module:Class.function``.
-    :ivar source: for the test that renames it in the source of Twisted's transports: where it is
-        this name. Empty: the word means nothing else, in any file.
+    :ivar purpose: what we use it for.
+    :ivar expects: the type of its value; for a method, the number of arguments that we pass.
+    :ivar used_by: the functions that should read or call it: ``Class.function`` of the same module,
+        or ``module:Class.function`` of another one.
+    :ivar source: for the test that renames it in the source of Twisted's transports: a pattern for
+        the places where the word is this name. Empty if the word means nothing else in any file.
     """
 
     name: str
@@ -98,91 +99,91 @@ _POLL = "twisted.internet.posixbase:_PollLikeMixin"
 
 # fmt: off
 TABLE: tuple[Private, ...] = (
-    # A transport's queue, and what decides about it.
+    # The queue of a transport, and the state that decides how it is sent.
     *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.tcp:Server",
-        _row("_tempDataBuffer", "the pieces that were written and not sent: we add and clear", list,
+        _row("_tempDataBuffer", "the unsent pieces of the queue: we append and clear", list,
              f"{_FD}.write", f"{_FD}.writeSequence", f"{_FD}.doWrite"),
-        _row("_tempDataLen", "how many bytes they are: we keep it right", int, f"{_FD}.write",
+        _row("_tempDataLen", "the number of bytes in them: we update it", int, f"{_FD}.write",
              f"{_FD}.doWrite", f"{_FD}._isSendBufferFull"),
-        _row("reactor", "whose batch the transport belongs to", object, f"{_FD}.startWriting",
+        _row("reactor", "the reactor whose batch the transport uses", object, f"{_FD}.startWriting",
              source=_of_self("reactor")),
-        _row("socket", "the socket that we send to, receive from, and give to OpenSSL",
+        _row("socket", "the socket: we send, receive, and give it to OpenSSL",
              socket.socket, "Connection.doRead", "Connection.writeSomeData",
              source=_of_self("socket")),
-        _row("protocol", "whom what was received is for", object, "Connection._dataReceived",
+        _row("protocol", "the protocol to deliver to", object, "Connection._dataReceived",
              "Connection.connectionLost", source=_of_self("protocol")),
-        _row("server", "the port that accepted it; we set it, as stock does", object,
+        _row("server", "the port that accepted it: we set it, as Twisted does", object,
              "Server.__init__", source=_of_self("server")),
-        _row("client", "the peer's address as the socket gave it; we set it, as stock does", tuple,
+        _row("client", "the peer's address from accept(): we set it, as Twisted does", tuple,
              "Server.getPeer", source=_of_self("client")),
-        _row("sessionno", "the connection's number within its port; we set it, as stock does", int,
+        _row("sessionno", "the connection's number in its port: we set it, as Twisted does", int,
              "Server.__init__", "Port.doRead"),
-        _row("hostname", "the peer's host, which we make when asked for", object, "Server.__init__",
+        _row("hostname", "the peer's host, which we compute on access", object, "Server.__init__",
              source=_of_self("hostname")),
-        _row("repstr", "the transport's repr(), which we make when asked for", str,
+        _row("repstr", "the transport's repr(), which we compute on access", str,
              "Server.__repr__"),
     ),
     *_rows(Group.TRANSPORTS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Server",
-        _row("dataBuffer", "the buffer that is being sent: we leave there what is to be sent",
+        _row("dataBuffer", "the buffer that is being sent: we leave unsent bytes there",
              bytes, f"{_FD}.doWrite", f"{_FD}._isSendBufferFull"),
-        _row("offset", "how much of that buffer was sent", int, f"{_FD}.doWrite",
+        _row("offset", "how many bytes of that buffer were sent", int, f"{_FD}.doWrite",
              source=_own("offset")),
-        _row("SEND_LIMIT", "the most bytes that are given to one send()", int, f"{_FD}.doWrite",
+        _row("SEND_LIMIT", "the most bytes that one send() gets", int, f"{_FD}.doWrite",
              "Connection.writeSomeData"),
-        _row("bufferSize", "bytes for one recv(), and in a queue that is not full", int,
+        _row("bufferSize", "the bytes of one recv(), and the limit of the queue", int,
              "Connection.doRead", f"{_FD}._isSendBufferFull"),
-        _row("_writeDisconnected", "whether our side has sent its last byte", bool, f"{_FD}.write",
+        _row("_writeDisconnected", "whether our side is closed for writing", bool, f"{_FD}.write",
              f"{_FD}.doWrite"),
         _row("_aborting", "whether abortConnection() was called", bool,
              "Connection.abortConnection"),
-        _row("TLS", "whether startTLS() was called: then we leave writing to stock", bool,
+        _row("TLS", "whether startTLS() was called: then Twisted's code writes", bool,
              "Connection.write", "Connection.writeSequence", source=_own("TLS")),
-        _row("connected", "whether there is a connection; we set it, as stock does", int,
+        _row("connected", "whether it is connected: we set it, as Twisted does", int,
              f"{_FD}.write", f"{_FD}.connectionLost", source=_own("connected")),
-        _row("disconnected", "whether it was lost; one of the keys that instances share", int,
+        _row("disconnected", "whether it was lost: one of the keys that instances share", int,
              f"{_FD}.connectionLost", source=_own("disconnected")),
         _row("disconnecting", "whether loseConnection() was called", int, f"{_FD}.doWrite",
              source=_own("disconnecting")),
-        _row("producer", "who is paused when the queue is full", NoneType, f"{_FD}.doWrite",
+        _row("producer", "what is paused when the queue is full", NoneType, f"{_FD}.doWrite",
              f"{_FD}._maybePauseProducer", source=_own("producer")),
-        _row("producerPaused", "whether it is paused: then doWrite() has to resume it", bool,
+        _row("producerPaused", "whether the producer is paused: doWrite() must resume it", bool,
              f"{_FD}.doWrite", f"{_FD}._maybePauseProducer"),
-        _row("streamingProducer", "whether it pushes; one that pulls is stock's to call", bool,
+        _row("streamingProducer", "whether the producer pushes: Twisted calls pull producers", bool,
              f"{_FD}.doWrite", f"{_FD}._maybePauseProducer"),
-        _row("logstr", "the prefix of log lines, which we make when asked for", str,
+        _row("logstr", "the prefix of log lines, which we compute on access", str,
              "Connection.logPrefix"),
-        _row("_addressType", "IPv4Address, or as we set it, IPv6Address", type, "Server.getHost",
+        _row("_addressType", "IPv4Address, or IPv6Address if we set it", type, "Server.getHost",
              "Server.getPeer"),
     ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Server",
         _row("__init__", "replaced by ours, which sets the same attributes", 6),
-        _row("_getLogPrefix", "a protocol's name in the log", 1, "Server.__init__",
+        _row("_getLogPrefix", "returns a protocol's name in the log", 1, "Server.__init__",
              "BaseClient._connectDone"),
         _row("_maybePauseProducer", "pauses the producer if the queue is full", 0, f"{_FD}.write",
              f"{_FD}.writeSequence"),
-        _row("doRead", "overridden: receives", 0),
-        _row("doWrite", "sends what we left, and tells producers; overridden for TLS", 0),
+        _row("doRead", "overridden: receives data", 0),
+        _row("doWrite", "sends the rest, and calls producers: overridden for TLS", 0),
         _row("writeSomeData", "overridden for TLS: sends one buffer", 1, f"{_FD}.doWrite"),
-        _row("startReading", "asks the poller for reading", 0, "Server.__init__"),
-        _row("startWriting", "overridden: asks the poller for writing", 0, f"{_FD}.write",
+        _row("startReading", "registers for reading with the poller", 0, "Server.__init__"),
+        _row("startWriting", "overridden: registers for writing with the poller", 0, f"{_FD}.write",
              f"{_FD}.writeSequence"),
-        _row("stopWriting", "overridden: asks it no more", 0, f"{_FD}.doWrite",
+        _row("stopWriting", "overridden: unregisters for writing", 0, f"{_FD}.doWrite",
              f"{_FD}.connectionLost", "Connection.abortConnection"),
         _row("_fromConnectedSocket", "makes the transport of an adopted connection", 4,
              f"{_POSIX}.adoptStreamConnection"),
     ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Client",
         _row("__init__", "called by our connector", 5),
-        _row("_connectDone", "overridden: the connection is established", 0,
+        _row("_connectDone", "overridden: called when the connection is established", 0,
              "BaseClient.doConnect"),
     ),
     # Ports and connectors.
     *_rows(Group.TRANSPORTS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Port",
-        _row("transport", "overridden: the class of the transports that it makes", type,
+        _row("transport", "overridden: the class of its transports", type,
              "Port.doRead", source=_own("transport")),
-        _row("_type", "overridden: what it calls its connections in the log", str,
+        _row("_type", "overridden: the kind of its connections in the log", str,
              "Port._logConnectionLostMsg"),
-        _row("_realPortNumber", "the number that it listens on", NoneType, "Port.startListening"),
+        _row("_realPortNumber", "its port number", NoneType, "Port.startListening"),
     ),
     *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.tcp:Port",
         _row("numberAccepts", "overridden: how many connections it accepts in a turn", object,
@@ -204,16 +205,16 @@ TABLE: tuple[Private, ...] = (
     ),
     # Unix sockets.
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Server",
-        _row("__init__", "called by ours", 6),
+        _row("__init__", "called by our __init__", 6),
         _row("_fromConnectedSocket", "makes the transport of an adopted connection", 3,
              f"{_POSIX}.adoptStreamConnection"),
     ),
     *_rows(Group.TRANSPORTS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.unix:Server",
-        _row("_sendmsgQueue", "descriptors to send: while there are any, stock sends", list,
+        _row("_sendmsgQueue", "descriptors to send: Twisted's code sends them", list,
              "Server.sendFileDescriptor", "Server.writeSomeData"),
     ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Client",
-        _row("__init__", "called by ours", 4),
+        _row("__init__", "called by our __init__", 4),
     ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.unix:Port",
         _row("_fromListeningDescriptor", "makes the port of an adopted socket", 3,
@@ -227,17 +228,17 @@ TABLE: tuple[Private, ...] = (
              source=_of_self("address")),
         _row("checkPID", "given to the transport", object, "Connector._makeTransport"),
     ),
-    # TLS: Twisted's part.
+    # TLS: Twisted's names.
     *_rows(Group.TLS, Kind.MODULE_NAME, "twisted.protocols.tls",
-        _row("_NullAggregator", "gathers no small writes: the transport does", type,
+        _row("_NullAggregator", "an aggregator that does not batch: the transport does", type,
              "BufferingTLSTransport.connectionLost"),
     ),
     *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "twisted.protocols.tls:BufferingTLSTransport",
-        _row("_aggregator", "what gathers small writes: ours gathers none", object,
+        _row("_aggregator", "batches small writes: ours does not", object,
              "BufferingTLSTransport.loseConnection", "BufferingTLSTransport.writeSequence"),
-        _row("_tlsConnection", "pyOpenSSL's connection, which we put on the socket", object,
+        _row("_tlsConnection", "pyOpenSSL's connection, which we attach to the socket", object,
              "TLSMemoryBIOProtocol.getHandle", "TLSMemoryBIOProtocol.dataReceived"),
-        _row("_appSendBuffer", "what was written before the handshake was done", list,
+        _row("_appSendBuffer", "what was written before the end of the handshake", list,
              "TLSMemoryBIOProtocol._bufferedWrite", "TLSMemoryBIOProtocol._unbufferPendingWrites",
              "TLSMemoryBIOProtocol.loseConnection"),
         _row("_connectWrapped", "one of the keys that instances share", bool,
@@ -248,14 +249,14 @@ TABLE: tuple[Private, ...] = (
              "TLSMemoryBIOProtocol.makeConnection"),
     ),
     *_rows(Group.TLS, Kind.CLASS_ATTRIBUTE, "twisted.protocols.tls:BufferingTLSTransport",
-        _row("_reason", "why it ended, for the protocol, if TLS knows", NoneType,
+        _row("_reason", "why the connection ended, if TLS knows", NoneType,
              "TLSMemoryBIOProtocol.connectionLost", "TLSMemoryBIOProtocol._tlsShutdownFinished"),
-        _row("_handshakeDone", "whether the handshake was done", bool,
+        _row("_handshakeDone", "whether the handshake is complete", bool,
              "TLSMemoryBIOProtocol.loseConnection", "TLSMemoryBIOProtocol.dataReceived"),
-        _row("_lostTLSConnection", "whether TLS is over", bool,
+        _row("_lostTLSConnection", "whether TLS has ended", bool,
              "TLSMemoryBIOProtocol.connectionLost", "TLSMemoryBIOProtocol.registerProducer",
              "TLSMemoryBIOProtocol._tlsShutdownFinished"),
-        _row("_producer", "while there is one, closing waits", NoneType,
+        _row("_producer", "the producer: closing waits while there is one", NoneType,
              "TLSMemoryBIOProtocol.registerProducer", "TLSMemoryBIOProtocol.loseConnection"),
         _row("_aborted", "whether abortConnection() was called: nothing is delivered", bool,
              "TLSMemoryBIOProtocol.abortConnection"),
@@ -263,25 +264,25 @@ TABLE: tuple[Private, ...] = (
     *_rows(Group.TLS, Kind.METHOD, "twisted.protocols.tls:BufferingTLSTransport",
         _row("_checkHandshakeStatus", "overridden: begins the handshake", 0,
              "TLSMemoryBIOProtocol.makeConnection"),
-        _row("_flushSendBIO", "overridden: nothing to do, for OpenSSL has sent it", 0,
+        _row("_flushSendBIO", "overridden: does nothing, because OpenSSL has sent it", 0,
              "TLSMemoryBIOProtocol._tlsShutdownFinished", "TLSMemoryBIOProtocol._flushReceiveBIO"),
-        _row("_shutdownTLS", "overridden: sends close_notify behind what was written", 0,
+        _row("_shutdownTLS", "overridden: sends close_notify after what was written", 0,
              "TLSMemoryBIOProtocol.loseConnection", "TLSMemoryBIOProtocol.abortConnection",
              "TLSMemoryBIOProtocol.unregisterProducer"),
-        _row("_tlsShutdownFinished", "overridden: ends the connection when TLS is over", 1,
+        _row("_tlsShutdownFinished", "overridden: ends the connection when TLS has ended", 1,
              "TLSMemoryBIOProtocol._flushReceiveBIO"),
-        _row("_write", "overridden: writes without asking whether it is closing", 1,
+        _row("_write", "overridden: writes even while closing", 1,
              "TLSMemoryBIOProtocol.write", "TLSMemoryBIOProtocol._unbufferPendingWrites"),
         _row("_bufferedWrite", "keeps what is written during the handshake", 1,
              "TLSMemoryBIOProtocol._write"),
-        _row("_unbufferPendingWrites", "writes it when the handshake is done", 0,
+        _row("_unbufferPendingWrites", "writes it when the handshake is complete", 0,
              "TLSMemoryBIOProtocol.dataReceived"),
     ),
     *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.endpoints:_WrappingProtocol",
-        _row("_wrappedProtocol", "what a client endpoint's own protocol passes all on to", object,
+        _row("_wrappedProtocol", "the protocol inside a client endpoint's own", object,
              "_WrappingProtocol.connectionMade", "_WrappingProtocol.dataReceived"),
     ),
-    # TLS: pyOpenSSL's part.
+    # TLS: pyOpenSSL's names.
     *_rows(Group.TLS, Kind.MODULE_NAME, "OpenSSL._util",
         _row("ffi", "makes and reads the buffers that OpenSSL fills", object),
         _row("lib", "OpenSSL itself, as cryptography binds it", object),
@@ -289,20 +290,20 @@ TABLE: tuple[Private, ...] = (
     *_rows(Group.TLS, Kind.MODULE_NAME, "OpenSSL._util:lib",
         _row("SSL_read", "receives without a new buffer each time", Callable),
         _row("SSL_write", "sends without a copy", Callable),
-        _row("SSL_set_fd", "puts a connection on a socket, and takes it off", Callable),
+        _row("SSL_set_fd", "attaches a connection to a socket, and detaches it", Callable),
         _row("SSL_set_mode", "sets the two modes below", Callable),
-        _row("SSL_MODE_ENABLE_PARTIAL_WRITE", "send() may take a part", int),
-        _row("SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER", "the rest may be given at another address",
+        _row("SSL_MODE_ENABLE_PARTIAL_WRITE", "lets send() take a part", int),
+        _row("SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER", "lets the rest move to another address",
              int),
-        _row("ERR_clear_error", "forgets what other connections would take for theirs", Callable),
+        _row("ERR_clear_error", "clears errors that other connections would report", Callable),
     ),
     *_rows(Group.TLS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Connection",
         _row("_ssl", "OpenSSL's connection", object, "Connection.send", "Connection.recv"),
-        _row("_socket", "the connection's socket, which we set: None over memory", NoneType,
+        _row("_socket", "the connection's socket, which we set: None for memory buffers", NoneType,
              "Connection.__getattr__"),
-        _row("_into_ssl", "the memory to read from, which is gone then: we set None", object,
+        _row("_into_ssl", "the input buffer: None on a socket", object,
              "Connection.bio_write"),
-        _row("_from_ssl", "the memory to write to, likewise", object, "Connection.bio_read"),
+        _row("_from_ssl", "the output buffer: None on a socket", object, "Connection.bio_read"),
     ),
     *_rows(Group.TLS, Kind.METHOD, "OpenSSL.SSL:Connection",
         _row("_raise_ssl_error", "turns OpenSSL's result into pyOpenSSL's error", 2,
@@ -310,27 +311,27 @@ TABLE: tuple[Private, ...] = (
     ),
     # The reactor.
     *_rows(Group.REACTOR, Kind.METHOD, "twisted.internet.epollreactor:EPollReactor",
-        _row("doPoll", "overridden: one turn", 1),
-        _row("doIteration", "overridden: what mainLoop() calls for a turn", 1,
+        _row("doPoll", "overridden: runs one turn", 1),
+        _row("doIteration", "overridden: mainLoop() calls it for each turn", 1,
              "twisted.internet.base:ReactorBase.mainLoop"),
-        _row("_doReadOrWrite", "handles an event that is not of the usual kind", 3,
+        _row("_doReadOrWrite", "handles all events except reads of eager transports", 3,
              "EPollReactor.doPoll"),
         _row("_disconnectSelectable", "ends a connection whose read has failed", 3,
              f"{_POLL}._doReadOrWrite"),
     ),
     *_rows(Group.REACTOR, Kind.MODULE_NAME, "twisted.internet.posixbase",
-        _row("_NO_FILEDESC", "why a connection ends whose descriptor is gone", Exception,
+        _row("_NO_FILEDESC", "why a connection without a descriptor ends", Exception,
              "_PollLikeMixin._doReadOrWrite"),
     ),
     *_rows(Group.REACTOR, Kind.INSTANCE_ATTRIBUTE, "twisted.internet.epollreactor:EPollReactor",
-        _row("_poller", "the epoll object that we ask", object, "EPollReactor.__init__",
+        _row("_poller", "the epoll object that we poll", object, "EPollReactor.__init__",
              "EPollReactor.doPoll", "EPollReactor._add"),
-        _row("_selectables", "who belongs to a descriptor", object, "EPollReactor.__init__",
+        _row("_selectables", "the selectable of each descriptor", object, "EPollReactor.__init__",
              "EPollReactor.doPoll", "EPollReactor.addReader"),
     ),
-    # Others: each is for one of the functions at the end.
+    # Others: each is for one of the functions at the end of this file.
     *_rows(Group.OTHERS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Port",
-        _row("_logger", "what tells the log that nobody could be accepted", Logger, "Port.doRead",
+        _row("_logger", "the logger that reports failed accepts", Logger, "Port.doRead",
              source=_own("_logger")),
     ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE,
@@ -339,18 +340,18 @@ TABLE: tuple[Private, ...] = (
              "_ReconnectingProtocolProxy.connectionLost"),
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL",
-        _row("_lib", "OpenSSL itself, for the groups of key exchanges", object),
+        _row("_lib", "OpenSSL itself, for the key exchange groups", object),
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL:_lib",
-        _row("SSL_CTX_set1_curves_list", "says the groups of key exchanges", Callable),
-        _row("ERR_clear_error", "forgets that OpenSSL did not know one of them", Callable),
+        _row("SSL_CTX_set1_curves_list", "sets the key exchange groups", Callable),
+        _row("ERR_clear_error", "clears the error for an unknown group", Callable),
     ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Context",
         _row("_context", "OpenSSL's context", object, "Context.set_mode"),
     ),
 
 )
-"""Every private name that is used, and every other one that is not documented."""
+"""Every private name that is used, and every undocumented public one."""
 # fmt: on
 
 
@@ -358,26 +359,26 @@ TABLE: tuple[Private, ...] = (
 
 
 class Examples:
-    """What rows are looked at on: modules, classes, and an instance of each class that has one."""
+    """The objects that rows are checked on: modules, classes, and instances of some classes."""
 
     def holder(self, where: str) -> Any:
-        """Give the module or class.
+        """Return the module or class.
 
-        :raises Exception: there is no such, or it cannot be imported.
+        :raises Exception: it does not exist, or cannot be imported.
         """
         return resolve_name(where)
 
     def instance(self, where: str) -> Any:
-        """Give an instance of the class; None: making one takes too much.
+        """Return an instance of the class; None if making one takes too much.
 
-        :raises Exception: it cannot be made as we think.
+        :raises Exception: it cannot be made as we expect.
         """
         make = _INSTANCES.get(where)
         return None if make is None else make()
 
 
 def first_problem(rows: Iterable[Private], examples: Examples) -> str | None:
-    """Say what the first of the rows is that does not hold, without a full stop; None: all do."""
+    """Return what is wrong with the first bad row, without a full stop; None if all are good."""
     for row in rows:
         try:
             wrong = _wrong_with(row, examples)
@@ -390,15 +391,15 @@ def first_problem(rows: Iterable[Private], examples: Examples) -> str | None:
 
 @cache
 def problem(group: Group) -> str | None:
-    """As :func:`first_problem`, of a group, for good."""
+    """As :func:`first_problem`, for the rows of a group. The result is cached."""
     return first_problem((row for row in TABLE if row.group is group), Examples())
 
 
 @cache
 def usable(group: Group) -> bool:
-    """Whether every row of a group holds. If not, and nobody was warned yet, the log is."""
+    """Whether every row of a group is as expected. If not, the log has a warning, once."""
     if group is Group.TLS and not usable(Group.TRANSPORTS):
-        return False  # it needs them
+        return False  # TLS needs them
     wrong = problem(group)
     if wrong is not None:
         _warn(wrong, group.value)
@@ -408,7 +409,7 @@ def usable(group: Group) -> bool:
 def require_reactor() -> None:
     """Check what the eager reactor needs.
 
-    :raises ImportError: it cannot be used; the message says why, in one line.
+    :raises ImportError: the reactor cannot be used; the message says why, in one line.
     """
     wrong = problem(Group.TRANSPORTS) or problem(Group.REACTOR)
     if wrong is not None:
@@ -460,7 +461,7 @@ def _wrong_method(row: Private, method: Any) -> str:
 
 
 def _mentions(function: Any, name: str) -> bool:
-    """Whether a function's code has a name."""
+    """Whether the code of a function contains a name."""
     code = inspect.unwrap(getattr(function, "__func__", function)).__code__
     codes = [code]
     for each in codes:
@@ -470,7 +471,7 @@ def _mentions(function: Any, name: str) -> bool:
     return False
 
 
-# Instances to look at. What they are made with does nothing.
+# Instances to check. What they are made with does nothing.
 
 _SET_BY_SERVER = {
     *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "fileno", "protocol", "connected"),
@@ -479,7 +480,7 @@ _SET_BY_SERVER = {
 
 
 class _Nothing:
-    """A reactor, clock or transport that does nothing, whatever is called."""
+    """A reactor, clock or transport whose methods all do nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("__"):
@@ -577,16 +578,16 @@ _INSTANCES: dict[str, Callable[[], Any]] = {
 }
 
 
-# What the rest of the package asks. Each function does without what it does not find.
+# For the rest of the package. Each function works without the names that it does not find.
 
 
 def unsent(transport: Any) -> int:
-    """Give how many bytes a transport holds that the kernel has not taken yet.
+    """Return the number of bytes in a transport that the kernel has not taken yet.
 
-    There is no public count. A transport that is none of Twisted's may have one, as
-    ``unsent_bytes``. Where there is neither, it is 0.
+    Twisted has no public count. Other transports may have one, as ``unsent_bytes``. Without
+    either, the result is 0.
 
-    :param transport: one of Twisted's, or TLS and other wrappers around one.
+    :param transport: one of Twisted's, or TLS or another wrapper around one.
     """
     transport = _below_wrappers(transport)
     count = getattr(transport, "unsent_bytes", None)
@@ -600,10 +601,10 @@ def unsent(transport: Any) -> int:
 
 
 def send_position(transport: Any) -> tuple[int, int]:
-    """Give which buffer a transport is sending, as a number, and from which byte on.
+    """Return the identity of the buffer that a transport is sending, and the offset in it.
 
-    While neither changes, the peer has taken nothing; over TLS, only this tells. Where it cannot
-    be had, it is always the same.
+    While both stay the same, the peer has taken nothing; over TLS, nothing else tells that. If the
+    transport has no such buffer, the result is always the same.
 
     :param transport: as in :func:`unsent`.
     """
@@ -614,17 +615,17 @@ def send_position(transport: Any) -> tuple[int, int]:
 
 
 def inner_protocol(protocol: Any) -> Any | None:
-    """Give the protocol that one of Twisted's passes everything on to, None if it is no such one.
+    """Return the protocol that one of Twisted's passes everything on to; None if it has none.
 
-    Those are its wrappers, such as TLS, and what its client endpoints put before a protocol. If
-    Twisted calls the latter's attribute something else, it is None for those.
+    That is the protocol inside a wrapper, such as TLS, or inside the protocol that Twisted's client
+    endpoints insert. If Twisted renames the attribute of the latter, the result is None for those.
     """
     inner = getattr(protocol, "wrappedProtocol", None)
     return getattr(protocol, "_wrappedProtocol", None) if inner is None else inner
 
 
 def log_of_port(port: Any) -> Logger | None:
-    """Give what a port tells the log by that it could not accept; None: that cannot be found."""
+    """Return the logger with which a port reports failed accepts; None if it cannot be found."""
     logger = getattr(port, "_logger", None)
     if isinstance(logger, Logger):
         return logger
@@ -636,15 +637,15 @@ def log_of_port(port: Any) -> Logger | None:
 
 
 def set_log_of_port(port: Any, logger: Logger) -> None:
-    """Let a port use another, if :func:`log_of_port` has given one."""
+    """Replace the logger that :func:`log_of_port` has returned."""
     port._logger = logger
 
 
 def hold_back_loss(proxy: Any) -> Callable[[], None] | None:
-    """Let a ``ClientService`` not hear that the connection is lost which it is preparing.
+    """Keep a ``ClientService`` from hearing that the connection it is preparing is lost.
 
-    :param proxy: what the service has given to its ``prepareConnection``.
-    :return: lets it hear of that from now on; None: it cannot be held back.
+    :param proxy: what the service has passed to its ``prepareConnection``.
+    :return: a function that ends this; None if it cannot be held back.
     """
     if not _known("_lostNotification"):
         return None
@@ -657,12 +658,12 @@ def hold_back_loss(proxy: Any) -> Callable[[], None] | None:
 
 
 def limit_groups(context: Any, choices: Iterable[bytes]) -> bool:
-    """Let connections agree on keys by the first of the lists of groups that OpenSSL knows.
+    """Limit key exchange to the first of these lists of groups that OpenSSL knows.
 
-    pyOpenSSL cannot say it, except for a single curve; what it stands on can.
+    pyOpenSSL can only set a single curve. OpenSSL itself can set a list.
 
-    :param context: pyOpenSSL's.
-    :return: False: the groups are OpenSSL's own.
+    :param context: a context of pyOpenSSL.
+    :return: False if the groups stay OpenSSL's own.
     """
     if not all(map(_known, ("_lib", "SSL_CTX_set1_curves_list", "ERR_clear_error", "_context"))):
         return False
@@ -678,7 +679,7 @@ def limit_groups(context: Any, choices: Iterable[bytes]) -> bool:
 
 @cache
 def _known(name: str) -> bool:
-    """Whether a row of ``OTHERS`` holds; see :func:`usable`."""
+    """Whether the rows of ``OTHERS`` with this name are as expected; see :func:`usable`."""
     rows = [row for row in TABLE if row.group is Group.OTHERS and row.name == name]
     wrong = first_problem(rows, Examples())
     if wrong is not None:

@@ -1,4 +1,4 @@
-"""The ``eager`` reactor: Twisted's own epoll reactor with eager transports and a lean turn.
+"""The ``eager`` reactor: Twisted's epoll reactor with eager transports and a cheaper turn.
 
 ``twistd --reactor eager web``, or::
 
@@ -6,15 +6,15 @@
 
     reactor.install()
 
-Every connection that is made by ``listenTCP``, ``connectTCP``, ``listenUNIX``, ``connectUNIX``,
-``adoptStreamPort`` and ``adoptStreamConnection`` is one of :mod:`twisted_net.eager.transports`. A
-turn first sends what the last one has written, then asks the poller, then reads. (What is large is
-sent as soon as the event is over: there is nothing to gather it with.)
+``listenTCP``, ``connectTCP``, ``listenUNIX``, ``connectUNIX``, ``adoptStreamPort`` and
+``adoptStreamConnection`` all make the transports of :mod:`twisted_net.eager.transports`. Each turn
+first sends what the last turn wrote, then polls, then reads. Large writes are sent as soon as the
+event ends, because batching does not help them.
 
-The turn is lean: the stock reactor makes a logging context for every event, so that what is logged
-meanwhile has the transport's prefix. Here a turn has one context, which finds the prefix when
-something is logged. That, and leaving out checks that only foreign descriptors need, is done for
-events that say no more than "readable" of eager transports; all else goes through stock's code.
+Twisted's reactor makes a logging context for every event, so that log lines have the transport's
+prefix. Here each turn has one context, which looks the prefix up when something is logged. This,
+and leaving out checks that only foreign descriptors need, applies to events of eager transports
+that are just "readable". All other events go through Twisted's code.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ except ImportError:
 
 
 class _TurnContext:
-    """One logging context for all the events of a turn.
+    """One logging context for all events of a turn.
 
-    Twisted keeps contexts as a stack of mappings, and asks them only when something is logged.
+    Twisted keeps contexts as a stack of mappings, and reads them only when something is logged.
 
-    :ivar selectable: whose event it is; None while stock's code makes a context of its own.
+    :ivar selectable: the transport of the current event; None while Twisted's code makes a context
+        of its own.
     :ivar outer: the logging context in which the reactor runs.
     """
 
@@ -66,7 +67,7 @@ class _TurnContext:
 
 
 class _IsEager(dict[type, bool]):
-    """Whether a class is of eager transports: found out once, since each event asks."""
+    """Whether a class is a subclass of Eager. Cached, because every event needs it."""
 
     def __missing__(self, cls: type) -> bool:
         found = self[cls] = issubclass(cls, Eager)
@@ -78,9 +79,9 @@ _IS_EAGER = _IsEager()
 
 @implementer(IReactorFDSet, IReactorTCP, IReactorUNIX, IReactorSocket)
 class EagerReactor(EagerCalls, EPollReactor):
-    """An epoll reactor that sends when its turn is over; see the module.
+    """An epoll reactor that sends once a turn; see the module documentation.
 
-    :ivar batch: the transports that have something to send then.
+    :ivar batch: the transports that have bytes to send.
     """
 
     def __init__(self) -> None:
@@ -89,14 +90,14 @@ class EagerReactor(EagerCalls, EPollReactor):
         super().__init__()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Send what waits to be sent, wait for events, and handle them.
+        """Send what the last turn wrote, wait for events, and handle them.
 
-        :param timeout: how many seconds to wait; None is for ever.
+        :param timeout: seconds to wait; None means no limit.
         """
         batch = self.batch
         if batch.waiting or batch.large:
             batch.flush(TRANSPORTS_PER_FLUSH)
-            if batch.waiting:  # the rest has its turn after those who have arrived meanwhile
+            if batch.waiting:  # the rest waits until after the events that have arrived
                 timeout = 0
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
@@ -107,7 +108,7 @@ class EagerReactor(EagerCalls, EPollReactor):
         if not events:
             return
         context = self._context
-        before = context.selectable, context.outer  # a handler may run turns of its own
+        before = context.selectable, context.outer  # a handler may run the reactor
         context.selectable = None
         context.outer = context_get(ILogContext)
         try:
@@ -125,7 +126,7 @@ class EagerReactor(EagerCalls, EPollReactor):
         for fd, event in events:
             try:
                 selectable = selectables[fd]
-            except KeyError:  # an earlier event has ended it
+            except KeyError:  # an earlier event closed it
                 continue
             if event == EPOLLIN and is_eager[type(selectable)]:
                 context.selectable = selectable
@@ -144,7 +145,7 @@ class EagerReactor(EagerCalls, EPollReactor):
                 batch.flush_large()
 
     def _end(self, selectable: Any, why: BaseException) -> None:
-        """A read has said that the connection is over."""
+        """End a connection whose read has failed."""
         if why is main.CONNECTION_LOST and selectable.fileno() == -1:
             why = posixbase._NO_FILEDESC
         try:
@@ -154,7 +155,7 @@ class EagerReactor(EagerCalls, EPollReactor):
         except BaseException:
             log.err()
 
-    # A transport that waits to send is a writer to everybody else.
+    # To other code, a transport in the batch is a writer.
 
     def getWriters(self) -> list[Any]:
         self.batch.leave_to_poller()
@@ -166,9 +167,9 @@ class EagerReactor(EagerCalls, EPollReactor):
 
 
 def install() -> None:
-    """Make this the reactor of the process. Nothing may have imported another one before.
+    """Install this reactor. No other reactor may be installed before.
 
-    :raises ImportError: it cannot be used; the message says why, in one line.
+    :raises ImportError: the reactor cannot be used; the message says why, in one line.
     """
     require_reactor()
     main.installReactor(EagerReactor())

@@ -1,6 +1,6 @@
-"""The calls by which a reactor listens and connects, making eager transports.
+"""The reactor methods that listen and connect, making eager transports.
 
-The ``eager`` reactor has them, and :func:`eager` gives them to Twisted's own reactors.
+The ``eager`` reactor has them, and :func:`eager` adds them to Twisted's own reactors.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from twisted_net.eager.tls_sockets import EagerTLSConnector, EagerTLSPort
 
 
 class EagerCalls:
-    """A reactor's stream calls, making the transports of this module. They take what stock's do."""
+    """The stream methods of a reactor, making eager transports. The arguments are Twisted's."""
 
     @property
     def _for(self) -> Any:
-        """The reactor that what is made belongs to."""
+        """The reactor that the transports use."""
         return self
 
     def listenTCP(
@@ -101,7 +101,7 @@ class EagerCalls:
 
 
 class _EagerView(EagerCalls):
-    """A reactor as it is, but for the stream calls."""
+    """A reactor whose stream methods are replaced. Everything else is passed on to it."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -116,7 +116,7 @@ class _EagerView(EagerCalls):
 
 
 class _TLSView(_EagerView):
-    """Besides, what it connects can do TLS on the socket."""
+    """A view whose TCP clients can also run TLS on the socket."""
 
     def connectTCP(
         self, host: str, port: Any, factory: Any, timeout: float = 30.0, bindAddress: Any = None
@@ -125,7 +125,7 @@ class _TLSView(_EagerView):
 
 
 def tls_factory() -> Any:
-    """Give ``EagerTLSFactory``, or Twisted's own where the former cannot be used.
+    """Return ``EagerTLSFactory``, or Twisted's ``TLSMemoryBIOFactory`` if that cannot be used.
 
     Both take the same arguments, and work over any transport.
     """
@@ -137,17 +137,17 @@ def tls_factory() -> Any:
 
 
 def plain(reactor: Any) -> Any:
-    """Give the reactor itself, of what :func:`eager` has given: for the time, say."""
+    """Return the reactor that was passed to :func:`eager`, for its clock for example."""
     return reactor._reactor if isinstance(reactor, _EagerView) else reactor
 
 
 def eager(reactor: Any) -> Any:
-    """``reactor``, making eager transports where that can be.
+    """Return ``reactor`` with stream methods that make eager transports, if that is possible.
 
-    What comes back can be given to any endpoint or service. It is ``reactor`` itself where its
-    stream calls are its own: the ``eager`` reactor's, which need no help, or those of a reactor
-    that is not made of Twisted's usual parts, whose transports then are what they are. So it is
-    with a Twisted that is not as :mod:`~twisted_net.eager.privates` expects, which the log tells.
+    Pass the result to any endpoint or service. ``reactor`` itself is returned if its stream
+    methods are its own: the ``eager`` reactor already makes eager transports, and a reactor that is
+    not built from Twisted's usual parts keeps its own. ``reactor`` itself is also returned if
+    Twisted is not as :mod:`~twisted_net.eager.privates` expects; the log then has a warning.
     """
     if _has_stock_calls(reactor) and usable(Group.TRANSPORTS):
         return _EagerView(reactor)
@@ -155,7 +155,7 @@ def eager(reactor: Any) -> Any:
 
 
 def eager_for_tls(reactor: Any) -> Any:
-    """As :func:`eager`, for TCP connections on which a :func:`tls_factory` will be a client."""
+    """As :func:`eager`, for TCP connections on which a :func:`tls_factory` will be the client."""
     actual = plain(reactor)
     has_calls = isinstance(actual, EagerCalls) or (
         _has_stock_calls(actual) and usable(Group.TRANSPORTS)

@@ -1,16 +1,16 @@
 """TLS on the socket itself.
 
-Twisted's TLS moves every record through two memory buffers and a transport. Here OpenSSL reads and
-writes the socket. To everybody else it is Twisted's: :class:`EagerTLS` is a
-``BufferingTLSTransport`` over a TCP transport, made by a ``TLSMemoryBIOFactory``, and all that does
-not move bytes is inherited. What is written waits as plain text in the TCP transport's queue, whose
-rules for producers, closing and errors are stock's, and becomes records when it is sent: all that
-is written in a turn together, as Twisted's own aggregates small writes.
+Twisted's TLS copies every record through two memory buffers and a transport. Here OpenSSL reads and
+writes the socket. To other code it looks like Twisted's: :class:`EagerTLS` is a
+``BufferingTLSTransport`` over a TCP transport, made by a ``TLSMemoryBIOFactory``. It inherits
+everything that does not move bytes. Writes wait as plain text in the queue of the TCP transport,
+with Twisted's rules for producers, closing and errors. They become records when they are sent: all
+writes of a turn together, as Twisted's own code aggregates small writes.
 
-It is for listening and connecting by ``listenSSL`` and ``connectSSL``, and for our own endpoints,
-behind a PROXY header too. ``startTLS`` and TLS over anything but an eager TCP transport are
-Twisted's, and so is a connection whose creator makes something unusual. Import this file only where
-:mod:`~twisted_net.eager.privates` finds what it needs; ``reactor_interfaces.tls_factory`` does.
+It works for ``listenSSL`` and ``connectSSL``, and for our own endpoints, also behind a PROXY
+header. Twisted's TLS is used for ``startTLS``, for TLS over anything but an eager TCP transport,
+and for connections whose creator returns something unusual. Import this file only if
+:mod:`~twisted_net.eager.privates` finds what it needs, as ``reactor_interfaces.tls_factory`` does.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ from twisted_net.eager.tls_sockets import OnSocket
 from twisted_net.eager.transports import lost
 
 _RECORDS = 4
-"""Records read for one event: 64 KiB, as stock reads from a socket."""
+"""Records read in one event: 64 KiB, as much as Twisted reads from a socket."""
 
 _TRUST = 8
-"""After looking for another record in vain, so many full ones are taken for the last."""
+"""How many full records end a read, after an attempt to read another one has found nothing."""
 
 
 class EagerTLS(BufferingTLSTransport):
-    """What a protocol has for its transport: Twisted's own, but for the moving of bytes.
+    """The transport of a protocol: Twisted's own, except for how bytes move.
 
-    :ivar shutdown_due: our farewell (close_notify) is to be sent when everything else is.
+    :ivar shutdown_due: close_notify must be sent after everything else.
     """
 
     factory: EagerTLSFactory
     transport: OnSocket
 
-    # Small writes are gathered by the transport.
+    # The TCP transport batches small writes.
     _aggregator = _NullAggregator()
 
     shutdown_due = False
-    _alone = 0  # how many more full records are taken for the last that has come
-    _flows = False  # what is written goes to the transport, without further questions
+    _alone = 0  # how many more full records to take for the last one that has arrived
+    _flows = False  # writes go straight to the transport
 
     def __init__(self, factory: Any, wrappedProtocol: Any) -> None:
-        # Past the other one's, which makes what gathers there.
+        # Skip BufferingTLSTransport.__init__, which makes an aggregator.
         TLSMemoryBIOProtocol.__init__(self, factory, wrappedProtocol)
 
     def makeConnection(self, transport: Any) -> None:
@@ -77,15 +77,15 @@ class EagerTLS(BufferingTLSTransport):
         self._tlsConnection = connection
         self._appSendBuffer: list[bytes] = []
         ProtocolWrapper.makeConnection(self, transport)
-        if self.factory.is_client:  # a server has nothing to say before it has read
+        if self.factory.is_client:  # a server reads before it writes
             self._checkHandshakeStatus()
 
     def _is_next_to(self, transport: Any) -> bool:
-        """Whether nobody else looks at what comes from the socket."""
+        """Whether no other protocol sees the bytes of the socket."""
         if not isinstance(transport, OnSocket):
             return False
         protocol = transport.protocol
-        # Twisted's client endpoints put one before it that only passes everything on.
+        # Twisted's client endpoints insert a protocol that only passes everything on.
         return protocol is self or getattr(protocol, "_wrappedProtocol", None) is self
 
     def _become_stock(self) -> None:
@@ -95,7 +95,7 @@ class EagerTLS(BufferingTLSTransport):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._flows = False
         if not self._lostTLSConnection:
-            # No farewell has come: to whoever trusts TLS, this is no clean end.
+            # No close_notify has arrived. For protocols that rely on TLS, this is not a clean end.
             self._lostTLSConnection = True
             if self._reason is None:
                 self._reason = Failure(main.CONNECTION_LOST)
@@ -104,19 +104,20 @@ class EagerTLS(BufferingTLSTransport):
     # The handshake.
 
     def _checkHandshakeStatus(self) -> None:
-        """Begin. An error shows in a later turn."""
+        """Begin the handshake. An error is reported in a later turn."""
         if self.handshake() is main.CONNECTION_LOST:
             self.transport.doWrite = lost  # type: ignore[method-assign]
             self.transport.startWriting()
 
     def ready(self) -> bool:
-        """Whether the handshake is over, one way or the other."""
+        """Whether the handshake has succeeded or failed."""
         return self._handshakeDone or self._lostTLSConnection
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what was read before the socket is OpenSSL's: a hello behind a PROXY header.
+        """Take bytes read before OpenSSL had the socket: a ClientHello after a PROXY header.
 
-        The answer comes from memory, too. If the socket does not take it all, stock goes on.
+        The answer comes from the memory buffer too. If the socket does not take all of it, the
+        connection becomes one of Twisted's.
         """
         if self._aborted:
             return
@@ -140,9 +141,9 @@ class EagerTLS(BufferingTLSTransport):
             transport.write(answer[sent:])
 
     def handshake(self) -> ConnectionLost | ConnectionDone | None:
-        """Go on with the handshake.
+        """Continue the handshake.
 
-        :return: why the connection is over, if it is.
+        :return: why the connection has ended, if it has.
         """
         if self._aborted:
             return None
@@ -174,9 +175,9 @@ class EagerTLS(BufferingTLSTransport):
     # Reading.
 
     def readable(self) -> ConnectionLost | ConnectionDone | None:
-        """Read what has come, and deliver it.
+        """Read what has arrived, and deliver it.
 
-        :return: why the connection is over, if it is.
+        :return: why the connection has ended, if it has.
         """
         if not self._handshakeDone:
             why = self.handshake()
@@ -189,14 +190,14 @@ class EagerTLS(BufferingTLSTransport):
             try:
                 data = openssl.read(connection, into)
             except WantReadError:
-                # A full record was the last one. Whoever sends such one by one does it again.
+                # A full record was the last one. A peer that sends such records does so again.
                 self._alone = _TRUST if looked else 0
                 break
             except WantWriteError:
                 self.transport.unread = True
                 self.transport.startWriting()
                 break
-            except ZeroReturnError:  # the peer's farewell: answer it, and close
+            except ZeroReturnError:  # close_notify: answer it, and close
                 self._shutdownTLS()
                 self._tlsShutdownFinished(None)
             except SysCallError as error:
@@ -206,7 +207,7 @@ class EagerTLS(BufferingTLSTransport):
             else:
                 if not self._aborted:
                     self.wrappedProtocol.dataReceived(data)
-                if len(data) < openssl.RECORD:  # if there is more, the poller says so
+                if len(data) < openssl.RECORD:  # if there is more, the poller reports it
                     break
                 if self._alone:
                     self._alone -= 1
@@ -235,7 +236,7 @@ class EagerTLS(BufferingTLSTransport):
     def encrypt(self, data: bytes | memoryview) -> int | ConnectionLost:
         """Send what the socket takes.
 
-        :return: how many bytes, or why the connection is over.
+        :return: the number of bytes sent, or why the connection has ended.
         """
         try:
             return openssl.write(self._tlsConnection, data)
@@ -249,7 +250,7 @@ class EagerTLS(BufferingTLSTransport):
             return main.CONNECTION_LOST
         except Error:
             self._tlsShutdownFinished(Failure())
-            return len(data)  # nobody will ever take it
+            return len(data)  # it can never be sent
 
     # The end.
 
@@ -262,7 +263,7 @@ class EagerTLS(BufferingTLSTransport):
         super().abortConnection()
 
     def _shutdownTLS(self) -> None:
-        """Send our farewell, after all that is to be sent before."""
+        """Send close_notify after everything that was written before."""
         if self._aborted:
             return
         self.shutdown_due = True
@@ -270,7 +271,7 @@ class EagerTLS(BufferingTLSTransport):
             self.send_shutdown()
 
     def send_shutdown(self) -> None:
-        """Send our farewell now; if the peer's has come, close."""
+        """Send close_notify now. If the peer's has arrived, close."""
         try:
             over = openssl.shutdown(self._tlsConnection)
         except WantWriteError:
@@ -283,7 +284,7 @@ class EagerTLS(BufferingTLSTransport):
             self.transport.loseConnection()
 
     def leave_socket(self) -> None:
-        """The socket is about to be closed."""
+        """Detach from the socket, which is about to be closed."""
         openssl.take_off(self._tlsConnection)
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
@@ -291,7 +292,7 @@ class EagerTLS(BufferingTLSTransport):
         super()._tlsShutdownFinished(reason)
 
     def _flushSendBIO(self) -> None:
-        """Nothing to do: OpenSSL has sent it."""
+        """Do nothing: OpenSSL has sent it."""
 
 
 share_keys(
@@ -305,9 +306,9 @@ share_keys(
 
 
 class EagerTLSFactory(TLSMemoryBIOFactory):
-    """Makes :class:`EagerTLS`. Takes what stock's does.
+    """Makes :class:`EagerTLS`. Takes the same arguments as Twisted's.
 
-    :ivar into: what its connections, all of one reactor, read into.
+    :ivar into: the buffer for reading, shared by its connections, which belong to one reactor.
     """
 
     protocol = EagerTLS

@@ -1,7 +1,7 @@
-"""TCP transports whose bytes OpenSSL reads and writes, as soon as somebody asks for it.
+"""TCP transports whose bytes OpenSSL reads and writes after TLS has been started on them.
 
-Until then they are eager transports as the others are. What asks is
-:class:`twisted_net.eager.tls.EagerTLS`.
+Until then they behave like other eager transports. :class:`twisted_net.eager.tls.EagerTLS` starts
+TLS on them.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from twisted_net.eager.transports import Eager, lost
 
 
 class TLS(Protocol):
-    """What decides about the bytes of a transport.
+    """The TLS state that reads and writes the bytes of a transport.
 
-    :ivar shutdown_due: our farewell (close_notify) is to be sent when everything else is.
+    :ivar shutdown_due: close_notify must be sent after everything else.
     """
 
     shutdown_due: bool
 
     def ready(self) -> bool:
-        """Whether the handshake is over, one way or the other."""
+        """Whether the handshake has succeeded or failed."""
 
     def handshake(self) -> ConnectionLost | ConnectionDone | None:
-        """Go on with the handshake."""
+        """Continue the handshake."""
 
     def readable(self) -> ConnectionLost | ConnectionDone | None:
-        """Read what has come, and deliver it."""
+        """Read what has arrived, and deliver it."""
 
     def encrypt(self, data: bytes | memoryview) -> int | ConnectionLost:
         """Send what the socket takes."""
 
     def send_shutdown(self) -> None:
-        """Send our farewell now."""
+        """Send close_notify now."""
 
     def leave_socket(self) -> None:
-        """The socket is about to be closed."""
+        """Detach from the socket, which is about to be closed."""
 
 
 class OnSocket(Eager):
     """A TCP transport whose bytes OpenSSL reads and writes.
 
-    :ivar tls: what decides about them; None if TLS is done above this, by Twisted's own.
+    :ivar tls: its TLS state; None if Twisted's TLS runs above this transport.
     """
 
     tls: TLS | None = None
     blocked = False  # OpenSSL must read before it can write
-    unread = False  # OpenSSL must write before it can go on reading
+    unread = False  # OpenSSL must write before it can continue reading
 
     def doRead(self) -> Any:
         if self.tls is None or not self._batch.open:
@@ -93,7 +93,7 @@ class OnSocket(Eager):
         return why
 
     def free(self) -> bool:
-        return self.tls is None and super().free()  # OpenSSL may have to read before
+        return self.tls is None and super().free()  # OpenSSL may have to read first
 
     def flush_batched(self) -> None:
         tls = self.tls
@@ -133,7 +133,7 @@ class OnSocket(Eager):
         )
 
     def unsent(self) -> bool:
-        """Whether anything that was written is still to be sent."""
+        """Whether any written bytes are unsent."""
         return bool(self._tempDataLen or self.dataBuffer)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -150,18 +150,18 @@ share_keys(EagerTLSServer, (*SHARED_KEYS, "tls"))
 
 
 class EagerTLSClient(OnSocket, EagerClient):
-    """A TCP connection that this side has opened, with TLS on it."""
+    """An outgoing TCP connection with TLS on it."""
 
 
 class EagerTLSPort(EagerPort):
-    """A TCP port whose connections do TLS on the socket."""
+    """A TCP port whose connections run TLS on the socket."""
 
     transport = EagerTLSServer
     _type = "TLS"
 
 
 def let_do_tls(port: Any) -> Any:
-    """Let the connections that a port will accept do TLS on the socket, if it is one of ours.
+    """Let connections that a port will accept run TLS on the socket, if it is an EagerPort.
 
     :return: the port.
     """
@@ -171,7 +171,7 @@ def let_do_tls(port: Any) -> Any:
 
 
 class EagerTLSConnector(EagerConnector):
-    """Connects by :class:`EagerTLSClient`."""
+    """Connects with :class:`EagerTLSClient`."""
 
     def _makeTransport(self) -> EagerTLSClient:
         return EagerTLSClient(self.host, self.port, self.bindAddress, self, self.reactor)

@@ -1,27 +1,29 @@
 """TCP and Unix transports that try the socket before they wait for it.
 
-A stock transport queues what it is given, asks the reactor to be told when the socket takes more,
-and sends in the next turn: one ``send`` and two changes of the poller a write, although the socket
-would have taken the bytes at once. A transport of this module sends first, and asks the poller
-only for what was not taken.
+Twisted's transports queue what is written, register with the poller, and send in the next turn.
+Each write costs one ``send`` and two changes of the poller, although the socket would have taken
+the bytes at once. The transports of this module send first, and register with the poller only for
+bytes that the socket did not take.
 
-It sends when the event is over that caused the writing, not in the middle of :meth:`write`. Sent
-one by one, the second of two small writes would wait for the peer's acknowledgement of the first
-(RFC 896), which a peer delays by up to 40 ms: stock transports send both together, and so do
-these. Gathered so, everything else is as in stock too: a producer is paused by the same write, a
-Unix descriptor travels with the bytes written beside it, an error shows in a later turn, and what
-was written by a ``dataReceived`` that raised is not sent.
+They do not send inside :meth:`write`, but when the event that caused the write ends. If each write
+were sent by itself, the second of two small writes would wait for the peer's acknowledgement of
+the first (RFC 896), which the peer may delay by up to 40 ms. Twisted's transports send both
+together, and so do these. Batching also keeps the rest of Twisted's behaviour: the same write
+pauses a producer, a Unix descriptor travels with the bytes written beside it, an error is reported
+in a later turn, and what was written by a ``dataReceived`` that raised is not sent.
 
-* With the ``eager`` reactor (:mod:`twisted_net.eager.reactor`), every stock listening and
-  connecting call makes these transports, and the event that ends is the turn.
-* With another reactor that is made of Twisted's own parts (epoll, poll, select, kqueue, asyncio),
-  :func:`twisted_net.eager.reactor_interfaces.eager` gives one whose calls make them, and the event
-  is one transport's ``dataReceived``. What is written outside of any, by a timer for example, is
-  sent at once over TCP, which is why ``TCP_NODELAY`` is on there, as asyncio has it for the same
-  reason; Unix transports then queue as stock ones do, since a descriptor may follow.
-* With any other (IOCP, or a test's), that function changes nothing.
+* With the ``eager`` reactor (:mod:`twisted_net.eager.reactor`), all of Twisted's listening and
+  connecting methods make these transports, and a batch lasts one turn.
+* With another reactor that is built from Twisted's own parts (epoll, poll, select, kqueue,
+  asyncio), :func:`twisted_net.eager.reactor_interfaces.eager` returns a view of the reactor that
+  makes these transports. A batch lasts one ``dataReceived`` of one transport. Over TCP, writes
+  outside of it, by a timer for example, are sent at once. That is why ``TCP_NODELAY`` is on there;
+  asyncio sets it for the same reason. Unix transports then queue as Twisted's do, since a
+  descriptor may follow.
+* With any other reactor (IOCP, or one for tests), that function changes nothing. Other reactors use
+  their own transports.
 
-After libuv's ``uv_try_write`` and the transports of asyncio, which send inside ``write``.
+Modelled on libuv's ``uv_try_write`` and asyncio's transports, which send inside ``write``.
 """
 
 from __future__ import annotations
@@ -40,23 +42,23 @@ from twisted_net.eager.write_batch import LARGE, WriteBatch
 
 
 class Eager(tcp.Connection):
-    """What the transports of this module have over stock ones; see there.
+    """What these transports add to Twisted's; see the module documentation.
 
-    The queue is stock's own (``_tempDataBuffer``, ``dataBuffer``, ``offset``), so that either
-    this class or stock's ``doWrite`` can take it from any state in which the other leaves it.
+    The queue is Twisted's own (``_tempDataBuffer``, ``dataBuffer``, ``offset``), so this class and
+    Twisted's ``doWrite`` can each continue from any state that the other leaves.
 
-    :cvar at_once: whether to send inside of ``write`` where nothing gathers.
+    :cvar at_once: whether to send inside ``write`` while no batch is open.
     """
 
     at_once = True
 
-    # Defaults stand on the class, so that an idle connection carries none of them.
+    # Class attributes, so that an idle connection stores none of them.
     fileno: Any = Fileno()
     _batch: WriteBatch
-    _in_batch = False  # waits in _gather
+    _in_batch = False  # this transport is in the batch
     _room = 0  # see _find_room()
-    _is_plain = False  # it has a push producer, and nothing is ending or encrypted
-    _broken = False  # a send has taken the socket's error, which a read would have shown
+    _is_plain = False  # it has a push producer, and is neither closing nor encrypted
+    _broken = False  # a send has consumed the socket's error, which a read would have reported
     _tempDataBuffer: list[bytes]
 
     def write(self, data: bytes) -> None:
@@ -72,7 +74,7 @@ class Eager(tcp.Connection):
         self._write(data)
 
     def _write(self, data: bytes) -> None:
-        """Write what may not be gathered without further questions."""
+        """Write data that needs further checks."""
         if (
             not isinstance(data, bytes)
             or not data
@@ -80,7 +82,7 @@ class Eager(tcp.Connection):
             or not self.connected
             or self._writeDisconnected
         ):
-            super().write(data)  # refused, encrypted or dropped
+            super().write(data)  # an error, encrypted, or dropped
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
@@ -108,12 +110,12 @@ class Eager(tcp.Connection):
             self._pause_producer()
 
     def send_now(self, data: bytes) -> bool:
-        """As :meth:`write`, but at once, where that is as good.
+        """Send ``data`` at once if nothing is queued, otherwise do nothing.
 
-        It is for one who writes nothing more until the event is over, so that there is nothing to
-        gather, and who is a push producer, which hears of what could not be sent.
+        For a push producer that writes nothing more during this event: batching would not help,
+        and the producer is told about bytes that could not be sent.
 
-        :return: False: nothing was done, since it is not :meth:`free`.
+        :return: False if nothing was done, because the transport is not :meth:`free`.
         """
         if not self.free():
             return False
@@ -121,7 +123,7 @@ class Eager(tcp.Connection):
         return True
 
     def free(self) -> bool:
-        """Whether nothing waits, is ending, or is to be encrypted."""
+        """Whether the queue is empty, and the transport is neither closing nor encrypted."""
         return self._is_plain and not self._tempDataLen and not self.dataBuffer
 
     def queue_rest(self, data: bytes, sent: int) -> None:
@@ -132,11 +134,11 @@ class Eager(tcp.Connection):
         self._maybePauseProducer()
 
     def _send_soon(self, added: int) -> None:
-        """Send when the event is over, unless that is for stock to do."""
+        """Send when the event ends, unless Twisted's ``doWrite`` has to send."""
         if self.producer is not None and self._pause_producer():
             return
         if self.dataBuffer or len(self._tempDataBuffer) > added:
-            self.startWriting()  # older bytes wait for the poller already
+            self.startWriting()  # older bytes wait for the poller
         elif self._batch.open:
             self._in_batch = True
             self._find_room()
@@ -151,10 +153,11 @@ class Eager(tcp.Connection):
             self.startWriting()
 
     def _find_room(self) -> None:
-        """Work out below how many bytes in the queue :meth:`write` has nothing to ask or to tell.
+        """Compute the queue size below which :meth:`write` needs no checks and pauses no producer.
 
-        That holds while nothing is sent but by :meth:`flush_batched`: until the poller is to be
-        asked for writing (or no more), TLS begins, a producer comes, or the connection is lost.
+        It holds while only :meth:`flush_batched` sends. It is reset when the transport starts or
+        stops waiting for the poller, when TLS begins, when a producer is registered, and when the
+        connection is lost.
         """
         if self._batch.always_open:
             self._room = min(LARGE, self.bufferSize + 1, self.SEND_LIMIT + 1)
@@ -162,7 +165,8 @@ class Eager(tcp.Connection):
     def _pause_producer(self) -> bool:
         """Pause the producer if the queue is full.
 
-        :return: whether it is to hear when all is sent: stock's ``doWrite`` tells it.
+        :return: whether the producer must be told when all is sent, which Twisted's ``doWrite``
+            does.
         """
         self._maybePauseProducer()
         if self.producer is None or (self.streamingProducer and not self.producerPaused):
@@ -172,7 +176,7 @@ class Eager(tcp.Connection):
         return True
 
     def flush_batched(self) -> None:
-        """Send what the socket takes, and leave the rest to stock's ``doWrite``."""
+        """Send what the socket takes, and leave the rest to Twisted's ``doWrite``."""
         if not self._in_batch:
             return
         self._in_batch = False
@@ -180,12 +184,12 @@ class Eager(tcp.Connection):
         size = self._tempDataLen
         small = size < self._room
         if not small and (self.dataBuffer or not queue or self._aborting):
-            return  # doWrite was here, or nothing will be
+            return  # doWrite has sent it, or nothing will be sent
         data = queue[0] if len(queue) == 1 else b"".join(queue)
         try:
             if small or size <= self.SEND_LIMIT:
                 sent = self.socket.send(data)
-            else:  # a giant write keeps the others waiting no longer than in stock
+            else:  # a huge write blocks others no longer than with Twisted's transports
                 sent = self.socket.send(memoryview(data)[: self.SEND_LIMIT])
         except OSError as error:
             self.keep(error.errno)
@@ -193,25 +197,25 @@ class Eager(tcp.Connection):
         queue.clear()
         self._tempDataLen = 0
         if sent < size:
-            # As doWrite leaves it: nothing is copied, however much it is.
+            # The same state as doWrite leaves. Nothing is copied, whatever its size.
             self.dataBuffer = data
             self.offset = sent
             self.startWriting()
 
     def leave_to_poller(self) -> None:
-        """Wait for the poller instead."""
+        """Leave the batch and wait for the poller."""
         if self._in_batch:
             self._in_batch = False
             self.startWriting()
 
     def keep(self, errno: int | None) -> None:
-        """Let an error of sending show in a later turn, as the end of the connection."""
-        # The kernel tells most errors once. EPIPE it repeats, and reading has an answer of its own.
+        """Report a send error in a later turn, as the end of the connection."""
+        # The kernel reports most errors once. It repeats EPIPE, and reading reports its own result.
         if errno not in (EWOULDBLOCK, ENOBUFS, EPIPE):
             self._broken = True
             self.doWrite = lost  # type: ignore[method-assign]
 
-    # What decides what is to happen when all is sent: stock's doWrite knows, and is to do it.
+    # What decides what happens when all is sent. Twisted's doWrite knows, so it has to send.
 
     def loseConnection(self) -> None:
         self._is_plain = False
@@ -249,14 +253,14 @@ class Eager(tcp.Connection):
 
     def stopWriting(self) -> None:
         self._room = 0
-        self._in_batch = False  # what is queued waits until somebody starts writing again
+        self._in_batch = False  # what is queued waits until startWriting() is called again
         super().stopWriting()
 
     def connectionLost(self, reason: Failure) -> None:
         self._is_plain, self._room = False, 0
         super().connectionLost(reason)
 
-    def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
+    def doRead(self) -> Any:  # untyped, like one of the two that Twisted inherits
         if not self._batch.open:
             return self._read_batching()
         try:
@@ -269,13 +273,13 @@ class Eager(tcp.Connection):
         return main.CONNECTION_LOST if self._broken else main.CONNECTION_DONE
 
     def _read_batching(self) -> Any:
-        """Read, and gather meanwhile, where the reactor does not."""
+        """Read, and batch writes meanwhile, with a reactor that does not batch."""
         batch = self._batch
         batch.open = True
         try:
             return self.doRead()
         except BaseException:
-            self._in_batch = False  # the reactor will close this: what is queued is dropped
+            self._in_batch = False  # the reactor closes this transport: its queue is dropped
             raise
         finally:
             batch.open = False
@@ -283,22 +287,22 @@ class Eager(tcp.Connection):
 
 
 def are_free(transports: Sequence[Any]) -> list[bool]:
-    """Tell for each transport whether :func:`send_to_all` may send to it."""
-    # Wrappers, such as TLS, show what they wrap as if it were theirs: they are no Eager.
+    """Return for each transport whether :func:`send_to_all` may send to it."""
+    # Wrappers such as TLS proxy the attributes of the wrapped transport, but are not Eager.
     return [isinstance(transport, Eager) and transport.free() for transport in transports]
 
 
 def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
-    """Send the same to transports that are :meth:`~Eager.free`, as :meth:`~Eager.send_now` does.
+    """Send the same data to transports that are :meth:`~Eager.free`, as :meth:`~Eager.send_now`.
 
-    Not a line of Python lies between one ``send`` and the next: the kernel's part of a ``send``
-    takes the interpreter out of the processor's caches, and many would each time pay for that.
+    No Python code runs between one ``send`` and the next. The kernel's work evicts the interpreter
+    from the processor's caches, and running Python in between would pay for that each time.
     """
     taken: list[int] = []
     sending = map(methodcaller("send", data), [transport.socket for transport in transports])
     while True:
         try:
-            taken.extend(sending)  # it keeps what came before one that raises
+            taken.extend(sending)  # it keeps the results before an exception
             break
         except OSError as error:
             transports[len(taken)].keep(error.errno)
@@ -311,12 +315,12 @@ def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
 
 
 def lost() -> ConnectionLost:
-    """Stand in for ``doWrite`` of a transport whose end is known, and shows in a later turn."""
+    """Replace ``doWrite`` of a transport that has failed, to report the end in a later turn."""
     return main.CONNECTION_LOST
 
 
 class EagerUNIX(Eager):
-    """Unix transports carry descriptors as well, each beside a byte of the queue."""
+    """A Unix transport, which also sends descriptors, each beside a byte of the queue."""
 
     at_once = False
 
@@ -331,8 +335,8 @@ class EagerUNIX(Eager):
     def free(self) -> bool:
         return not self._sendmsgQueue and super().free()
 
-    def doRead(self) -> Any:  # as untyped as one of the two that stock inherits
+    def doRead(self) -> Any:  # untyped, like one of the two that Twisted inherits
         if not self._batch.open:
             return self._read_batching()
-        why = super(Eager, self).doRead()  # stock's, which receives descriptors
+        why = super(Eager, self).doRead()  # Twisted's, which receives descriptors
         return main.CONNECTION_LOST if self._broken and why is main.CONNECTION_DONE else why

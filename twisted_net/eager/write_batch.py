@@ -1,4 +1,4 @@
-"""Who has written, and is to send when the event is over that caused the writing."""
+"""The transports that have written, and send when the event that caused the writing ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from twisted.logger import Logger
 _log = Logger()
 
 TRANSPORTS_PER_FLUSH = 512
-"""Transports flushed before the poller is asked again: about two milliseconds of sending."""
+"""Transports flushed before the reactor polls again: about two milliseconds of sending."""
 
 LARGE = 8192
-"""Bytes that need not be gathered with others, and are better sent while they are in the cache."""
+"""Bytes from which batching does not help. They are better sent while they are in the cache."""
 
 
 class BatchedTransport(Protocol):
@@ -23,16 +23,17 @@ class BatchedTransport(Protocol):
         """Send what the socket takes."""
 
     def leave_to_poller(self) -> None:
-        """Wait for the poller instead."""
+        """Leave the batch and wait for the poller."""
 
 
 class WriteBatch:
-    """The transports of one reactor that have bytes to send when the event is over.
+    """The transports of one reactor that have bytes to send when the event ends.
 
-    :ivar open: whether an event is going on, whose end will flush. Otherwise nothing is gathered.
-    :ivar always_open: whether it is always open, since the reactor itself flushes once a turn.
+    :ivar open: whether an event is being handled, whose end flushes. Otherwise nothing is batched.
+    :ivar always_open: whether it is always open, because the reactor flushes once a turn.
     :ivar waiting: the transports, each once.
-    :ivar large: those that have much to send, and do when the event is over even if it is a turn.
+    :ivar large: transports with much to send. With a reactor that flushes once a turn, they are
+        flushed after each event.
     """
 
     __slots__ = ("always_open", "large", "open", "waiting")
@@ -56,12 +57,12 @@ class WriteBatch:
         _flush(waiting)
 
     def flush_large(self) -> None:
-        """Send what those have that have much."""
+        """Flush the transports that have much to send."""
         large, self.large = self.large, []
         _flush(large)
 
     def leave_to_poller(self) -> None:
-        """Hand every waiting transport to the reactor, as if it had never been gathered."""
+        """Make every transport leave the batch and wait for the poller."""
         waiting = self.large + self.waiting
         self.waiting, self.large = [], []
         for transport in waiting:
@@ -80,7 +81,7 @@ _batches: WeakKeyDictionary[Any, WriteBatch] = WeakKeyDictionary()
 
 
 def batch_of(reactor: Any) -> WriteBatch:
-    """Give the reactor's own, or the one that is kept here for it."""
+    """Return the batch of a reactor: its own, or the one that is kept here for it."""
     batch = getattr(reactor, "batch", None)
     if not isinstance(batch, WriteBatch):
         batch = _batches.get(reactor)

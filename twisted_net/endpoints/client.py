@@ -1,8 +1,8 @@
-"""Clients: connect once, or stay connected.
+"""Clients that connect once or stay connected.
 
 An endpoint is a string such as ``"tcp:example.org:7000"`` or ``"unix:/run/chat"``, a pair of host
-and port, or one of Twisted's endpoint objects. With TLS, the server's certificate is verified for
-its host name by service-identity (RFC 9525).
+and port, or one of Twisted's endpoint objects. With TLS, service-identity verifies that the
+server's certificate is for its host name (RFC 9525).
 """
 
 from __future__ import annotations
@@ -43,17 +43,18 @@ from twisted_net.wire.numbers import parse_port
 EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds until an attempt to connect is given up, the TLS handshake not counted."""
+"""Seconds that an attempt to connect may take, without the TLS handshake."""
 
 
 class ConnectFailed(TwistedNetError):
-    """No connection came about.
+    """A connection could not be established.
 
-    :ivar code: an errno's name such as ``"ECONNREFUSED"`` or ``"ETIMEDOUT"``; ``"ENOTFOUND"``
-        (no such host), ``"CERTIFICATE"`` (the server's certificate is not to be trusted),
-        ``"HANDSHAKE"`` (no TLS), ``"ECONNRESET"`` (closed during the handshake), ``"EFAILED"``.
-    :ivar address: the host name, address or path that was tried; empty where unknown.
-    :ivar port: the port that was tried; 0 where there is none.
+    :ivar code: the name of an errno such as ``"ECONNREFUSED"`` or ``"ETIMEDOUT"``;
+        ``"ENOTFOUND"`` (host not found), ``"CERTIFICATE"`` (the server's certificate is not
+        trusted), ``"HANDSHAKE"`` (no TLS), ``"ECONNRESET"`` (closed during the handshake), or
+        ``"EFAILED"``.
+    :ivar address: the host name, address or path that was tried; empty if unknown.
+    :ivar port: the port that was tried; 0 if there is none.
     """
 
     def __init__(self, code: str, address: str, port: int, text: str) -> None:
@@ -74,16 +75,16 @@ def client_endpoint(
     timeout: float = CONNECT_TIMEOUT,
     socket_options: SocketOptions | None = DEFAULT_SOCKET_OPTIONS,
 ) -> ClientEndpoint:
-    """Give the endpoint to connect to.
+    """Return the endpoint to connect to.
 
     :param where: a string, a pair of host and port, or an endpoint.
-    :param tls: whether to speak TLS and verify the server's certificate.
-    :param trust: whose certificates to trust, as :func:`optionsForClientTLS` takes it; without
-        it, the platform's.
-    :param server_name: the name to verify, where it is not the host's.
-    :param timeout: seconds for a pair of host and port; a string says it itself.
-    :param socket_options: keepalive and the like; None leaves the system's.
-    :raises ValueError: no such endpoint, or TLS without a name to verify.
+    :param tls: whether to use TLS and verify the server's certificate.
+    :param trust: the trusted certificates, as :func:`optionsForClientTLS` takes them; without it,
+        those of the platform.
+    :param server_name: the name to verify, if it is not the host's.
+    :param timeout: seconds, for a pair of host and port; a string has its own timeout.
+    :param socket_options: keepalive and similar options; None keeps the system's.
+    :raises ValueError: the endpoint is invalid, or TLS has no name to verify.
     """
     calls = eager_for_tls(reactor) if tls else eager(reactor)
     if isinstance(where, str):
@@ -107,7 +108,7 @@ def client_endpoint(
 
 
 class ConnectOptions(TypedDict, total=False):
-    """The keywords of :func:`client_endpoint`, for those who pass them on."""
+    """The keywords of :func:`client_endpoint`, for functions that pass them on."""
 
     tls: bool
     trust: Any
@@ -126,12 +127,12 @@ def connect(
     protocol: Callable[[], Connection] | ConnectionFactory,
     **how: Unpack[ConnectOptions],
 ) -> Deferred[Connection]:
-    """Connect, and wait until the connection is established, over TLS with its handshake.
+    """Connect, and wait until the connection is established, including the TLS handshake.
 
     :param protocol: a :class:`Connection` class, or a factory of them.
     :param how: as in :func:`client_endpoint`.
     :return: fires with the connection; fails with :exc:`ConnectFailed`.
-    :raises TypeError: no such keyword; the message has the nearest one.
+    :raises TypeError: an unknown keyword; the message suggests the nearest one.
     """
     check_keywords(connect, how, CONNECT_KEYWORDS)
     endpoint = client_endpoint(reactor, where, **how)
@@ -144,14 +145,14 @@ def connect(
 
 
 class ReconnectingClient(ClientService):
-    """A service that stays connected: it connects again, after a growing delay with jitter.
+    """A service that stays connected: it reconnects after a growing delay with jitter.
 
-    ``startService()`` begins, ``whenConnected()`` gives the connection, ``stopService()`` ends
-    it; see :class:`twisted.application.internet.ClientService`.
+    ``startService()`` connects, ``whenConnected()`` returns the connection, ``stopService()``
+    disconnects; see :class:`twisted.application.internet.ClientService`.
 
-    :param where: as in :func:`client_endpoint`, and so is ``how``.
+    :param where: as in :func:`client_endpoint`; so is ``how``.
     :param backoff: the delays.
-    :param jitter: gives random numbers from 0 to 1.
+    :param jitter: returns random numbers from 0 to 1.
     """
 
     def __init__(
@@ -182,10 +183,10 @@ class ReconnectingClient(ClientService):
 
 
 def _prepare(proxy: Any) -> Deferred[None]:
-    # Twisted's machine knows no connection that is lost, or given up, while it is being prepared:
-    # there, the failure of this Deferred says it all.
+    # ClientService cannot handle a connection that is lost, or cancelled, while it is prepared. It
+    # only needs the failure of this Deferred.
     tell_again = hold_back_loss(proxy)
-    if tell_again is None:  # another Twisted: whenConnected() does not wait for the handshake
+    if tell_again is None:  # an unknown Twisted: whenConnected() does not wait for the handshake
         return succeed(None)
 
     def failed(failure: Failure) -> Failure:
@@ -199,7 +200,7 @@ def _prepare(proxy: Any) -> Deferred[None]:
 async def _connect(
     endpoint: ClientEndpoint, factory: ConnectionFactory, where: EndpointSpec
 ) -> Connection:
-    connection: Any = None  # any protocol, until it is looked at
+    connection: Any = None  # any protocol, until it is checked
     try:
         connection = await endpoint.connect(factory)
         assert isinstance(connection, Connection)
@@ -236,20 +237,20 @@ def _explain(reason: BaseException, where: EndpointSpec) -> ConnectFailed:
 
 
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
-    """Take an endpoint string apart: its kind, its positional parts, its named ones."""
+    """Split an endpoint string into its kind, its positional parts and its named parts."""
     kind, *parts = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
     named = dict(part.split("=", 1) for part in parts if "=" in part)
     return kind, [part for part in parts if "=" not in part], named
 
 
 def _host_in(description: str) -> str:
-    """Give the host of an endpoint string, for the kinds that have one."""
+    """Return the host of an endpoint string, for the kinds that have one."""
     kind, parts, named = _parts(description)
     return named.get("host", parts[0] if parts else "") if kind in ("tcp", "tls", "ssl") else ""
 
 
 def _place(where: EndpointSpec) -> tuple[str, int]:
-    """Give the address and port to name in an error."""
+    """Return the address and port for an error message."""
     if isinstance(where, tuple):
         return where
     if not isinstance(where, str):
@@ -259,6 +260,6 @@ def _place(where: EndpointSpec) -> tuple[str, int]:
         return named.get("path", parts[0] if parts else where), 0
     host = _host_in(where)
     port = named.get("port", parts[-1] if parts else "")
-    with suppress(ValueError):  # a service's name, or none
+    with suppress(ValueError):  # the name of a service, or none
         return (host, parse_port(port)) if host else (where, 0)
     return where, 0

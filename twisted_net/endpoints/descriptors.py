@@ -1,4 +1,5 @@
-"""File descriptors: how many connections the process may have, and what if there are no more."""
+"""The limit on file descriptors: how many connections it allows, and what is logged at the
+limit."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from twisted_net.connection.rejection import RejectionLog
 from twisted_net.eager.privates import log_of_port, set_log_of_port
 
 RESERVE = 64
-"""Descriptors kept back: for listeners, logs, a store, name look-ups, and those refused."""
+"""Descriptors kept free for listeners, logs, a store, name lookups and rejected connections."""
 
 
 def most_connections(each: int = 1) -> int:
-    """Give how many connections the limit on file descriptors allows, less the reserve.
+    """Return how many connections the limit on file descriptors allows, minus the reserve.
 
     :param each: descriptors that one connection takes.
-    :return: at least 1; 0 where there is no limit, as :class:`AdmissionRules` wants it.
+    :return: at least 1; 0 if there is no limit, as in :class:`AdmissionRules`.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
@@ -29,10 +30,10 @@ def most_connections(each: int = 1) -> int:
 
 
 def log_rarely(port: Any, clock: IReactorTime) -> None:
-    """Let a port tell the log once a minute that it could not accept, not several times for each.
+    """Make a port log failed accepts once a minute, not several times for each.
 
-    Out of descriptors, Twisted closes those who come, and goes on. Whatever is no port of
-    Twisted's stays as it is.
+    Without free descriptors, Twisted closes new connections and continues. Ports that are not
+    Twisted's are left unchanged.
     """
     logger = log_of_port(port)
     if logger is None:
@@ -41,7 +42,7 @@ def log_rarely(port: Any, clock: IReactorTime) -> None:
 
     @implementer(ILogObserver)
     def observe(event: LogEvent) -> None:
-        if "address" in event:  # of somebody whom it closed
+        if "address" in event:  # the port closed this peer
             rejections.count("EMFILE", clock.seconds())
         elif "acceptError" in event:
             rejections.count(str(event["acceptError"]), clock.seconds())

@@ -1,4 +1,4 @@
-"""A service that listens, and that has closed every connection when it has stopped."""
+"""A service that listens, and closes all connections when it stops."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from twisted_net.tls.certificates import Certificates
 _log = Logger()
 
 DRAIN = 10.0
-"""Seconds that connections have when a service stops. Thousand Island gives 15 s, Ranch 5 s."""
+"""Seconds that connections have when a service stops. Thousand Island allows 15 s, Ranch 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where to listen.
+    """An endpoint to listen on, and its label.
 
     :ivar endpoint: one of Twisted's server endpoints.
-    :ivar label: what a person calls it, for the log and for errors: ``"--port 8080"``.
-    :ivar certificates: those that it uses, if it does; for who runs it to look after them.
+    :ivar label: its name for users, in the log and in errors: ``"--port 8080"``.
+    :ivar certificates: those of the endpoint, if it uses TLS; the service reloads them.
     """
 
     endpoint: ServerEndpoint
@@ -44,20 +44,20 @@ class Listener:
 
 
 class ListenFailed(TwistedNetError):
-    """A listener cannot listen. The message names it and says why."""
+    """A listener cannot listen. The message names it and gives the reason."""
 
 
 class ListenerService(Service):
     """Listens while it runs.
 
-    ``stopService()`` stops accepting, closes one connection after another (``draining``) once what
-    it was sent is with it, spread over three quarters of ``drain`` seconds where they are many,
-    aborts after ``drain`` seconds those that are still there, and fires when none is.
+    ``stopService()`` stops accepting. It closes connections one after another (``draining``), each
+    once everything sent to it has been passed to the transport; many are spread over three quarters
+    of ``drain`` seconds. After ``drain`` seconds it aborts the rest, and fires when all are closed.
 
     :param factory: makes the connections.
     :param listeners: where to listen.
     :param drain: seconds.
-    :ivar ports: what listens now.
+    :ivar ports: the ports that are listening now.
     """
 
     def __init__(
@@ -72,19 +72,19 @@ class ListenerService(Service):
 
     @property
     def ready(self) -> bool:
-        """Whether it listens wherever it is to, and is not stopping: may a balancer send more?"""
+        """Whether all listeners listen and the service is not stopping; for load balancers."""
         return bool(self.running) and len(self.ports) == len(self.listeners)
 
     def privilegedStartService(self) -> None:
-        """Listen, while ports below 1024 can still be had.
+        """Listen, while the process may still use ports below 1024.
 
-        :raises ListenFailed: one of the listeners cannot; none listens then.
+        :raises ListenFailed: a listener cannot listen; then none does.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._listen()
 
     def startService(self) -> None:
-        """Listen, if that has not happened yet.
+        """Listen, if it does not listen yet.
 
         :raises ListenFailed: as :meth:`privilegedStartService`.
         """
@@ -95,13 +95,13 @@ class ListenerService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop accepting, and close every connection.
 
-        :return: fires when the last one is closed.
+        :return: fires when all are closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     def listen_failed_late(self, failure: ListenFailed) -> None:
-        """A listener that did not say at once whether it can listen has said no."""
+        """Log that a listener failed after the start."""
         _log.error("{reason}", reason=str(failure))  # "failure" is Twisted's own name
 
     def _listen(self) -> None:
@@ -130,7 +130,7 @@ class ListenerService(Service):
 
         def failed(failure: Failure) -> None:
             explained = ListenFailed(f"{listener.label}: {_reason(failure.value)}")
-            if attempt in self._given_up:  # which was ours to say
+            if attempt in self._given_up:  # cancelled by _give_up()
                 self._given_up.remove(attempt)
             elif starting:
                 failures.append(explained)
@@ -165,7 +165,7 @@ class ListenerService(Service):
             deadline.cancel()
 
     async def _close_spread(self) -> None:
-        """Close one after another, so that the clients do not all come back at once."""
+        """Close one after another, so that clients do not all reconnect at once."""
         clock, factory = self.factory.clock, self.factory
         closing = list(factory.connections.values())
         drain = DrainSchedule(len(closing), self.drain, clock.seconds())

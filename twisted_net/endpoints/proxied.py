@@ -1,15 +1,15 @@
-"""Connections that come through a proxy, and that have their client's address all the same.
+"""Connections that come through a proxy, but have the address of their client.
 
-The proxy says who connected to it in a header of the PROXY protocol, before everything else, TLS
-included; see :mod:`twisted_net.wire.proxy_protocol`::
+The proxy sends the client's address in a header of the PROXY protocol, before everything else,
+including TLS; see :mod:`twisted_net.wire.proxy_protocol`::
 
     trusted = Ranges([parse_range("proxies", "10.0.0.0/8")])
     endpoint = ProxiedEndpoint(serverFromString(reactor, "tcp:8080"), trusted)
     wrapServerTLS(certificate, endpoint).listen(factory)  # or, without TLS: endpoint.listen(...)
 
-Nothing stands between the transport and the protocol afterwards: once the header is there, the
-protocol that reads it puts the one it is for in its own place, as Twisted's ``startTLS`` does. So
-reading, writing, half-close, producers and TLS are the transport's own, at their own price.
+After the header, nothing remains between the transport and the protocol. The protocol that reads
+the header replaces itself with the real one, as Twisted's ``startTLS`` does. So reading, writing,
+half-close, producers and TLS are the transport's own, at no extra cost.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ from twisted_net.wire.proxy_protocol import ProxyHeader, ProxyParser
 _log = Logger()
 
 TIMEOUT = 10.0
-"""Seconds that a proxy has for its header. The specification (section 2) wants 3 at least, for a
-segment that is lost and sent again; a TLS handshake has as many as these."""
+"""Seconds that a proxy has to send its header. The specification (section 2) wants at least 3, so
+that a lost segment can be sent again. A TLS handshake has 10 as well."""
 
 
 def proxy_header(transport: Any) -> ProxyHeader | None:
-    """Give what the proxy has said: of the TLS between it and the client, for example.
+    """Return the header that the proxy sent, which may describe its TLS to the client.
 
-    :param transport: a protocol's transport; the one over TLS will do, or any other wrapper's.
-    :return: None where the connection did not begin with a header.
+    :param transport: a protocol's transport, or a wrapper around it such as TLS.
+    :return: None if the connection did not begin with a header.
     """
     while transport is not None:
         header = getattr(transport, "proxy_header", None)
@@ -74,29 +74,31 @@ def proxy_header(transport: Any) -> ProxyHeader | None:
 
 @implementer(IProtocolFactory, ILoggingContext)
 class ProxiedFactory(AnyInterface):
-    """Before any factory: connections of known proxies begin with a PROXY header.
+    """Wraps a factory whose connections from known proxies begin with a PROXY header.
 
-    The wrapped factory's ``buildProtocol`` is called when the header is complete, with the
-    client's address, so that it admits and counts and logs clients and not proxies; None closes.
-    From ``connectionMade`` on, ``transport.getPeer()`` and ``getHost()`` are the header's
-    addresses. Where the header tells of none (a proxy's own health check, for example), they are
-    the connection's.
+    When the header is complete, the wrapped factory's ``buildProtocol`` is called with the client's
+    address. So it admits, counts and logs clients, not proxies. If it returns None, the connection
+    is closed. From ``connectionMade`` on, ``transport.getPeer()`` and ``getHost()`` return the
+    addresses of the header. If the header has none (for a proxy's own health check, for example),
+    they return those of the connection.
 
-    Whoever is not trusted goes straight to the wrapped factory, header or no header.
+    Connections from addresses that are not trusted go straight to the wrapped factory, with or
+    without a header.
 
-    It has to be the outermost factory, which is the one that a port is given: what wraps it would
-    see the header's bytes, and the proxy's address. :class:`ProxiedEndpoint` takes care of it.
+    This must be the outermost factory, the one that the port gets: a factory around it would see
+    the bytes of the header, and the proxy's address. :class:`ProxiedEndpoint` ensures this.
 
-    :param wrapped: the factory of the service, or what adds TLS to it.
-    :param trusted: the proxies. From them, a connection without a header is closed.
-    :param clock: the time; without it, the reactor's, once it is needed.
-    :param timeout: seconds from the connection's beginning to the header's end; at most one more.
-    :param trust_unix: whether who connects to a Unix socket is a proxy, too. It has no address, but
-        its file has permissions. nginx' ``set_real_ip_from unix:``.
-    :raises ValueError: a timeout that makes no sense.
-    :ivar ended: how many connections have ended before their header was complete, by the code of
-        the reason: ``bad-input``, ``handshake``, ``draining``; ``peer-closed`` and ``peer-reset``
-        are those that never sent a byte, as health checks do.
+    :param wrapped: the factory of the service, or one that adds TLS to it.
+    :param trusted: the proxies. A connection from them without a header is closed.
+    :param clock: the clock; without it, the reactor, on first use.
+    :param timeout: seconds from the start of the connection to the end of the header; it may take
+        one second longer.
+    :param trust_unix: whether peers of a Unix socket are proxies too. They have no address, but the
+        socket file has permissions. As nginx' ``set_real_ip_from unix:``.
+    :raises ValueError: an invalid timeout.
+    :ivar ended: the number of connections that ended before their header was complete, by the code
+        of the reason: ``bad-input``, ``handshake``, ``draining``; ``peer-closed`` and
+        ``peer-reset`` are peers that never sent a byte, as health checks do.
     """
 
     noisy = False
@@ -123,7 +125,7 @@ class ProxiedFactory(AnyInterface):
 
     @property
     def clock(self) -> IReactorTime:
-        """The time by which the timeout is measured."""
+        """The clock that measures the timeout."""
         self._clock = reactor_clock(self._clock)
         return self._clock
 
@@ -139,7 +141,7 @@ class ProxiedFactory(AnyInterface):
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         host = getattr(addr, "host", None)
-        # A Unix socket's address has no host; nor has one of which nothing is known.
+        # The address of a Unix socket has no host, and neither has an unknown one.
         trusted = (
             self.trust_unix and hasattr(addr, "name") if host is None else host in self.trusted
         )
@@ -153,7 +155,7 @@ class ProxiedFactory(AnyInterface):
         self.wrapped.doStart()
 
     def doStop(self) -> None:
-        """A port has stopped. With the last one, who has sent no header yet is closed."""
+        """Count a stopped port. With the last one, close connections without a complete header."""
         self._ports -= 1
         if self._ports == 0:
             for reader in list(self._waiting):
@@ -161,12 +163,12 @@ class ProxiedFactory(AnyInterface):
         self.wrapped.doStop()
 
     def logPrefix(self) -> str:
-        """Log under the wrapped factory's name, since this is only how it listens."""
+        """Return the name of the wrapped factory, for the log."""
         return log_prefix(self.wrapped)
 
 
 class _HeaderReader(Protocol):
-    """Reads the header, and then puts the protocol that it is for in its own place.
+    """Reads the header, and then replaces itself with the real protocol.
 
     :ivar reason: why the connection ends before that has happened.
     """
@@ -195,7 +197,7 @@ class _HeaderReader(Protocol):
         self._watch = factory.timers.start(self._too_late, factory.timeout)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._watch is None:  # a transport may have had more when it was told to close
+        if self._watch is None:  # a transport may deliver more after loseConnection()
             return
         self._heard += len(data)
         try:
@@ -217,7 +219,7 @@ class _HeaderReader(Protocol):
                 self.reason = (
                     PEER_CLOSED if isinstance(reason.value, ConnectionDone) else PEER_RESET
                 )
-        if self.reason is None:  # the wrapped factory has refused it, and counted that
+        if self.reason is None:  # the wrapped factory has rejected it, and counted that
             return
         code = self.reason.code
         ended = self._factory.ended
@@ -231,7 +233,7 @@ class _HeaderReader(Protocol):
         )
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
-        """Close the connection. Nothing was written, so that waits for nobody."""
+        """Close the connection. Nothing was written, so this waits for no peer."""
         self._settle()
         self.reason = reason
         self.detail = detail
@@ -242,7 +244,7 @@ class _HeaderReader(Protocol):
         self.close(HANDSHAKE, f"no PROXY header within {seconds:g} s")
 
     def _settle(self) -> None:
-        """It is decided what becomes of the connection."""
+        """Stop waiting for the header."""
         if self._watch is not None:
             self._factory.timers.cancel(self._watch)
             self._watch = None
@@ -265,7 +267,7 @@ class _HeaderReader(Protocol):
 
 
 class _HeaderAddresses:
-    """The addresses that a header tells, as a transport's methods give them."""
+    """The addresses of a header, with the methods of a transport."""
 
     __slots__ = ("_host", "_peer")
 
@@ -284,11 +286,11 @@ class _HeaderAddresses:
 class ProxiedEndpoint(AnyInterface):
     """A server endpoint whose connections come through proxies; see :class:`ProxiedFactory`.
 
-    What adds TLS goes around it: ``wrapServerTLS(certificate, ProxiedEndpoint(...))``.
+    TLS goes around it: ``wrapServerTLS(certificate, ProxiedEndpoint(...))``.
 
-    :param endpoint: where to listen; not one that speaks TLS itself, such as ``ssl:``.
-    :param trusted: and all others: as in :class:`ProxiedFactory`.
-    :ivar ended: as :attr:`ProxiedFactory.ended`, over all times that it has listened.
+    :param endpoint: where to listen; not an endpoint that uses TLS itself, such as ``ssl:``.
+    :param trusted: this and all others as in :class:`ProxiedFactory`.
+    :ivar ended: as :attr:`ProxiedFactory.ended`, summed over all calls of :meth:`listen`.
     """
 
     def __init__(
@@ -309,9 +311,9 @@ class ProxiedEndpoint(AnyInterface):
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         """Listen.
 
-        :return: fires with the port; fails with :exc:`ValueError` where the endpoint wraps the
-            factory in something else, before which the header would have to come; otherwise, as
-            the endpoint does.
+        :return: fires with the port; fails with :exc:`ValueError` if the endpoint wraps the
+            factory in something that would have to come after the header, such as TLS; otherwise
+            fails as the endpoint does.
         """
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 

@@ -1,11 +1,11 @@
-"""What the kernel does for a TCP connection by itself: keepalive, timeouts, no delay.
+"""TCP options that the kernel handles: keepalive, timeouts, TCP_NODELAY.
 
-Accepted sockets inherit all of it from the socket that listens (Linux, and the BSDs as far as they
-know these options), so it costs nothing per connection. A connection that the kernel has completed
-between ``listen(2)`` and the options, or before a socket was passed on to this process, is without.
+Accepted sockets inherit all of them from the listening socket (Linux, and the BSDs for the options
+that they know), so they cost nothing per connection. A connection that the kernel completes between
+``listen(2)`` and the options, or before a socket was passed on to this process, does not have them.
 
-Every function here looks for the socket itself, below TLS or any other wrapper, and leaves Unix
-sockets and transports without a socket alone.
+Every function here finds the socket itself, below TLS or any other wrapper. Unix sockets and
+transports without a socket are left unchanged.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from twisted_net.interfaces import (
     ServerEndpoint,
 )
 
-# What Linux takes (tcp.h); elsewhere it is as much or more.
+# The limits of Linux (tcp.h); other systems allow as much or more.
 _MOST_SECONDS = 32767
 _MOST_PROBES = 127
 
 MOST_USER_TIMEOUT = 2_000_000
-"""Seconds: what milliseconds in 31 bits allow, which are 23 days."""
+"""Seconds. The kernel has 31 bits of milliseconds, which are 24 days; this is 23 days."""
 
 
 def _within(name: str, value: float, least: int, most: int) -> None:
@@ -47,28 +47,27 @@ def _within(name: str, value: float, least: int, most: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SocketOptions:
-    """How the kernel treats a TCP connection.
+    """Options that the kernel applies to a TCP connection.
 
-    A peer whose machine or network is gone is noticed after ``keepalive_idle`` and then
-    ``keepalive_count`` times ``keepalive_interval``: 2 minutes, where the system's defaults take
-    2 hours 11 minutes (Linux: 7200, 75 and 9).
+    The kernel notices that a peer's machine or network is gone after ``keepalive_idle`` plus
+    ``keepalive_count`` times ``keepalive_interval``: 2 minutes. The system's defaults take 2 hours
+    11 minutes (Linux: 7200, 75 and 9).
 
-    :ivar nodelay: send small writes at once (TCP_NODELAY), as Go and Node's HTTP do. What is
+    :ivar nodelay: send small writes at once (TCP_NODELAY), as Go and Node's HTTP do. Data that is
         written together is sent together anyway; Nagle's algorithm (RFC 896) only adds the 40 ms
         by which the peer delays its acknowledgement.
-    :ivar keepalive_idle: seconds without a byte from the peer, then it is probed; 0 is never.
-        Some of what lies between forgets a silent connection: Azure's balancer after 4 minutes,
-        AWS's after 350 s, home routers after 5 minutes and up. Go probes after 15 s, Redis after
-        300 s.
-    :ivar keepalive_interval: seconds between probes without an answer. Go has 15.
-    :ivar keepalive_count: so many without an answer, and the connection is lost. Go has 9; with
-        4 of them, three may get lost by chance.
-    :ivar user_timeout: seconds that sent bytes may be without an acknowledgement (TCP_USER_TIMEOUT,
-        RFC 5482), or a peer may have no room for any, until the connection is lost; 0 is as long as
-        the system does, 15 minutes on Linux. It overrides ``keepalive_count`` (tcp(7)), so the
-        default is what comes to the same, ``keepalive_idle + keepalive_interval *
-        keepalive_count``; and 0 without keepalive.
-    :raises ValueError: a value that makes no sense; the message names it.
+    :ivar keepalive_idle: seconds without a byte from the peer until the first probe; 0 means never.
+        Middleboxes forget silent connections: Azure's load balancer after 4 minutes, AWS's after
+        350 s, home routers after 5 minutes or more. Go probes after 15 s, Redis after 300 s.
+    :ivar keepalive_interval: seconds between unanswered probes. Go has 15.
+    :ivar keepalive_count: unanswered probes until the connection is lost. Go has 9. With 4, three
+        may get lost by chance.
+    :ivar user_timeout: seconds until the connection is lost while sent bytes are unacknowledged
+        (TCP_USER_TIMEOUT, RFC 5482), or while the peer's window is zero; 0 means the system's
+        setting, 15 minutes on Linux. It overrides ``keepalive_count`` (tcp(7)), so the default has
+        the same effect: ``keepalive_idle + keepalive_interval * keepalive_count``, or 0 without
+        keepalive.
+    :raises ValueError: an invalid value; the message names it.
     """
 
     nodelay: bool = True
@@ -86,7 +85,7 @@ class SocketOptions:
 
     @property
     def unanswered(self) -> float:
-        """Seconds after which a peer that does not answer is lost; 0: the system decides."""
+        """Seconds until a peer that does not answer is lost; 0 means the system's setting."""
         if self.user_timeout is not None:
             return self.user_timeout
         if not self.keepalive_idle:
@@ -96,17 +95,17 @@ class SocketOptions:
 
 
 DEFAULT_SOCKET_OPTIONS = SocketOptions()
-"""The options as they are where nobody has said otherwise."""
+"""The default options."""
 
 
 def apply(options: SocketOptions, target: Any) -> bool:
-    """Set the options of a port that listens, or of a connection.
+    """Set the options of a listening port or of a connection.
 
-    An option that the platform does not know is passed over.
+    Options that the platform does not know are skipped.
 
-    :param target: a listening port, or a protocol's transport, over TLS or not.
+    :param target: a listening port, or a protocol's transport, with or without TLS.
     :return: whether it has a TCP socket.
-    :raises OSError: the kernel refuses a value.
+    :raises OSError: the kernel rejects a value.
     """
     found = _tcp_socket(target)
     if found is None:
@@ -122,7 +121,7 @@ def _settings(options: SocketOptions) -> Iterator[tuple[int, int, int]]:
     yield socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(options.keepalive_idle > 0)
     named = [("TCP_USER_TIMEOUT", round(options.unanswered * 1000))]
     if options.keepalive_idle:
-        # macOS has another name for the first.
+        # macOS has another name for TCP_KEEPIDLE.
         idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
         named += [
             (idle, options.keepalive_idle),
@@ -136,9 +135,9 @@ def _settings(options: SocketOptions) -> Iterator[tuple[int, int, int]]:
 
 
 def _tcp_socket(target: Any) -> Any:
-    """Give the socket below a port or a transport; None: there is none, or not one of TCP."""
+    """Return the TCP socket below a port or a transport; None if there is none."""
     while target is not None:
-        # Over TLS, getHandle() gives OpenSSL's connection. The attribute is the socket everywhere.
+        # Over TLS, getHandle() returns OpenSSL's connection. The attribute is always the socket.
         found: Any = getattr(target, "socket", None)
         if hasattr(found, "setsockopt"):
             return found if found.family in (socket.AF_INET, socket.AF_INET6) else None
@@ -161,7 +160,7 @@ class TunedServerEndpoint(AnyInterface):
         self._options = options
 
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
-        """Listen, as the endpoint does."""
+        """Listen as the endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(protocolFactory)
         return listening.addCallback(self._tuned)
 
@@ -181,13 +180,13 @@ class TunedClientEndpoint(AnyInterface):
         self._options = options
 
     def connect(self, protocolFactory: ProtocolFactory) -> Deferred[IProtocol]:
-        """Connect, as the endpoint does."""
+        """Connect as the endpoint does."""
         connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
         return connecting.addCallback(self._tuned)
 
     def _tuned(self, protocol: Any) -> Any:
-        # The peer may have closed it already, of which some systems tell here (macOS: EINVAL); its
-        # protocol is to hear of that, as ever.
+        # The peer may have closed it already, which some systems report here (macOS: EINVAL). The
+        # protocol is told of that as usual.
         with suppress(OSError):
             apply(self._options, protocol.transport)
         return protocol

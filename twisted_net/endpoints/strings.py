@@ -1,9 +1,9 @@
-"""Endpoint strings of ours: ``net:8080:idle=60:perAddress=20`` guards any factory.
+"""Endpoint strings of twisted_net: ``net:8080:idle=60:perAddress=20`` guards any factory.
 
-``nettls:8443:cert=F:key=F`` and ``nettls:8443:dir=D`` do so over TLS, and pick renewed
-certificates up by themselves. They work wherever Twisted takes a server endpoint:
-``twistd web --listen net:8080:idle=60``. The transports are eager ones where the reactor can have
-such; see :mod:`twisted_net.eager.transports`.
+``nettls:8443:cert=F:key=F`` and ``nettls:8443:dir=D`` do the same with TLS, and reload renewed
+certificates. They work wherever Twisted takes a server endpoint:
+``twistd web --listen net:8080:idle=60``. The transports are eager if the reactor supports them; see
+:mod:`twisted_net.eager.transports`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from twisted_net.wire.numbers import (
 )
 
 BACKLOG = 1024
-"""Connections that wait to be accepted: Thousand Island and Ranch have 1024, Node 511."""
+"""Connections that may wait to be accepted. Thousand Island and Ranch have 1024, Node 511."""
 
 
 def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerEndpoint:
-    """Give the endpoint of a port, whose transports are eager where that can be.
+    """Return the endpoint of a port. Its transports are eager if that is possible.
 
-    :param interface: an IP address; empty: all, with one socket for IPv4 and IPv6 as Node's, or
-        for IPv4 alone where the machine has no IPv6.
+    :param interface: an IP address; empty means all, with one socket for IPv4 and IPv6 as in Node,
+        or for IPv4 only if the machine has no IPv6.
     """
     if not interface:
         interface = "::" if socket.has_dualstack_ipv6() else ""
@@ -57,13 +57,13 @@ def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerE
 
 @implementer(IStreamServerEndpoint)
 class GuardedEndpoint(AnyInterface):
-    """Listens with a guard before whatever factory it is given.
+    """Listens with a guard around the factory that it gets.
 
     :param endpoint: where to listen.
-    :param reactor: the time.
-    :param limits: how much is allowed.
+    :param reactor: the clock.
+    :param limits: the limits of each connection.
     :param rules: who may connect.
-    :param watch: what looks after the endpoint's certificates while it listens.
+    :param watch: reloads the endpoint's certificates while it listens.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class GuardedEndpoint(AnyInterface):
 
 
 class _WatchingGuard(GuardFactory):
-    """Has its certificates looked after while a port listens for it."""
+    """A guard that runs a CertificateWatch while a port listens for it."""
 
     def __init__(self, watch: CertificateWatch | None, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -148,9 +148,9 @@ def guarded(
     options: Mapping[str, str],
     watch: CertificateWatch | None = None,
 ) -> GuardedEndpoint:
-    """Give a guarded endpoint, with the options of its string.
+    """Return a guarded endpoint, with the options of its string.
 
-    :raises ValueError: an unknown option, or a value that makes no sense; names it.
+    :raises ValueError: an unknown option, or an invalid value; the message names it.
     """
     limits: dict[str, Any] = {}
     rules: dict[str, Any] = {"max_connections": most_connections()}
@@ -170,7 +170,7 @@ def guarded(
 def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:
     """Parse ``net:PORT[:interface=A][:OPTION=VALUE…]``.
 
-    :raises ValueError: names what makes no sense.
+    :raises ValueError: an invalid value; the message names it.
     """
     return guarded(_tuned(reactor, port, interface), plain(reactor), options)
 
@@ -187,7 +187,7 @@ def parse_nettls(
 ) -> GuardedEndpoint:
     """Parse ``nettls:PORT:cert=F:key=F[:clientCA=F][:OPTION=VALUE…]``, or with ``dir=D``.
 
-    :raises ValueError: names what makes no sense.
+    :raises ValueError: an invalid value; the message names it.
     """
     if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
         raise ValueError("either cert= and key= or dir= is required")

@@ -1,4 +1,4 @@
-"""A transport that changes from one protocol to another, as if the second had always been there."""
+"""Connect a transport to another protocol, as if that one had always been there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _log = Logger()
 
 
 def switch_protocol(transport: Any, protocol: IProtocol, rest: bytes, clock: IReactorTime) -> None:
-    """Connect ``protocol`` with a transport that another protocol has had so far.
+    """Connect ``protocol`` with a transport that another protocol has used so far.
 
-    Nothing stands between the two afterwards, so everything costs what it costs without it.
+    Nothing remains between the two, so there is no extra cost.
 
-    :param transport: one of a reactor's, which delivers to its attribute ``protocol``; Twisted's
-        ``startTLS`` wants the same of it.
-    :param rest: bytes that were read already, and that are for the new protocol.
+    :param transport: a reactor's transport, which delivers to its attribute ``protocol``; Twisted's
+        ``startTLS`` requires the same.
+    :param rest: bytes for the new protocol that were already read.
     :param clock: the reactor's.
     """
     _rename(transport, protocol)
@@ -31,14 +31,14 @@ def switch_protocol(transport: Any, protocol: IProtocol, rest: bytes, clock: IRe
 
 
 def log_prefix(thing: object) -> str:
-    """Give the name that a factory or a protocol has in Twisted's log."""
+    """Return the name of a factory or a protocol in Twisted's log."""
     if ILoggingContext.providedBy(thing):
         return str(thing.logPrefix())
     return type(thing).__name__
 
 
 def _rename(transport: Any, protocol: IProtocol) -> None:
-    """Let a TCP transport log with the name and the address of now, as it does by itself."""
+    """Update a TCP transport's log prefix to the new protocol and address, as TCP itself does."""
     if hasattr(transport, "logstr") and hasattr(transport, "sessionno"):
         peer = transport.getPeer()
         where = getattr(peer, "host", None) or format_address(peer)
@@ -46,11 +46,11 @@ def _rename(transport: Any, protocol: IProtocol) -> None:
 
 
 class _PendingBytes:
-    """Bytes that were read before a protocol was there, until it takes them.
+    """Bytes that were read before the protocol was there, until it takes them.
 
-    A transport delivers nothing to a protocol that has paused or closed it when the connection was
-    made. While there is a rest, four of the transport's methods are this object's, so that the
-    same is true of the rest.
+    A transport delivers nothing to a protocol that pauses or closes it when the connection is made.
+    Until the bytes are delivered, this object replaces four of the transport's methods, so that the
+    same is true of these bytes.
     """
 
     __slots__ = ("_clock", "_data", "_making", "_paused", "_transport")
@@ -67,7 +67,7 @@ class _PendingBytes:
             setattr(transport, name, getattr(self, name))
 
     def connect(self, protocol: IProtocol) -> None:
-        """Make the connection, and deliver the rest unless it is not wanted just now."""
+        """Make the connection, and deliver the bytes unless the protocol has paused."""
         try:
             protocol.makeConnection(self._transport)
         except BaseException:
@@ -77,7 +77,7 @@ class _PendingBytes:
         if not self._paused:
             self._deliver()
 
-    # The transport's methods.
+    # Replacements for methods of the transport.
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -88,8 +88,8 @@ class _PendingBytes:
         if self._making:
             type(self._transport).resumeProducing(self._transport)
         else:
-            # In a turn of its own, as anything that is received. The transport itself stays paused
-            # until then: what it would read comes after the rest.
+            # Deliver in a later turn, as received data. The transport stays paused until then,
+            # because the bytes that it would read come after these.
             self._clock.callLater(0, self._deliver_late)
 
     def loseConnection(self) -> None:
@@ -100,10 +100,10 @@ class _PendingBytes:
         self._take()
         self._transport.abortConnection()
 
-    # The rest.
+    # The bytes.
 
     def _take(self) -> bytes:
-        """Give the rest, once, and the transport its own methods back."""
+        """Return the bytes, once, and restore the transport's methods."""
         data, self._data = self._data, b""
         if data:
             for name in self._METHODS:
@@ -113,12 +113,12 @@ class _PendingBytes:
     def _deliver(self) -> None:
         data = self._take()
         if data:
-            # Whichever protocol it has now: connectionMade may have started TLS.
+            # Use the current protocol: connectionMade may have started TLS.
             self._transport.protocol.dataReceived(data)
 
     def _deliver_late(self) -> None:
         transport = self._transport
-        if self._paused or not self._data:  # paused again since; or taken, by an earlier call
+        if self._paused or not self._data:  # paused again since, or already delivered
             return
         if not transport.connected:
             self._take()
@@ -127,6 +127,6 @@ class _PendingBytes:
         try:
             self._deliver()
         except Exception:
-            # A reactor does as much where a protocol fails that it has called itself.
+            # A reactor does the same if a protocol that it calls raises.
             _log.failure("Connection from {peer} failed", peer=format_address(transport.getPeer()))
             transport.abortConnection()

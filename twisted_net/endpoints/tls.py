@@ -1,7 +1,7 @@
-"""TLS over other endpoints, as Twisted's ``wrapServerTLS`` and ``wrapClientTLS`` have it.
+"""TLS over other endpoints, like Twisted's ``wrapServerTLS`` and ``wrapClientTLS``.
 
-Over eager TCP transports, OpenSSL has the socket; see :mod:`twisted_net.eager.tls`. With a Twisted
-or pyOpenSSL that is not as that expects, TLS is Twisted's own.
+Over eager TCP transports, OpenSSL uses the socket directly; see :mod:`twisted_net.eager.tls`. If
+Twisted or pyOpenSSL are not as that module expects, TLS is Twisted's own.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from twisted_net.interfaces import (
 
 
 class TLSServerFactory(TLSMemoryBIOFactory):
-    """TLS before a factory that may refuse a connection; Twisted's own fails where it does.
+    """A TLS factory around a factory that may reject a connection. Twisted's own fails then.
 
-    Those that :class:`TLSServerEndpoint` makes are also what :func:`tls_factory` gives.
+    The factories of :class:`TLSServerEndpoint` also inherit from what :func:`tls_factory` returns.
     """
 
-    # Twisted's own promises to refuse nobody, although every other factory may.
+    # Twisted's own declares that it never returns None, although every other factory may.
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
         wrapped = self.wrappedFactory.buildProtocol(addr)
         if wrapped is None or isinstance(wrapped, RejectingProtocol):
-            return None  # before anything of OpenSSL's is made: a refusal is to cost nothing
+            return None  # before OpenSSL makes anything: rejections must be cheap
         return self.protocol(self, wrapped)
 
 
@@ -58,10 +58,10 @@ def _rejecting(made: type[TLSMemoryBIOFactory]) -> Any:
 class TLSServerEndpoint(AnyInterface):
     """Listens as another endpoint does, with TLS.
 
-    :param endpoint: where.
+    :param endpoint: where to listen.
     :param creator: the certificates: a :class:`~twisted_net.tls.certificates.Certificates`,
         or Twisted's ``CertificateOptions``.
-    :param clock: for buffered writes; without it, the reactor's.
+    :param clock: for buffered writes; without it, the reactor.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class TLSServerEndpoint(AnyInterface):
         self._clock = clock
 
     def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
-        """Listen; as every endpoint does."""
+        """Listen as the endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(
             _rejecting(tls_factory())(self._creator, False, factory, clock=self._clock)
         )
@@ -86,10 +86,11 @@ class TLSServerEndpoint(AnyInterface):
 class TLSClientEndpoint(AnyInterface):
     """Connects as another endpoint does, with TLS.
 
-    :param endpoint: where to. Its reactor may be one of
+    :param endpoint: where to connect. Its reactor may be the result of
         :func:`~twisted_net.eager.reactor_interfaces.eager_for_tls`.
-    :param creator: whom to trust: what Twisted's ``optionsForClientTLS`` gives.
-    :param clock: for buffered writes; without it, the reactor's.
+    :param creator: the trusted certificates and the name to verify, as Twisted's
+        ``optionsForClientTLS`` returns them.
+    :param clock: for buffered writes; without it, the reactor.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class TLSClientEndpoint(AnyInterface):
         self._clock = clock
 
     def connect(self, factory: ProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; as every endpoint does."""
+        """Connect as the endpoint does."""
         connecting: Deferred[Any] = self._endpoint.connect(
             tls_factory()(self._creator, True, factory, self._clock)
         )

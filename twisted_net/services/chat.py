@@ -1,4 +1,4 @@
-"""``twistd netchat``: a chat for ``nc``, telnet and programs."""
+"""``twistd netchat``: a chat server for ``nc``, telnet and programs."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class Options(ServiceOptions):
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
         Twisted knows (strcred). Repeatable. [default: none, everybody may enter]"""
-        kind = description.partition(":")[0]  # the rest may be a password
+        kind = description.partition(":")[0]  # the rest may contain a password
         try:
             checker = strcred.makeChecker(description)  # type: ignore[no-untyped-call]
         except strcred.InvalidAuthType:
             raise usage.UsageError(f"--auth {kind}: unknown kind of accounts") from None
-        except Exception as error:  # each kind has its own
+        except Exception as error:  # each kind of accounts raises its own errors
             raise usage.UsageError(f"--auth {kind}: {error}") from None
         if IUsernamePassword not in checker.credentialInterfaces:
             raise usage.UsageError(f"--auth {kind}: does not check passwords")
@@ -107,9 +107,9 @@ class Options(ServiceOptions):
             raise usage.UsageError("--allow-anonymous: requires --auth")
 
     def factory(self, reactor: Any) -> ChatFactory:
-        """Give the chat that was asked for.
+        """Return the factory of the chat.
 
-        :raises StartError: no such store.
+        :raises StartError: the store cannot be used.
         """
         try:
             store = store_from_url(self["store"], reactor)
@@ -128,7 +128,7 @@ class Options(ServiceOptions):
 
 
 class ChatService(NamedService):
-    """Opens the store before it listens, and closes it when everybody has gone."""
+    """Opens the store before it listens, and closes it after all connections have closed."""
 
     factory: ChatFactory
 
@@ -158,7 +158,7 @@ class ChatService(NamedService):
 
 
 def makeService(options: Options) -> IService:
-    """Give the service that twistd runs."""
+    """Return the service that twistd runs."""
     from twisted.internet import reactor
 
     return ChatService(reactor, options)

@@ -23,7 +23,7 @@ class Options(ServiceOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Give the service that twistd runs."""
+    """Return the service that twistd runs."""
     from twisted.internet import reactor
 
     factory = EchoFactory(**options.settings())

@@ -1,4 +1,4 @@
-"""The flags that all services share: names, defaults, explanations, and groups for ``--help``."""
+"""The flags that all services share: names, defaults, help texts, and groups for ``--help``."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def shared_flags(
     idle_timeout: float = DEFAULT_LIMITS.idle_timeout,
     max_message: int = DEFAULT_LIMITS.max_message,
 ) -> list[list[str | None]]:
-    """Give the flags with a value that all services have, each service with its own defaults."""
+    """Return the flags with a value that all services share, with the defaults of a service."""
     limits, sockets = DEFAULT_LIMITS, DEFAULT_SOCKET_OPTIONS
     return [
         ["port", "p", None, _PORT_HELP],

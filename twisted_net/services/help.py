@@ -1,4 +1,4 @@
-"""The layout of ``--help``: flags under headings, each with an explanation, in two columns."""
+"""The layout of ``--help``: flags under headings, each with a help text, in two columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NARROWEST, WIDEST = 40, 100
 INDENT = "  "
 
 FIRST_COLUMN = 32
-"""Columns for the flags, with their indent. The explanation of a longer one begins below it."""
+"""Columns for the flags, with their indent. The help text of a longer flag begins below it."""
 
 _SHORT_DEFAULT = re.compile(r"\[default: [^]]{1,20}\]")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -34,8 +34,8 @@ class FlagGroup(NamedTuple):
 class FlagHelp(NamedTuple):
     """A flag as ``--help`` shows it.
 
-    :ivar spelling: such as ``-p, --port=PORT``.
-    :ivar text: its explanation, of any length.
+    :ivar spelling: the flag, such as ``-p, --port=PORT``.
+    :ivar text: its help text, of any length.
     """
 
     spelling: str
@@ -43,7 +43,7 @@ class FlagHelp(NamedTuple):
 
 
 def help_width() -> int:
-    """Return the columns to use: those of ``COLUMNS``, else of the terminal, else 80."""
+    """Return the width in columns: from ``COLUMNS``, else from the terminal, else 80."""
     columns, _ = shutil.get_terminal_size(fallback=(80, 24))
     return max(NARROWEST, min(columns, WIDEST))
 
@@ -68,7 +68,7 @@ def _format_flag(flag: FlagHelp, width: int) -> list[str]:
 
 
 def format_paragraph(text: str, width: int, margin: str = "") -> str:
-    """Return ``text`` with its lines broken between words, each behind ``margin``.
+    """Return ``text`` with its lines broken between words, each indented by ``margin``.
 
     A short ``[default: ...]`` stays on one line.
     """

@@ -30,7 +30,7 @@ from twisted_net.services.starting import NamedService, StartError, fail_late, p
 _log = Logger()
 
 LONGEST_PATH = 107
-"""Bytes in the path of a Unix socket on Linux (unix(7))."""
+"""The most bytes in the path of a Unix socket on Linux (unix(7))."""
 
 _UPSTREAM_HELP = (
     "Twisted client endpoint to connect each client to, such as tcp:127.0.0.1:6379. Without it, "
@@ -55,10 +55,10 @@ class Options(ServiceOptions):
 
 
 class IdleService(NamedService):
-    """Looks whether its upstream exists when it starts.
+    """Checks that its upstream exists when it starts.
 
-    An upstream that refuses or does not answer may still come, and has a line in the log; a host
-    name that does not resolve, or a path that is not there, ends the start.
+    An upstream that refuses or does not answer may appear later, so that is only logged. A host
+    name that does not resolve, or a path that does not exist, ends the start.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class IdleService(NamedService):
                 fail_late(self._reactor, f"{self.command}: {self._label}: path not found")
             else:
                 _log.warn("{label} cannot be reached yet: {error}", label=self._label, error=error)
-        except Exception as error:  # each kind of endpoint has its own
+        except Exception as error:  # each kind of endpoint raises its own errors
             _log.warn("{label} cannot be reached yet: {error}", label=self._label, error=error)
         else:
             probe.transport.loseConnection()
 
 
 def makeService(options: Options) -> IService:
-    """Give the service that twistd runs."""
+    """Return the service that twistd runs."""
     from twisted.internet import reactor
 
     if options["upstream"] is None:
@@ -108,9 +108,9 @@ def makeService(options: Options) -> IService:
 
 
 def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
-    """Give where clients are connected to.
+    """Return the endpoint that clients are connected to.
 
-    :raises StartError: an endpoint that cannot be used.
+    :raises StartError: the endpoint cannot be used.
     """
     text = options["upstream"]
     where = f"{options.command}: --upstream {text}"
@@ -119,7 +119,7 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
         lambda: clientFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
     )
     kind, _, rest = text.partition(":")
-    # Twisted stumbles over it only in a turn of its own, where nobody hears of it.
+    # Twisted would only fail in a later turn, where the error reaches no caller.
     if kind == "unix" and len(os.fsencode(rest.partition(":")[0])) > LONGEST_PATH:
         raise StartError(f"{where}: the path is too long, at most {LONGEST_PATH} bytes")
     return TunedClientEndpoint(upstream, options.socket_options())

@@ -53,14 +53,14 @@ _log = Logger()
 
 
 class ServiceOptions(usage.Options):
-    """What every service takes from its command line.
+    """The command line of every service.
 
-    A value that makes no sense ends the program with one line and status 1.
+    An invalid value ends the program with one line and status 1.
 
     :cvar command: the service's name.
-    :cvar summary: what ``--help`` says first.
+    :cvar summary: the first paragraph of ``--help``.
     :cvar examples: command lines that ``--help`` shows.
-    :cvar groups: every flag, as ``--help`` groups them.
+    :cvar groups: all flags, as ``--help`` groups them.
     """
 
     command: ClassVar[str]
@@ -185,12 +185,13 @@ class ServiceOptions(usage.Options):
             missing = "--cert" if self["cert"] is None else "--key"
             self.refuse("tls-port", f"requires {missing}, --tls-dir or --self-signed")
 
-    # For this class's kinds of values and those of its subclasses.
+    # Parsers of values, for this class and its subclasses.
 
     def parse(self, flag: str, parse: Callable[[str], Any]) -> None:
         """Replace a flag's text by its value.
 
-        :raises usage.UsageError: ``parse`` raised a ValueError; names flag, text and reason.
+        :raises usage.UsageError: ``parse`` raised a ValueError; the message has flag, text and
+            reason.
         """
         if self[flag] is not None:
             try:
@@ -199,21 +200,21 @@ class ServiceOptions(usage.Options):
                 raise usage.UsageError(f"--{flag} {shorten(self[flag])}: {error}") from None
 
     def number(self, flag: str, least: int, most: int) -> None:
-        """A whole number."""
+        """Parse a whole number."""
         self.parse(flag, lambda text: parse_whole(text, least, most))
 
     def seconds(self, flag: str) -> None:
-        """A number of seconds, 0 or more."""
+        """Parse a number of seconds, 0 or more."""
         self.parse(flag, lambda text: parse_decimal(text, 0, MOST_SECONDS, "seconds"))
 
     def amount(self, flag: str) -> None:
-        """A number, 0 or more, with or without a fraction."""
+        """Parse a number, 0 or more, with or without a fraction."""
         self.parse(flag, lambda text: parse_decimal(text, 0, MOST_RATE))
 
     def refuse(self, flag: str, why: str) -> NoReturn:
-        """Refuse a flag's value.
+        """Reject a flag's value.
 
-        :raises usage.UsageError: names flag, value and reason.
+        :raises usage.UsageError: always; the message has flag, value and reason.
         """
         raise usage.UsageError(f"--{flag} {self[flag]}: {why}")
 
@@ -223,10 +224,10 @@ class ServiceOptions(usage.Options):
         except ValueError as error:
             raise usage.UsageError(f"--{error}") from None
 
-    # What the services are put together from.
+    # The parts of a service.
 
     def settings(self, descriptors: int = 1) -> dict[str, Any]:
-        """Give what a factory of connections takes: limits, admission, budget, and what to log.
+        """Return the arguments of a connection factory: limits, admission, budget and logging.
 
         :param descriptors: file descriptors that one connection takes.
         """
@@ -257,7 +258,7 @@ class ServiceOptions(usage.Options):
         }
 
     def socket_options(self) -> SocketOptions:
-        """Give what the kernel is to do for connections."""
+        """Return the socket options."""
         return SocketOptions(
             keepalive_idle=self["keepalive"],
             keepalive_interval=self["keepalive-interval"],
@@ -266,9 +267,9 @@ class ServiceOptions(usage.Options):
         )
 
     def listeners(self, reactor: Any) -> list[Listener]:
-        """Give the listeners that were asked for.
+        """Return the listeners.
 
-        :raises StartError: an endpoint, a certificate or a key that cannot be used.
+        :raises StartError: an endpoint, a certificate or a key cannot be used.
         """
         found = []
         port = self["port"]
@@ -290,7 +291,7 @@ class ServiceOptions(usage.Options):
         return self._at_the_socket(tcp_endpoint(reactor, port, self["interface"] or ""))
 
     def _at_the_socket(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
-        """Add what comes before everything else, TLS included."""
+        """Add what comes before everything else, including TLS."""
         endpoint = TunedServerEndpoint(endpoint, self.socket_options())
         proxies = self["proxy-protocol"]
         if not proxies:
@@ -312,7 +313,7 @@ class ServiceOptions(usage.Options):
                 return Certificates.from_directory(self["tls-dir"], **rules)
             return Certificates.from_files(self["cert"], self["key"], **rules)
         except CertificateError as error:
-            # By its flag's own value: the error has the path that became of it.
+            # Name the flag's own value: the error has the absolute path.
             where = f"--{error.what} {self[error.what]}"
             raise StartError(f"{self.command}: {where}: {error}") from None
 
@@ -347,7 +348,7 @@ def _ip_address(text: str) -> str:
 
 
 def _flag_first(error: usage.UsageError) -> str:
-    """Say what getopt says with the flag first, as all the other errors do."""
+    """Return getopt's error with the flag first, like all other errors."""
     words = str(error).split()
     match words:
         case ["option", flag, "not", "recognized"]:

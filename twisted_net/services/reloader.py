@@ -1,4 +1,4 @@
-"""What a running service does for its certificates: a look at their files, and SIGHUP."""
+"""Reload certificates while a service runs: when their files change, and on SIGHUP."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _log = Logger()
 
 
 class SignalHandler:
-    """Calls something in the reactor's thread when a signal comes, until :meth:`restore`.
+    """Calls a function in the reactor's thread when a signal arrives, until :meth:`restore`.
 
-    What handled the signal before is called too, so that several services may have it.
+    The previous handler is called too, so several services can handle the same signal.
 
-    :param call: called without arguments, soon after the signal, never in the midst of anything.
+    :param call: called without arguments soon after the signal, and never inside other code.
     """
 
     def __init__(self, reactor: Any, number: int, call: Callable[[], object]) -> None:
@@ -36,20 +36,20 @@ class SignalHandler:
             self._before(number, frame)
 
     def restore(self) -> None:
-        """Give the signal back to whom it was taken from, unless somebody else has taken it."""
+        """Restore the previous handler, unless another one has been installed since."""
         self._call = None
         now: Any = signal.getsignal(self._number)
         if now is not self:
             return
         before = self._before
-        while isinstance(before, SignalHandler) and before._call is None:  # it has ended before us
+        while isinstance(before, SignalHandler) and before._call is None:  # ended before this one
             before = before._before
-        # None: it was not Python that handled it.
+        # None: the handler was not installed from Python.
         signal.signal(self._number, signal.SIG_DFL if before is None else before)
 
 
 class CertificateReloader:
-    """Keeps the certificates of a service fresh while it runs."""
+    """Reloads the certificates of a service while it runs."""
 
     def __init__(self, certificates: Sequence[Certificates], reactor: Any) -> None:
         self._certificates = certificates
@@ -58,9 +58,9 @@ class CertificateReloader:
         self._hangup: SignalHandler | None = None
 
     def start(self) -> None:
-        """Begin to look, and reload on SIGHUP, which ends the process otherwise."""
+        """Start checking the files, and reload on SIGHUP, which otherwise ends the process."""
         self._watch.startService()
-        # Python takes signals in its main thread alone; elsewhere, an application has its own.
+        # Python handles signals only in its main thread. Elsewhere the application has its own.
         if (
             any(each.from_disk for each in self._certificates)
             and threading.current_thread() is threading.main_thread()
@@ -68,7 +68,7 @@ class CertificateReloader:
             self._hangup = SignalHandler(self._reactor, signal.SIGHUP, self._reload)
 
     def stop(self) -> None:
-        """Look no more, and leave SIGHUP to whoever had it."""
+        """Stop checking, and restore the previous handler of SIGHUP."""
         self._watch.stopService()
         if self._hangup is not None:
             self._hangup.restore()

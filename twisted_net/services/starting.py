@@ -1,4 +1,4 @@
-"""A start that fails: one line that names the flag, exit status 1, and no traceback."""
+"""Failed starts: one line that names the flag, exit status 1, and no traceback."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _log = Logger()
 ParsedT = TypeVar("ParsedT")
 
 
-# twistd lets a SystemExit through, which Python ends with its line and status 1. As an Exception
-# it first has twistd remove its pid file, and tell the parent of a daemon.
+# twistd does not catch SystemExit, and Python ends with its message and status 1. Because it is an
+# Exception too, twistd first removes its pid file, and tells the parent of a daemon.
 class StartError(SystemExit, Exception):
-    """The service cannot start; the one line that its user is to see."""
+    """The service cannot start. The message is the one line for the user."""
 
     def show(self) -> StartError:
-        """Show the line now: by this time the log has taken standard error over."""
+        """Print the line now, because the log has already replaced standard error."""
         print(self, file=sys.__stderr__, flush=True)
         self.code = 1
         return self
 
 
 def fail_late(reactor: IReactorCore, line: str) -> None:
-    """End a start that turned out to be impossible after the reactor began to run.
+    """End a start that failed after the reactor began to run.
 
-    Nothing that is raised within the reactor reaches twistd, and its exit status would be 0.
+    Exceptions inside the reactor do not reach twistd, whose exit status would be 0.
     """
     print(line, file=sys.__stderr__, flush=True)
     atexit.register(_exit_with_failure)
@@ -66,7 +66,7 @@ _ENDPOINT_ERRORS = (
 
 
 def format_endpoint_error(error: BaseException) -> str:
-    """Say what is wrong with an endpoint, which tells it by whatever its parser stumbled over."""
+    """Return what is wrong with an endpoint, from whatever error its parser raised."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, SSL.Error | crypto.Error) and error.args:
@@ -80,19 +80,19 @@ def format_endpoint_error(error: BaseException) -> str:
 
 
 def parse_endpoint(where: str, parse: Callable[[], ParsedT]) -> ParsedT:
-    """Give what an endpoint's parser makes of it.
+    """Call an endpoint's parser and return the result.
 
     :param where: command, flag and value, for the error.
-    :raises StartError: it makes nothing of it.
+    :raises StartError: the parser raised an exception.
     """
     try:
         return parse()
-    except Exception as error:  # each kind of endpoint has its own
+    except Exception as error:  # each kind of endpoint raises its own errors
         raise StartError(f"{where}: {format_endpoint_error(error)}") from None
 
 
 class SecondSignal:
-    """While services stop, a signal to stop ends them at once: it is the second one."""
+    """Ends services at once if a second SIGINT or SIGTERM arrives while they stop."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -101,7 +101,7 @@ class SecondSignal:
         self._before: dict[signal.Signals, Any] = {}
 
     def begin(self, service: ListenerService) -> None:
-        """``service`` begins to stop. Only a program's main thread may listen for signals."""
+        """Start handling signals while ``service`` stops; only in the program's main thread."""
         from twisted.internet import reactor
 
         running = getattr(reactor, "running", False)
@@ -112,7 +112,7 @@ class SecondSignal:
         self._stopping.append(service)
 
     def end(self, service: ListenerService) -> None:
-        """``service`` has stopped."""
+        """Restore the previous handlers after the last service has stopped."""
         if service in self._stopping:
             self._stopping.remove(service)
             if not self._stopping:
@@ -129,20 +129,20 @@ class SecondSignal:
         for service in list(self._stopping):
             service.factory.abort(DRAINING)
         with contextlib.suppress(ReactorNotRunning):
-            reactor.stop()  # where the service alone was being stopped
+            reactor.stop()  # if only the service was being stopped
 
 
 _second_signal = SecondSignal()
 
 
 def settle() -> None:
-    """Let the garbage collector leave alone what was imported, once the reactor runs.
+    """Exclude imported objects from garbage collection, once the reactor runs.
 
-    It will stay to the end, and to look through it takes 20 ms, in which nobody is served.
+    They stay until the process ends, and each scan of them would block the server for 20 ms.
     """
     from twisted.internet import reactor
 
-    if not getattr(reactor, "running", False):  # else it is an application's, which has its own
+    if not getattr(reactor, "running", False):  # otherwise the application decides
         reactor.callWhenRunning(_freeze)
 
 
@@ -152,10 +152,10 @@ def _freeze() -> None:
 
 
 class NamedService(ListenerService):
-    """A listening service whose start fails as its user expects, under the service's name.
+    """A listening service with a name, whose failed start prints one line with that name.
 
-    While it runs, it looks after the certificates of its listeners; on SIGHUP, it reloads them.
-    While it stops, SIGINT and SIGTERM abort what is still connected.
+    While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP.
+    While it stops, SIGINT and SIGTERM abort the remaining connections.
     """
 
     _reloader: CertificateReloader | None = None

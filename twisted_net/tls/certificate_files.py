@@ -1,13 +1,13 @@
-"""Where certificates and keys are: two files, a directory of many, or memory.
+"""The sources of certificates and keys: two files, a directory, or memory.
 
-A directory may have, side by side,
+A directory may contain any of these:
 
-- ``NAME/fullchain.pem`` and ``NAME/privkey.pem``, as certbot's ``live`` directory has them, or
-  these two files themselves;
+- ``NAME/fullchain.pem`` and ``NAME/privkey.pem``, as in certbot's ``live`` directory, or these two
+  files themselves;
 - ``NAME.crt``, ``NAME.pem`` or ``NAME.cert``, and ``NAME.key`` beside it;
-- ``NAME.pem`` with the key in it, as HAProxy has them.
+- ``NAME.pem`` with the key in it, as for HAProxy.
 
-Symbolic links are followed. Whatever else is there is none of our business.
+Symbolic links are followed. Other files are ignored.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from typing import Protocol, TypeAlias
 from twisted_net.tls.key_pairs import CertificateError, KeyPair, load_pair
 
 Stamp: TypeAlias = tuple[object, ...]
-"""What differs when files differ."""
+"""A value that differs when files differ."""
 
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"
-_BESIDES = {_CHAIN, _KEY, "cert.pem", "chain.pem"}  # what certbot has in a certificate's directory
+_BESIDES = {_CHAIN, _KEY, "cert.pem", "chain.pem"}  # files in certbot's directories
 _SUFFIXES = (".crt", ".pem", ".cert")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a certificate and its key should be.
+    """The paths of a certificate and its key.
 
-    :ivar name: what to call it in the log, and sort it by.
+    :ivar name: its name in the log, and its sort key.
     """
 
     name: str
@@ -41,26 +41,26 @@ class Place:
 
 
 class Source(Protocol):
-    """Where a server's certificates come from."""
+    """The source of a server's certificates."""
 
     def find(self) -> list[Place]:
-        """Give the places, by name.
+        """Return the places, sorted by name.
 
-        :raises CertificateError: there can be none.
+        :raises CertificateError: the source cannot be read.
         """
 
     def load(self, place: Place) -> KeyPair:
-        """Give what is there.
+        """Read the certificate and key of a place.
 
-        :raises CertificateError: nothing that can be used.
+        :raises CertificateError: they cannot be used.
         """
 
     def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
-        """Give the error for a source without a certificate that can be used."""
+        """Return the error for a source without any usable certificate."""
 
 
 class Fixed:
-    """A certificate that is in no file, such as one made for this run."""
+    """A certificate that is not in a file, such as one made for this run."""
 
     def __init__(self, pair: KeyPair, name: str) -> None:
         self._pair = pair
@@ -77,10 +77,10 @@ class Fixed:
 
 
 class Files:
-    """One certificate in one file, and its key in another, or in the same."""
+    """One certificate in a file, and its key in the same or another file."""
 
     def __init__(self, cert: str, key: str) -> None:
-        # Not resolved: a link may lead elsewhere tomorrow. Absolute: twistd changes directories.
+        # Not resolved: a link may point elsewhere later. Absolute: twistd changes directories.
         self._place = Place(Path(cert).name, os.path.abspath(cert), os.path.abspath(key))
 
     def find(self) -> list[Place]:
@@ -94,7 +94,7 @@ class Files:
 
 
 class Directory:
-    """Many certificates in a directory."""
+    """A directory of certificates."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
@@ -129,7 +129,7 @@ class Directory:
                 key = stem + ".key"
                 if key not in known and cert == stem + ".pem":
                     key = cert
-                # One of the two may be missing: reading it says so.
+                # One of the two may be missing: reading it reports that.
                 yield self._place(stem, cert or stem + _SUFFIXES[0], key)
             elif os.path.lexists(os.path.join(self.path, name, _CHAIN)) or os.path.lexists(
                 os.path.join(self.path, name, _KEY)
@@ -141,9 +141,9 @@ class Directory:
 
 
 def stamp_of(path: str) -> Stamp:
-    """Give what tells whether a file is still the one it was, links followed.
+    """Return a value that changes when a file changes. Links are followed.
 
-    The time of its last change of any kind is in it: a key that may be read at last has changed.
+    It includes the ctime, so a key that becomes readable counts as changed.
     """
     try:
         found = os.stat(path)
@@ -153,7 +153,7 @@ def stamp_of(path: str) -> Stamp:
 
 
 def stamp(source: Source, *more: str) -> Stamp:
-    """Give what tells whether any file of a source has changed, come or gone.
+    """Return a value that changes when any file of a source changes, appears or disappears.
 
     :param more: further files.
     """

@@ -1,4 +1,4 @@
-"""A server's certificates: picked by name, renewed while it runs.
+"""A server's certificates: picked by name, and reloaded while the server runs.
 
 ::
 
@@ -6,7 +6,7 @@
     endpoint = TLSServerEndpoint(serverFromString(eager(reactor), "tcp:8443"), certificates)
     watch = CertificateWatch([certificates], reactor)
 
-:class:`Certificates` also goes where Twisted takes its ``CertificateOptions``.
+:class:`Certificates` can also be used wherever Twisted takes ``CertificateOptions``.
 """
 
 from __future__ import annotations
@@ -49,24 +49,23 @@ from twisted_net.tls.key_pairs import (
 )
 
 LOOK_EVERY = 5.0
-"""Seconds between two looks at the files. What has changed is read at the second look that finds
-it the same, so a renewal is there after at most twice as many: ``certbot`` switches its links one
-after another, and for a moment a key belongs to no certificate."""
+"""Seconds between two checks of the files. A changed file is read at the second check that finds
+it unchanged, so a renewal takes effect after at most twice as long. ``certbot`` switches its links
+one after another, so for a moment the key does not belong to the certificate."""
 
 ROTATE_TICKETS_EVERY = 12 * 60 * 60
-"""Seconds until session tickets are made with a new key, as in Caddy. The old key is thrown away:
-who steals the new one reads nothing older, and who comes back with an older ticket makes a full
-handshake."""
+"""Seconds until session tickets get a new key, as in Caddy. The old key is discarded: stealing the
+new key does not reveal older sessions, and a client with an older ticket makes a full handshake."""
 
 DEFAULT = "default"
-"""The certificate of a directory that clients get who ask for an unknown name, or for none. Where
-there is no such one: the first by name."""
+"""The name of the certificate in a directory that clients get if they ask for an unknown name, or
+for none. If no certificate has this name, they get the first by name."""
 
 _log = Logger()
 
 
 class CertificateSettings(TypedDict, total=False):
-    """The keywords of :class:`Certificates`, for those who pass them on."""
+    """The keywords of :class:`Certificates`, for functions that pass them on."""
 
     client_ca: str | None
     alpn: Iterable[bytes]
@@ -75,20 +74,20 @@ class CertificateSettings(TypedDict, total=False):
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates(AnyInterface):
-    """A server's certificates, its rules for TLS, and the contexts made of both.
+    """A server's certificates, its TLS settings, and the contexts made from both.
 
-    A client gets the certificate that has the name it asks for (SNI); before one with a wildcard,
-    one with the name itself; and of several, the one that expires last. Connections keep what they
-    began with, whatever is reloaded meanwhile.
+    A client gets the certificate for the name that it asks for (SNI). A certificate with the name
+    itself is preferred to a wildcard; among several, the one that expires last is used. Connections
+    keep the certificate that they began with, even after a reload.
 
-    :param source: where the certificates are.
+    :param source: the source of the certificates.
     :param client_ca: a PEM file; clients must then have a certificate that one of these has signed.
-    :param alpn: the application's protocols, best first. A client that offers others alone is
-        refused; one that offers none is not (RFC 7301, 3.2).
-    :param keylog: a file for the keys of all connections, to be read by Wireshark; see
+    :param alpn: the application protocols, best first. A client that offers only others is
+        rejected; one that offers none is accepted (RFC 7301, 3.2).
+    :param keylog: a file for the keys of all connections, for Wireshark; see
         :class:`~twisted_net.tls.contexts.KeyLog`.
-    :raises CertificateError: nothing that can be used.
-    :ivar pairs: the certificates that are used now.
+    :raises CertificateError: no certificate can be used.
+    :ivar pairs: the certificates in use.
     """
 
     def __init__(
@@ -106,8 +105,8 @@ class Certificates(AnyInterface):
             alpn=tuple(alpn), keylog=None if keylog is None else KeyLog(keylog)
         )
         self._contexts: dict[Place, SSL.Context] = {}
-        self._told: set[str] = set()  # of the last time that everything was read
-        self._known: set[str] = set()  # of the time before
+        self._told: set[str] = set()  # lines logged at the last load
+        self._known: set[str] = set()  # lines logged at the load before
         self._read_as = self._seen = self._stamp()
         self._read()
 
@@ -115,10 +114,10 @@ class Certificates(AnyInterface):
     def from_files(cls, cert: str, key: str, **rules: Unpack[CertificateSettings]) -> Self:
         """Use one certificate.
 
-        :param cert: a PEM file with the certificate, and after it those that lead to a root.
-        :param key: one with its private key, not encrypted; it may be the same.
-        :param rules: as the class takes them.
-        :raises CertificateError: nothing that can be used.
+        :param cert: a PEM file with the certificate, followed by its chain.
+        :param key: a PEM file with the unencrypted private key; it may be the same file.
+        :param rules: the keywords of the class.
+        :raises CertificateError: the certificate or the key cannot be used.
         """
         return cls(Files(cert, key), **rules)
 
@@ -126,61 +125,61 @@ class Certificates(AnyInterface):
     def from_directory(cls, path: str, **rules: Unpack[CertificateSettings]) -> Self:
         """Use all certificates of a directory; see :mod:`~twisted_net.tls.certificate_files`.
 
-        What cannot be used has a line in the log, and is passed over.
+        Certificates that cannot be used are logged and skipped.
 
-        :param rules: as the class takes them.
-        :raises CertificateError: nothing that can be used.
+        :param rules: the keywords of the class.
+        :raises CertificateError: no certificate can be used.
         """
         return cls(Directory(path), **rules)
 
     @classmethod
     def from_pair(cls, pair: KeyPair, name: str, **rules: Unpack[CertificateSettings]) -> Self:
-        """Use a certificate that is in no file, such as a self-signed one.
+        """Use a certificate that is not in a file, such as a self-signed one.
 
-        :param name: what to call it in the log.
-        :param rules: as the class takes them.
+        :param name: its name in the log.
+        :param rules: the keywords of the class.
         """
         return cls(Fixed(pair, name), **rules)
 
     @classmethod
     def self_signed(cls, **rules: Unpack[CertificateSettings]) -> Self:
-        """Make a certificate for this machine that nobody has signed: for development only.
+        """Make a self-signed certificate for this machine: for development only.
 
-        :param rules: as the class takes them.
+        :param rules: the keywords of the class.
         """
         pair = self_signed_pair(datetime.datetime.now(datetime.UTC))
         return cls.from_pair(pair, "self-signed", **rules)
 
     @property
     def from_disk(self) -> bool:
-        """Whether there are files that may change."""
+        """Whether the certificates come from files, which may change."""
         return not isinstance(self.source, Fixed)
 
     @property
     def pem(self) -> bytes:
-        """All certificates in PEM form, without keys: what a client needs to trust them."""
+        """All certificates in PEM form, without keys, for clients to trust."""
         return b"".join(pair.pem for pair in self.pairs.values())
 
     # For Twisted.
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
-        """Give OpenSSL's side of a connection that begins."""
+        """Return a new server-side OpenSSL connection."""
         return ServerConnection(self._first)
 
     # Renewal.
 
     def reload(self) -> bool:
-        """Read everything again, as on SIGHUP. What cannot be used stays as it was.
+        """Read everything again, as on SIGHUP. Certificates that cannot be used stay as they were.
 
-        Each certificate that is new has a line in the log, and so has each that cannot be used.
+        Each certificate that is new or cannot be used is logged.
 
         :return: whether anything is new.
         """
-        self._told.clear()  # who asks is to be answered
+        self._told.clear()  # an explicit reload logs everything
         return self._reload()
 
     def look(self) -> bool:
-        """Read everything again if a file has changed and has stayed the same since the last look.
+        """Reload if a file has changed, and has not changed again since the last check.
 
         :return: whether anything is new.
         """
@@ -189,7 +188,7 @@ class Certificates(AnyInterface):
         return steady and seen != self._read_as and self._reload()
 
     def rotate_tickets(self) -> None:
-        """Make the session tickets from now on with a new key, and take no older ones."""
+        """Use a new key for session tickets from now on, and reject older tickets."""
         self._first = self._make_first(self.pairs, self._contexts, self._rules)
 
     def _reload(self) -> bool:
@@ -208,10 +207,10 @@ class Certificates(AnyInterface):
         return stamp(self.source, *([] if self._client_ca is None else [self._client_ca]))
 
     def _read(self) -> bool:
-        """Read all, and then use all that can be used.
+        """Read everything, and then use every certificate that can be used.
 
         :return: whether anything is new.
-        :raises CertificateError: nothing can; nothing has changed.
+        :raises CertificateError: none can be used; then nothing changes.
         """
         rules = self._read_rules()
         pairs: dict[Place, KeyPair] = {}
@@ -252,7 +251,7 @@ class Certificates(AnyInterface):
             raise CertificateError("cert", place.cert, said) from None
 
     def _context(self, place: Place, pair: KeyPair, rules: TLSSettings) -> SSL.Context:
-        """Give a place's context: the one there is, if nothing has changed."""
+        """Return the context of a place, the existing one if nothing has changed."""
         if rules == self._rules and self.pairs.get(place) == pair:
             return self._contexts[place]
         return make_context(pair, rules)
@@ -264,7 +263,7 @@ class Certificates(AnyInterface):
         default = next((place for place in pairs if place.name == DEFAULT), next(iter(pairs)))
         named: dict[bytes, SSL.Context] = {}
         if len(pairs) > 1:
-            # Sorting keeps the order of equals: of several that expire last, it is the first.
+            # Sorting is stable: among several that expire last, the first by name is used.
             for place in sorted(pairs, key=lambda each: pairs[each].expires, reverse=True):
                 for name in pairs[place].names:
                     named.setdefault(name.encode(), contexts[place])
@@ -283,10 +282,10 @@ class Certificates(AnyInterface):
 
 
 class CertificateWatch(Service):
-    """Looks for renewed certificates while it runs, and changes the keys of session tickets.
+    """Reloads renewed certificates while it runs, and rotates the keys of session tickets.
 
-    :param certificates: whose.
-    :param clock: the time, such as a reactor.
+    :param certificates: the certificates to check.
+    :param clock: the clock, such as a reactor.
     :param look_every: seconds; see :data:`LOOK_EVERY`.
     :param rotate_every: seconds; see :data:`ROTATE_TICKETS_EVERY`.
     """
@@ -321,7 +320,7 @@ class CertificateWatch(Service):
         for each in self.certificates:
             try:
                 getattr(each, what)()
-            except Exception:  # the next look must come
+            except Exception:  # an error must not end the loop
                 _log.failure("Certificates could not be looked after")
 
 

@@ -1,7 +1,7 @@
-"""OpenSSL contexts for servers: what is spoken, and what is not.
+"""OpenSSL contexts for servers: protocol versions, ciphers and options.
 
-TLS 1.2 and 1.3 with forward secrecy only, as Mozilla's "intermediate" configuration and RFC 9325.
-No compression, no renegotiation, no early data.
+They allow TLS 1.2 and 1.3 with forward secrecy only, like Mozilla's "intermediate" configuration
+and RFC 9325, without compression, renegotiation or early data.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from twisted_net.eager.privates import limit_groups
 from twisted_net.tls.key_pairs import CIPHERS, CertificateError, KeyPair
 
 TICKET_LIFETIME = 2 * 60 * 60
-"""Seconds for which a session can be resumed: OpenSSL's own default, said aloud."""
+"""Seconds for which a session can be resumed: OpenSSL's default, made explicit."""
 
-# The same in all contexts: a session that began in one is resumed before the name has picked
-# another. With client certificates, OpenSSL resumes nothing without one. The keys of the tickets
-# are what keeps the sessions of different services apart, and each first context has its own.
+# All contexts have the same session id context, because a session that began in one is resumed
+# before SNI has picked another. With client certificates, OpenSSL needs one to resume sessions. The
+# ticket keys separate the sessions of different services: each first context has its own.
 _SESSION_ID = b"twisted_net"
 
-# ssl.h, since OpenSSL 1.1.1; pyOpenSSL does not name it. A client that would rather have ChaCha20
-# has no fast AES.
+# ssl.h, since OpenSSL 1.1.1; pyOpenSSL does not define it. A client that prefers ChaCha20 has no
+# hardware AES.
 _OP_PRIORITIZE_CHACHA = 1 << 21
 
-# Mozilla's three, and before them the hybrid one: the slash has a client asked again that knows it
-# but guessed another. OpenSSL's own list has P-521, X448 and finite fields besides. They make
-# nobody safer, and a client may choose what costs most (CVE-2022-40735): the server's half of a
-# handshake took 0.24 ms with X25519, 0.33 with the hybrid, 1.9 with ffdhe3072.
+# Mozilla's three, preceded by the hybrid one. After the slash come lesser groups: a client that
+# supports the hybrid but guessed another is asked again. OpenSSL's own list also has P-521, X448
+# and finite fields. They add no security, and a client may choose the most expensive
+# (CVE-2022-40735): the server's part of a handshake took 0.24 ms with X25519, 0.33 ms with the
+# hybrid, 1.9 ms with ffdhe3072.
 _GROUPS = (
     b"X25519MLKEM768/X25519:P-256/P-384",
     b"X25519:P-256:P-384",  # OpenSSL before 3.5
@@ -51,12 +52,12 @@ _log = Logger()
 
 
 class KeyLog:
-    """A file with the keys of every connection, for Wireshark: whoever has it reads everything.
+    """A file with the keys of all connections, for Wireshark. Its readers can decrypt everything.
 
-    The environment variable SSLKEYLOGFILE is not looked at: a variable that was left behind must
-    not undo the encryption.
+    The environment variable SSLKEYLOGFILE is ignored: a forgotten variable must not disable the
+    encryption.
 
-    :param path: the file; made with mode 0600, appended to.
+    :param path: the file; created with mode 0600, appended to.
     :raises CertificateError: it cannot be written.
     """
 
@@ -70,7 +71,7 @@ class KeyLog:
         _log.warn("The keys of all TLS connections are written to {path}", path=self.path)
 
     def write(self, connection: SSL.Connection, line: bytes) -> None:
-        """Append a line. A disk that is full does not end connections, and is told once."""
+        """Append a line. A full disk does not end connections, and is logged once."""
         try:
             self._append(line + b"\n")
             self._failed = False
@@ -80,7 +81,7 @@ class KeyLog:
             self._failed = True
 
     def _append(self, data: bytes) -> None:
-        # Opened each time, for logrotate's sake.
+        # Opened for each line, so that logrotate works.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, data)
@@ -90,10 +91,10 @@ class KeyLog:
 
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
-    """What holds for all connections of a server, whichever certificate they are shown.
+    """The TLS settings of all connections of a server, whatever their certificate.
 
     :ivar roots: clients need a certificate that one of these has signed; empty: they need none.
-    :ivar alpn: the application's protocols, best first (RFC 7301).
+    :ivar alpn: the application protocols, best first (RFC 7301).
     """
 
     roots: tuple[x509.Certificate, ...] = ()
@@ -102,22 +103,23 @@ class TLSSettings:
 
 
 def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
-    """Make a context that shows one certificate.
+    """Make a context with one certificate.
 
-    :raises SSL.Error: OpenSSL refuses the certificate or the key.
+    :raises SSL.Error: OpenSSL rejects the certificate or the key.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection keeps no buffers
     context.set_cipher_list(CIPHERS.encode())
-    limit_groups(context, _GROUPS)  # with an unknown pyOpenSSL it is OpenSSL's own list again
+    limit_groups(context, _GROUPS)  # with an unknown pyOpenSSL, OpenSSL's own list stays
     context.use_certificate(pair.chain[0])
     for each in pair.chain[1:]:
         context.add_extra_chain_cert(each)
     context.use_privatekey(pair.key)
     context.check_privatekey()
-    # Sessions live in tickets, with the clients: nothing is kept here for those that never return.
+    # Tickets keep the sessions at the clients, so nothing is stored here for those that never
+    # return.
     context.set_session_id(_SESSION_ID)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_timeout(TICKET_LIFETIME)
@@ -132,10 +134,10 @@ def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
 def make_first_context(
     pair: KeyPair, rules: TLSSettings, named: Mapping[bytes, SSL.Context]
 ) -> SSL.Context:
-    """Make the context in which connections begin. The keys of the session tickets are its own.
+    """Make the context in which connections begin. It has its own keys for session tickets.
 
     :param pair: the certificate for clients that ask for an unknown name, or for none.
-    :param named: the contexts of other names; ``*.example.org`` is that of ``a.example.org``.
+    :param named: the contexts of other names; ``*.example.org`` also matches ``a.example.org``.
     :raises SSL.Error: as :func:`make_context`.
     """
     context = make_context(pair, rules)
@@ -152,11 +154,11 @@ def make_first_context(
 
 
 class ServerConnection(SSL.Connection):
-    """A connection that keeps the context alive in which it began.
+    """A connection that keeps the context in which it began alive.
 
-    After another was picked by name, a client that is asked for a second hello (RFC 8446, 4.1.4)
-    has OpenSSL call back into the first; by then it may have been replaced, and pyOpenSSL would
-    have freed the callback.
+    After SNI has picked another context, a client that has to send a second ClientHello (RFC 8446,
+    4.1.4) makes OpenSSL call back into the first one. By then the first may have been replaced, and
+    pyOpenSSL would have freed the callback.
     """
 
     def __init__(self, context: SSL.Context) -> None:
@@ -170,17 +172,17 @@ def _demand_certificates(context: SSL.Context, roots: Sequence[x509.Certificate]
     for each in roots:
         store.add_cert(crypto.X509.from_cryptography(each))
         context.add_client_ca(each)
-    # An intermediate authority may stand alone: then its clients are let in, and no others.
+    # An intermediate CA may be given without its root: then only its clients are accepted.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT | SSL.VERIFY_CLIENT_ONCE)
 
 
 def _alpn_selection(own: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
-    """Give what picks the application's protocol (RFC 7301, 3.2).
+    """Return the callback that selects the application protocol (RFC 7301, 3.2).
 
-    As with Twisted's own, those of the wrapped factory come first, if it names any. Unlike there,
-    no overlap ends the handshake with the alert for it, and a server without protocols of its own
-    ignores those of the client.
+    As in Twisted's own, the protocols of the wrapped factory come first, if it has any. Unlike
+    there, the handshake fails with an alert if there is no overlap, and a server without protocols
+    of its own ignores those of the client.
     """
 
     def select(connection: SSL.Connection, offered: list[bytes]) -> Any:
@@ -190,7 +192,7 @@ def _alpn_selection(own: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[by
         for each in accepted:
             if each in offered:
                 return each
-        # What is raised here becomes the alert, and then the error of the handshake.
+        # An exception here is sent as the alert, and becomes the error of the handshake.
         raise SSL.Error([("SSL routines", "", "no application protocol")])
 
     return select

@@ -1,4 +1,4 @@
-"""TLS: a certificate and its key, from files or made on the spot; and who the other side is.
+"""A certificate and its key, from files or newly made, and the subject of a peer's certificate.
 
 For a server that reloads renewed certificates, see :mod:`twisted_net.tls.certificates`.
 """
@@ -23,13 +23,13 @@ from OpenSSL import SSL, crypto
 from twisted_net import TwistedNetError
 
 SELF_SIGNED_DAYS = 30
-"""A development certificate is valid for so many days; every start makes a new one."""
+"""Days for which a development certificate is valid. Every start makes a new one."""
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
-"""TLS 1.2 with forward secrecy and authenticated encryption only, as Mozilla's "intermediate"
-without its DHE; 112 bits of security at least. TLS 1.3 has nothing else."""
+"""TLS 1.2 ciphers with forward secrecy and authenticated encryption only, like Mozilla's
+"intermediate" without its DHE, with at least 112 bits of security. All of TLS 1.3 is like that."""
 
-# A certificate has none, or nonsense instead, of which it alone shall suffer.
+# The extension is missing or invalid. An invalid one must only affect its own certificate.
 _NO_EXTENSION = (
     x509.ExtensionNotFound,
     x509.DuplicateExtension,
@@ -41,9 +41,9 @@ _NO_EXTENSION = (
 class CertificateError(TwistedNetError, ValueError):
     """A certificate or key that cannot be used.
 
-    :ivar what: which of the files is at fault: ``"cert"``, ``"key"`` or ``"client-ca"``;
-        ``"tls-dir"`` or ``"keylog"``.
-    :ivar path: the file, as it was given.
+    :ivar what: the setting at fault: ``"cert"``, ``"key"``, ``"client-ca"``, ``"tls-dir"`` or
+        ``"keylog"``.
+    :ivar path: the file or directory.
     """
 
     def __init__(self, what: str, path: str, text: str) -> None:
@@ -54,17 +54,17 @@ class CertificateError(TwistedNetError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate that can be used, and its private key.
+    """A usable certificate and its private key.
 
-    :ivar chain: the certificate, and after it those that lead to a root.
+    :ivar chain: the certificate, followed by its chain.
     """
 
     chain: tuple[x509.Certificate, ...]
-    key: crypto.PKey = field(compare=False)  # it belongs to the certificate: one says it all
+    key: crypto.PKey = field(compare=False)  # it belongs to the certificate, which is compared
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The host names that it is for, in lower case; ``*.example.org`` is one of them."""
+        """The host names of the certificate in lower case, wildcards such as ``*.example.org``."""
         try:
             extension = self.chain[0].extensions.get_extension_for_class(
                 x509.SubjectAlternativeName
@@ -76,27 +76,27 @@ class KeyPair:
 
     @property
     def fingerprint(self) -> str:
-        """The certificate's SHA-256 fingerprint, as ``openssl x509 -fingerprint`` has it."""
+        """The certificate's SHA-256 fingerprint, as ``openssl x509 -fingerprint`` prints it."""
         return self.chain[0].fingerprint(hashes.SHA256()).hex(":")
 
     @property
     def pem(self) -> bytes:
-        """The certificate in PEM form, without the key: what a client needs to trust it."""
+        """The certificate in PEM form, without the key, for clients to trust."""
         return self.chain[0].public_bytes(serialization.Encoding.PEM)
 
     @property
     def expires(self) -> datetime.datetime:
-        """The end of its time."""
+        """When the certificate expires."""
         return self.chain[0].not_valid_after_utc
 
 
 def load_pair(cert: str, key: str) -> KeyPair:
-    """Read a certificate and its key from PEM files, which may be one.
+    """Read a certificate and its key from PEM files, which may be the same file.
 
-    :param cert: the certificate, and after it those that lead to a root.
+    :param cert: the certificate, followed by its chain.
     :param key: its private key, not encrypted.
-    :raises CertificateError: a file that cannot be read or has no such thing in it, a certificate
-        that OpenSSL finds too weak, or a key that does not belong to the certificate.
+    :raises CertificateError: a file cannot be read or lacks the certificate or key, OpenSSL
+        considers the certificate too weak, or the key does not belong to it.
     """
     chain = load_certificates("cert", cert)
     pair = KeyPair(chain, _key(key))
@@ -117,8 +117,8 @@ def load_pair(cert: str, key: str) -> KeyPair:
 def load_certificates(what: str, path: str) -> tuple[x509.Certificate, ...]:
     """Read all certificates of a PEM file.
 
-    :param what: which of the files it is, for the error.
-    :raises CertificateError: the file cannot be read, or has none.
+    :param what: the setting, for the error.
+    :raises CertificateError: the file cannot be read, or has no certificate.
     """
     data = _read(what, path)
     try:
@@ -128,15 +128,15 @@ def load_certificates(what: str, path: str) -> tuple[x509.Certificate, ...]:
 
 
 def openssl_text(error: SSL.Error) -> str:
-    """Give OpenSSL's reason."""
+    """Return OpenSSL's reason for an error."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return "; ".join(str(entry[-1]) for entry in queue) or "it does not say why"
 
 
 def self_signed_pair(now: datetime.datetime) -> KeyPair:
-    """Make a certificate for this machine that nobody has signed: for development only.
+    """Make a self-signed certificate for this machine: for development only.
 
-    :param now: from when on it is valid; aware of its time zone.
+    :param now: the start of its validity, with a time zone.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "twisted_net self-signed")])
@@ -165,20 +165,20 @@ def self_signed_pair(now: datetime.datetime) -> KeyPair:
 
 
 def peer_subject(transport: Any) -> str | None:
-    """Give the name in the certificate that the other side has shown and proved to be its own.
+    """Return the name in the peer's certificate, whose key the peer has proved to have.
 
-    It is worth as much as the authority that signed it: on a server, one of ``client_ca``.
+    It is as trustworthy as the authority that signed it; on a server, that is one of ``client_ca``.
 
-    :param transport: a protocol's transport, once the handshake is done.
-    :return: the subject's common name; without one, the first e-mail address among its
-        alternative names; None without TLS, without a certificate, or if neither is printable.
+    :param transport: a protocol's transport, after the handshake.
+    :return: the subject's common name; without one, the first e-mail address among the alternative
+        names; None without TLS, without a certificate, or if neither is printable.
     """
     find = getattr(transport, "getPeerCertificate", None)
     certificate = None if find is None else find()
     if certificate is None:
         return None
     for name in _subject_names(certificate.to_cryptography()):
-        if name and name.isprintable():  # it will stand in logs, and on terminals
+        if name and name.isprintable():  # it is written to logs and terminals
             return name
     return None
 
