@@ -23,7 +23,7 @@ class ChatCase(SynchronousTestCase):
         self.clock = Clock()
         self.factory = ChatFactory(clock=self.clock)
 
-    def newcomer(self) -> Peer:
+    def visitor(self) -> Peer:
         """Connect a user, and read the welcome."""
         peer = connect_peer(self.factory)
         peer.take()
@@ -31,7 +31,7 @@ class ChatCase(SynchronousTestCase):
 
     def users(self, count: int) -> list[Peer]:
         """Connect users, and read the announcements of their joins."""
-        peers = [self.newcomer() for _ in range(count)]
+        peers = [self.visitor() for _ in range(count)]
         self.clock.advance(PRESENCE_DELAY)
         for peer in peers:
             peer.take()
@@ -59,7 +59,7 @@ class PresenceTests(ChatCase):
     def test_an_arrival_is_told_after_a_moment(self) -> None:
         """A join is announced to the other users after a delay."""
         (ann,) = self.users(1)
-        bob = self.newcomer()
+        bob = self.visitor()
         bob.advance(PRESENCE_DELAY - 0.01)
         self.assertEqual(ann.received, b"")
         bob.advance(0.02)
@@ -68,7 +68,7 @@ class PresenceTests(ChatCase):
     def test_an_arrival_is_told_before_the_first_words(self) -> None:
         """A join is announced before the user's first message, and only once."""
         (ann,) = self.users(1)
-        bob = self.newcomer()
+        bob = self.visitor()
         bob.send(b"hello\n")
         self.assertEqual(ann.take(), b"* guest-2 joined #lobby.\n<guest-2> hello\n")
         bob.advance(1)
@@ -89,7 +89,7 @@ class PresenceTests(ChatCase):
         (ann,) = self.users(1)
         with capturedLogs() as events:
             for end in (Peer.write_eof, Peer.reset):
-                end(self.newcomer())
+                end(self.visitor())
             ann.advance(1)
         self.assertEqual([e for e in events if e["log_level"] > LogLevel.debug], [])
         self.assertEqual((ann.received, len(self.factory)), (b"", 1))
@@ -97,20 +97,20 @@ class PresenceTests(ChatCase):
     def test_one_that_comes_just_before_others_are_told(self) -> None:
         """Each user has the full delay: one who leaves within it is not announced."""
         (ann,) = self.users(1)
-        self.newcomer()
+        self.visitor()
         ann.advance(PRESENCE_DELAY - 0.05)
-        check = self.newcomer()
+        check = self.visitor()
         ann.advance(0.1)
         self.assertEqual(ann.take(), b"* guest-2 joined #lobby.\n")
         check.write_eof()
-        late = self.newcomer()
+        late = self.visitor()
         ann.advance(2 * PRESENCE_DELAY)
         self.assertEqual((ann.received, late.connected), (b"* guest-4 joined #lobby.\n", True))
 
     def test_many_at_once_are_one_line(self) -> None:
         """Many joins or leaves at once are announced as one number."""
         (ann,) = self.users(1)
-        crowd = [self.newcomer() for _ in range(100)]
+        crowd = [self.visitor() for _ in range(100)]
         ann.advance(1)
         self.assertEqual(ann.take(), b"* 100 people joined #lobby.\n")
         for each in crowd:
@@ -121,12 +121,12 @@ class PresenceTests(ChatCase):
     def test_a_few_are_told_by_name(self) -> None:
         """A few joins or leaves are announced by name, more as a number."""
         (ann,) = self.users(1)
-        few = [self.newcomer() for _ in range(NAMED_AT_MOST)]
+        few = [self.visitor() for _ in range(NAMED_AT_MOST)]
         ann.advance(1)
         come = [f"* guest-{number} joined #lobby." for number in range(2, NAMED_AT_MOST + 2)]
         self.assertEqual(ann.take().decode().splitlines(), come)
         for _ in range(NAMED_AT_MOST + 1):
-            self.newcomer()
+            self.visitor()
         for peer in few:
             peer.write_eof()
         ann.advance(1)
@@ -136,7 +136,7 @@ class PresenceTests(ChatCase):
 
     def test_the_last_one_leaves_nothing(self) -> None:
         """Nothing is left when all users have left, even if one has just joined."""
-        users = [*self.users(2), self.newcomer()]
+        users = [*self.users(2), self.visitor()]
         for peer in users:
             peer.write_eof()
         self.assertEmpty()
@@ -325,7 +325,7 @@ class CommandTests(ChatCase):
     def test_a_newcomer_takes_a_name(self) -> None:
         """If a user changes the name right after joining, only the new name is announced."""
         (ann,) = self.users(1)
-        bob = self.newcomer()
+        bob = self.visitor()
         bob.send(b"/nick bob\n")
         ann.advance(1)
         self.assertEqual(ann.received, b"* bob joined #lobby.\n")

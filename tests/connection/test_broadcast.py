@@ -255,13 +255,13 @@ class SlowMemberTests(SynchronousTestCase):
 
     def test_who_comes_during_a_flush_hears_what_is_published_then(self) -> None:
         """A member added during a write gets only what is published from then on."""
-        broadcast, newcomer = self.broadcast, self.member()
-        broadcast.discard(newcomer.protocol)
+        broadcast, visitor = self.broadcast, self.member()
+        broadcast.discard(visitor.protocol)
 
         class Replaced(LeavingMember):
             def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
                 super().close(reason, detail)
-                broadcast.add(newcomer.protocol)
+                broadcast.add(visitor.protocol)
                 broadcast.publish(b"new")
 
         slow = self.member(Replaced, queue_limit=3)
@@ -270,7 +270,7 @@ class SlowMemberTests(SynchronousTestCase):
             broadcast.publish(data)
             self.clock.advance(0)
         self.clock.advance(0)
-        self.assertEqual(newcomer.received, b"new")
+        self.assertEqual(visitor.received, b"new")
 
     def test_one_who_takes_another_along(self) -> None:
         """A member that another member's end discards gets its messages of the turn once."""

@@ -82,21 +82,21 @@ class UpkeepTests(SignalCase):
         Issued("a.example").write(path / "a.pem")
         certificates = Certificates.from_directory(str(path))
         clock = Direct()
-        upkeep = CertificateReloader([certificates], clock)
-        upkeep.start()
+        reloader = CertificateReloader([certificates], clock)
+        reloader.start()
         for wait in (self.hang_up, lambda: clock.pump([5, 5])):
             new = Issued("a.example")
             new.write(path / "a.pem")
             wait()
             self.assertEqual(Visitor(certificates).shake_hands().saw, new.serial)
-        upkeep.stop()
+        reloader.stop()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_nothing_to_reload(self) -> None:
         """Without files, SIGHUP is not handled."""
         made = Certificates.from_pair(self_signed_pair(NOW), "self-signed")
-        upkeep = CertificateReloader([made], Direct())
-        upkeep.start()
+        reloader = CertificateReloader([made], Direct())
+        reloader.start()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
-        upkeep.stop()
+        reloader.stop()

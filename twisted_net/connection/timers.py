@@ -45,14 +45,14 @@ class Timers:
     :ivar wheel: the timer wheel; set ``timeout.heard = timers.wheel.now`` to postpone a timeout.
     """
 
-    __slots__ = ("_call", "_clock", "_due", "_each", "_expired", "_rest", "wheel")
+    __slots__ = ("_call", "_clock", "_continuation", "_due", "_each", "_expired", "wheel")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._call: IDelayedCall | None = None
         self._due = 0.0
         self._expired: deque[Timeout[Any]] = deque()
-        self._rest: IDelayedCall | None = None
+        self._continuation: IDelayedCall | None = None
         self._each = 0.0  # seconds of the tick for each timeout that expired in it
         self.wheel: TimerWheel[Any] = TimerWheel()
 
@@ -95,7 +95,7 @@ class Timers:
         self._call = self._clock.callLater(self._due - now, self._tick)
         self._expired.extend(self.wheel.tick())
         self._each = TICK / max(1, len(self._expired))
-        if self._rest is None:
+        if self._continuation is None:
             self._call_expired()
         if not self.wheel and self._call is not None and self._call.active():
             self._call.cancel()
@@ -103,7 +103,7 @@ class Timers:
 
     def _call_expired(self) -> None:
         """Call some of the expired timeouts, and schedule the rest."""
-        self._rest = None
+        self._continuation = None
         called, began = 0, self._clock.seconds()
         while self._expired and called < CALLS_PER_TURN:
             if called and self._clock.seconds() - began >= CALLING_SECONDS:
@@ -118,4 +118,4 @@ class Timers:
                 _log.failure("A timeout's call failed")
         if self._expired:
             pause = began + called * self._each - self._clock.seconds()
-            self._rest = self._clock.callLater(max(0.0, pause), self._call_expired)
+            self._continuation = self._clock.callLater(max(0.0, pause), self._call_expired)
