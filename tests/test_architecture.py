@@ -21,7 +21,7 @@ FACES = {PACKAGE, f"{PACKAGE}.chat", f"{PACKAGE}.eager"}
 LAZY = f"{PACKAGE}.lazy_exports"
 """The module that makes these packages."""
 
-FLOORS = {
+LAYERS = {
     "lazy_exports": 0,
     "wire": 1,
     "policy": 1,
@@ -91,16 +91,16 @@ class Module:
         self.imports = dict(self._imports(ast.walk(self.tree)))
 
     @property
-    def room(self) -> str:
+    def folder(self) -> str:
         """The directory or file, directly in the package, that contains this module."""
         return [*self.name.split("."), ""][1]
 
     @property
     def is_pure(self) -> bool:
         """Whether it must not use Twisted, a clock or sockets."""
-        if self.room == "chat":
+        if self.folder == "chat":
             return self.name not in CHAT_BEYOND_PURITY
-        return self.room in PURE_FOLDERS or self.name in PURE_BESIDES
+        return self.folder in PURE_FOLDERS or self.name in PURE_BESIDES
 
     @property
     def is_face(self) -> bool:
@@ -206,7 +206,11 @@ def problems(root: Path) -> list[str]:
     """Return the broken rules of the package under ``root``, one sentence each."""
     files = sorted((root / PACKAGE).rglob("*.py"))
     modules = {module.name: module for module in (Module(path, root) for path in files)}
-    found = [f"{path.relative_to(root)}: give it a name" for path in files if path.stem == "utils"]
+    found = [
+        f"{path.relative_to(root)}: choose a descriptive name"
+        for path in files
+        if path.stem == "utils"
+    ]
     for module in modules.values():
         found += _problems_of(module, modules)
     found += _cycles(modules)
@@ -215,7 +219,9 @@ def problems(root: Path) -> list[str]:
     if plugins.exists():
         for name, line in Module(plugins, root).imports.items():
             if name.split(".")[0] == PACKAGE:
-                found.append(f"{PLUGINS}:{line}: imports {name}, to list plugins, nothing is")
+                found.append(
+                    f"{PLUGINS}:{line}: imports {name}; listing plugins must import nothing of ours"
+                )
     return found
 
 
@@ -225,17 +231,17 @@ def _problems_of(module: Module, modules: dict[str, Module]) -> Iterator[str]:
             if name.split(".")[0] != "typing" and not name.startswith(LAZY):
                 yield f"{module.name}:{line}: imports {name}; a face imports nothing"
         return
-    if module.room not in FLOORS:
-        yield f"{module.name}: its room {module.room} has no floor; see FLOORS in this test"
+    if module.folder not in LAYERS:
+        yield f"{module.name}: its folder {module.folder} has no layer; see LAYERS in this test"
         return
     for name, line in module.imports.items():
         where = f"{module.name}:{line}"
         if module.is_pure and name.split(".")[0] in IMPURE:
             yield f"{where}: imports {name}, but is pure"
         if name in modules and name != PACKAGE:
-            room = modules[name].room
-            if room != module.room and FLOORS.get(room, 0) >= FLOORS[module.room]:
-                yield f"{where}: imports {name}, which is on no floor below"
+            folder = modules[name].folder
+            if folder != module.folder and LAYERS.get(folder, 0) >= LAYERS[module.folder]:
+                yield f"{where}: imports {name}, which is in no lower layer"
     for name, line in module.imports_at_import().items():
         if name == "twisted.internet.reactor":
             yield f"{module.name}:{line}: imports the reactor, which installs one"
@@ -297,10 +303,10 @@ def _cycles(modules: dict[str, Module]) -> list[str]:
     return []
 
 
-class TheHouseTests(SynchronousTestCase):
+class PackageTests(SynchronousTestCase):
     """The rules for this package."""
 
-    def test_the_house_stands(self) -> None:
+    def test_every_rule_holds(self) -> None:
         """Every rule holds."""
         self.assertEqual(problems(CHECKOUT), [])
 
@@ -332,8 +338,8 @@ class RulesTests(SynchronousTestCase):
         sound = {
             "__init__": '__version__ = "1"\n',
             "wire__framing": "import re\n",
-            "policy__limits": "from twisted_net.policy import closing\n",
-            "policy__closing": "",
+            "policy__limits": "from twisted_net.policy import reasons\n",
+            "policy__reasons": "",
             "connection__connection": "from twisted_net.wire.framing import Lines\nimport socket\n",
             "chat__protocol": "from twisted_net.chat import session\nimport time\n",
             "chat__session": "from twisted_net.policy.close_reasons import QUIT\n",
@@ -359,12 +365,12 @@ class RulesTests(SynchronousTestCase):
         """A package that follows the rules has no problems."""
         self.assertEqual(self.found(), [])
 
-    def test_a_floor_above(self) -> None:
+    def test_a_layer_above(self) -> None:
         """Importing from a higher layer, or from another folder of the same layer, is a problem."""
         above = "from twisted_net.services.chat import start\n"
-        self.assertFound("connection.group:1", "no floor below", connection__group=above)
+        self.assertFound("connection.more:1", "no lower layer", connection__more=above)
         beside = "import twisted_net.chat.protocol\n"
-        self.assertFound("twisted_net.echo:1", "no floor below", echo=beside)
+        self.assertFound("twisted_net.echo:1", "no lower layer", echo=beside)
 
     def test_for_the_type_checker_only(self) -> None:
         """Imports for type checkers, in functions, and relative imports count too."""
@@ -375,7 +381,7 @@ class RulesTests(SynchronousTestCase):
             "from ..connection import connection\n",
             "from ..connection.connection import Connection\n",
         ):
-            self.assertFound("wire.text:", "no floor below", wire__text=text)
+            self.assertFound("wire.text:", "no lower layer", wire__text=text)
 
     def test_purity(self) -> None:
         """``wire``, ``policy`` and the pure files of the chat import no impure module."""
@@ -403,17 +409,17 @@ class RulesTests(SynchronousTestCase):
             "def g(a):\n    a._f()\n",
             "def g(a):\n    a._x = 2\n",
             "def g(a):\n    hasattr(a, '_x')\n",
-            "from twisted_net.policy.closing import _f\n",
+            "from twisted_net.policy.reasons import _f\n",
             "class B(A):\n    def g(self):\n        self._f()\n",
         ):
             self.assertFound(
-                *("policy.pace:", "of another module"), policy__closing=defining, policy__pace=text
+                *("policy.pace:", "of another module"), policy__reasons=defining, policy__pace=text
             )
         for text in (
             "class C:\n    def _f(self):\n        other._f()\n",
             "import os\ndef g():\n    os._exit(1)\n",
         ):
-            self.assertEqual(self.found(policy__closing=defining, services__more=text), [])
+            self.assertEqual(self.found(policy__reasons=defining, services__more=text), [])
 
     def test_a_crowded_folder(self) -> None:
         """Is told with its lines."""
@@ -445,7 +451,7 @@ class RulesTests(SynchronousTestCase):
         self.assertFound(
             *("import each other", "policy.pace"),
             policy__pace="from twisted_net.policy.limits import Limits\n",
-            policy__closing="from . import pace\n",
+            policy__reasons="from . import pace\n",
         )
 
     def test_the_reactor(self) -> None:
@@ -475,9 +481,9 @@ class RulesTests(SynchronousTestCase):
         path = root / PLUGINS
         path.parent.mkdir(parents=True)
         path.write_text("from twisted_net.services import chat\n")
-        self.assertIn("to list plugins, nothing is", problems(root)[0])
+        self.assertIn("listing plugins must import nothing", problems(root)[0])
 
     def test_names(self) -> None:
         """Vague names, and folders without a layer, are problems."""
-        self.assertFound("give it a name", wire__utils="")
-        self.assertFound("cellar", "no floor", cellar__rats="")
+        self.assertFound("choose a descriptive name", wire__utils="")
+        self.assertFound("cellar", "no layer", cellar__rats="")
