@@ -61,7 +61,7 @@ class Result:
 
 
 def take(
-    bench: Bench, case: Case, peers: Sequence[Peer], rounds: int, tell: Callable[[str], None]
+    bench: Bench, case: Case, peers: Sequence[Peer], rounds: int, send_to_all: Callable[[str], None]
 ) -> Result:
     """Measure a case with all servers that support it."""
     result = Result(case)
@@ -77,7 +77,7 @@ def take(
     for number in range(rounds):
         shift = number % len(able) if able else 0
         for peer in [*able[shift:], *able[:shift]]:
-            tell(f"{case.title}: round {number + 1} of {rounds}: {peer.name}")
+            send_to_all(f"{case.title}: round {number + 1} of {rounds}: {peer.name}")
             result.samples[peer.name].append(_try(bench, peer, case, result))
     return result
 

@@ -23,7 +23,7 @@ class Page(Resource):
         return b"In the chat: %d\n" % len(chat)
 
     def render_POST(self, request: Any) -> bytes:
-        chat.tell("* " + printable(request.content.read().decode(errors="replace")))
+        chat.send_to_all("* " + printable(request.content.read().decode(errors="replace")))
         return self.render_GET(request)
 
 

@@ -276,6 +276,6 @@ class OwnTests(EmbeddingCase):
         peers = [self.connect() for _ in range(3)]
         for peer in peers:
             peer.take()
-        factory.tell("* Lunch is ready.")
+        factory.send_to_all("* Lunch is ready.")
         self.assertEqual({peer.received for peer in peers}, {b"* Lunch is ready.\n"})
         self.assertEqual((len(factory), sorted(factory.connections)), (3, [1, 2, 3]))

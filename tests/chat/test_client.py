@@ -99,7 +99,7 @@ class ChatClientTests(ChatClientCase):
             self.turn()
             self.assertEqual(self.successResultOf(acked), offset)
         self.assertIn(b"<bot> hello\n* bot hello\n", ann.received)
-        told = client.tell("ann", "psst")
+        told = client.send_private("ann", "psst")
         self.turn()
         self.assertEqual(self.successResultOf(told), 0)
 
@@ -163,7 +163,7 @@ class ChatClientTests(ChatClientCase):
     def test_errors(self) -> None:
         """An error fails the message that caused it, and no other."""
         client = self.client()
-        for acked, code in ((client.tell("nobody", "x"), "no-such-nick"),
+        for acked, code in ((client.send_private("nobody", "x"), "no-such-nick"),
                             (client.send("lobby", ""), "bad-field")):  # fmt: skip
             self.turn()
             self.assertEqual(self.failureResultOf(acked, ChatError).value.code, code)

@@ -189,7 +189,7 @@ class MessageTests(ChatCase):
 
     def test_a_notice_to_everybody(self) -> None:
         """A notice from the embedding program reaches all users."""
-        self.factory.tell("* tea is ready")
+        self.factory.send_to_all("* tea is ready")
         self.assertEqual(self.ann.take(), b"* tea is ready\n")
         self.assertEqual(self.bob.heard(), [{"type": "notice", "text": "tea is ready"}])
 

@@ -238,14 +238,14 @@ class FactoryTests(SynchronousTestCase):
         peers = [connect_peer(factory) for _ in range(3)]
         factory.close()
         peers += [connect_peer(factory) for _ in range(2)]
-        factory.tell(b"news")
+        factory.send_to_all(b"news")
         self.assertEqual([peer.received for peer in peers], [b"", b"", b"", b"news\n", b"news\n"])
 
     def test_close(self) -> None:
         """``close`` closes all connections with the reason, and data sent before still arrives."""
         factory = factory_of(Recorder)
         peers = [connect_peer(factory) for _ in range(3)]
-        factory.tell(b"bye")
+        factory.send_to_all(b"bye")
         factory.close(DRAINING)
         for peer in peers:
             peer.write_eof()

@@ -56,12 +56,12 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(peer.protocol.events, [])
 
     def test_told_before_it(self) -> None:
-        """``tell`` skips peers in the handshake."""
+        """``send_to_all`` skips peers in the handshake."""
         factory = factory_of(Recorder)
         peer = connect_tls_peer(factory)
-        factory.tell(b"news")
+        factory.send_to_all(b"news")
         peer.handshake()
-        factory.tell(b"more")
+        factory.send_to_all(b"more")
         self.assertEqual(peer.received, b"more\n")
 
     def test_read_during_it(self) -> None:

@@ -117,7 +117,7 @@ class Channel:
 
     # Messages and events.
 
-    def say(self, message: Message) -> None:
+    def submit(self, message: Message) -> None:
         """Queue a message, which is stored and then sent to the members.
 
         :raises RequestError: ``busy``: too many messages of the room are queued already.
@@ -155,7 +155,7 @@ class Channel:
                     queue.popleft()
                 self._append(messages)
             else:
-                self._tell(*queue.popleft())
+                self._enqueue_event(*queue.popleft())
         self._working = False
 
     def _append(self, messages: list[Message]) -> None:
@@ -241,7 +241,7 @@ class Channel:
         user = self._registry.by_origin.get(message.origin)
         return None if user is None else user.connection
 
-    def _tell(self, event: Event, but: Member | None) -> None:
+    def _enqueue_event(self, event: Event, but: Member | None) -> None:
         for codec, broadcast in self._broadcasts.items():
             if broadcast.members:
                 data = codec.encode(event)
@@ -293,7 +293,7 @@ class Channel:
         _log.error("{text}", text=text)
         waiting, self._joining = self._joining, {}
         for connection, joining in waiting.items():
-            connection.tell(ErrorReply("store", text, "room"))
+            connection.send_event(ErrorReply("store", text, "room"))
             self._expel(joining.user, self.room)
 
     def _receive(self, joining: JoiningMember) -> None:

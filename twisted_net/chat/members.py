@@ -33,7 +33,7 @@ class Member(Heartbeat):
 
     codec: Codec
 
-    def tell(self, event: Event) -> None:
+    def send_event(self, event: Event) -> None:
         """Send an event to this connection only."""
         self.send_encoded(self.codec.encode(event))
 

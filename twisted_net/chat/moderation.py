@@ -36,7 +36,7 @@ def announce_name(user: User, old: str) -> list[Action]:
     ]
 
 
-def tell_presence(registry: Registry, room: Room, until: float = math.inf) -> list[Action]:
+def announce_presence(registry: Registry, room: Room, until: float = math.inf) -> list[Action]:
     """Announce to a room who joined and left up to ``until``: a few by name, many by number."""
     gone, come = room.presence.take(until)
     actions: list[Action] = []

@@ -116,7 +116,7 @@ class ChatProtocol(Member):
                 raise RequestError("too-long", what)
             request, id = self.codec.parse(message)
         except RequestError as error:
-            self.tell(ErrorReply(error.code, error.text, error.field, error.id))
+            self.send_event(ErrorReply(error.code, error.text, error.field, error.id))
             return None
         return None if request is None else self.factory.receive(self, request, id)
 
@@ -131,7 +131,7 @@ class ChatProtocol(Member):
         if self.reason is None and self.ready:
             self.factory.act(self.session.end())
             if reason not in _WITHOUT_LAST_WORDS:
-                self.tell(Goodbye(reason))
+                self.send_event(Goodbye(reason))
         super().close(reason, detail)
 
     def _without_telnet(self, data: bytes) -> bytes:
@@ -193,8 +193,8 @@ class ChatFactory(ConnectionFactory):
         self._store = store or MemoryStore(now, token)
         self._started = False
         self._channels: dict[Room, Channel] = {}
-        self._news: dict[Room, None] = {}  # rooms with joins or leaves to announce
-        self._telling: IDelayedCall | None = None
+        self._unannounced: dict[Room, None] = {}  # rooms with joins or leaves to announce
+        self._announcement: IDelayedCall | None = None
 
     # The store.
 
@@ -245,12 +245,12 @@ class ChatFactory(ConnectionFactory):
     def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()
 
-    def tell(self, message: str, but: Any = None) -> None:
+    def send_to_all(self, message: str, but: Any = None) -> None:
         """Send a notice to all connected users except ``but``. A leading ``* `` is removed."""
         notice = Notice(printable(message.removeprefix("* ")))
         for connection in list(self.connections.values()):
             if isinstance(connection, Member) and connection.ready and connection is not but:
-                connection.tell(notice)
+                connection.send_event(notice)
 
     # Entering and leaving.
 
@@ -294,7 +294,7 @@ class ChatFactory(ConnectionFactory):
                 case Append(user, room, message):
                     self._append(user, room, message)
                 case SendEvent(user, event):
-                    user.connection.tell(event)
+                    user.connection.send_event(event)
                 case Announce(room, event, but):
                     self._channel(room).announce(event, None if but is None else but.connection)
                 case Enter(user, room, since, told, quietly):
@@ -316,14 +316,14 @@ class ChatFactory(ConnectionFactory):
             room.presence.introduce(message.sender)
             channel.announce(MemberJoined(room.name, message.sender), user.connection)
         try:
-            channel.say(message)
+            channel.submit(message)
         except RequestError as error:
-            user.connection.tell(ErrorReply(error.code, error.text, id=message.id))
+            user.connection.send_event(ErrorReply(error.code, error.text, id=message.id))
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         if not quietly:
             room.presence.came(user.name, self.clock.seconds())
-            self._tell_soon(room)
+            self._announce_soon(room)
         if len(user.rooms) > 1:
             self._mark_rooms(user, TEXT, TAGGED)
 
@@ -333,7 +333,7 @@ class ChatFactory(ConnectionFactory):
             room.presence.left(user.name, self.clock.seconds())
         if room.users:
             if not quietly:
-                self._tell_soon(room)
+                self._announce_soon(room)
         else:
             self._close_room(room)
         if len(user.rooms) == 1:
@@ -360,10 +360,12 @@ class ChatFactory(ConnectionFactory):
     def _close_room(self, room: Room) -> None:
         if self.registry.rooms.get(room.name) is room:
             return  # the user leaves the room and joins it again in one step
-        self._news.pop(room, None)
-        if not self._news and self._telling is not None:  # no room is left to announce to
-            self._telling.cancel()
-            self._telling = None
+        self._unannounced.pop(room, None)
+        if (
+            not self._unannounced and self._announcement is not None
+        ):  # no room is left to announce to
+            self._announcement.cancel()
+            self._announcement = None
         channel = self._channels.pop(room, None)
         if channel is not None:
             channel.close()
@@ -373,10 +375,10 @@ class ChatFactory(ConnectionFactory):
 
         def show(page: Page) -> None:
             more = bool(page.stored) and page.stored[0].offset > page.first
-            connection.tell(HistoryPage(name, page.epoch, page.stored, more))
+            connection.send_event(HistoryPage(name, page.epoch, page.stored, more))
 
         def fail(failure: Failure) -> None:
-            connection.tell(
+            connection.send_event(
                 ErrorReply("store", f"The past cannot be read: {store_error_text(failure)}.")
             )
 
@@ -397,17 +399,17 @@ class ChatFactory(ConnectionFactory):
 
     # Presence.
 
-    def _tell_soon(self, room: Room) -> None:
-        self._news[room] = None
-        if self._telling is None:
-            self._telling = self.clock.callLater(PRESENCE_DELAY, self._tell_news)
+    def _announce_soon(self, room: Room) -> None:
+        self._unannounced[room] = None
+        if self._announcement is None:
+            self._announcement = self.clock.callLater(PRESENCE_DELAY, self._announce_presence)
 
-    def _tell_news(self) -> None:
-        self._telling = None
-        rooms, self._news = list(self._news), {}
+    def _announce_presence(self) -> None:
+        self._announcement = None
+        rooms, self._unannounced = list(self._unannounced), {}
         # Leave recent joins for the next time: a health check will be gone by then.
         until = self.clock.seconds() - PRESENCE_DELAY + 0.001
         for room in rooms:
-            self.act(moderation.tell_presence(self.registry, room, until))
+            self.act(moderation.announce_presence(self.registry, room, until))
             if room.presence:
-                self._tell_soon(room)
+                self._announce_soon(room)

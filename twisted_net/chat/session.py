@@ -329,7 +329,7 @@ class Session:
         self._registry.rename(user, name, now)
         told: list[Action] = [SendEvent(user, NickSet(name))]
         for room in leaving:  # announce first that the name's former user left
-            told += moderation.tell_presence(self._registry, room)
+            told += moderation.announce_presence(self._registry, room)
         return told + moderation.announce_name(user, old)
 
     # Rooms.

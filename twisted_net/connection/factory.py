@@ -177,7 +177,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Return what to tell a rejected client. If empty, the connection is closed silently."""
         return b""
 
-    def tell(self, message: Any, but: Connection | None = None) -> None:
+    def send_to_all(self, message: Any, but: Connection | None = None) -> None:
         """Send ``message`` to every open connection. Over TLS, skip those still in the handshake.
 
         :raises LocalProtocolError: if the framing cannot carry the message.

@@ -191,7 +191,7 @@ class ChatClient(Service):
         message = {"type": "message", "room": room, "text": text}
         return self._send(message | {"action": True} if action else message)
 
-    def tell(self, nick: str, text: str) -> Deferred[int]:
+    def send_private(self, nick: str, text: str) -> Deferred[int]:
         """Send a private message to a user. As :meth:`send`, but it fires with 0."""
         return self._send({"type": "private", "to": nick, "text": text})
 
