@@ -44,7 +44,7 @@ class SessionCase(SynchronousTestCase):
         """Return a session that has not begun."""
         user = User(None, more.pop("host", ""))
         rules = more.pop("rules", self.rules)
-        self.registry.begin(user, f"origin-{len(self.registry.by_origin)}-{id(user)}")
+        self.registry.set_origin(user, f"origin-{len(self.registry.by_origin)}-{id(user)}")
         return Session(user, self.registry, rules, self.tokens.__next__, more.pop("secret", True))
 
     def enter(self, **more: Any) -> Session:

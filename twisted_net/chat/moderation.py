@@ -62,7 +62,7 @@ def replace(registry: Registry, ghost: User) -> list[Action]:
 def evict(registry: Registry, owner: User) -> list[Action]:
     """Give a guest a new name, because the present one belongs to an account."""
     old = owner.name
-    registry.guest(owner)
+    registry.assign_guest_name(owner)
     return [
         SendEvent(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
         *announce_name(owner, old),
@@ -78,7 +78,7 @@ def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[A
     if not request.nick:
         said = f"You ignore {', '.join(sorted(user.ignoring)) or 'nobody'}."
     elif not request.on:
-        ended = registry.hear(user, request.nick)
+        ended = registry.unignore(user, request.nick)
         said = f"You hear {request.nick} again." if ended else "You did not ignore them."
     else:
         name = names.nick(request.nick)
@@ -98,7 +98,7 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     :raises RequestError: ``not-allowed`` or ``no-such-nick``.
     """
     _need_operator(user)
-    found = registry.known(request.nick)
+    found = registry.require_user(request.nick)
     return _throw_out(found, user, "kicked", request.text)
 
 
@@ -130,7 +130,7 @@ def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Acti
         return [
             SendEvent(user, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))
         ]
-    found = registry.known(request.nick)
+    found = registry.require_user(request.nick)
     registry.mute(found, now + 60 * request.minutes)
     said = f"{found.name} may not speak for {request.minutes} minutes."
     told: list[Action] = [Announce(room, Notice(said), user) for room in found.rooms]

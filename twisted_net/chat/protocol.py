@@ -122,7 +122,7 @@ class ChatProtocol(Member):
 
     def disconnected(self, reason: CloseReason) -> None:
         self.factory.act(self.session.end())
-        self.factory.registry.disown(self.user)
+        self.factory.registry.forget_origin(self.user)
 
     def missed_notice(self, count: int) -> bytes:
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))

@@ -108,7 +108,7 @@ class Registry:
 
     # Names.
 
-    def guest(self, user: User) -> None:
+    def assign_guest_name(self, user: User) -> None:
         """Give a user a guest name that is free."""
         while True:
             self._last_guest += 1
@@ -122,7 +122,7 @@ class Registry:
         user = self._users.get(names.key(name)) if len(name) <= 200 else None
         return user if user and names.fold(user.name) == names.fold(name) else None
 
-    def known(self, name: str) -> User:
+    def require_user(self, name: str) -> User:
         """Return the user with this name, in any case.
 
         :raises RequestError: ``no-such-nick``.
@@ -138,7 +138,7 @@ class Registry:
 
         :raises RequestError: ``taken`` or ``banned``.
         """
-        self.may_come(name, "", "", now)
+        self.check_ban(name, "", "", now)
         owner = self._users.get(names.key(name))
         if owner is not None and owner is not user:
             if names.fold(owner.name) == names.fold(name):
@@ -146,7 +146,7 @@ class Registry:
             raise RequestError("taken", f"The name {name} looks like {owner.name}.", "nick")
         self._name(user, name)
 
-    def spare(self, name: str) -> str:
+    def free_name(self, name: str) -> str:
         """Return ``name`` if it is free, otherwise a similar free name."""
         number = 1
         found = name
@@ -168,7 +168,7 @@ class Registry:
     def remove(self, user: User) -> None:
         """Remove a user who has left all rooms.
 
-        The user's origin stays until :meth:`disown`, so messages can still be acked.
+        The user's origin stays until :meth:`forget_origin`, so messages can still be acked.
         """
         key = names.key(user.name)
         if self._users.get(key) is user:
@@ -177,16 +177,16 @@ class Registry:
             del self._sessions[user.session]
         self.ignorers_of.pop(key, None)
         for ignored in list(user.ignoring):
-            self.hear(user, ignored)
+            self.unignore(user, ignored)
 
     # Sessions.
 
-    def begin(self, user: User, origin: str) -> None:
+    def set_origin(self, user: User, origin: str) -> None:
         """Set the origin of a user's messages."""
         user.origin = origin
         self.by_origin[origin] = user
 
-    def disown(self, user: User) -> None:
+    def forget_origin(self, user: User) -> None:
         """Forget the origin of a user whose connection is gone, so no message can be acked."""
         if self.by_origin.get(user.origin) is user:
             del self.by_origin[user.origin]
@@ -196,7 +196,7 @@ class Registry:
         self.by_origin.pop(user.origin, None)
         self._sessions[session] = user
         user.session = session
-        self.begin(user, origin)
+        self.set_origin(user, origin)
 
     def session(self, session: str) -> User | None:
         """Return the user of a session, if there is one."""
@@ -254,10 +254,10 @@ class Registry:
         :raises RequestError: ``not-in-room`` or ``muted``.
         """
         room = self.room_of(user, name)
-        self.may_speak(user, now)
+        self.check_mute(user, now)
         if not user.origin:
             self._last_origin += 1
-            self.begin(user, f"{self._origin}.{self._last_origin}")
+            self.set_origin(user, f"{self._origin}.{self._last_origin}")
         return room
 
     # Ignoring. It applies to a name, and to each name that its user takes later.
@@ -274,7 +274,7 @@ class Registry:
         user.ignoring.add(name)
         self.ignorers_of.setdefault(names.key(name), set()).add(user)
 
-    def hear(self, user: User, name: str) -> bool:
+    def unignore(self, user: User, name: str) -> bool:
         """Stop ignoring ``name``. Return whether the user ignored it."""
         found = [each for each in user.ignoring if names.fold(each) == names.fold(name)]
         for each in found:
@@ -306,7 +306,7 @@ class Registry:
         """Lift the ban of this name. Return whether there was one."""
         return _lift(self._bans, name)
 
-    def may_come(self, name: str, account: str, host: str, now: float) -> None:
+    def check_ban(self, name: str, account: str, host: str, now: float) -> None:
         """Check whether a name, an account and an address may enter the chat.
 
         :raises RequestError: ``banned``.
@@ -325,7 +325,7 @@ class Registry:
         """Lift the mute of this name. Return whether there was one."""
         return _lift(self._mutes, name)
 
-    def may_speak(self, user: User, now: float) -> None:
+    def check_mute(self, user: User, now: float) -> None:
         """Check whether a user may send messages.
 
         :raises RequestError: ``muted``.

@@ -165,7 +165,7 @@ class Session:
         user, registry = self.user, self._registry
         user.account = account
         try:
-            registry.may_come("", account, user.host, now)
+            registry.check_ban("", account, user.host, now)
         except RequestError as error:
             problem = ErrorReply(error.code, error.text)
             return [SendEvent(user, problem), End(user, CLOSED, "banned")]
@@ -222,7 +222,7 @@ class Session:
         if hello.session and not _SESSION.fullmatch(hello.session):
             raise RequestError("bad-field", "session: it is what a welcome gave.", "session")
         if not user.name:
-            registry.guest(user)
+            registry.assign_guest_name(user)
         ghost = registry.session(hello.session) if hello.session else None
         keeps = ghost is not None and (not nick or names.fold(nick) == names.fold(ghost.name))
         if nick and nick != user.name and not keeps and not user.account:
@@ -267,7 +267,7 @@ class Session:
         user, registry = self.user, self._registry
         hello, self._hello = self._hello, None
         try:
-            registry.may_come("", account, "", now)
+            registry.check_ban("", account, "", now)
             user.account = account
             if self.state is SessionState.JSON_OUT:
                 return self._welcome(hello or Hello(), now)
@@ -281,7 +281,7 @@ class Session:
 
     def _let_in(self, now: float) -> list[Action]:
         user, registry = self.user, self._registry
-        registry.guest(user)
+        registry.assign_guest_name(user)
         actions = self._take_account_name(now) if user.account else []
         self._step(Step.LET_IN)
         room = registry.join(user, LOBBY)
@@ -311,7 +311,7 @@ class Session:
         actions = (
             moderation.evict(registry, owner) if owner is not None and not owner.account else []
         )
-        registry.rename(user, registry.spare(name), now)
+        registry.rename(user, registry.free_name(name), now)
         return actions
 
     # Names.
@@ -370,7 +370,7 @@ class Session:
         room = self._registry.room_of(user, names.room(request.room) if request.room else "")
         if request.topic is None:
             return [SendEvent(user, TopicEvent(room.name, room.topic))]
-        self._registry.may_speak(user, now)
+        self._registry.check_mute(user, now)
         topic = "" if request.topic == "-" else request.topic
         if len(topic) > LONGEST_TOPIC:
             raise RequestError(
@@ -390,8 +390,8 @@ class Session:
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
         user = self.user
-        self._registry.may_speak(user, now)
-        to = self._registry.known(request.to)
+        self._registry.check_mute(user, now)
+        to = self._registry.require_user(request.to)
         actions: list[Action] = []
         if to not in self._registry.ignorers(user.name):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
