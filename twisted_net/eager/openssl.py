@@ -1,8 +1,8 @@
 """Socket operations of OpenSSL that pyOpenSSL does not offer.
 
 Twisted's connection creators make pyOpenSSL connections over memory buffers, and configure their
-names, protocols and callbacks. :func:`put_on` attaches such a connection to a socket later, as
-pyOpenSSL does for connections that are created with one. :func:`read` and :func:`write` replace
+names, protocols and callbacks. :func:`attach_socket` attaches such a connection to a socket later,
+as pyOpenSSL does for connections that are created with one. :func:`read` and :func:`write` replace
 pyOpenSSL's ``recv`` and ``send``. They save a new buffer and a second call into OpenSSL each time,
 which is a third of the cost of short messages.
 
@@ -25,17 +25,17 @@ RECORD = 16384
 """The most bytes of application data in one record (RFC 8446, 5.1)."""
 
 
-def can_put_on(connection: object) -> bool:
-    """Whether :func:`put_on` works for ``connection``. Creators may return any object."""
+def can_attach(connection: object) -> bool:
+    """Whether :func:`attach_socket` works for ``connection``. Creators may return any object."""
     return isinstance(connection, SSL.Connection) and connection._socket is None
 
 
-def is_on(connection: Any) -> bool:
+def is_attached(connection: Any) -> bool:
     """Whether ``connection`` is attached to a socket."""
     return connection._socket is not None
 
 
-def put_on(connection: Any, sock: socket.socket) -> None:
+def attach_socket(connection: Any, sock: socket.socket) -> None:
     """Make a connection send and receive through ``sock``. Its memory buffers must be empty."""
     # The unsent rest of a record may be passed again at another address, with more data after it.
     lib.SSL_set_mode(connection._ssl, _MODE)
@@ -45,14 +45,14 @@ def put_on(connection: Any, sock: socket.socket) -> None:
     connection._into_ssl = connection._from_ssl = None  # OpenSSL has freed them
 
 
-def take_off(connection: Any) -> None:
+def detach_socket(connection: Any) -> None:
     """Detach a connection from its socket, because the descriptor will soon be reused."""
-    if is_on(connection):
+    if is_attached(connection):
         _SSL_set_fd(connection._ssl, -1)
         connection._socket = None
 
 
-def from_memory(connection: Any) -> bytes:
+def pending_output(connection: Any) -> bytes:
     """Return the bytes to send of a connection that is not attached to a socket yet."""
     try:
         data: bytes = connection.bio_read(1 << 20)

@@ -69,7 +69,7 @@ class EagerTLS(BufferingTLSTransport):
         connection: Any = None
         if self._is_next_to(transport):
             connection = self.factory._creatorCallable(self)
-        if not openssl.can_put_on(connection):
+        if not openssl.can_attach(connection):
             self._become_stock()
             self.makeConnection(transport)
             return
@@ -124,14 +124,14 @@ class EagerTLS(BufferingTLSTransport):
         connection, transport = self._tlsConnection, self.transport
         connection.bio_write(data)
         self._shake()
-        answer = openssl.from_memory(connection)
+        answer = openssl.pending_output(connection)
         if not answer:
             return
         try:
             sent = transport.socket.send(answer)
         except OSError as error:
             if error.errno not in (EWOULDBLOCK, ENOBUFS):
-                transport.keep(error.errno)
+                transport.defer_error(error.errno)
                 transport.startWriting()
                 return
             sent = 0
@@ -147,8 +147,8 @@ class EagerTLS(BufferingTLSTransport):
         """
         if self._aborted:
             return None
-        if not openssl.is_on(self._tlsConnection):
-            openssl.put_on(self._tlsConnection, self.transport.socket)
+        if not openssl.is_attached(self._tlsConnection):
+            openssl.attach_socket(self._tlsConnection, self.transport.socket)
         return self._shake()
 
     def _shake(self) -> ConnectionLost | ConnectionDone | None:
@@ -246,7 +246,7 @@ class EagerTLS(BufferingTLSTransport):
             self.transport.blocked = True
             return 0
         except SysCallError as error:
-            self.transport.keep(error.args[0])
+            self.transport.defer_error(error.args[0])
             return main.CONNECTION_LOST
         except Error:
             self._tlsShutdownFinished(Failure())
@@ -285,7 +285,7 @@ class EagerTLS(BufferingTLSTransport):
 
     def leave_socket(self) -> None:
         """Detach from the socket, which is about to be closed."""
-        openssl.take_off(self._tlsConnection)
+        openssl.detach_socket(self._tlsConnection)
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         self._flows = False

@@ -160,7 +160,7 @@ class EagerTLSPort(EagerPort):
     _type = "TLS"
 
 
-def let_do_tls(port: Any) -> Any:
+def enable_tls(port: Any) -> Any:
     """Let connections that a port will accept run TLS on the socket, if it is an EagerPort.
 
     :return: the port.

@@ -192,7 +192,7 @@ class Eager(tcp.Connection):
             else:  # a huge write blocks others no longer than with Twisted's transports
                 sent = self.socket.send(memoryview(data)[: self.SEND_LIMIT])
         except OSError as error:
-            self.keep(error.errno)
+            self.defer_error(error.errno)
             sent = 0
         queue.clear()
         self._tempDataLen = 0
@@ -208,7 +208,7 @@ class Eager(tcp.Connection):
             self._in_batch = False
             self.startWriting()
 
-    def keep(self, errno: int | None) -> None:
+    def defer_error(self, errno: int | None) -> None:
         """Report a send error in a later turn, as the end of the connection."""
         # The kernel reports most errors once. It repeats EPIPE, and reading reports its own result.
         if errno not in (EWOULDBLOCK, ENOBUFS, EPIPE):
@@ -305,7 +305,7 @@ def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
             taken.extend(sending)  # it keeps the results before an exception
             break
         except OSError as error:
-            transports[len(taken)].keep(error.errno)
+            transports[len(taken)].defer_error(error.errno)
             taken.append(0)
     size = len(data)
     if taken.count(size) < len(taken):

@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.eager.reactor_interfaces import tls_factory
-from twisted_net.eager.tls_sockets import let_do_tls
+from twisted_net.eager.tls_sockets import enable_tls
 from twisted_net.interfaces import (
     AnyInterface,
     ClientEndpoint,
@@ -79,7 +79,7 @@ class TLSServerEndpoint(AnyInterface):
         listening: Deferred[IListeningPort] = self._endpoint.listen(
             _rejecting(tls_factory())(self._creator, False, factory, clock=self._clock)
         )
-        return listening.addCallback(let_do_tls)
+        return listening.addCallback(enable_tls)
 
 
 @implementer(IStreamClientEndpoint)
