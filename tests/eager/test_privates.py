@@ -144,7 +144,7 @@ class ProbeTests(SynchronousTestCase):
             raise RuntimeError("no")
 
         self.assertIn(
-            "cannot be looked at (RuntimeError: no)", self.found(TABLE[0], TABLE[0].where, fail)
+            "cannot be checked (RuntimeError: no)", self.found(TABLE[0], TABLE[0].where, fail)
         )
 
 
@@ -302,9 +302,9 @@ class ConsequencesTests(Unknowing):
         self.assertEqual(
             self.warnings,
             [
-                "This Twisted or pyOpenSSL is not one that twisted_net knows: "
+                "twisted_net does not support this Twisted or pyOpenSSL: "
                 "twisted.internet.tcp.Server._tempDataLen is wrong. "
-                "So connections have Twisted's own transports, which are slower."
+                "Therefore connections have Twisted's own transports, which are slower."
             ],
         )
 

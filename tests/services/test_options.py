@@ -233,8 +233,8 @@ class EndpointTests(OptionsCase):
             ("tcp:abc", "'abc' is not a number"),
             ("tcpp:80", "Unknown endpoint type: 'tcpp'"),
             ("", "Unknown endpoint type: ''"),
-            ("tcp:1:2:3:4:5:6", "there is one part too many"),
-            ("tcp:1:nonsense=2", "'nonsense' is not known here"),
+            ("tcp:1:2:3:4:5:6", "has too many parts"),
+            ("tcp:1:nonsense=2", "'nonsense' is unknown"),
         ):
             self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
 
@@ -289,8 +289,8 @@ class PlainlyTests(SynchronousTestCase):
 
         for arguments, named, text in (
             ((), {}, "'port' is missing"),
-            ((1, 2, 3), {}, "there is one part too many"),
-            ((1,), {"x": 1}, "'x' is not known here"),
+            ((1, 2, 3), {}, "has too many parts"),
+            ((1,), {"x": 1}, "'x' is unknown"),
         ):
             error = self.assertRaises(TypeError, parse, *arguments, **named)
             self.assertEqual(format_endpoint_error(error), text)

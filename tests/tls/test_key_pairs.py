@@ -126,7 +126,7 @@ class FileTests(TLSCase):
 
     def test_a_key_that_is_not_for_tls(self) -> None:
         """Keys for key exchange only, or on unknown curves, are rejected."""
-        why = "is of a kind that TLS does not use"
+        why = "is a kind of key that TLS does not support"
         for blob in (self.pem(x25519.X25519PrivateKey.generate()), ODD_CURVE):
             path = self.file(blob)
             self.assertRefused("key", path, why, self.cert, path)

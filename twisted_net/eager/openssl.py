@@ -40,7 +40,7 @@ def attach_socket(connection: Any, sock: socket.socket) -> None:
     # The unsent rest of a record may be passed again at another address, with more data after it.
     lib.SSL_set_mode(connection._ssl, _MODE)
     if _SSL_set_fd(connection._ssl, sock.fileno()) != 1:
-        raise RuntimeError("OpenSSL does not take the socket")
+        raise RuntimeError("OpenSSL rejected the socket")
     connection._socket = sock
     connection._into_ssl = connection._from_ssl = None  # OpenSSL has freed them
 

@@ -39,7 +39,7 @@ class Group(Enum):
     TRANSPORTS = "connections have Twisted's own transports, which are slower"
     TLS = "TLS is Twisted's own, which is slower"
     REACTOR = "the eager reactor cannot be used"
-    OTHERS = "what it is for is left out"
+    OTHERS = "the feature that needs it is disabled"
 
 
 class Kind(Enum):
@@ -383,7 +383,7 @@ def first_problem(rows: Iterable[Private], examples: Examples) -> str | None:
         try:
             wrong = _wrong_with(row, examples)
         except Exception as error:
-            wrong = f"cannot be looked at ({type(error).__name__}: {error})"
+            wrong = f"cannot be checked ({type(error).__name__}: {error})"
         if wrong:
             return f"{row} {wrong}"
     return None
@@ -418,7 +418,7 @@ def require_reactor() -> None:
 
 def _warn(wrong: str, consequence: str) -> None:
     _log.warn(
-        "This Twisted or pyOpenSSL is not one that twisted_net knows: {wrong}. So {consequence}.",
+        "twisted_net does not support this Twisted or pyOpenSSL: {wrong}. Therefore {consequence}.",
         wrong=wrong,
         consequence=consequence,
     )

@@ -219,9 +219,11 @@ def _explain(reason: BaseException, where: EndpointSpec) -> ConnectFailed:
     text = str(reason) or type(reason).__name__
     match reason:
         case error.DNSLookupError():
-            return ConnectFailed("ENOTFOUND", address, port, "no such host")
+            return ConnectFailed("ENOTFOUND", address, port, "host not found")
         case VerificationError():
-            return ConnectFailed("CERTIFICATE", address, port, "the certificate is for other names")
+            return ConnectFailed(
+                "CERTIFICATE", address, port, "the certificate is for another name"
+            )
         case SSL.Error():
             said = openssl_text(reason)
             code = "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE"

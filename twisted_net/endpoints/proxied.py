@@ -190,7 +190,9 @@ class _HeaderReader(Protocol):
     def makeConnection(self, transport: Any) -> None:
         if getattr(transport, "protocol", None) is not self:
             transport.abortConnection()
-            raise TypeError(f"a ProxiedFactory has to be the outermost, not inside {transport!r}")
+            raise TypeError(
+                f"a ProxiedFactory must be the outermost factory, not inside {transport!r}"
+            )
         self.transport = transport
         factory = self._factory
         factory._waiting.add(self)

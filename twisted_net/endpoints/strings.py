@@ -112,7 +112,7 @@ class _WatchingGuard(GuardFactory):
 
 
 def _ranges(text: str) -> tuple[Network, ...]:
-    return tuple(parse_range("a part of it", each) for each in text.split(","))
+    return tuple(parse_range("a range", each) for each in text.split(","))
 
 
 def _seconds(text: str) -> float:

@@ -78,7 +78,7 @@ class Options(ServiceOptions):
 
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
-        Twisted knows (strcred). Repeatable. [default: none, everybody may enter]"""
+        Twisted knows (strcred). Repeatable. [default: none; anyone may join]"""
         kind = description.partition(":")[0]  # the rest may contain a password
         try:
             checker = strcred.makeChecker(description)  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ _CLIENT_CA_HELP = (
     "File with CA certificates (PEM). Clients must have a certificate that one of them has signed."
 )
 _KEYLOG_HELP = (
-    "File to append the keys of all TLS connections to. Whoever has it can decrypt them: for "
+    "File to append the keys of all TLS connections to. Anyone with the file can decrypt them. For "
     "debugging only."
 )
 SELF_SIGNED_HELP = "Make a certificate for this run. For development only."
@@ -37,7 +37,7 @@ _ADDRESS_HELP = (
     "Open connections from one IPv4 address or IPv6 /64 network, at most. 0 means no limit."
 )
 _ACCEPT_HELP = (
-    "New connections per second from one address, on average. A faster address is refused for "
+    "New connections per second from one address, on average. A faster address is rejected for "
     "10 seconds. 0 means no limit."
 )
 _MESSAGE_SIZE_HELP = "Bytes in one message, at most."

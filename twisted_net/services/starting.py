@@ -58,8 +58,8 @@ def _exit_with_failure() -> None:
 
 _ENDPOINT_ERRORS = (
     (re.compile(r"required positional arguments?: (.*)"), "{} is missing"),
-    (re.compile(r"unexpected keyword argument (.*)"), "{} is not known here"),
-    (re.compile(r"takes .* positional arguments? but"), "there is one part too many"),
+    (re.compile(r"unexpected keyword argument (.*)"), "{} is unknown"),
+    (re.compile(r"takes .* positional arguments? but"), "has too many parts"),
     (re.compile(r"invalid literal for int\(\) with base 10: (.*)"), "{} is not a number"),
     (re.compile(r"digits\) for integer string conversion"), "a number has too many digits"),
 )

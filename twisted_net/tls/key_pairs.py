@@ -130,7 +130,7 @@ def load_certificates(what: str, path: str) -> tuple[x509.Certificate, ...]:
 def openssl_text(error: SSL.Error) -> str:
     """Return OpenSSL's reason for an error."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return "; ".join(str(entry[-1]) for entry in queue) or "it does not say why"
+    return "; ".join(str(entry[-1]) for entry in queue) or "no reason given"
 
 
 def self_signed_pair(now: datetime.datetime) -> KeyPair:
@@ -207,7 +207,7 @@ def _key(path: str) -> crypto.PKey:
         return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # or TypeError
     except (TypeError, UnsupportedAlgorithm) as error:
         encrypted = "encrypted" in str(error) or "Password" in str(error)
-        text = "is encrypted" if encrypted else "is of a kind that TLS does not use"
+        text = "is encrypted" if encrypted else "is a kind of key that TLS does not support"
         raise CertificateError("key", path, text) from None
     except ValueError:
         raise CertificateError("key", path, "has no private key in PEM form") from None
