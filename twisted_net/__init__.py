@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from twisted_net.tls.certificates import CertificateWatch as CertificateWatch
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
+    from twisted_net.wire.framing import BaseFraming as BaseFraming
     from twisted_net.wire.framing import Framing as Framing
     from twisted_net.wire.framing import JsonLines as JsonLines
     from twisted_net.wire.framing import JsonStream as JsonStream
@@ -76,6 +77,7 @@ __all__ = [
     "Admission",
     "AdmissionRules",
     "Backoff",
+    "BaseFraming",
     "Broadcast",
     "CertificateError",
     "CertificateWatch",
@@ -122,6 +124,7 @@ __getattr__, __dir__ = lazy_exports(
         "Admission": "twisted_net.policy.admission",
         "AdmissionRules": "twisted_net.policy.admission",
         "Backoff": "twisted_net.policy.backoff",
+        "BaseFraming": "twisted_net.wire.framing",
         "Broadcast": "twisted_net.connection.broadcast",
         "CertificateError": "twisted_net.tls.key_pairs",
         "CertificateWatch": "twisted_net.tls.certificates",

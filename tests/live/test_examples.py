@@ -230,6 +230,17 @@ class MessageTests(ExampleCase):
         await client.has(b"\n")
         self.assertEqual(list(json.loads(client.received)), ["error"])
 
+    async def test_own_framing(self) -> None:
+        """Records are answered by records, and one over the limit closes the connection."""
+        client = await self.connect(await self.serve_example("own_framing.py"))
+        client.send(b"one;tw")
+        await client.has(b"ONE;")
+        client.send(b"o;")
+        await client.has(b"TWO;")
+        client.send(b"x" * 70_000)
+        await client.closed()
+        self.assertEqual(client.received, b"ONE;TWO;")
+
     async def test_json_messages_with_nc(self) -> None:
         """The command in the docstring gets its answer, although it half-closes first."""
         nc = self.nc(await self.serve_example("json_messages.py"), "-N")

@@ -35,10 +35,14 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def held(thing: object) -> int:
-    """Return how many bytes of its input a framing stores, in any attribute."""
+    """Return how many bytes of its input a framing stores, in any attribute.
+
+    A framing is looked into if it derives from :class:`BaseFraming`, wherever it is defined.
+    """
     if isinstance(thing, (bytes, bytearray)):
         return len(thing)
-    ours = type(thing).__module__ == framing.__name__ and not isinstance(thing, Exception)
+    in_framing = type(thing).__module__ == framing.__name__ and not isinstance(thing, Exception)
+    ours = in_framing or isinstance(thing, framing.BaseFraming)
     if ours or isinstance(thing, (list, tuple)):
         return sum(map(held, gc.get_referents(thing)))
     return 0

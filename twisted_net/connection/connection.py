@@ -144,8 +144,8 @@ class Connection(_Base):
     :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
     :meth:`call_hook`, :meth:`set_idle_timeout` and :meth:`start_handshake_timeout`.
 
-    :cvar framing: makes the connection's framing: a class from :mod:`twisted_net.wire.framing`, or
-        any callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
+    :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
+        callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
     :cvar reads_while_full: whether to read from a peer that does not read what it is sent. Leave it
         False if messages cause answers: then such a peer costs bounded memory.
     :cvar waits_for_handshake: whether :meth:`connected` is called only after a TLS handshake, and

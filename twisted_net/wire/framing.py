@@ -35,8 +35,8 @@ class LocalProtocolError(TwistedNetError, ValueError):
 class RemoteProtocolError(TwistedNetError, ValueError):
     """The peer broke the rules of the framing. No further message can be read from it.
 
-    :ivar code: ``"too-long"`` or ``"bad-input"``: a code from
-        :mod:`twisted_net.policy.close_reasons`.
+    :ivar code: ``"too-long"`` or ``"bad-input"``: the connection is closed for the reason with
+        this code.
     :ivar messages: the messages that were complete before the error, in order. They are valid.
     """
 
@@ -58,8 +58,10 @@ class Framing(Protocol[MessageT]):
     def feed(self, data: bytes, /) -> list[MessageT]:
         """Take the next bytes of the stream and return the messages that they complete.
 
-        :raises RemoteProtocolError: if a message is over the limit or malformed. Every later call
-            raises it too.
+        :param data: may be empty.
+        :raises RemoteProtocolError: if a message is over the limit (``too-long``) or malformed
+            (``bad-input``); its ``messages`` are those that were complete before. Every later call
+            raises it too. Nothing else may be raised.
         """
 
     def encode(self, message: MessageT, /) -> bytes:
@@ -70,19 +72,26 @@ class Framing(Protocol[MessageT]):
 
     @property
     def pending(self) -> bool:
-        """Whether a message has begun but is not complete."""
+        """Whether a message has begun but is not complete; after an error it does not matter."""
 
 
 FramingFactory: TypeAlias = Callable[..., Framing[Any]]
 """Makes a framing. Called with the keyword ``max_size``, the most bytes in one message."""
 
 
-class _Sticky(Generic[MessageT]):
-    """The common part of the framings: after an error, nothing more is read."""
+class BaseFraming(Generic[MessageT]):
+    """The common part of the framings, and of your own: after an error, nothing more is read.
 
-    __slots__ = ("_dead",)
+    A subclass has :meth:`parse`, ``encode`` and ``pending``, and, if it buffers,
+    :meth:`drop_buffers`. A constructor of its own must take the keyword ``max_size``.
 
-    def __init__(self) -> None:
+    :param max_size: the most bytes in one message; a connection passes ``max_message``.
+    """
+
+    __slots__ = ("_dead", "max_size")
+
+    def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
+        self.max_size = max_size
         self._dead: tuple[ErrorCode, str] | None = None
 
     def feed(self, data: bytes, /) -> list[MessageT]:
@@ -90,22 +99,26 @@ class _Sticky(Generic[MessageT]):
             raise RemoteProtocolError(*self._dead)
         messages: list[MessageT] = []
         try:
-            self._feed(data, messages)
+            self.parse(data, messages)
             return messages
         except RemoteProtocolError as error:
             # The error itself is not stored: its traceback would keep the fed data and this framing
             # alive.
             self._dead = error.code, str(error)
-        self._forget()
+        self.drop_buffers()
         raise RemoteProtocolError(*self._dead, messages)
 
-    def _feed(self, data: bytes, messages: list[MessageT]) -> None:
-        """Append the complete messages to ``messages``, even if an error is raised after them."""
+    def parse(self, data: bytes, messages: list[MessageT]) -> None:
+        """Take the next bytes, and append the messages that they complete.
+
+        :param data: may be empty.
+        :param messages: where to append them, also if an error is raised after them.
+        :raises RemoteProtocolError: if a message is over the limit or malformed.
+        """
         raise NotImplementedError
 
-    def _forget(self) -> None:
-        """Free the buffers."""
-        raise NotImplementedError
+    def drop_buffers(self) -> None:
+        """Free the buffers. Called after an error."""
 
     @property
     def pending(self) -> bool:
@@ -151,17 +164,16 @@ class TooLong:
         return f"TooLong(max_size={self.max_size})"
 
 
-class Lines(_Sticky[bytes]):
+class Lines(BaseFraming[bytes]):
     """Lines that end with LF or CRLF. The ending is not part of the message.
 
     :param max_size: the most bytes in a line, not counting its ending.
     """
 
-    __slots__ = ("_buffer", "_max_size")
+    __slots__ = "_buffer"
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
-        super().__init__()
-        self._max_size = max_size
+        super().__init__(max_size=max_size)
         self._buffer: bytes | bytearray = b""  # a bytearray only for a partial line
 
     def encode(self, message: bytes | str, /) -> bytes:
@@ -183,17 +195,17 @@ class Lines(_Sticky[bytes]):
     def pending(self) -> bool:
         return bool(self._buffer)
 
-    def _feed(self, data: bytes, messages: list[bytes]) -> None:
+    def parse(self, data: bytes, messages: list[bytes]) -> None:
         lines, rest = self._cut(data)
         for line in lines:
-            if len(line) > self._max_size:
+            if len(line) > self.max_size:
                 raise RemoteProtocolError("too-long", self._complaint())
             messages.append(line)
         self._keep(rest)
         if self._is_over():
             raise RemoteProtocolError("too-long", self._complaint())
 
-    def _forget(self) -> None:
+    def drop_buffers(self) -> None:
         self._buffer = b""
 
     def _keep(self, rest: bytes) -> None:
@@ -214,10 +226,10 @@ class Lines(_Sticky[bytes]):
     def _is_over(self) -> bool:
         # A CR at the limit may be the first half of the ending.
         size = len(self._buffer)
-        return size > self._max_size and not (size == self._max_size + 1 and self._buffer[-1] == 13)
+        return size > self.max_size and not (size == self.max_size + 1 and self._buffer[-1] == 13)
 
     def _complaint(self) -> str:
-        return f"a line is longer than {self._max_size} bytes"
+        return f"a line is longer than {self.max_size} bytes"
 
 
 class SkippingLines(Lines):
@@ -236,7 +248,7 @@ class SkippingLines(Lines):
     def feed(self, data: bytes, /) -> list[bytes | TooLong]:  # type: ignore[override]  # also TooLong
         if not self._buffer and not self._skipping:
             end = len(data) - 1
-            if end <= self._max_size and data.find(b"\n") == end >= 0:  # one line, the usual case
+            if end <= self.max_size and data.find(b"\n") == end >= 0:  # one line, the usual case
                 return [data[:-2] if data[-2:] == b"\r\n" else data[:-1]]
         if self._skipping:
             _, ending, data = data.partition(b"\n")
@@ -244,14 +256,14 @@ class SkippingLines(Lines):
                 return []
             self._skipping = False
         lines, rest = self._cut(data)
-        limit = self._max_size
+        limit = self.max_size
         messages: list[bytes | TooLong] = [
             line if len(line) <= limit else TooLong(limit) for line in lines
         ]
         self._keep(rest)
         if self._is_over():
             messages.append(TooLong(limit))
-            self._forget()
+            self.drop_buffers()
             self._skipping = True
         return messages
 
@@ -260,17 +272,16 @@ class SkippingLines(Lines):
         return self._skipping or bool(self._buffer)
 
 
-class Netstrings(_Sticky[bytes]):
+class Netstrings(BaseFraming[bytes]):
     """Netstrings, ``5:hello,`` (https://cr.yp.to/proto/netstrings.txt).
 
     :param max_size: the most bytes in one string.
     """
 
-    __slots__ = ("_buffer", "_max_size", "_number", "_size")
+    __slots__ = ("_buffer", "_number", "_size")
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
-        super().__init__()
-        self._max_size = max_size
+        super().__init__(max_size=max_size)
         self._buffer = bytearray()
         self._number = -1  # the part of the length read so far; -1: no digit yet
         self._size = -1  # length of the string being read; -1: the length is being read
@@ -282,7 +293,7 @@ class Netstrings(_Sticky[bytes]):
     def pending(self) -> bool:
         return self._number >= 0 or self._size >= 0
 
-    def _feed(self, data: bytes, messages: list[bytes]) -> None:
+    def parse(self, data: bytes, messages: list[bytes]) -> None:
         position = 0
         while position < len(data):
             if self._size < 0:
@@ -312,17 +323,17 @@ class Netstrings(_Sticky[bytes]):
             if not 48 <= byte <= 57 or self._number == 0:  # not a digit, or one after a leading 0
                 raise RemoteProtocolError("bad-input", "a netstring does not begin with its length")
             self._number = max(self._number, 0) * 10 + byte - 48
-            if self._number > self._max_size:
+            if self._number > self.max_size:
                 raise RemoteProtocolError(
-                    "too-long", f"a netstring is longer than {self._max_size} bytes"
+                    "too-long", f"a netstring is longer than {self.max_size} bytes"
                 )
         return position
 
-    def _forget(self) -> None:
+    def drop_buffers(self) -> None:
         self._buffer = bytearray()
 
 
-class LengthPrefixed(_Sticky[bytes]):
+class LengthPrefixed(BaseFraming[bytes]):
     """Messages with a length prefix, as in Erlang's ``{packet, N}`` and in Protocol Buffers.
 
     :param width: the bytes of the length: 1, 2, 4, 8, or ``"varint"`` (base-128, least significant
@@ -332,7 +343,7 @@ class LengthPrefixed(_Sticky[bytes]):
     :raises ValueError: if the width or the byte order is invalid.
     """
 
-    __slots__ = ("_buffer", "_byteorder", "_header", "_max_size", "_size", "_width")
+    __slots__ = ("_buffer", "_byteorder", "_header", "_size", "_width")
 
     def __init__(
         self,
@@ -348,7 +359,7 @@ class LengthPrefixed(_Sticky[bytes]):
             raise ValueError(f"byteorder must be 'big' or 'little', not {byteorder!r}")
         self._width = 0 if width == "varint" else width
         self._byteorder: Literal["big", "little"] = byteorder
-        self._max_size = max_size
+        self.max_size = max_size
         self._header = b""
         self._buffer = bytearray()
         self._size = -1  # length of the message being read; -1: the length is being read
@@ -369,7 +380,7 @@ class LengthPrefixed(_Sticky[bytes]):
     def pending(self) -> bool:
         return self._size >= 0 or bool(self._header)
 
-    def _feed(self, data: bytes, messages: list[bytes]) -> None:
+    def parse(self, data: bytes, messages: list[bytes]) -> None:
         position = 0
         while True:
             if self._size < 0:
@@ -409,14 +420,14 @@ class LengthPrefixed(_Sticky[bytes]):
         return position
 
     def _begin(self, size: int) -> None:
-        if size > self._max_size:
+        if size > self.max_size:
             raise RemoteProtocolError(
-                "too-long", f"a message of {size} bytes is longer than {self._max_size} bytes"
+                "too-long", f"a message of {size} bytes is longer than {self.max_size} bytes"
             )
         self._header = b""
         self._size = size
 
-    def _forget(self) -> None:
+    def drop_buffers(self) -> None:
         self._buffer = bytearray()
 
 
@@ -454,7 +465,7 @@ def _too_deep() -> RemoteProtocolError:
     return RemoteProtocolError("bad-input", f"JSON nests deeper than {MAX_DEPTH}")
 
 
-class JsonLines(_Sticky[Any]):
+class JsonLines(BaseFraming[Any]):
     """One JSON value per line (https://jsonlines.org). Empty lines are skipped.
 
     :param max_size: the most bytes in a line.
@@ -463,7 +474,7 @@ class JsonLines(_Sticky[Any]):
     __slots__ = ("_lines",)
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
-        super().__init__()
+        super().__init__(max_size=max_size)
         self._lines = Lines(max_size=max_size)
 
     def encode(self, message: Any, /) -> bytes:
@@ -474,7 +485,7 @@ class JsonLines(_Sticky[Any]):
     def pending(self) -> bool:
         return self._lines.pending
 
-    def _feed(self, data: bytes, messages: list[Any]) -> None:
+    def parse(self, data: bytes, messages: list[Any]) -> None:
         late: tuple[ErrorCode, str] | None = None
         try:
             lines = self._lines.feed(data)
@@ -490,11 +501,11 @@ class JsonLines(_Sticky[Any]):
         if late is not None:
             raise RemoteProtocolError(*late)
 
-    def _forget(self) -> None:
+    def drop_buffers(self) -> None:
         self._lines = Lines()
 
 
-class JsonStream(_Sticky[Any]):
+class JsonStream(BaseFraming[Any]):
     """JSON objects and arrays, one after another, with white space or nothing between them.
 
     This is what ``socket.write(JSON.stringify(x))`` sends. Numbers, strings and literals at the top
@@ -503,13 +514,12 @@ class JsonStream(_Sticky[Any]):
     :param max_size: the most bytes in one value.
     """
 
-    __slots__ = ("_buffer", "_max_size", "_scanner")
+    __slots__ = ("_buffer", "_scanner")
 
     _SPACE = re.compile(rb"[ \t\r\n]*")
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
-        super().__init__()
-        self._max_size = max_size
+        super().__init__(max_size=max_size)
         self._buffer = bytearray()
         self._scanner: ValueScanner | None = None  # None: between two values
 
@@ -525,7 +535,7 @@ class JsonStream(_Sticky[Any]):
     def pending(self) -> bool:
         return self._scanner is not None
 
-    def _feed(self, data: bytes, messages: list[Any]) -> None:
+    def parse(self, data: bytes, messages: list[Any]) -> None:
         position = 0
         while True:
             if self._scanner is None:
@@ -535,7 +545,7 @@ class JsonStream(_Sticky[Any]):
                 if data[position] not in b"{[":
                     raise RemoteProtocolError("bad-input", "neither an object nor an array begins")
                 self._scanner = ValueScanner(MAX_DEPTH)
-            allowed = position + self._max_size - len(self._buffer)
+            allowed = position + self.max_size - len(self._buffer)
             try:
                 end = self._scanner.scan(data, position, min(allowed, len(data)))
             except ValueError:
@@ -543,7 +553,7 @@ class JsonStream(_Sticky[Any]):
             if end < 0:
                 if allowed < len(data):
                     raise RemoteProtocolError(
-                        "too-long", f"a value is longer than {self._max_size} bytes"
+                        "too-long", f"a value is longer than {self.max_size} bytes"
                     )
                 self._buffer += data[position:]
                 return
@@ -557,5 +567,5 @@ class JsonStream(_Sticky[Any]):
         space = self._SPACE.match(data, position)
         return position if space is None else space.end()
 
-    def _forget(self) -> None:
+    def drop_buffers(self) -> None:
         self._buffer = bytearray()
