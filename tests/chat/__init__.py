@@ -1,1 +1,8 @@
-"""Tests of ``twisted_net/chat/``."""
+"""Tests of ``twisted_net/chat/``.
+
+``test_session`` has the decisions, without connections: names, rooms, commands, moderation.
+``test_chat`` has text users on connections in memory, ``test_json`` has programs (each answer is
+checked against the schema), ``test_recovery`` and ``test_store`` what comes back after a cut,
+``test_login`` accounts, ``test_client`` the client. ``test_fuzz`` sends noise (``fuzz_chat`` and
+``chat_attack``). ``chat_peers`` has what they share.
+"""
