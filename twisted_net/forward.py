@@ -141,7 +141,8 @@ class ForwardFactory(ConnectionFactory):
     ) -> None:
         super().__init__(**settings)
         self.upstream = upstream
-        # Only the client's side has the idle limit; data from either side restarts it.
+        # Only the client's side has the idle limit and the rate; data from either side restarts the
+        # idle limit.
         self.upstream_factory = ConnectionFactory.forProtocol(
             UpstreamProtocol,
             clock=settings.get("clock"),

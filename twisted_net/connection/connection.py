@@ -207,7 +207,8 @@ class Connection(_Base):
     _waiting_ready: list[Deferred[None]] | None = None
     _waiting_drained: list[Deferred[None]] | None = None
 
-    # The attributes that every instance gets sooner or later; see share_keys().
+    # The attributes that every instance gets sooner or later. With those of subclasses, at most
+    # thirty: see share_keys().
     shared_keys: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "state", "host", "id", "_framing", "_idle_timer"),
         *("ready", "bytes_sent", "messages_sent", "bytes_received", "messages_received", "_inbox"),

@@ -57,7 +57,10 @@ class Timers:
         self.wheel: TimerWheel[Any] = TimerWheel()
 
     def start(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
-        """Call ``expired`` after more than ``seconds`` of silence, at most a second late."""
+        """Call ``expired`` after more than ``seconds`` of silence.
+
+        The call is at most a second late, or one and a half in a crowd; see :data:`TICK`.
+        """
         ticks = ticks_for(seconds, TICK)
         # A timeout keeps the two parts of a method, which exist already, and not the method object.
         if isinstance(expired, MethodType):
