@@ -64,13 +64,6 @@ def _module(name: str) -> Callable[[], str]:
     return absent
 
 
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 # Ours.
 
 
@@ -97,15 +90,7 @@ def _ours_command(case: Case, setup: Setup) -> list[str]:
     return [*command, *setup.extra]
 
 
-def _ours_cannot(case: Case) -> str:
-    if not _exists(f"twisted_net.services.{_service(case)}"):
-        return f"this checkout has no net{_service(case)} yet"
-    if case.form == "json" and not _exists("twisted_net.chat.codecs.codecs"):
-        return "this checkout's netchat has no JSON form yet"
-    if case.rooms > 1 and not _exists("twisted_net.chat.registry"):
-        return "this checkout's netchat has no rooms yet"
-    if case.work == "acked" and not _exists("twisted_net.store"):
-        return "this checkout's netchat has no stores yet"
+def _any_case(case: Case) -> str:
     return ""
 
 
@@ -156,13 +141,8 @@ def _no_store(case: Case) -> str:
     return "it keeps nothing" if other else ""
 
 
-def _eager_absent() -> str:
-    found = _exists("twisted_net.eager.reactor")
-    return "" if found else "this checkout has no `eager` reactor yet"
-
-
 _ALL = (
-    Peer("ours", "twisted_net", _ours_command, _module("twisted"), _ours_cannot),
+    Peer("ours", "twisted_net", _ours_command, _module("twisted"), _any_case),
     Peer("c", "C, epoll", _c_command("turn"), _present, _c_cannot),
     Peer(
         "c-each",
@@ -204,7 +184,7 @@ _ALL = (
         "twisted-eager",
         "Twisted, `eager` reactor",
         _script("twisted_server.py", "--reactor", "eager"),
-        _eager_absent,
+        _module("twisted"),
         _no_store,
     ),
     Peer("asyncio", "asyncio", _script("asyncio_server.py"), _present, _no_store),
