@@ -16,11 +16,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
 from twisted_net.connection.guard import GuardFactory
 from twisted_net.eager.reactor_interfaces import eager, plain
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
+from twisted_net.endpoints.dual_stack import ANY_ADDRESS, DualStackServerEndpoint
 from twisted_net.endpoints.socket_options import SocketOptions, TunedServerEndpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
@@ -46,11 +48,13 @@ BACKLOG = 1024
 def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerEndpoint:
     """Return the endpoint of a port. Its transports are eager if that is possible.
 
-    :param interface: an IP address; empty means all, with one socket for IPv4 and IPv6 as in Node,
-        or for IPv4 only if the machine has no IPv6.
+    :param interface: an IP address. Empty or ``::`` means all, with one socket for IPv4 and IPv6 as
+        in Node. On a machine without IPv6, empty means all of IPv4.
     """
-    if not interface:
-        interface = "::" if socket.has_dualstack_ipv6() else ""
+    if interface in ("", ANY_ADDRESS) and socket.has_dualstack_ipv6():
+        if isinstance(plain(reactor), PosixReactorBase):
+            return DualStackServerEndpoint(eager(reactor), port, BACKLOG)
+        interface = ANY_ADDRESS
     kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
     return kind(eager(reactor), port, BACKLOG, interface)
 
