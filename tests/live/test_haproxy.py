@@ -227,7 +227,7 @@ class TLSTests(HAProxyTestCase):
         endpoint = f"ssl:0:privateKey={path}:certKey={path}:interface={LOCALHOST}"
         server = self.twistd("netchat", "--listen", endpoint, TRUSTED)
         self.assertEqual(await server.ended(), 1)
-        line = f"netchat: --listen {endpoint}: a PROXY header has to come before what this adds"
+        line = f"netchat: --listen {endpoint}: the PROXY header must come before"
         self.assertTrue(bytes(server.errors).decode().startswith(line), server)
         self.assertEqual(bytes(server.errors).count(b"netchat:"), 1)
         self.assertNotIn(b"Traceback", bytes(server.output + server.errors))
