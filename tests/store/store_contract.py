@@ -240,3 +240,20 @@ class StoreContract:
         self.now = NOW + 200
         self.assertEqual(self.value(store.before("a", None, 9)).stored, [])
         self.assertEqual(self.value(store.append("a", [make_message("x")])).offsets, [3])
+
+    def test_bounded_by_age_with_a_clock_that_is_set_back(self) -> None:
+        """A page has no gaps: what follows a message that is young enough is kept with it."""
+        store = self.started(age=60)
+        times = (NOW, NOW + 50, NOW - 100, NOW + 50)
+        appended = self.value(
+            store.append("a", [make_message(str(number), time=t) for number, t in enumerate(times)])
+        )
+        self.now = NOW + 61
+        page = self.value(store.before("a", None, 9))
+        self.assertEqual([each.offset for each in page.stored], [2, 3, 4])
+        self.assertEqual(page.first, 2)
+        self.assertEqual([each.offset for each in self.value(store.before("a", 4, 1)).stored], [3])
+        since = self.value(store.since("a", appended.epoch, 1, 9))
+        assert since is not None
+        self.assertEqual([each.offset for each in since.stored], [2, 3, 4])
+        self.assertIsNone(self.value(store.since("a", appended.epoch, 0, 9)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -228,8 +230,107 @@ class FileTests(SynchronousTestCase):
         other = self.mktemp()
         Path(other).write_bytes(b"hello" * 1000)
         self.assertEqual(self.refused(other), f"{other}: file is not a database")
-        for nowhere in (".", self.mktemp() + "/x/y"):
-            self.assertEqual(self.refused(nowhere), f"{nowhere}: unable to open database file")
+        nowhere = self.mktemp() + "/x/y"
+        self.assertEqual(self.refused(nowhere), f"{nowhere}: No such file or directory")
+        self.assertEqual(self.refused("."), ".: Is a directory")
+
+    def test_only_the_owner_may_read_a_new_file(self) -> None:
+        """A new file and the WAL beside it have mode 0600. An older file keeps its mode."""
+        path = self.mktemp()
+        self.open(path)
+        for each in (path, path + "-wal"):
+            self.assertEqual(os.stat(each).st_mode & 0o777, 0o600)
+        other = Path(self.mktemp())
+        other.touch()
+        other.chmod(0o640)
+        self.open(str(other))
+        self.assertEqual(other.stat().st_mode & 0o777, 0o640)
+
+    def lost(self, damage: Callable[[str], Any], link: bool = False) -> str:
+        """Damage the files of a log that is open, and return why it takes no messages."""
+        path = name = self.mktemp()
+        if link:
+            name = self.mktemp()
+            os.symlink(os.path.abspath(path), name)
+        log = self.open(name)
+        messages = [make_message("x")]
+        self.assertEqual(log.append([("a", messages)], NOW)[0].offsets, [1])
+        damage(path)
+        text = str(self.assertRaises(StoreError, log.append, [("a", messages)], NOW))
+        # It stays so: the messages would be lost when the process ends.
+        self.assertEqual(str(self.assertRaises(StoreError, log.open_room, "b", NOW)), text)
+        return text.replace(os.path.basename(path), "FILE")
+
+    def test_a_file_that_is_removed(self) -> None:
+        """No message is accepted into a file, or a WAL, that nobody will find again."""
+        for link in (False, True):
+            self.assertEqual(
+                self.lost(os.remove, link),
+                "the store cannot be written: FILE was removed while it was open",
+            )
+            self.assertEqual(
+                self.lost(lambda path: os.remove(path + "-wal"), link),
+                "the store cannot be written: FILE-wal was removed while it was open",
+            )
+
+    def test_a_directory_that_is_removed(self) -> None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        log = self.open(os.path.join(directory, "chat.db"))
+        shutil.rmtree(directory)
+        self.assertRaises(StoreError, log.append, [("a", [make_message("x")])], NOW)
+
+    def test_a_file_that_is_replaced(self) -> None:
+        """A copy that was put back in the file's place is another file."""
+
+        def replace(path: str) -> None:
+            shutil.copy(path, path + "-copy")
+            os.replace(path + "-copy", path)
+
+        self.assertEqual(
+            self.lost(replace), "the store cannot be written: FILE was replaced while it was open"
+        )
+
+    def test_a_file_that_comes_back(self) -> None:
+        """A file that was moved away is used again when it is back."""
+        path = self.mktemp()
+        log = self.open(path)
+        messages = [make_message("x")]
+        os.rename(path, path + "-away")
+        self.assertRaises(StoreError, log.append, [("a", messages)], NOW)
+        os.rename(path + "-away", path)
+        self.assertTrue(log.append([("a", messages)], NOW)[0].offsets)
+
+    def test_another_working_directory(self) -> None:
+        """A relative path still means the same file after a ``chdir``."""
+        path = os.path.relpath(self.mktemp())
+        log = self.open(path)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir("/")
+        self.assertEqual(log.append([("a", [make_message("x")])], NOW)[0].offsets, [1])
+
+    def test_a_damaged_file(self) -> None:
+        """Whatever is read or written then, the error says so."""
+        path = self.mktemp()
+        with contextlib.closing(self.open(path)) as log:
+            log.append([("a", [make_message("x" * 50) for _ in range(2000)])], NOW)
+        with open(path, "r+b") as file:
+            file.seek(4096)  # after the first page, which has the header and the schema
+            file.write(b"\xff" * (os.path.getsize(path) - 4096))
+        log = self.open(path)
+        for read in (
+            lambda: log.before("a", None, 9, NOW),
+            lambda: log.since("a", "e", 0, 9, NOW),
+        ):
+            self.assertIn("the store cannot be read: ", str(self.assertRaises(StoreError, read)))
+        for write in (
+            lambda: log.append([("a", [make_message("x")])], NOW),
+            lambda: log.open_room("a", NOW),
+            lambda: log.sweep(NOW),
+        ):
+            self.assertIn(
+                "the store cannot be written: ", str(self.assertRaises(StoreError, write))
+            )
 
     def test_a_file_has_one_process(self) -> None:
         """A second process cannot open the file, because it would assign the same offsets."""
@@ -261,6 +362,9 @@ class UrlTests(SynchronousTestCase):
             ("mysql://x", "a store must be memory: or sqlite:PATH"),
             ("memory:x", "memory: takes no path, such as x"),
             ("sqlite:", "sqlite: needs the path of a file, as in sqlite:chat.db"),
+            ("sqlite:a%00b", "sqlite: a path cannot have a NUL character (%00)"),
+            ("sqlite::memory:", "sqlite::memory: must be memory:"),
+            ("sqlite:%3Amemory%3A", "sqlite::memory: must be memory:"),
             ("sqlite:x?durable=no", "durable=no: must be process or power"),
             ("memory:?count=x", "count=x: must be a whole number from 1 to 1073741824"),
             ("memory:?count=0", "count=0: must be a whole number from 1 to 1073741824"),

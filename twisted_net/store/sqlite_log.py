@@ -6,11 +6,14 @@ process at a time may use the file.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+from twisted_net.store.files import OpenFiles
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 
@@ -69,17 +72,24 @@ class SqliteLog:
         self._bounds = bounds
         self._rooms: dict[str, _Room] = {}
         try:
+            _create_private(path)
             self._db = sqlite3.connect(
                 path, timeout=2.0, isolation_level=None, check_same_thread=False
             )
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from None
         try:
             self._prepare(power_safe)
+            self._files = OpenFiles(path, "-wal")
         except sqlite3.Error as error:
             self._db.close()
             why = "another process uses it" if "locked" in str(error) else str(error)
             raise StoreError(f"{path}: {why}") from None
+        except OSError as error:
+            self._db.close()
+            raise StoreError(f"{path}: {error.strerror}") from None
         except StoreError:
             self._db.close()
             raise
@@ -87,12 +97,13 @@ class SqliteLog:
     def close(self) -> None:
         """Close the file. SQLite moves all commits from the WAL into it."""
         self._db.close()
+        self._files.close()
 
     def append(self, requests: Sequence[Batch], now: float) -> list[Appended]:
         """Append messages to several rooms in one commit.
 
-        :raises StoreError: the commit failed, for example because the disk is full. None of the
-            messages was stored.
+        :raises StoreError: the commit failed, for example because the disk is full, or the file was
+            removed or replaced. None of the messages is certain to be stored.
         """
 
         def work() -> list[Appended]:
@@ -112,29 +123,33 @@ class SqliteLog:
 
     def since(self, name: str, epoch: str, offset: int, limit: int, now: float) -> Page | None:
         """See :meth:`twisted_net.store.interface.Store.since`."""
-        room = self._find(name)
-        if room is None or epoch != room.epoch or not 0 <= room.top - offset <= limit:
-            return None
-        stored = self._read(
-            "SELECT * FROM entries WHERE room = ? AND offset > ? AND time >= ? ORDER BY offset",
-            (room.id, offset, self._oldest(now)),
-        )
-        if len(stored) != room.top - offset:
-            return None
-        return Page(room.epoch, room.top, stored, room.first)
+
+        def work() -> Page | None:
+            room = self._find(name)
+            if room is None or epoch != room.epoch or not 0 <= room.top - offset <= limit:
+                return None
+            first = self._first(room, now)
+            if offset + 1 < first:
+                return None
+            stored = self._read("offset > ? ORDER BY offset", room, offset)
+            return Page(room.epoch, room.top, stored, first)
+
+        return self._reading(work)
 
     def before(self, name: str, offset: int | None, limit: int, now: float) -> Page:
         """See :meth:`twisted_net.store.interface.Store.before`."""
-        room = self._find(name)
-        if room is None:
-            return Page("", 0, [], 1)
-        below = room.top + 1 if offset is None else min(offset, room.top + 1)
-        stored = self._read(
-            "SELECT * FROM entries WHERE room = ? AND offset < ? AND time >= ?"
-            " ORDER BY offset DESC LIMIT ?",
-            (room.id, below, self._oldest(now), limit),
-        )
-        return Page(room.epoch, room.top, stored[::-1], room.first)
+
+        def work() -> Page:
+            room = self._find(name)
+            if room is None:
+                return Page("", 0, [], 1)
+            first = self._first(room, now)
+            below = room.top + 1 if offset is None else min(offset, room.top + 1)
+            condition = "offset < ? AND offset >= ? ORDER BY offset DESC LIMIT ?"
+            stored = self._read(condition, room, below, first, limit)
+            return Page(room.epoch, room.top, stored[::-1], first)
+
+        return self._reading(work)
 
     def sweep(self, now: float, busy: frozenset[str] = frozenset()) -> bool:
         """Delete some messages and rooms beyond the bounds.
@@ -156,7 +171,7 @@ class SqliteLog:
             return more
 
         more = self._in_transaction(work)
-        self._db.execute("PRAGMA incremental_vacuum(256)").fetchall()
+        self._reading(lambda: self._db.execute("PRAGMA incremental_vacuum(256)").fetchall())
         return more
 
     # Opening.
@@ -193,12 +208,20 @@ class SqliteLog:
             self._db.execute("BEGIN IMMEDIATE")
             result = work()
             self._db.execute("COMMIT")
+            self._files.check()  # after the commit, so that nothing is acknowledged in vain
         except (sqlite3.Error, StoreError) as error:
             self._rooms.clear()  # it has values that were not committed
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):  # the first error is the one to report
+                    self._db.execute("ROLLBACK")
             raise StoreError(f"the store cannot be written: {error}") from None
         return result
+
+    def _reading(self, work: Callable[[], Result]) -> Result:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be read: {error}") from None
 
     def _find(self, name: str) -> _Room | None:
         room = self._rooms.get(name)
@@ -300,15 +323,35 @@ class SqliteLog:
                 return bool(count - 1 > self._bounds.rooms)
         return False
 
+    def _first(self, room: _Room, now: float) -> int:
+        """Return the first offset within the bound of age, or the next one if there is none.
+
+        After a message that is young enough, all are kept, even those that a clock which was set
+        back has given an earlier time: a page has no gaps.
+        """
+        if not self._bounds.age:
+            return room.first
+        row = self._db.execute(
+            "SELECT offset FROM entries WHERE room = ? AND time >= ? ORDER BY offset LIMIT 1",
+            (room.id, self._oldest(now)),
+        ).fetchone()
+        return row[0] if row else room.top + 1
+
     def _oldest(self, now: float) -> float:
         return now - self._bounds.age if self._bounds.age else 0.0
 
-    def _read(self, query: str, values: tuple[Any, ...]) -> list[StoredMessage]:
-        query = query.replace("*", "offset, sender, text, time, action, origin, id", 1)
-        try:
-            return [
-                StoredMessage(row[0], Message(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
-                for row in self._db.execute(query, values)
-            ]
-        except sqlite3.Error as error:
-            raise StoreError(f"the store cannot be read: {error}") from None
+    def _read(self, condition: str, room: _Room, *values: int) -> list[StoredMessage]:
+        return [
+            StoredMessage(row[0], Message(row[1], row[2], row[3], bool(row[4]), row[5], row[6]))
+            for row in self._db.execute(
+                "SELECT offset, sender, text, time, action, origin, id FROM entries"
+                f" WHERE room = ? AND {condition}",
+                (room.id, *values),
+            )
+        ]
+
+
+def _create_private(path: str) -> None:
+    """Create a file that only its owner may read, if there is none. SQLite's others follow it."""
+    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+    os.close(os.open(path, flags, 0o600))

@@ -59,8 +59,13 @@ def store_from_url(url: str, reactor: Any) -> Store:
         return MemoryStore(time.time, epoch, bounds)
     if not path:
         raise ValueError("sqlite: needs the path of a file, as in sqlite:chat.db")
+    path = unquote(path)
+    if "\0" in path:
+        raise ValueError("sqlite: a path cannot have a NUL character (%00)")
+    if path == ":memory:":  # SQLite's own name for a database that nothing outlives
+        raise ValueError("sqlite::memory: must be memory:")
     return SqliteStore(
-        unquote(path),
+        path,
         reactor,
         lambda: ThreadWorker(reactor),
         time.time,
