@@ -264,6 +264,37 @@ class HalfCloseTests(ForwardCase):
         client.write_eof()
         self.assertEqual((self.upstream.received, self.upstream.finished), (b"last words", True))
 
+    def test_a_tls_client_that_closes_while_its_upstream_is_slow(self) -> None:
+        """What the client sent before its end arrives, also if it was read meanwhile."""
+        client = self.forwarder(how=connect_tls_peer)
+        client.handshake()
+        self.upstream.full()
+        for piece in b"a", b"b", b"c":
+            self.client.dataReceived(piece * 70_000)
+        client.resumeProducing()  # OpenSSL delivers the end although the connection is paused
+        client.write_eof()
+        self.clock.advance(4)
+        for _ in range(4):
+            self.upstream.drain()
+        self.assertEqual(self.upstream.received, b"".join(x * 70_000 for x in (b"a", b"b", b"c")))
+        self.assertEqual(self.client.reason.code, "peer-closed")
+        self.assertTrue(self.upstream.finished)
+
+    def test_a_tls_client_that_closes_and_an_upstream_that_reads_nothing(self) -> None:
+        """The idle limit ends both."""
+        client = self.forwarder(how=connect_tls_peer, idle_timeout=20, stall_timeout=0)
+        client.handshake()
+        self.upstream.full()
+        for _ in range(3):
+            self.client.dataReceived(b"x" * 70_000)
+        client.resumeProducing()
+        client.write_eof()
+        client.advance(15)
+        self.assertEqual(len(self.factory), 1)
+        client.advance(60)
+        self.assertEqual(self.client.reason.code, "idle")
+        self.assertEqual((len(self.factory), len(self.factory.upstream_factory)), (0, 0))
+
     def test_an_answer_through_a_tls_upstream(self) -> None:
         """A client's half-close does not cut off the answer of a TLS upstream."""
         client = self.forwarder(transport=TLSPeer)

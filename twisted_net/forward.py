@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Unpack
 
+from twisted.internet.defer import Deferred
+
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.interfaces import ClientEndpoint
@@ -26,12 +28,13 @@ class _Side(Connection):
 
     other: _Side | None = None
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: bytes) -> Deferred[None] | None:
         other = self.other
-        if other is not None and not other.send_encoded(message) and other.reason is None:
-            self.pause()
-            # This fails if the other side ends; then this side ends too.
-            other.drained().addCallbacks(lambda _: self.resume(), lambda _: None)
+        if other is None or other.send_encoded(message) or other.reason is not None:
+            return None
+        # The next message waits for this, even if this side's peer has closed meanwhile. It fails
+        # if the other side ends; then this side ends too.
+        return other.drained().addErrback(lambda _: None)
 
     def disconnected(self, reason: CloseReason) -> None:
         other, self.other = self.other, None
@@ -113,10 +116,10 @@ class UpstreamProtocol(_Side):
         if self.can_write_eof():
             super().write_eof()
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: bytes) -> Deferred[None] | None:
         if self.other is not None:
             self.other.touch()  # a client that only receives is not idle
-        super().message_received(message)
+        return super().message_received(message)
 
     def ends_other_with(self, reason: CloseReason) -> CloseReason:
         return CLOSED if reason is PEER_CLOSED else UPSTREAM

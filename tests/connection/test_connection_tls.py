@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of, made_tls
@@ -13,7 +17,7 @@ from twisted_net.policy.close_reasons import (
     PEER_CLOSED,
     PEER_RESET,
 )
-from twisted_net.testing import connect_tls_peer
+from twisted_net.testing import TLSPeer, connect_tls_peer
 
 
 class HandshakeTests(SynchronousTestCase):
@@ -131,3 +135,74 @@ class EndTests(SynchronousTestCase):
         peer.send(b"fail\n")
         self.assertEqual(connection.events[-1], FAILED)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class PausedTests(SynchronousTestCase):
+    """What arrived before a clean end is delivered after a pause."""
+
+    def paused(self, **limits: float) -> tuple[Any, TLSPeer]:
+        """Return a connection that has paused with two messages to come, and whose peer closes."""
+        connection, peer = made_tls(**limits)
+        connection.dataReceived(b"pause\na\nb\n")
+        peer.resumeProducing()  # OpenSSL delivers the end although the connection is paused
+        peer.write_eof()
+        return connection, peer
+
+    def test_resumed(self) -> None:
+        connection, peer = self.paused(idle_timeout=60)
+        peer.advance(50)
+        self.assertEqual(connection.events, ["connected", b"pause"])
+        connection.resume()
+        self.assertEqual(connection.events[2:], [b"a", b"b", PEER_CLOSED])
+        self.assertEqual(len(connection.factory), 0)
+
+    def test_within_the_grace(self) -> None:
+        """Without an idle limit, the grace is the limit."""
+        connection, peer = self.paused(idle_timeout=0, close_grace=5)
+        peer.advance(4)
+        connection.resume()
+        self.assertEqual(connection.events[2:], [b"a", b"b", PEER_CLOSED])
+
+    def test_never_resumed(self) -> None:
+        for limits in ({"idle_timeout": 20}, {"idle_timeout": 0, "close_grace": 20}):
+            connection, peer = self.paused(**limits)
+            peer.advance(18)
+            self.assertEqual(len(connection.factory), 1)
+            peer.advance(5)
+            self.assertEqual(connection.events, ["connected", b"pause", IDLE])
+            self.assertEqual(len(connection.factory), 0)
+
+    def test_each_pause_has_the_limit(self) -> None:
+        connection, peer = made_tls(idle_timeout=20)
+        connection.dataReceived(b"pause\npause\na\n")
+        peer.resumeProducing()
+        peer.write_eof()
+        for _ in range(2):
+            peer.advance(15)
+            connection.resume()
+        self.assertEqual(connection.events[1:], [b"pause", b"pause", b"a", PEER_CLOSED])
+
+    def test_closed_meanwhile(self) -> None:
+        connection, peer = self.paused(idle_timeout=60)
+        connection.close()
+        peer.advance(0.1)
+        self.assertEqual(connection.events, ["connected", b"pause", CLOSED])
+
+    def test_full(self) -> None:
+        """A transport that is gone takes no answers, but the messages are delivered."""
+        connection, peer = made_tls()
+        waiting = []
+        peer.full()
+        waiting.append(connection.drained())
+        connection.dataReceived(b"a\nb\n")
+        connection.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(waiting[0])
+        self.assertEqual(connection.events, ["connected", b"a", b"b", PEER_CLOSED])
+        self.assertEqual(connection.factory.full, set())
+
+    def test_reset(self) -> None:
+        """After an end that is not clean, nothing is delivered."""
+        connection, peer = made_tls()
+        connection.dataReceived(b"pause\na\n")
+        peer.reset()
+        self.assertEqual(connection.events, ["connected", b"pause", PEER_RESET])

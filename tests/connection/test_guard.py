@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineReceiver
 from zope.interface import directlyProvides
 
-from tests.connection.guarding import GuardCase, HalfClosing, Listening, Plain
+from tests.connection.guarding import GuardCase, HalfClosing, Listening, Plain, Producer
 from twisted_net.connection.guard import GuardFactory
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.echo import EchoFactory
@@ -275,6 +275,46 @@ class TLSTests(GuardCase):
         wrapped.transport.write(b"a")
         wrapped.transport.loseConnection()
         self.assertEqual((peer.received, peer.connected), (b"a", False))
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+
+class PausedTests(GuardCase):
+    """A TLS peer ends after data that the wrapped protocol has not taken."""
+
+    def paused(self) -> tuple[Any, TLSPeer]:
+        wrapped, peer = self.made_tls(idle_timeout=60)
+        peer.handshake()
+        wrapped.transport.pauseProducing()
+        peer.protocol.dataReceived(b"last words")  # OpenSSL had it already
+        peer.resumeProducing()
+        return wrapped, peer
+
+    def test_delivered_later(self) -> None:
+        wrapped, peer = self.paused()
+        peer.write_eof()
+        peer.advance(50)
+        self.assertEqual(wrapped.events, ["made"])
+        wrapped.transport.resumeProducing()
+        self.assertEqual(wrapped.events, ["made", b"last words", ConnectionDone])
+
+    def test_closed_before_the_end(self) -> None:
+        """A protocol that has closed, but whose producer has not, wants nothing more."""
+        wrapped, peer = self.paused()
+        wrapped.transport.registerProducer(Producer(), True)
+        wrapped.transport.loseConnection()
+        peer.resumeProducing()
+        peer.write_eof()
+        peer.advance(0.1)
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+    def test_closed_after_the_end(self) -> None:
+        """The same, if it closes while it is paused and its transport is gone."""
+        wrapped, peer = self.paused()
+        wrapped.transport.registerProducer(Producer(), True)
+        peer.write_eof()
+        self.assertEqual(wrapped.events, ["made"])
+        wrapped.transport.loseConnection()
+        peer.advance(0.1)
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
 

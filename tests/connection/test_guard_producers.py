@@ -9,39 +9,18 @@ from typing import Any
 
 from twisted.internet import _producer_helpers
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IPushProducer,
-)
 from twisted.internet.task import Cooperator
 from twisted.protocols.basic import FileSender
 from twisted.web.resource import Resource
 from twisted.web.server import Site
-from zope.interface import implementer
 
-from tests.connection.guarding import GuardCase
+from tests.connection.guarding import GuardCase, Producer
 from twisted_net.connection.guard import GuardFactory
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it raises warnings about itself
     from twisted.web.static import Data, File
-
-
-@implementer(IPushProducer)
-class Producer:
-    """Counts its calls."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.told.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.told.append("resume")
-
-    def stopProducing(self) -> None:
-        self.told.append("stop")
 
 
 class Numbers:

@@ -145,10 +145,24 @@ class Both:
             peer.send(b"x")
             self.turn(wait=1)
             # The poller reports nothing more.
-            protocol.transport.transport.stopReading()
+            self.reactor.removeReader(protocol.transport.transport)
         self.until(lambda: len(protocol.events) == 2, peer)
         self.assertEqual(protocol.events[1], ("data", b"x"))
-        protocol.transport.transport.startReading()
+        self.reactor.addReader(protocol.transport.transport)
+
+    def test_blocked_reading_while_paused(self):
+        """The same, but a protocol that has paused meanwhile gets it when it resumes."""
+        protocol, peer = self.connect_tls()
+        self.settle(peer)
+        with self.refusing("read", SSL.WantWriteError):
+            peer.send(b"x")
+            self.turn(wait=1)
+            protocol.transport.pauseProducing()
+        self.settle(peer)
+        self.assertEqual(len(protocol.events), 1)
+        protocol.transport.resumeProducing()
+        self.until(lambda: len(protocol.events) == 2, peer)
+        self.assertEqual(protocol.events[1], ("data", b"x"))
 
     def test_blocked_farewell(self):
         """A close_notify that the socket does not take is sent later."""

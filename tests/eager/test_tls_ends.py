@@ -58,6 +58,21 @@ class Endings:
         self.until(lambda: protocol.events[-1] == DONE, peer)
         self.assertEqual(protocol.events[1:], [("data", b"last words"), DONE])
 
+    def test_farewell_while_paused(self):
+        """If the protocol pauses, what the peer sent before its close_notify is still delivered."""
+        protocol, peer = self.connect_tls()
+        protocol.received = lambda self, data: self.transport.pauseProducing()
+        peer.send(b"".join(b"%d" % (number % 10) * 16384 for number in range(3)))
+        peer.say_farewell()
+
+        def resumed():
+            protocol.transport.resumeProducing()
+            return protocol.events[-1] == DONE
+
+        self.until(resumed, peer)
+        got = b"".join(event[1] for event in protocol.events if event[0] == "data")
+        self.assertEqual(len(got), 3 * 16384)
+
     def test_end_without_farewell(self):
         """The end of the stream without a close_notify is not a clean end."""
         protocol, peer = self.connect_tls()
@@ -156,6 +171,23 @@ class Endings:
         self.assertEqual(protocol.events, [("handshake",), DONE])
 
 
+class Pauses:
+    """What only TLS on the socket promises."""
+
+    def test_nothing_while_paused(self):
+        """A protocol that has paused gets no data, and not the end, until it resumes."""
+        protocol, peer = self.connect_tls()
+        protocol.received = lambda self, data: self.transport.pauseProducing()
+        peer.send(b"x" * 3 * 16384)
+        peer.say_farewell()
+        for count in range(1, 4):
+            self.until(lambda count=count: len(protocol.events) == 1 + count, peer)
+            self.settle(peer)
+            self.assertEqual([event[0] for event in protocol.events[1:]], ["data"] * count)
+            protocol.transport.resumeProducing()
+        self.until(lambda: protocol.events[-1] == DONE, peer)
+
+
 class StockServerTests(Endings, AsServer, OnStock, TLSTestCase):
     """The reference."""
 
@@ -168,11 +200,11 @@ class StockOlderServerTests(Older, StockServerTests):
     """The reference."""
 
 
-class ServerTests(Endings, AsServer, TLSTestCase):
+class ServerTests(Pauses, Endings, AsServer, TLSTestCase):
     """On the eager reactor."""
 
 
-class ClientTests(Endings, AsClient, TLSTestCase):
+class ClientTests(Pauses, Endings, AsClient, TLSTestCase):
     """On the eager reactor."""
 
 
@@ -184,9 +216,9 @@ class OlderClientTests(Older, ClientTests):
     """On the eager reactor."""
 
 
-class ElsewhereServerTests(Endings, AsServer, OnStockEagerly, TLSTestCase):
+class ElsewhereServerTests(Pauses, Endings, AsServer, OnStockEagerly, TLSTestCase):
     """On Twisted's reactor."""
 
 
-class ElsewhereClientTests(Endings, AsClient, OnStockEagerly, TLSTestCase):
+class ElsewhereClientTests(Pauses, Endings, AsClient, OnStockEagerly, TLSTestCase):
     """On Twisted's reactor."""

@@ -125,10 +125,6 @@ class PauseReason:
     HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
     RATE = 8  # the peer sends faster than it may
 
-    TEMPORARY = HANDLER | RATE
-    """Reasons that pass by themselves. What was read before is then delivered, even if the
-    transport is gone by then."""
-
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class Connection(_Base):
@@ -844,7 +840,7 @@ class Connection(_Base):
         clean = isinstance(reason.value, ConnectionDone)
         if clean and self.state is _OPEN and self._has_input():
             # TLS has no half-close, so a peer that has just sent its last messages ends this way.
-            self._enter(State.DRAINING_INPUT)
+            self._drain_input()
             return
         if self.reason is None:
             if self.state is _HANDSHAKING and _awaits_handshake(self.transport) and not clean:
@@ -854,9 +850,40 @@ class Connection(_Base):
         self._end()
 
     def _has_input(self) -> bool:
-        """Return whether messages are still to be handled, and only temporary pauses delay them."""
-        waits = self._inbox is not None or self._pause_reasons & PauseReason.HANDLER
-        return bool(waits and not self._pause_reasons & ~PauseReason.TEMPORARY)
+        """Return whether messages are still to be handled, or one is being handled."""
+        return self._inbox is not None or bool(self._pause_reasons & PauseReason.HANDLER)
+
+    def _drain_input(self) -> None:
+        """Deliver what was received, although the transport is gone.
+
+        An application that has paused has the idle limit, or else the grace, to resume.
+        """
+        self._enter(State.DRAINING_INPUT)
+        self._clear_send_queue()
+        limits = self.factory.limits
+        self._set_timer(
+            self._drain_expired, self.idle_timeout or limits.idle_timeout or limits.close_grace
+        )
+        if self.is_full:  # no transport will report that it is not
+            self.is_full = False
+            self.factory.full.discard(self)
+            waiting, self._waiting_drained = self._waiting_drained, None
+            for each in waiting or ():
+                each.callback(None)
+            self._resume_reading(PauseReason.FULL_OUTPUT)
+
+    def _drain_expired(self) -> None:
+        """End the connection if the application has paused it for too long."""
+        timer = self._idle_timer
+        if timer is None or self.state is not State.DRAINING_INPUT:
+            return
+        limits = self.factory.limits
+        if self._pause_reasons & PauseReason.APPLICATION:
+            self._end_input(IDLE, "it stayed paused after its peer had closed")
+        elif self.idle_timeout or limits.idle_timeout:
+            self._idle_timer_expired()  # a subclass may limit other pauses
+        else:
+            self.factory.timers.restart(timer, limits.close_grace)
 
     def _begin_closing(self, reason: CloseReason, detail: str) -> None:
         self._enter(_CLOSING)

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
-from twisted_net.connection.connection import Connection
+from twisted_net.connection.connection import Connection, State
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.eager.privates import unsent
@@ -69,11 +69,11 @@ class GuardTransport:
         self._guard.send_encoded(b"".join(data))
 
     def loseConnection(self) -> None:
-        if self._guard.producer is None:
+        if self._guard.producer is None or self._guard.state is State.DRAINING_INPUT:
             self._guard.close()
         else:  # as in Twisted's transports: the producer may still write what it has
             self._guard.pause()
-            self._closes_without_producer = True
+            self._closes_without_producer = self._guard.wants_no_input = True
 
     def abortConnection(self) -> None:
         self._guard.abort()
@@ -153,6 +153,7 @@ class GuardProtocol(Connection):
     """Stand between the transport and a protocol that does not know about the guard.
 
     :ivar producer: the producer that the wrapped protocol has registered.
+    :ivar wants_no_input: whether the wrapped protocol has closed while a producer still wrote.
     """
 
     framing = Raw
@@ -161,6 +162,7 @@ class GuardProtocol(Connection):
 
     factory: GuardFactory
     producer: Any = None
+    wants_no_input = False
 
     def __init__(self, wrapped: IProtocol) -> None:
         self.wrapped = wrapped
@@ -190,6 +192,8 @@ class GuardProtocol(Connection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = reason
         super().connectionLost(reason)
+        if self.wants_no_input:
+            self.close()  # what was received is not for anyone
 
     def writeConnectionLost(self) -> None:
         if self.reason is None and IHalfCloseableProtocol.providedBy(self.wrapped):

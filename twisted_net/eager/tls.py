@@ -207,7 +207,9 @@ class EagerTLS(BufferingTLSTransport):
             else:
                 if not self._aborted:
                     self.wrappedProtocol.dataReceived(data)
-                if len(data) < openssl.RECORD:  # if there is more, the poller reports it
+                # If there is more, the poller reports it, to a protocol that has paused when it
+                # reads again. A close_notify would end the connection meanwhile.
+                if len(data) < openssl.RECORD or self.transport.halted:
                     break
                 if self._alone:
                     self._alone -= 1

@@ -59,6 +59,7 @@ class OnSocket(Eager):
     tls: TLS | None = None
     blocked = False  # OpenSSL must read before it can write
     unread = False  # OpenSSL must write before it can continue reading
+    halted = False  # it is not read: its protocol has paused it
 
     def doRead(self) -> Any:
         if self.tls is None or not self._batch.open:
@@ -78,7 +79,7 @@ class OnSocket(Eager):
         if not self.disconnecting and not tls.ready():
             self.stopWriting()
             return tls.handshake()
-        if self.unread:
+        if self.unread and not self.halted:
             self.unread = False
             why = self.doRead()
             if why is not None or not self.connected:
@@ -91,6 +92,14 @@ class OnSocket(Eager):
             if tls.shutdown_due:
                 return None
         return why
+
+    def stopReading(self) -> None:
+        self.halted = True
+        super().stopReading()
+
+    def startReading(self) -> None:
+        self.halted = False
+        super().startReading()
 
     def free(self) -> bool:
         return self.tls is None and super().free()  # OpenSSL may have to read first
@@ -146,7 +155,7 @@ class EagerTLSServer(OnSocket, EagerServer):
     """An accepted TCP connection with TLS on it."""
 
 
-share_keys(EagerTLSServer, (*SHARED_KEYS, "tls"))
+share_keys(EagerTLSServer, (*SHARED_KEYS, "tls", "halted"))
 
 
 class EagerTLSClient(OnSocket, EagerClient):
