@@ -206,6 +206,8 @@ class NeighboursTests(EmbeddingCase):
         peer.send(b"hello")
         self.assertEqual(peer.received, b"hello")
         peer.advance(4.5)
+        self.assertTrue(peer.finished)
+        peer.write_eof()
         self.assertFalse(peer.connected)
 
     def test_behind_twisteds_wrappers(self) -> None:

@@ -267,7 +267,7 @@ class WrappedTests(IdleCase):
         peer.send(b"hello\n")
         self.assertEqual((heard, peer.received), (["connected"], b"HELLO\n"))
         peer.advance(6)
-        self.assertEqual((heard, len(factory)), (["connected", "peer-closed"], 0))
+        self.assertEqual((heard, len(factory)), (["connected", "closed"], 0))
         peer = self.limited(factory)
         peer.send(b"first\nsecond")
         peer.write_eof()
@@ -310,6 +310,8 @@ class FactoryTests(IdleCase):
         peer.send(b"x" * 1_000_000)
         self.assertEqual((bytes(peer.unread), peer.received, peer.connected), (b"", b"", True))
         peer.advance(6)
+        self.assertTrue(peer.finished)
+        peer.advance(8)  # the grace, for a peer that does not close
         self.assertFalse(peer.connected)
 
     def test_limits_that_make_no_sense(self) -> None:

@@ -332,6 +332,8 @@ class TLSPeer(Peer):
 
     negotiatedProtocol: bytes | None = None
 
+    _waits_for_producer = False  # loseConnection() was called
+
     def handshake(self) -> None:
         """Complete the handshake. Until then, a protocol should not act as connected."""
         self.protocol.handshakeCompleted()
@@ -343,8 +345,20 @@ class TLSPeer(Peer):
     def loseWriteConnection(self) -> None:
         raise AssertionError("a half-close would cut the TLS stream")
 
+    def loseConnection(self) -> None:
+        self._waits_for_producer = self.producer is not None
+        if not self._waits_for_producer:
+            super().loseConnection()
+
+    def unregisterProducer(self) -> None:
+        super().unregisterProducer()
+        if self._waits_for_producer:
+            self.loseConnection()
+
     def readConnectionLost(self, reason: Failure) -> None:
-        self.loseConnection()  # unsent data still goes out
+        # The peer's end does not wait for the producer, and is not taken for a call from this side.
+        # Unsent data still goes out.
+        super().loseConnection()
 
 
 class _Linked(Peer):

@@ -16,6 +16,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IReactorTCP
 from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,11 +28,14 @@ from tests.eager.reactor_turns import (
     Recorder,
     TurnsTestCase,
 )
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.ports import EagerClient, EagerServer
 from twisted_net.eager.reactor import EagerReactor
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.eager.transports import Eager
 from twisted_net.eager.write_batch import WriteBatch
+from twisted_net.policy.close_reasons import CLOSED
 
 
 class Eagerness:
@@ -91,6 +95,36 @@ class Eagerness:
         """The socket options are the same as Twisted's."""
         protocol, _ = self.connect()
         self.assertFalse(protocol.transport.getTcpNoDelay())
+
+    def test_closer(self):
+        """The closer is asked before the transport closes, and may close in its own way."""
+        protocol, peer = self.connect()
+        asked = []
+
+        class Closer:
+            def close_from_outside(self):
+                asked.append(len(asked))
+                return len(asked) == 1
+
+        protocol.transport.closer = Closer()
+        protocol.transport.loseConnection()
+        self.turn()
+        self.assertFalse(protocol.transport.disconnecting)
+        protocol.transport.loseConnection()
+        self.turn()
+        self.assertEqual((asked, peer.recv(100)), ([0, 1], b""))
+
+    def test_connection_of_ours(self):
+        """A connection of ours closes in its own way when its eager transport is closed."""
+        protocol, _ = self.connect()
+        factory = ConnectionFactory.forProtocol(Connection, clock=Clock())
+        connection = factory.buildProtocol(None)
+        connection.makeConnection(protocol.transport)
+        protocol.transport.loseConnection()
+        self.assertIs(connection.reason, CLOSED)
+        self.assertIs(protocol.transport.closer, connection)
+        connection.abort()
+        self.assertIsNone(protocol.transport.closer)
 
     def test_one_bad_transport(self):
         """A transport that fails to flush does not affect the others."""

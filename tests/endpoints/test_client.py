@@ -6,6 +6,7 @@ from typing import Any
 
 import trustme
 from OpenSSL import SSL
+from twisted.application.internet import ClientService
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, TimeoutError
@@ -25,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.connection.recording import Recorder
+from twisted_net.chat.client.client import ChatClient
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.client import (
@@ -36,6 +38,7 @@ from twisted_net.endpoints.client import (
 from twisted_net.idle import DiscardFactory
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import CloseReason
+from twisted_net.testing import advance
 
 
 @implementer(IHostResolution)
@@ -206,7 +209,7 @@ class ConnectTests(ClientCase):
         self.failureResultOf(attempt, TimeoutError)
 
 
-class TLSTests(ClientCase):
+class TLSCase(ClientCase):
     """With real certificates, in memory."""
 
     def setUp(self) -> None:
@@ -238,6 +241,10 @@ class TLSTests(ClientCase):
         pump = self.accept(server=factory.buildProtocol(None))
         pump.flush()
         return pump
+
+
+class TLSTests(TLSCase):
+    """Connecting with real certificates."""
 
     def test_a_certificate_that_is_right(self) -> None:
         """The result arrives after the handshake."""
@@ -331,6 +338,46 @@ class TLSTests(ClientCase):
         factory = TLSMemoryBIOFactory(options, False, echo, self.reactor)
         self.accept(server=factory.buildProtocol(None)).flush()
         self.assertFailure(attempt, "HANDSHAKE", "chat.example", 7000)
+
+
+class TLSServiceTests(TLSCase):
+    """Services that stay connected over TLS, and how they stop."""
+
+    def test_stopping_over_tls(self) -> None:
+        """``stopService`` ends a connection over TLS, although TLS waits for its producer."""
+        trust = Certificate.loadPEM(self.authority.cert_pem.bytes())
+        where = ("chat.example", 7000)
+        ours = ConnectionFactory.forProtocol(Client, clock=self.reactor)
+        twisteds = ClientService(
+            client_endpoint(self.reactor, where, tls=True, trust=trust), ours, clock=self.reactor
+        )
+        for client in (
+            ReconnectingClient(self.reactor, where, Client, tls=True, trust=trust),
+            ChatClient(self.reactor, where, "ann", tls=True, trust=trust),
+            twisteds,
+        ):
+            client.startService()
+            pump = self.serve()
+            stopped = client.stopService()
+            self.reactor.advance(0)
+            pump.flush()
+            self.successResultOf(stopped)
+            self.assertEqual(len(self.server), 0)
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_server_that_never_closes(self) -> None:
+        """The grace also limits the wait for a server that does not answer the end."""
+        trust = Certificate.loadPEM(self.authority.cert_pem.bytes())
+        client = ReconnectingClient(
+            self.reactor, ("chat.example", 7000), Client, tls=True, trust=trust
+        )
+        client.startService()
+        pump = self.serve()
+        stopped = client.stopService()
+        self.assertNoResult(stopped)
+        advance(self.reactor, 20)
+        pump.flush()
+        self.successResultOf(stopped)
 
 
 class ReconnectingTests(ClientCase):

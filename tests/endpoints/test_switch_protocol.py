@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.connection.recording import Recorder, factory_of
 from tests.endpoints.proxying import HEADERS, Noting, ProxiedCase
+from twisted_net.policy.close_reasons import CLOSED
 from twisted_net.testing import Peer
 
 
@@ -86,6 +88,20 @@ class RestTests(ProxiedCase):
             self.assertEqual([type(event) for event in protocol.events], [type])
             self.assertFalse(peer.connected)
             self.assertNotIn("pauseProducing", vars(peer))
+
+    def test_a_connection_that_is_closed_later(self) -> None:
+        """The closing that a connection of ours has taken over outlives the bytes."""
+        factory = factory_of(Recorder)
+        self.wrapped.buildProtocol = factory.buildProtocol  # type: ignore[method-assign]
+        peer = self.connect()
+        peer.send(HEADERS["v2"] + b"one\n")
+        connection = peer.protocol
+        self.assertEqual(connection.events, ["connected", b"one"])
+        peer.loseConnection()
+        self.assertIs(connection.reason, CLOSED)
+        peer.write_eof()
+        self.assertEqual(connection.events[2:], [CLOSED])
+        self.assertNotIn("loseConnection", vars(peer))
 
     def test_closed_while_paused(self) -> None:
         for close in ("loseConnection", "abortConnection"):

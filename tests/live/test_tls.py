@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import trustme
@@ -194,3 +195,45 @@ class ClientCertificateTests(TLSTestCase):
         await client.closed()
         self.assertEqual(server.log("Traceback|Unhandled"), [])
         await self.trusting(port).expect(b"You are guest-1 in")
+
+
+class ClientTests(TLSTestCase):
+    """Services that are clients over TLS, in a ``twistd`` of their own."""
+
+    program = """
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted.internet.ssl import Certificate
+from twisted_net import Connection, ReconnectingClient
+from twisted_net.chat import ChatClient
+
+class Says(Connection):
+    def connected(self):
+        print("connected", flush=True)
+
+with open({ca!r}) as file:
+    how = dict(tls=True, trust=Certificate.loadPEM(file.read()))
+where = ("localhost", {port})
+application = Application("client")
+client = {client}
+if isinstance(client, ChatClient):
+    client.welcome().addCallback(lambda _: print("connected", flush=True))
+client.setServiceParent(application)
+"""
+
+    async def test_sigterm_ends_them(self) -> None:
+        """A connection over TLS does not keep ``twistd`` from ending."""
+        for service, client in (
+            ("netecho", "ReconnectingClient(reactor, where, Says, **how)"),
+            ("netchat", "ChatClient(reactor, where, 'ann', **how)"),
+        ):
+            server, port = await self.serve_tls(service)
+            tac = self.directory() / "client.tac"
+            text = self.program.format(ca=self.certificates.ca, port=port, client=client)
+            tac.write_text(text)
+            running = self.twistd("-y", str(tac))
+            await running.expect(rb"connected$")
+            running.signal(signal.SIGTERM)
+            self.assertEqual(await running.ended(), -signal.SIGTERM)
+            self.assertEqual(running.log("Traceback|Unhandled"), [])
+            self.assertEqual(server.log("Traceback|Unhandled"), [])

@@ -12,6 +12,7 @@ How a connection lives:
    bounded send queue. When the queue is full, the overflow policy applies.
 5. The peer, a limit or :meth:`Connection.close` ends the connection, for one reason. What was sent
    before still goes out; then the peer has ``close_grace`` seconds to close its side.
+   ``transport.loseConnection()`` does the same, whoever calls it.
 6. :meth:`Connection.disconnected` is called with the reason, and the factory forgets the
    connection.
 """
@@ -20,6 +21,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -423,6 +426,7 @@ class Connection(_Base):
         if self.state is not _CLOSING:
             self._begin_closing(reason, detail)
         self._clear_send_queue()
+        self._give_back_closing()
         self.transport.abortConnection()
 
     def fail(self, failure: Failure) -> None:
@@ -486,6 +490,7 @@ class Connection(_Base):
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
+        self._take_over_closing()
         if not _awaits_handshake(transport):
             self._open()
             return
@@ -493,6 +498,44 @@ class Connection(_Base):
         if not self.waits_for_handshake:
             self.ready = True
             self.call_hook(self.connected)
+
+    def _take_over_closing(self) -> None:
+        """Let ``loseConnection`` of the transport close this connection, whoever calls it.
+
+        A transport waits for its producer, which is this connection, and TLS does not tell it.
+        """
+        transport = _lowest(self.transport)
+        if isinstance(transport, Eager):
+            transport.closer = self
+        else:
+            with suppress(AttributeError):  # it has slots: no method of it can be replaced
+                own = transport.loseConnection
+                transport.loseConnection = partial(self._close_from_outside, own)
+
+    def _give_back_closing(self) -> None:
+        """Undo :meth:`_take_over_closing`: from now on, or after the end, the transport closes."""
+        transport = _lowest(self.transport)
+        if isinstance(transport, Eager):
+            transport.closer = None
+        else:
+            with suppress(AttributeError):  # it was given back before
+                del transport.loseConnection
+
+    def _close_from_outside(self, transports_own: Callable[..., None], *arguments: Any) -> None:
+        if not self.close_from_outside():
+            transports_own(*arguments)
+
+    def close_from_outside(self) -> bool:
+        """Close this connection, because somebody closes its transport.
+
+        :return: whether this connection closes or is closing. If not, the transport has to close.
+        """
+        self.close()  # if it is closing already, its grace goes on
+        return self.state in _WITH_TRANSPORT
+
+    def _lose_transport(self) -> None:
+        self._give_back_closing()
+        self.transport.loseConnection()
 
     def handshakeCompleted(self) -> None:
         if self.state is _HANDSHAKING:
@@ -821,7 +864,7 @@ class Connection(_Base):
         self._is_unframed = False
         if self.reason is not None:
             if not self.is_full and not self._send_queue:  # all data is with the transport
-                self.transport.loseConnection()
+                self._lose_transport()
         elif self._inbox is None and not self._pause_reasons & PauseReason.HANDLER:
             self._after_last_message()
 
@@ -834,6 +877,7 @@ class Connection(_Base):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_unframed = False
         self._peer = self.peer
+        self._give_back_closing()
         waiting, self._waiting_ready = self._waiting_ready, None
         for each in waiting or ():
             each.errback(reason)
@@ -896,17 +940,18 @@ class Connection(_Base):
         transport = self.transport
         transport.unregisterProducer()
         if self._eof_received:
-            transport.loseConnection()
+            self._lose_transport()
             return
         transport.resumeProducing()  # it may be paused, and the peer's end must be noticed
         if self.can_write_eof():
             transport.loseWriteConnection()
         else:
-            transport.loseConnection()
+            self._lose_transport()
 
     def _close_expired(self) -> None:
         """End the grace. What the kernel has of the last messages should still reach the peer."""
         self._set_timer(self.abort, 0)  # within a second
+        self._give_back_closing()
         transport = self.transport
         while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer to close
             transport = transport.transport
@@ -969,6 +1014,13 @@ def _awaits_handshake(transport: object) -> bool:
         or _is_tls_wrapper(transport)
         or IHandshakeListener.providedBy(transport)
     )
+
+
+def _lowest(transport: Any) -> Any:
+    """Return the transport below all wrappers. That is TLS, if there is TLS among them."""
+    while isinstance(transport, ProtocolWrapper) and not _is_tls_wrapper(transport):
+        transport = transport.transport
+    return transport
 
 
 def _is_tls_wrapper(transport: ProtocolWrapper) -> bool:

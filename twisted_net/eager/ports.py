@@ -69,6 +69,7 @@ SHARED_KEYS = (
     *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_batch", "server"),
     *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
     *("_in_batch", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
+    "closer",
 )
 """All attributes that an accepted connection may get; see :func:`share_keys`."""
 

@@ -48,9 +48,13 @@ class Eager(tcp.Connection):
     Twisted's ``doWrite`` can each continue from any state that the other leaves.
 
     :cvar at_once: whether to send inside ``write`` while no batch is open.
+    :ivar closer: the user of this transport, if it closes in its own way. Its method
+        ``close_from_outside`` is asked first whenever somebody calls :meth:`loseConnection`; if it
+        returns False, this transport closes.
     """
 
     at_once = True
+    closer: Any = None
 
     # Class attributes, so that an idle connection stores none of them.
     fileno: Any = Fileno()
@@ -218,6 +222,8 @@ class Eager(tcp.Connection):
     # What decides what happens when all is sent. Twisted's doWrite knows, so it has to send.
 
     def loseConnection(self) -> None:
+        if self.closer is not None and self.closer.close_from_outside():
+            return
         self._is_plain = False
         self.leave_to_poller()
         super().loseConnection()

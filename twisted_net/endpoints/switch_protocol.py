@@ -94,20 +94,25 @@ class _PendingBytes:
 
     def loseConnection(self) -> None:
         self._take()
-        self._transport.loseConnection()
+        type(self._transport).loseConnection(self._transport)
 
     def abortConnection(self) -> None:
         self._take()
-        self._transport.abortConnection()
+        type(self._transport).abortConnection(self._transport)
 
     # The bytes.
 
     def _take(self) -> bytes:
-        """Return the bytes, once, and restore the transport's methods."""
+        """Return the bytes, once, and restore the transport's methods.
+
+        A method that the protocol has replaced in turn is left as it is.
+        """
         data, self._data = self._data, b""
         if data:
+            own = vars(self._transport)
             for name in self._METHODS:
-                delattr(self._transport, name)
+                if own.get(name) == getattr(self, name):
+                    delattr(self._transport, name)
         return data
 
     def _deliver(self) -> None:
