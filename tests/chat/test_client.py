@@ -15,6 +15,12 @@ from twisted_net.chat.client.client_state import ClientState, SendRequest
 from twisted_net.policy.backoff import Backoff
 from twisted_net.testing import advance, connect_pair
 
+WELCOME = {"type": "welcome", "nick": "bot", "session": "s", "heartbeat": 45}
+
+
+def is_join(output: Any) -> bool:
+    return isinstance(output, SendRequest) and output.message["type"] == "join"
+
 
 @implementer(IStreamClientEndpoint)
 class ToTheChat:
@@ -102,6 +108,15 @@ class ChatClientTests(ChatClientCase):
         told = client.send_private("ann", "psst")
         self.turn()
         self.assertEqual(self.successResultOf(told), 0)
+
+    def test_whole_numbers(self) -> None:
+        """An offset of 1.0 from a server is the int 1, as JSON Schema has it."""
+        client = self.client()
+        said = b'{"type":"message","room":"lobby","offset":1.0,"from":"ann","text":"hi"}\n'
+        self.where.pairs[-1].client.dataReceived(said)
+        self.assertEqual(self.heard(client), ["hi"])
+        (join,) = (each.message for each in client.state.received(WELCOME) if is_join(each))
+        self.assertEqual(repr(join["since"]["offset"]), "1")
 
     def test_what_was_missed_is_given(self) -> None:
         """After a reconnection, the client has its name and receives missed messages once."""

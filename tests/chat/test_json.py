@@ -13,6 +13,7 @@ from twisted_net.chat.codecs import json_requests
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.store.log import Position
 from twisted_net.testing import connect_peer, same_for_every_split
 
 
@@ -51,6 +52,63 @@ class HelloTests(ChatCase):
         program.raw(b"/quit")
         (error,) = program.heard()
         self.assertEqual(error["code"], "bad-json")
+
+    def test_what_nobody_sees_before_the_brace(self) -> None:
+        """A brace after spaces, a byte order mark or other invisible characters begins JSON too."""
+        ann = self.user("ann")
+        self.pass_presence(ann)
+        for number, before in enumerate(
+            (
+                "\ufeff",
+                " ",
+                "\t \ufeff",
+                "\u200b",
+                "\x00",
+                "\x1b[31m",
+                "\u00a0",
+                " \n\ufeff\n\u200b\n",
+            )
+        ):
+            program = Program(connect_peer(self.factory))
+            program.raw(f'{before}{{"type":"hello","nick":"p{number}","room":"lobby"}}'.encode())
+            welcome, *_ = program.heard()
+            self.assertEqual((welcome["type"], welcome["nick"]), ("welcome", f"p{number}"))
+            program.peer.write_eof()
+        self.assertEqual(ann.take(), b"")
+
+    def test_no_password_is_said(self) -> None:
+        """What looks like a program's password is refused on a text connection, and not stored."""
+        bob = self.user("bob")
+        for number, line in enumerate((
+            b'{"type":"hello","user":"ann","password":"s3cret"}',
+            b'\xef\xbb\xbf {"password" : "s3cret", "type":"hello"}',
+            b"{'type': 'login', 'user': 'ann', 'password': 's3cret'}",
+            b'x{"type":"login","user":"ann","password":"s3cret"}',
+            b' "Password": "s3cret"',
+            b'{"user":"s3cret","type" : "hello"}',
+            b"\xff\xfe" + '{"type":"hello","password":"s3cret"}'.encode("utf-16-le"),
+        )):  # fmt: skip
+            ann = self.user(f"ann{number}")
+            self.pass_presence(ann, bob)
+            ann.send(line + b"\n")
+            said = ann.take()
+            self.assertIn(b"! Your line was not sent: it looks like a program's login.", said)
+            self.assertNotIn(b"s3cret", said)
+            self.assertEqual(bob.take(), b"")
+            ann.write_eof()
+            self.pass_presence(bob)
+        self.assertNotIn(b"s3cret", connect_peer(self.factory).take())
+
+    def test_braces_are_said(self) -> None:
+        """On a text connection, a user may say everything else with braces and quotes."""
+        ann, bob = self.user("ann"), self.user("bob")
+        self.pass_presence(ann, bob)
+        for line in (
+            b"{}", b'{"type":"message"}', b'send {"type":"hello"} first', b"password: none",
+            b'my "password"', b'the type: "hello"',
+        ):  # fmt: skip
+            ann.send(line + b"\n")
+            self.assertEqual(bob.take(), b"<ann> " + line + b"\n")
 
     def test_in_any_pieces(self) -> None:
         """The result does not depend on how the bytes are split."""
@@ -347,6 +405,43 @@ class BadInputTests(ChatCase):
             json_requests.parse_request(json_requests.decode(line))
         except RequestError as refused:
             self.assertTrue(refused.code)
+
+
+class WholeNumbersTests(ChatCase):
+    """In JSON Schema, 1.0 is an integer."""
+
+    def test_numbers_without_a_fraction(self) -> None:
+        """Every field that takes an integer takes 1.0 and 1e0, too, and stores an int."""
+        bob = self.program("bob")
+        for text in ("one", "two", "three"):
+            bob.send(type="message", room="lobby", text=text)
+        for before, limit in ((3.0, 1.0), (3, 1)):
+            (page,) = bob.asks(type="history", room="lobby", before=before, limit=limit)
+            self.assertEqual([each["offset"] for each in page["messages"]], [2])
+        bob.raw(b'{"type":"history","room":"lobby","before":3e0,"limit":10E-1}')
+        self.assertEqual(bob.heard(), [page])
+        bob.send(type="leave", room="lobby")
+        ann = self.program("ann")
+        (joined,) = ann.asks(type="join", room="den")
+        since = {"epoch": joined["epoch"], "offset": 0.0}
+        ann.send(type="leave", room="den")
+        for request, line in (
+            (json_requests.Join("den", Position(joined["epoch"], 0)),
+             {"type": "join", "room": "den", "since": since}),
+            (json_requests.Mute("x", 5), {"type": "mute", "nick": "x", "minutes": 5.0}),
+            (json_requests.Ban("x", 5, ""), {"type": "ban", "nick": "x", "minutes": 5.0}),
+        ):  # fmt: skip
+            parsed = json_requests.parse_request(json_requests.decode(json.dumps(line).encode()))
+            self.assertEqual(parsed, request)
+            self.assertNotIn(".0", repr(parsed))
+
+    def test_other_numbers(self) -> None:
+        """A fraction, a truth value and a number that is too large are refused."""
+        bob = self.program("bob")
+        for text in (b"1.5", b"true", b"-1.0", b"1e400", b"1e300", b"9007199254740993.0"):
+            bob.raw(b'{"type":"history","room":"lobby","before":' + text + b"}")
+            (error,) = bob.heard()
+            self.assertEqual((error["code"], error["field"]), ("bad-field", "before"), text)
 
 
 class SchemaTests(ChatCase):

@@ -72,6 +72,21 @@ class LoginTests(ChatCase):
             self.assertEqual(peer.protocol.user.operator, name == "boss")
             self.clock.advance(60)
 
+    def test_a_login_after_a_space(self) -> None:
+        """``/login`` after a space or a byte order mark logs in: the password is not said."""
+        ann2 = self.user("ann2")
+        for before in (b" ", b"\t ", b"\xef\xbb\xbf", b"\xe2\x80\x8b "):
+            peer = self.tls()
+            self.pass_presence(ann2, peer)
+            peer.send(before + b"/LOGIN ann secret-1\n")
+            self.assertEqual(peer.take(), b"* You are ann now.\n")
+            self.assertNotIn(b"secret", ann2.take())
+            peer.reset()
+            self.clock.advance(60)
+            ann2.take()
+            ann2.send(before.replace(b" ", b"") + b" /loginfo is a command\n")
+            self.assertNotIn(b"!", ann2.take())
+
     def test_a_wrong_password(self) -> None:
         """A wrong password causes an error, and delays the next attempt. No password is logged."""
         peer = self.tls()

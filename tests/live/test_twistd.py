@@ -121,6 +121,30 @@ class EndTests(LiveTestCase):
         await server.ended()
 
 
+class HangupTests(LiveTestCase):
+    """SIGHUP to services without certificate files."""
+
+    async def test_it_never_ends_a_service(self) -> None:
+        """It is logged, at once after the start and while the service drains."""
+        await self.together(*map(self._hang_up, ("netecho", "netchat", "netidle")))
+
+    async def _hang_up(self, service: str) -> None:
+        server, port = await self.serve(service, "--log-ends", "notable", "--drain", "1")
+        server.signal(signal.SIGHUP)
+        await server.until(lambda: server.log("SIGHUP: there are no"), "a line")
+        client = await self.connect(port, Bounded)
+        if service == "netecho":  # what it does not read keeps the service draining
+            client.send(b"x" * more_than_buffers())
+            await client.has(b"x")
+            client.transport.pauseProducing()
+        server.signal(signal.SIGTERM)
+        await server.until(lambda: server.log("Port .* Closed"), "the port to close")
+        if service == "netecho":  # the others may have ended already
+            server.signal(signal.SIGHUP)
+        self.assertEqual(await server.ended(), -signal.SIGTERM, service)
+        self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+
 class SeveralTests(LiveTestCase):
     """Several services at once."""
 
@@ -222,6 +246,7 @@ class PidFileTests(LiveTestCase):
         ending = self.spawn("/bin/sh", "-c", f"while kill -0 {pid} 2>/dev/null; do sleep 0.1; done")
         port = re.search(r"Listening on \S+:(\d+) ", log.read_text())
         assert port is not None
+        os.kill(pid, signal.SIGHUP)  # has nothing to do, and does not end it
         nc = self.nc(int(port[1]))
         nc.write(b"hello\n")
         await nc.expect(b"hello\n")

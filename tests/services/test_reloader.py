@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import NOW, Issued, Visitor
-from twisted_net.services.reloader import CertificateReloader, SignalHandler
+from twisted_net.services import chat, echo, idle
+from twisted_net.services.reloader import CertificateReloader, SignalHandler, survive_hangup
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import self_signed_pair
 
@@ -94,9 +97,48 @@ class UpkeepTests(SignalCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_nothing_to_reload(self) -> None:
-        """Without files, SIGHUP is not handled."""
+        """Without files, SIGHUP is logged, and has no other effect of its own."""
         made = Certificates.from_pair(self_signed_pair(NOW), "self-signed")
-        reloader = CertificateReloader([made], Direct())
-        reloader.start()
+        for certificates in ([], [made]):
+            clock = Direct()
+            reloader = CertificateReloader(certificates, clock)
+            reloader.start()
+            with capturedLogs() as events:
+                self.assertEqual(self.hang_up(), ["first"])
+            self.assertEqual(
+                [formatEvent(each) for each in events],
+                ["SIGHUP: there are no certificate files to read again"],
+            )
+            reloader.stop()
+            self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class SurvivalTests(SignalCase):
+    """The process of a service outlives SIGHUP, from the reading of its flags to its end."""
+
+    def test_from_the_flags_on(self) -> None:
+        """Reading the flags of any service is enough."""
+        for module in (chat, echo, idle):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            module.Options().parseOptions([])
+            self.assertEqual(self.hang_up(), [])  # otherwise, the tests end here
+
+    def test_the_handlers_of_others_stay(self) -> None:
+        """A handler of the application stays, and so does what nohup has set."""
+        survive_hangup()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
-        reloader.stop()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        survive_hangup()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
+    def test_in_another_thread(self) -> None:
+        """Outside the main thread, where Python cannot handle signals, nothing is done."""
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        failed: list[BaseException] = []
+        self.patch(threading, "excepthook", lambda args: failed.append(args.exc_value))
+        thread = threading.Thread(target=survive_hangup)
+        thread.start()
+        thread.join()
+        self.assertEqual(failed, [])
+        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_DFL)

@@ -51,6 +51,20 @@ class DecodingTests(SynchronousTestCase):
         self.assertEqual(str(error), "1e999 is too large a number")
         self.assertEqual(make_decoder(finite=False, unique=True)(b"-1e999"), float("-inf"))
 
+    def test_whole_numbers(self) -> None:
+        """Numbers without a fraction are ints, however they are written, if requested."""
+        text = b"[1.0,-2e1,0.5,1e999,-0.0,true]"
+        for finite in (True, False):
+            decode = make_decoder(finite=finite, unique=False, whole=True)
+            if finite:
+                self.assertRaises(ValueError, decode, text)
+            found = decode(text.replace(b"1e999", b"7") if finite else text)
+            self.assertEqual(
+                [type(each) for each in found],
+                [int, int, float, int if finite else float, int, bool],
+            )
+            self.assertEqual(found[:3], [1, -20, 0.5])
+
     def test_names_that_stand_twice(self) -> None:
         """Duplicate names are errors with the name, if requested; otherwise the last one counts."""
         text = b'[{"b":1,"a":{"x":1},"a":2}]'

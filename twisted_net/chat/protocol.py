@@ -56,7 +56,7 @@ from twisted_net.store.memory import MemoryStore
 from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.telnet import Telnet
-from twisted_net.wire.text import printable
+from twisted_net.wire.text import printable, strip_invisible
 
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
@@ -105,7 +105,14 @@ class ChatProtocol(Member):
     def message_received(self, message: bytes | TooLong) -> Deferred[None] | None:
         session = self.session
         if session.state in _UNDECIDED and message:
-            is_json = isinstance(message, bytes) and message[:1] == b"{"
+            is_json = False
+            if isinstance(message, bytes):
+                seen = strip_invisible(message.decode(errors="replace"))
+                if not seen:
+                    return None
+                if seen[0] == "{":
+                    is_json = True
+                    message = message[message.index(b"{") :]  # without a byte order mark
             if is_json:
                 self.codec = self.factory.json
                 self.start_heartbeat(self.factory.heartbeat)

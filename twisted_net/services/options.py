@@ -36,6 +36,7 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
@@ -132,6 +133,7 @@ class ServiceOptions(usage.Options):
         return FlagHelp(spelling, text)
 
     def parseOptions(self, options: Any = None) -> None:
+        survive_hangup()  # as early as possible: the process may get it while it starts
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:

@@ -1,4 +1,7 @@
-"""Reload certificates while a service runs: when their files change, and on SIGHUP."""
+"""Reload certificates while a service runs: when their files change, and on SIGHUP.
+
+SIGHUP never ends a service: scripts send it to every server after a renewal.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,25 @@ from twisted.logger import Logger
 from twisted_net.tls.certificates import Certificates, CertificateWatch
 
 _log = Logger()
+
+
+def survive_hangup() -> None:
+    """Let this process outlive SIGHUP, from now until it ends.
+
+    A handler that is installed already stays. Programs that this process starts end as usual: a
+    handler, unlike SIG_IGN, is not inherited by them.
+    """
+    if _in_main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _do_nothing)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal."""
+
+
+def _in_main_thread() -> bool:
+    # Python handles signals only in its main thread. Elsewhere the application has its own.
+    return threading.current_thread() is threading.main_thread()
 
 
 class SignalHandler:
@@ -49,7 +71,7 @@ class SignalHandler:
 
 
 class CertificateReloader:
-    """Reloads the certificates of a service while it runs."""
+    """Reloads the certificates of a service while it runs. The service may have none."""
 
     def __init__(self, certificates: Sequence[Certificates], reactor: Any) -> None:
         self._certificates = certificates
@@ -58,23 +80,24 @@ class CertificateReloader:
         self._hangup: SignalHandler | None = None
 
     def start(self) -> None:
-        """Start checking the files, and reload on SIGHUP, which otherwise ends the process."""
-        self._watch.startService()
-        # Python handles signals only in its main thread. Elsewhere the application has its own.
-        if (
-            any(each.from_disk for each in self._certificates)
-            and threading.current_thread() is threading.main_thread()
-        ):
+        """Start checking the files, and handle SIGHUP, which otherwise ends the process."""
+        if self._certificates:
+            self._watch.startService()
+        if _in_main_thread():
             self._hangup = SignalHandler(self._reactor, signal.SIGHUP, self._reload)
 
     def stop(self) -> None:
         """Stop checking, and restore the previous handler of SIGHUP."""
-        self._watch.stopService()
+        if self._watch.running:
+            self._watch.stopService()
         if self._hangup is not None:
             self._hangup.restore()
             self._hangup = None
 
     def _reload(self) -> None:
+        if not any(each.from_disk for each in self._certificates):
+            _log.info("SIGHUP: there are no certificate files to read again")
+            return
         _log.info("SIGHUP: reading the certificates again")
         for each in self._certificates:
             each.reload()

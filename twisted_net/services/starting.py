@@ -154,7 +154,8 @@ def _freeze() -> None:
 class NamedService(ListenerService):
     """A listening service with a name, whose failed start prints one line with that name.
 
-    While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP.
+    While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP,
+    which does not end it.
     While it stops, SIGINT and SIGTERM abort the remaining connections.
     """
 
@@ -177,11 +178,10 @@ class NamedService(ListenerService):
             raise self._start_error(error) from None
         settle()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
-        if used:
-            from twisted.internet import reactor
+        from twisted.internet import reactor
 
-            self._reloader = CertificateReloader(used, reactor)
-            self._reloader.start()
+        self._reloader = CertificateReloader(used, reactor)
+        self._reloader.start()
 
     def stopService(self) -> Deferred[None]:
         if self._reloader is not None:

@@ -20,7 +20,7 @@ class DuplicateName(ValueError):
         self.name = name
 
 
-def make_decoder(*, finite: bool, unique: bool) -> Callable[[bytes], Any]:
+def make_decoder(*, finite: bool, unique: bool, whole: bool = False) -> Callable[[bytes], Any]:
     """Return a function that parses one value.
 
     It rejects what only Python accepts, such as ``NaN``.
@@ -30,10 +30,13 @@ def make_decoder(*, finite: bool, unique: bool) -> Callable[[bytes], Any]:
     :param finite: whether to reject numbers that are too large for a float, such as ``1e999``.
         Python reads them as infinity, which JSON does not have.
     :param unique: whether to reject objects that contain a name twice, with :exc:`DuplicateName`.
+    :param whole: whether to return every number without a fraction as an int, also ``1.0`` and
+        ``1e2``: JSON has only one kind of number, and JSON Schema calls these integers.
     :return: the function; it raises ValueError for bytes that are not a value.
     """
+    read_float = _finite if finite else float
     decode = json.JSONDecoder(
-        parse_float=_finite if finite else None,
+        parse_float=(lambda text: _whole(read_float(text))) if whole else read_float,
         parse_constant=_refuse_constant,
         object_pairs_hook=_unique if unique else None,
     ).decode
@@ -54,6 +57,10 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text[:40]} is too large a number")
     return number
+
+
+def _whole(number: float) -> float:
+    return int(number) if number.is_integer() else number
 
 
 def _refuse_constant(name: str) -> Any:

@@ -48,6 +48,17 @@ def clean_line(line: bytes) -> str:
     return text if text.isprintable() else printable(text)
 
 
+def strip_invisible(text: str) -> str:
+    """Return ``text`` without what nobody sees at its beginning, such as spaces."""
+    text = printable(text)
+    if text[:1].isprintable() and not text[:1].isspace():  # true for most lines
+        return text
+    for place, character in enumerate(text):
+        if character.isprintable() and not character.isspace():
+            return text[place:]
+    return ""
+
+
 def printable(text: str) -> str:
     """Return ``text`` on one line, safe for another user's terminal.
 

@@ -55,7 +55,7 @@ class ChatError(TwistedNetError):
         self.code = code
 
 
-_decode = make_decoder(finite=True, unique=False)
+_decode = make_decoder(finite=True, unique=False, whole=True)
 
 
 class _ClientConnection(Heartbeat):

@@ -35,7 +35,7 @@ DEEPEST_REQUEST = 8
 """Maximum nesting depth of arrays and objects in a message. The known requests need two."""
 
 # Not finite=True: a number that is too large for a float is an error of its field.
-_decode = make_decoder(finite=False, unique=True)
+_decode = make_decoder(finite=False, unique=True, whole=True)
 
 _MOST = 2**53 - 1  # the largest integer that is exact in every program (RFC 8259, section 6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,22 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
-from twisted_net.wire.text import clean_line
+from twisted_net.wire.text import clean_line, strip_invisible
+
+# A password that is said by mistake stays in the history of the room. So a line that looks like a
+# login is never said: neither /login after a space, nor what a program sends to log in.
+_LOGIN = re.compile(r"/login(?!\S)", re.IGNORECASE)
+_PASSWORD = re.compile(r"""["']password["']\s*:""", re.IGNORECASE)
+_LOGIN_TYPE = re.compile(r"""["']type["']\s*:\s*["'](?:hello|login)["']""", re.IGNORECASE)
+_PASSWORD_REFUSED = (
+    "Your line was not sent: it looks like a program's login. Programs send it as the first line."
+)
+
+
+def _has_password(text: str) -> bool:
+    if _PASSWORD.search(text):
+        return True
+    return "{" in text and strip_invisible(text)[0] == "{" and bool(_LOGIN_TYPE.search(text))
 
 
 class TextCodec:
@@ -60,6 +76,10 @@ class TextCodec:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
         if text[:1] == "/":
             return text_commands.parse_command(text), ""
+        if "/" in text and _LOGIN.match(strip_invisible(text)):
+            return text_commands.parse_command(strip_invisible(text)), ""
+        if ":" in text and _has_password(text):
+            raise RequestError("bad-input", _PASSWORD_REFUSED)
         return (SendMessage(text) if text and not text.isspace() else None), ""
 
     def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
