@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of, made
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import FAILED
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.wire.framing import (
@@ -383,6 +384,19 @@ class FactoryTests(SynchronousTestCase):
             factory.buildProtocol(None).makeConnection(Peer(factory_of(Recorder).clock))  # type: ignore[arg-type]
         with self.assertRaisesRegex(TypeError, "ConnectionFactory"):
             Recorder().makeConnection(None)
+
+    def test_other_protocols(self) -> None:
+        """The factory makes connections. For other protocols, there is GuardFactory."""
+        wrong: Any
+        for wrong in (LineReceiver, LineReceiver()):
+            with self.assertRaisesRegex(TypeError, r"GuardFactory.*LineReceiver"):
+                ConnectionFactory.forProtocol(wrong)
+        wrong = Recorder()
+        with self.assertRaisesRegex(TypeError, r"forProtocol\(Recorder\), not Recorder\(\)"):
+            ConnectionFactory.forProtocol(wrong)
+        for wrong in ("Recorder", None):
+            with self.assertRaisesRegex(TypeError, "a Connection class.*not"):
+                ConnectionFactory.forProtocol(wrong)
 
     def test_limits_as_text(self) -> None:
         """A limit that is no number is named."""

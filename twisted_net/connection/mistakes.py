@@ -100,6 +100,23 @@ def check_class(cls: type, base: type) -> None:
         _check_framing(cls, vars(cls)["framing"])
 
 
+def check_maker(maker: object, base: type) -> None:
+    """Check what a factory of connections makes them with.
+
+    :raises TypeError: if it cannot make connections.
+    """
+    cls = maker if isinstance(maker, type) else type(maker)
+    if isinstance(maker, base):
+        raise TypeError(f"write forProtocol({cls.__name__}), not {cls.__name__}()")
+    if issubclass(cls, BaseProtocol) and not issubclass(cls, base):
+        raise TypeError(
+            f"forProtocol() takes a Connection class; write GuardFactory(Factory.forProtocol("
+            f"{cls.__name__})) to limit another protocol"
+        )
+    if not callable(maker):
+        raise TypeError(f"forProtocol() takes a Connection class, not {maker!r}")
+
+
 def _check_kind(cls: type, name: str, function: FunctionType) -> None:
     where = f"{cls.__name__}.{name}()"
     if isgeneratorfunction(function) or isasyncgenfunction(function):
