@@ -20,7 +20,7 @@ How a connection lives:
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -45,6 +45,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.addresses import format_address, normalize_mapped
+from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.eager.key_sharing import share_keys
@@ -63,7 +64,15 @@ from twisted_net.policy.close_reasons import (
     CloseReason,
 )
 from twisted_net.policy.rate import TokenBucket
-from twisted_net.wire.framing import Framing, FramingFactory, Lines, Raw, RemoteProtocolError
+from twisted_net.wire.framing import (
+    Framing,
+    FramingFactory,
+    Lines,
+    LocalProtocolError,
+    Raw,
+    RemoteProtocolError,
+    as_bytes,
+)
 
 if TYPE_CHECKING:
 
@@ -117,7 +126,21 @@ TRANSITIONS = {
 
 # Kept as globals because they are looked up many times per message.
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
+_TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
+
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
+
+
+class _NoFraming:
+    """Stands for the framing until there is a transport."""
+
+    pending = False
+
+    def feed(self, data: bytes, /) -> list[Any]:
+        return []
+
+    def encode(self, message: Any, /) -> bytes:
+        raise LocalProtocolError(_TOO_EARLY)
 
 
 class PauseReason:
@@ -190,7 +213,7 @@ class Connection(_Base):
     broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
     _peer: IAddress | None = None  # set when the transport is gone
-    _framing: Framing[Any]
+    _framing: Framing[Any] = _NoFraming()
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
     _eof_received = False  # the peer has sent its last byte
@@ -217,6 +240,7 @@ class Connection(_Base):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        check_class(cls, Connection)
         share_keys(cls, cls.shared_keys)
 
     # The hooks.
@@ -283,7 +307,8 @@ class Connection(_Base):
 
         :return: True if more can be sent at once. False if the message waits in memory, so wait for
             :meth:`drained`; or if the connection is ending, and nothing was sent.
-        :raises LocalProtocolError: if the framing cannot carry the message.
+        :raises LocalProtocolError: if the framing cannot carry the message, or there is no
+            transport yet.
         """
         return self.send_encoded(self._framing.encode(message))
 
@@ -291,9 +316,14 @@ class Connection(_Base):
         """Send bytes that are already framed. Otherwise like :meth:`send`.
 
         :param messages: the number of messages in ``data``.
+        :raises LocalProtocolError: if ``data`` is not bytes, or there is no transport yet.
         """
+        if type(data) is not bytes:
+            data = as_bytes(data)
         state = self.state
         if (state is not _OPEN and state is not _HANDSHAKING) or self.eof_written:
+            if state is State.NEW:
+                raise LocalProtocolError(_TOO_EARLY)
             return False
         if not data:
             return not self.is_full
@@ -310,6 +340,8 @@ class Connection(_Base):
 
         Use it if nothing more is sent during the current event.
         """
+        if type(data) is not bytes:
+            data = as_bytes(data)
         transport = self.transport
         # Wrappers, such as TLS, expose the attributes of what they wrap, but are not instances of
         # Eager.
@@ -439,15 +471,17 @@ class Connection(_Base):
         if isinstance(error, RemoteProtocolError):
             self.close(REASONS[error.code], str(error))
             return
+        hint = explain(error)
         _log.failure(
-            "Connection {id} from {peer}: a hook failed",
+            "Connection {id} from {peer}: a hook failed{hint}",
             failure,
             id=self.id,
             peer=format_address(self.peer),
+            hint=hint,
         )
         if self.state is State.DRAINING_INPUT:
             self.reason = FAILED
-        self.close(FAILED, failure.getErrorMessage())
+        self.close(FAILED, failure.getErrorMessage() + hint)
 
     def call_hook(self, hook: Callable[..., Any], *arguments: Any) -> None:
         """Call a hook. It may be asynchronous; if it raises, the connection closes."""
@@ -463,6 +497,12 @@ class Connection(_Base):
 
     def makeConnection(self, transport: Any) -> None:
         # Twisted's own method would set the attribute ``connected``, which is a hook here.
+        if not hasattr(self.factory, "limits"):
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} needs a factory with limits; make it with "
+                f"ConnectionFactory.forProtocol({name}), not with {_name_of(self.factory)}"
+            )
         self.transport = transport
         self._enter(State.HANDSHAKING)
         # Instance attributes are found in a third of the time, and their places exist anyway.
@@ -656,6 +696,10 @@ class Connection(_Base):
     def _wait_for(self, result: object) -> None:
         """Deliver nothing until an asynchronous hook has finished."""
         hook = Deferred.fromCoroutine(result) if isinstance(result, Coroutine) else result
+        if isinstance(hook, Generator):
+            name = type(self).__name__
+            error = TypeError(f"{name}: a hook returned a generator; {GENERATOR_HINT}")
+            self.fail(Failure(error))  # type: ignore[no-untyped-call]
         if not isinstance(hook, Deferred):
             return
         if hook.called and not hook.paused:  # it has finished already
@@ -1002,6 +1046,10 @@ class Connection(_Base):
                 id=self.id,
                 peer=format_address(self.peer),
             )
+
+
+def _name_of(factory: object) -> str:
+    return "no factory" if factory is None else type(factory).__name__
 
 
 def _awaits_handshake(transport: object) -> bool:

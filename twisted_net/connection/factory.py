@@ -15,6 +15,7 @@ from twisted.logger import Logger, LogLevel
 
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.mistakes import check_maker
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
 from twisted_net.connection.timers import Timers, reactor_clock
@@ -103,7 +104,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Make a factory for ``protocol``. All other arguments go to the class.
 
         :param protocol: a :class:`Connection` class, or any callable that makes connections.
+        :raises TypeError: if it cannot make connections.
         """
+        check_maker(protocol, Connection)
         factory = cls(*args, **kwargs)
         factory.protocol = protocol
         return factory

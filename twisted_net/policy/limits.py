@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TypedDict
 
 
@@ -17,8 +18,8 @@ class OverflowPolicy(enum.Enum):
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """:raises ValueError: if ``value`` is under ``least`` or not finite; the message names it."""
-    if not value >= least or math.isinf(value):
+    """:raises ValueError: if ``value`` is no finite number of at least ``least``; it is named."""
+    if not isinstance(value, Real) or not value >= least or math.isinf(value):
         raise ValueError(f"{name}: must be a number of at least {least}, not {value!r}")
 
 

@@ -29,7 +29,10 @@ ErrorCode: TypeAlias = Literal["too-long", "bad-input"]
 
 
 class LocalProtocolError(TwistedNetError, ValueError):
-    """The local program tried to send a message that the framing cannot carry. Nothing was sent."""
+    """The local program tried to send what cannot be sent. Nothing was sent.
+
+    The framing cannot carry the message, or the connection has no transport yet.
+    """
 
 
 class RemoteProtocolError(TwistedNetError, ValueError):
@@ -44,6 +47,21 @@ class RemoteProtocolError(TwistedNetError, ValueError):
         super().__init__(text)
         self.code: ErrorCode = code
         self.messages: list[Any] = [] if messages is None else messages
+
+
+def as_bytes(data: object) -> bytes:
+    """Return a copy of what is bytes in all but its type.
+
+    :raises LocalProtocolError: if it is anything else.
+    """
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise _not_bytes(data, "a connection")
+
+
+def _not_bytes(message: object, sender: str, takes: str = "bytes") -> LocalProtocolError:
+    hint = "text.encode()" if isinstance(message, str) else "str(x).encode()"
+    return LocalProtocolError(f"{sender} takes {takes}, not {type(message).__name__}; send {hint}")
 
 
 MessageT = TypeVar("MessageT")
@@ -140,7 +158,7 @@ class Raw:
         return [data] if data else []
 
     def encode(self, message: bytes, /) -> bytes:
-        return message
+        return message  # the connection checks that it is bytes
 
 
 class TooLong:
@@ -181,15 +199,18 @@ class Lines(BaseFraming[bytes]):
 
         A line that ends with CR gets CRLF, so that the receiver does not remove the line's own CR.
 
-        :raises LocalProtocolError: if the line contains a line feed or cannot be encoded as UTF-8.
+        :raises LocalProtocolError: if the line contains a line feed, cannot be encoded as UTF-8, or
+            is neither bytes nor text.
         """
         try:
             line = message.encode() if isinstance(message, str) else message
+            if b"\n" in line:
+                raise LocalProtocolError(f"a line cannot contain a line feed: {line[:40]!r}")
+            return line + (b"\r\n" if line[-1:] == b"\r" else b"\n")
         except UnicodeEncodeError as error:
             raise LocalProtocolError(f"cannot be encoded as UTF-8: {error}") from None
-        if b"\n" in line:
-            raise LocalProtocolError(f"a line cannot contain a line feed: {line[:40]!r}")
-        return line + (b"\r\n" if line[-1:] == b"\r" else b"\n")
+        except (TypeError, LookupError):
+            raise _not_bytes(message, "Lines", "bytes or str") from None
 
     @property
     def pending(self) -> bool:
@@ -287,7 +308,11 @@ class Netstrings(BaseFraming[bytes]):
         self._size = -1  # length of the string being read; -1: the length is being read
 
     def encode(self, message: bytes, /) -> bytes:
-        return b"%d:%b," % (len(message), message)
+        """:raises LocalProtocolError: if the message is not bytes."""
+        try:
+            return b"%d:%b," % (len(message), message)
+        except TypeError:
+            raise _not_bytes(message, "Netstrings") from None
 
     @property
     def pending(self) -> bool:
@@ -365,16 +390,18 @@ class LengthPrefixed(BaseFraming[bytes]):
         self._size = -1  # length of the message being read; -1: the length is being read
 
     def encode(self, message: bytes, /) -> bytes:
-        """:raises LocalProtocolError: if the length does not fit the width."""
-        size = len(message)
-        if not self._width:
-            return _varint(size) + message
+        """:raises LocalProtocolError: if the length does not fit the width, or it is not bytes."""
         try:
+            size = len(message)
+            if not self._width:
+                return _varint(size) + message
             return size.to_bytes(self._width, self._byteorder) + message
         except OverflowError:
             raise LocalProtocolError(
                 f"{size} bytes do not fit a length prefix of {self._width} byte(s)"
             ) from None
+        except TypeError:
+            raise _not_bytes(message, "LengthPrefixed") from None
 
     @property
     def pending(self) -> bool:
