@@ -393,7 +393,7 @@ class Session:
         self._registry.check_mute(user, now)
         to = self._registry.require_user(request.to)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(user.name):  # senders do not learn of it
+        if to not in self._registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 
