@@ -656,3 +656,69 @@ class OrderTests(SessionCase):
         self.assertIsInstance(self.acts(self.ann, "hello", NOW + 61)[0], Append)
         self.assertEqual(self.said(self.boss, "/mute ann 0"), ["* ann may speak again."])
         self.assertIsInstance(self.acts(self.ann, "hello")[0], Append)
+
+    def ends(self, line: str) -> list[User]:
+        """Return whose connections an operator's line ends."""
+        return [each.user for each in self.acts(self.boss, line) if isinstance(each, End)]
+
+    def test_a_ban_ends_all_connections_of_an_account(self) -> None:
+        """A banned account loses each connection, wherever it comes from; others stay."""
+        accounts = {"192.0.2.7": "eve", "192.0.2.8": "EVE", "192.0.2.9": "carol"}
+        first, second, _ = (self.enter(host=host) for host in accounts)
+        for entered, account in zip((first, second, _), accounts.values(), strict=True):
+            entered.login_succeeded(account, NOW)
+        self.assertEqual(self.ends("/ban eve"), [first.user, second.user])
+
+    def test_a_ban_ends_all_connections_of_an_address(self) -> None:
+        """A banned guest's address loses each guest, but no account and no operator."""
+        for hosts in (["192.0.2.7"] * 4, [f"2001:db8::{number}" for number in range(4)]):
+            eve, other, carol, boss = (self.enter(host=host) for host in hosts)
+            carol.login_succeeded("carol", NOW)
+            boss.login_succeeded("boss", NOW)
+            line = f"/ban {eve.user.name}"
+            self.assertEqual(self.ends(line), [eve.user, other.user])
+            carol.end()
+
+    def test_a_ban_of_an_ipv6_address(self) -> None:
+        """A ban covers the /64, as the limits per address do, and no more."""
+        eve = self.enter(host="2001:db8::1")
+        self.said(self.boss, f"/ban {eve.user.name} 10")
+        eve.end()
+        self.assertIsInstance(self.session(host="2001:db8::2:1").begin(NOW)[-1], End)
+        self.assertIsInstance(self.session(host="2001:db8:0:1::1").begin(NOW)[-1], Enter)
+
+    def test_a_ban_of_an_address_before_a_login(self) -> None:
+        """Who was connected, but not logged in, when the address was banned cannot log in."""
+        rules = SessionSettings(ChatLimits(), anonymous=False, accounts=True)
+        waiting, eve = self.enter(host="192.0.2.7", rules=rules), self.enter(host="192.0.2.7")
+        self.said(self.boss, f"/ban {eve.user.name} 10")
+        (problem,) = waiting.login_succeeded("eve", NOW)
+        self.assertEqual(problem.event.code, "banned")
+        self.assertEqual(waiting.state, SessionState.TEXT_OUT)
+
+    def test_a_new_name_does_not_end_a_mute(self) -> None:
+        """A mute stays with the user, and not with the name; it is lifted by either name."""
+        answer = "! You may speak again in 60 seconds."
+        for name in ("ann", "zoe"):
+            self.said(self.ann, "/nick ann")
+            self.said(self.boss, "/mute ann 1")
+            self.said(self.ann, "/nick zoe")
+            self.assertAnswer("hello", answer)
+            self.assertIsInstance(self.acts(self.bob, "hello")[0], Append)
+            if name == "ann":
+                self.said(self.bob, "/nick ann")
+                self.assertIsInstance(self.acts(self.bob, "hello")[0], Append)
+                self.said(self.bob, "/nick bob")
+            self.assertEqual(
+                self.said(self.boss, f"/mute {name} 0"), [f"* {name} may speak again."]
+            )
+            self.assertIsInstance(self.acts(self.ann, "hello")[0], Append)
+
+    def test_a_mute_of_an_ipv6_address(self) -> None:
+        """A muted guest who comes back from the same /64 is muted."""
+        eve = self.enter(host="2001:db8::1")
+        self.said(self.boss, f"/mute {eve.user.name} 1")
+        eve.end()
+        answer = ["! You may speak again in 60 seconds."]
+        self.assertEqual(self.said(self.enter(host="2001:db8::2"), "hello"), answer)
+        self.assertIsInstance(self.acts(self.enter(host="2001:db8:0:1::1"), "hello")[0], Append)

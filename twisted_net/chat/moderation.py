@@ -112,8 +112,9 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
         lifted = registry.lift_ban(name)
         said = f"{name} may come in again." if lifted else f"{name} was not banned."
         return [SendEvent(user, Notice(said))]
-    found = registry.ban(name, now + 60 * request.minutes)
-    actions = [] if found is None else _throw_out(found, user, "banned", request.text)
+    actions: list[Action] = []
+    for found in registry.ban(name, now + 60 * request.minutes):
+        actions += _throw_out(found, user, "banned", request.text)
     return [*actions, SendEvent(user, Notice(f"{name} is kept out for {request.minutes} minutes."))]
 
 

@@ -334,14 +334,27 @@ class Registry:
 
     # Moderation.
 
-    def ban(self, name: str, until: float) -> User | None:
-        """Ban a name, and the account and address of the user who has it. Return that user."""
+    def ban(self, name: str, until: float) -> list[User]:
+        """Ban a name, and the account and address of the user who has it.
+
+        :return: that user first, and then everybody else who is the same to the ban: the account's
+            other connections, and other guests from the address. Operators are spared.
+        """
         found = self.find(name)
         if found is None:
             _mark(self._bans, name, [f"name {names.key(name)}"], until)
-        else:
-            _mark(self._bans, name, _marks(found.name, found.account, found.host), until)
-        return found
+            return []
+        marks = _marks(found)
+        _mark(self._bans, name, [f"name {names.key(found.name)}", *marks], until)
+        # Somebody with an account is the account, and only a guest is the address: marks[:1].
+        others = [
+            user
+            for user in self._users.values()
+            if user is not found
+            and not user.operator
+            and not set(marks).isdisjoint(_marks(user)[:1])
+        ]
+        return [found, *others]
 
     def lift_ban(self, name: str) -> bool:
         """Lift the ban of this name. Return whether there was one."""
@@ -352,19 +365,23 @@ class Registry:
 
         :raises RequestError: ``banned``.
         """
-        until = _until(self._bans, _marks(name, account, host))
+        found = {"name": names.key(name), "account": names.fold(account), "host": host}
+        until = _until(self._bans, [f"{kind} {value}" for kind, value in found.items() if value])
         if until > now:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
     def mute(self, user: User, until: float) -> None:
-        """Stop a user from sending messages."""
-        marks = _marks(user.name, user.account, user.host)
-        _mark(self._mutes, user.name, marks, until)
+        """Stop a user from sending messages, under any name."""
+        self._give_origin(user)
+        _mark(self._mutes, user.name, [*_marks(user), f"origin {user.origin}"], until)
 
     def lift_mute(self, name: str) -> bool:
-        """Lift the mute of this name. Return whether there was one."""
-        return _lift(self._mutes, name)
+        """Lift the mute of who had this name then, or has it now. Return whether there was one."""
+        found = self.find(name)
+        if found is None:
+            return _lift(self._mutes, name)
+        return _lift(self._mutes, name, [*_marks(found), f"origin {found.origin}"])
 
     def check_mute(self, user: User, now: float) -> None:
         """Check whether a user may send messages.
@@ -372,7 +389,7 @@ class Registry:
         :raises RequestError: ``muted``.
         """
         if self._mutes:
-            until = _until(self._mutes, _marks(user.name, user.account, user.host))
+            until = _until(self._mutes, [*_marks(user), f"origin {user.origin}"])
             if until > now:
                 raise RequestError(
                     "muted", f"You may speak again in {math.ceil(until - now)} seconds."
@@ -392,9 +409,9 @@ def _person(user: User) -> tuple[str, ...]:
     return (session, f"guest {names.key(user.name)} {user.host}") if user.host else (session,)
 
 
-def _marks(name: str, account: str, host: str) -> list[str]:
-    """Return the marks by which bans and mutes recognise a user."""
-    found = {"name": names.key(name), "account": names.fold(account), "host": host}
+def _marks(user: User) -> list[str]:
+    """Return the marks by which bans and mutes recognise a user who comes back: account first."""
+    found = {"account": names.fold(user.account), "host": user.host}
     return [f"{kind} {value}" for kind, value in found.items() if value]
 
 
@@ -408,8 +425,10 @@ def _mark(
             del table[next(iter(table))]
 
 
-def _lift(table: dict[str, tuple[float, str]], name: str) -> bool:
-    found = [mark for mark, (_, whose) in table.items() if whose == names.key(name)]
+def _lift(table: dict[str, tuple[float, str]], name: str, marks: Collection[str] = ()) -> bool:
+    """Lift what was imposed on who had this name then, or has one of these marks."""
+    whose = {names.key(name), *(table[mark][1] for mark in marks if mark in table)}
+    found = [mark for mark, (_, had) in table.items() if had in whose]
     for mark in found:
         del table[mark]
     return bool(found)

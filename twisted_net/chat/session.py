@@ -267,7 +267,8 @@ class Session:
         user, registry = self.user, self._registry
         hello, self._hello = self._hello, None
         try:
-            registry.check_ban("", account, "", now)
+            # The address again: it may have been banned since the connection was made.
+            registry.check_ban("", account, user.host, now)
             user.account = account
             if self.state is SessionState.JSON_OUT:
                 return self._welcome(hello or Hello(), now)
