@@ -378,13 +378,107 @@ class RoomTests(SessionCase):
         self.assertAnswer("/ignore guest-2", "* You hear nothing of guest-2 now.")
         self.assertEqual(len(self.acts(self.bob, "/msg ann hi")), 1)
         self.said(self.bob, "/nick bob")
-        self.assertEqual(list(self.registry.ignorers("bob")), [self.ann.user])
+        self.assertEqual(list(self.registry.ignorers(self.bob.user)), [self.ann.user])
         self.assertEqual(self.said(self.bob, "/msg ann hi"), ["* You told ann: hi"])
         self.assertAnswer("/unignore guest-2", "* You hear guest-2 again.")
         self.assertAnswer("/unignore guest-2", "* You did not ignore them.")
-        for name in "xy":
-            self.said(self.ann, f"/ignore {name}")
+        for name in "xyz":
+            self.said(self.enter(), f"/nick {name}")
+        for name in "xyx":
+            self.assertAnswer(f"/ignore {name}", f"* You hear nothing of {name} now.")
         self.assertAnswer("/ignore z", "! You ignore 2 people already.")
+        self.assertAnswer("/ignore eve", "! There is nobody called eve here.")
+
+    def hears(self, who: Session) -> bool:
+        """Return whether ``ann`` receives a private message."""
+        return any(each.user is self.ann.user for each in self.acts(who, "/msg ann hi"))
+
+    def test_ignoring_does_not_stay_with_a_name(self) -> None:
+        """Who has a name next is heard, and the ignored person is not, under any name."""
+        self.said(self.bob, "/nick troll")
+        self.said(self.ann, "/ignore troll")
+        self.said(self.bob, "/nick carol")
+        self.said(self.bob, "/nick troll-2")
+        carol, other = self.enter(), self.enter()
+        self.said(carol, "/nick carol")
+        self.said(other, "/nick troll")
+        self.assertEqual([self.hears(each) for each in (carol, other)], [True, True])
+        self.assertFalse(self.hears(self.bob))
+        self.assertAnswer("/unignore carol", "* You did not ignore them.")
+        self.assertAnswer("/unignore troll-2", "* You hear troll-2 again.")
+        self.assertTrue(self.hears(self.bob))
+        self.assertEqual(self.registry.ignorers_of, {})
+
+    def test_an_ignored_guest_comes_back(self) -> None:
+        """A guest is known by the name and the address; an IPv6 address counts by its /64."""
+        for name, host, again, other in (
+            ("troll", "192.0.2.7", "192.0.2.7", "192.0.2.8"),
+            ("grump", "2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"),
+        ):
+            troll = self.enter(host=host)
+            self.said(troll, f"/nick {name}")
+            self.said(self.ann, f"/ignore {name}")
+            self.said(troll, "/nick carol")
+            self.assertFalse(self.hears(troll))
+            troll.end()
+            for nick, where, heard in (
+                (name, again, False),
+                (name, other, True),
+                ("carol", again, True),  # a neighbour
+            ):
+                comes = self.enter(host=where)
+                self.said(comes, f"/nick {nick}")
+                self.assertEqual(self.hears(comes), heard)
+                comes.end()
+
+    def test_an_ignored_guest_logs_in(self) -> None:
+        """An account is no way out for somebody who is ignored."""
+        self.said(self.ann, f"/ignore {self.bob.user.name}")
+        self.bob.login_succeeded("troll", NOW)
+        self.assertFalse(self.hears(self.bob))
+
+    def test_two_of_one_name_and_address(self) -> None:
+        """What was hidden twice is heard when both are."""
+        first, second = self.enter(host="192.0.2.7"), self.enter(host="192.0.2.7")
+        self.said(first, "/nick troll")
+        self.said(self.ann, "/ignore troll")
+        self.said(first, "/nick troll-2")
+        self.said(second, "/nick troll")
+        self.said(self.ann, "/ignore troll")
+        self.assertAnswer("/ignore", "* You ignore troll, troll.")
+        self.assertAnswer("/unignore troll-2", "* You hear troll-2 again.")
+        self.assertEqual([self.hears(each) for each in (first, second)], [True, False])
+        self.assertAnswer("/unignore troll", "* You hear troll again.")
+        self.assertEqual([self.hears(each) for each in (first, second)], [True, True])
+
+    def test_an_ignored_account_comes_back(self) -> None:
+        """A user with an account is known by it, wherever the user comes from."""
+        troll = self.enter(host="192.0.2.7")
+        troll.login_succeeded("troll", NOW)
+        self.said(self.ann, "/ignore troll")
+        troll.end()
+        again, neighbour = self.enter(host="192.0.2.8"), self.enter(host="192.0.2.7")
+        again.login_succeeded("TROLL", NOW)
+        self.assertEqual((self.hears(again), self.hears(neighbour)), (False, True))
+
+    def test_an_ignored_session_comes_back(self) -> None:
+        """A program without an address of its own is known by its session."""
+        troll = self.program(Hello("troll", "lobby"))
+        self.said(self.ann, "/ignore troll")
+        again = self.program(Hello("", "lobby", session=troll.user.session))
+        self.assertFalse(self.hears(again))
+
+    def test_nothing_stays_of_ignoring(self) -> None:
+        """Ignoring ends with the user who ignores, so nothing piles up."""
+        for _ in range(3):
+            troll, eve = self.enter(host="192.0.2.7"), self.enter()
+            self.said(eve, f"/ignore {troll.user.name}")
+            self.said(eve, f"/ignore {self.bob.user.name}")
+            troll.end()
+            self.registry.forget_origin(troll.user)
+            self.assertIn(eve.user, self.registry.ignorers_of_origin(troll.user.origin))
+            eve.end()
+        self.assertEqual((self.registry.ignorers_of, self.registry._departed), ({}, {}))
 
 
 class StateTests(SessionCase):
@@ -562,3 +656,69 @@ class OrderTests(SessionCase):
         self.assertIsInstance(self.acts(self.ann, "hello", NOW + 61)[0], Append)
         self.assertEqual(self.said(self.boss, "/mute ann 0"), ["* ann may speak again."])
         self.assertIsInstance(self.acts(self.ann, "hello")[0], Append)
+
+    def ends(self, line: str) -> list[User]:
+        """Return whose connections an operator's line ends."""
+        return [each.user for each in self.acts(self.boss, line) if isinstance(each, End)]
+
+    def test_a_ban_ends_all_connections_of_an_account(self) -> None:
+        """A banned account loses each connection, wherever it comes from; others stay."""
+        accounts = {"192.0.2.7": "eve", "192.0.2.8": "EVE", "192.0.2.9": "carol"}
+        first, second, _ = (self.enter(host=host) for host in accounts)
+        for entered, account in zip((first, second, _), accounts.values(), strict=True):
+            entered.login_succeeded(account, NOW)
+        self.assertEqual(self.ends("/ban eve"), [first.user, second.user])
+
+    def test_a_ban_ends_all_connections_of_an_address(self) -> None:
+        """A banned guest's address loses each guest, but no account and no operator."""
+        for hosts in (["192.0.2.7"] * 4, [f"2001:db8::{number}" for number in range(4)]):
+            eve, other, carol, boss = (self.enter(host=host) for host in hosts)
+            carol.login_succeeded("carol", NOW)
+            boss.login_succeeded("boss", NOW)
+            line = f"/ban {eve.user.name}"
+            self.assertEqual(self.ends(line), [eve.user, other.user])
+            carol.end()
+
+    def test_a_ban_of_an_ipv6_address(self) -> None:
+        """A ban covers the /64, as the limits per address do, and no more."""
+        eve = self.enter(host="2001:db8::1")
+        self.said(self.boss, f"/ban {eve.user.name} 10")
+        eve.end()
+        self.assertIsInstance(self.session(host="2001:db8::2:1").begin(NOW)[-1], End)
+        self.assertIsInstance(self.session(host="2001:db8:0:1::1").begin(NOW)[-1], Enter)
+
+    def test_a_ban_of_an_address_before_a_login(self) -> None:
+        """Who was connected, but not logged in, when the address was banned cannot log in."""
+        rules = SessionSettings(ChatLimits(), anonymous=False, accounts=True)
+        waiting, eve = self.enter(host="192.0.2.7", rules=rules), self.enter(host="192.0.2.7")
+        self.said(self.boss, f"/ban {eve.user.name} 10")
+        (problem,) = waiting.login_succeeded("eve", NOW)
+        self.assertEqual(problem.event.code, "banned")
+        self.assertEqual(waiting.state, SessionState.TEXT_OUT)
+
+    def test_a_new_name_does_not_end_a_mute(self) -> None:
+        """A mute stays with the user, and not with the name; it is lifted by either name."""
+        answer = "! You may speak again in 60 seconds."
+        for name in ("ann", "zoe"):
+            self.said(self.ann, "/nick ann")
+            self.said(self.boss, "/mute ann 1")
+            self.said(self.ann, "/nick zoe")
+            self.assertAnswer("hello", answer)
+            self.assertIsInstance(self.acts(self.bob, "hello")[0], Append)
+            if name == "ann":
+                self.said(self.bob, "/nick ann")
+                self.assertIsInstance(self.acts(self.bob, "hello")[0], Append)
+                self.said(self.bob, "/nick bob")
+            self.assertEqual(
+                self.said(self.boss, f"/mute {name} 0"), [f"* {name} may speak again."]
+            )
+            self.assertIsInstance(self.acts(self.ann, "hello")[0], Append)
+
+    def test_a_mute_of_an_ipv6_address(self) -> None:
+        """A muted guest who comes back from the same /64 is muted."""
+        eve = self.enter(host="2001:db8::1")
+        self.said(self.boss, f"/mute {eve.user.name} 1")
+        eve.end()
+        answer = ["! You may speak again in 60 seconds."]
+        self.assertEqual(self.said(self.enter(host="2001:db8::2"), "hello"), answer)
+        self.assertIsInstance(self.acts(self.enter(host="2001:db8:0:1::1"), "hello")[0], Append)

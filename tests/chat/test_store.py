@@ -49,6 +49,32 @@ class SlowStoreTests(ChatCase):
         self.work()
         self.assertEqual(bob.take(), b"<ann> one\n* ann is now zoe.\n<zoe> two\n")
 
+    def test_an_ignored_user_is_gone_before_the_message_is_stored(self) -> None:
+        """A message of an ignored user is hidden even if the user leaves at once."""
+        ann, bob, eve = self.user("ann"), self.user("bob"), self.user("eve")
+        ann.send(b"/ignore bob\n")
+        self.settled(ann, bob, eve)
+        bob.send(b"hello\n/nick other\nhello\n")
+        bob.reset()
+        self.work()
+        self.assertEqual((ann.take().count(b"hello"), eve.take().count(b"hello")), (0, 2))
+
+    def test_ignored_while_joining(self) -> None:
+        """A message of an ignored user is hidden from a member who is still joining the room."""
+        ann, bob = self.user("ann"), self.user("bob")
+        bob.send(b"/join cellar\n")
+        ann.send(b"/ignore bob\n")
+        self.settled(ann, bob)
+        bob.send(b"first\n")
+        self.settled(ann, bob)
+        bob.send(b"hidden\n")
+        self.clock.advance(0)  # it goes to the store before the history is asked for
+        ann.send(b"/join cellar\n")
+        self.work()
+        heard = ann.take()
+        self.assertIn(b"You are in #cellar now", heard)
+        self.assertNotIn(b"<bob> hidden", heard)
+
     def test_an_ack_waits_for_the_store(self) -> None:
         """An ack is sent, and others receive the message, only after it is stored."""
         ann, prog = self.user("ann"), self.program("prog")

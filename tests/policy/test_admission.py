@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, client_host, parse_range
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
 
 ANN, BOB, LOOPBACK = "192.0.2.1", "192.0.2.2", "127.0.0.1"
@@ -362,3 +362,18 @@ class ModelTests(SynchronousTestCase):
         for network in naive.open:
             admission.leave(network)
         self.assertEqual(admission.open, 0)
+
+
+class ClientTests(SynchronousTestCase):
+    def test_a_client(self) -> None:
+        """An IPv4 address is one client, as a mapped one is; of IPv6, a /64 is one."""
+        for address, expected in (
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+            ("2001:db8:0:1::", "2001:db8:0:1::/64"),
+            ("", ""),
+            ("a.example", "a.example"),
+            ("no:address", "no:address"),
+        ):
+            self.assertEqual(client_host(address), expected)

@@ -17,6 +17,7 @@ from tests.wire.feeding import Make, held, one_by_one, outcome
 from twisted_net.wire import framing
 from twisted_net.wire.framing import (
     MAX_DEPTH,
+    SHOWN_OF_TOO_LONG,
     JsonLines,
     JsonStream,
     LengthPrefixed,
@@ -124,6 +125,15 @@ class SkippingLinesTests(FramingTestCase):
         self.assertNotEqual(TooLong(3), TooLong(4))
         self.assertNotEqual(TooLong(3), b"")
         self.assertEqual(repr(TooLong(3)), "TooLong(max_size=3)")
+
+    def test_the_start_of_a_line_over_the_limit(self) -> None:
+        """It is known how a line over the limit began, whether or not its end has arrived."""
+        for data in (b"abcd" + b"x" * 99, b"abcd" + b"x" * 99 + b"\n"):
+            for pieces in ([data], [data[:2], data[2:]]):
+                parser = self.make()
+                found = [each for piece in pieces for each in parser.feed(piece)]
+                starts = [each.start for each in found if isinstance(each, TooLong)]
+                self.assertEqual(starts, [data[:SHOWN_OF_TOO_LONG]])
 
 
 class NetstringsTests(FramingTestCase):

@@ -232,7 +232,7 @@ class Channel:
                 ack = codec.encode(Ack(message.id, self.name, stored.offset))
                 broadcast.enqueue(data, speaker, ack)
             if codec.is_text and self._registry.ignorers_of:
-                for each in self._registry.ignorers(message.sender):
+                for each in self._registry.ignorers_of_origin(message.origin):
                     if each.connection in members and each.connection is not speaker:
                         broadcast.skip(each.connection)
 
@@ -360,7 +360,9 @@ class Channel:
             elif self._connection_of(heard.message) is connection:
                 pieces.append(codec.encode(Ack(heard.message.id, self.name, heard.offset)))
             elif codec.is_text:
-                pieces.append(codec.encode_message(self.name, heard))
+                ignorers = self._registry.ignorers_of_origin(heard.message.origin)
+                if joining.user not in ignorers:
+                    pieces.append(codec.encode_message(self.name, heard))
         pieces = [piece for piece in pieces if piece]
         if pieces:
             connection.send_encoded(b"".join(pieces), len(pieces))

@@ -31,7 +31,7 @@ class ChatLimits:
     :ivar recover: messages that a client may have missed and still recover completely.
     :ivar rooms: rooms that one connection may be in. IRC servers allow from 10 to 120.
     :ivar all_rooms: non-empty rooms.
-    :ivar ignored: names that one connection may ignore.
+    :ivar ignored: people whom one connection may ignore.
     :ivar waiting: messages of a room that may wait for the store; further ones are refused
         (``busy``).
     :ivar heartbeat: seconds of silence after which the server pings a program. After as many again,

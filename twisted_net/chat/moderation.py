@@ -70,20 +70,19 @@ def evict(registry: Registry, owner: User) -> list[Action]:
 
 
 def ignore(registry: Registry, user: User, request: Ignore, most: int) -> list[Action]:
-    """Ignore a name, stop ignoring it, or list the ignored names.
+    """Ignore a person, stop ignoring one, or list the names that the ignored people had.
 
-    :param most: the number of names that a user may ignore.
-    :raises RequestError: ``bad-name`` or ``too-many``.
+    :param most: the number of people whom a user may ignore.
+    :raises RequestError: ``bad-name``, ``no-such-nick`` or ``too-many``.
     """
     if not request.nick:
-        said = f"You ignore {', '.join(sorted(user.ignoring)) or 'nobody'}."
+        said = f"You ignore {', '.join(sorted((user.ignoring or {}).values())) or 'nobody'}."
     elif not request.on:
         ended = registry.unignore(user, request.nick)
         said = f"You hear {request.nick} again." if ended else "You did not ignore them."
     else:
-        name = names.nick(request.nick)
-        registry.ignore(user, name, most)
-        said = f"You hear nothing of {name} now."
+        ignored = registry.ignore(user, names.nick(request.nick), most)
+        said = f"You hear nothing of {ignored.name} now."
     return [SendEvent(user, Notice(said))]
 
 
@@ -113,8 +112,9 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
         lifted = registry.lift_ban(name)
         said = f"{name} may come in again." if lifted else f"{name} was not banned."
         return [SendEvent(user, Notice(said))]
-    found = registry.ban(name, now + 60 * request.minutes)
-    actions = [] if found is None else _throw_out(found, user, "banned", request.text)
+    actions: list[Action] = []
+    for found in registry.ban(name, now + 60 * request.minutes):
+        actions += _throw_out(found, user, "banned", request.text)
     return [*actions, SendEvent(user, Notice(f"{name} is kept out for {request.minutes} minutes."))]
 
 

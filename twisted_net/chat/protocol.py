@@ -31,6 +31,7 @@ from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.codecs.json_codec import JsonCodec
 from twisted_net.chat.codecs.text_codec import TextCodec
+from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, store_error_text
@@ -48,7 +49,14 @@ from twisted_net.chat.session import Session, SessionSettings, SessionState
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
-from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET, SLOW, CloseReason
+from twisted_net.policy.close_reasons import (
+    BAD_INPUT,
+    CLOSED,
+    PEER_CLOSED,
+    PEER_RESET,
+    SLOW,
+    CloseReason,
+)
 from twisted_net.policy.limits import Limits
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Message, Page
@@ -98,6 +106,11 @@ class ChatProtocol(Member):
         self.factory.enter(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if data[:2] == TLS_RECORD and not self.bytes_received and self.ready:
+            foreign = recognise(data)  # now, because no line feed may follow
+            if foreign is not None:
+                self._turn_away(foreign)
+                return
         if b"\xff" in data or self._telnet is not None:
             data = self._without_telnet(data)
         super().dataReceived(data)
@@ -105,6 +118,11 @@ class ChatProtocol(Member):
     def message_received(self, message: bytes | TooLong) -> Deferred[None] | None:
         session = self.session
         if session.state in _UNDECIDED and message:
+            whole = isinstance(message, bytes)
+            foreign = recognise(message if isinstance(message, bytes) else message.start, whole)
+            if foreign is not None:
+                self._turn_away(foreign)
+                return None
             is_json = False
             if isinstance(message, bytes):
                 seen = strip_invisible(message.decode(errors="replace"))
@@ -126,6 +144,12 @@ class ChatProtocol(Member):
             self.send_event(ErrorReply(error.code, error.text, error.field, error.id))
             return None
         return None if request is None else self.factory.receive(self, request, id)
+
+    def _turn_away(self, foreign: Foreign) -> None:
+        """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
+        self.factory.act(self.session.end())
+        self.send_encoded(foreign.answer)
+        super().close(BAD_INPUT, f"it speaks {foreign.protocol}")
 
     def disconnected(self, reason: CloseReason) -> None:
         self.factory.act(self.session.end())

@@ -10,9 +10,12 @@ from twisted_net.chat import names
 from twisted_net.chat.limits import LONGEST_NAME
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
+from twisted_net.policy.admission import client_host
 from twisted_net.wire.text import printable
 
 LOBBY = "lobby"
+
+_MOST_DEPARTED = 1000  # ignored users who are gone, but of whom a message may still be on its way
 
 _MOST_BANS = 10_000  # marks of bans, and as many of mutes; the oldest is dropped, to bound memory
 
@@ -27,7 +30,10 @@ class User:
         it from its welcome on, a text user from the first message on; it is empty before.
     :ivar session: the secret with which a program continues its session on a new connection.
     :ivar account: the name of the account that the user logged in to; empty for a guest.
-    :ivar host: the address; empty if it does not identify the user, as for loopback addresses.
+    :ivar host: the address, or its /64 for IPv6; empty if it does not identify the user, as for
+        loopback addresses.
+    :ivar ignoring: whom the user ignores: the name that each had, by the marks of the person; None
+        for nobody.
     :ivar connection: the user's connection, which the registry does not use.
     """
 
@@ -46,7 +52,7 @@ class User:
 
     def __init__(self, connection: Any, host: str = "") -> None:
         self.connection = connection
-        self.host = host
+        self.host = client_host(host)
         self.name = ""
         self.rooms: tuple[Room, ...] = ()
         self.here = ""
@@ -54,7 +60,7 @@ class User:
         self.session = ""
         self.account = ""
         self.operator = False
-        self.ignoring: Collection[str] = ()
+        self.ignoring: dict[tuple[str, ...], str] | None = None
 
 
 class Room:
@@ -85,7 +91,7 @@ class Registry:
     :ivar rooms: the rooms by name.
     :ivar operators: the operators' accounts, without their case.
     :ivar by_origin: the users who sent messages to this process, by origin.
-    :ivar ignorers_of: the users who ignore a name, by the name's key.
+    :ivar ignorers_of: the users who ignore a person, by each mark of the person.
     """
 
     def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
@@ -96,6 +102,7 @@ class Registry:
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
+        self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self._bans: dict[str, tuple[float, str]] = {}  # by mark: end time, and key of the name
         self._mutes: dict[str, tuple[float, str]] = {}
         self._last_guest = 0
@@ -160,8 +167,6 @@ class Registry:
         key, old = names.key(name), names.key(user.name)
         if old in self._users and self._users[old] is user:
             del self._users[old]
-            if old != key and old in self.ignorers_of:  # a new name does not end being ignored
-                self.ignorers_of.setdefault(key, set()).update(self.ignorers_of[old])
         user.name = name
         self._users[name if key == name else key] = user  # share the string object if possible
 
@@ -175,9 +180,8 @@ class Registry:
             del self._users[key]
         if self._sessions.get(user.session) is user:
             del self._sessions[user.session]
-        self.ignorers_of.pop(key, None)
-        for ignored in list(user.ignoring):
-            self.unignore(user, ignored)
+        for marks in list(user.ignoring or ()):
+            self._hear(user, marks)
 
     # Sessions.
 
@@ -190,6 +194,15 @@ class Registry:
         """Forget the origin of a user whose connection is gone, so no message can be acked."""
         if self.by_origin.get(user.origin) is user:
             del self.by_origin[user.origin]
+            if self.ignorers(user):
+                self._departed[user.origin] = _person(user)
+                if len(self._departed) > _MOST_DEPARTED:
+                    del self._departed[next(iter(self._departed))]
+
+    def _give_origin(self, user: User) -> None:
+        if not user.origin:
+            self._last_origin += 1
+            self.set_origin(user, f"{self._origin}.{self._last_origin}")
 
     def begin_session(self, user: User, session: str, origin: str) -> None:
         """Give a user a session. A former user of it loses it."""
@@ -255,52 +268,93 @@ class Registry:
         """
         room = self.room_of(user, name)
         self.check_mute(user, now)
-        if not user.origin:
-            self._last_origin += 1
-            self.set_origin(user, f"{self._origin}.{self._last_origin}")
+        self._give_origin(user)
         return room
 
-    # Ignoring. It applies to a name, and to each name that its user takes later.
+    # Ignoring. It applies to a person under any name, and not to the next who has the name.
 
-    def ignore(self, user: User, name: str, most: int) -> None:
-        """Hide the messages of ``name`` from ``user``.
+    def ignore(self, user: User, name: str, most: int) -> User:
+        """Hide the messages of the person called ``name`` from ``user``.
 
-        :raises RequestError: ``too-many``: the user ignores ``most`` names already.
+        :return: the user who has the name.
+        :raises RequestError: ``no-such-nick``, or ``too-many``: the user ignores ``most`` people.
         """
-        if len(user.ignoring) >= most:
+        found = self.require_user(name)
+        self._give_origin(found)
+        marks = _person(found)
+        if user.ignoring is None:
+            user.ignoring = {}
+        if len(user.ignoring) >= most and marks not in user.ignoring:
             raise RequestError("too-many", f"You ignore {most} people already.", "nick")
-        if not isinstance(user.ignoring, set):
-            user.ignoring = set()
-        user.ignoring.add(name)
-        self.ignorers_of.setdefault(names.key(name), set()).add(user)
+        user.ignoring[marks] = found.name
+        for mark in marks:
+            self.ignorers_of.setdefault(mark, set()).add(user)
+        return found
 
     def unignore(self, user: User, name: str) -> bool:
-        """Stop ignoring ``name``. Return whether the user ignored it."""
-        found = [each for each in user.ignoring if names.fold(each) == names.fold(name)]
-        for each in found:
-            assert isinstance(user.ignoring, set)
-            user.ignoring.discard(each)
-            key = names.key(each)
-            ignorers = self.ignorers_of.get(key, set())
+        """Stop ignoring who had this name then, or has it now. Return whether there was anyone."""
+        ignoring = user.ignoring or {}
+        ended = [each for each, had in ignoring.items() if names.fold(had) == names.fold(name)]
+        found = None if ended else self.find(name)
+        if found is not None:
+            ended = [each for each in ignoring if not set(each).isdisjoint(_person(found))]
+        for marks in ended:
+            self._hear(user, marks)
+        return bool(ended)
+
+    def _hear(self, user: User, marks: tuple[str, ...]) -> None:
+        assert user.ignoring is not None
+        del user.ignoring[marks]
+        for mark in marks:
+            if any(mark in others for others in user.ignoring):
+                continue
+            ignorers = self.ignorers_of[mark]
             ignorers.discard(user)
             if not ignorers:
-                self.ignorers_of.pop(key, None)
-        return bool(found)
+                del self.ignorers_of[mark]
+        if not self.ignorers_of:
+            self._departed.clear()
 
-    def ignorers(self, name: str) -> Collection[User]:
-        """Return the users who ignore ``name``."""
-        return self.ignorers_of.get(names.key(name), ()) if self.ignorers_of else ()
+    def ignorers(self, user: User) -> Collection[User]:
+        """Return the users who ignore ``user``."""
+        return self._ignorers(_person(user)) if self.ignorers_of else ()
+
+    def ignorers_of_origin(self, origin: str) -> Collection[User]:
+        """Return the users who ignore the sender of messages with this origin, even if gone."""
+        if not self.ignorers_of:
+            return ()
+        user = self.by_origin.get(origin)
+        if user is not None:
+            return self.ignorers(user)
+        return self._ignorers(self._departed.get(origin) or (f"origin {origin}",))
+
+    def _ignorers(self, marks: tuple[str, ...]) -> Collection[User]:
+        found = [self.ignorers_of[mark] for mark in marks if mark in self.ignorers_of]
+        return set().union(*found) if len(found) > 1 else found[0] if found else ()
 
     # Moderation.
 
-    def ban(self, name: str, until: float) -> User | None:
-        """Ban a name, and the account and address of the user who has it. Return that user."""
+    def ban(self, name: str, until: float) -> list[User]:
+        """Ban a name, and the account and address of the user who has it.
+
+        :return: that user first, and then everybody else who is the same to the ban: the account's
+            other connections, and other guests from the address. Operators are spared.
+        """
         found = self.find(name)
         if found is None:
             _mark(self._bans, name, [f"name {names.key(name)}"], until)
-        else:
-            _mark(self._bans, name, _marks(found.name, found.account, found.host), until)
-        return found
+            return []
+        marks = _marks(found)
+        _mark(self._bans, name, [f"name {names.key(found.name)}", *marks], until)
+        # Somebody with an account is the account, and only a guest is the address: marks[:1].
+        others = [
+            user
+            for user in self._users.values()
+            if user is not found
+            and not user.operator
+            and not set(marks).isdisjoint(_marks(user)[:1])
+        ]
+        return [found, *others]
 
     def lift_ban(self, name: str) -> bool:
         """Lift the ban of this name. Return whether there was one."""
@@ -311,19 +365,23 @@ class Registry:
 
         :raises RequestError: ``banned``.
         """
-        until = _until(self._bans, _marks(name, account, host))
+        found = {"name": names.key(name), "account": names.fold(account), "host": host}
+        until = _until(self._bans, [f"{kind} {value}" for kind, value in found.items() if value])
         if until > now:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
     def mute(self, user: User, until: float) -> None:
-        """Stop a user from sending messages."""
-        marks = _marks(user.name, user.account, user.host)
-        _mark(self._mutes, user.name, marks, until)
+        """Stop a user from sending messages, under any name."""
+        self._give_origin(user)
+        _mark(self._mutes, user.name, [*_marks(user), f"origin {user.origin}"], until)
 
     def lift_mute(self, name: str) -> bool:
-        """Lift the mute of this name. Return whether there was one."""
-        return _lift(self._mutes, name)
+        """Lift the mute of who had this name then, or has it now. Return whether there was one."""
+        found = self.find(name)
+        if found is None:
+            return _lift(self._mutes, name)
+        return _lift(self._mutes, name, [*_marks(found), f"origin {found.origin}"])
 
     def check_mute(self, user: User, now: float) -> None:
         """Check whether a user may send messages.
@@ -331,16 +389,29 @@ class Registry:
         :raises RequestError: ``muted``.
         """
         if self._mutes:
-            until = _until(self._mutes, _marks(user.name, user.account, user.host))
+            until = _until(self._mutes, [*_marks(user), f"origin {user.origin}"])
             if until > now:
                 raise RequestError(
                     "muted", f"You may speak again in {math.ceil(until - now)} seconds."
                 )
 
 
-def _marks(name: str, account: str, host: str) -> list[str]:
-    """Return the marks by which bans and mutes recognise a user."""
-    found = {"name": names.key(name), "account": names.fold(account), "host": host}
+def _person(user: User) -> tuple[str, ...]:
+    """Return the marks by which those who ignore a person recognise the person.
+
+    They are the session, which is the connection of a text user, and the account. A guest who comes
+    back has the name and the address instead: the address alone may be that of a whole office, and
+    the name alone is anybody's.
+    """
+    session = f"origin {user.origin}"
+    if user.account:
+        return session, f"account {names.fold(user.account)}"
+    return (session, f"guest {names.key(user.name)} {user.host}") if user.host else (session,)
+
+
+def _marks(user: User) -> list[str]:
+    """Return the marks by which bans and mutes recognise a user who comes back: account first."""
+    found = {"account": names.fold(user.account), "host": user.host}
     return [f"{kind} {value}" for kind, value in found.items() if value]
 
 
@@ -354,8 +425,10 @@ def _mark(
             del table[next(iter(table))]
 
 
-def _lift(table: dict[str, tuple[float, str]], name: str) -> bool:
-    found = [mark for mark, (_, whose) in table.items() if whose == names.key(name)]
+def _lift(table: dict[str, tuple[float, str]], name: str, marks: Collection[str] = ()) -> bool:
+    """Lift what was imposed on who had this name then, or has one of these marks."""
+    whose = {names.key(name), *(table[mark][1] for mark in marks if mark in table)}
+    found = [mark for mark, (_, had) in table.items() if had in whose]
     for mark in found:
         del table[mark]
     return bool(found)

@@ -267,7 +267,8 @@ class Session:
         user, registry = self.user, self._registry
         hello, self._hello = self._hello, None
         try:
-            registry.check_ban("", account, "", now)
+            # The address again: it may have been banned since the connection was made.
+            registry.check_ban("", account, user.host, now)
             user.account = account
             if self.state is SessionState.JSON_OUT:
                 return self._welcome(hello or Hello(), now)
@@ -393,7 +394,7 @@ class Session:
         self._registry.check_mute(user, now)
         to = self._registry.require_user(request.to)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(user.name):  # senders do not learn of it
+        if to not in self._registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 

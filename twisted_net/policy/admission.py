@@ -63,6 +63,29 @@ def _number(address: str) -> tuple[bool, int]:
     return True, bits
 
 
+def client_key(address: str) -> int:
+    """Return the number under which a client counts: that of its IPv4 address or of its IPv6 /64.
+
+    :raises ValueError: if it is not an address.
+    """
+    is_ipv6, bits = _number(address)
+    return (1 << 32) + (bits >> 64) if is_ipv6 else bits
+
+
+def client_host(address: str) -> str:
+    """Return a client's IPv4 address as it is, and the /64 of an IPv6 address as a range.
+
+    Text that is not an address, such as the name of a host, is returned unchanged.
+    """
+    if ":" not in address:
+        return address
+    try:
+        key = client_key(address)
+    except ValueError:
+        return address
+    return f"{IPv6Address((key - (1 << 32)) << 64)}/64" if key >> 32 else str(IPv4Address(key))
+
+
 class Ranges:
     """A set of addresses, given as ranges.
 
@@ -266,7 +289,7 @@ class Admission:
         else:
             is_ipv6, bits = _number(address)
             is_local = bits == 1 if is_ipv6 else bits >> 24 == 127
-            key = (1 << 32) + (bits >> 64) if is_ipv6 else bits
+            key = client_key(address)
         if is_local and rules.exempt_local:
             return None
         return key if rules.max_per_address or rules.accept_rate else None

@@ -25,6 +25,9 @@ KiB."""
 MAX_DEPTH = 64
 """The deepest nesting of arrays and objects in one JSON message."""
 
+SHOWN_OF_TOO_LONG = 64
+"""The bytes of a message over the limit that a :class:`TooLong` shows."""
+
 ErrorCode: TypeAlias = Literal["too-long", "bad-input"]
 
 
@@ -165,12 +168,15 @@ class TooLong:
     """Takes the place of a message over the limit, in a framing that skips such messages.
 
     :ivar max_size: the limit that the message exceeded, in bytes.
+    :ivar start: the first bytes of the message, which may tell what it was; at most
+        :data:`SHOWN_OF_TOO_LONG`. They do not matter to equality.
     """
 
-    __slots__ = ("max_size",)
+    __slots__ = ("max_size", "start")
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, start: bytes = b"") -> None:
         self.max_size = max_size
+        self.start = start
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TooLong) and other.max_size == self.max_size
@@ -279,11 +285,12 @@ class SkippingLines(Lines):
         lines, rest = self._cut(data)
         limit = self.max_size
         messages: list[bytes | TooLong] = [
-            line if len(line) <= limit else TooLong(limit) for line in lines
+            line if len(line) <= limit else TooLong(limit, line[:SHOWN_OF_TOO_LONG])
+            for line in lines
         ]
         self._keep(rest)
         if self._is_over():
-            messages.append(TooLong(limit))
+            messages.append(TooLong(limit, bytes(self._buffer[:SHOWN_OF_TOO_LONG])))
             self.drop_buffers()
             self._skipping = True
         return messages
