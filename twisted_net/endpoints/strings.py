@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
-from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory
 from twisted_net.eager.reactor_interfaces import eager, plain
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
 from twisted_net.endpoints.socket_options import SocketOptions, TunedServerEndpoint
@@ -164,7 +165,9 @@ def guarded(
             target[field] = parse(text)
         except ValueError as error:
             raise ValueError(f"{name}={shorten(text)}: {error}") from None
-    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules), watch)
+    return GuardedEndpoint(
+        endpoint, reactor, replace(GUARD_LIMITS, **limits), AdmissionRules(**rules), watch
+    )
 
 
 def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:
