@@ -22,6 +22,7 @@ from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.echo import EchoFactory
 from twisted_net.idle import IdleTimeoutFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.policy.close_reasons import IDLE
 from twisted_net.policy.limits import Limits
 from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
@@ -334,6 +335,48 @@ class EndTests(GuardCase):
         self.assertIsNone(peer.protocol.reason)
         peer.advance(43)
         self.assertEqual(peer.protocol.reason.code, "slow")
+
+    def test_a_slow_peer_gets_the_rest(self) -> None:
+        """A protocol that writes much and closes does not cut a peer that reads, however slowly."""
+        for pieces in (1, 10):
+            wrapped, peer = self.made(close_grace=5)
+            peer.full()
+            for _ in range(pieces):
+                wrapped.transport.write(b"x" * (1_000_000 // pieces))
+            wrapped.transport.loseConnection()
+            for _ in range(100):
+                peer.advance(4)
+                peer.drain(9_000)
+            self.assertEqual(len(peer.received), 900_000)
+            peer.drain()
+            self.assertEqual((len(peer.received), peer.finished), (1_000_000, True))
+            peer.advance(4)  # the grace begins when all is sent
+            self.assertTrue(peer.connected)
+            peer.advance(3)
+            self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+    def test_a_peer_that_does_not_take_the_rest(self) -> None:
+        """The stall limit ends it; without one, the grace does, if the peer has taken nothing."""
+        for stall, soon, late in ((30, 20, 43), (0, 6, 12)):
+            wrapped, peer = self.made(close_grace=5, stall_timeout=stall)
+            peer.full()
+            wrapped.transport.write(b"x" * 1_000_000)
+            peer.drain(1)
+            wrapped.transport.loseConnection()
+            peer.advance(soon)
+            self.assertTrue(peer.connected)
+            peer.advance(late - soon)
+            self.assertEqual((peer.connected, peer.protocol.reason.code), (False, "closed"))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_limit_does_not_wait_for_the_rest(self) -> None:
+        """A peer that is closed for its own fault has only the grace."""
+        wrapped, peer = self.made(close_grace=5, idle_timeout=60)
+        peer.full()
+        wrapped.transport.write(b"x" * 1_000_000)
+        peer.protocol.close(IDLE)
+        peer.advance(7)
+        self.assertFalse(peer.connected)
 
     def test_queue_limit(self) -> None:
         """Writing without limit to a peer that does not read closes the peer."""

@@ -28,7 +28,7 @@ from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.interfaces import ProtocolFactory, application_protocols, negotiating_factory
-from twisted_net.policy.close_reasons import CloseReason
+from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.limits import Limits
 from twisted_net.wire.framing import Raw
 
@@ -274,8 +274,19 @@ class GuardProtocol(Connection):
             self.close()
 
     def idle_expired(self) -> bool:
-        # A peer may be silent while it receives an answer. The stall timeout checks whether it
-        # reads what it is sent; without one, it must have read something since the last time.
+        return self._is_reading()  # a peer may be silent while it receives an answer
+
+    def waits_for_reader(self) -> bool:
+        # A protocol that writes a large answer and closes expects, as without the guard, that a
+        # slow peer gets all of it.
+        return self.reason is CLOSED and self._is_reading()
+
+    def _is_reading(self) -> bool:
+        """Return whether bytes wait for the peer and it may be reading them.
+
+        The stall timeout checks whether it does; without one, it must have read something since the
+        last time that this was asked.
+        """
         if not bytes_waiting(self):
             return False
         if self.factory.limits.stall_timeout:
