@@ -439,6 +439,28 @@ class IdleTests(ForwardCase):
         self.assertEqual((client.connected, self.upstream.connected), (False, False))
         self.assertAllOver()
 
+    def test_a_slow_download_is_not_idle(self) -> None:
+        """While a slow client reads a little now and then, the pair stays open."""
+        client = self.forwarder(idle_timeout=5)
+        client.full()
+        self.upstream.send(b"x" * 200_000)
+        for _ in range(20):
+            client.advance(4)
+            client.drain(1000)
+        self.assertTrue(client.connected and self.upstream.connected)
+        client.advance(12)
+        self.assertEqual(client.protocol.reason.code, "idle")
+
+    def test_a_slow_upload_is_not_idle(self) -> None:
+        """While a slow upstream reads less than a buffer in an idle limit, the pair stays open."""
+        client = self.forwarder(idle_timeout=5)
+        self.upstream.full()
+        client.send(b"x" * 200_000)
+        for _ in range(20):
+            client.advance(4)
+            self.upstream.drain(1000)
+        self.assertTrue(client.connected and self.upstream.connected)
+
     def test_a_slow_upstream_is_not_an_idle_one(self) -> None:
         """While a slow upstream reads a little now and then, the pair stays open."""
         client = self.forwarder(idle_timeout=5)

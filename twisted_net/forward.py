@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
+from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.close_reasons import (
     CLOSED,
@@ -27,6 +28,17 @@ class _Side(Connection):
     reads_while_full = True  # whether to read depends on the other side's transport, not on its own
 
     other: _Side | None = None
+    _progress: SendProgress | None = None  # at the last idle check with bytes waiting
+
+    def takes_more(self) -> bool:
+        """Return whether the peer has taken some of what waits for it since the last call.
+
+        If there was no call before, that cannot be known, and the result is True.
+        """
+        if not self.is_full and not bytes_waiting(self):
+            return False
+        before, self._progress = self._progress, send_progress(self)
+        return before is None or self._progress.is_after(before)
 
     def message_received(self, message: bytes) -> Deferred[None] | None:
         other = self.other
@@ -64,8 +76,6 @@ class ForwardProtocol(_Side):
 
     factory: ForwardFactory
 
-    _moved = -1  # bytes sent to the upstream at the last idle check
-
     async def connected(self) -> None:
         upstream: Any = None  # any protocol, until it is checked
         try:
@@ -95,13 +105,10 @@ class ForwardProtocol(_Side):
         return super().is_listening or (self.other is not None and self.other.is_full)
 
     def idle_expired(self) -> bool:
-        # A client that waits for its upstream is not idle, unless the upstream reads nothing at
-        # all. A full transport shows progress only now and then, so check twice.
-        other = self.other
-        if other is None or not other.is_full or other.bytes_sent == self._moved:
-            return False
-        self._moved = other.bytes_sent
-        return True
+        # While one side slowly takes what the other has sent, the other is not read, so silence
+        # tells nothing. Ask both, so that each notes how far it is.
+        takes = self.takes_more()
+        return (self.other is not None and self.other.takes_more()) or takes
 
 
 class UpstreamProtocol(_Side):

@@ -11,19 +11,25 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
+    IProtocolNegotiationFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers, reactor_clock
-from twisted_net.interfaces import AnyInterface, ProtocolFactory
+from twisted_net.interfaces import (
+    AnyInterface,
+    ProtocolFactory,
+    application_protocols,
+    negotiating_factory,
+)
 from twisted_net.policy.close_reasons import IDLE, CloseReason
 from twisted_net.policy.limits import DEFAULT_LIMITS, Limits
 from twisted_net.wire.framing import Raw
@@ -135,6 +141,12 @@ class IdleTimeoutFactory(WrappingFactory[IdleTimeoutProtocol], AnyInterface):
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self.limits = Limits(idle_timeout=seconds, close_grace=close_grace)
         self._clock = clock
+        if negotiating_factory(wrapped) is not None:
+            alsoProvides(self, IProtocolNegotiationFactory)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return the application protocols of the wrapped factory; TLS negotiates one of them."""
+        return application_protocols(self.wrappedFactory)
 
     @cached_property
     def timers(self) -> Timers:

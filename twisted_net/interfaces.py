@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IProtocolFactory,
+    IProtocolNegotiationFactory,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
@@ -54,3 +55,22 @@ class _Connects(Protocol):
 ProtocolFactory: TypeAlias = _BuildsProtocols | IProtocolFactory
 ServerEndpoint: TypeAlias = _Listens | IStreamServerEndpoint
 ClientEndpoint: TypeAlias = _Connects | IStreamClientEndpoint
+
+
+def negotiating_factory(factory: Any) -> Any | None:
+    """Return the factory that names its application protocols (ALPN). None if there is none.
+
+    That is ``factory`` itself or, as most wrappers do not pass the names on, one that it wraps.
+    """
+    while factory is not None:
+        found = IProtocolNegotiationFactory(factory, None)
+        if found is not None:
+            return found
+        factory = getattr(factory, "wrappedFactory", None)
+    return None
+
+
+def application_protocols(factory: Any) -> list[bytes]:
+    """Return the application protocols of a factory or of one that it wraps, best first."""
+    found = negotiating_factory(factory)
+    return [] if found is None else list(found.acceptableProtocols())

@@ -7,18 +7,23 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     INegotiated,
+    IProtocolNegotiationFactory,
     ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineReceiver
-from zope.interface import directlyProvides
+from twisted.protocols.policies import WrappingFactory
+from zope.interface import directlyProvides, implementer
 
 from tests.connection.guarding import GuardCase, HalfClosing, Listening, Plain, Producer
-from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.echo import EchoFactory
+from twisted_net.idle import IdleTimeoutFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.policy.close_reasons import IDLE
+from twisted_net.policy.limits import Limits
 from twisted_net.testing import Peer, TLSPeer, connect_peer, connect_tls_peer
 
 
@@ -119,6 +124,50 @@ class TransportTests(GuardCase):
                 self.assertFalse(peer.connected)
             else:
                 self.assertEqual(peer.protocol.reason.code, "handshake")
+
+
+class TakeoverTests(GuardCase):
+    """An upgrade replaces the protocol, as WebSocketResource of autobahn and daphne do."""
+
+    def test_the_new_protocol_takes_over(self) -> None:
+        for attribute in ("protocol", "wrappedProtocol"):
+            wrapped, peer = self.made()
+            peer.send(b"upgrade")
+            transport = wrapped.transport
+            self.assertIs(transport.protocol, wrapped)
+            self.assertFalse(hasattr(transport, "wrappedProtocol"))
+            taker = HalfClosing()
+            setattr(transport, attribute, taker)
+            self.assertIs(transport.protocol, taker)
+            taker.makeConnection(transport)
+            peer.send(b"frame")
+            taker.transport.write(b"answer")
+            peer.write_eof()
+            self.assertEqual(taker.events, ["made", b"frame", "read lost"])
+            taker.transport.loseConnection()
+            peer.turn()
+            self.assertEqual(peer.received, b"answer")
+            self.assertEqual(taker.events[3:], [ConnectionDone])
+            self.assertEqual(wrapped.events, ["made", b"upgrade"])
+
+    def test_over_tls(self) -> None:
+        """Over TLS, whose transports are wrappers, both attributes are there."""
+
+        class Wrapper(TLSPeer):
+            wrappedProtocol: Any = None
+
+        guard = self.guard()
+        peer = Wrapper(self.clock)
+        peer.protocol = guard.buildProtocol(peer.getPeer())
+        peer.protocol.makeConnection(peer)
+        peer.handshake()
+        transport = peer.protocol.wrapped.transport
+        self.assertIs(transport.wrappedProtocol, peer.protocol.wrapped)
+        taker = Plain()
+        transport.wrappedProtocol = taker
+        peer.send(b"frame")
+        self.assertEqual(taker.events, [b"frame"])
+        self.assertIsNone(peer.wrappedProtocol)
 
 
 class EndTests(GuardCase):
@@ -237,6 +286,97 @@ class EndTests(GuardCase):
         peer.drain()
         peer.advance(12)
         self.assertEqual(peer.protocol.reason.code, "idle")
+
+    def test_who_takes_every_small_write_is_not_idle(self) -> None:
+        """The idle limit counts from the last write that the peer could take."""
+        wrapped, peer = self.made(idle_timeout=5)
+        for _ in range(20):
+            wrapped.transport.write(b"tick")
+            peer.advance(1)
+            wrapped.transport.writeSequence([b"t", b"ock"])
+            peer.advance(3)
+        self.assertIsNone(peer.protocol.reason)
+        peer.advance(4)
+        self.assertEqual(peer.protocol.reason.code, "idle")
+
+    def test_writing_to_who_takes_nothing(self) -> None:
+        """Without a stall limit, a peer that takes nothing is idle, however much is written."""
+        wrapped, peer = self.made(idle_timeout=5, stall_timeout=0)
+        peer.full()
+        for _ in range(6):
+            wrapped.transport.write(b"tick")
+            peer.advance(2)
+        self.assertEqual(peer.protocol.reason.code, "idle")
+
+    def test_a_slow_peer_without_a_stall_limit(self) -> None:
+        wrapped, peer = self.made(idle_timeout=5, stall_timeout=0)
+        peer.full()
+        wrapped.transport.write(b"x" * 100_000)
+        for _ in range(20):
+            peer.drain(1000)
+            peer.advance(3)
+        self.assertIsNone(peer.protocol.reason)
+        peer.advance(12)
+        self.assertEqual(peer.protocol.reason.code, "idle")
+
+    def test_much_for_a_peer_that_reads(self) -> None:
+        """By default, no size is too much; a peer that takes nothing is closed after a while."""
+        wrapped, peer = self.made()
+        for _ in range(80):
+            wrapped.transport.write(b"x" * 65536)
+        peer.turn()
+        self.assertEqual((len(peer.received), peer.protocol.reason), (80 * 65536, None))
+        peer.full()
+        for _ in range(80):
+            wrapped.transport.write(b"x" * 65536)
+        for _ in range(20):
+            peer.advance(10)
+            peer.drain(1000)
+        self.assertIsNone(peer.protocol.reason)
+        peer.advance(43)
+        self.assertEqual(peer.protocol.reason.code, "slow")
+
+    def test_a_slow_peer_gets_the_rest(self) -> None:
+        """A protocol that writes much and closes does not cut a peer that reads, however slowly."""
+        for pieces in (1, 10):
+            wrapped, peer = self.made(close_grace=5)
+            peer.full()
+            for _ in range(pieces):
+                wrapped.transport.write(b"x" * (1_000_000 // pieces))
+            wrapped.transport.loseConnection()
+            for _ in range(100):
+                peer.advance(4)
+                peer.drain(9_000)
+            self.assertEqual(len(peer.received), 900_000)
+            peer.drain()
+            self.assertEqual((len(peer.received), peer.finished), (1_000_000, True))
+            peer.advance(4)  # the grace begins when all is sent
+            self.assertTrue(peer.connected)
+            peer.advance(3)
+            self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+    def test_a_peer_that_does_not_take_the_rest(self) -> None:
+        """The stall limit ends it; without one, the grace does, if the peer has taken nothing."""
+        for stall, soon, late in ((30, 20, 43), (0, 6, 12)):
+            wrapped, peer = self.made(close_grace=5, stall_timeout=stall)
+            peer.full()
+            wrapped.transport.write(b"x" * 1_000_000)
+            peer.drain(1)
+            wrapped.transport.loseConnection()
+            peer.advance(soon)
+            self.assertTrue(peer.connected)
+            peer.advance(late - soon)
+            self.assertEqual((peer.connected, peer.protocol.reason.code), (False, "closed"))
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_limit_does_not_wait_for_the_rest(self) -> None:
+        """A peer that is closed for its own fault has only the grace."""
+        wrapped, peer = self.made(close_grace=5, idle_timeout=60)
+        peer.full()
+        wrapped.transport.write(b"x" * 1_000_000)
+        peer.protocol.close(IDLE)
+        peer.advance(7)
+        self.assertFalse(peer.connected)
 
     def test_queue_limit(self) -> None:
         """Writing without limit to a peer that does not read closes the peer."""
@@ -363,6 +503,30 @@ class FactoryTests(GuardCase):
         first.write_eof()
         self.assertEqual((admission.open, len(inner), len(guard)), (0, 0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_application_protocols(self) -> None:
+        """TLS, Twisted's own too, asks the factory that it wraps for its protocols, if any."""
+
+        @implementer(IProtocolNegotiationFactory)
+        class Negotiating(Factory):  # type: ignore[type-arg]
+            def acceptableProtocols(self) -> list[bytes]:
+                return [b"h2", b"http/1.1"]
+
+        for wraps in (
+            lambda factory: GuardFactory(factory, clock=self.clock),
+            lambda factory: IdleTimeoutFactory(factory, clock=self.clock),
+        ):
+            for inner in (Negotiating(), WrappingFactory(Negotiating()), wraps(Negotiating())):
+                outer = wraps(inner)
+                self.assertTrue(IProtocolNegotiationFactory.providedBy(outer))
+                self.assertEqual(outer.acceptableProtocols(), [b"h2", b"http/1.1"])
+            self.assertFalse(IProtocolNegotiationFactory.providedBy(wraps(Factory())))
+
+    def test_the_default_limits(self) -> None:
+        """Limits of one's own have their own queue limit; single limits change only themselves."""
+        self.assertEqual(self.guard(idle_timeout=5).limits.queue_limit, GUARD_LIMITS.queue_limit)
+        self.assertEqual(self.guard(queue_limit=99).limits.queue_limit, 99)
+        self.assertEqual(self.guard(limits=Limits()).limits, Limits())
 
     def test_starting_and_stopping(self) -> None:
         """The wrapped factory is started and stopped with the guard."""

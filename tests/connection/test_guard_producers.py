@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import _producer_helpers
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IPushProducer,
+)
 from twisted.internet.task import Cooperator
 from twisted.protocols.basic import FileSender
 from twisted.web.resource import Resource
@@ -74,17 +77,95 @@ class ProducerTests(GuardCase):
         self.assertEqual(producer.told, ["stop"])
 
     def test_the_end_waits_for_the_producer(self) -> None:
-        """As with Twisted's transports, the producer may finish writing, but nothing is read."""
+        """As with Twisted's TCP, a paused producer may write the rest, but nothing is read."""
         wrapped, peer = self.made()
         wrapped.transport.registerProducer(Producer(), True)
+        peer.full()
         wrapped.transport.loseConnection()
         wrapped.transport.resumeProducing()
-        wrapped.transport.write(b"the rest")
         peer.send(b"unheard")
-        self.assertTrue(peer.connected)
-        wrapped.transport.unregisterProducer()
+        peer.drain()
+        self.assertFalse(peer.finished)
+        wrapped.transport.write(b"the ")
+        wrapped.transport.write(b"rest")
+        peer.turn()
+        self.assertTrue(peer.finished)
         peer.write_eof()
         self.assertEqual((peer.received, peer.connected), (b"the rest", False))
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_end_does_not_wait_for_a_producer_that_is_not_paused(self) -> None:
+        """As with Twisted's TCP, the connection closes when all is sent, and hears the peer."""
+        wrapped, peer = self.made()
+        wrapped.transport.registerProducer(Producer(), True)
+        wrapped.transport.write(b"bye")
+        wrapped.transport.loseConnection()
+        wrapped.transport.loseConnection()
+        peer.turn()
+        self.assertEqual((peer.received, peer.finished), (b"bye", True))
+        peer.write_eof()
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+        self.assertEqual(peer.protocol.reason.code, "closed")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_producer_that_writes_on_from_its_pause(self) -> None:
+        """While each write fills the transport again, the end waits for the next."""
+
+        class Rest(Producer):
+            left = 5
+
+            def resumeProducing(self) -> None:
+                super().resumeProducing()
+                if self.left:
+                    self.left -= 1
+                    wrapped.transport.write(b"x" * 100_000)
+
+        wrapped, peer = self.made()
+        peer.full()
+        wrapped.transport.registerProducer(Rest(), True)
+        wrapped.transport.write(b"x" * 100_000)
+        wrapped.transport.loseConnection()
+        peer.drain()
+        self.assertEqual(len(peer.received), 600_000)
+        peer.advance(6)
+        peer.write_eof()
+        self.assertFalse(peer.connected)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_producer_that_writes_nothing_after_its_pause(self) -> None:
+        """A producer that has nothing left cannot keep the connection open for ever."""
+        wrapped, peer = self.made(close_grace=5)
+        peer.full()
+        wrapped.transport.registerProducer(Producer(), True)
+        wrapped.transport.loseConnection()
+        peer.drain()
+        peer.advance(6)
+        self.assertTrue(peer.finished)
+        peer.write_eof()
+        self.assertEqual(wrapped.events, ["made", ConnectionDone])
+
+    def test_the_end_before_the_producers(self) -> None:
+        """The peer may go first."""
+        wrapped, peer = self.made()
+        peer.full()
+        wrapped.transport.registerProducer(Producer(), True)
+        wrapped.transport.loseConnection()
+        peer.drain()
+        peer.reset()
+        self.assertEqual(wrapped.events, ["made", ConnectionLost])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_end_over_tls(self) -> None:
+        """As with Twisted's TLS, the producer may finish writing, and the peer's end is noticed."""
+        wrapped, peer = self.made_tls()
+        peer.handshake()
+        wrapped.transport.registerProducer(Producer(), True)
+        wrapped.transport.loseConnection()
+        peer.turn()
+        wrapped.transport.write(b"the rest")
+        self.assertEqual((peer.received, peer.connected), (b"the rest", True))
+        peer.write_eof()
         self.assertEqual(wrapped.events, ["made", ConnectionDone])
 
     def test_a_pull_producer(self) -> None:

@@ -12,11 +12,10 @@ from twisted.logger import Logger, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints import descriptors, strings
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
-from twisted_net.policy.limits import DEFAULT_LIMITS
 from twisted_net.testing import Peer
 
 
@@ -60,7 +59,7 @@ class NetTests(EndpointCase):
         limits = guard.limits
         self.assertEqual((limits.idle_timeout, limits.stall_timeout), (60, 2.5))
         self.assertEqual((limits.handshake_timeout, limits.queue_limit), (0, 99))
-        self.assertEqual(self.guard("net:1").limits, DEFAULT_LIMITS)
+        self.assertEqual(self.guard("net:1").limits, GUARD_LIMITS)
 
     def refused(self, text: str, *hosts: str) -> list[str]:
         """Connect from these hosts, one after another; return those that are rejected."""

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.tls.handshakes import NOW, Issued, Visitor
+from twisted_net.connection.guard import GuardFactory
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import CertificateError, peer_subject, self_signed_pair
 
@@ -212,7 +213,14 @@ class ALPNTests(ContextsCase):
 
     def test_the_factorys(self) -> None:
         """The protocols of the wrapped factory come first."""
-        wrapping = WrappingFactory(Negotiating())
+        for wrapping in (
+            WrappingFactory(Negotiating()),
+            WrappingFactory(WrappingFactory(Negotiating())),  # a wrapper that hides them
+            WrappingFactory(GuardFactory(WrappingFactory(Negotiating()))),
+        ):
+            self.check_of_factory(wrapping)
+
+    def check_of_factory(self, wrapping: Any) -> None:
         protocol = ProtocolWrapper(wrapping, Protocol())
         self.assertEqual(self.chosen([b"chat/1"], [b"chat/1", b"h2"], protocol), b"h2")
         self.assertEqual(self.chosen([b"chat/1"], [b"chat/1"], protocol), b"chat/1")

@@ -164,7 +164,8 @@ class Connection(_Base):
     Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
     and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
     :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
-    :meth:`call_hook`, :meth:`set_idle_timeout` and :meth:`start_handshake_timeout`.
+    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout` and
+    :meth:`waits_for_reader`.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -992,8 +993,15 @@ class Connection(_Base):
         else:
             self._lose_transport()
 
+    def waits_for_reader(self) -> bool:
+        """Called when the grace has passed. Return True to start it again."""
+        return False
+
     def _close_expired(self) -> None:
         """End the grace. What the kernel has of the last messages should still reach the peer."""
+        if self.waits_for_reader():
+            self._set_timer(self._close_expired, self.factory.limits.close_grace)
+            return
         self._set_timer(self.abort, 0)  # within a second
         self._give_back_closing()
         transport = self.transport

@@ -5,6 +5,7 @@ The wrapped protocol sees the same kind of transport as without the guard.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any, Unpack
 
@@ -13,23 +14,29 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
+    IProtocolNegotiationFactory,
     IPullProducer,
     IPushProducer,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface import alsoProvides, directlyProvides, implementer, providedBy
 
 from twisted_net.connection.connection import Connection, State
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
+from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.connection.rejection import RejectingProtocol
-from twisted_net.eager.privates import unsent
-from twisted_net.interfaces import ProtocolFactory
-from twisted_net.policy.close_reasons import CloseReason
+from twisted_net.interfaces import ProtocolFactory, application_protocols, negotiating_factory
+from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.limits import Limits
 from twisted_net.wire.framing import Raw
 
 _log = Logger()
+
+GUARD_LIMITS = Limits(queue_limit=sys.maxsize)
+"""The default limits of a guard. Most Twisted protocols write what they have at once, however much
+it is. So no size is too much for a peer that reads; ``stall_timeout`` closes one that does not."""
 
 
 class GuardTransport:
@@ -48,6 +55,25 @@ class GuardTransport:
         return getattr(self._guard.transport, name)
 
     @property
+    def protocol(self) -> Any:
+        """The wrapped protocol. An upgrade, such as to WebSocket, replaces it by another."""
+        return self._guard.wrapped
+
+    @protocol.setter
+    def protocol(self, protocol: IProtocol) -> None:
+        self._guard.wrapped = protocol
+
+    @property
+    def wrappedProtocol(self) -> Any:
+        """The same, as transports that are wrappers call it; others do not have it."""
+        self._guard.transport.wrappedProtocol  # noqa: B018  # raises if it is not there
+        return self._guard.wrapped
+
+    @wrappedProtocol.setter
+    def wrappedProtocol(self, protocol: IProtocol) -> None:
+        self._guard.wrapped = protocol
+
+    @property
     def disconnecting(self) -> bool:
         """Whether the connection is closing, no matter which side began."""
         return self._closes_without_producer or self._guard.reason is not None
@@ -63,17 +89,28 @@ class GuardTransport:
         """:raises TypeError: if ``data`` is text; encode it first."""
         if isinstance(data, str):  # otherwise it would fail only when the queue is joined
             raise TypeError("a transport takes bytes, not str")
-        self._guard.send_encoded(data)
+        guard = self._guard
+        if guard.send_encoded(data):
+            guard.touch()  # who takes what it is sent is not idle
+        if self._closes_without_producer:
+            guard.producer_wrote()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        self._guard.send_encoded(b"".join(data))
+        self.write(b"".join(data))
 
     def loseConnection(self) -> None:
-        if self._guard.producer is None or self._guard.state is State.DRAINING_INPUT:
-            self._guard.close()
-        else:  # as in Twisted's transports: the producer may still write what it has
-            self._guard.pause()
-            self._closes_without_producer = self._guard.wants_no_input = True
+        guard = self._guard
+        if guard.producer is None or guard.state is State.DRAINING_INPUT:
+            guard.close()
+        elif not self._closes_without_producer:
+            # As in Twisted's transports: the producer may still write what it has. Over TCP, one
+            # that pushes and is not paused has written everything; TLS waits for it in any case,
+            # and reads meanwhile.
+            self._closes_without_producer = guard.wants_no_input = True
+            if guard.can_write_eof():
+                guard.pause()
+                if not isinstance(guard.producer, _Pulled):
+                    guard.close_when_sent()
 
     def abortConnection(self) -> None:
         self._guard.abort()
@@ -163,6 +200,9 @@ class GuardProtocol(Connection):
     factory: GuardFactory
     producer: Any = None
     wants_no_input = False
+    _closes_when_sent = False  # the producer is not asked to unregister first
+    _close_call: IDelayedCall | None = None
+    _progress: SendProgress | None = None  # at the last idle check with bytes waiting
 
     def __init__(self, wrapped: IProtocol) -> None:
         self.wrapped = wrapped
@@ -183,6 +223,9 @@ class GuardProtocol(Connection):
 
     def disconnected(self, reason: CloseReason) -> None:
         producer, self.producer = self.producer, None
+        if self._close_call is not None:
+            self._close_call.cancel()
+            self._close_call = None
         try:
             if producer is not None:
                 producer.stopProducing()
@@ -206,14 +249,54 @@ class GuardProtocol(Connection):
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
+        self.touch()  # the peer has read
         if self.producer is not None and not self.is_full and self.reason is None:
+            if self._closes_when_sent:  # unless it writes, it has nothing left
+                self._close_in(self.factory.limits.close_grace)
             self.producer.resumeProducing()
 
+    def close_when_sent(self) -> None:
+        """Close once the producer is not paused and what it wrote is on its way."""
+        self._closes_when_sent = True
+        self._close_in(0)
+
+    def producer_wrote(self) -> None:
+        """Called for each write after the wrapped protocol has closed."""
+        if self._closes_when_sent:
+            self._close_in(0)
+
+    def _close_in(self, seconds: float) -> None:
+        if self.reason is not None:
+            return
+        if self._close_call is not None:
+            self._close_call.cancel()
+        self._close_call = self.factory.clock.callLater(seconds, self._close_if_sent)
+
+    def _close_if_sent(self) -> None:
+        self._close_call = None
+        if not self.is_full:  # otherwise the producer is paused, and has more
+            self.close()
+
     def idle_expired(self) -> bool:
-        # A peer may be silent while it receives an answer. The stall timeout checks whether it
-        # reads what it is sent.
-        waits = self.queued or unsent(self.transport)
-        return bool(self.factory.limits.stall_timeout and waits)
+        return self._is_reading()  # a peer may be silent while it receives an answer
+
+    def waits_for_reader(self) -> bool:
+        # A protocol that writes a large answer and closes expects, as without the guard, that a
+        # slow peer gets all of it.
+        return self.reason is CLOSED and self._is_reading()
+
+    def _is_reading(self) -> bool:
+        """Return whether bytes wait for the peer and it may be reading them.
+
+        The stall timeout checks whether it does; without one, it must have read something since the
+        last time that this was asked.
+        """
+        if not bytes_waiting(self):
+            return False
+        if self.factory.limits.stall_timeout:
+            return True
+        before, self._progress = self._progress, send_progress(self)
+        return before is None or self._progress.is_after(before)
 
     def eof_received(self) -> None:
         if IHalfCloseableProtocol.providedBy(self.wrapped):
@@ -230,7 +313,9 @@ class GuardFactory(ConnectionFactory):
     what it is sent is not idle.
 
     :param wrapped: the factory to protect. It may reject a connection by returning None.
-    :param settings: the same arguments as for :class:`ConnectionFactory`.
+    :param settings: the same arguments as for :class:`ConnectionFactory`. If neither ``limits`` nor
+        ``queue_limit`` is given, the send queue has no limit: a peer that reads nothing is closed
+        after ``stall_timeout``.
     """
 
     def __init__(
@@ -238,8 +323,16 @@ class GuardFactory(ConnectionFactory):
         wrapped: ProtocolFactory,
         **settings: Unpack[FactorySettings],
     ) -> None:
+        if settings.get("limits") is None:
+            settings["limits"] = GUARD_LIMITS
         super().__init__(**settings)
         self.wrapped = wrapped
+        if negotiating_factory(wrapped) is not None:
+            alsoProvides(self, IProtocolNegotiationFactory)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return the application protocols of the wrapped factory; TLS negotiates one of them."""
+        return application_protocols(self.wrapped)
 
     def doStart(self) -> None:
         super().doStart()  # type: ignore[no-untyped-call]

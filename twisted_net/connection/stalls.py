@@ -13,9 +13,10 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers
-from twisted_net.eager.privates import inner_protocol, send_position, unsent
+from twisted_net.eager.privates import inner_protocol
 from twisted_net.policy.close_reasons import SLOW
 
 _LOOKS = 3  # checks per stall timeout, to see whether a peer makes progress
@@ -28,16 +29,14 @@ takes a microsecond; ten thousand checks in one turn would delay all connections
 class _Progress:
     """How far a peer had come at the last check that saw progress.
 
-    :ivar taken: the bytes that it had read of what it was sent.
-    :ivar position: the buffer that its transport was sending, and the offset in it.
+    :ivar sent: how far that was.
     :ivar looks: the checks without progress since then.
     """
 
-    __slots__ = ("looks", "position", "taken")
+    __slots__ = ("looks", "sent")
 
-    def __init__(self, taken: int, position: tuple[int, int]) -> None:
-        self.taken = taken
-        self.position = position
+    def __init__(self, sent: SendProgress) -> None:
+        self.sent = sent
         self.looks = 0
 
 
@@ -135,22 +134,19 @@ class StallCheck:
 
     def look_at(self, connection: Connection) -> None:
         """Abort the peer if data waits for it and several checks in a row saw no progress."""
-        transport = connection.transport
-        held = unsent(transport)
-        if not held and not connection.queued:
+        waiting = bytes_waiting(connection)
+        if not waiting:
             self._progress.pop(connection, None)
             return
-        # Over TLS, one number counts plain bytes and the other encrypted bytes, so only the buffer
-        # position shows progress.
-        taken, position = connection.bytes_sent - held, send_position(transport)
+        now = send_progress(connection)
         before = self._progress.get(connection)
-        if before is None or taken > before.taken or position != before.position:
-            self._progress[connection] = _Progress(taken, position)
+        if before is None or now.is_after(before.sent):
+            self._progress[connection] = _Progress(now)
             return
         before.looks += 1
         if before.looks >= _LOOKS:
             del self._progress[connection]
-            connection.abort(SLOW, f"it took nothing of {held + connection.queued} bytes")
+            connection.abort(SLOW, f"it took nothing of {waiting} bytes")
 
 
 def _connection_of(transport: Any) -> Connection | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 from zope.interface import implementer
 
-from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory
 from twisted_net.eager.reactor_interfaces import eager, plain
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
 from twisted_net.endpoints.dual_stack import ANY_ADDRESS, DualStackServerEndpoint
@@ -168,7 +169,9 @@ def guarded(
             target[field] = parse(text)
         except ValueError as error:
             raise ValueError(f"{name}={shorten(text)}: {error}") from None
-    return GuardedEndpoint(endpoint, reactor, Limits(**limits), AdmissionRules(**rules), watch)
+    return GuardedEndpoint(
+        endpoint, reactor, replace(GUARD_LIMITS, **limits), AdmissionRules(**rules), watch
+    )
 
 
 def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:

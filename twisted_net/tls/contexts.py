@@ -13,10 +13,10 @@ from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.logger import Logger
 
 from twisted_net.eager.privates import limit_groups
+from twisted_net.interfaces import application_protocols
 from twisted_net.tls.key_pairs import CIPHERS, CertificateError, KeyPair
 
 TICKET_LIFETIME = 2 * 60 * 60
@@ -200,5 +200,4 @@ def _alpn_selection(own: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[by
 
 def _of_factory(protocol: Any) -> tuple[bytes, ...]:
     factory = getattr(getattr(protocol, "factory", None), "wrappedFactory", None)
-    negotiating = IProtocolNegotiationFactory(factory, None)
-    return () if negotiating is None else tuple(negotiating.acceptableProtocols())
+    return tuple(application_protocols(factory))
