@@ -8,7 +8,7 @@ import trustme
 from OpenSSL import SSL
 from twisted.application.internet import ClientService
 from twisted.internet import error
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import (
@@ -62,6 +62,27 @@ class Names:
         receiver.resolutionBegan(Resolution(hostName))
         if not hostName.endswith(".invalid"):
             receiver.addressResolved(IPv4Address("TCP", "192.0.2.7", portNumber))
+        receiver.resolutionComplete()
+
+
+@implementer(IHostnameResolver)
+class Silent:
+    """Does not answer."""
+
+    def resolveHostName(self, receiver: Any, hostName: str, *rest: Any, **more: Any) -> Any:
+        receiver.resolutionBegan(Resolution(hostName))
+
+
+@implementer(IHostnameResolver)
+class Several:
+    """Knows two addresses for every name."""
+
+    def resolveHostName(
+        self, receiver: Any, hostName: str, portNumber: int = 0, *rest: Any, **more: Any
+    ) -> Any:
+        receiver.resolutionBegan(Resolution(hostName))
+        receiver.addressResolved(IPv4Address("TCP", "192.0.2.7", portNumber))
+        receiver.addressResolved(IPv6Address("TCP", "2001:db8::7", portNumber))
         receiver.resolutionComplete()
 
 
@@ -132,11 +153,40 @@ class ConnectTests(ClientCase):
 
     def test_ports_that_are_none(self) -> None:
         """Invalid ports are rejected before anything is tried."""
-        for port in (0, -1, 65536):
-            with self.assertRaises(ValueError):
-                connect(self.reactor, ("chat.example", port), Client)
-        with self.assertRaises(ValueError):
-            connect(self.reactor, "carrier-pigeon:chat.example", Client)
+        for port in (0, -1, 65536, 1.5, 7000.0, True, None, "7000", "http", ""):
+            for how in ({}, {"tls": True}):
+                with self.assertRaisesRegex(ValueError, "port .*: must be a whole number from 1"):
+                    connect(self.reactor, ("chat.example", port), Client, **how)  # type: ignore
+            if isinstance(port, str | int) and port != "7000" and port is not True:
+                for form in ("tcp:a:{}", "tls:a:{}", "tcp:host=a:port={}", "tcp:port={}:host=a"):
+                    with self.assertRaisesRegex(ValueError, "port .*: must be a whole number"):
+                        client_endpoint(self.reactor, form.format(port))
+        self.assertEqual(self.reactor.tcpClients, [])
+
+    def test_what_is_no_endpoint(self) -> None:
+        """What cannot be an endpoint is refused at once, and the error says what to write."""
+        for where, advice in (
+            ("chat.example:7000", "'tcp:chat.example:7000' or ('chat.example', 7000)"),
+            ("chat.example", "'tcp:chat.example:PORT' or ('chat.example', PORT)"),
+            ("[::1]:7000", r"('::1', 7000)"),
+            ("carrier-pigeon:chat.example", "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            ("tcp:chat.example", "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            ("tcp:a:1:2:3:4:5:6", "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            (("chat.example",), "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            (("chat.example", 1, 2), "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            ((None, 7000), "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            (["chat.example", 7000], "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            (7000, "'tcp:HOST:PORT' or ('HOST', PORT)"),
+            (("chat.example", "7000"), "write ('chat.example', 7000)"),
+        ):
+            for call in (
+                lambda where=where: connect(self.reactor, where, Client),
+                lambda where=where: ReconnectingClient(self.reactor, where, Client),
+            ):
+                with self.assertRaises(ValueError) as caught:
+                    call()
+                self.assertIn(advice, str(caught.exception))
+                self.assertNotIn("\n", str(caught.exception))
 
     def test_the_timeout(self) -> None:
         """The timeout is ten seconds by default."""
@@ -207,6 +257,32 @@ class ConnectTests(ClientCase):
         attempt.addTimeout(3, self.reactor)
         self.reactor.advance(3)
         self.failureResultOf(attempt, TimeoutError)
+
+    def test_cancelling_during_the_lookup(self) -> None:
+        """A lookup that was cancelled has not failed."""
+        self.reactor.nameResolver = Silent()
+        for host in ("chat.example", "192.0.2.7"):
+            attempt = connect(self.reactor, (host, 7000), Client)
+            attempt.cancel()
+            self.failureResultOf(attempt, CancelledError)
+            attempt = connect(self.reactor, (host, 7000), Client)
+            attempt.addTimeout(3, self.reactor)
+            self.reactor.advance(3)
+            self.failureResultOf(attempt, TimeoutError)
+
+    def test_several_addresses(self) -> None:
+        """If a host has several addresses, the error tells how each of them failed."""
+        self.reactor.nameResolver = Several()
+        attempt = connect(self.reactor, ("chat.example", 7000), Client)
+        self.reactor.advance(0.5)
+        self.refuse(error.TCPTimedOutError(osError=110), 0)
+        self.refuse(error.ConnectionRefusedError(osError=111), 1)
+        failure = self.assertFailure(attempt, "ECONNREFUSED", "chat.example", 7000)
+        self.assertRegex(str(failure), r"192\.0\.2\.7: no answer in time; 2001:db8::7: .*refused")
+        one = connect(self.reactor, "tcp:192.0.2.7:7000", Client)
+        self.refuse(error.TCPTimedOutError(osError=110))
+        failure = self.assertFailure(one, "ETIMEDOUT", "192.0.2.7", 7000)
+        self.assertEqual(str(failure), "ETIMEDOUT: 192.0.2.7:7000: no answer in time")
 
 
 class TLSCase(ClientCase):
@@ -302,6 +378,23 @@ class TLSTests(TLSCase):
             pump.flush()
             failure = self.failureResultOf(attempt, ConnectFailed).value
             self.assertIn(failure.code, ("ECONNRESET", "HANDSHAKE"))
+
+    def test_its_own_limit_of_the_handshake(self) -> None:
+        """The limit of the handshake is a timeout, and not the server's doing."""
+        for limit in ("handshake_timeout", "idle_timeout"):
+            factory = ConnectionFactory.forProtocol(
+                Client,
+                clock=self.reactor,
+                **({"handshake_timeout": 0, "idle_timeout": 0} | {limit: 5}),  # type: ignore
+            )
+            trust = Certificate.loadPEM(self.authority.cert_pem.bytes())
+            where = ("chat.example", 7000)
+            attempt = connect(self.reactor, where, factory, tls=True, trust=trust)
+            pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
+            advance(self.reactor, 8)
+            pump.flush()
+            failure = self.assertFailure(attempt, "ETIMEDOUT", "chat.example", 7000)
+            self.assertIn("handshake", str(failure))
 
     def test_giving_up_in_the_handshake(self) -> None:
         """Cancelling during the handshake leaves no connection behind."""

@@ -22,6 +22,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
+from zope.interface import directlyProvides, providedBy
 
 from twisted_net import TwistedNetError
 from twisted_net.connection.connection import Connection
@@ -36,9 +37,10 @@ from twisted_net.endpoints.socket_options import (
 from twisted_net.endpoints.tls import TLSClientEndpoint
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.close_reasons import HANDSHAKE, IDLE
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.tls.key_pairs import openssl_text
-from twisted_net.wire.numbers import parse_port
+from twisted_net.wire.numbers import parse_port, shorten
 
 EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
 
@@ -49,7 +51,11 @@ CONNECT_TIMEOUT = 10.0
 class ConnectFailed(TwistedNetError):
     """A connection could not be established.
 
-    :ivar code: the name of an errno such as ``"ECONNREFUSED"`` or ``"ETIMEDOUT"``;
+    If a host has several addresses, the message tells how each of them failed, and the code is that
+    of the last.
+
+    :ivar code: the name of an errno such as ``"ECONNREFUSED"`` or ``"ETIMEDOUT"`` (also if the TLS
+        handshake took longer than this side's own limit);
         ``"ENOTFOUND"`` (host not found), ``"CERTIFICATE"`` (the server's certificate is not
         trusted), ``"HANDSHAKE"`` (no TLS), ``"ECONNRESET"`` (closed during the handshake), or
         ``"EFAILED"``.
@@ -84,19 +90,38 @@ def client_endpoint(
     :param server_name: the name to verify, if it is not the host's.
     :param timeout: seconds, for a pair of host and port; a string has its own timeout.
     :param socket_options: keepalive and similar options; None keeps the system's.
-    :raises ValueError: the endpoint is invalid, or TLS has no name to verify.
+    :raises ValueError: the endpoint is invalid, or TLS has no name to verify. The message says what
+        to write.
+    """
+    return _endpoint(reactor, where, {}, tls, trust, server_name, timeout, socket_options)
+
+
+def _endpoint(
+    reactor: Any,
+    where: EndpointSpec,
+    failures: dict[str, Failure],
+    tls: bool = False,
+    trust: Any = None,
+    server_name: str | None = None,
+    timeout: float = CONNECT_TIMEOUT,
+    socket_options: SocketOptions | None = DEFAULT_SOCKET_OPTIONS,
+) -> ClientEndpoint:
+    """As :func:`client_endpoint`.
+
+    :param failures: receives how each address of a pair's host has failed.
     """
     calls = eager_for_tls(reactor) if tls else eager(reactor)
     if isinstance(where, str):
-        endpoint: ClientEndpoint = clientFromString(calls, where)  # type: ignore[no-untyped-call]
+        endpoint = _from_string(calls, where)
         name = server_name or _host_in(where)
     elif isinstance(where, tuple):
-        host, port = where
-        port = parse_port(str(port), least=1)
-        endpoint = HostnameEndpoint(calls, host, port, timeout=timeout)
+        host, port = _pair(where)
+        endpoint = HostnameEndpoint(_NotingCalls(calls, failures), host, port, timeout=timeout)
         name = server_name or host
-    else:
+    elif hasattr(where, "connect"):
         endpoint, name = where, server_name or ""
+    else:
+        raise ValueError(f"{shorten(repr(where))} is no endpoint: write {_FORMS}")
     if socket_options is not None:
         endpoint = TunedClientEndpoint(endpoint, socket_options)
     if not tls:
@@ -105,6 +130,31 @@ def client_endpoint(
         raise ValueError(f"server_name: required to verify the certificate of {where!r}")
     options: Any = optionsForClientTLS(name) if trust is None else optionsForClientTLS(name, trust)
     return TLSClientEndpoint(endpoint, options, plain(reactor))
+
+
+class _NotingCalls:
+    """A reactor that notes how each attempt of a ``HostnameEndpoint`` fails.
+
+    The endpoint itself tells only the last failure. Everything but ``connectTCP`` is passed on.
+    """
+
+    def __init__(self, reactor: Any, failures: dict[str, Failure]) -> None:
+        self._reactor = reactor
+        self._failures = failures
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def connectTCP(self, host: str, port: int, factory: Any, *rest: Any, **more: Any) -> Any:
+        tell = factory.clientConnectionFailed
+
+        def failed(connector: Any, reason: Failure) -> None:
+            self._failures[host] = reason
+            tell(connector, reason)
+
+        factory.clientConnectionFailed = failed  # the endpoint makes a factory for each attempt
+        return self._reactor.connectTCP(host, port, factory, *rest, **more)
 
 
 class ConnectOptions(TypedDict, total=False):
@@ -131,17 +181,38 @@ def connect(
 
     :param protocol: a :class:`Connection` class, or a factory of them.
     :param how: as in :func:`client_endpoint`.
-    :return: fires with the connection; fails with :exc:`ConnectFailed`.
+    :return: fires with the connection; fails with :exc:`ConnectFailed`, or with
+        :exc:`CancelledError` if it is cancelled.
+    :raises ValueError: as in :func:`client_endpoint`, before anything is tried.
     :raises TypeError: an unknown keyword; the message suggests the nearest one.
     """
     check_keywords(connect, how, CONNECT_KEYWORDS)
-    endpoint = client_endpoint(reactor, where, **how)
+    failures: dict[str, Failure] = {}
+    endpoint = _endpoint(reactor, where, failures, **how)
     factory = (
         protocol
         if isinstance(protocol, ConnectionFactory)
         else ConnectionFactory.forProtocol(protocol, clock=reactor)
     )
-    return Deferred.fromCoroutine(_connect(endpoint, factory, where))
+    connecting = Deferred.fromCoroutine(_connect(endpoint, factory, where, failures))
+
+    is_cancelled = False
+
+    def cancel(_: Deferred[Connection]) -> None:
+        nonlocal is_cancelled
+        is_cancelled = True
+        connecting.cancel()
+
+    def failed(failure: Failure) -> Any:
+        # Not every endpoint fails with CancelledError: a cancelled lookup fails as if there were no
+        # such host.
+        if is_cancelled:
+            raise CancelledError from None
+        return failure
+
+    attempt: Deferred[Connection] = Deferred(cancel)
+    connecting.addErrback(failed).chainDeferred(attempt)
+    return attempt
 
 
 class ReconnectingClient(ClientService):
@@ -198,7 +269,10 @@ def _prepare(proxy: Any) -> Deferred[None]:
 
 
 async def _connect(
-    endpoint: ClientEndpoint, factory: ConnectionFactory, where: EndpointSpec
+    endpoint: ClientEndpoint,
+    factory: ConnectionFactory,
+    where: EndpointSpec,
+    failures: dict[str, Failure],
 ) -> Connection:
     connection: Any = None  # any protocol, until it is checked
     try:
@@ -210,32 +284,91 @@ async def _connect(
             connection.abort()
         raise CancelledError from None
     except Exception as reason:
-        raise _explain(reason, where) from reason
+        if connection is not None and getattr(connection, "reason", None) in (HANDSHAKE, IDLE):
+            # The connection has ended itself. If its peer ends it, it has no reason yet.
+            text = f"the TLS handshake was not done in time ({connection.reason.code})"
+            raise ConnectFailed("ETIMEDOUT", *_place(where), text) from reason
+        raise _explain(reason, where, failures) from reason
     return connection
 
 
-def _explain(reason: BaseException, where: EndpointSpec) -> ConnectFailed:
-    address, port = _place(where)
+def _explain(
+    reason: BaseException, where: EndpointSpec, failures: dict[str, Failure]
+) -> ConnectFailed:
+    code, text = _code_and_text(reason)
+    if len(failures) > 1:
+        each = ((tried, _code_and_text(failure.value)[1]) for tried, failure in failures.items())
+        text = "; ".join(f"{tried}: {said}" for tried, said in each)
+    return ConnectFailed(code, *_place(where), text)
+
+
+def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
     text = str(reason) or type(reason).__name__
     match reason:
         case error.DNSLookupError():
-            return ConnectFailed("ENOTFOUND", address, port, "host not found")
+            return "ENOTFOUND", "host not found"
         case VerificationError():
-            return ConnectFailed(
-                "CERTIFICATE", address, port, "the certificate is for another name"
-            )
+            return "CERTIFICATE", "the certificate is for another name"
         case SSL.Error():
             said = openssl_text(reason)
-            code = "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE"
-            return ConnectFailed(code, address, port, said)
+            return "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE", said
         case error.TimeoutError() | error.TCPTimedOutError():
-            return ConnectFailed("ETIMEDOUT", address, port, "no answer in time")
+            return "ETIMEDOUT", "no answer in time"
         case error.ConnectError(osError=int(number)) if number in errno.errorcode:
-            return ConnectFailed(errno.errorcode[number], address, port, text)
+            return errno.errorcode[number], text
         case error.ConnectionClosed() | error.ConnectionLost() | error.ConnectionDone():
-            return ConnectFailed("ECONNRESET", address, port, "closed before it was established")
+            return "ECONNRESET", "closed before it was established"
         case _:
-            return ConnectFailed("EFAILED", address, port, " ".join(text.split()))
+            return "EFAILED", " ".join(text.split())
+
+
+_FORMS = "'tcp:HOST:PORT' or ('HOST', PORT)"
+
+
+def _pair(where: tuple[Any, ...]) -> tuple[str, int]:
+    """Check a pair of host and port.
+
+    :raises ValueError: it is not a pair, or not of a host and a port.
+    """
+    if len(where) != 2 or not where[0] or not isinstance(where[0], str | bytes):
+        raise ValueError(f"{shorten(repr(where))} is no endpoint: write {_FORMS}")
+    host, port = where
+    if isinstance(port, int) and not isinstance(port, bool):
+        return host, parse_port(str(port), least=1)
+    advice = ""
+    if isinstance(port, str):
+        with suppress(ValueError):
+            advice = f"; write {(host, parse_port(port, least=1))!r}"
+    raise ValueError(f"port {shorten(repr(port))}: must be a whole number from 1 to 65535{advice}")
+
+
+def _from_string(calls: Any, where: str) -> ClientEndpoint:
+    """Return the endpoint that a string describes.
+
+    :raises ValueError: it describes none; the message says what to write.
+    """
+    port = _port_in(where)
+    if port is not None:
+        parse_port(port, least=1)
+    try:
+        endpoint: ClientEndpoint = clientFromString(calls, where)  # type: ignore[no-untyped-call]
+    except TypeError:
+        problem = "parts are missing, or there are too many"
+    except ValueError as wrong:
+        problem = " ".join(str(wrong).split())
+    else:
+        return endpoint
+    raise ValueError(f"endpoint {shorten(where)!r}: {problem}; write {_advice(where)}")
+
+
+def _advice(where: str) -> str:
+    """Return what to write in place of a string that is no endpoint."""
+    host = re.fullmatch(r"([\w.-]+)(?::([0-9]+))?", where)
+    if host is not None:
+        name, port = host[1], host[2] or "PORT"
+        return f"'tcp:{name}:{port}' or ('{name}', {port})"
+    address = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:([0-9]+)", where)
+    return _FORMS if address is None else f"('{address[1]}', {address[2]})"
 
 
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
@@ -251,6 +384,15 @@ def _host_in(description: str) -> str:
     return named.get("host", parts[0] if parts else "") if kind in ("tcp", "tls", "ssl") else ""
 
 
+def _port_in(description: str) -> str | None:
+    """Return the port of an endpoint string, for the kinds that have one; None if it is missing."""
+    kind, parts, named = _parts(description)
+    if kind not in ("tcp", "tls", "ssl"):
+        return None
+    position = 0 if "host" in named else 1
+    return named.get("port", parts[position] if len(parts) > position else None)
+
+
 def _place(where: EndpointSpec) -> tuple[str, int]:
     """Return the address and port for an error message."""
     if isinstance(where, tuple):
@@ -261,7 +403,5 @@ def _place(where: EndpointSpec) -> tuple[str, int]:
     if kind == "unix":
         return named.get("path", parts[0] if parts else where), 0
     host = _host_in(where)
-    port = named.get("port", parts[-1] if parts else "")
-    with suppress(ValueError):  # the name of a service, or none
-        return (host, parse_port(port)) if host else (where, 0)
-    return where, 0
+    port = _port_in(where)
+    return (host, parse_port(port)) if host and port else (where, 0)
