@@ -239,7 +239,15 @@ class FramingTests(SynchronousTestCase):
         self.assert_refused("lines", r"Shout\.framing: .*framing = Lines, not 'lines'")
         self.assert_refused("json_lines", r"framing = JsonLines")
         self.assert_refused(Lines(), r"framing = Lines, not Lines\(\)")
+        self.assert_refused(LengthPrefixed(2), r"framing = partial\(LengthPrefixed, \.\.\.\)")
         self.assert_refused(None, r"Shout\.framing: .*not None")
+
+    def test_set_later(self) -> None:
+        """A framing that is set after the class was defined is checked by the factory."""
+        late: Any = define()
+        late.framing = "lines"
+        with self.assertRaisesRegex(TypeError, r"Shout\.framing: .*framing = Lines, not 'lines'"):
+            factory_of(late)
 
     def test_incomplete(self) -> None:
         """A framing lacks a part."""

@@ -115,6 +115,8 @@ def check_maker(maker: object, base: type) -> None:
         )
     if not callable(maker):
         raise TypeError(f"forProtocol() takes a Connection class, not {maker!r}")
+    if isinstance(maker, type) and issubclass(maker, base):
+        _check_framing(maker, getattr(maker, "framing", None))  # it may have been set later
 
 
 def _check_kind(cls: type, name: str, function: FunctionType) -> None:
@@ -265,6 +267,8 @@ def _check_takes_limit(where: str, framing: Callable[..., Any], made: Any) -> No
 
 def _class_for(framing: object) -> str:
     """Return the name of the framing that was probably meant."""
+    if isinstance(framing, framings.LengthPrefixed):
+        return "partial(LengthPrefixed, ...)"  # it probably had arguments
     if hasattr(framing, "feed"):
         return type(framing).__name__
     known = {
