@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.protocol import Factory
@@ -143,6 +144,11 @@ class HookNameTests(SynchronousTestCase):
         self.assertEqual(connection.events, ["connected", b"aa"])
         define(message_received=method("message_received"), data_received=method("data_received"))
         define(TimeoutMixin, Connection, timeoutConnection=method("timeoutConnection"))
+
+    def test_endless_wrapper(self) -> None:
+        """An attribute that pretends to wrap a function, as ``mock.call`` does, is no obstacle."""
+        with self.assertRaisesRegex(TypeError, r"message_received\(\)"):
+            define(lineReceived=method("lineReceived"), call=mock.call)
 
     def test_likely_names(self) -> None:
         """A name that is probably a misspelt hook gets a warning: it could be a helper."""

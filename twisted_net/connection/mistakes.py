@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from inspect import (
@@ -185,9 +186,10 @@ def _functions(cls: type) -> Iterator[FunctionType]:
             value = value.fget
         elif isinstance(value, (staticmethod, classmethod)):
             value = value.__func__
-        function = unwrap(value) if callable(value) else None
-        if isinstance(function, FunctionType):
-            yield function
+        with suppress(ValueError):  # it wraps itself
+            function = unwrap(value) if callable(value) else None
+            if isinstance(function, FunctionType):
+                yield function
 
 
 def _names(code: CodeType) -> set[str]:
