@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.protocol import Factory
@@ -144,6 +145,11 @@ class HookNameTests(SynchronousTestCase):
         define(message_received=method("message_received"), data_received=method("data_received"))
         define(TimeoutMixin, Connection, timeoutConnection=method("timeoutConnection"))
 
+    def test_endless_wrapper(self) -> None:
+        """An attribute that pretends to wrap a function, as ``mock.call`` does, is no obstacle."""
+        with self.assertRaisesRegex(TypeError, r"message_received\(\)"):
+            define(lineReceived=method("lineReceived"), call=mock.call)
+
     def test_likely_names(self) -> None:
         """A name that is probably a misspelt hook gets a warning: it could be a helper."""
         for name, right in (
@@ -239,7 +245,15 @@ class FramingTests(SynchronousTestCase):
         self.assert_refused("lines", r"Shout\.framing: .*framing = Lines, not 'lines'")
         self.assert_refused("json_lines", r"framing = JsonLines")
         self.assert_refused(Lines(), r"framing = Lines, not Lines\(\)")
+        self.assert_refused(LengthPrefixed(2), r"framing = partial\(LengthPrefixed, \.\.\.\)")
         self.assert_refused(None, r"Shout\.framing: .*not None")
+
+    def test_set_later(self) -> None:
+        """A framing that is set after the class was defined is checked by the factory."""
+        late: Any = define()
+        late.framing = "lines"
+        with self.assertRaisesRegex(TypeError, r"Shout\.framing: .*framing = Lines, not 'lines'"):
+            factory_of(late)
 
     def test_incomplete(self) -> None:
         """A framing lacks a part."""

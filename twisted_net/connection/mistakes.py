@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from inspect import (
@@ -115,6 +116,8 @@ def check_maker(maker: object, base: type) -> None:
         )
     if not callable(maker):
         raise TypeError(f"forProtocol() takes a Connection class, not {maker!r}")
+    if isinstance(maker, type) and issubclass(maker, base):
+        _check_framing(maker, getattr(maker, "framing", None))  # it may have been set later
 
 
 def _check_kind(cls: type, name: str, function: FunctionType) -> None:
@@ -183,9 +186,10 @@ def _functions(cls: type) -> Iterator[FunctionType]:
             value = value.fget
         elif isinstance(value, (staticmethod, classmethod)):
             value = value.__func__
-        function = unwrap(value) if callable(value) else None
-        if isinstance(function, FunctionType):
-            yield function
+        with suppress(ValueError):  # it wraps itself
+            function = unwrap(value) if callable(value) else None
+            if isinstance(function, FunctionType):
+                yield function
 
 
 def _names(code: CodeType) -> set[str]:
@@ -265,6 +269,8 @@ def _check_takes_limit(where: str, framing: Callable[..., Any], made: Any) -> No
 
 def _class_for(framing: object) -> str:
     """Return the name of the framing that was probably meant."""
+    if isinstance(framing, framings.LengthPrefixed):
+        return "partial(LengthPrefixed, ...)"  # it probably had arguments
     if hasattr(framing, "feed"):
         return type(framing).__name__
     known = {
