@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 from pathlib import Path
@@ -392,6 +393,121 @@ class WatchTests(CertificatesCase):
         (directory / "a.pem").write_text("oops, again")
         self.looks(10)
         self.assertEqual(len(self.lines()), 1)
+
+    def fail_reads(self, error: BaseException, *, of: str = "") -> list[Any]:
+        """Let every read of a file fail whose path contains ``of``, until the result is empty."""
+        errors: list[Any] = [error]
+        read, listed = Path.read_bytes, os.listdir
+
+        def read_bytes(path: Path) -> bytes:
+            if errors and of in str(path):
+                raise errors[0]
+            return read(path)
+
+        def listdir(path: str) -> list[str]:
+            if errors and not of:
+                raise errors[0]
+            return listed(path)
+
+        self.patch(Path, "read_bytes", read_bytes)
+        self.patch(os, "listdir", listdir)
+        return errors
+
+    def test_a_passing_error(self) -> None:
+        """A renewal that could not be read, for example without free descriptors, is read later."""
+        for code in (errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ESTALE):
+            for of in ("a.pem", ""):
+                directory, certificates = self.watched(a=Issued("a.example"))
+                new = Issued("a.example")
+                new.write(directory / "a.pem")
+                errors = self.fail_reads(OSError(code, os.strerror(code)), of=of)
+                self.looks(10)
+                (line,) = self.lines()
+                self.assertIn(os.strerror(code), line)
+                errors.clear()
+                self.looks(2)
+                self.assertEqual(self.shown(certificates), new.serial)
+                self.assertEqual(len(self.announced()), 1)
+                self.patch(certificates.source, "load", lambda place: self.fail("read"))
+                self.looks(10)
+
+    def test_a_passing_error_at_the_listing(self) -> None:
+        """It may also come between the look at the files and their reading."""
+        directory, certificates = self.watched(a=Issued("a.example"))
+        new = Issued("a.example")
+        new.write(directory / "a.pem")
+        self.looks()
+        find, calls = certificates.source.find, [0]
+
+        def third_fails() -> Any:  # the two before look at the files
+            calls[0] += 1
+            if calls[0] == 3:
+                raise CertificateError("tls-dir", "d", "Too many open files", passing=True)
+            return find()
+
+        self.patch(certificates.source, "find", third_fails)
+        self.looks()
+        self.assertEqual(len(self.lines()), 1)
+        self.looks()
+        self.assertEqual(self.shown(certificates), new.serial)
+
+    def test_a_passing_error_on_sighup(self) -> None:
+        """A reload on request that could not read is made up for by the watch."""
+        directory, certificates = self.watched(a=Issued("a.example"))
+        new = Issued("a.example")
+        new.write(directory / "a.pem")
+        errors = self.fail_reads(OSError(errno.EMFILE, "Too many open files"), of="a.pem")
+        self.assertFalse(certificates.reload())
+        errors.clear()
+        self.looks(2)
+        self.assertEqual(self.shown(certificates), new.serial)
+
+    def test_a_passing_error_at_the_start(self) -> None:
+        """A certificate that was passed over at the start is read later."""
+        directory = self.directory()
+        for name in ("a", "b"):
+            Issued(f"{name}.example").write(directory / f"{name}.pem")
+        errors = self.fail_reads(OSError(errno.EMFILE, "Too many open files"), of="b.pem")
+        certificates = Certificates.from_directory(str(directory))
+        self.assertEqual(len(certificates.pairs), 1)
+        errors.clear()
+        certificates.look()
+        self.assertEqual(len(certificates.pairs), 2)
+
+    def test_a_passing_error_of_the_client_ca(self) -> None:
+        """The same is true of the certificates of the clients' authorities."""
+        ca = self.directory() / "ca.pem"
+        Issued("ca").write(ca)
+        certificates = self.one(client_ca=str(ca))
+        Issued("ca").write(ca)
+        errors = self.fail_reads(OSError(errno.EMFILE, "Too many open files"), of="ca.pem")
+        for _ in range(4):
+            self.assertFalse(certificates.look())
+        errors.clear()
+        self.assertTrue(certificates.look())
+        self.assertFalse(certificates.look())
+
+    def test_an_unexpected_error_passes(self) -> None:
+        """After an error that nobody foresaw, everything is read again."""
+        directory, certificates = self.watched(a=Issued("a.example"))
+        new = Issued("a.example")
+        new.write(directory / "a.pem")
+        errors = self.fail_reads(MemoryError(), of="a.pem")
+        self.looks(2)
+        errors.clear()
+        self.looks(1)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        self.assertEqual(self.shown(certificates), new.serial)
+
+    def test_a_lasting_error(self) -> None:
+        """A file that may not be read is tried again only when something has changed."""
+        directory, certificates = self.watched(a=Issued("a.example"))
+        (directory / "a.pem").touch()
+        self.fail_reads(PermissionError(errno.EACCES, "Permission denied"), of="a.pem")
+        self.looks(2)
+        self.assertEqual(len(self.lines()), 1)
+        self.patch(certificates.source, "load", lambda place: self.fail("read"))
+        self.looks(10)
 
     def test_quiet(self) -> None:
         """Without changes, no file is read."""

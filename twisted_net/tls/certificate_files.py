@@ -103,7 +103,7 @@ class Directory:
         try:
             names = sorted(os.listdir(self.path))
         except OSError as error:
-            raise CertificateError("tls-dir", self.path, error.strerror or str(error)) from None
+            raise CertificateError.from_os("tls-dir", self.path, error) from None
         return sorted(self._places(names), key=lambda place: place.name)
 
     def load(self, place: Place) -> KeyPair:

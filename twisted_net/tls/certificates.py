@@ -107,7 +107,8 @@ class Certificates(AnyInterface):
         self._contexts: dict[Place, SSL.Context] = {}
         self._told: set[str] = set()  # lines logged at the last load
         self._known: set[str] = set()  # lines logged at the load before
-        self._read_as = self._seen = self._stamp()
+        self._seen: Stamp = ()
+        self._read_as: Stamp | None = None  # the files that were read last; None: read them again
         self._read()
 
     @classmethod
@@ -181,6 +182,8 @@ class Certificates(AnyInterface):
     def look(self) -> bool:
         """Reload if a file has changed, and has not changed again since the last check.
 
+        What could not be read for a reason that may pass is read again at each check.
+
         :return: whether anything is new.
         """
         seen = self._stamp()
@@ -192,7 +195,6 @@ class Certificates(AnyInterface):
         self._first = self._make_first(self.pairs, self._contexts, self._rules)
 
     def _reload(self) -> bool:
-        self._read_as = self._seen = self._stamp()
         self._known, self._told = self._told, set()
         try:
             changed = self._read()
@@ -209,13 +211,32 @@ class Certificates(AnyInterface):
     def _read(self) -> bool:
         """Read everything, and then use every certificate that can be used.
 
+        If a passing error, or one that nobody foresaw, stood in the way, the next :meth:`look`
+        reads everything again.
+
         :return: whether anything is new.
         :raises CertificateError: none can be used; then nothing changes.
         """
+        self._seen = self._stamp()
+        self._read_as = None
+        failures: list[CertificateError] = []
+        try:
+            changed = self._read_all(failures)
+        except CertificateError as error:
+            self._count_as_read([*failures, error])
+            raise
+        self._count_as_read(failures)
+        return changed
+
+    def _count_as_read(self, failures: Sequence[CertificateError]) -> None:
+        if not any(error.passing for error in failures):
+            self._read_as = self._seen
+
+    def _read_all(self, failures: list[CertificateError]) -> bool:
+        """Do what :meth:`_read` does, and add each certificate's error to ``failures``."""
         rules = self._read_rules()
         pairs: dict[Place, KeyPair] = {}
         contexts: dict[Place, SSL.Context] = {}
-        failures: list[CertificateError] = []
         for place in self.source.find():
             try:
                 pairs[place], contexts[place] = self._use(place, rules)

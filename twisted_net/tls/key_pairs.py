@@ -6,12 +6,13 @@ For a server that reloads renewed certificates, see :mod:`twisted_net.tls.certif
 from __future__ import annotations
 
 import datetime
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -38,18 +39,34 @@ _NO_EXTENSION = (
 )
 
 
+# When these end, the file or its path has changed, which shows. All others may pass unseen.
+_LASTING = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM),
+}
+
+
 class CertificateError(TwistedNetError, ValueError):
     """A certificate or key that cannot be used.
 
     :ivar what: the setting at fault: ``"cert"``, ``"key"``, ``"client-ca"``, ``"tls-dir"`` or
         ``"keylog"``.
     :ivar path: the file or directory.
+    :ivar passing: whether the same file may be readable later, although nothing about it changes:
+        for example, if the process had no free file descriptor.
     """
 
-    def __init__(self, what: str, path: str, text: str) -> None:
+    def __init__(self, what: str, path: str, text: str, *, passing: bool = False) -> None:
         super().__init__(text)
         self.what = what
         self.path = path
+        self.passing = passing
+
+    @classmethod
+    def from_os(cls, what: str, path: str, error: OSError) -> Self:
+        """Return the error for a file or directory that cannot be read."""
+        passing = error.errno not in _LASTING
+        return cls(what, path, error.strerror or str(error), passing=passing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +214,7 @@ def _read(what: str, path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise CertificateError(what, path, error.strerror or str(error)) from None
+        raise CertificateError.from_os(what, path, error) from None
 
 
 def _key(path: str) -> crypto.PKey:
