@@ -9,9 +9,6 @@ from typing import Any
 
 from twisted.internet import _producer_helpers
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import (
-    IPushProducer,
-)
 from twisted.internet.task import Cooperator
 from twisted.protocols.basic import FileSender
 from twisted.web.resource import Resource
