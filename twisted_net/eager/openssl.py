@@ -52,8 +52,18 @@ def detach_socket(connection: Any) -> None:
         connection._socket = None
 
 
+def move_to_memory(connection: Any) -> None:
+    """Detach a connection from its socket, and let it send and receive through memory again."""
+    into, out = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+    if ffi.NULL in (into, out):
+        raise MemoryError("OpenSSL has no memory")
+    lib.SSL_set_bio(connection._ssl, into, out)  # it frees them
+    connection._socket = None
+    connection._into_ssl, connection._from_ssl = into, out
+
+
 def pending_output(connection: Any) -> bytes:
-    """Return the bytes to send of a connection that is not attached to a socket yet."""
+    """Return the bytes to send of a connection that is not attached to a socket."""
     try:
         data: bytes = connection.bio_read(1 << 20)
     except SSL.WantReadError:

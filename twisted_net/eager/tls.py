@@ -16,6 +16,7 @@ and for connections whose creator returns something unusual. Import this file on
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from errno import ENOBUFS, EWOULDBLOCK
 from typing import Any
 
@@ -204,6 +205,7 @@ class EagerTLS(BufferingTLSTransport):
                 return _why(error)
             except Error:
                 self._tlsShutdownFinished(Failure())
+                return main.CONNECTION_LOST  # no more can be sent, so do not wait until it can
             else:
                 if not self._aborted:
                     self.wrappedProtocol.dataReceived(data)
@@ -215,6 +217,62 @@ class EagerTLS(BufferingTLSTransport):
                     self._alone -= 1
                     break
         return None
+
+    def readable_aside(self) -> ConnectionLost | ConnectionDone | None:
+        """Read through memory while output is unsent.
+
+        OpenSSL cannot answer a KeyUpdate while it holds a part of a record: the next one would be
+        a fatal error. So it finishes the record in memory, and gets the socket back when all that
+        it has made there is sent.
+
+        :return: why the connection has ended, if it has.
+        """
+        connection, transport = self._tlsConnection, self.transport
+        if not self._handshakeDone:
+            return self.readable()
+        try:
+            data = transport.socket.recv(_RECORDS * openssl.RECORD)
+        except OSError as error:
+            return None if error.errno == EWOULDBLOCK else main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        if openssl.is_attached(connection):
+            openssl.move_to_memory(connection)
+            unsent = memoryview(transport.dataBuffer)[transport.offset :]
+            if unsent:
+                with suppress(Error):  # doWrite meets it again, and reports it
+                    transport.offset += openssl.write(connection, unsent[: openssl.RECORD])
+        connection.bio_write(data)
+        while not self._lostTLSConnection:
+            try:
+                data = openssl.read(connection, self.factory.into)
+            except WantReadError:
+                break
+            except ZeroReturnError:
+                self._shutdownTLS()
+                self._tlsShutdownFinished(None)
+            except Error:
+                self._tlsShutdownFinished(Failure())
+            else:
+                if not self._aborted:
+                    self.wrappedProtocol.dataReceived(data)
+        transport.rest += openssl.pending_output(connection)
+        if self._lostTLSConnection and self._reason is not None:
+            with suppress(OSError):  # the alert, if there is room for it
+                transport.socket.send(transport.rest)
+            return main.CONNECTION_LOST
+        if not transport.rest:
+            self.attach()
+        return None
+
+    def attach(self) -> None:
+        """Let OpenSSL read and write the socket again."""
+        if self.transport.connected and not openssl.is_attached(self._tlsConnection):
+            openssl.attach_socket(self._tlsConnection, self.transport.socket)
+
+    def over(self) -> bool:
+        """Whether TLS has ended, so that nothing more can be written."""
+        return self._lostTLSConnection
 
     # Writing.
 
@@ -240,6 +298,10 @@ class EagerTLS(BufferingTLSTransport):
 
         :return: the number of bytes sent, or why the connection has ended.
         """
+        if self.transport.rest:
+            return 0  # it must be sent first
+        if self._lostTLSConnection and self._reason is not None:
+            return len(data)  # after an error, it can never be sent
         try:
             return openssl.write(self._tlsConnection, data)
         except WantWriteError:

@@ -6,6 +6,7 @@ TLS on them.
 
 from __future__ import annotations
 
+from errno import ENOBUFS, EWOULDBLOCK
 from typing import Any, Protocol
 
 from twisted.internet import main
@@ -40,6 +41,15 @@ class TLS(Protocol):
     def readable(self) -> ConnectionLost | ConnectionDone | None:
         """Read what has arrived, and deliver it."""
 
+    def readable_aside(self) -> ConnectionLost | ConnectionDone | None:
+        """Do the same while output is unsent."""
+
+    def attach(self) -> None:
+        """Let OpenSSL read and write the socket again."""
+
+    def over(self) -> bool:
+        """Whether TLS has ended, so that nothing more can be written."""
+
     def encrypt(self, data: bytes | memoryview) -> int | ConnectionLost:
         """Send what the socket takes."""
 
@@ -59,12 +69,14 @@ class OnSocket(Eager):
     tls: TLS | None = None
     blocked = False  # OpenSSL must read before it can write
     unread = False  # OpenSSL must write before it can continue reading
+    rest = b""  # records that were made aside, and must be sent before OpenSSL has the socket again
     halted = False  # it is not read: its protocol has paused it
 
     def doRead(self) -> Any:
         if self.tls is None or not self._batch.open:
             return super().doRead()
-        why = self.tls.readable()
+        tls = self.tls
+        why = tls.readable_aside() if self.dataBuffer or self.rest else tls.readable()
         if self.blocked and self.connected:
             self.blocked = False
             self.startWriting()
@@ -84,7 +96,18 @@ class OnSocket(Eager):
             why = self.doRead()
             if why is not None or not self.connected:
                 return why
+        if self.rest:
+            try:
+                sent = self.socket.send(self.rest)
+            except OSError as error:
+                return None if error.errno in (EWOULDBLOCK, ENOBUFS) else main.CONNECTION_LOST
+            self.rest = self.rest[sent:]
+            if self.rest:
+                return None
+            tls.attach()
         why = super().doWrite()
+        if why is None and self.disconnecting and tls.over() and not self.unsent():
+            self.startWriting()  # a producer was resumed, but cannot write: close in the next turn
         if self.blocked and self.connected:
             self.stopWriting()
         if tls.shutdown_due and not self.unsent():
@@ -143,7 +166,7 @@ class OnSocket(Eager):
 
     def unsent(self) -> bool:
         """Whether any written bytes are unsent."""
-        return bool(self._tempDataLen or self.dataBuffer)
+        return bool(self._tempDataLen or self.dataBuffer or self.rest)
 
     def connectionLost(self, reason: Failure) -> None:
         if self.tls is not None and self.connected:
