@@ -121,6 +121,37 @@ class AdmittedTests(AdmissionCase):
             self.assertRaises(error, connect_peer, factory, peer=address)
             self.check(factory)
 
+    def test_another_admission(self) -> None:
+        """Each connection leaves the admission that let it in, also if that was replaced."""
+        factory = self.factory(max_connections=2)
+        one = factory.admission
+        first = connect_peer(factory)
+        two = factory.admission = Admission(AdmissionRules(max_connections=1))
+        second = connect_peer(factory)
+        factory.admission = None
+        third = connect_peer(factory)
+        factory.admission = one
+        fourth = connect_peer(factory)
+        self.assertEqual((one.open, two.open), (2, 1))
+        for peer in (second, third, first, fourth):
+            peer.write_eof()
+        self.assertEqual((one.open, two.open, len(factory)), (0, 0, 0))
+        self.assertEqual(dict(factory.endings), {"peer-closed": 4})
+
+    def test_another_admission_while_a_connection_is_made(self) -> None:
+        class Replacing(ConnectionFactory):
+            def make(self, addr: Any) -> Connection | None:
+                self.admission = Admission(AdmissionRules())
+                return super().make(addr)
+
+        factory = self.factory(kind=Replacing)
+        factory.protocol = Recorder
+        one = factory.admission
+        peer = connect_peer(factory)
+        self.assertEqual((one.open, factory.admission.open), (1, 0))
+        peer.write_eof()
+        self.assertEqual((one.open, factory.admission.open, len(factory)), (0, 0, 0))
+
     def test_without_having_been_admitted(self) -> None:
         """A protocol that was made elsewhere is not counted out."""
         factory = self.factory()

@@ -84,7 +84,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.full: set[Connection] = set()
         self.endings: Counter[str] = Counter()
         self.accepts = True
-        self.admission = admission
+        self._admission = admission
+        self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
         self.budget = budget
         self.log_ends = log_ends
         self._rejections = RejectionLog()
@@ -110,6 +111,23 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         factory = cls(*args, **kwargs)
         factory.protocol = protocol
         return factory
+
+    @property
+    def admission(self) -> Admission | None:
+        """Decides which clients may connect; None lets all in.
+
+        It may be replaced at any time. Open connections still count in the one that let them in.
+        """
+        return self._admission
+
+    @admission.setter
+    def admission(self, admission: Admission | None) -> None:
+        before, self._admission = self._admission, admission
+        if before is None or before is admission:
+            return
+        for connection in self.connections.values():
+            if connection.place is not None:
+                self._admitted_before.setdefault(connection, before)
 
     @property
     def clock(self) -> IReactorTime:
@@ -168,6 +186,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         finally:
             if isinstance(made, Connection):
                 made.place = host or ""
+                if self.admission is not admission:
+                    self._admitted_before[made] = admission
             else:
                 admission.leave(host)
         return made
@@ -229,8 +249,12 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         del self.connections[connection.id]
         self.full.discard(connection)
         place, connection.place = connection.place, None
-        if self.admission is not None and place is not None:
-            self.admission.leave(place or None)
+        if place is not None:
+            admission = self._admission
+            if self._admitted_before:
+                admission = self._admitted_before.pop(connection, admission)
+            if admission is not None:
+                admission.leave(place or None)
         reason = connection.reason
         assert reason is not None
         self.endings[reason.code] += 1
