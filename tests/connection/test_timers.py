@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -198,3 +199,89 @@ class TickerTests(SynchronousTestCase):
         while self.timers.wheel.now < 100:
             self.clock.advance(0.3)
         self.assertLess(abs(self.clock.seconds() - 100 * TICK), 0.5)
+
+
+class WallClock:
+    """A clock that can be set, above a clock that cannot, as with the asyncio reactor."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.offset = 1e9
+
+    def seconds(self) -> float:
+        return self.clock.seconds() + self.offset
+
+    def callLater(self, delay: float, call: Any, *args: Any) -> Any:
+        return self.clock.callLater(delay, call, *args)
+
+
+class SetClockTests(SynchronousTestCase):
+    """Somebody sets the clock while timeouts run."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.calls: list[str] = []
+
+    def test_calls_by_the_clock(self) -> None:
+        """After the clock is set back, all timeouts go on as soon as a new one begins."""
+        for seconds in (20, 86_400):
+            timers = Timers(self.clock)
+            timers.start(partial(self.calls.append, "old"), 3)
+            advance(self.clock, 1)
+            self.clock.rightNow -= seconds
+            timers.start(partial(self.calls.append, "new"), 3)
+            advance(self.clock, 2)
+            self.assertEqual(self.calls, [])
+            advance(self.clock, 0.6)
+            self.assertEqual(self.calls, ["old"])
+            advance(self.clock, 1)
+            self.assertEqual(self.calls, ["old", "new"])
+            self.calls.clear()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_restart_counts_too(self) -> None:
+        timers = Timers(self.clock)
+        first = timers.start(partial(self.calls.append, "first"), 1)
+        timers.start(partial(self.calls.append, "second"), 5)
+        advance(self.clock, 3)
+        self.clock.rightNow -= 100
+        timers.restart(first, 1)
+        advance(self.clock, 4)
+        self.assertEqual(self.calls, ["first", "first", "second"])
+
+    def test_the_rest_of_a_crowd(self) -> None:
+        """Timeouts that have expired already do not wait for the clock either."""
+        timers = Timers(self.clock)
+        for _ in range(CALLS_PER_TURN + 1):
+            timers.start(partial(self.calls.append, "crowd"), TICK)
+        self.clock.pump([TICK, TICK])
+        self.assertEqual(len(self.calls), CALLS_PER_TURN)
+        self.clock.rightNow -= 100
+        timers.start(partial(self.calls.append, "new"), 1000)
+        advance(self.clock, 2 * TICK)
+        self.assertEqual(len(self.calls), CALLS_PER_TURN + 1)
+
+    def test_calls_by_another_clock(self) -> None:
+        """No tick is delayed by a clock that only tells the time."""
+        for offset in (-20, -86_400, 20, 86_400):
+            wall = WallClock(self.clock)
+            timers = Timers(wall)
+            timers.start(partial(self.calls.append, "old"), 10)
+            advance(self.clock, 1)
+            wall.offset += offset
+            advance(self.clock, 8.4)
+            self.assertEqual(self.calls, [], offset)
+            advance(self.clock, 2)
+            self.assertEqual(self.calls, ["old"], offset)
+            self.calls.clear()
+
+    def test_set_forward(self) -> None:
+        """After the clock is set forward, nobody's timeout passes at once."""
+        timers = Timers(self.clock)
+        timers.start(partial(self.calls.append, "old"), 10)
+        advance(self.clock, 1)
+        self.clock.advance(86_400)  # one jump: one tick
+        advance(self.clock, 8)
+        self.assertEqual(self.calls, [])
+        advance(self.clock, 2)
+        self.assertEqual(self.calls, ["old"])

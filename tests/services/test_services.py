@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import twisted.internet.reactor  # imports it, so that it can be patched
@@ -129,6 +130,15 @@ class MakeServiceTests(ServiceCase):
 
 
 class StartTests(ServiceCase):
+    def test_limits_hold_when_the_clock_is_set(self) -> None:
+        """The time of Twisted's reactors no longer follows the system's clock."""
+        self.reactor.seconds = time.time
+        self.made(echo, "--port", "0").startService()
+        self.assertIsNot(self.reactor.seconds, time.time)
+        self.reactor.seconds, self.reactor.running = time.time, True  # the application decides
+        self.made(echo, "--port", "0").startService()
+        self.assertIs(self.reactor.seconds, time.time)
+
     def test_the_garbage_collector_is_spared(self) -> None:
         """Imported objects are frozen when the reactor starts; in a running one, nothing is."""
         calls: list[str] = []

@@ -67,15 +67,26 @@ class Timers:
             timeout = self.wheel.start(expired.__self__, ticks, expired.__func__)
         else:
             timeout = self.wheel.start(expired, ticks, call)
-        if self._call is None:
-            self._run()
+        self._keep_running()
         return timeout
 
     def restart(self, timeout: Timeout[Any], seconds: float) -> None:
         """Start an expired ``timeout`` again, for ``seconds``."""
         self.wheel.restart(timeout, ticks_for(seconds, TICK))
+        self._keep_running()
+
+    def _keep_running(self) -> None:
+        """Let the timer run, and not wait if somebody has set the clock back meanwhile."""
+        latest = self._clock.seconds() + 2 * TICK
         if self._call is None:
             self._run()
+        elif self._due > latest:
+            self._call.cancel()
+            self._run()
+        rest = self._continuation
+        if rest is not None and rest.getTime() > latest:
+            rest.cancel()
+            self._continuation = self._clock.callLater(0, self._call_expired)
 
     def _run(self) -> None:
         self._due = self._clock.seconds() + TICK
@@ -90,9 +101,10 @@ class Timers:
 
     def _tick(self) -> None:
         # A process that was suspended could not read, and its peers' bytes may still wait in the
-        # kernel. So a late tick counts as one tick, and the wheel does not catch up.
+        # kernel. So a late tick counts as one tick, and the wheel does not catch up. An early tick
+        # is one after the clock was set back.
         now = self._clock.seconds()
-        self._due = now + TICK if now - self._due >= TICK else self._due + TICK
+        self._due = self._due + TICK if 0 <= now - self._due < TICK else now + TICK
         # Schedule before calling anything: a call may start or cancel timeouts, and must find the
         # timer running.
         self._call = self._clock.callLater(self._due - now, self._tick)
@@ -121,4 +133,5 @@ class Timers:
                 _log.failure("A timeout's call failed")
         if self._expired:
             pause = began + called * self._each - self._clock.seconds()
-            self._continuation = self._clock.callLater(max(0.0, pause), self._call_expired)
+            pause = min(max(0.0, pause), TICK)  # the clock may be set meanwhile
+            self._continuation = self._clock.callLater(pause, self._call_expired)

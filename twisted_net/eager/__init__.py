@@ -8,6 +8,7 @@ This package imports nothing from the rest of twisted_net except ``lazy_exports`
 * ``write_batch`` holds the transports that send when the current event ends.
 * ``reactor_interfaces`` has the reactor methods that make eager transports; ``reactor`` is a
   reactor with these methods.
+* ``steady`` keeps a reactor's time even when somebody sets the clock.
 * ``key_sharing`` keeps the transport instances small.
 * ``privates`` lists the private names of Twisted and pyOpenSSL that this package uses. If one of
   them is not as expected, Twisted's own classes are used instead.

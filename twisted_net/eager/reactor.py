@@ -15,6 +15,8 @@ Twisted's reactor makes a logging context for every event, so that log lines hav
 prefix. Here each turn has one context, which looks the prefix up when something is logged. This,
 and leaving out checks that only foreign descriptors need, applies to events of eager transports
 that are just "readable". All other events go through Twisted's code.
+
+Delayed calls do not depend on the system's clock; see :mod:`twisted_net.eager.steady`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from zope.interface import implementer
 
 from twisted_net.eager.privates import require_reactor
 from twisted_net.eager.reactor_interfaces import EagerCalls
+from twisted_net.eager.steady import make_steady
 from twisted_net.eager.transports import Eager
 from twisted_net.eager.write_batch import TRANSPORTS_PER_FLUSH, WriteBatch
 
@@ -85,6 +88,7 @@ class EagerReactor(EagerCalls, EPollReactor):
     """
 
     def __init__(self) -> None:
+        make_steady(self)
         self.batch = WriteBatch(always_open=True)
         self._context = _TurnContext()
         super().__init__()

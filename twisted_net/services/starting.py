@@ -20,6 +20,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
+from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.reloader import CertificateReloader
@@ -136,13 +137,15 @@ _second_signal = SecondSignal()
 
 
 def settle() -> None:
-    """Exclude imported objects from garbage collection, once the reactor runs.
+    """Prepare the process for a service, unless the reactor already runs.
 
-    They stay until the process ends, and each scan of them would block the server for 20 ms.
+    Limits hold when somebody sets the clock. Imported objects are excluded from garbage collection:
+    they stay until the process ends, and each scan of them would block the server for 20 ms.
     """
     from twisted.internet import reactor
 
     if not getattr(reactor, "running", False):  # otherwise the application decides
+        make_steady(reactor)
         reactor.callWhenRunning(_freeze)
 
 
