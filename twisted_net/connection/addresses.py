@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
+from zope.interface import implementer
 
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 from twisted_net.wire.text import printable
@@ -20,6 +23,29 @@ def normalize_mapped(address: IAddress) -> IAddress:
     if isinstance(address, IPv6Address) and address.host.startswith("::ffff:"):
         return IPv4Address(address.type, address.host[7:], address.port)
     return address
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class PipeAddress:
+    """The address of a pipe to a process, which has none."""
+
+    name: str = "pipe"
+
+
+PIPE = PipeAddress()
+"""The address of every pipe."""
+
+
+def address_of(get: Callable[[], Any]) -> Any:
+    """Return an address from ``getHost`` or ``getPeer`` of a transport.
+
+    :return: the address, as from :func:`normalize_mapped`; :data:`PIPE` if the transport has none.
+    """
+    try:
+        return normalize_mapped(get())
+    except NotImplementedError:  # the transport of a process
+        return PIPE
 
 
 def format_address(address: Any) -> str:

@@ -26,7 +26,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import (
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ProcessExitedAlready,
+)
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -34,6 +39,7 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     INegotiated,
+    IProcessTransport,
     IProtocol,
     IPushProducer,
     ISSLTransport,
@@ -44,7 +50,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from twisted_net.connection.addresses import format_address, normalize_mapped
+from twisted_net.connection.addresses import address_of, format_address, normalize_mapped
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
@@ -288,7 +294,7 @@ class Connection(_Base):
     def peer(self) -> IAddress:
         """The remote address."""
         # The transport keeps the parts of the address, so the connection does not.
-        return self._peer or normalize_mapped(self.transport.getPeer())
+        return self._peer or address_of(self.transport.getPeer)
 
     @property
     def queued(self) -> int:
@@ -460,7 +466,7 @@ class Connection(_Base):
             self._begin_closing(reason, detail)
         self._clear_send_queue()
         self._give_back_closing()
-        self.transport.abortConnection()
+        self._abort_transport()
 
     def fail(self, failure: Failure) -> None:
         """Close the connection because a hook failed, and log the traceback.
@@ -522,7 +528,7 @@ class Connection(_Base):
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         factory = self.factory
         limits = factory.limits
-        self.host = factory.host(normalize_mapped(transport.getHost()))
+        self.host = factory.host(address_of(transport.getHost))
         self.id = factory.opened(self)
         # Looked up on the class, so that a function there does not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
@@ -571,8 +577,9 @@ class Connection(_Base):
 
         :return: whether this connection closes or is closing. If not, the transport has to close.
         """
+        is_ours = self.state in _WITH_TRANSPORT
         self.close()  # if it is closing already, its grace goes on
-        return self.state in _WITH_TRANSPORT
+        return is_ours
 
     def _lose_transport(self) -> None:
         self._give_back_closing()
@@ -996,6 +1003,22 @@ class Connection(_Base):
     def waits_for_reader(self) -> bool:
         """Called when the grace has passed. Return True to start it again."""
         return False
+
+    def _abort_transport(self) -> None:
+        transport = self.transport
+        abort = getattr(transport, "abortConnection", None)
+        if abort is not None:
+            abort()
+        elif IProcessTransport.providedBy(transport):
+            with suppress(ProcessExitedAlready):
+                transport.signalProcess("KILL")
+            transport.loseConnection()
+        else:  # standard input and output
+            self.factory.clock.callLater(0, self._break_transport)  # as others do: never at once
+
+    def _break_transport(self) -> None:
+        if self.state is not State.CLOSED:
+            self.transport.connectionLost(Failure(ConnectionAborted()))  # type: ignore[no-untyped-call]
 
     def _close_expired(self) -> None:
         """End the grace. What the kernel has of the last messages should still reach the peer."""
