@@ -11,6 +11,8 @@ from tests.store.test_sqlite import LaterTurns
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import PRESENCE_DELAY
 from twisted_net.store.interface import StoreError
+from twisted_net.store.log import Bounds
+from twisted_net.store.memory import MemoryStore
 from twisted_net.store.sqlite import SqliteStore
 from twisted_net.testing import connect_peer
 
@@ -180,6 +182,22 @@ class SlowStoreTests(ChatCase):
         self.work()
         acks = [each["id"] for each in prog.heard() if each["type"] == "ack"]
         self.assertEqual((errors, len(acks)), (["busy"], 4))
+
+
+class EmptyRoomsTests(ChatCase):
+    """Rooms in which nothing was said."""
+
+    def test_a_tour_of_empty_rooms(self) -> None:
+        """Who joins and leaves many empty rooms erases no other room's history."""
+        store = MemoryStore(lambda: NOW, lambda: "epoch", Bounds(rooms=3))
+        self.factory = self.make(store=store)
+        ann, bob = self.user("ann"), self.user("bob")
+        ann.send(b"/join cellar\nkept\n/leave cellar\n")
+        for number in range(9):
+            bob.send(b"/join room-%d\n/leave room-%d\n" % (number, number))
+        ann.take()
+        ann.send(b"/join cellar\n")
+        self.assertIn(b"<ann> kept\n", ann.take())
 
 
 class BrokenStoreTests(ChatCase):

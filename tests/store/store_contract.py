@@ -46,6 +46,9 @@ class StoreCase(SynchronousTestCase):
         self.addCleanup(lambda: self.value(store.stop()))
         return store
 
+    def sweep(self) -> None:
+        """Let the store delete what is beyond the bounds, if it does that only now and then."""
+
     def settle(self) -> None:
         """Let the store complete all pending calls."""
         self.clock.advance(0)
@@ -257,3 +260,16 @@ class StoreContract:
         assert since is not None
         self.assertEqual([each.offset for each in since.stored], [2, 3, 4])
         self.assertIsNone(self.value(store.since("a", appended.epoch, 0, 9)))
+
+    def test_rooms_where_nothing_was_said_erase_nothing(self) -> None:
+        """However many rooms are opened and left, the messages of other rooms stay."""
+        store = self.started(rooms=3)
+        epoch = self.fill(store, "a", 1)
+        for number in range(9):
+            self.now += 1
+            heard = Heard()
+            self.value(store.subscribe(f"empty-{number}", heard))
+            store.unsubscribe(f"empty-{number}", heard)
+            self.sweep()
+        self.assertEqual(len(self.value(store.before("a", None, 9)).stored), 1)
+        self.assertEqual(self.value(store.subscribe("a", Heard())).epoch, epoch)

@@ -165,6 +165,37 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         names = [name for (name,) in database.execute("SELECT name FROM rooms ORDER BY name")]
         self.assertEqual(names, ["a", "e"])
 
+    def sweep(self) -> None:
+        for _ in range(2):
+            self.clock.advance(SWEEP)
+            self.worker.work()
+
+    def names(self, store: Any) -> list[str]:
+        """Return the names of the rooms in the file."""
+        return [name for (name,) in store._log._db.execute("SELECT name FROM rooms ORDER BY name")]
+
+    def test_a_room_where_nothing_was_said_goes(self) -> None:
+        """The next sweep deletes rooms without a message, except those with subscribers."""
+        store, heard = self.started(), Heard()
+        for room in ("empty", "busy", "said"):
+            self.value(store.subscribe(room, heard))
+        self.fill(store, "said", 1)
+        for room in ("empty", "said"):
+            store.unsubscribe(room, heard)
+        self.sweep()
+        self.assertEqual(self.names(store), ["busy", "said"])
+
+    def test_a_room_that_is_being_opened_stays(self) -> None:
+        """A sweep does not delete a room whose subscription is on its way."""
+        store = self.started()
+        self.clock.advance(SWEEP - 1)
+        opened = store.subscribe("a", Heard())
+        self.clock.advance(1)  # the sweep is called before the room is open
+        self.assertNoResult(opened)
+        self.worker.work()
+        epoch = self.successResultOf(opened).epoch
+        self.assertEqual(self.fill(store, "a", 1), epoch)
+
     def test_the_file_stays_small(self) -> None:
         """The size of the file is limited under steady load."""
         store = self.started(count=200)

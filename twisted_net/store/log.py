@@ -89,7 +89,8 @@ class Bounds:
     :ivar bytes: bytes per room, as :attr:`Message.size` counts them.
     :ivar age: seconds; 0 for no limit.
     :ivar rooms: rooms in total. Beyond that, the rooms that were unused for the longest time are
-        deleted, except those with subscribers.
+        deleted, except those with subscribers. A room in which nothing was said is deleted anyway
+        when it has no subscribers.
     :raises ValueError: a value is invalid; the text names it.
     """
 

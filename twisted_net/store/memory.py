@@ -147,6 +147,12 @@ class MemoryStore(LocalSubscribers):
         self.subscribers.setdefault(room, []).append(deliver)
         return succeed(Position(ring.epoch, ring.top))
 
+    def unsubscribe(self, room: str, deliver: Subscriber) -> None:
+        super().unsubscribe(room, deliver)
+        ring = self._rings.get(room)
+        if ring is not None and not ring.top and room not in self.subscribers:
+            del self._rings[room]  # nothing was said: it must not take the place of another
+
     def _used(self, room: str) -> Ring:
         """Return the room's ring, and mark it as the last one used."""
         ring = self._rings.pop(room, None)

@@ -107,6 +107,7 @@ class SqliteStore(LocalSubscribers):
         self._worker: Worker | None = None
         self._waiting: list[tuple[Batch, Deferred[Appended]]] = []
         self._committing = False
+        self._opening: list[str] = []  # rooms whose subscriptions are on their way
         self._sweeping: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -147,13 +148,16 @@ class SqliteStore(LocalSubscribers):
         return self._run(lambda log: log.before(room, offset, limit, self._now()))
 
     def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
+        self._opening.append(room)
         opened = self._run(lambda log: log.open_room(room, self._now()))
 
-        def subscribed(position: Position) -> Position:
-            self.subscribers.setdefault(room, []).append(deliver)
-            return position
+        def done(result: Position | Failure) -> Position | Failure:
+            self._opening.remove(room)
+            if not isinstance(result, Failure):
+                self.subscribers.setdefault(room, []).append(deliver)
+            return result
 
-        return opened.addCallback(subscribed)
+        return opened.addBoth(done)
 
     def _run(self, job: Callable[[SqliteLog], Result]) -> Deferred[Result]:
         log, worker = self._log, self._worker
@@ -188,7 +192,7 @@ class SqliteStore(LocalSubscribers):
         commit.addBoth(lambda _: self._commit())  # the appends that arrived meanwhile
 
     def _sweep(self) -> None:
-        busy = frozenset(self.subscribers)
+        busy = frozenset((*self.subscribers, *self._opening))
         swept = self._run(lambda log: log.sweep(self._now(), busy))
 
         def again(more: bool | Failure) -> None:

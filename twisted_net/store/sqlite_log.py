@@ -154,11 +154,13 @@ class SqliteLog:
     def sweep(self, now: float, busy: frozenset[str] = frozenset()) -> bool:
         """Delete some messages and rooms beyond the bounds.
 
-        :param busy: rooms that are not deleted, even if there are too many rooms.
+        :param busy: rooms that are not deleted, even if there are too many rooms, or if nothing was
+            said in them.
         :return: whether there is more to delete.
         """
 
         def work() -> bool:
+            self._forget_empty_rooms(busy)
             more = self._forget_rooms(busy)
             for (name,) in self._db.execute(
                 "SELECT name FROM rooms WHERE first <= top ORDER BY used LIMIT 1000"
@@ -309,6 +311,14 @@ class SqliteLog:
                 "DELETE FROM entries WHERE room = ? AND offset < ?", (room.id, room.first)
             )
         return gone
+
+    def _forget_empty_rooms(self, busy: frozenset[str]) -> None:
+        """Delete rooms in which nothing was said: they must not take the places of others."""
+        empty = self._db.execute("SELECT id, name FROM rooms WHERE top = 0").fetchall()
+        for number, name in empty:
+            if name not in busy:
+                self._db.execute("DELETE FROM rooms WHERE id = ?", (number,))
+                self._rooms.pop(name, None)
 
     def _forget_rooms(self, busy: frozenset[str]) -> bool:
         """Delete one room if there are too many. Return whether there still are too many."""
