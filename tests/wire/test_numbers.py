@@ -148,7 +148,7 @@ class CallersTests(SynchronousTestCase):
         for port in (0, -1, 65536, 1.5, True, None, *NEVER.values(), HUGE, int("9" * 4000)):
             error = self.assertRaises(ValueError, client_endpoint, reactor, ("chat.example", port))
             self.assertEqual(
-                str(error), f"port {shorten(str(port))}: must be a whole number from 1 to 65535"
+                str(error), f"port {shorten(repr(port))}: must be a whole number from 1 to 65535"
             )
 
     def test_commands(self) -> None:
