@@ -315,7 +315,8 @@ class GuardFactory(ConnectionFactory):
     :param wrapped: the factory to protect. It may reject a connection by returning None.
     :param settings: the same arguments as for :class:`ConnectionFactory`. If neither ``limits`` nor
         ``queue_limit`` is given, the send queue has no limit: a peer that reads nothing is closed
-        after ``stall_timeout``.
+        after ``stall_timeout``. After the wrapped protocol has closed, ``close_grace`` begins only
+        when all that it wrote is sent.
     """
 
     def __init__(
