@@ -59,6 +59,19 @@ class OnSignalTests(SignalCase):
         self.assertEqual(self.hang_up(), ["first"])
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
 
+    def test_at_once(self) -> None:
+        """The signal may arrive while the handler is being installed."""
+        install = signal.signal
+
+        def install_and_hang_up(number: int, handler: Any) -> Any:
+            before = install(number, handler)
+            os.kill(os.getpid(), signal.SIGHUP)
+            return before
+
+        self.patch(signal, "signal", install_and_hang_up)
+        self.on("a")
+        self.assertEqual(self.heard, ["a", "first"])
+
     def test_any_order(self) -> None:
         """Handlers may be restored in any order."""
         a, b, c = self.on("a"), self.on("b"), self.on("c")

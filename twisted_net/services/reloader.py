@@ -49,7 +49,9 @@ class SignalHandler:
         self._reactor = reactor
         self._number = number
         self._call: Callable[[], object] | None = call
-        self._before: Any = signal.signal(number, self)
+        # Known before, because the signal may arrive before signal.signal() has returned.
+        self._before: Any = signal.getsignal(number)
+        self._before = signal.signal(number, self)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._call is not None:
