@@ -9,6 +9,8 @@ import signal
 import time
 from pathlib import Path
 
+from twisted.internet.task import LoopingCall
+
 from tests.buffers import more_than_buffers
 from tests.live.harness import LOCALHOST, Bounded, LiveTestCase, Program, Server, script
 
@@ -130,8 +132,12 @@ class HangupTests(LiveTestCase):
 
     async def _hang_up(self, service: str) -> None:
         server, port = await self.serve(service, "--log-ends", "notable", "--drain", "1")
-        server.signal(signal.SIGHUP)
+        # The port is logged before the service has started, and only then is there a line.
+        hanging_up = LoopingCall(server.signal, signal.SIGHUP)
+        hanging_up.start(0.1)
+        self.addCleanup(lambda: hanging_up.stop() if hanging_up.running else None)
         await server.until(lambda: server.log("SIGHUP: there are no"), "a line")
+        hanging_up.stop()
         client = await self.connect(port, Bounded)
         if service == "netecho":  # what it does not read keeps the service draining
             client.send(b"x" * more_than_buffers())
