@@ -156,6 +156,7 @@ class RenewalTests(ReloadCase):
         """SIGHUP reloads at once."""
         self.issue()
         server, port = await self.serve_tls(*self.files)
+        await self.come(port)  # then the service has started
         new = self.issue()
         server.signal(signal.SIGHUP)
         await server.until(
