@@ -132,9 +132,10 @@ TRANSITIONS = {
 
 # Kept as globals because they are looked up many times per message.
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
-_TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
 
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
+
+_TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
 
 
 class _NoFraming:

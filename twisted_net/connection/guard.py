@@ -48,7 +48,6 @@ class GuardTransport:
 
     def __init__(self, guard: GuardProtocol) -> None:
         self._guard = guard
-        self._closes_without_producer = False
         directlyProvides(self, providedBy(guard.transport))
 
     def __getattr__(self, name: str) -> Any:
@@ -76,7 +75,7 @@ class GuardTransport:
     @property
     def disconnecting(self) -> bool:
         """Whether the connection is closing, no matter which side began."""
-        return self._closes_without_producer or self._guard.reason is not None
+        return self._guard.closes_without_producer or self._guard.reason is not None
 
     def startTLS(self, *arguments: Any) -> None:
         """Start TLS on the real transport; the handshake may take ``handshake_timeout`` seconds."""
@@ -92,7 +91,7 @@ class GuardTransport:
         guard = self._guard
         if guard.send_encoded(data):
             guard.touch()  # who takes what it is sent is not idle
-        if self._closes_without_producer:
+        if guard.closes_without_producer:
             guard.producer_wrote()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -102,11 +101,11 @@ class GuardTransport:
         guard = self._guard
         if guard.producer is None or guard.state is State.DRAINING_INPUT:
             guard.close()
-        elif not self._closes_without_producer:
+        elif not guard.closes_without_producer:
             # As in Twisted's transports: the producer may still write what it has. Over TCP, one
             # that pushes and is not paused has written everything; TLS waits for it in any case,
             # and reads meanwhile.
-            self._closes_without_producer = guard.wants_no_input = True
+            guard.closes_without_producer = True
             if guard.can_write_eof():
                 guard.pause()
                 if not isinstance(guard.producer, _Pulled):
@@ -122,7 +121,7 @@ class GuardTransport:
         self._guard.pause()
 
     def resumeProducing(self) -> None:
-        if not self._closes_without_producer:
+        if not self._guard.closes_without_producer:
             self._guard.resume()
 
     def stopProducing(self) -> None:
@@ -148,7 +147,7 @@ class GuardTransport:
         producer, self._guard.producer = self._guard.producer, None
         if isinstance(producer, _Pulled):
             producer.pauseProducing()
-        if self._closes_without_producer:
+        if self._guard.closes_without_producer:
             self._guard.close()
 
 
@@ -190,7 +189,8 @@ class GuardProtocol(Connection):
     """Stand between the transport and a protocol that does not know about the guard.
 
     :ivar producer: the producer that the wrapped protocol has registered.
-    :ivar wants_no_input: whether the wrapped protocol has closed while a producer still wrote.
+    :ivar closes_without_producer: whether the wrapped protocol has closed while a producer still
+        wrote; the connection closes when the producer has finished.
     """
 
     framing = Raw
@@ -199,7 +199,7 @@ class GuardProtocol(Connection):
 
     factory: GuardFactory
     producer: Any = None
-    wants_no_input = False
+    closes_without_producer = False
     _closes_when_sent = False  # the producer is not asked to unregister first
     _close_call: IDelayedCall | None = None
     _progress: SendProgress | None = None  # at the last idle check with bytes waiting
@@ -235,7 +235,7 @@ class GuardProtocol(Connection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = reason
         super().connectionLost(reason)
-        if self.wants_no_input:
+        if self.closes_without_producer:
             self.close()  # what was received is not for anyone
 
     def writeConnectionLost(self) -> None:
