@@ -12,12 +12,17 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.testing import StringTransport
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import directlyProvides, implementer
 
 from tests.connection.guarding import GuardCase, HalfClosing, Listening, Plain, Producer
-from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory, GuardTransport
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.echo import EchoFactory
 from twisted_net.idle import IdleTimeoutFactory
@@ -51,6 +56,30 @@ class TransportTests(GuardCase):
         peer.negotiatedProtocol = b"h2"
         self.assertTrue(INegotiated.providedBy(wrapped.transport))
         self.assertEqual(wrapped.transport.negotiatedProtocol, b"h2")
+
+    def test_its_class_tells_that_it_is_protected(self) -> None:
+        """Libraries such as autobahn ask whether a transport is an instance of Twisted's TLS.
+
+        A Connection inside still does not take it for a wrapper that it may go below.
+        """
+
+        connections = ConnectionFactory.forProtocol(Connection, clock=self.clock)
+        for inner in (Factory.forProtocol(Listening), connections):
+            guard = GuardFactory(inner, clock=self.clock)
+            tls = TLSMemoryBIOFactory(CertificateOptions(), False, guard)
+            below = StringTransport()
+            wrapper = tls.buildProtocol(below.getPeer())
+            wrapper.makeConnection(below)
+            transport = wrapper.wrappedProtocol.wrapped.transport
+            self.assertIsInstance(transport, TLSMemoryBIOProtocol)
+            self.assertIsInstance(transport, GuardTransport)
+            self.assertTrue(ISSLTransport.providedBy(transport))
+            wrapper.wrappedProtocol.handshakeCompleted()
+            transport.abortConnection()
+            self.assertTrue(below.disconnected)
+            self.assertIsNotNone(wrapper.wrappedProtocol.reason)
+        plain, _ = self.made(Listening)
+        self.assertNotIsInstance(plain.transport, TLSMemoryBIOProtocol)
 
     def test_text_is_no_bytes(self) -> None:
         """Writing text raises, whether it would be sent or queued."""

@@ -525,7 +525,7 @@ class Connection(_Base):
         # Twisted's client endpoints put a protocol of their own in front of this one. It passes on
         # only the last of the interfaces that it checks for.
         before = getattr(transport, "protocol", None)
-        if not isinstance(before, ProtocolWrapper) and inner_protocol(before) is self:
+        if not _is_wrapper(before) and inner_protocol(before) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         factory = self.factory
         limits = factory.limits
@@ -1029,7 +1029,7 @@ class Connection(_Base):
         self._set_timer(self.abort, 0)  # within a second
         self._give_back_closing()
         transport = self.transport
-        while isinstance(transport, ProtocolWrapper):  # TLS itself would wait for the peer to close
+        while _is_wrapper(transport):  # TLS itself would wait for the peer to close
             transport = transport.transport
         transport.loseConnection()
 
@@ -1090,7 +1090,7 @@ def _awaits_handshake(transport: object) -> bool:
     A wrapper between TLS and the connection that is not a handshake listener cannot pass it on.
     """
     return INegotiated.providedBy(transport) and (
-        not isinstance(transport, ProtocolWrapper)
+        not _is_wrapper(transport)
         or _is_tls_wrapper(transport)
         or IHandshakeListener.providedBy(transport)
     )
@@ -1098,11 +1098,16 @@ def _awaits_handshake(transport: object) -> bool:
 
 def _lowest(transport: Any) -> Any:
     """Return the transport below all wrappers. That is TLS, if there is TLS among them."""
-    while isinstance(transport, ProtocolWrapper) and not _is_tls_wrapper(transport):
+    while _is_wrapper(transport) and not _is_tls_wrapper(transport):
         transport = transport.transport
     return transport
 
 
-def _is_tls_wrapper(transport: ProtocolWrapper) -> bool:
+def _is_wrapper(transport: object) -> bool:
+    # Not isinstance: a guard's transport says that it is of the class of Twisted's TLS.
+    return issubclass(type(transport), ProtocolWrapper)
+
+
+def _is_tls_wrapper(transport: object) -> bool:
     # Checked on the class, because every wrapper around TLS exposes the attributes of TLS.
     return hasattr(type(transport), "negotiatedProtocol")

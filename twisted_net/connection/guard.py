@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, directlyProvides, implementer, providedBy
 
@@ -52,6 +53,13 @@ class GuardTransport:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._guard.transport, name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        # Libraries ask isinstance(transport, TLSMemoryBIOProtocol) to learn whether they are
+        # protected, as autobahn does; Twisted has no other class for TLS.
+        secure = isinstance(self._guard.transport, TLSMemoryBIOProtocol)
+        return TLSMemoryBIOProtocol if secure else GuardTransport
 
     @property
     def protocol(self) -> Any:

@@ -695,6 +695,6 @@ def _known(name: str) -> bool:
 
 
 def _below_wrappers(transport: Any) -> Any:
-    while isinstance(transport, ProtocolWrapper):
+    while issubclass(type(transport), ProtocolWrapper):  # whatever class it says that it is of
         transport = transport.transport
     return transport

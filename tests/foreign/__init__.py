@@ -1,0 +1,1 @@
+"""Other people's servers behind ``net:`` and ``nettls:``: run ``python -m tests.foreign``."""
