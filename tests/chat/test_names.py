@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat import make_unicode_names
-from tests.chat.test_session import NOW, SessionCase
+from tests.chat.chat_peers import ChatCase
+from tests.chat.test_session import INVISIBLE, NOW, SessionCase
 from twisted_net.chat import names, unicode_names
 from twisted_net.chat.actions import SendEvent
 from twisted_net.chat.messages import Hello, RequestError
@@ -350,3 +351,52 @@ class WhoseTests(SessionCase):
         third.receive(Hello(account="boss", password="x", session=second.user.session), "", NOW)
         third.login_succeeded("boss", NOW)
         self.assertEqual(third.user.name, "boss")
+
+
+class FactoryTests(ChatCase):
+    """Reserved names of a factory, over the wire."""
+
+    def test_a_reserved_name(self) -> None:
+        """A guest is refused in both forms, with a code that programs know."""
+        self.factory = self.make(reserved=["support"])
+        ann = self.user("ann")
+        ann.send(b"/nick supp0rt\n")
+        self.assertEqual(ann.take(), b"! The name supp0rt is reserved for an account.\n")
+        program = self.program("eve")
+        (error,) = program.asks(type="nick", nick="SUPPORT")
+        self.assertEqual((error["code"], error["field"]), ("taken", "nick"))
+
+    def test_what_is_no_name(self) -> None:
+        """A reserved name that is none is an error of the program."""
+        error = self.assertRaises(ValueError, self.make, reserved=["a b"])
+        self.assertEqual(
+            str(error), "reserved: 'a b': A name has letters and digits, and then also . _ and -"
+        )
+
+    def test_an_invisible_message(self) -> None:
+        """Programs cannot send what nobody sees. A topic of it removes the topic."""
+        program = self.program("eve")
+        for text in INVISIBLE:
+            for message in ({"type": "message", "room": "lobby"}, {"type": "private", "to": "eve"}):
+                (error,) = program.asks(**message, text=text)
+                self.assertEqual((error["code"], error["field"]), ("bad-field", "text"))
+            program.asks(type="topic", room="lobby", topic="tea")
+            (topic,) = program.asks(type="topic", room="lobby", topic=text)
+            self.assertEqual(topic["topic"], "")
+
+    def test_a_flag(self) -> None:
+        """A flag of a subdivision arrives as it was sent."""
+        flag = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+        ann, bob = self.user("ann"), self.user("bob")
+        self.pass_presence(ann, bob)
+        ann.send(f"hello {flag}\n".encode())
+        self.assertEqual(bob.take(), f"<ann> hello {flag}\n".encode())
+
+    def test_no_password_after_what_nobody_sees(self) -> None:
+        """``/login`` and a program's login are recognised after invisible characters."""
+        ann, bob = self.user("ann"), self.user("bob")
+        self.pass_presence(ann, bob)
+        for before in INVISIBLE:
+            ann.send(f"{before}/login ann secret\n".encode())
+            self.assertEqual(ann.take(), b"! There are no accounts here.\n", ascii(before))
+            self.assertEqual(bob.take(), b"")

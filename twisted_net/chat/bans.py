@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass, replace
 
 from twisted_net.chat import names
 from twisted_net.chat.messages import RequestError
-from twisted_net.policy.admission import Network, Ranges, client_host, parse_range
+from twisted_net.policy.admission import Network, Ranges, parse_range
 from twisted_net.wire.text import printable
 
 _MOST_MARKS = 10_000  # of bans, and as many of mutes; the oldest is dropped, to bound memory
 
 _MOST_OF_ONE = 100  # marks of one ban: many people may have had one name
+
+_LATEST = 1e11  # the year 5138
 
 _RANGE = "range "
 """How the mark of a range begins."""
@@ -59,10 +61,10 @@ class Sanction:
         try:
             found = json.loads(text)
             made = cls(**{**found, "marks": tuple(map(str, found["marks"]))})
-            if not (made.marks and isinstance(made.until, int | float)):
+            if not (made.marks and 0 <= made.until < _LATEST):
                 raise ValueError("no marks, or no end")
             for mark in made.marks:
-                if mark.startswith(_RANGE):
+                if _is_range(mark):
                     _network(mark)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a ban: {error}") from None
@@ -73,12 +75,13 @@ class Sanctions:
     """All bans, or all mutes."""
 
     def __init__(self) -> None:
-        self._by_mark: dict[str, Sanction] = {}
+        self._by_key: dict[str, Sanction] = {}  # the oldest first
+        self._by_mark: dict[str, list[Sanction]] = {}
         self._ranges = Ranges(())
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
-        return bool(self._by_mark)
+        return bool(self._by_key)
 
     def add(self, sanction: Sanction) -> tuple[Sanction, list[Sanction]]:
         """Add a sanction. It replaces one with the same key, and covers whom that one covered.
@@ -86,63 +89,76 @@ class Sanctions:
         :return: the sanction with the marks of both; and those that are dropped, because there are
             too many.
         """
-        marks = dict.fromkeys(sanction.marks)
-        for mark, old in list(self._by_mark.items()):
-            if old.key == sanction.key:
-                del self._by_mark[mark]
-                if len(marks) < _MOST_OF_ONE:
-                    marks[mark] = None
-        sanction = replace(sanction, marks=tuple(marks))
+        old = self._by_key.get(sanction.key)
+        if old is not None:
+            self._remove(old)
+            marks = list(dict.fromkeys((*sanction.marks, *old.marks)))[:_MOST_OF_ONE]
+            sanction = replace(sanction, marks=tuple(marks))
+        self._by_key[sanction.key] = sanction
         for mark in sanction.marks:
-            # The address of one may be the address of another, who is banned for longer.
-            other = self._by_mark.pop(mark, sanction)
-            self._by_mark[mark] = max(sanction, other, key=lambda each: each.until)
+            self._by_mark.setdefault(mark, []).append(sanction)
         dropped = []
         while len(self._by_mark) > _MOST_MARKS:
-            dropped.append(self._by_mark.pop(next(iter(self._by_mark))))
-        self._count_ranges()
+            dropped.append(next(iter(self._by_key.values())))
+            self._remove(dropped[-1])
+        self._find_ranges(sanction, *dropped)
         return sanction, dropped
 
     def lift(self, mark: str, marks: Iterable[str] = ()) -> list[Sanction]:
-        """Lift the sanctions that have a mark, and those that cover one of the others."""
-        keys = {self._by_mark[each].key for each in marks if each in self._by_mark}
-        lifted: dict[Sanction, None] = {}
-        for place, sanction in list(self._by_mark.items()):
-            if sanction.key in keys or mark in sanction.marks:
-                del self._by_mark[place]
-                lifted[sanction] = None
-        self._count_ranges()
-        return list(lifted)
+        """Lift the sanctions that cover one of these marks.
+
+        :param mark: the first of the marks.
+        """
+        found = [each for one in (mark, *marks) for each in self._by_mark.get(one, ())]
+        lifted = list(dict.fromkeys(found))
+        for sanction in lifted:
+            self._remove(sanction)
+        self._find_ranges(*lifted)
+        return lifted
 
     def until(self, marks: Iterable[str], host: str = "") -> float:
         """Return when the sanctions of these marks, and of an address, end; -inf for none."""
-        found = [self._by_mark[mark].until for mark in marks if mark in self._by_mark]
+        found = [each.until for mark in marks for each in self._by_mark.get(mark, ())]
         found += [each.until for each in self.of_address(host)]
         return max(found, default=-math.inf)
 
     def of_address(self, host: str) -> list[Sanction]:
         """Return the sanctions whose range of addresses has this address.
 
-        :param host: as :func:`client_host` gives it.
+        :param host: as :func:`~twisted_net.policy.admission.client_host` gives it.
         """
         if not (self._ranges and _has(self._ranges, host)):
             return []
         return [
             sanction
-            for mark, sanction in self._by_mark.items()
-            if mark.startswith(_RANGE) and is_in(host, _network(mark))
+            for sanction in self._by_key.values()
+            if _is_range(sanction.key) and is_in(host, _network(sanction.key))
         ]
 
     def current(self, now: float) -> list[Sanction]:
         """Return the sanctions that have not ended, the last one first, and drop the others."""
-        for mark in [mark for mark, each in self._by_mark.items() if each.until <= now]:
-            del self._by_mark[mark]
-        self._count_ranges()
-        return list(dict.fromkeys(reversed(self._by_mark.values())))
+        ended = [each for each in self._by_key.values() if each.until <= now]
+        for sanction in ended:
+            self._remove(sanction)
+        self._find_ranges(*ended)
+        return list(reversed(self._by_key.values()))
 
-    def _count_ranges(self) -> None:
-        marks = [mark for mark in self._by_mark if mark.startswith(_RANGE)]
-        self._ranges = Ranges(map(_network, marks))
+    def _remove(self, sanction: Sanction) -> None:
+        del self._by_key[sanction.key]
+        for mark in sanction.marks:
+            others = self._by_mark[mark]
+            others.remove(sanction)
+            if not others:
+                del self._by_mark[mark]
+
+    def _find_ranges(self, *changed: Sanction) -> None:
+        """Prepare to look up ranges, if one of these sanctions has one."""
+        if any(_is_range(each.key) for each in changed):
+            self._ranges = Ranges(map(_network, filter(_is_range, self._by_key)))
+
+
+def _is_range(key: str) -> bool:
+    return key.startswith(_RANGE)
 
 
 def _network(mark: str) -> Network:
@@ -198,10 +214,10 @@ def range_of(text: str) -> Network | None:
 
 
 def is_in(host: str, network: Network) -> bool:
-    """Return whether an address, as :func:`client_host` gives it, is in a range."""
+    """Return whether an address, as :attr:`User.host` is, is in a range."""
     return _has(Ranges([network]), host)
 
 
 def shown_range(network: Network) -> str:
     """Return how a range is shown: a single address without its length."""
-    return client_host(str(network.network_address)) if network.num_addresses == 1 else str(network)
+    return str(network.network_address if network.num_addresses == 1 else network)

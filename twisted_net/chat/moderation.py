@@ -178,6 +178,7 @@ def _lift_ban(registry: Registry, user: User, text: str, network: Network | None
         host = target if network.num_addresses == 1 else str(network)
         lifted = registry.bans.lift(range_key(network), [f"host {host}"])
         covered = registry.bans.of_address(host)
+    target = lifted[0].target if lifted and network is None else target
     said = f"{target} may come in again." if lifted else f"{target} was not banned."
     if covered:
         said = f"{target} is still banned: see {covered[0].target}."
