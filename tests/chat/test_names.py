@@ -16,7 +16,7 @@ from tests.chat.chat_peers import ChatCase
 from tests.chat.test_session import INVISIBLE, NOW, SessionCase
 from twisted_net.chat import names, unicode_names
 from twisted_net.chat.actions import SendEvent
-from twisted_net.chat.messages import Hello, RequestError
+from twisted_net.chat.messages import Hello, NickSet, Notice, RequestError
 from twisted_net.chat.registry import Registry
 from twisted_net.chat.session import Session
 
@@ -123,6 +123,8 @@ class ValidTests(NamesCase):
 
     def test_unknown_characters(self) -> None:
         """A character that only the standard library, or only our data know, is in no name."""
+        unicode_names.scripts.cache_clear()
+        self.addCleanup(unicode_names.scripts.cache_clear)
         self.patch(unicode_names, "_data", lambda: unicode_names.Data("[lookalikes]\n[scripts]\n"))
         self.assertRefused("Кот", "A name has letters and digits of Unicode 15.0 or earlier.")
 
@@ -307,12 +309,12 @@ class WhoseTests(SessionCase):
             account = self.enter()
             told = account.login_succeeded("bob", NOW)
             self.assertEqual(account.user.name, "bob")
-            (notice,) = (
-                each.event.text
+            events = [
+                each.event
                 for each in told
                 if isinstance(each, SendEvent) and each.user is self.ann.user
-            )
-            self.assertEqual(notice, f"{said} You are {self.ann.user.name} now.")
+            ]
+            self.assertEqual(events, [Notice(said), NickSet(self.ann.user.name)])
             account.end()
 
     def test_two_guests_who_look_like_an_account(self) -> None:

@@ -27,6 +27,7 @@ from twisted_net.chat.messages import (
     MemberLeft,
     Mute,
     NickChanged,
+    NickSet,
     Notice,
     PresenceSummary,
     RequestError,
@@ -82,7 +83,8 @@ def evict(registry: Registry, owner: User, name: str) -> list[Action]:
     is_it = names.fold(old) == names.fold(name)
     said = f"{old} is an account's name" if is_it else f"{old} looks like {name}, an account's name"
     return [
-        SendEvent(owner, Notice(f"{said}. You are {owner.name} now.")),
+        SendEvent(owner, Notice(f"{said}.")),
+        SendEvent(owner, NickSet(owner.name)),
         *announce_name(owner, old),
     ]
 

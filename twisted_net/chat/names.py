@@ -42,7 +42,7 @@ a user does would look like a notice, as in ``* The topic of #lobby: ...``."""
 
 def key(name: str) -> str:
     """Return the key of a name. Names that differ only in case have the same key."""
-    return _skeleton(fold(name))
+    return keys(name)[0]
 
 
 def keys(name: str) -> tuple[str, ...]:
@@ -52,10 +52,11 @@ def keys(name: str) -> tuple[str, ...]:
     up to two keys, of how it is written in small letters and of how it is written by its user. The
     first is that of :func:`key`.
     """
-    if name.isascii() and "I" not in name:
-        return (key(name),)
-    small, written = key(name), _skeleton(unicodedata.normalize("NFKC", name))
-    return (small,) if small == written else (small, written)
+    if name.isascii():
+        # The lookalikes of UTS #39 in ASCII; the others among them are in no name.
+        small = name.lower().replace("0", "o").replace("1", "l").replace("m", "rn")
+        return (small, keys(name.replace("I", "l"))[0]) if "I" in name else (small,)
+    return _other_keys(name)
 
 
 def fold(name: str) -> str:
@@ -66,16 +67,11 @@ def fold(name: str) -> str:
     return folded.replace("i\u0307", "i")  # of the Turkish capital İ
 
 
-def _skeleton(text: str) -> str:
-    if text.isascii():
-        text = text.replace("I", "l").lower()
-        return text.replace("0", "o").replace("1", "l").replace("m", "rn")
-    return _other_skeleton(text)
-
-
-@lru_cache(1024)
-def _other_skeleton(text: str) -> str:
-    return unicode_names.skeleton(_JOINER.sub("", text))
+@lru_cache(4096)  # the first name of a connection is looked up several times
+def _other_keys(name: str) -> tuple[str, ...]:
+    written = unicodedata.normalize("NFKC", name)
+    seen = [unicode_names.skeleton(_JOINER.sub("", each)) for each in (fold(name), written)]
+    return tuple(dict.fromkeys(seen))
 
 
 @lru_cache(1024)

@@ -138,7 +138,7 @@ class Registry:
         while True:
             self._last_guest += 1
             name = f"guest-{self._last_guest}"
-            if self.is_free(name):
+            if not self.owners(name):
                 self._name(user, name)
                 return
 
@@ -164,7 +164,7 @@ class Registry:
         :raises RequestError: ``taken`` or ``banned``.
         """
         self.check_ban(name, "", "", now)
-        account = self.reserved_for(name)
+        account = self.reserved_for(name) if self._reserved else ""
         if account and account != names.fold(user.account):
             raise RequestError("taken", f"The name {name} is reserved for an account.", "nick")
         for owner in self.owners(name):
@@ -182,16 +182,13 @@ class Registry:
 
     def owners(self, name: str) -> list[User]:
         """Return the users, at most four, who have this name or one that looks alike."""
-        found: dict[User, None] = {}
-        for key in names.keys(name):
-            for table in (self._users, self._lookalikes):
-                if key in table:
-                    found[table[key]] = None
-        return list(found)
-
-    def is_free(self, name: str) -> bool:
-        """Return whether nobody has this name, or one that looks alike."""
-        return not self.owners(name)
+        found = [
+            table[key]
+            for key in names.keys(name)
+            for table in (self._users, self._lookalikes)
+            if key in table
+        ]
+        return list(dict.fromkeys(found)) if len(found) > 1 else found
 
     def free_name(self, name: str, account: str) -> str:
         """Return ``name`` if an account may take it, otherwise a similar name that it may take."""
@@ -204,7 +201,8 @@ class Registry:
         return found
 
     def _name(self, user: User, name: str) -> None:
-        self._forget_name(user)
+        if user.name:
+            self._forget_name(user)
         user.name = name
         key, *others = names.keys(name)
         self._users[name if key == name else key] = user  # share the string object if possible

@@ -11,8 +11,7 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
+from functools import cache, lru_cache
 
 _ALSO_ALIKE = str.maketrans(
     "\u0262\u0274\u0280\u0299\u029c\u029f\u1d00\u1d05\u1d07\u1d0a\u1d0b\u0138\u1d0d\u028d\u1d18"
@@ -75,6 +74,8 @@ class Data:
 
 @cache
 def _data() -> Data:
+    from importlib import resources  # takes a millisecond, and few chats need it at the start
+
     file = resources.files("twisted_net.chat") / "unicode_names.txt"
     return Data(file.read_text(encoding="ascii"))
 
@@ -84,6 +85,7 @@ def is_loaded() -> bool:
     return bool(_data.cache_info().currsize)
 
 
+@lru_cache(4096)
 def scripts(character: str) -> frozenset[str]:
     """Return the scripts of a character; none if the data do not know it."""
     return _data().scripts(character)
