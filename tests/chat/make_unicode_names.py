@@ -17,12 +17,6 @@ _HEADER = """\
 # The lookalikes and the scripts of the characters that names may have, from Unicode 15.0.0. It was
 # made by tests/chat/make_unicode_names.py from confusables.txt, Scripts.txt, ScriptExtensions.txt
 # and PropertyValueAliases.txt. Do not edit it.
-#
-# Copyright (c) 1991-2022 Unicode, Inc. All rights reserved. Distributed under the Terms of Use in
-# https://www.unicode.org/copyright.html. Permission is granted, free of charge, to use, copy,
-# modify, merge, publish, distribute and sell copies of these data files, provided that this
-# copyright and permission notice appear with all copies. They are provided "as is", without
-# warranty of any kind.
 """
 
 _LETTERS = ("L", "M", "N", "Pc")
@@ -82,7 +76,8 @@ def lookalikes(known: dict[int, str]) -> dict[int, str]:
 def make() -> str:
     """Return the text of the file."""
     known = scripts()
-    lines = ["", "[lookalikes]"]
+    licence = (SOURCES / "LICENSE").read_text().replace("\u00a9", "(c)").replace("\u2019", "'")
+    lines = ["#", *(f"# {line}".rstrip() for line in licence.splitlines()), "", "[lookalikes]"]
     lines += [f"{source:X} {target}" for source, target in sorted(lookalikes(known).items())]
     lines += ["", "[scripts]"]
     ranges: list[list[int]] = []
