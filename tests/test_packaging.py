@@ -65,6 +65,7 @@ class PackagingTests(SynchronousTestCase):
         self.assertIn(
             "netchat.schema.json", self.listed("options.package_data", "twisted_net.chat")
         )
+        self.assertIn("unicode_names.txt", self.listed("options.package_data", "twisted_net.chat"))
         packaged = resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text()
         self.assertIn("$schema", json.loads(packaged))
         self.assertEqual((CHECKOUT / "docs/netchat.schema.json").read_text(), packaged)

@@ -17,6 +17,7 @@ TEXT = [
     "/who", "/who lobby", "/me waves", "/msg ann hi", "/msg bob hi", "/topic tea", "/topic -",
     "/topic", "/history 3", "/ping", "/help", "/help me", "/ignore bob", "/ignore",
     "/unignore bob", "/login eve secret", "/kick bob", "/ban bob 5 why", "/mute bob", "/quit",
+    "/bans", "/unban bob", "/ban 192.0.2.0/24", "/ban 2001:db8::1 5", "/nick aIice",
 ]  # fmt: skip
 JSON = [
     '{"type":"hello","nick":"eve","room":"lobby","session":"x"}',
@@ -29,6 +30,7 @@ JSON = [
     '{"type":"history","room":"lobby","before":9,"limit":3}', '{"type":"quit"}',
     '{"type":"login","user":"eve","password":"secret"}', '{"type":"mute","nick":"bob"}',
     '{"type":"kick","nick":"bob","text":"x"}', '{"type":"ban","nick":"bob","minutes":5}',
+    '{"type":"bans"}', '{"type":"unban","nick":"192.0.2.7"}',
 ]  # fmt: skip
 WORDS = [
     b"\n", b"\r\n", b"\xff\xfb\x01", b"\xff\xfa", b"\xff\xf0", b"\x1b[31m", b"\x1b]0;t\x07",

@@ -28,6 +28,12 @@ from twisted_net.wire.text import printable
 
 NOW = 1_700_000_000.0
 
+# Zero-width space, joiners, soft hyphen, fillers, variation selectors, braille without dots.
+INVISIBLE = (
+    "\u200b", "\u200d \u2060", "\u00ad", "\u3164", "\uffa0\u115f", "\ufe0f", "\U000e0101",
+    "\u2800", "\u034f",
+)  # fmt: skip
+
 
 class SessionCase(SynchronousTestCase):
     """Two guests in the lobby; the first is called ``ann``."""
@@ -202,8 +208,12 @@ class LineTests(SessionCase):
 
     def test_an_empty_line(self) -> None:
         """An empty line is ignored."""
-        for line in ("", " ", "   ", "\u3000"):
-            self.assertEqual(self.acts(self.ann, line), [])
+        for line in ("", " ", "   ", "\u3000", *INVISIBLE):
+            self.assertEqual(self.acts(self.ann, line), [], ascii(line))
+            if line:
+                self.assertAnswer(f"/me {line}", "! Usage: /me TEXT")
+                self.assertAnswer(f"/msg guest-2 {line}", "! Usage: /msg NAME TEXT")
+                self.assertAnswer(f"/topic {line}", "* The topic of #lobby: none")
 
     def test_two_slashes_say_one(self) -> None:
         """A line that begins with two slashes is a message that begins with one."""
@@ -559,9 +569,9 @@ class AccountTests(SessionCase):
 
     def test_the_name_is_that_of_the_account(self) -> None:
         """A user who logs in takes the account's name. A guest with that name gets another one."""
-        self.said(self.bob, "/nick boss")
-        told = self.login(self.ann, "boss")
-        self.assertEqual((self.ann.user.name, self.bob.user.name), ("boss", "guest-3"))
+        self.said(self.bob, "/nick carol")
+        told = self.login(self.ann, "carol")
+        self.assertEqual((self.ann.user.name, self.bob.user.name), ("carol", "guest-3"))
         self.assertIn(self.bob.user, [each.user for each in told if isinstance(each, SendEvent)])
         self.assertAnswer("/nick eve", "! Your name is that of your account.")
 

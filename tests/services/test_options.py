@@ -153,6 +153,23 @@ class ValueTests(OptionsCase):
             ):
                 self.assertEqual(self.rejection_message(*words, service=service), line)
 
+    def test_reserved_names(self) -> None:
+        """Only netchat has --reserve. It may be given several times; each has to be a name."""
+        options = self.parsed("--reserve", "Support", "--reserve", "\uff52oot", service=chat)
+        self.assertEqual(options["reserve"], ["Support", "root"])
+        registry = options.factory(self.reactor).registry
+        self.assertEqual(registry.reserved_for("supp0rt"), "support")
+        for name, why in (
+            ("a b", "A name has letters and digits, and then also . _ and -"),
+            ("x" * 25, "A name has at most 24 characters"),
+            ("bob\u09ea", "A name has letters of one script only"),
+            ("The", "Nobody is called The: notices begin so"),
+        ):
+            line = self.rejection_message("--reserve", name, service=chat)
+            self.assertEqual(line, f"--reserve {name}: {why}")
+        line = self.rejection_message("--reserve", "x", service=echo)
+        self.assertEqual(line, "--reserve: unknown flag; see --help")
+
     def test_the_upstream_is_netidles_alone(self) -> None:
         """Only netidle has --upstream."""
         self.assertEqual(self.parsed("--upstream", "tcp:h:1", service=idle)["upstream"], "tcp:h:1")

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.store.interface import Store
+from twisted_net.store.interface import KeyValueStore, Store
 from twisted_net.store.log import Bounds, Message, StoredMessage
 
 Result = TypeVar("Result")
@@ -273,3 +273,18 @@ class StoreContract:
             self.sweep()
         self.assertEqual(len(self.value(store.before("a", None, 9)).stored), 1)
         self.assertEqual(self.value(store.subscribe("a", Heard())).epoch, epoch)
+
+    def test_texts(self) -> None:
+        """Texts are kept by kind and key, the last one for each, in the order of their puts."""
+        store = self.started()
+        assert isinstance(store, KeyValueStore)
+        self.assertEqual(self.value(store.values("ban")), {})
+        for kind, key, value in (
+            ("ban", "b", "1"), ("ban", "a", "2"), ("other", "a", "3"), ("ban", "b", "4\n\u2028'"),
+            ("ban", "gone", "5"), ("ban", "gone", None), ("ban", "never", None),
+        ):  # fmt: skip
+            self.assertIsNone(self.value(store.put(kind, key, value)))
+        found = self.value(store.values("ban"))
+        self.assertEqual(list(found.items()), [("a", "2"), ("b", "4\n\u2028'")])
+        self.assertEqual(self.value(store.values("other")), {"a": "3"})
+        self.assertEqual(self.value(store.values("more")), {})

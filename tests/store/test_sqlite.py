@@ -107,6 +107,35 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         self.assertEqual(self.value(store.append("a", [make_message("x", "1")])).offsets, [4])
         self.assertEqual(self.value(store.append("a", [make_message("y")])).offsets, [5])
 
+    def test_texts_outlive_the_process(self) -> None:
+        """Texts are in the file. A file without any has no table for them."""
+        store = self.started()
+        assert isinstance(store, SqliteStore)
+        store = self.again(store)
+        with contextlib.closing(
+            sqlite3.connect(f"file:{self.path}?mode=ro&immutable=1", uri=True)
+        ) as file:
+            self.assertEqual(
+                file.execute("SELECT name FROM sqlite_master").fetchall().count(("texts",)), 0
+            )
+        self.value(store.put("ban", "a", "1"))
+        store.put("ban", "b", "2")  # stopping completes it
+        store = self.again(store)
+        self.assertEqual(self.value(store.values("ban")), {"a": "1", "b": "2"})
+
+    def test_a_text_that_cannot_be_kept(self) -> None:
+        """A text is refused while the file is gone, and while the store is closed."""
+        store = self.started()
+        os.rename(self.path, self.path + ".away")
+        refused = store.put("ban", "a", "1")
+        self.settle()
+        self.assertIn("was removed", str(self.failureResultOf(refused, StoreError).value))
+        os.rename(self.path + ".away", self.path)
+        self.value(store.put("ban", "a", "1"))
+        self.value(store.stop())
+        self.failureResultOf(store.put("ban", "a", "1"), StoreError)
+        self.failureResultOf(store.values("ban"), StoreError)
+
     def test_stopping_finishes_what_was_asked_for(self) -> None:
         """``stop`` completes pending calls, and later calls fail."""
         store = self.started()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.wire.framing import RemoteProtocolError
-from twisted_net.wire.text import decode_line, printable
+from twisted_net.wire.text import decode_line, is_blank, printable
 
 many = settings(deadline=None, max_examples=300, database=None)
 
@@ -19,6 +19,33 @@ hostile = st.text(
     | st.characters(),
     max_size=20,
 )
+
+
+FLAG = "\U0001f3f4"
+END = "\U000e007f"
+
+
+def tags(text: str) -> str:
+    """Return a text in tag characters."""
+    return "".join(chr(0xE0000 + ord(each)) for each in text)
+
+
+class BlankTests(SynchronousTestCase):
+    """Texts of which nobody sees anything."""
+
+    def test_invisible(self) -> None:
+        """Spaces, joiners, fillers, variation selectors and tags are not seen."""
+        for text in (
+            "", " ", "\u3000\t", "\u200b", "\u200d\u2060", "\u00ad", "\u3164", "\u2800", "\ufe0f",
+            "\U000e0101", "\ufeff", "\u202e", tags("abc"), "\u2065",
+        ):  # fmt: skip
+            self.assertTrue(is_blank(text), ascii(text))
+
+    def test_visible(self) -> None:
+        """Anything else is seen, also a mark, and an emoji that Python does not know yet."""
+        for text in ("a", " !", "~", "\u200bx", "\u0301", "\u2801", "\U0001f3f4", "\U0001fae8",
+                     "\U0001faea", "\ue000", "\u3164\u3131"):  # fmt: skip
+            self.assertFalse(is_blank(text), ascii(text))
 
 
 class DecodeLineTests(SynchronousTestCase):
@@ -44,6 +71,22 @@ class PrintableTests(SynchronousTestCase):
         """Zero-width joiners and non-joiners stay: emoji and several scripts need them."""
         for text in ("👨\u200d👩\u200d👧", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"):
             self.assertEqual(printable(text), text)
+
+    def test_flags_of_subdivisions_stay(self) -> None:
+        """Tag characters stay in a whole flag, such as Scotland's, and nowhere else."""
+        for region in ("gbsct", "gbwls", "usca", "gb1"):
+            flag = f"\U0001f3f4{tags(region)}\U000e007f"
+            self.assertEqual(printable(f"a{flag}b{flag}"), f"a{flag}b{flag}")
+            self.assertEqual(printable(f"\x1b[31m{flag}\x07"), flag)
+
+    def test_other_tags_go(self) -> None:
+        """Tag characters without a flag, without an end, or as a long hidden text are removed."""
+        for hidden in (tags("gbsct") + END, f"{FLAG}{tags('gbsct')}", f"{FLAG}{END}",
+                       f"{FLAG}{tags('gb')}{END}", f"{FLAG}{tags('a hidden text')}{END}",
+                       f"{FLAG}{tags('GBSCT')}{END}",
+                       f"\U0001f3f3{tags('gbsct')}{END}"):  # fmt: skip
+            shown = "".join(each for each in hidden if each < "\U000e0000")
+            self.assertEqual(printable(f"a{hidden}b"), f"a{shown}b")
 
     def test_escape_sequences_go_as_a_whole(self) -> None:
         """No tail of a colour, a window title or a device string is left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from twisted_net.chat.bans import Sanction
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import Room, User
 from twisted_net.policy.close_reasons import CloseReason
@@ -76,6 +77,18 @@ class ReadHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepBan:
+    """Keep a ban in the store, so that it outlives the process; or forget it, if it is None.
+
+    :ivar user: the operator, who is told if that fails.
+    """
+
+    user: User
+    key: str
+    ban: Sanction | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """Check a password and pass the result to the session.
 
@@ -99,4 +112,6 @@ class End:
     detail: str = ""
 
 
-Action: TypeAlias = SendEvent | Append | Announce | Enter | Exit | ReadHistory | Verify | End
+Action: TypeAlias = (
+    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | End
+)

@@ -127,11 +127,19 @@ class Kick:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Ban a user for some minutes: the name, the account and the address. 0 lifts the ban."""
+    """Ban a user for some minutes: the name, the account and the address. 0 lifts the ban.
+
+    ``nick`` may be an address or a range of addresses as well.
+    """
 
     nick: str
     minutes: int = 60
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bans:
+    """List the bans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +172,7 @@ class Quit:
 
 Request: TypeAlias = (
     Hello | Login | Join | Leave | SendMessage | SendPrivate | Nick | Who | Rooms | Topic | History
-    | Ignore | Kick | Ban | Mute | Help | Ping | Pong | Quit
+    | Ignore | Kick | Ban | Bans | Mute | Help | Ping | Pong | Quit
 )  # fmt: skip
 
 
@@ -288,6 +296,14 @@ class RoomList:
 
 
 @dataclass(frozen=True, slots=True)
+class BanList:
+    """The bans, the last one first: each with its target, end, operator and reason."""
+
+    bans: Sequence[tuple[str, float, str, str]]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopicEvent:
     room: str
     topic: str
@@ -339,5 +355,6 @@ class Goodbye:
 Event: TypeAlias = (
     Welcome | LoginRequired | RoomJoined | RoomLeft | Ack | PrivateMessage
     | Delivered | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList
-    | RoomList | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong | Goodbye
+    | RoomList | BanList | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong
+    | Goodbye
 )  # fmt: skip

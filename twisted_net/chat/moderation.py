@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, Announce, End, Exit, SendEvent
+from twisted_net.chat.actions import Action, Announce, End, Exit, KeepBan, SendEvent
+from twisted_net.chat.bans import (
+    Sanction,
+    is_in,
+    marks_of,
+    name_key,
+    range_key,
+    range_of,
+    shown_range,
+)
+from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import (
     Ban,
+    BanList,
+    ErrorReply,
     Event,
     Ignore,
     Kick,
@@ -15,12 +27,14 @@ from twisted_net.chat.messages import (
     MemberLeft,
     Mute,
     NickChanged,
+    NickSet,
     Notice,
     PresenceSummary,
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.policy.close_reasons import KICKED
+from twisted_net.policy.admission import Network
+from twisted_net.policy.close_reasons import CLOSED, KICKED
 
 NAMED_AT_MOST = 5
 """Joins or leaves at one time that are announced by name. More are only counted: if a thousand
@@ -59,12 +73,18 @@ def replace(registry: Registry, ghost: User) -> list[Action]:
     return actions
 
 
-def evict(registry: Registry, owner: User) -> list[Action]:
-    """Give a guest a new name, because the present one belongs to an account."""
+def evict(registry: Registry, owner: User, name: str) -> list[Action]:
+    """Give a user a new name, because the present one is an account's, or looks like it.
+
+    :param name: the name of the account.
+    """
     old = owner.name
     registry.assign_guest_name(owner)
+    is_it = names.fold(old) == names.fold(name)
+    said = f"{old} is an account's name" if is_it else f"{old} looks like {name}, an account's name"
     return [
-        SendEvent(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
+        SendEvent(owner, Notice(f"{said}.")),
+        SendEvent(owner, NickSet(owner.name)),
         *announce_name(owner, old),
     ]
 
@@ -102,20 +122,94 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
 
 
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:
-    """Ban a user for some minutes, or lift the ban.
+    """Ban a user or a range of addresses for some minutes, or lift the ban.
 
-    :raises RequestError: ``not-allowed`` or ``bad-name``.
+    :raises RequestError: ``not-allowed``, ``bad-name`` or ``bad-field``.
     """
     _need_operator(user)
-    name = names.nick(request.nick)
+    network = range_of(request.nick)
     if not request.minutes:
-        lifted = registry.lift_ban(name)
-        said = f"{name} may come in again." if lifted else f"{name} was not banned."
-        return [SendEvent(user, Notice(said))]
-    actions: list[Action] = []
-    for found in registry.ban(name, now + 60 * request.minutes):
+        return _lift_ban(registry, user, request.nick, network)
+    if network is None:
+        name = names.nick(request.nick)
+        target, marks, others = name, *_covered_by_name(registry, name)
+    else:
+        if is_in(user.host, network):
+            raise RequestError("not-allowed", f"Your own address is in {network}.", "nick")
+        target, marks = shown_range(network), [range_key(network)]
+        others = [each for each in registry if is_in(each.host, network) and not each.operator]
+    until = now + 60 * request.minutes
+    sanction = Sanction(target, tuple(marks), until, user.name, request.text)
+    sanction, dropped = registry.bans.add(sanction)
+    actions: list[Action] = [KeepBan(user, sanction.key, sanction)]
+    actions += [KeepBan(user, each.key, None) for each in dropped]
+    for found in others:
         actions += _throw_out(found, user, "banned", request.text)
-    return [*actions, SendEvent(user, Notice(f"{name} is kept out for {request.minutes} minutes."))]
+    said = f"{target} is kept out for {request.minutes} minutes."
+    return [*actions, SendEvent(user, Notice(said))]
+
+
+def _covered_by_name(registry: Registry, name: str) -> tuple[list[str], list[User]]:
+    """Return the marks of a ban of a name, and the users whom it covers.
+
+    They are who has the name, and everybody else who is the same to the ban: the account's other
+    connections, and other guests from the address. Operators among these are spared.
+    """
+    found = registry.find(name)
+    if found is None:
+        return [name_key(name)], []
+    marks = marks_of(found.account, found.host)
+    others = [
+        user
+        for user in registry
+        if user is not found
+        and not user.operator
+        # Somebody with an account is the account, and only a guest is the address.
+        and not set(marks).isdisjoint(marks_of(user.account, user.host)[:1])
+    ]
+    return [name_key(name), *marks], [found, *others]
+
+
+def _lift_ban(registry: Registry, user: User, text: str, network: Network | None) -> list[Action]:
+    if network is None:
+        target = names.nick(text)
+        lifted = registry.bans.lift(name_key(target))
+        covered = []
+    else:
+        target = shown_range(network)
+        host = target if network.num_addresses == 1 else str(network)
+        lifted = registry.bans.lift(range_key(network), [f"host {host}"])
+        covered = registry.bans.of_address(host)
+    target = lifted[0].target if lifted and network is None else target
+    said = f"{target} may come in again." if lifted else f"{target} was not banned."
+    if covered:
+        said = f"{target} is still banned: see {covered[0].target}."
+    actions: list[Action] = [KeepBan(user, each.key, None) for each in lifted]
+    return [*actions, SendEvent(user, Notice(said))]
+
+
+def bans(registry: Registry, user: User, now: float) -> list[Action]:
+    """List the bans, the last one first.
+
+    :raises RequestError: ``not-allowed``.
+    """
+    _need_operator(user)
+    found = registry.bans.current(now)
+    listed = [(each.target, each.until, each.by, each.text) for each in found[:LISTED_JSON]]
+    return [SendEvent(user, BanList(listed, len(found)))]
+
+
+def end_banned(registry: Registry, now: float) -> list[Action]:
+    """End the connections of users whom a ban covers that has just been read from the store."""
+    actions: list[Action] = []
+    for user in registry:
+        if not user.operator:
+            try:
+                registry.check_ban(user.name, user.account, user.host, now)
+            except RequestError as error:
+                problem = ErrorReply(error.code, error.text)
+                actions += [SendEvent(user, problem), End(user, CLOSED, "banned")]
+    return actions
 
 
 def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Action]:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, INegotiated, ISSLTransport
 from twisted.python.failure import Failure
 
 from twisted_net import __version__
-from twisted_net.chat import moderation
+from twisted_net.chat import moderation, names
 from twisted_net.chat.actions import (
     Action,
     Announce,
@@ -23,10 +23,12 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
+    KeepBan,
     ReadHistory,
     SendEvent,
     Verify,
 )
+from twisted_net.chat.bans import Sanction
 from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.codecs.json_codec import JsonCodec
@@ -46,6 +48,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.session import Session, SessionSettings, SessionState
+from twisted_net.chat.stored_bans import StoredBans
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
@@ -180,6 +183,13 @@ class ChatProtocol(Member):
         self.send_encoded(self.codec.ping)
 
 
+def _reservable(name: str) -> str:
+    try:
+        return names.nick(name)
+    except RequestError as error:
+        raise ValueError(f"reserved: {name!r}: {error.text}") from None
+
+
 class ChatFactory(ConnectionFactory):
     """A chat server, with all connected users and all non-empty rooms.
 
@@ -187,12 +197,15 @@ class ChatFactory(ConnectionFactory):
     :param chat_limits: the limits of the chat.
     :param checkers: credential checkers for passwords; without any, there are no accounts.
     :param anonymous: whether users without an account may enter.
-    :param operators: the accounts that may kick, ban and mute users.
+    :param operators: the accounts that may kick, ban and mute users. Nobody else may have their
+        names, or names that look alike.
+    :param reserved: further names that only the accounts of these names may have.
     :param plain_logins: whether to accept passwords on unencrypted connections.
     :param now: returns the time, in seconds since 1970.
     :param token: returns a random text of 32 hexadecimal digits, different each time.
     :param settings: as for :class:`ConnectionFactory`. A line has at most :data:`MAX_MESSAGE`
         bytes by default.
+    :raises ValueError: a reserved name is none, or a setting is invalid; the text names it.
     """
 
     protocol = ChatProtocol
@@ -205,6 +218,7 @@ class ChatFactory(ConnectionFactory):
         checkers: Sequence[ICredentialsChecker] = (),
         anonymous: bool = True,
         operators: Iterable[str] = (),
+        reserved: Iterable[str] = (),
         plain_logins: bool = False,
         now: Callable[[], float] = time.time,
         token: Callable[[], str] = lambda: secrets.token_hex(16),
@@ -216,12 +230,15 @@ class ChatFactory(ConnectionFactory):
         self.now = now
         self.chat_limits = chat_limits or ChatLimits()
         origin = token()[:12]  # short, because it is stored with messages
-        self.registry = Registry(self.chat_limits.all_rooms, list(operators), origin)
+        self.registry = Registry(
+            self.chat_limits.all_rooms, list(operators), origin, list(map(_reservable, reserved))
+        )
         self.accounts = Accounts(checkers)
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
         self._token = token
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
+        self._stored_bans = StoredBans(self._store, self.registry.bans, now)
         self._started = False
         self._channels: dict[Room, Channel] = {}
         self._unannounced: dict[Room, None] = {}  # rooms with joins or leaves to announce
@@ -240,6 +257,9 @@ class ChatFactory(ConnectionFactory):
         if not self._started:
             self._store.start()
             self._started = True
+            self._stored_bans.load(
+                lambda: self.act(moderation.end_banned(self.registry, self.now()))
+            )
 
     def stop_store(self) -> Deferred[None]:
         """Store all pending messages and close the store."""
@@ -335,6 +355,8 @@ class ChatFactory(ConnectionFactory):
                     self._exit(user, room, quietly)
                 case ReadHistory(user, room, before, limit):
                     self._read_history(user, room, before, limit)
+                case KeepBan(user, key, ban):
+                    self._keep_ban(user, key, ban)
                 case Verify(user, account, password):
                     waiting = Deferred.fromCoroutine(self._verify(user, account, password))
                 case End(user, reason, detail):
@@ -414,6 +436,14 @@ class ChatFactory(ConnectionFactory):
             )
 
         self._store.before(name, before, limit).addCallbacks(show, fail)
+
+    def _keep_ban(self, user: User, key: str, ban: Sanction | None) -> None:
+        def kept(why: str) -> None:
+            if why:
+                text = f"This ends with the server's process, for it cannot be kept: {why}."
+                user.connection.send_event(ErrorReply("store", text))
+
+        self._stored_bans.keep(key, ban).addCallback(kept)
 
     async def _verify(self, user: User, account: str, password: str) -> None:
         connection = user.connection

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from twisted_net.chat import names
+from twisted_net.chat import bans, names
+from twisted_net.chat.bans import Sanction, Sanctions
 from twisted_net.chat.limits import LONGEST_NAME
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
@@ -16,8 +17,6 @@ from twisted_net.wire.text import printable
 LOBBY = "lobby"
 
 _MOST_DEPARTED = 1000  # ignored users who are gone, but of whom a message may still be on its way
-
-_MOST_BANS = 10_000  # marks of bans, and as many of mutes; the oldest is dropped, to bound memory
 
 
 class User:
@@ -88,26 +87,45 @@ class Registry:
     :param most_rooms: the maximum number of rooms.
     :param operators: the accounts that may kick, ban and mute users.
     :param origin: the prefix for the origins of users without a session.
+    :param reserved: further accounts whose names nobody else may use. Operators' names are reserved
+        by themselves.
     :ivar rooms: the rooms by name.
     :ivar operators: the operators' accounts, without their case.
     :ivar by_origin: the users who sent messages to this process, by origin.
     :ivar ignorers_of: the users who ignore a person, by each mark of the person.
+    :ivar bans: who may not come in.
+    :ivar mutes: who may not send messages.
     """
 
-    def __init__(self, most_rooms: int, operators: Collection[str] = (), origin: str = "") -> None:
+    def __init__(
+        self,
+        most_rooms: int,
+        operators: Collection[str] = (),
+        origin: str = "",
+        reserved: Collection[str] = (),
+    ) -> None:
         self.rooms: dict[str, Room] = {}
         self.operators = {names.fold(name) for name in operators}
         self._most_rooms = most_rooms
-        self._users: dict[str, User] = {}
+        # The accounts whose names are reserved, by each key of the name.
+        self._reserved = {
+            key: names.fold(name) for name in (*operators, *reserved) for key in names.keys(name)
+        }
+        self._users: dict[str, User] = {}  # by the first key of the name
+        self._lookalikes: dict[str, User] = {}  # by the second key of the name, if there is one
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
-        self._bans: dict[str, tuple[float, str]] = {}  # by mark: end time, and key of the name
-        self._mutes: dict[str, tuple[float, str]] = {}
+        self.bans = Sanctions()
+        self.mutes = Sanctions()
         self._last_guest = 0
         self._origin = origin
         self._last_origin = 0
+
+    def __iter__(self) -> Iterator[User]:
+        """Iterate over all users."""
+        return iter(list(self._users.values()))
 
     def __len__(self) -> int:
         """Return the number of users."""
@@ -120,7 +138,7 @@ class Registry:
         while True:
             self._last_guest += 1
             name = f"guest-{self._last_guest}"
-            if names.key(name) not in self._users:
+            if not self.owners(name):
                 self._name(user, name)
                 return
 
@@ -146,38 +164,65 @@ class Registry:
         :raises RequestError: ``taken`` or ``banned``.
         """
         self.check_ban(name, "", "", now)
-        owner = self._users.get(names.key(name))
-        if owner is not None and owner is not user:
+        account = self.reserved_for(name) if self._reserved else ""
+        if account and account != names.fold(user.account):
+            raise RequestError("taken", f"The name {name} is reserved for an account.", "nick")
+        for owner in self.owners(name):
+            if owner is user:
+                continue
             if names.fold(owner.name) == names.fold(name):
                 raise RequestError("taken", f"The name {name} is taken.", "nick")
             raise RequestError("taken", f"The name {name} looks like {owner.name}.", "nick")
         self._name(user, name)
 
-    def free_name(self, name: str) -> str:
-        """Return ``name`` if it is free, otherwise a similar free name."""
+    def reserved_for(self, name: str) -> str:
+        """Return the account that this name, or one that looks alike, is reserved for, or ""."""
+        found = (self._reserved[key] for key in names.keys(name) if key in self._reserved)
+        return next(found, "")
+
+    def owners(self, name: str) -> list[User]:
+        """Return the users, at most four, who have this name or one that looks alike."""
+        found = [
+            table[key]
+            for key in names.keys(name)
+            for table in (self._users, self._lookalikes)
+            if key in table
+        ]
+        return list(dict.fromkeys(found)) if len(found) > 1 else found
+
+    def free_name(self, name: str, account: str) -> str:
+        """Return ``name`` if an account may take it, otherwise a similar name that it may take."""
         number = 1
         found = name
-        while names.key(found) in self._users:
+        while self.owners(found) or self.reserved_for(found) not in ("", names.fold(account)):
             number += 1
             tail = f"-{number}"
             found = name[: LONGEST_NAME - len(tail)] + tail
         return found
 
     def _name(self, user: User, name: str) -> None:
-        key, old = names.key(name), names.key(user.name)
-        if old in self._users and self._users[old] is user:
-            del self._users[old]
+        if user.name:
+            self._forget_name(user)
         user.name = name
+        key, *others = names.keys(name)
         self._users[name if key == name else key] = user  # share the string object if possible
+        for other in others:
+            self._lookalikes[other] = user
+
+    def _forget_name(self, user: User) -> None:
+        key, *others = names.keys(user.name)
+        if self._users.get(key) is user:
+            del self._users[key]
+        for other in others:
+            if self._lookalikes.get(other) is user:
+                del self._lookalikes[other]
 
     def remove(self, user: User) -> None:
         """Remove a user who has left all rooms.
 
         The user's origin stays until :meth:`forget_origin`, so messages can still be acked.
         """
-        key = names.key(user.name)
-        if self._users.get(key) is user:
-            del self._users[key]
+        self._forget_name(user)
         if self._sessions.get(user.session) is user:
             del self._sessions[user.session]
         for marks in list(user.ignoring or ()):
@@ -214,6 +259,16 @@ class Registry:
     def session(self, session: str) -> User | None:
         """Return the user of a session, if there is one."""
         return self._sessions.get(session)
+
+    def may_take_name_of(self, user: User, ghost: User, nick: str) -> bool:
+        """Return whether a user who continues ``ghost``'s session takes over the name as well.
+
+        :param nick: the name that the user asks for; empty for none.
+        """
+        if nick and names.fold(nick) != names.fold(ghost.name):
+            return False
+        account = self.reserved_for(ghost.name)
+        return not account or account == names.fold(user.account)
 
     def take_name_of(self, user: User, ghost: User) -> None:
         """Give a user the name of ``ghost``, and remove ``ghost``."""
@@ -334,39 +389,16 @@ class Registry:
 
     # Moderation.
 
-    def ban(self, name: str, until: float) -> list[User]:
-        """Ban a name, and the account and address of the user who has it.
-
-        :return: that user first, and then everybody else who is the same to the ban: the account's
-            other connections, and other guests from the address. Operators are spared.
-        """
-        found = self.find(name)
-        if found is None:
-            _mark(self._bans, name, [f"name {names.key(name)}"], until)
-            return []
-        marks = _marks(found)
-        _mark(self._bans, name, [f"name {names.key(found.name)}", *marks], until)
-        # Somebody with an account is the account, and only a guest is the address: marks[:1].
-        others = [
-            user
-            for user in self._users.values()
-            if user is not found
-            and not user.operator
-            and not set(marks).isdisjoint(_marks(user)[:1])
-        ]
-        return [found, *others]
-
-    def lift_ban(self, name: str) -> bool:
-        """Lift the ban of this name. Return whether there was one."""
-        return _lift(self._bans, name)
-
     def check_ban(self, name: str, account: str, host: str, now: float) -> None:
         """Check whether a name, an account and an address may enter the chat.
 
         :raises RequestError: ``banned``.
         """
-        found = {"name": names.key(name), "account": names.fold(account), "host": host}
-        until = _until(self._bans, [f"{kind} {value}" for kind, value in found.items() if value])
+        if not self.bans:
+            return
+        marks = bans.marks_of(account, host)
+        marks += [f"name {key}" for key in names.keys(name)] if name else []
+        until = self.bans.until(marks, host)
         if until > now:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
@@ -374,22 +406,22 @@ class Registry:
     def mute(self, user: User, until: float) -> None:
         """Stop a user from sending messages, under any name."""
         self._give_origin(user)
-        _mark(self._mutes, user.name, [*_marks(user), f"origin {user.origin}"], until)
+        marks = (f"origin {user.origin}", *_marks(user), bans.name_key(user.name))
+        self.mutes.add(Sanction(user.name, marks, until))
 
     def lift_mute(self, name: str) -> bool:
         """Lift the mute of who had this name then, or has it now. Return whether there was one."""
         found = self.find(name)
-        if found is None:
-            return _lift(self._mutes, name)
-        return _lift(self._mutes, name, [*_marks(found), f"origin {found.origin}"])
+        marks = [] if found is None else [*_marks(found), f"origin {found.origin}"]
+        return bool(self.mutes.lift(bans.name_key(name), marks))
 
     def check_mute(self, user: User, now: float) -> None:
         """Check whether a user may send messages.
 
         :raises RequestError: ``muted``.
         """
-        if self._mutes:
-            until = _until(self._mutes, [*_marks(user), f"origin {user.origin}"])
+        if self.mutes:
+            until = self.mutes.until([*_marks(user), f"origin {user.origin}"])
             if until > now:
                 raise RequestError(
                     "muted", f"You may speak again in {math.ceil(until - now)} seconds."
@@ -410,29 +442,4 @@ def _person(user: User) -> tuple[str, ...]:
 
 
 def _marks(user: User) -> list[str]:
-    """Return the marks by which bans and mutes recognise a user who comes back: account first."""
-    found = {"account": names.fold(user.account), "host": user.host}
-    return [f"{kind} {value}" for kind, value in found.items() if value]
-
-
-def _mark(
-    table: dict[str, tuple[float, str]], name: str, marks: Iterable[str], until: float
-) -> None:
-    for mark in marks:
-        table.pop(mark, None)
-        table[mark] = until, names.key(name)
-        if len(table) > _MOST_BANS:
-            del table[next(iter(table))]
-
-
-def _lift(table: dict[str, tuple[float, str]], name: str, marks: Collection[str] = ()) -> bool:
-    """Lift what was imposed on who had this name then, or has one of these marks."""
-    whose = {names.key(name), *(table[mark][1] for mark in marks if mark in table)}
-    found = [mark for mark, (_, had) in table.items() if had in whose]
-    for mark in found:
-        del table[mark]
-    return bool(found)
-
-
-def _until(table: dict[str, tuple[float, str]], marks: Iterable[str]) -> float:
-    return max((table[mark][0] for mark in marks if mark in table), default=-math.inf)
+    return bans.marks_of(user.account, user.host)

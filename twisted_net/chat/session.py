@@ -28,6 +28,7 @@ from twisted_net.chat.actions import (
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Ban,
+    Bans,
     Delivered,
     ErrorReply,
     Hello,
@@ -224,7 +225,7 @@ class Session:
         if not user.name:
             registry.assign_guest_name(user)
         ghost = registry.session(hello.session) if hello.session else None
-        keeps = ghost is not None and (not nick or names.fold(nick) == names.fold(ghost.name))
+        keeps = ghost is not None and registry.may_take_name_of(user, ghost, nick)
         if nick and nick != user.name and not keeps and not user.account:
             registry.rename(user, nick, now)  # first, because it may raise
         actions: list[Action] = []
@@ -305,14 +306,15 @@ class Session:
             name = names.nick(user.account)
         except RequestError:
             return []  # the account's name is not a valid name in the chat
-        owner = registry.find(name)
-        if owner is user:
+        if registry.find(name) is user:
             return []
-        # The name belongs to the account, so a guest who has it gets another one.
-        actions = (
-            moderation.evict(registry, owner) if owner is not None and not owner.account else []
-        )
-        registry.rename(user, registry.free_name(name), now)
+        # The name belongs to the account, so others who have it get another one. So do those whose
+        # names look like it, except accounts that have their own names.
+        actions: list[Action] = []
+        for owner in registry.owners(name):
+            if owner is not user and set(names.keys(owner.account)).isdisjoint(names.keys(name)):
+                actions += moderation.evict(registry, owner, name)
+        registry.rename(user, registry.free_name(name, user.account), now)
         return actions
 
     # Names.
@@ -420,6 +422,7 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Ban: lambda session, request, now: moderation.ban(
         session._registry, session.user, request, now
     ),
+    Bans: lambda session, request, now: moderation.bans(session._registry, session.user, now),
     Mute: lambda session, request, now: moderation.mute(
         session._registry, session.user, request, now
     ),

@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from twisted_net.chat.limits import ChatLimits
+from twisted_net.chat.messages import RequestError
+from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
@@ -54,6 +56,7 @@ class Options(ServiceOptions):
             {
                 "auth": "KIND:...",
                 "operator": "NAME",
+                "reserve": "NAME",
                 "allow-anonymous": "",
                 "allow-plain-login": "",
             },
@@ -75,6 +78,7 @@ class Options(ServiceOptions):
         super().__init__()
         self["auth"] = []
         self["operator"] = []
+        self["reserve"] = []
 
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
@@ -94,8 +98,16 @@ class Options(ServiceOptions):
         self["auth"].append(checker)
 
     def opt_operator(self, account: str) -> None:
-        """Account that may kick, ban and mute. Repeatable."""
+        """Account that may kick, ban and mute. Nobody else may have its name. Repeatable."""
         self["operator"].append(account)
+
+    def opt_reserve(self, name: str) -> None:
+        """Name that only the account of this name may have, as the operators' names are.
+        Repeatable."""
+        try:
+            self["reserve"].append(nick(name))
+        except RequestError as error:
+            raise usage.UsageError(f"--reserve {name}: {error.text.rstrip('.')}") from None
 
     def postOptions(self) -> None:
         super().postOptions()
@@ -122,6 +134,7 @@ class Options(ServiceOptions):
             checkers=checkers,
             anonymous=bool(not checkers or self["allow-anonymous"]),
             operators=self["operator"],
+            reserved=self["reserve"],
             plain_logins=bool(self["allow-plain-login"]),
             **self.settings(),
         )

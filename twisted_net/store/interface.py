@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
@@ -58,3 +58,20 @@ class Store(Protocol):
 
     def unsubscribe(self, room: str, deliver: Subscriber) -> None:
         """End a subscription. A room without subscribers may be deleted if there are too many."""
+
+
+@runtime_checkable
+class KeyValueStore(Protocol):
+    """Keeps small texts besides the messages. A store may do without.
+
+    A chat keeps its bans there. A later :meth:`put` of a key replaces an earlier one.
+    """
+
+    def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
+        """Keep a text under a key; None deletes it.
+
+        :return: fires once it is durable; fails with :exc:`StoreError`.
+        """
+
+    def values(self, kind: str) -> Deferred[dict[str, str]]:
+        """Read all texts of a kind, by their keys: the one that was kept first comes first."""

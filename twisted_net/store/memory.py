@@ -113,6 +113,7 @@ class MemoryStore(LocalSubscribers):
         self._token = token
         self._bounds = bounds or Bounds()
         self._rings: dict[str, Ring] = {}  # the least recently used first
+        self._values: dict[str, dict[str, str]] = {}
 
     def start(self) -> None:
         """Do nothing: there is nothing to open."""
@@ -152,6 +153,16 @@ class MemoryStore(LocalSubscribers):
         ring = self._rings.get(room)
         if ring is not None and not ring.top and room not in self.subscribers:
             del self._rings[room]  # nothing was said: it must not take the place of another
+
+    def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
+        values = self._values.setdefault(kind, {})
+        values.pop(key, None)
+        if value is not None:
+            values[key] = value
+        return succeed(None)
+
+    def values(self, kind: str) -> Deferred[dict[str, str]]:
+        return succeed(dict(self._values.get(kind, {})))
 
     def _used(self, room: str) -> Ring:
         """Return the room's ring, and mark it as the last one used."""

@@ -159,6 +159,12 @@ class SqliteStore(LocalSubscribers):
 
         return opened.addBoth(done)
 
+    def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
+        return self._run(lambda log: log.put(kind, key, value))
+
+    def values(self, kind: str) -> Deferred[dict[str, str]]:
+        return self._run(lambda log: log.values(kind))
+
     def _run(self, job: Callable[[SqliteLog], Result]) -> Deferred[Result]:
         log, worker = self._log, self._worker
         if log is None or worker is None:

@@ -35,6 +35,13 @@ _MIGRATIONS = (
 )
 """The SQL from each version of the schema to the next. A new file goes through all of them."""
 
+_VALUES = """
+    CREATE TABLE IF NOT EXISTS texts (
+        kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (kind, key))
+    """
+"""Made when the first text is put. It is no step of the schema: an older version of this program
+can use the file, and does not know of the table."""
+
 _TRIM_STEP = 256
 """Maximum number of rows that an append deletes, in addition to two for each row that it adds."""
 
@@ -175,6 +182,35 @@ class SqliteLog:
         more = self._in_transaction(work)
         self._reading(lambda: self._db.execute("PRAGMA incremental_vacuum(256)").fetchall())
         return more
+
+    # What is not a message.
+
+    def put(self, kind: str, key: str, value: str | None) -> None:
+        """See :meth:`twisted_net.store.interface.KeyValueStore.put`."""
+
+        def work() -> None:
+            self._db.execute(_VALUES)
+            self._db.execute("DELETE FROM texts WHERE kind = ? AND key = ?", (kind, key))
+            if value is not None:
+                self._db.execute("INSERT INTO texts VALUES (?, ?, ?)", (kind, key, value))
+
+        self._in_transaction(work)
+
+    def values(self, kind: str) -> dict[str, str]:
+        """See :meth:`twisted_net.store.interface.KeyValueStore.values`."""
+
+        def work() -> dict[str, str]:
+            if not self._db.execute(
+                "SELECT count(*) FROM sqlite_master WHERE name = 'texts'"
+            ).fetchone()[0]:
+                return {}
+            return dict(
+                self._db.execute(
+                    "SELECT key, value FROM texts WHERE kind = ? ORDER BY rowid", (kind,)
+                )
+            )
+
+        return self._reading(work)
 
     # Opening.
 

@@ -7,6 +7,7 @@ forge lines, change the state of a terminal, or change how a text reads. They ar
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from twisted_net.wire.framing import RemoteProtocolError
 
@@ -17,12 +18,24 @@ _SEQUENCE = re.compile(
     "|\x1b[ -/]*[0-~]?"  # other escape sequences
 )
 _FORBIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
+    # Tag characters are invisible text, except in a flag of a subdivision such as Wales (UTS #51,
+    # ED-14a): a black flag, a country and a region, and the end.
+    "(\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,4}\U000e007f)"
+    "|[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, overrides, isolates
     "\u2028\u2029"  # line and paragraph separators: some terminals start a new line
     "\ufeff\ufff9-\ufffb"  # byte order mark, interlinear annotations
     "\ud800-\udfff"  # lone surrogates, which JSON can carry and UTF-8 cannot
-    "\U000e0000-\U000e007f]"  # tag characters: invisible text
+    "\U000e0000-\U000e007f]"  # tag characters
+)
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
+"""The general categories of controls, format characters, surrogates and spaces."""
+
+# The rest of Default_Ignorable_Code_Point, and the braille pattern without dots.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\U000e0000-\U000e0fff]"
 )
 
 
@@ -51,12 +64,24 @@ def clean_line(line: bytes) -> str:
 def strip_invisible(text: str) -> str:
     """Return ``text`` without what nobody sees at its beginning, such as spaces."""
     text = printable(text)
-    if text[:1].isprintable() and not text[:1].isspace():  # true for most lines
+    if "!" <= text[:1] <= "~":  # true for most lines
         return text
     for place, character in enumerate(text):
-        if character.isprintable() and not character.isspace():
+        if not _is_unseen(character):
             return text[place:]
     return ""
+
+
+def is_blank(text: str) -> bool:
+    """Return whether nobody would see anything of a text, because all of it is invisible."""
+    if "!" <= text[:1] <= "~":  # true for most lines
+        return False
+    return all(map(_is_unseen, text))
+
+
+def _is_unseen(character: str) -> bool:
+    # Not isprintable(): it is false for a new emoji that Python does not know yet.
+    return unicodedata.category(character) in _UNSEEN or bool(_BLANK.match(character))
 
 
 def printable(text: str) -> str:
@@ -67,4 +92,4 @@ def printable(text: str) -> str:
     """
     if text.isprintable():  # true for most lines, and as fast as one search
         return text
-    return _FORBIDDEN.sub("", _SEQUENCE.sub("", text.replace("\t", " ")))
+    return _FORBIDDEN.sub(r"\1", _SEQUENCE.sub("", text.replace("\t", " ")))

@@ -10,6 +10,7 @@ from twisted_net.chat.codecs.codec import format_time
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import (
     Ack,
+    BanList,
     Delivered,
     ErrorReply,
     Event,
@@ -168,6 +169,14 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     RoomList: lambda event: {
         "type": "rooms",
         "rooms": [{"room": n, "count": c, "topic": t} for n, c, t in event.rooms],
+        "count": event.count,
+    },
+    BanList: lambda event: {
+        "type": "bans",
+        "bans": [
+            {"nick": n, "until": format_time(u), "from": by, "text": text}
+            for n, u, by, text in event.bans
+        ],
         "count": event.count,
     },
     TopicEvent: lambda event: {

@@ -8,6 +8,7 @@ from typing import Any
 from twisted_net.chat.limits import LONGEST_ID
 from twisted_net.chat.messages import (
     Ban,
+    Bans,
     Hello,
     History,
     Join,
@@ -29,7 +30,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.store.log import Position
 from twisted_net.wire.json_values import DuplicateName, check_depth, make_decoder
-from twisted_net.wire.text import printable
+from twisted_net.wire.text import is_blank, printable
 
 DEEPEST_REQUEST = 8
 """Maximum nesting depth of arrays and objects in a message. The known requests need two."""
@@ -87,7 +88,7 @@ def _text(message: dict[str, Any], field: str) -> str:
     """Return a text field as one printable line."""
     value = _raw(message, field)
     text = printable(value.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
-    if not text or text.isspace():
+    if is_blank(text):
         raise RequestError("bad-field", f"{field}: there is nothing in it.", field)
     return text
 
@@ -148,7 +149,9 @@ def _say(message: dict[str, Any]) -> SendMessage:
 
 def _topic(message: dict[str, Any]) -> Topic:
     topic = _or(_raw, message, "topic")
-    return Topic(_raw(message, "room"), None if topic is None else printable(topic) or "-")
+    if topic is not None:
+        topic = "-" if is_blank(topic) else printable(topic)
+    return Topic(_raw(message, "room"), topic)
 
 
 def _minutes(message: dict[str, Any], otherwise: int) -> int:
@@ -172,6 +175,8 @@ _REQUESTS: dict[str, Callable[[dict[str, Any]], Request]] = {
     ),
     "kick": lambda m: Kick(_raw(m, "nick"), printable(_or(_raw, m, "text") or "")),
     "ban": lambda m: Ban(_raw(m, "nick"), _minutes(m, 60), printable(_or(_raw, m, "text") or "")),
+    "bans": lambda m: Bans(),
+    "unban": lambda m: Ban(_raw(m, "nick"), 0),
     "mute": lambda m: Mute(_raw(m, "nick"), _minutes(m, 10)),
     "ping": lambda m: Ping(),
     "pong": lambda m: Pong(),

@@ -11,6 +11,7 @@ from twisted_net.chat.codecs.codec import format_time
 from twisted_net.chat.limits import LISTED
 from twisted_net.chat.messages import (
     Ack,
+    BanList,
     Delivered,
     ErrorReply,
     Event,
@@ -38,7 +39,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
-from twisted_net.wire.text import clean_line, strip_invisible
+from twisted_net.wire.text import clean_line, is_blank, strip_invisible
 
 # A password that is said by mistake stays in the history of the room. So a line that looks like a
 # login is never said: neither /login after a space, nor what a program sends to log in.
@@ -80,7 +81,7 @@ class TextCodec:
             return text_commands.parse_command(strip_invisible(text)), ""
         if ":" in text and _has_password(text):
             raise RequestError("bad-input", _PASSWORD_REFUSED)
-        return (SendMessage(text) if text and not text.isspace() else None), ""
+        return (None if is_blank(text) else SendMessage(text)), ""
 
     def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
         message = stored.message
@@ -133,6 +134,17 @@ def _listing(event: RoomList) -> str:
     return "\n".join(lines) or "* There are no rooms."
 
 
+def _bans(event: BanList) -> str:
+    lines = [
+        f"* {target}, until {format_time(until)[:16].replace('T', ' ')} UTC, by {by}"
+        f"{text and f': {text}'}"
+        for target, until, by, text in event.bans[:LISTED]
+    ]
+    if event.count > len(lines):
+        lines.append(f"* and {event.count - len(lines)} more")
+    return "\n".join(lines) or "* Nobody is banned."
+
+
 def _topic(event: TopicEvent) -> str:
     if event.by:
         return f"* {event.by} changed the topic of #{event.room}: {event.topic or 'none'}"
@@ -174,6 +186,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
     MemberList: _present,
     RoomList: _listing,
+    BanList: _bans,
     TopicEvent: _topic,
     HistoryPage: _history_page,
     Notice: lambda event: f"* {event.text}",

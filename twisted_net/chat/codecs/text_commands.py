@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from twisted_net.chat.messages import (
     Ban,
+    Bans,
     Help,
     History,
     Ignore,
@@ -27,6 +28,7 @@ from twisted_net.chat.messages import (
     Who,
 )
 from twisted_net.wire.numbers import parse_whole
+from twisted_net.wire.text import is_blank
 
 _MOST_TYPED = 99_999_999
 """The largest number that a command accepts. As minutes, it is 190 years."""
@@ -96,7 +98,7 @@ def _words(rest: str, count: int) -> list[str]:
 
 def _msg(rest: str) -> Request | None:
     to, text = _words(rest, 2)
-    return SendPrivate(to, text) if text else None
+    return None if is_blank(text) else SendPrivate(to, text)
 
 
 def _login(rest: str) -> Request | None:
@@ -105,7 +107,7 @@ def _login(rest: str) -> Request | None:
 
 
 def _topic(rest: str) -> Request | None:
-    return Topic(topic=rest or None)
+    return Topic(topic=None if is_blank(rest) else rest)
 
 
 def _history(rest: str) -> Request | None:
@@ -134,8 +136,13 @@ def _minutes(text: str, otherwise: int) -> int:
 COMMANDS = {
     "/ban": Command(
         "/ban NAME [MINUTES [WHY]]", "ban someone from the chat", _ban,
-        "Bans the name, the account and the address, for 60 minutes by default. 0 ends the ban.",
+        "Bans the name, the account and the address, for 60 minutes by default. NAME may be an "
+        "address or a range, such as 192.0.2.0/24. See also /unban and /bans.",
         operator=True,
+    ),
+    "/bans": Command(
+        "/bans", "list the bans", lambda rest: Bans(),
+        "The last one first, each with its end, in UTC.", operator=True,
     ),
     "/help": Command("/help [COMMAND]", "list the commands, or explain one", Help),
     "/history": Command(
@@ -161,7 +168,7 @@ COMMANDS = {
     ),
     "/me": Command(
         "/me TEXT", "say what you do",
-        lambda rest: SendMessage(rest, action=True) if rest else None,
+        lambda rest: None if is_blank(rest) else SendMessage(rest, action=True),
         "/me waves is shown as: * ann waves",
     ),
     "/msg": Command("/msg NAME TEXT", "send a private message", _msg),
@@ -176,6 +183,10 @@ COMMANDS = {
     "/topic": Command(
         "/topic [TEXT]", "show or set the topic of the room", _topic,
         "/topic - removes the topic.",
+    ),
+    "/unban": Command(
+        "/unban NAME", "end a ban", lambda rest: Ban(rest, 0) if rest else None,
+        "NAME is what was banned, as /bans lists it; or an address.", operator=True,
     ),
     "/unignore": Command(
         "/unignore NAME", "show the messages of someone again",
