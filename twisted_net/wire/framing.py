@@ -28,7 +28,7 @@ MAX_DEPTH = 64
 SHOWN_OF_TOO_LONG = 64
 """The bytes of a message over the limit that a :class:`TooLong` shows."""
 
-ErrorCode: TypeAlias = Literal["too-long", "bad-input"]
+ErrorCode: TypeAlias = Literal["too-long", "bad-input", "peer-closed"]
 
 
 class LocalProtocolError(TwistedNetError, ValueError):
@@ -39,10 +39,11 @@ class LocalProtocolError(TwistedNetError, ValueError):
 
 
 class RemoteProtocolError(TwistedNetError, ValueError):
-    """The peer broke the rules of the framing. No further message can be read from it.
+    """No further message can be read from the peer: it broke the rules of the framing.
 
     :ivar code: ``"too-long"`` or ``"bad-input"``: the connection is closed for the reason with
-        this code.
+        this code. ``"peer-closed"`` if the framing has an end of its own, as WebSocket has, and
+        the peer has sent it.
     :ivar messages: the messages that were complete before the error, in order. They are valid.
     """
 
