@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from twisted_net.policy.limits import Limits as Limits
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
     from twisted_net.tls.certificates import Certificates as Certificates
-    from twisted_net.tls.certificates import CertificateWatch as CertificateWatch
+    from twisted_net.tls.certificate_watch import CertificateWatch as CertificateWatch
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
     from twisted_net.wire.framing import BaseFraming as BaseFraming
@@ -127,7 +127,7 @@ __getattr__, __dir__ = lazy_exports(
         "BaseFraming": "twisted_net.wire.framing",
         "Broadcast": "twisted_net.connection.broadcast",
         "CertificateError": "twisted_net.tls.key_pairs",
-        "CertificateWatch": "twisted_net.tls.certificates",
+        "CertificateWatch": "twisted_net.tls.certificate_watch",
         "Certificates": "twisted_net.tls.certificates",
         "CloseReason": "twisted_net.policy.close_reasons",
         "ConnectFailed": "twisted_net.endpoints.client",

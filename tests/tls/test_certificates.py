@@ -14,12 +14,12 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import Issued, Visitor
-from twisted_net.tls.certificates import (
+from twisted_net.tls.certificate_watch import (
     LOOK_EVERY,
     ROTATE_TICKETS_EVERY,
-    Certificates,
     CertificateWatch,
 )
+from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import CertificateError
 
 

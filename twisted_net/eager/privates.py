@@ -348,15 +348,20 @@ TABLE: tuple[Private, ...] = (
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL",
         _row("_lib", "OpenSSL itself, for the key exchange groups", object),
+        _row("_ffi", "the address of a context, for the key of session tickets", object),
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL:_lib",
         _row("SSL_CTX_set1_curves_list", "sets the key exchange groups", Callable),
         _row("ERR_clear_error", "clears the error for an unknown group", Callable),
+        _row("SSL_session_reused", "whether a session was resumed", Callable),
     ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Context",
         _row("_context", "OpenSSL's context", object, "Context.set_mode"),
     ),
-
+    *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Connection",
+        _row("_ssl", "OpenSSL's connection, to ask whether its session was resumed", object,
+             "Connection.send"),
+    ),
 )
 """Every private name that is used, and every undocumented public one."""
 # fmt: on
@@ -682,6 +687,26 @@ def limit_groups(context: Any, choices: Iterable[bytes]) -> bool:
             return True
         lib.ERR_clear_error()
     return False
+
+
+def context_address(context: Any) -> int | None:
+    """Return the address of OpenSSL's context; None with an unknown pyOpenSSL."""
+    if not all(map(_known, ("_ffi", "_context"))):
+        return None
+    from OpenSSL import SSL
+
+    ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+    return int(ffi.cast("uintptr_t", context._context))
+
+
+def is_resumed(connection: Any) -> bool:
+    """Whether a connection of pyOpenSSL has resumed a session; False with an unknown pyOpenSSL."""
+    if not all(map(_known, ("_lib", "SSL_session_reused", "_ssl"))):
+        return False
+    from OpenSSL import SSL
+
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    return bool(lib.SSL_session_reused(connection._ssl))
 
 
 @cache

@@ -29,7 +29,8 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
 from twisted_net.policy.limits import Limits
-from twisted_net.tls.certificates import Certificates, CertificateSettings, CertificateWatch
+from twisted_net.tls.certificate_watch import CertificateWatch
+from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.wire.numbers import (
     MOST_BYTES,
