@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from twisted_net.policy.close_reasons import CloseReason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
-    from twisted_net.tls.certificates import Certificates as Certificates
     from twisted_net.tls.certificate_watch import CertificateWatch as CertificateWatch
+    from twisted_net.tls.certificates import Certificates as Certificates
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
     from twisted_net.wire.framing import BaseFraming as BaseFraming

@@ -53,9 +53,7 @@ class Issued:
         ]
         if found:
             builder = builder.add_extension(x509.SubjectAlternativeName(found), critical=False)
-        self.certificate = builder.sign(
-            issuer.private_key if issuer else key, hashes.SHA256()
-        )
+        self.certificate = builder.sign(issuer.private_key if issuer else key, hashes.SHA256())
         self.private_key = key
         self.cert = self.certificate.public_bytes(serialization.Encoding.PEM)
         self.key = key.private_bytes(

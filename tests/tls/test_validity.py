@@ -221,7 +221,7 @@ class RenewalTests(ValidityCase):
 
     def test_expired_meanwhile(self) -> None:
         """One that expires while it is used stays, also when everything is read again."""
-        directory, old, certificates = self.renewing()
+        _, old, certificates = self.renewing()
         self.clock.advance(31 * DAY_SECONDS)
         self.assertFalse(certificates.reload())
         self.assertEqual(self.shown(certificates), old.serial)
@@ -232,9 +232,7 @@ class RenewalTests(ValidityCase):
         ann = Issued("ann", days=5)
         ca.write_bytes(ann.cert)
         cert, key = self.files(Issued("a.example", days=5))
-        certificates = Certificates.from_files(
-            str(cert), str(key), client_ca=str(ca), now=self.now
-        )
+        certificates = Certificates.from_files(str(cert), str(key), client_ca=str(ca), now=self.now)
         self.clock.advance(6 * DAY_SECONDS)
         new = Issued("a.example")
         self.files(new, cert.parent)

@@ -6,8 +6,8 @@ either. But OpenSSL keeps the three parts of a key as plain bytes: the name in t
 and behind it the address of the two secrets. We write there what the function would write.
 
 Where that is depends on OpenSSL's version, so it is not assumed but found and proved, once in a
-process: a ticket that OpenSSL makes has the name of its key in it (RFC 5077, section 4), so the name
-is found in the context; and the secrets behind it are the right ones if they give the ticket's
+process. A ticket that OpenSSL makes has the name of its key in it (RFC 5077, section 4), so the
+name is found in the context; and the secrets behind it are the right ones if they give the ticket's
 authentication code. Nothing is written before that proof, and a second ticket proves that OpenSSL
 uses what was written. If anything is not as expected, there is one error and no changed byte.
 """

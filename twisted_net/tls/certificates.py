@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Self, TypedDict, Unpack
+from typing import Self, TypedDict, TypeVar, Unpack
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -65,6 +65,8 @@ from twisted_net.tls.validity import (
 DEFAULT = "default"
 """The name of the certificate in a directory that clients get if they ask for an unknown name, or
 for none. If no certificate has this name, they get the first by name."""
+
+ReadT = TypeVar("ReadT")
 
 _log = Logger()
 
@@ -208,8 +210,11 @@ class Certificates(AnyInterface):
         :param rules: the keywords of the class.
         :raises CertificateError: the certificate or the key cannot be used.
         """
-        texts = [each.encode() if isinstance(each, str) else each for each in (cert, key)]
-        pair = parse_pair(*texts, passphrase=partial(passphrase_bytes, passphrase))
+        pair = parse_pair(
+            cert.encode() if isinstance(cert, str) else cert,
+            key.encode() if isinstance(key, str) else key,
+            passphrase=partial(passphrase_bytes, passphrase),
+        )
         return cls.from_pair(pair, "PEM", **rules)
 
     @classmethod
@@ -223,8 +228,9 @@ class Certificates(AnyInterface):
 
     @property
     def from_disk(self) -> bool:
-        """Whether the certificates come from files, which may change."""
-        return not isinstance(self.source, Fixed)
+        """Whether anything comes from files, which may change."""
+        files = (self._client_ca, self._ticket_key)
+        return files != (None, None) or not isinstance(self.source, Fixed)
 
     @property
     def pem(self) -> bytes:
@@ -343,21 +349,28 @@ class Certificates(AnyInterface):
 
         :raises CertificateError: it cannot be used, and there is none from before.
         """
-        rules = self._rules
-        for what, path, read in (
-            ("roots", self._client_ca, self._read_authorities),
-            ("ticket_key", self._ticket_key, load_ticket_key),
-        ):
-            if path is None:
-                continue
-            try:
-                rules = replace(rules, **{what: read(path)})
-            except CertificateError as error:
-                if not self.pairs:
-                    raise
-                failures.append(error)
-                self._tell(f"The --{error.what} stays as it was: {error.path}: {error}")
-        return rules
+        roots = self._fresh(self._client_ca, self._read_authorities, failures)
+        key = self._fresh(self._ticket_key, load_ticket_key, failures)
+        old = self._rules
+        return replace(old, roots=roots or old.roots, ticket_key=key or old.ticket_key)
+
+    def _fresh(
+        self,
+        path: str | None,
+        read: Callable[[str], ReadT],
+        failures: list[CertificateError],
+    ) -> ReadT | None:
+        """Read a file; None if there is none, or if it cannot be used and there is an old one."""
+        if path is None:
+            return None
+        try:
+            return read(path)
+        except CertificateError as error:
+            if not self.pairs:
+                raise
+            failures.append(error)
+            self._tell(f"The --{error.what} stays as it was: {error.path}: {error}")
+            return None
 
     def _read_authorities(self, path: str) -> tuple[x509.Certificate, ...]:
         found = load_certificates("client-ca", path)

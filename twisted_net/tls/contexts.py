@@ -6,12 +6,14 @@ and RFC 9325, without compression, renegotiation or early data.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
@@ -25,11 +27,6 @@ TICKET_LIFETIME = 2 * 60 * 60
 
 TLS_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 """The versions of TLS that may be the oldest of a server or client."""
-
-# All contexts have the same session id context, because a session that began in one is resumed
-# before SNI has picked another. With client certificates, OpenSSL needs one to resume sessions. The
-# ticket keys separate the sessions of different services: each first context has its own.
-_SESSION_ID = b"twisted_net"
 
 # ssl.h, since OpenSSL 1.1.1; pyOpenSSL does not define it. A client that prefers ChaCha20 has no
 # hardware AES.
@@ -140,7 +137,7 @@ def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
     context.check_privatekey()
     # Tickets keep the sessions at the clients, so nothing is stored here for those that never
     # return.
-    context.set_session_id(_SESSION_ID)
+    context.set_session_id(_session_id(rules))
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_timeout(TICKET_LIFETIME)
     if rules.roots:
@@ -186,6 +183,20 @@ class ServerConnection(SSL.Connection):
     def __init__(self, context: SSL.Context) -> None:
         super().__init__(context)
         self.began_in = context
+
+
+def _session_id(rules: TLSSettings) -> bytes:
+    """Return the session id context: a session is resumed only in contexts that have the same.
+
+    All contexts of a server have the same one, because a session that began in one is resumed
+    before SNI has picked another. Servers that share a ticket key but not the demands on their
+    clients have another: otherwise a session of the one would do without a certificate at the
+    other.
+    """
+    demands = hashlib.sha256(b"optional" if rules.optional else b"")
+    for each in rules.roots:
+        demands.update(each.fingerprint(hashes.SHA256()))
+    return demands.digest()  # 32 bytes, as many as there may be
 
 
 def _request_certificates(context: SSL.Context, rules: TLSSettings) -> None:

@@ -253,7 +253,9 @@ def _key(path: str, data: bytes, passphrase: Callable[[], bytes | None]) -> cryp
         except TypeError:  # it is encrypted
             secret = passphrase()
             if secret is None:
-                raise CertificateError("key", path, "is encrypted: its passphrase is missing") from None
+                raise CertificateError(
+                    "key", path, "is encrypted: its passphrase is missing"
+                ) from None
             key = serialization.load_pem_private_key(data, password=secret)
         return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # or TypeError
     except (TypeError, UnsupportedAlgorithm):
