@@ -38,6 +38,7 @@ from twisted_net.tls.contexts import (
     KeyLog,
     ServerConnection,
     TLSSettings,
+    check_alpn,
     make_context,
     make_first_context,
     parse_tls_version,
@@ -107,8 +108,8 @@ class Certificates(AnyInterface):
     :param allow_expired: use certificates that have expired, or are not valid yet.
     :param now: returns the time, with a time zone, by which certificates are valid.
     :raises CertificateError: no certificate can be used.
-    :raises ValueError: ``min_tls`` is unknown, or ``optional_client_certificate`` has no
-        ``client_ca``.
+    :raises ValueError: ``min_tls`` is unknown, ``alpn`` is no list of bytes, or
+        ``optional_client_certificate`` has no ``client_ca``.
     :ivar pairs: the certificates in use.
     """
 
@@ -135,7 +136,7 @@ class Certificates(AnyInterface):
         self._now = now
         self._expiry = ExpiryWarnings()
         self._rules = TLSSettings(
-            alpn=tuple(alpn),
+            alpn=check_alpn(alpn),
             keylog=None if keylog is None else KeyLog(keylog),
             optional=optional_client_certificate,
             min_tls=parse_tls_version(min_tls),

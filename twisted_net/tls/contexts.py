@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,6 +117,20 @@ def parse_tls_version(text: str) -> str:
     if text not in TLS_VERSIONS:
         raise ValueError(f"must be {' or '.join(TLS_VERSIONS)}")
     return text
+
+
+def check_alpn(alpn: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the names of application protocols.
+
+    :raises ValueError: they are not of 1 to 255 bytes each (RFC 7301, 3.1).
+    """
+    names = alpn if isinstance(alpn, str | bytes) else tuple(alpn)
+    if isinstance(names, str | bytes):
+        raise ValueError(f"alpn: must be a list such as [b'h2'], not {names!r}")
+    for each in names:
+        if not isinstance(each, bytes) or not 0 < len(each) < 256:
+            raise ValueError(f"alpn: must be 1 to 255 bytes each, such as b'h2', not {each!r}")
+    return names
 
 
 def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
