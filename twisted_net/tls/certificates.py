@@ -338,6 +338,9 @@ class Certificates(AnyInterface):
         if pairs == self.pairs and rules == self._rules and self._contexts:
             return False
         first = self._make_first(pairs, contexts, rules)
+        if rules.ticket_key and rules.ticket_key != self._rules.ticket_key:
+            # Its name is no secret: every ticket has it in plain.
+            _log.info("Session tickets have the key {id}", id=rules.ticket_key[:8].hex())
         old, self.pairs = self.pairs, pairs
         self._contexts, self._rules, self._first = contexts, rules, first
         if self.from_disk:
