@@ -11,7 +11,7 @@ import trustme
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -256,6 +256,16 @@ class SharedTicketKeyTests(ContextsCase):
             )
             self.assertFalse(running.reload())
             self.assertEqual(self.resumes(running, running), [True, True])
+
+    def test_readable_by_others(self) -> None:
+        """A key that others can use is warned of."""
+        key = self.file(os.urandom(80))
+        for mode, warned in ((0o600, 0), (0o640, 0), (0o644, 1), (0o620, 1)):
+            os.chmod(key, mode)
+            with capturedLogs() as events:
+                server(ticket_key=key)
+            warnings = [event for event in events if event["log_level"] is LogLevel.warn]
+            self.assertEqual(len(warnings), warned, oct(mode))
 
     def test_an_openssl_that_is_unknown(self) -> None:
         """Where the key cannot be set, the error says so, and no byte is changed."""
