@@ -25,6 +25,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_net.interfaces import AnyInterface
+from twisted_net.tls.announcements import (
+    announce_certificates,
+    announce_ticket_key,
+    dated_certificates,
+)
 from twisted_net.tls.certificate_files import (
     Directory,
     Files,
@@ -54,12 +59,9 @@ from twisted_net.tls.key_pairs import (
 from twisted_net.tls.passphrases import Passphrase, passphrase_bytes
 from twisted_net.tls.ticket_keys import load_ticket_key
 from twisted_net.tls.validity import (
-    Dated,
     ExpiryWarnings,
     check_authorities,
     check_chain,
-    dated_chain,
-    name_of,
     utc_now,
 )
 
@@ -273,13 +275,7 @@ class Certificates(AnyInterface):
 
     def warn_of_expiry(self) -> None:
         """Log which certificates expire within 14 days, or have expired: each once a day."""
-        dated = [
-            each
-            for place, pair in self.pairs.items()
-            for each in dated_chain(f"certificate {place.name}", pair)
-        ]
-        dated += [Dated(f"client CA {name_of(root)}", root) for root in self._rules.roots]
-        self._expiry.tell(dated, self._now())
+        self._expiry.tell(dated_certificates(self.pairs, self._rules.roots), self._now())
 
     def _reload(self) -> bool:
         self._known, self._told = self._told, set()
@@ -339,12 +335,11 @@ class Certificates(AnyInterface):
             return False
         first = self._make_first(pairs, contexts, rules)
         if rules.ticket_key and rules.ticket_key != self._rules.ticket_key:
-            # Its name is no secret: every ticket has it in plain.
-            _log.info("Session tickets have the key {id}", id=rules.ticket_key[:8].hex())
+            announce_ticket_key(rules.ticket_key)
         old, self.pairs = self.pairs, pairs
         self._contexts, self._rules, self._first = contexts, rules, first
         if self.from_disk:
-            _announce(old, pairs)
+            announce_certificates(old, pairs)
         self.warn_of_expiry()
         return True
 
@@ -425,19 +420,3 @@ class Certificates(AnyInterface):
 
 def _absolute(path: str | None) -> str | None:
     return None if path is None else os.path.abspath(path)  # twistd changes directories
-
-
-def _announce(old: Mapping[Place, KeyPair], new: Mapping[Place, KeyPair]) -> None:
-    for place, pair in new.items():
-        if old.get(place) != pair:
-            _log.info(
-                "Certificate {name} for {names}: expires {expires:%Y-%m-%d %H:%M} UTC, "
-                "SHA-256 {fingerprint}",
-                name=place.name,
-                names=", ".join(pair.names) or "no host name",
-                expires=pair.expires,
-                fingerprint=pair.fingerprint,
-            )
-    for place in old:
-        if place not in new:
-            _log.info("Certificate {name} is gone", name=place.name)

@@ -245,14 +245,25 @@ def _read(what: str, path: str) -> bytes:
         raise CertificateError.from_os(what, path, error) from None
 
 
+def _call(passphrase: Callable[[], bytes | None], path: str) -> bytes | None:
+    try:
+        return passphrase()
+    except CertificateError:
+        raise
+    except Exception as error:  # it is the program's own, such as a vault's
+        reason = str(error) or type(error).__name__
+        said = f"is encrypted, and its passphrase cannot be had: {reason}"
+        raise CertificateError("key", path, " ".join(said.split()), passing=True) from error
+
+
 def _key(path: str, data: bytes, passphrase: Callable[[], bytes | None]) -> crypto.PKey:
     secret = None
     try:
         try:
             key = serialization.load_pem_private_key(data, password=None)
         except TypeError:  # it is encrypted
-            secret = passphrase()
-            if secret is None:
+            secret = _call(passphrase, path)
+            if not secret:
                 raise CertificateError(
                     "key", path, "is encrypted: its passphrase is missing"
                 ) from None

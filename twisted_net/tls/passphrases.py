@@ -54,6 +54,11 @@ def passphrase_from_environment(name: str) -> Callable[[], bytes]:
 
 
 def passphrase_bytes(passphrase: Passphrase | None) -> bytes | None:
-    """Return the passphrase itself; None if there is none."""
+    """Return the passphrase itself; None if there is none.
+
+    :raises TypeError: it is neither text nor bytes.
+    """
     found = passphrase() if callable(passphrase) else passphrase
+    if not isinstance(found, str | bytes | None):
+        raise TypeError(f"a passphrase must be str or bytes, not {type(found).__name__}")
     return found.encode() if isinstance(found, str) else found
