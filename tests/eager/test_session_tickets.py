@@ -67,14 +67,20 @@ class ProofTests(SynchronousTestCase):
         self.assertUnsupported("keeps the key elsewhere")
 
     def test_the_secrets_are_elsewhere(self) -> None:
-        """What is behind the name are not the secrets: they do not give the ticket's code."""
+        """What is behind the name are not the secrets: they do not give the ticket's code, or do
+        not decrypt it."""
 
-        def read(address: int, size: int) -> bytes:
-            found = self.real_memory(address, size)
-            return bytes(size) if size == session_tickets._SECRETS else found
+        real = self.real_memory
+        for wrong in (slice(0, 32), slice(32, 64)):  # one authenticates, the other encrypts
 
-        self.patch(session_tickets, "_read_memory", read)
-        self.assertUnsupported("keeps the key elsewhere")
+            def read(address: int, size: int, wrong: slice = wrong) -> bytes:
+                found = bytearray(real(address, size))
+                if size == session_tickets._SECRETS:
+                    found[wrong] = bytes(32)
+                return bytes(found)
+
+            self.patch(session_tickets, "_read_memory", read)
+            self.assertUnsupported("keeps the key elsewhere")
 
     def test_no_address(self) -> None:
         """What is behind the name is no address: reading there fails, and does not crash."""

@@ -8,8 +8,9 @@ and behind it the address of the two secrets. We write there what the function w
 Where that is depends on OpenSSL's version, so it is not assumed but found and proved, once in a
 process. A ticket that OpenSSL makes has the name of its key in it (RFC 5077, section 4), so the
 name is found in the context; and the secrets behind it are the right ones if they give the ticket's
-authentication code. Nothing is written before that proof, and a second ticket proves that OpenSSL
-uses what was written. If anything is not as expected, there is one error and no changed byte.
+authentication code and decrypt it. Nothing is written before that proof, and a second ticket proves
+that OpenSSL uses what was written. If anything is not as expected, there is one error, and no byte
+has changed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from functools import cache
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from OpenSSL import SSL, crypto
 
 from twisted_net.eager.privates import context_address
@@ -107,9 +109,35 @@ def _address_of(context: SSL.Context) -> int:
 
 
 def _is_of(ticket: bytes, key: bytes) -> bool:
-    """Whether a ticket was made with a key."""
-    code = hmac.digest(key[_NAME : _NAME + 32], ticket[:-_CODE], hashlib.sha256)
-    return ticket[:_NAME] == key[:_NAME] and hmac.compare_digest(code, ticket[-_CODE:])
+    """Whether a ticket was made with a key: by its name, its authentication and its encryption."""
+    authenticating, encrypting = key[_NAME : _NAME + 32], key[_NAME + 32 :]
+    code = hmac.digest(authenticating, ticket[:-_CODE], hashlib.sha256)
+    return (
+        ticket[:_NAME] == key[:_NAME]
+        and hmac.compare_digest(code, ticket[-_CODE:])
+        and _is_session(_decrypted(ticket, encrypting))
+    )
+
+
+def _decrypted(ticket: bytes, key: bytes) -> bytes:
+    """Return the content of a ticket (RFC 5077, section 4); nonsense for another key."""
+    vector, content = ticket[_NAME : _NAME + 16], ticket[_NAME + 16 : -_CODE]
+    if not content or len(content) % 16:
+        return b""
+    decryptor = Cipher(algorithms.AES256(key), modes.CBC(vector)).decryptor()
+    padded = decryptor.update(content) + decryptor.finalize()
+    return padded[: -padded[-1]]
+
+
+def _is_session(data: bytes) -> bool:
+    """Whether bytes are one sequence in DER, as OpenSSL writes a session (X.690, 8.1 and 8.9)."""
+    if len(data) < 2 or data[0] != 0x30:
+        return False
+    size, begin = data[1], 2
+    if size > 0x80:
+        begin += size - 0x80
+        size = int.from_bytes(data[2:begin], "big")
+    return begin + size == len(data)
 
 
 def _read_memory(address: int, size: int) -> bytes:
