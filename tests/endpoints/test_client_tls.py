@@ -111,6 +111,10 @@ class TrustTests(TLSKeywordsCase):
             self.refusal(ca=self.issued.cert, trust=object()), "ca: cannot be used with trust"
         )
         self.assertEqual(self.refusal(ca=old, tls=False), "ca: requires tls=True")
+        for name in ("ca", "cert"):
+            line = f"{name}: must be a path or a PEM text, not list"
+            self.assertEqual(self.refusal(**{name: [old]}), line)
+        self.assertEqual(self.refusal(sessions=True), "sessions: must be a TLSSessions, not True")
 
 
 class IdentityTests(TLSKeywordsCase):
@@ -256,7 +260,9 @@ class VersionsTests(TLSKeywordsCase):
         self.patch(self.certificates, "serverConnectionForTLS", lambda _: SSL.Connection(context))
         self.serve()
         self.assertFailure(attempt, "HANDSHAKE", *WHERE)
-        self.assertEqual(self.refusal(min_tls="1.1"), "min_tls '1.1': must be 1.2 or 1.3")
+        for version in ("1.1", 1.3):
+            line = f"min_tls: must be '1.2' or '1.3', not {version!r}"
+            self.assertEqual(self.refusal(min_tls=version), line)
 
 
 class ResumptionTests(TLSKeywordsCase):

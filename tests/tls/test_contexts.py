@@ -291,9 +291,9 @@ class MinTLSTests(ContextsCase):
 
     def test_older_is_never_allowed(self) -> None:
         """Other versions are an error."""
-        for text in ("1.1", "1.4", "TLSv1.3", ""):
-            with self.assertRaisesRegex(ValueError, "^must be 1.2 or 1.3$"):
-                server(min_tls=text)
+        for version in ("1.1", "1.4", "TLSv1.3", "", 1.3, None):
+            with self.assertRaisesRegex(ValueError, "^min_tls: must be '1.2' or '1.3', not "):
+                server(min_tls=version)
 
 
 @implementer(IProtocolNegotiationFactory)

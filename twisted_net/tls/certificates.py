@@ -44,9 +44,9 @@ from twisted_net.tls.contexts import (
     ServerConnection,
     TLSSettings,
     check_alpn,
+    check_min_tls,
     make_context,
     make_first_context,
-    parse_tls_version,
 )
 from twisted_net.tls.key_pairs import (
     CertificateError,
@@ -141,7 +141,7 @@ class Certificates(AnyInterface):
             alpn=check_alpn(alpn),
             keylog=None if keylog is None else KeyLog(keylog),
             optional=optional_client_certificate,
-            min_tls=parse_tls_version(min_tls),
+            min_tls=check_min_tls(min_tls),
         )
         self._contexts: dict[Place, SSL.Context] = {}
         self._told: set[str] = set()  # lines logged at the last load

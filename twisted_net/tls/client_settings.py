@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from twisted_net.interfaces import AnyInterface
 from twisted_net.tls.certificate_files import Stamp, stamp_of
-from twisted_net.tls.contexts import check_alpn, parse_tls_version
+from twisted_net.tls.contexts import check_alpn, check_min_tls
 from twisted_net.tls.key_pairs import CertificateError, KeyPair, parse_certificates, parse_pair
 from twisted_net.tls.passphrases import Passphrase, passphrase_bytes
 from twisted_net.tls.sessions import TLSSessions
@@ -87,13 +87,13 @@ class ClientTLS(AnyInterface):
             raise ValueError("key: requires cert")
         self._name = name
         self._trust = trust
-        self._ca, self._cert, self._key = (_absolute(each) for each in (ca, cert, key or cert))
+        self._ca = _absolute("ca", ca)
+        self._cert, self._key = _absolute("cert", cert), _absolute("key", key or cert)
         self._passphrase = partial(passphrase_bytes, passphrase)
         self._alpn = check_alpn(alpn)
-        try:
-            self._min_tls = parse_tls_version(min_tls)
-        except ValueError as error:
-            raise ValueError(f"min_tls {min_tls!r}: {error}") from None
+        self._min_tls = check_min_tls(min_tls)
+        if not isinstance(sessions, TLSSessions | None):
+            raise ValueError(f"sessions: must be a TLSSessions, not {sessions!r}")
         self._sessions = sessions
         self._told = ""
         self._read_as = self._stamp()
@@ -186,8 +186,13 @@ class _Same:
         return id(self._value)
 
 
-def _absolute(value: PEM | None) -> str | bytes | None:
-    """Return a PEM text as bytes, and a path as an absolute one: twistd changes directories."""
+def _absolute(what: str, value: PEM | None) -> str | bytes | None:
+    """Return a PEM text as bytes, and a path as an absolute one: twistd changes directories.
+
+    :raises ValueError: it is neither.
+    """
+    if not isinstance(value, str | bytes | os.PathLike | None):
+        raise ValueError(f"{what}: must be a path or a PEM text, not {type(value).__name__}")
     if value is None or isinstance(value, bytes):
         return value
     text = os.fspath(value)

@@ -119,6 +119,17 @@ def parse_tls_version(text: str) -> str:
     return text
 
 
+def check_min_tls(version: str) -> str:
+    """Return the name of a version of TLS, if it is one of :data:`TLS_VERSIONS`.
+
+    :raises ValueError: it is not.
+    """
+    if version not in TLS_VERSIONS:
+        known = " or ".join(map(repr, TLS_VERSIONS))
+        raise ValueError(f"min_tls: must be {known}, not {version!r}")
+    return version
+
+
 def check_alpn(alpn: Iterable[bytes]) -> tuple[bytes, ...]:
     """Return the names of application protocols.
 
