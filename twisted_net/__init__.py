@@ -57,10 +57,12 @@ if TYPE_CHECKING:
     from twisted_net.policy.close_reasons import CloseReason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
+    from twisted_net.tls.certificate_watch import CertificateWatch as CertificateWatch
     from twisted_net.tls.certificates import Certificates as Certificates
-    from twisted_net.tls.certificates import CertificateWatch as CertificateWatch
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
+    from twisted_net.tls.sessions import TLSSessions as TLSSessions
+    from twisted_net.tls.sessions import session_reused as session_reused
     from twisted_net.wire.framing import BaseFraming as BaseFraming
     from twisted_net.wire.framing import Framing as Framing
     from twisted_net.wire.framing import JsonLines as JsonLines
@@ -110,12 +112,14 @@ __all__ = [
     "RemoteProtocolError",
     "SocketOptions",
     "TLSServerEndpoint",
+    "TLSSessions",
     "TunedServerEndpoint",
     "TwistedNetError",
     "connect",
     "parse_range",
     "peer_subject",
     "printable",
+    "session_reused",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -127,7 +131,7 @@ __getattr__, __dir__ = lazy_exports(
         "BaseFraming": "twisted_net.wire.framing",
         "Broadcast": "twisted_net.connection.broadcast",
         "CertificateError": "twisted_net.tls.key_pairs",
-        "CertificateWatch": "twisted_net.tls.certificates",
+        "CertificateWatch": "twisted_net.tls.certificate_watch",
         "Certificates": "twisted_net.tls.certificates",
         "CloseReason": "twisted_net.policy.close_reasons",
         "ConnectFailed": "twisted_net.endpoints.client",
@@ -157,10 +161,12 @@ __getattr__, __dir__ = lazy_exports(
         "RemoteProtocolError": "twisted_net.wire.framing",
         "SocketOptions": "twisted_net.endpoints.socket_options",
         "TLSServerEndpoint": "twisted_net.endpoints.tls",
+        "TLSSessions": "twisted_net.tls.sessions",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
         "connect": "twisted_net.endpoints.client",
         "parse_range": "twisted_net.policy.admission",
         "peer_subject": "twisted_net.tls.key_pairs",
         "printable": "twisted_net.wire.text",
+        "session_reused": "twisted_net.tls.sessions",
     },
 )

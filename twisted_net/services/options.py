@@ -9,11 +9,11 @@ from typing import Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net import __version__
 from twisted_net.eager.reactor_interfaces import eager
+from twisted_net.endpoints.bound_sockets import BindOptions
 from twisted_net.endpoints.descriptors import most_connections
 from twisted_net.endpoints.listening import Listener
 from twisted_net.endpoints.proxied import ProxiedEndpoint
@@ -27,7 +27,15 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import Limits, OverflowPolicy
-from twisted_net.services.flags import DEFAULT_PORT, SELF_SIGNED_HELP, SHARED_GROUPS
+from twisted_net.services.flags import (
+    ALLOW_EXPIRED_HELP,
+    DEFAULT_PORT,
+    IPV6_ONLY_HELP,
+    OPTIONAL_CLIENT_HELP,
+    REUSE_PORT_HELP,
+    SELF_SIGNED_HELP,
+    SHARED_GROUPS,
+)
 from twisted_net.services.help import (
     INDENT,
     FlagGroup,
@@ -38,8 +46,8 @@ from twisted_net.services.help import (
 )
 from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
-from twisted_net.tls.certificates import Certificates, CertificateSettings
-from twisted_net.tls.key_pairs import CertificateError
+from twisted_net.services.tls_flags import certificates_of, check_tls_flags
+from twisted_net.tls.contexts import parse_tls_version
 from twisted_net.wire.numbers import (
     MOST_BYTES,
     MOST_COUNT,
@@ -49,8 +57,6 @@ from twisted_net.wire.numbers import (
     parse_whole,
     shorten,
 )
-
-_log = Logger()
 
 
 class ServiceOptions(usage.Options):
@@ -72,7 +78,13 @@ class ServiceOptions(usage.Options):
     synopsis = "[flags]"
     longdesc = "Write a value as --flag VALUE or --flag=VALUE."
 
-    optFlags = [["self-signed", None, SELF_SIGNED_HELP]]
+    optFlags = [
+        ["self-signed", None, SELF_SIGNED_HELP],
+        ["allow-expired", None, ALLOW_EXPIRED_HELP],
+        ["optional-client-certificate", None, OPTIONAL_CLIENT_HELP],
+        ["ipv6-only", None, IPV6_ONLY_HELP],
+        ["reuse-port", None, REUSE_PORT_HELP],
+    ]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -165,27 +177,16 @@ class ServiceOptions(usage.Options):
         self.number("burst", 1, MOST_COUNT)
         self.parse("log-ends", _all_or_notable)
         self.parse("interface", _ip_address)
-        self._check_tls()
+        self.parse("min-tls", parse_tls_version)
+        self._check_addresses()
+        check_tls_flags(self)
 
-    def _check_tls(self) -> None:
-        given = [flag for flag in ("cert", "key", "tls-dir") if self[flag] is not None]
-        if self["tls-port"] is None:
-            for flag in (*given, "client-ca", "keylog"):
-                if self[flag] is not None:
-                    self.refuse(flag, "requires --tls-port")
-            if self["self-signed"]:
-                raise usage.UsageError("--self-signed: requires --tls-port")
-        elif self["self-signed"]:
-            if given:
-                raise usage.UsageError(f"--self-signed: cannot be used with --{given[0]}")
-            if self["client-ca"] is not None:
-                self.refuse("client-ca", "requires --cert and --key, or --tls-dir")
-        elif self["tls-dir"] is not None:
-            if len(given) > 1:
-                self.refuse("tls-dir", f"cannot be used with --{given[0]}")
-        elif len(given) < 2:
-            missing = "--cert" if self["cert"] is None else "--key"
-            self.refuse("tls-port", f"requires {missing}, --tls-dir or --self-signed")
+    def _check_addresses(self) -> None:
+        if self["ipv6-only"]:
+            self.parse("interface", _ipv6_address)
+        for flag in ("ipv6-only", "reuse-port"):
+            if self[flag] and self["listen"] and self["port"] is None and self["tls-port"] is None:
+                raise usage.UsageError(f"--{flag}: requires --port or --tls-port")
 
     # Parsers of values, for this class and its subclasses.
 
@@ -280,7 +281,7 @@ class ServiceOptions(usage.Options):
         if port is not None:
             found.append(Listener(self._tcp(reactor, port), f"--port {port}"))
         if self["tls-port"] is not None:
-            certificates = self._certificates()
+            certificates = certificates_of(self.command, self)
             endpoint = TLSServerEndpoint(
                 self._tcp(reactor, self["tls-port"]), certificates, reactor
             )
@@ -290,7 +291,12 @@ class ServiceOptions(usage.Options):
         ]
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
-        return self._at_the_socket(tcp_endpoint(reactor, port, self["interface"] or ""))
+        bind = BindOptions(bool(self["reuse-port"]), bool(self["ipv6-only"]))
+        interface = self["interface"] or ""
+        endpoint = parse_endpoint(
+            f"{self.command}: --port {port}", lambda: tcp_endpoint(reactor, port, interface, bind)
+        )
+        return self._at_the_socket(endpoint)
 
     def _at_the_socket(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
         """Add what comes before everything else, including TLS."""
@@ -300,24 +306,6 @@ class ServiceOptions(usage.Options):
             return endpoint
         trusted = Ranges(each for each in proxies if each != "unix")
         return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
-
-    def _certificates(self) -> Certificates:
-        rules: CertificateSettings = {"client_ca": self["client-ca"], "keylog": self["keylog"]}
-        try:
-            if self["self-signed"]:
-                certificates = Certificates.self_signed(**rules)
-                (pair,) = certificates.pairs.values()
-                _log.info(
-                    "Self-signed certificate, SHA-256 {fingerprint}", fingerprint=pair.fingerprint
-                )
-                return certificates
-            if self["tls-dir"] is not None:
-                return Certificates.from_directory(self["tls-dir"], **rules)
-            return Certificates.from_files(self["cert"], self["key"], **rules)
-        except CertificateError as error:
-            # Name the flag's own value: the error has the absolute path.
-            where = f"--{error.what} {self[error.what]}"
-            raise StartError(f"{self.command}: {where}: {error}") from None
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
         found: IStreamServerEndpoint = parse_endpoint(
@@ -346,6 +334,12 @@ def _ip_address(text: str) -> str:
         ipaddress.ip_address(text)
     except ValueError:
         raise ValueError("must be an IP address") from None
+    return text
+
+
+def _ipv6_address(text: str) -> str:
+    if ":" not in text:
+        raise ValueError("must be an IPv6 address with --ipv6-only")
     return text
 
 
