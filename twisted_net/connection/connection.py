@@ -69,6 +69,7 @@ from twisted_net.policy.close_reasons import (
     UNFINISHED,
     CloseReason,
 )
+from twisted_net.policy.limits import at_least
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.wire.framing import (
     Framing,
@@ -191,7 +192,7 @@ class Connection(_Base):
     :ivar is_full: whether the transport's buffer is full: what is sent waits in the send queue.
     :ivar eof_written: whether :meth:`write_eof` was called: nothing more can be sent.
     :ivar idle_timeout: the idle limit of this connection in seconds, set by
-        :meth:`set_idle_timeout`; 0 means the factory's limit.
+        :meth:`set_idle_timeout`; 0 means no limit, None the factory's.
     :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
     """
@@ -216,7 +217,7 @@ class Connection(_Base):
     eof_written = False
     reason: CloseReason | None = None
     detail = ""
-    idle_timeout = 0.0
+    idle_timeout: float | None = None
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
     broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
@@ -225,6 +226,7 @@ class Connection(_Base):
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
     _eof_received = False  # the peer has sent its last byte
+    _eof_reported = False  # and eof_received() was called
     _inbox: list[Any] | None = None  # messages that wait or are being delivered
     _delivering = False
     _protocol_error: RemoteProtocolError | None = None
@@ -265,16 +267,19 @@ class Connection(_Base):
     def idle_expired(self) -> bool | None:
         """Called when the peer was silent for the idle limit.
 
-        Override it to ping or to say goodbye.
+        Override it to ping, to say goodbye, to set another limit, or to stay. It is not called
+        while this side does not read, or before :meth:`connected`.
 
         :return: True to keep the connection and start the idle limit again. Otherwise the
-            connection is closed (``idle``).
+            connection is closed (``idle``), after what the hook has sent.
         """
 
     def eof_received(self) -> None:
-        """Called when the peer has sent its last byte and all its messages are handled. Closes.
+        """Called once, when the peer has sent its last byte and its messages are handled. Closes.
 
-        Override it to keep sending to a peer that has only half-closed.
+        Override it to keep sending to a peer that has only half-closed. Then the connection stays
+        until this side closes it, or its idle limit passes. TLS has no half-close: there, the end
+        of the peer's input is the end of the connection, and this is not called.
         """
         self.close(PEER_CLOSED)
 
@@ -400,14 +405,36 @@ class Connection(_Base):
         if self._idle_timer is not None and self.reason is None:
             self._idle_timer.heard = self.factory.timers.wheel.now
 
-    def set_idle_timeout(self, seconds: float, first: float | None = None) -> None:
+    def set_idle_timeout(self, seconds: float | None, first: float | None = None) -> None:
         """Set the idle limit of this connection, in place of the factory's, and restart it.
 
-        :param seconds: the seconds of silence until :meth:`idle_expired` is called.
+        It may be called at any time, such as after a login. Once the connection is closing, nothing
+        changes.
+
+        :param seconds: the seconds of silence until :meth:`idle_expired` is called; 0 means no
+            limit, None the factory's.
         :param first: the seconds until the first call, if different.
+        :raises ValueError: if a value is invalid.
         """
+        for name, value in ("idle_timeout", seconds), ("first", first):
+            if value is not None:
+                at_least(name, value, 0)
         self.idle_timeout = seconds
-        self._set_timer(self._idle_timer_expired, seconds if first is None else first)
+        if self.state is State.DRAINING_INPUT:
+            self._set_timer(self._drain_expired, self._drain_seconds())
+        elif self.state is _OPEN or self.state is _HANDSHAKING:
+            wait = self._idle_seconds() if first is None else first
+            if wait:
+                self._set_timer(self._idle_timer_expired, wait)
+            else:
+                self._stop_timer()
+
+    def _idle_seconds(self) -> float:
+        own = self.idle_timeout
+        return self.factory.limits.idle_timeout if own is None else own  # type: ignore[no-any-return]
+
+    def _drain_seconds(self) -> float:
+        return self._idle_seconds() or self.factory.limits.close_grace
 
     def start_handshake_timeout(self) -> None:
         """Limit the wait for a TLS handshake to ``handshake_timeout`` seconds."""
@@ -533,8 +560,9 @@ class Connection(_Base):
         self.id = factory.opened(self)
         # Looked up on the class, so that a function there does not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
-        if limits.idle_timeout:
-            self._idle_timer = factory.timers.start(self._idle_timer_expired, limits.idle_timeout)
+        idle = limits.idle_timeout if self.idle_timeout is None else self.idle_timeout
+        if idle:
+            self._idle_timer = factory.timers.start(self._idle_timer_expired, idle)
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
@@ -699,8 +727,9 @@ class Connection(_Base):
             self._end()
         elif self._protocol_error is not None:
             self.close(REASONS[self._protocol_error.code], str(self._protocol_error))
-        elif self._eof_received:
-            self.eof_received()
+        elif self._eof_received and not self._eof_reported:
+            self._eof_reported = True
+            self.call_hook(self.eof_received)
 
     def _wait_for(self, result: object) -> None:
         """Deliver nothing until an asynchronous hook has finished."""
@@ -778,28 +807,36 @@ class Connection(_Base):
     # Timeouts.
 
     def _set_timer(self, expired: Callable[[], None], seconds: float) -> None:
-        timers = self.factory.timers
+        self._stop_timer()
+        self._idle_timer = self.factory.timers.start(expired, seconds)
+
+    def _stop_timer(self) -> None:
         if self._idle_timer is not None:
-            timers.cancel(self._idle_timer)
-        self._idle_timer = timers.start(expired, seconds)
+            self.factory.timers.cancel(self._idle_timer)
+            self._idle_timer = None
 
     def _idle_timer_expired(self) -> None:
         timer = self._idle_timer
         if self.reason is not None or timer is None:
             return
         # The peer may have sent something if it was not being read.
-        stays = not self.is_listening or self._asks_to_stay()
+        stays = not self.is_listening or (self.ready and self._asks_to_stay())
         if self.reason is not None or self._idle_timer is not timer:
             return  # the hook has closed the connection, or has set another limit
-        if stays:
-            seconds = self.idle_timeout or self.factory.limits.idle_timeout
-            self.factory.timers.restart(timer, seconds)
-        else:
+        if not stays:
             self.close(IDLE)
+            return
+        seconds = self._idle_seconds()
+        if seconds:
+            self.factory.timers.restart(timer, seconds)
 
     def _asks_to_stay(self) -> bool:
         try:
-            return bool(self.idle_expired())
+            stays = self.idle_expired()
+            if not isinstance(stays, (bool, type(None))):
+                name = type(self).__name__
+                raise TypeError(f"{name}.idle_expired() must return True or False, not {stays!r}")
+            return bool(stays)
         except Exception:
             self.fail(Failure())  # type: ignore[no-untyped-call]
             return False
@@ -957,10 +994,7 @@ class Connection(_Base):
         """
         self._enter(State.DRAINING_INPUT)
         self._clear_send_queue()
-        limits = self.factory.limits
-        self._set_timer(
-            self._drain_expired, self.idle_timeout or limits.idle_timeout or limits.close_grace
-        )
+        self._set_timer(self._drain_expired, self._drain_seconds())
         if self.is_full:  # no transport will report that it is not
             self.is_full = False
             self.factory.full.discard(self)
@@ -974,13 +1008,12 @@ class Connection(_Base):
         timer = self._idle_timer
         if timer is None or self.state is not State.DRAINING_INPUT:
             return
-        limits = self.factory.limits
         if self._pause_reasons & PauseReason.APPLICATION:
             self._end_input(IDLE, "it stayed paused after its peer had closed")
-        elif self.idle_timeout or limits.idle_timeout:
+        elif self._idle_seconds():
             self._idle_timer_expired()  # a subclass may limit other pauses
         else:
-            self.factory.timers.restart(timer, limits.close_grace)
+            self.factory.timers.restart(timer, self._drain_seconds())
 
     def _begin_closing(self, reason: CloseReason, detail: str) -> None:
         self._enter(_CLOSING)
@@ -1048,9 +1081,7 @@ class Connection(_Base):
         reason = self.reason
         assert reason is not None
         self._enter(State.CLOSED)
-        if self._idle_timer is not None:
-            self.factory.timers.cancel(self._idle_timer)
-            self._idle_timer = None
+        self._stop_timer()
         self._cancel_deadline()
         if self._rate_call is not None:
             self._rate_call.cancel()
