@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from twisted_net.idle import IdleTimeoutFactory as IdleTimeoutFactory
     from twisted_net.policy.admission import Admission as Admission
     from twisted_net.policy.admission import AdmissionRules as AdmissionRules
-    from twisted_net.policy.admission import Ranges as Ranges
-    from twisted_net.policy.admission import parse_range as parse_range
     from twisted_net.policy.backoff import Backoff as Backoff
     from twisted_net.policy.budget import MemoryBudget as MemoryBudget
     from twisted_net.policy.close_reasons import CloseReason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
+    from twisted_net.policy.ranges import Ranges as Ranges
+    from twisted_net.policy.ranges import parse_range as parse_range
     from twisted_net.tls.certificates import Certificates as Certificates
     from twisted_net.tls.certificates import CertificateWatch as CertificateWatch
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
@@ -151,7 +151,7 @@ __getattr__, __dir__ = lazy_exports(
         "Netstrings": "twisted_net.wire.framing",
         "OverflowPolicy": "twisted_net.policy.limits",
         "ProxiedEndpoint": "twisted_net.endpoints.proxied",
-        "Ranges": "twisted_net.policy.admission",
+        "Ranges": "twisted_net.policy.ranges",
         "Raw": "twisted_net.wire.framing",
         "ReconnectingClient": "twisted_net.endpoints.client",
         "RemoteProtocolError": "twisted_net.wire.framing",
@@ -159,7 +159,7 @@ __getattr__, __dir__ = lazy_exports(
         "TLSServerEndpoint": "twisted_net.endpoints.tls",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
         "connect": "twisted_net.endpoints.client",
-        "parse_range": "twisted_net.policy.admission",
+        "parse_range": "twisted_net.policy.ranges",
         "peer_subject": "twisted_net.tls.key_pairs",
         "printable": "twisted_net.wire.text",
     },

@@ -431,7 +431,7 @@ class Connection(_Base):
 
     def _idle_seconds(self) -> float:
         own = self.idle_timeout
-        return self.factory.limits.idle_timeout if own is None else own  # type: ignore[no-any-return]
+        return self.factory.limits.idle_timeout if own is None else own
 
     def _drain_seconds(self) -> float:
         return self._idle_seconds() or self.factory.limits.close_grace
