@@ -51,11 +51,12 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.addresses import address_of, format_address
+from twisted_net.connection.flushes import Flushes
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.eager.key_sharing import share_keys
-from twisted_net.eager.privates import inner_protocol
+from twisted_net.eager.privates import inner_protocol, unsent
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import (
     CLOSED,
@@ -238,6 +239,7 @@ class Connection(_Base):
     _send_queue: SendQueue | None = None
     _waiting_ready: list[Deferred[None]] | None = None
     _waiting_drained: list[Deferred[None]] | None = None
+    _flushes: Flushes | None = None
 
     # The attributes that every instance gets sooner or later. With those of subclasses, at most
     # thirty: see share_keys().
@@ -308,6 +310,29 @@ class Connection(_Base):
         return 0 if self._send_queue is None else self._send_queue.size
 
     @property
+    def write_buffer_size(self) -> int:
+        """All bytes that the kernel has not taken yet: those of the send queue and the transport.
+
+        Over TLS, the transport's may be encrypted already.
+        """
+        return unsent(self.transport) + self.queued
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether :meth:`pause` was called, and not :meth:`resume`. Other pauses do not count."""
+        return bool(self._pause_reasons & PauseReason.APPLICATION)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the peer can still send: neither it nor this side has finished."""
+        return self.state in (_OPEN, _HANDSHAKING) and not self._eof_received
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether more can be sent: :meth:`write_eof` was not called, and nobody closes."""
+        return self.state in (_OPEN, _HANDSHAKING) and not self.eof_written
+
+    @property
     def is_listening(self) -> bool:
         """Whether silence is the peer's own doing.
 
@@ -376,6 +401,26 @@ class Connection(_Base):
             self._waiting_drained = []
         self._waiting_drained.append(waiting)
         return waiting
+
+    def flushed(self) -> Deferred[None]:
+        """Wait until the kernel has taken everything that was sent before.
+
+        That is when this process no longer holds it. Only an answer tells that the peer has it.
+        Messages that the overflow policy drops are not waited for.
+
+        :return: fires then, in a later turn of the reactor; fails with :exc:`CancelledError` if the
+            connection ends before, or has ended, and with :exc:`LocalProtocolError` if there is no
+            transport yet.
+        """
+        if self.state is State.NEW:
+            return fail(LocalProtocolError(_TOO_EARLY))
+        if self.state not in _WITH_TRANSPORT:
+            return fail(CancelledError())
+        if self.state is _HANDSHAKING:  # TLS keeps it until the handshake is done
+            return self.wait_ready().addCallbacks(lambda _: self.flushed(), _cancelled)
+        if self._flushes is None:
+            self._flushes = Flushes(self, self.factory.clock)
+        return self._flushes.add()
 
     def wait_ready(self) -> Deferred[None]:
         """Wait until the connection is open. Over TLS, wait for the handshake.
@@ -885,6 +930,8 @@ class Connection(_Base):
             # The peer reads. While paused, its messages were not seen; while closing, the grace
             # starts again.
             self._idle_timer.heard = self.factory.timers.wheel.now
+        if self._flushes is not None:
+            self._flushes.emptied()
         queue = self._send_queue
         if queue is not None:
             self._send_queued(queue)
@@ -972,6 +1019,8 @@ class Connection(_Base):
         for each in waiting or ():
             each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
+        if self._flushes is not None:
+            self._flushes.end(clean and not self.write_buffer_size)
         if clean and self.state is _OPEN and self._has_input():
             # TLS has no half-close, so a peer that has just sent its last messages ends this way.
             self._drain_input()
@@ -1109,6 +1158,10 @@ class Connection(_Base):
                 id=self.id,
                 peer=format_address(self.peer),
             )
+
+
+def _cancelled(_: Failure) -> Failure:
+    return Failure(CancelledError())  # type: ignore[no-untyped-call]
 
 
 def _name_of(factory: object) -> str:
