@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from twisted_net.connection.connection import Connection as Connection
     from twisted_net.connection.factory import ConnectionFactory as ConnectionFactory
     from twisted_net.connection.guard import GuardFactory as GuardFactory
+    from twisted_net.connection.incoming import ConnectionClosed as ConnectionClosed
     from twisted_net.echo import EchoFactory as EchoFactory
     from twisted_net.endpoints.client import ConnectFailed as ConnectFailed
     from twisted_net.endpoints.client import ReconnectingClient as ReconnectingClient
@@ -85,6 +86,7 @@ __all__ = [
     "CloseReason",
     "ConnectFailed",
     "Connection",
+    "ConnectionClosed",
     "ConnectionFactory",
     "EchoFactory",
     "ForwardFactory",
@@ -132,6 +134,7 @@ __getattr__, __dir__ = lazy_exports(
         "CloseReason": "twisted_net.policy.close_reasons",
         "ConnectFailed": "twisted_net.endpoints.client",
         "Connection": "twisted_net.connection.connection",
+        "ConnectionClosed": "twisted_net.connection.incoming",
         "ConnectionFactory": "twisted_net.connection.factory",
         "EchoFactory": "twisted_net.echo",
         "ForwardFactory": "twisted_net.forward",

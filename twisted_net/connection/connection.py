@@ -52,6 +52,7 @@ from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.addresses import address_of, format_address
 from twisted_net.connection.flushes import Flushes
+from twisted_net.connection.incoming import ConnectionClosed, Incoming
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
@@ -159,6 +160,9 @@ class PauseReason:
     FULL_OUTPUT = 2  # the peer does not read what it is sent
     HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
     RATE = 8  # the peer sends faster than it may
+    LOOP = 16  # a loop over the messages is busy with one, or was left
+
+    BUSY = HANDLER | LOOP  # a message is being handled, and its answer may still come
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -240,6 +244,7 @@ class Connection(_Base):
     _waiting_ready: list[Deferred[None]] | None = None
     _waiting_drained: list[Deferred[None]] | None = None
     _flushes: Flushes | None = None
+    _incoming: Incoming | None = None
 
     # The attributes that every instance gets sooner or later. With those of subclasses, at most
     # thirty: see share_keys().
@@ -444,6 +449,53 @@ class Connection(_Base):
     def resume(self) -> None:
         """Read from the peer again."""
         self._resume_reading(PauseReason.APPLICATION)
+
+    def __aiter__(self) -> Incoming:
+        """Return the messages from now on, for ``async for message in connection``.
+
+        They no longer go to :meth:`message_received`. While the loop is busy, the peer is not read.
+        The loop may run in a hook, such as ``async def connected``, or in any other coroutine, on
+        any reactor. ``aiter(connection)`` keeps messages for a loop that begins later.
+
+        The loop ends when the peer has sent its last message, or when this side has closed. It
+        raises :exc:`ConnectionClosed` if the connection ends for another reason, such as a reset or
+        a limit, or in the middle of a message. A hook may let that pass. After ``break``, the
+        connection is not read until another loop begins, or ``aiter(connection).close()`` gives
+        the messages back to :meth:`message_received`.
+
+        :raises LocalProtocolError: if there is no transport yet.
+        """
+        if self._incoming is not None:
+            return self._incoming
+        if self.state is State.NEW:
+            raise LocalProtocolError(_TOO_EARLY)
+        incoming = Incoming(
+            partial(self._resume_reading, PauseReason.LOOP),
+            partial(self._pause_reading, PauseReason.LOOP),
+            self._end_loop,
+        )
+        if self.state is State.CLOSED:
+            assert self.reason is not None
+            incoming.end(self.reason, self.detail, cut=self._is_cut())
+        elif self._eof_reported:
+            incoming.end(PEER_CLOSED, cut=self._framing.pending)
+        else:
+            self._incoming = incoming
+            self.message_received = incoming.receive  # type: ignore[method-assign]
+            self._pause_reading(PauseReason.LOOP)
+            # The hook that runs may be the one that loops, and takes one message at a time as well.
+            self._pause_reasons &= ~PauseReason.HANDLER
+        return incoming
+
+    def _end_loop(self) -> None:
+        """Give messages to the hook again. Without a loop, do nothing."""
+        if self._incoming is not None:
+            self._incoming = None
+            del self.message_received
+            self._resume_reading(PauseReason.LOOP)
+
+    def _is_cut(self) -> bool:
+        return self.reason is PEER_CLOSED and self._framing.pending
 
     def touch(self) -> None:
         """Restart the idle limit, as if the peer had sent something now."""
@@ -764,7 +816,7 @@ class Connection(_Base):
 
     def _after_last_message(self) -> None:
         """Handle the end of the input: the peer's last message has been delivered."""
-        if self._pause_reasons & PauseReason.HANDLER:
+        if self._pause_reasons & PauseReason.BUSY:
             return  # its answer is still to come
         if self.state is State.DRAINING_INPUT:
             if self.reason is None:
@@ -775,6 +827,8 @@ class Connection(_Base):
         elif self._eof_received and not self._eof_reported:
             self._eof_reported = True
             self.call_hook(self.eof_received)
+            if self._incoming is not None:
+                self._incoming.end(PEER_CLOSED, cut=self._framing.pending)
 
     def _wait_for(self, result: object) -> None:
         """Deliver nothing until an asynchronous hook has finished."""
@@ -788,14 +842,16 @@ class Connection(_Base):
         if hook.called and not hook.paused:  # it has finished already
             hook.addErrback(self.fail)
             return
-        self._pause_reading(PauseReason.HANDLER)
+        if self._incoming is None:  # a loop takes one message at a time, and this hook may be it
+            self._pause_reading(PauseReason.HANDLER)
         self._running_hook = hook
 
         def finished(result: Any) -> None:
             self._running_hook = None
-            # A hook that was cancelled because the connection ended has not failed.
+            # A hook that was stopped because the connection ended has not failed.
             if isinstance(result, Failure) and not (
-                isinstance(result.value, CancelledError) and self.reason is not None
+                isinstance(result.value, (CancelledError, ConnectionClosed))
+                and self.reason is not None
             ):
                 self.fail(result)
             self._resume_reading(PauseReason.HANDLER)
@@ -1002,7 +1058,7 @@ class Connection(_Base):
         if self.reason is not None:
             if not self.is_full and not self._send_queue:  # all data is with the transport
                 self._lose_transport()
-        elif self._inbox is None and not self._pause_reasons & PauseReason.HANDLER:
+        elif self._inbox is None and not self._pause_reasons & PauseReason.BUSY:
             self._after_last_message()
 
     def writeConnectionLost(self) -> None:
@@ -1034,7 +1090,7 @@ class Connection(_Base):
 
     def _has_input(self) -> bool:
         """Return whether messages are still to be handled, or one is being handled."""
-        return self._inbox is not None or bool(self._pause_reasons & PauseReason.HANDLER)
+        return self._inbox is not None or bool(self._pause_reasons & PauseReason.BUSY)
 
     def _drain_input(self) -> None:
         """Deliver what was received, although the transport is gone.
@@ -1141,6 +1197,9 @@ class Connection(_Base):
         waiting, self._waiting_drained = self._waiting_drained, None
         for each in waiting or ():
             each.cancel()
+        if self._incoming is not None:
+            self._incoming.end(reason, self.detail, cut=self._is_cut())
+            self._end_loop()
         if self._running_hook is not None:
             self._running_hook.cancel()
         self._call_last_hook(reason)
