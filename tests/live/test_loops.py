@@ -1,4 +1,4 @@
-"""``async for message in connection`` and ``flushed()`` on real sockets and several reactors."""
+"""Loops over messages, ``flushed()`` and hooks that block, on real sockets and several reactors."""
 
 from __future__ import annotations
 
@@ -41,3 +41,33 @@ class LoopTests(LiveTestCase):
 
     async def test_select(self) -> None:
         await self.check("select")
+
+
+class BlockingTests(LiveTestCase):
+    """:mod:`tests.live.blocking_program`."""
+
+    async def warnings(self, reactor: str, *messages: str) -> list[str]:
+        command = (sys.executable, "-m", "tests.live.blocking_program", reactor, *messages)
+        program = self.spawn(*command, cwd=CHECKOUT)
+        self.assertEqual(await program.ended(), 0, program)
+        self.assertEqual(program.errors, b"")
+        lines = program.output.decode().splitlines()
+        return [line for line in lines if line.startswith("warn: ")]
+
+    async def test_it_sleeps(self) -> None:
+        """One line with the hook, the seconds and the line of code, whatever the reactor."""
+        for reactor in ("epoll", "asyncio", "eager"):
+            (line,) = await self.warnings(reactor, "sleep")
+            self.assertRegex(
+                line,
+                r"^warn: Slow.message_received\(\) blocked the reactor for about 2 s, "
+                r"at .*blocking_program.py:\d+, so no other connection was served; ",
+            )
+
+    async def test_once_a_minute(self) -> None:
+        """It computes as well, within the same minute."""
+        (line,) = await self.warnings("eager", "compute", "sleep", "hello")
+        self.assertIn("Slow.message_received() blocked the reactor for about ", line)
+
+    async def test_quick_ones(self) -> None:
+        self.assertEqual(await self.warnings("eager", "hello"), [])
