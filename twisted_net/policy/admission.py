@@ -153,6 +153,7 @@ class Admission:
         "_now",
         "_quiet",
         "_rules",
+        "_total_only",
         "_uncounted",
         "allowed",
         "denied",
@@ -172,8 +173,7 @@ class Admission:
         self._now = 0.0
         self._factories: WeakSet[Admitting] = WeakSet()
         self._uncounted = 0  # open, and in no count per address, although they have an address
-        self._rules = rules
-        self._lifetime = _lifetime(rules)
+        self._follow(rules)
 
     @property
     def rules(self) -> AdmissionRules:
@@ -205,14 +205,19 @@ class Admission:
                 ranges.clear()
                 for network in networks:
                     ranges.add(network)
-        self._rules = rules
-        self._lifetime = _lifetime(rules)
+        self._follow(rules)
         if _who_counts(rules) != _who_counts(before):
             self._count_again()
         for known in (*self._connected.values(), *self._quiet.values()):
             known.follow(rules)
         while len(self._quiet) > rules.remembered:
             self._quiet.popitem(last=False)
+
+    def _follow(self, rules: AdmissionRules) -> None:
+        self._rules = rules
+        self._lifetime = _lifetime(rules)
+        counts, _ = _who_counts(rules)
+        self._total_only = not counts  # no address has a count of its own
 
     def _count_again(self) -> None:
         """Count the open connections of each address, because others count than before."""
@@ -248,13 +253,15 @@ class Admission:
             first that applies of ``denied``, ``too-fast``, ``full`` and ``too-many``.
         :raises ValueError: if it is not an IP address; nothing is counted.
         """
-        key = self._key(address)
-        if address is not None and self.denies(address):
-            reason: CloseReason | None = DENIED
-        elif key is None:
+        if self._total_only and not self.denied and not self.allowed:  # the usual case, quickly
+            if address is not None:
+                address_number(address)  # it must be one all the same
             reason = self._is_full()
+        elif address is not None and self.denies(address):
+            reason = DENIED
         else:
-            reason = self._count_in(key, now)
+            key = self._key(address)
+            reason = self._is_full() if key is None else self._count_in(key, now)
         if reason is None:
             self.open += 1
         else:
@@ -266,7 +273,7 @@ class Admission:
 
         :raises ValueError: if there is no open connection from this address.
         """
-        key = self._key(address)
+        key = None if self._total_only else self._key(address)
         known = None if key is None else self._connected.get(key)
         if not self.open or (key is not None and known is None and not self._uncounted):
             raise ValueError(f"there is no open connection from {address!r}")

@@ -100,7 +100,8 @@ class Ranges:
 
     def __bool__(self) -> bool:
         """Return whether there are any ranges."""
-        return any(self._by_shift)
+        ipv4, ipv6 = self._by_shift
+        return bool(ipv4 or ipv6)
 
     def __len__(self) -> int:
         """Return the number of ranges."""
