@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import deferLater
@@ -355,3 +357,59 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(loop.seen, [b"a", b"b"])
         loop.waiting[1].callback(None)
         self.assertEqual(self.successResultOf(loop.done), "ended")
+
+
+class AnyOrderTests(SynchronousTestCase):
+    """Whatever happens in whatever order, each message is seen once and in order."""
+
+    @given(
+        st.booleans(),
+        st.lists(
+            st.one_of(
+                st.tuples(st.just("send"), st.integers(1, 9)),
+                st.tuples(st.just("go on"), st.integers(1, 9)),
+                st.sampled_from([("pause", 0), ("resume", 0), ("full", 0), ("drain", 0)]),
+                st.just(("cancel", 0)),
+            ),
+            max_size=40,
+        ),
+    )
+    def test_any_order(self, tls: bool, steps: list[tuple[str, int]]) -> None:
+        connection, peer = (made_tls if tls else made)()
+        loops = [Loop(connection, waits=True)]
+        sent = 0
+
+        def seen() -> list[bytes]:
+            return [message for loop in loops for message in loop.seen]
+
+        def go_on() -> None:
+            waiting = [each for each in loops[-1].waiting if not each.called]
+            for each in waiting:
+                each.callback(None)
+            peer.turn()
+
+        for step, count in steps:
+            if step == "send":
+                peer.send(b"".join(b"%d\r\n" % (sent + n) for n in range(count)))
+                sent += count
+            elif step == "go on":
+                for _ in range(count):
+                    go_on()
+            elif step in ("pause", "resume"):
+                getattr(connection, step)()
+            elif step in ("full", "drain"):
+                getattr(peer, step)()
+            elif step == "cancel":
+                loops[-1].done.cancel()
+                loops[-1].done.addErrback(lambda failure: failure.trap(CancelledError))
+                loops.append(Loop(connection, waits=True))
+            self.assertIs(connection.reason, None)
+            self.assertEqual(seen(), [b"%d" % n for n in range(len(seen()))])
+        connection.resume()
+        peer.drain()
+        peer.write_eof()
+        for _ in range(sent + 1):
+            go_on()
+        self.assertEqual(seen(), [b"%d" % n for n in range(sent)])
+        self.assertEqual(self.successResultOf(loops[-1].done), "ended")
+        self.assertEqual(connection.events, ["connected", PEER_CLOSED])
