@@ -355,7 +355,20 @@ class EndTests(SynchronousTestCase):
         peer.advance(1000)
         loop.waiting[0].callback(None)
         self.assertEqual(loop.seen, [b"a", b"b"])
+        self.assertIs(connection.state, State.DRAINING_INPUT)
         loop.waiting[1].callback(None)
+        self.assertEqual(self.successResultOf(loop.done), "ended")
+
+    def test_the_last_answer(self) -> None:
+        """A loop that is busy with the last message when the peer finishes may still answer."""
+        connection, peer = made()
+        loop = Loop(connection, waits=True)
+        peer.send(b"a\n")
+        connection.readConnectionLost()
+        self.assertIs(connection.reason, None)
+        connection.send(b"answer")
+        loop.waiting[0].callback(None)
+        self.assertEqual(peer.received, b"answer\n")
         self.assertEqual(self.successResultOf(loop.done), "ended")
 
 
