@@ -13,6 +13,7 @@ from twisted.internet import endpoints, task
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from twisted_net import Connection, ConnectionFactory, connect
+from twisted_net.eager import eager
 
 
 class Slow(Connection):
@@ -36,7 +37,7 @@ async def main(reactor: Any, *messages: str) -> None:
     globalLogPublisher.addObserver(show)
     endpoint = endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     port = await endpoint.listen(ConnectionFactory.forProtocol(Slow))
-    client = await connect(reactor, ("127.0.0.1", port.getHost().port), Connection)
+    client = await connect(eager(reactor), ("127.0.0.1", port.getHost().port), Connection)
     for message in messages:
         client.send(message)
         await anext(aiter(client))

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
 from twisted_net.connection.connection import Connection
+from twisted_net.eager.reactor_interfaces import plain
 
 BLOCKED = 2.0
 """The seconds without a tick after which a hook is told of."""
@@ -167,6 +168,7 @@ _watches: WeakKeyDictionary[Any, BlockWatch] = WeakKeyDictionary()
 
 def watch_of(clock: Any) -> BlockWatch | None:
     """Return the watch of a reactor that is running; None for any other clock."""
+    clock = plain(clock)  # one watch for a reactor and its views
     if not IReactorCore.providedBy(clock) or not getattr(clock, "running", False):
         return None
     watch = _watches.get(clock)
