@@ -160,7 +160,7 @@ class PauseReason:
     FULL_OUTPUT = 2  # the peer does not read what it is sent
     HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
     RATE = 8  # the peer sends faster than it may
-    LOOP = 16  # a loop over the messages is busy with one, or was left
+    LOOP = 32  # a loop over the messages is busy with one, or was left
 
     BUSY = HANDLER | LOOP  # a message is being handled, and its answer may still come
 
