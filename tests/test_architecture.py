@@ -67,8 +67,8 @@ PURE_BESIDES = {
 PRIVATES = f"{PACKAGE}.eager"
 """Where private names of other packages may be used; ``privates.py`` there lists them."""
 
-DOCUMENTED = {"_exit"}
-"""Names with an underscore that are public all the same: ``os._exit``."""
+DOCUMENTED = {"_exit", "_current_frames"}
+"""Names with an underscore that are public all the same: ``os._exit``, ``sys._current_frames``."""
 
 
 SAME_EVERYWHERE = {"Options", "makeService", "Result", "Item"}

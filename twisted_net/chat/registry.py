@@ -11,7 +11,7 @@ from twisted_net.chat.bans import Sanction, Sanctions
 from twisted_net.chat.limits import LONGEST_NAME
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
-from twisted_net.policy.admission import client_host
+from twisted_net.policy.ranges import client_host
 from twisted_net.wire.text import printable
 
 LOBBY = "lobby"

@@ -51,11 +51,13 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.addresses import address_of, format_address
+from twisted_net.connection.flushes import Flushes
+from twisted_net.connection.incoming import ConnectionClosed, Incoming
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.eager.key_sharing import share_keys
-from twisted_net.eager.privates import inner_protocol
+from twisted_net.eager.privates import inner_protocol, unsent
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import (
     CLOSED,
@@ -69,6 +71,7 @@ from twisted_net.policy.close_reasons import (
     UNFINISHED,
     CloseReason,
 )
+from twisted_net.policy.limits import at_least
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.wire.framing import (
     Framing,
@@ -157,6 +160,9 @@ class PauseReason:
     FULL_OUTPUT = 2  # the peer does not read what it is sent
     HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
     RATE = 8  # the peer sends faster than it may
+    LOOP = 32  # a loop over the messages is busy with one, or was left
+
+    BUSY = HANDLER | LOOP  # a message is being handled, and its answer may still come
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -191,7 +197,7 @@ class Connection(_Base):
     :ivar is_full: whether the transport's buffer is full: what is sent waits in the send queue.
     :ivar eof_written: whether :meth:`write_eof` was called: nothing more can be sent.
     :ivar idle_timeout: the idle limit of this connection in seconds, set by
-        :meth:`set_idle_timeout`; 0 means the factory's limit.
+        :meth:`set_idle_timeout`; 0 means no limit, None the factory's.
     :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
     """
@@ -216,7 +222,7 @@ class Connection(_Base):
     eof_written = False
     reason: CloseReason | None = None
     detail = ""
-    idle_timeout = 0.0
+    idle_timeout: float | None = None
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
     broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
@@ -225,6 +231,7 @@ class Connection(_Base):
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
     _eof_received = False  # the peer has sent its last byte
+    _eof_reported = False  # and eof_received() was called
     _inbox: list[Any] | None = None  # messages that wait or are being delivered
     _delivering = False
     _protocol_error: RemoteProtocolError | None = None
@@ -236,6 +243,8 @@ class Connection(_Base):
     _send_queue: SendQueue | None = None
     _waiting_ready: list[Deferred[None]] | None = None
     _waiting_drained: list[Deferred[None]] | None = None
+    _flushes: Flushes | None = None
+    _incoming: Incoming | None = None
 
     # The attributes that every instance gets sooner or later. With those of subclasses, at most
     # thirty: see share_keys().
@@ -265,16 +274,19 @@ class Connection(_Base):
     def idle_expired(self) -> bool | None:
         """Called when the peer was silent for the idle limit.
 
-        Override it to ping or to say goodbye.
+        Override it to ping, to say goodbye, to set another limit, or to stay. It is not called
+        while this side does not read, or before :meth:`connected`.
 
         :return: True to keep the connection and start the idle limit again. Otherwise the
-            connection is closed (``idle``).
+            connection is closed (``idle``), after what the hook has sent.
         """
 
     def eof_received(self) -> None:
-        """Called when the peer has sent its last byte and all its messages are handled. Closes.
+        """Called once, when the peer has sent its last byte and its messages are handled. Closes.
 
-        Override it to keep sending to a peer that has only half-closed.
+        Override it to keep sending to a peer that has only half-closed. Then the connection stays
+        until this side closes it, or its idle limit passes. TLS has no half-close: there, the end
+        of the peer's input is the end of the connection, and this is not called.
         """
         self.close(PEER_CLOSED)
 
@@ -301,6 +313,29 @@ class Connection(_Base):
     def queued(self) -> int:
         """The bytes in the send queue, not counting the transport's own buffer."""
         return 0 if self._send_queue is None else self._send_queue.size
+
+    @property
+    def write_buffer_size(self) -> int:
+        """All bytes that the kernel has not taken yet: those of the send queue and the transport.
+
+        Over TLS, the transport's may be encrypted already.
+        """
+        return unsent(self.transport) + self.queued
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether :meth:`pause` was called, and not :meth:`resume`. Other pauses do not count."""
+        return bool(self._pause_reasons & PauseReason.APPLICATION)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the peer can still send: neither it nor this side has finished."""
+        return self.state in (_OPEN, _HANDSHAKING) and not self._eof_received
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether more can be sent: :meth:`write_eof` was not called, and nobody closes."""
+        return self.state in (_OPEN, _HANDSHAKING) and not self.eof_written
 
     @property
     def is_listening(self) -> bool:
@@ -372,6 +407,26 @@ class Connection(_Base):
         self._waiting_drained.append(waiting)
         return waiting
 
+    def flushed(self) -> Deferred[None]:
+        """Wait until the kernel has taken everything that was sent before.
+
+        That is when this process no longer holds it. Only an answer tells that the peer has it.
+        Messages that the overflow policy drops are not waited for.
+
+        :return: fires then, in a later turn of the reactor; fails with :exc:`CancelledError` if the
+            connection ends before, or has ended, and with :exc:`LocalProtocolError` if there is no
+            transport yet.
+        """
+        if self.state is State.NEW:
+            return fail(LocalProtocolError(_TOO_EARLY))
+        if self.state not in _WITH_TRANSPORT:
+            return fail(CancelledError())
+        if self.state is _HANDSHAKING:  # TLS keeps it until the handshake is done
+            return self.wait_ready().addCallbacks(lambda _: self.flushed(), _cancelled)
+        if self._flushes is None:
+            self._flushes = Flushes(self, self.factory.clock)
+        return self._flushes.add()
+
     def wait_ready(self) -> Deferred[None]:
         """Wait until the connection is open. Over TLS, wait for the handshake.
 
@@ -395,19 +450,88 @@ class Connection(_Base):
         """Read from the peer again."""
         self._resume_reading(PauseReason.APPLICATION)
 
+    def __aiter__(self) -> Incoming:
+        """Return the messages from now on, for ``async for message in connection``.
+
+        They no longer go to :meth:`message_received`. While the loop is busy, the peer is not read.
+        The loop may run in a hook, such as ``async def connected``, or in any other coroutine, on
+        any reactor. ``aiter(connection)`` keeps messages for a loop that begins later.
+
+        The loop ends when the peer has sent its last message, or when this side has closed. It
+        raises :exc:`ConnectionClosed` if the connection ends for another reason, such as a reset or
+        a limit, or in the middle of a message. A hook may let that pass. After ``break``, the
+        connection is not read until another loop begins, or ``aiter(connection).close()`` gives
+        the messages back to :meth:`message_received`.
+
+        :raises LocalProtocolError: if there is no transport yet.
+        """
+        if self._incoming is not None:
+            return self._incoming
+        if self.state is State.NEW:
+            raise LocalProtocolError(_TOO_EARLY)
+        incoming = Incoming(
+            partial(self._resume_reading, PauseReason.LOOP),
+            partial(self._pause_reading, PauseReason.LOOP),
+            self._end_loop,
+        )
+        if self.state is State.CLOSED:
+            assert self.reason is not None
+            incoming.end(self.reason, self.detail, cut=self._is_cut())
+        elif self._eof_reported:
+            incoming.end(PEER_CLOSED, cut=self._framing.pending)
+        else:
+            self._incoming = incoming
+            self.message_received = incoming.receive  # type: ignore[method-assign]
+            self._pause_reading(PauseReason.LOOP)
+            # The hook that runs may be the one that loops, and takes one message at a time as well.
+            self._pause_reasons &= ~PauseReason.HANDLER
+        return incoming
+
+    def _end_loop(self) -> None:
+        """Give messages to the hook again. Without a loop, do nothing."""
+        if self._incoming is not None:
+            self._incoming = None
+            del self.message_received
+            self._resume_reading(PauseReason.LOOP)
+
+    def _is_cut(self) -> bool:
+        return self.reason is PEER_CLOSED and self._framing.pending
+
     def touch(self) -> None:
         """Restart the idle limit, as if the peer had sent something now."""
         if self._idle_timer is not None and self.reason is None:
             self._idle_timer.heard = self.factory.timers.wheel.now
 
-    def set_idle_timeout(self, seconds: float, first: float | None = None) -> None:
+    def set_idle_timeout(self, seconds: float | None, first: float | None = None) -> None:
         """Set the idle limit of this connection, in place of the factory's, and restart it.
 
-        :param seconds: the seconds of silence until :meth:`idle_expired` is called.
+        It may be called at any time, such as after a login. Once the connection is closing, nothing
+        changes.
+
+        :param seconds: the seconds of silence until :meth:`idle_expired` is called; 0 means no
+            limit, None the factory's.
         :param first: the seconds until the first call, if different.
+        :raises ValueError: if a value is invalid.
         """
+        for name, value in ("idle_timeout", seconds), ("first", first):
+            if value is not None:
+                at_least(name, value, 0)
         self.idle_timeout = seconds
-        self._set_timer(self._idle_timer_expired, seconds if first is None else first)
+        if self.state is State.DRAINING_INPUT:
+            self._set_timer(self._drain_expired, self._drain_seconds())
+        elif self.state is _OPEN or self.state is _HANDSHAKING:
+            wait = self._idle_seconds() if first is None else first
+            if wait:
+                self._set_timer(self._idle_timer_expired, wait)
+            else:
+                self._stop_timer()
+
+    def _idle_seconds(self) -> float:
+        own = self.idle_timeout
+        return self.factory.limits.idle_timeout if own is None else own
+
+    def _drain_seconds(self) -> float:
+        return self._idle_seconds() or self.factory.limits.close_grace
 
     def start_handshake_timeout(self) -> None:
         """Limit the wait for a TLS handshake to ``handshake_timeout`` seconds."""
@@ -533,8 +657,9 @@ class Connection(_Base):
         self.id = factory.opened(self)
         # Looked up on the class, so that a function there does not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
-        if limits.idle_timeout:
-            self._idle_timer = factory.timers.start(self._idle_timer_expired, limits.idle_timeout)
+        idle = limits.idle_timeout if self.idle_timeout is None else self.idle_timeout
+        if idle:
+            self._idle_timer = factory.timers.start(self._idle_timer_expired, idle)
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
@@ -691,7 +816,7 @@ class Connection(_Base):
 
     def _after_last_message(self) -> None:
         """Handle the end of the input: the peer's last message has been delivered."""
-        if self._pause_reasons & PauseReason.HANDLER:
+        if self._pause_reasons & PauseReason.BUSY:
             return  # its answer is still to come
         if self.state is State.DRAINING_INPUT:
             if self.reason is None:
@@ -699,8 +824,11 @@ class Connection(_Base):
             self._end()
         elif self._protocol_error is not None:
             self.close(REASONS[self._protocol_error.code], str(self._protocol_error))
-        elif self._eof_received:
-            self.eof_received()
+        elif self._eof_received and not self._eof_reported:
+            self._eof_reported = True
+            self.call_hook(self.eof_received)
+            if self._incoming is not None:
+                self._incoming.end(PEER_CLOSED, cut=self._framing.pending)
 
     def _wait_for(self, result: object) -> None:
         """Deliver nothing until an asynchronous hook has finished."""
@@ -714,14 +842,16 @@ class Connection(_Base):
         if hook.called and not hook.paused:  # it has finished already
             hook.addErrback(self.fail)
             return
-        self._pause_reading(PauseReason.HANDLER)
+        if self._incoming is None:  # a loop takes one message at a time, and this hook may be it
+            self._pause_reading(PauseReason.HANDLER)
         self._running_hook = hook
 
         def finished(result: Any) -> None:
             self._running_hook = None
-            # A hook that was cancelled because the connection ended has not failed.
+            # A hook that was stopped because the connection ended has not failed.
             if isinstance(result, Failure) and not (
-                isinstance(result.value, CancelledError) and self.reason is not None
+                isinstance(result.value, (CancelledError, ConnectionClosed))
+                and self.reason is not None
             ):
                 self.fail(result)
             self._resume_reading(PauseReason.HANDLER)
@@ -778,28 +908,36 @@ class Connection(_Base):
     # Timeouts.
 
     def _set_timer(self, expired: Callable[[], None], seconds: float) -> None:
-        timers = self.factory.timers
+        self._stop_timer()
+        self._idle_timer = self.factory.timers.start(expired, seconds)
+
+    def _stop_timer(self) -> None:
         if self._idle_timer is not None:
-            timers.cancel(self._idle_timer)
-        self._idle_timer = timers.start(expired, seconds)
+            self.factory.timers.cancel(self._idle_timer)
+            self._idle_timer = None
 
     def _idle_timer_expired(self) -> None:
         timer = self._idle_timer
         if self.reason is not None or timer is None:
             return
         # The peer may have sent something if it was not being read.
-        stays = not self.is_listening or self._asks_to_stay()
+        stays = not self.is_listening or (self.ready and self._asks_to_stay())
         if self.reason is not None or self._idle_timer is not timer:
             return  # the hook has closed the connection, or has set another limit
-        if stays:
-            seconds = self.idle_timeout or self.factory.limits.idle_timeout
-            self.factory.timers.restart(timer, seconds)
-        else:
+        if not stays:
             self.close(IDLE)
+            return
+        seconds = self._idle_seconds()
+        if seconds:
+            self.factory.timers.restart(timer, seconds)
 
     def _asks_to_stay(self) -> bool:
         try:
-            return bool(self.idle_expired())
+            stays = self.idle_expired()
+            if not isinstance(stays, (bool, type(None))):
+                name = type(self).__name__
+                raise TypeError(f"{name}.idle_expired() must return True or False, not {stays!r}")
+            return bool(stays)
         except Exception:
             self.fail(Failure())  # type: ignore[no-untyped-call]
             return False
@@ -848,6 +986,8 @@ class Connection(_Base):
             # The peer reads. While paused, its messages were not seen; while closing, the grace
             # starts again.
             self._idle_timer.heard = self.factory.timers.wheel.now
+        if self._flushes is not None:
+            self._flushes.emptied()
         queue = self._send_queue
         if queue is not None:
             self._send_queued(queue)
@@ -918,7 +1058,7 @@ class Connection(_Base):
         if self.reason is not None:
             if not self.is_full and not self._send_queue:  # all data is with the transport
                 self._lose_transport()
-        elif self._inbox is None and not self._pause_reasons & PauseReason.HANDLER:
+        elif self._inbox is None and not self._pause_reasons & PauseReason.BUSY:
             self._after_last_message()
 
     def writeConnectionLost(self) -> None:
@@ -935,6 +1075,8 @@ class Connection(_Base):
         for each in waiting or ():
             each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
+        if self._flushes is not None:
+            self._flushes.end(clean and not self.write_buffer_size)
         if clean and self.state is _OPEN and self._has_input():
             # TLS has no half-close, so a peer that has just sent its last messages ends this way.
             self._drain_input()
@@ -948,7 +1090,7 @@ class Connection(_Base):
 
     def _has_input(self) -> bool:
         """Return whether messages are still to be handled, or one is being handled."""
-        return self._inbox is not None or bool(self._pause_reasons & PauseReason.HANDLER)
+        return self._inbox is not None or bool(self._pause_reasons & PauseReason.BUSY)
 
     def _drain_input(self) -> None:
         """Deliver what was received, although the transport is gone.
@@ -957,10 +1099,7 @@ class Connection(_Base):
         """
         self._enter(State.DRAINING_INPUT)
         self._clear_send_queue()
-        limits = self.factory.limits
-        self._set_timer(
-            self._drain_expired, self.idle_timeout or limits.idle_timeout or limits.close_grace
-        )
+        self._set_timer(self._drain_expired, self._drain_seconds())
         if self.is_full:  # no transport will report that it is not
             self.is_full = False
             self.factory.full.discard(self)
@@ -974,13 +1113,12 @@ class Connection(_Base):
         timer = self._idle_timer
         if timer is None or self.state is not State.DRAINING_INPUT:
             return
-        limits = self.factory.limits
         if self._pause_reasons & PauseReason.APPLICATION:
             self._end_input(IDLE, "it stayed paused after its peer had closed")
-        elif self.idle_timeout or limits.idle_timeout:
+        elif self._idle_seconds():
             self._idle_timer_expired()  # a subclass may limit other pauses
         else:
-            self.factory.timers.restart(timer, limits.close_grace)
+            self.factory.timers.restart(timer, self._drain_seconds())
 
     def _begin_closing(self, reason: CloseReason, detail: str) -> None:
         self._enter(_CLOSING)
@@ -1048,9 +1186,7 @@ class Connection(_Base):
         reason = self.reason
         assert reason is not None
         self._enter(State.CLOSED)
-        if self._idle_timer is not None:
-            self.factory.timers.cancel(self._idle_timer)
-            self._idle_timer = None
+        self._stop_timer()
         self._cancel_deadline()
         if self._rate_call is not None:
             self._rate_call.cancel()
@@ -1061,6 +1197,9 @@ class Connection(_Base):
         waiting, self._waiting_drained = self._waiting_drained, None
         for each in waiting or ():
             each.cancel()
+        if self._incoming is not None:
+            self._incoming.end(reason, self.detail, cut=self._is_cut())
+            self._end_loop()
         if self._running_hook is not None:
             self._running_hook.cancel()
         self._call_last_hook(reason)
@@ -1078,6 +1217,10 @@ class Connection(_Base):
                 id=self.id,
                 peer=format_address(self.peer),
             )
+
+
+def _cancelled(_: Failure) -> Failure:
+    return Failure(CancelledError())  # type: ignore[no-untyped-call]
 
 
 def _name_of(factory: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ParamSpec, TypeVar, Unpack
@@ -22,7 +22,7 @@ from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, DENIED, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
 
@@ -60,6 +60,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: if a limit is invalid; the message names it.
     :raises TypeError: if there is no such limit.
+    :ivar limits: the limits of connections. It may be replaced: new connections have the new ones;
+        open ones keep their idle timeouts that run, and ``max_message``, ``queue_limit`` and
+        ``rate``.
     :ivar connections: the open connections, by number.
     :ivar full: the open connections whose transports are full because their peers read too slowly.
     :ivar endings: the number of connections that have ended, by the code of the reason.
@@ -84,8 +87,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.full: set[Connection] = set()
         self.endings: Counter[str] = Counter()
         self.accepts = True
-        self._admission = admission
+        self._admission: Admission | None = None
         self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
+        self.admission = admission
         self.budget = budget
         self.log_ends = log_ends
         self._rejections = RejectionLog()
@@ -116,13 +120,16 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def admission(self) -> Admission | None:
         """Decides which clients may connect; None lets all in.
 
-        It may be replaced at any time. Open connections still count in the one that let them in.
+        It may be changed or replaced at any time. Open connections stay, unless
+        :meth:`close_denied` is called. They still count in the one that let them in.
         """
         return self._admission
 
     @admission.setter
     def admission(self, admission: Admission | None) -> None:
         before, self._admission = self._admission, admission
+        if admission is not None:
+            admission.serve(self)
         if before is None or before is admission:
             return
         for connection in self.connections.values():
@@ -213,6 +220,36 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Close every open connection; see :meth:`Connection.close`."""
         for connection in list(self.connections.values()):
             connection.close(reason)
+
+    def close_denied(self) -> int:
+        """Close the open connections whose addresses may not connect any more (``denied``).
+
+        Call it after a change of :attr:`admission` that shall hold for them, too.
+
+        :return: their number.
+        """
+        admission = self._admission
+        if admission is None:
+            return 0
+        denied = [
+            connection
+            for connection in self.connections.values()
+            if connection.reason is None
+            and (host := _host_of(connection.peer)) is not None
+            and admission.denies(host)
+        ]
+        for connection in denied:
+            connection.close(DENIED)
+        return len(denied)
+
+    def admitted_by(self, admission: Admission) -> Iterator[str | None]:
+        """Give the addresses of the open connections that ``admission`` has let in."""
+        for connection in self.connections.values():
+            place = connection.place
+            if place is None:  # nobody has let it in
+                continue
+            if self._admitted_before.get(connection, self._admission) is admission:
+                yield place or None
 
     def abort(self, reason: CloseReason = CLOSED) -> None:
         """Abort every open connection; see :meth:`Connection.abort`."""

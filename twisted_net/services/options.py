@@ -24,9 +24,10 @@ from twisted_net.endpoints.socket_options import (
 )
 from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
-from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import Limits, OverflowPolicy
+from twisted_net.policy.ranges import Network, Ranges, parse_range
 from twisted_net.services.flags import (
     ALLOW_EXPIRED_HELP,
     DEFAULT_PORT,
