@@ -33,8 +33,8 @@ from twisted_net.chat.messages import (
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.policy.admission import Network
 from twisted_net.policy.close_reasons import CLOSED, KICKED
+from twisted_net.policy.ranges import Network
 
 NAMED_AT_MOST = 5
 """Joins or leaves at one time that are announced by name. More are only counted: if a thousand

@@ -16,7 +16,7 @@ WARN_BEFORE = datetime.timedelta(days=14)
 """How long before a certificate expires the warnings begin: what is renewed by itself, such as
 with certbot, has been renewed twice as long before that."""
 
-WARN_EVERY = datetime.timedelta(days=1)
+REMIND_EVERY = datetime.timedelta(days=1)
 
 _log = Logger()
 
@@ -101,7 +101,7 @@ class ExpiryWarnings:
             has_expired = now > expires
             told = before.get(each)
             # abs(): somebody may have set the clock back.
-            if told and told[0] == has_expired and abs(now - told[1]) < WARN_EVERY:
+            if told and told[0] == has_expired and abs(now - told[1]) < REMIND_EVERY:
                 self._told[each] = told
                 continue
             self._told[each] = (has_expired, now)
