@@ -59,6 +59,11 @@ def strip_invisible(text: str) -> str:
     return ""
 
 
+def drop_escape_sequences(text: str) -> str:
+    """Return ``text`` without whole escape sequences, such as those of arrow keys."""
+    return _SEQUENCE.sub("", text)
+
+
 def printable(text: str) -> str:
     """Return ``text`` on one line, safe for another user's terminal.
 
