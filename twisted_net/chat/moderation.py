@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, Announce, End, Exit, SendEvent
+from twisted_net.chat.actions import Action, Announce, End, Exit, LogName, SendEvent
 from twisted_net.chat.messages import (
     Ban,
     Event,
@@ -64,6 +64,7 @@ def evict(registry: Registry, owner: User) -> list[Action]:
     old = owner.name
     registry.assign_guest_name(owner)
     return [
+        LogName(owner, old),
         SendEvent(owner, Notice(f"{old} is an account's name. You are {owner.name} now.")),
         *announce_name(owner, old),
     ]
