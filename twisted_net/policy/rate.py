@@ -90,15 +90,14 @@ class TokenBuckets(Generic[BucketKey]):
 
     def take(self, key: BucketKey, now: float) -> None:
         """Take one token, even if there is none."""
+        own = self._buckets.pop(key) if key in self._buckets else TokenBucket(*self._size(key))
+        own.take(1, now)
         while self._buckets:
             oldest, bucket = next(iter(self._buckets.items()))
             if len(self._buckets) < self._most and bucket.wait(self._size(oldest)[1], now):
                 break
             del self._buckets[oldest]
-        found = self._buckets.pop(key) if key in self._buckets else None
-        bucket = found or TokenBucket(*self._size(key))
-        bucket.take(1, now)
-        self._buckets[key] = bucket
+        self._buckets[key] = own
 
     def put_back(self, key: BucketKey, now: float) -> None:
         """Put one token back that was taken for nothing."""
