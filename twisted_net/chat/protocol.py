@@ -99,9 +99,9 @@ TAGGED = TextCodec(tagged=True)
 
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # the peer would not read a goodbye
 
-LINE_TIMEOUTS = 20
+LINE_TIMEOUTS = 10
 """Who types key by key has ``message_timeout`` from key to key, and so many times as long for a
-whole line: ten minutes by default. Anything slower is not typing, but holds the server."""
+whole line: five minutes by default. Whoever is slower does not type, but keeps the server busy."""
 
 
 class ChatProtocol(Member):
