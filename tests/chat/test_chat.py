@@ -119,6 +119,41 @@ class PresenceTests(ChatCase):
         self.assertEqual([e for e in events if e["log_level"] > LogLevel.debug], [])
         self.assertEqual((ann.received, len(self.factory)), (b"", 1))
 
+    def test_checks_are_phantoms(self) -> None:
+        """Checks that hold the port for a while are not announced, and use no guest's name up."""
+        (ann,) = self.users(1)
+        for sent in (b"", b"\xff\xfb\x18", b"\r\n", b"  \n", b"\0"):
+            for seconds in (0.0, 0.1, 0.3, 1.0, 2.5):
+                checks = [connect_peer(self.factory) for _ in range(3)]
+                for check in checks:
+                    check.send(sent)
+                    check.advance(GREETING_DELAY)
+                checks[0].advance(seconds)
+                for check in checks:
+                    check.reset()
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(ann.take(), b"")
+        bob, eve = connect_peer(self.factory), connect_peer(self.factory)
+        bob.send(b"hello\n")
+        eve.send(b"/nick eve\nhello\n")
+        self.assertEqual(re.findall(b"<.*", ann.take()), [b"<guest-2> hello", b"<eve> hello"])
+        bob.write_eof()  # he was seen, so nobody else gets his name
+        (next_one,) = self.visitors(1)
+        self.assertEqual(next_one.protocol.name, "guest-4")
+
+    def test_nothing_is_sent_before_the_greeting(self) -> None:
+        """Neither notices nor the room reach a peer that may turn out to speak HTTP."""
+        ann = self.users(1)[0]
+        peer = connect_peer(self.factory)
+        self.factory.send_to_all("tea is ready")
+        ann.send(b"hello\n")
+        self.assertEqual((peer.received, ann.take()), (b"", b"* tea is ready\n"))
+        peer.send(b"GET / HT")
+        peer.advance(1)  # it has begun to speak, so it is not greeted as one that is silent
+        self.assertEqual(peer.received, b"")
+        peer.send(b"TP/1.1\r\n")
+        self.assertTrue(peer.received.startswith(b"HTTP/1.1 400 "))
+
     def test_one_that_comes_just_before_others_are_told(self) -> None:
         """Each user has the full delay: one who leaves within it is not announced."""
         (ann,) = self.users(1)

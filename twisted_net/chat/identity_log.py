@@ -13,6 +13,8 @@ from twisted_net.connection.addresses import format_address
 
 _log = Logger()
 
+_LONGEST_ACCOUNT = 100  # characters that are logged: a failed login may name anything
+
 
 def log_login(user: User) -> None:
     """Log that a user has logged in to an account."""
@@ -21,12 +23,13 @@ def log_login(user: User) -> None:
 
 def log_failed_login(user: User, account: str) -> None:
     """Log that a password was wrong. The password is not logged."""
-    _emit(user, "a login as {account!r} failed", account=account)
+    _emit(user, "a login as {account!r} failed", account=account[:_LONGEST_ACCOUNT])
 
 
 def log_refused_login(user: User, account: str) -> None:
     """Log that a password was not even checked, because too many logins have failed."""
-    _emit(user, "a login as {account!r} was refused: too many have failed", account=account)
+    text = "a login as {account!r} was refused: too many have failed"
+    _emit(user, text, account=account[:_LONGEST_ACCOUNT])
 
 
 def log_name(user: User, old: str) -> None:

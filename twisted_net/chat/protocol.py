@@ -336,7 +336,12 @@ class ChatFactory(ConnectionFactory):
         """Send a notice to all connected users except ``but``. A leading ``* `` is removed."""
         notice = Notice(printable(message.removeprefix("* ")))
         for connection in list(self.connections.values()):
-            if isinstance(connection, Member) and connection.ready and connection is not but:
+            if (
+                isinstance(connection, ChatProtocol)
+                and connection.ready
+                and connection is not but
+                and connection.session.state is not SessionState.NEW  # it may speak HTTP
+            ):
                 connection.send_event(notice)
 
     # Entering and leaving.
