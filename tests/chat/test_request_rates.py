@@ -17,7 +17,7 @@ from twisted_net.testing import connect_peer
 
 class RequestRatesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.rates = RequestRates(ChatLimits(joins=3, nicks=0))
+        self.rates = RequestRates(ChatLimits(joins=3, rooms=2, nicks=0))
 
     def refusal(self, who: str, now: float, kind: Any = "joins") -> RequestError | None:
         """Count a request. Return the error, if there is one."""
@@ -40,6 +40,14 @@ class RequestRatesTests(SynchronousTestCase):
         self.assertEqual(error.text, "You join rooms too often. Try again in 1 second.")
         self.assertIsNone(self.refusal("ann", 20.0))
         self.assertIsNotNone(self.refusal("ann", 20.0))
+
+    def test_joining_all_rooms_again(self) -> None:
+        """A program that connects again may join as many rooms at once as it may be in."""
+        self.rates = RequestRates(ChatLimits(joins=3, rooms=5))
+        self.assertEqual([self.refusal("ann", 0.0) for _ in range(5)], [None] * 5)
+        error = self.refusal("ann", 0.0)
+        assert error is not None
+        self.assertEqual(error.retry_after, 20)
 
     def test_no_limit(self) -> None:
         """0 is no limit, and nothing is counted."""

@@ -41,11 +41,12 @@ class ChatLimits:
         connections after 50 seconds; other proxies do so after 60.
     :ivar login_timeout: seconds to log in, or for a program to say hello, until the connection is
         closed (``login``); 0 for no limit. OpenSSH allows 120.
-    :ivar joins: joins a minute for one connection, and as many at once; 0 for no limit. Operators
-        have none of these four limits.
+    :ivar joins: joins a minute for one connection, and as many at once, or ``rooms`` if that is
+        more; 0 for no limit. Operators have none of these four limits.
     :ivar nicks: the same for changes of the name.
     :ivar topics: the same for changes of topics.
-    :ivar new_rooms: new rooms a minute for one person, on all the person's connections.
+    :ivar new_rooms: new rooms a minute for one account, or else one address, on all connections.
+        After a restart, all rooms are new.
     :raises ValueError: a value is invalid; the text names it.
     """
 
@@ -61,7 +62,7 @@ class ChatLimits:
     joins: int = 60
     nicks: int = 10
     topics: int = 10
-    new_rooms: int = 60
+    new_rooms: int = 200
 
     def __post_init__(self) -> None:
         for field in fields(self):

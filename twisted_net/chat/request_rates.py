@@ -66,5 +66,7 @@ class RequestRates:
             self._buckets.forget((kind, who))
 
     def _size(self, key: tuple[RequestKind, Hashable]) -> tuple[float, int]:
-        most = getattr(self._limits, key[0])
-        return most / 60, most
+        kind = key[0]
+        most = getattr(self._limits, kind)
+        # Who connects again joins all rooms again, at once.
+        return most / 60, max(most, self._limits.rooms) if kind == "joins" else most
