@@ -122,7 +122,7 @@ class AccountsTests(SynchronousTestCase):
     def login(self, password: str, host: str = "192.0.2.1", delay: float = 0) -> Deferred[Any]:
         """Log in as ann."""
         return Deferred.fromCoroutine(
-            self.accounts.verify(self.clock, "ann", password, host, delay)
+            self.accounts.verify(self.clock, "ann", password, host, 0, delay)
         )
 
     def test_a_hundred_that_wait_and_go(self) -> None:
@@ -367,6 +367,23 @@ class LoginTests(ChatCase):
         peer.advance(8.1)  # who thinks for so long has waited already
         peer.send(b"/login ann secret-1\n")
         self.assertEqual(peer.take(), b"* You are ann now.\n")
+
+    def test_the_owner(self) -> None:
+        """Those who guess the owner's password at the same address do not keep the owner out.
+
+        Who has failed already comes later than somebody who has not, however often they come.
+        """
+        self.factory = self.make(plain_logins=True, **self.settings)
+        for _ in range(30):
+            connect_peer(self.factory).send(*[b"/login ann wrong\n"] * 6)
+        for _ in range(3):
+            self.clock.pump([0.1] * 97)
+            ann = connect_peer(self.factory)
+            ann.send(b"/login ann secret-1\n")
+            self.clock.pump([0.1] * 51)
+            self.assertIn(b"* You are ann", ann.take())
+            ann.send(b"/quit\n")
+            ann.write_eof()
 
     def test_a_neighbour(self) -> None:
         """Wrong passwords of a neighbour, or of a proxy's other users, lock nobody out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -33,24 +34,31 @@ class Accounts:
     def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
         self._checkers = checkers
         self.throttle = LoginThrottle()
-        # The attempts that wait, by the limit that they wait for.
-        self._waiting: dict[Limit, list[Deferred[None]]] = {}
+        # The attempts that wait, by the limit that they wait for: failures, and what they wait for.
+        self._waiting: dict[Limit, list[tuple[int, Deferred[None]]]] = {}
         self._calls: dict[Limit, IDelayedCall] = {}  # when each limit allows the next one
 
     async def verify(
-        self, clock: IReactorTime, account: str, password: str, host: str, delay: float = 0.0
+        self,
+        clock: IReactorTime,
+        account: str,
+        password: str,
+        host: str,
+        failures: int = 0,
+        delay: float = 0.0,
     ) -> str | None:
         """Return the account's name if the password is right, otherwise None.
 
         An attempt that is cancelled while it waits leaves nothing behind.
 
         :param host: the address whose attempts are limited; empty if it identifies nobody.
+        :param failures: the wrong passwords that came from the same connection before.
         :param delay: seconds to wait first, because of earlier wrong passwords.
         :raises RequestError: ``try-later``, because too many logins have failed.
         """
         if delay:
             await deferLater(clock, delay)
-        await self._wait_for_turn(clock, account, host)
+        await self._wait_for_turn(clock, account, host, failures)
         # Text that UTF-8 cannot encode must not raise; it matches no password.
         said = (each.encode(errors="surrogatepass") for each in (account, password))
         credentials = UsernamePassword(*said)
@@ -68,11 +76,14 @@ class Accounts:
         self.throttle.failed += 1
         return None
 
-    async def _wait_for_turn(self, clock: IReactorTime, account: str, host: str) -> None:
+    async def _wait_for_turn(
+        self, clock: IReactorTime, account: str, host: str, failures: int
+    ) -> None:
         """Wait until the limits allow an attempt, and count it.
 
-        The newest attempt comes first. Whoever guesses on many connections keeps many attempts
-        waiting, and somebody who comes then must not wait for all of them.
+        Who has failed least comes first, and among those the newest. Whoever guesses on many
+        connections keeps many attempts waiting, and somebody who comes then must not wait for all
+        of them.
         """
         until = clock.seconds() + LONGEST_WAIT
         while True:
@@ -82,14 +93,15 @@ class Accounts:
                 return
             turn: Deferred[None] = Deferred()
             turn.addTimeout(max(0.0, until - clock.seconds()), clock)
-            self._waiting.setdefault(limit, []).append(turn)
+            waiting = failures, turn
+            self._waiting.setdefault(limit, []).append(waiting)
             self._schedule(clock, limit)
             try:
                 await turn
             except TimeoutError:
                 raise _try_later(wait) from None
             finally:
-                self._drop(limit, turn)
+                self._drop(limit, waiting)
 
     def _schedule(self, clock: IReactorTime, limit: Limit) -> None:
         if limit in self._waiting and limit not in self._calls:
@@ -98,13 +110,16 @@ class Accounts:
 
     def _next(self, clock: IReactorTime, limit: Limit) -> None:
         del self._calls[limit]
-        self._waiting[limit].pop().callback(None)
+        waiting = self._waiting[limit]
+        first = min(reversed(waiting), key=itemgetter(0))
+        waiting.remove(first)
+        first[1].callback(None)
         self._schedule(clock, limit)
 
-    def _drop(self, limit: Limit, turn: Deferred[None]) -> None:
+    def _drop(self, limit: Limit, attempt: tuple[int, Deferred[None]]) -> None:
         waiting = self._waiting.get(limit, [])
-        if turn in waiting:
-            waiting.remove(turn)
+        if attempt in waiting:
+            waiting.remove(attempt)
         if not waiting:
             self._waiting.pop(limit, None)
             call = self._calls.pop(limit, None)

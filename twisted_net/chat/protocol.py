@@ -517,7 +517,9 @@ class ChatFactory(ConnectionFactory):
         delay = connection.login_after - self.clock.seconds()
         delay = min(max(0.0, delay), delay_after(session.failures))  # the clock may have been set
         try:
-            verified = await self.accounts.verify(self.clock, account, password, user.host, delay)
+            verified = await self.accounts.verify(
+                self.clock, account, password, user.host, session.failures, delay
+            )
         except RequestError as error:
             log_refused_login(user, account)
             self.act(session.login_refused(error))

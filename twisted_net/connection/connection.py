@@ -171,8 +171,8 @@ class Connection(_Base):
     Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
     and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
     :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
-    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout` and
-    :meth:`waits_for_reader`.
+    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout`,
+    :meth:`waits_for_reader`, :meth:`has_more_time`, :attr:`is_incomplete` and :attr:`log_name`.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
