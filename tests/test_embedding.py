@@ -278,6 +278,7 @@ class OwnTests(EmbeddingCase):
         factory = ChatFactory()
         self.reactor.listenTCP(1, factory)
         peers = [self.connect() for _ in range(3)]
+        peers[0].advance(0.2)
         for peer in peers:
             peer.take()
         factory.send_to_all("* Lunch is ready.")
