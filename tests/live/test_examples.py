@@ -336,8 +336,8 @@ class ApplicationTests(ExampleCase):
         ann = await self.connect(port)
         await ann.has(b"/help lists commands.\n")
         ann.send(b"!echo hello\nnothing\n")
-        await ann.has(b"<bot> guest-2 says: hello\n")
-        await bot.expect(rb"^Answered guest-2 at 2$|^Answered guest-2 at 3$")
+        await ann.has(b"<bot> guest-1 says: hello\n")
+        await bot.expect(rb"^Answered guest-1 at 2$|^Answered guest-1 at 3$")
 
     async def test_chat_program(self) -> None:
         """The program is in the room, gets its messages, and knows the offsets of its own."""

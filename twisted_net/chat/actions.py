@@ -104,6 +104,35 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class LetIn:
+    """Stop the time limit for logging in: a user is in the chat."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """Announce the joins of a user soon: until now, it may have been a health check."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class LogLogin:
+    """Log that a user has logged in."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class LogName:
+    """Log a user's new name. ``old`` is empty if it is the first one."""
+
+    user: User
+    old: str
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Close a user's connection."""
 
@@ -113,5 +142,6 @@ class End:
 
 
 Action: TypeAlias = (
-    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | End
-)
+    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | LetIn
+    | Introduce | LogLogin | LogName | End
+)  # fmt: skip

@@ -21,14 +21,17 @@ class RequestError(Exception):
     :ivar text: a sentence, for users.
     :ivar field: the wrong field in a program's message; may be empty.
     :ivar id: the id that the program gave its message; may be empty.
+    :ivar retry_after: the seconds after which the same request may be accepted; 0 if that does not
+        depend on the time.
     """
 
-    def __init__(self, code: str, text: str, field: str = "") -> None:
+    def __init__(self, code: str, text: str, field: str = "", retry_after: int = 0) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.field = field
         self.id = ""
+        self.retry_after = retry_after
 
 
 # Requests. An empty room means the current room of a text user.
@@ -338,6 +341,7 @@ class ErrorReply:
     text: str
     field: str = ""
     id: str = ""
+    retry_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, Announce, End, Exit, KeepBan, SendEvent
+from twisted_net.chat.actions import Action, Announce, End, Exit, KeepBan, LogName, SendEvent
 from twisted_net.chat.bans import (
     Sanction,
     is_in,
@@ -83,6 +83,7 @@ def evict(registry: Registry, owner: User, name: str) -> list[Action]:
     is_it = names.fold(old) == names.fold(name)
     said = f"{old} is an account's name" if is_it else f"{old} looks like {name}, an account's name"
     return [
+        LogName(owner, old),
         SendEvent(owner, Notice(f"{said}.")),
         SendEvent(owner, NickSet(owner.name)),
         *announce_name(owner, old),

@@ -177,8 +177,8 @@ class Connection(_Base):
     Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
     and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
     :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
-    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout` and
-    :meth:`waits_for_reader`.
+    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout`,
+    :meth:`waits_for_reader`, :meth:`has_more_time`, :attr:`is_incomplete` and :attr:`log_name`.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -301,6 +301,14 @@ class Connection(_Base):
         """
         return b""
 
+    def has_more_time(self) -> bool:
+        """Called when more of an incomplete message has arrived, but not its end.
+
+        :return: True to start its time limit again. By default, it is one limit for the whole
+            message.
+        """
+        return False
+
     # What a subclass calls.
 
     @property
@@ -344,6 +352,16 @@ class Connection(_Base):
         True while the peer is read, and while it is not read only because it does not read either.
         """
         return not self._pause_reasons & ~PauseReason.FULL_OUTPUT
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a message has begun to arrive, but is not complete."""
+        return self._framing.pending
+
+    @property
+    def log_name(self) -> str:
+        """The name by which the peer is known, for the log; empty if it has none."""
+        return ""
 
     def send(self, message: Any) -> bool:
         """Send a message.
@@ -948,7 +966,7 @@ class Connection(_Base):
         :param goes_on: whether the same message was incomplete before.
         """
         if self._deadline is not None:
-            if not goes_on:
+            if not goes_on or self.has_more_time():
                 self._deadline.heard = self.factory.timers.wheel.now
         elif self.factory.limits.message_timeout:
             self._deadline = self.factory.timers.start(

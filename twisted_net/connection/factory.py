@@ -55,8 +55,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         several factories.
     :param budget: limits the bytes that wait for slow peers in total; one object should serve the
         whole process.
-    :param log_ends: whether ends that are not notable are logged as well, at debug level. Written
-        to a file, that line costs half as much as everything else in a short connection.
+    :param log_ends: whether ends that are not notable are logged as well; those of peers that sent
+        nothing, such as health checks, at debug level. Written to a file, that line costs half as
+        much as everything else in a short connection.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: if a limit is invalid; the message names it.
     :raises TypeError: if there is no such limit.
@@ -297,7 +298,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.endings[reason.code] += 1
         if reason.notable or self.log_ends:
             _log.emit(
-                LogLevel.info if reason.notable else LogLevel.debug,
+                LogLevel.info if reason.notable or connection.bytes_received else LogLevel.debug,
                 "Connection {id} from {peer} ended: {reason}{detail}",
                 id=connection.id,
                 peer=format_address(connection.peer),

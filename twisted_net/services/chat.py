@@ -25,6 +25,8 @@ from twisted_net.store.url import store_from_url
 
 _LIMITS = ChatLimits()
 
+_MOST_A_MINUTE = 1_000_000
+
 _STORE_HELP = (
     "Where to keep messages: memory: or sqlite:PATH. Options follow a question mark: count=10000 "
     "and age=86400 limit each room; durable=power makes acknowledged messages survive a power "
@@ -34,6 +36,16 @@ _HISTORY_HELP = "Messages that are shown to a user who joins a room."
 _HEARTBEAT_HELP = (
     "Seconds of silence until a JSON client is sent a ping. It is closed if it is silent for as "
     "long again."
+)
+_LOGIN_TIMEOUT_HELP = (
+    "Seconds to log in, or for a JSON client to say hello, until it is closed. 0 means no limit."
+)
+_JOINS_HELP = "Joins a minute from one client, and as many at once. 0 means no limit."
+_NICKS_HELP = "Changes of the name a minute from one client. 0 means no limit."
+_TOPICS_HELP = "Changes of topics a minute from one client. 0 means no limit."
+_NEW_ROOMS_HELP = (
+    "New rooms a minute from one account, or else from one address. 0 means no limit. Operators "
+    "have none of these four limits."
 )
 _ANONYMOUS_HELP = "Let users without an account in as well. Requires --auth."
 _PLAIN_LOGIN_HELP = "Accept passwords over plain TCP, where others can read them."
@@ -57,9 +69,14 @@ class Options(ServiceOptions):
                 "auth": "KIND:...",
                 "operator": "NAME",
                 "reserve": "NAME",
+                "login-timeout": "SECONDS",
                 "allow-anonymous": "",
                 "allow-plain-login": "",
             },
+        ),
+        FlagGroup(
+            "Requests a minute",
+            {"joins": "N", "nicks": "N", "topics": "N", "new-rooms": "N"},
         ),
         *SHARED_GROUPS,
     )
@@ -67,6 +84,11 @@ class Options(ServiceOptions):
         ["store", None, "memory:", _STORE_HELP],
         ["history", None, str(_LIMITS.history), _HISTORY_HELP],
         ["heartbeat", None, f"{_LIMITS.heartbeat:g}", _HEARTBEAT_HELP],
+        ["login-timeout", None, f"{_LIMITS.login_timeout:g}", _LOGIN_TIMEOUT_HELP],
+        ["joins", None, str(_LIMITS.joins), _JOINS_HELP],
+        ["nicks", None, str(_LIMITS.nicks), _NICKS_HELP],
+        ["topics", None, str(_LIMITS.topics), _TOPICS_HELP],
+        ["new-rooms", None, str(_LIMITS.new_rooms), _NEW_ROOMS_HELP],
         *shared_flags(max_message=MAX_MESSAGE),
     ]
     optFlags = [
@@ -115,8 +137,22 @@ class Options(ServiceOptions):
         self.seconds("heartbeat")
         if self["heartbeat"] < 1:
             self.refuse("heartbeat", "must be at least 1 second")
+        self.seconds("login-timeout")
+        for flag in ("joins", "nicks", "topics", "new-rooms"):
+            self.number(flag, 0, _MOST_A_MINUTE)
         if self["allow-anonymous"] and not self["auth"]:
             raise usage.UsageError("--allow-anonymous: requires --auth")
+
+    def _chat_limits(self) -> ChatLimits:
+        return ChatLimits(
+            history=self["history"],
+            heartbeat=self["heartbeat"],
+            login_timeout=self["login-timeout"],
+            joins=self["joins"],
+            nicks=self["nicks"],
+            topics=self["topics"],
+            new_rooms=self["new-rooms"],
+        )
 
     def factory(self, reactor: Any) -> ChatFactory:
         """Return the factory of the chat.
@@ -130,7 +166,7 @@ class Options(ServiceOptions):
         checkers: list[ICredentialsChecker] = self["auth"]
         return ChatFactory(
             store=store,
-            chat_limits=ChatLimits(history=self["history"], heartbeat=self["heartbeat"]),
+            chat_limits=self._chat_limits(),
             checkers=checkers,
             anonymous=bool(not checkers or self["allow-anonymous"]),
             operators=self["operator"],
