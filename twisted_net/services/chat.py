@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import sys
+import textwrap
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
@@ -12,6 +13,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from twisted_net.accounts.checker import PasswordFileFactory
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
@@ -37,8 +39,12 @@ _ANONYMOUS_HELP = "Let users without an account in as well. Requires --auth."
 _PLAIN_LOGIN_HELP = "Accept passwords over plain TCP, where others can read them."
 
 
-class Options(ServiceOptions):
-    """The flags of netchat."""
+class Options(ServiceOptions, strcred.AuthOptionMixin):
+    """The flags of netchat.
+
+    ``credCheckers`` and ``credInterfaces`` have the checkers of ``--auth``, as in all programs of
+    Twisted's.
+    """
 
     command = "netchat"
     summary = "Run a chat server with rooms, for nc, telnet and programs that speak JSON."
@@ -56,6 +62,8 @@ class Options(ServiceOptions):
                 "operator": "NAME",
                 "allow-anonymous": "",
                 "allow-plain-login": "",
+                "help-auth": "",
+                "help-auth-type": "KIND",
             },
         ),
         *SHARED_GROUPS,
@@ -71,27 +79,56 @@ class Options(ServiceOptions):
         ["allow-plain-login", None, _PLAIN_LOGIN_HELP],
     ]
 
+    repeatable = (*ServiceOptions.repeatable, "auth", "operator")
+    command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
+
+    supportedInterfaces = (IUsernamePassword,)
+
     def __init__(self) -> None:
         super().__init__()
-        self["auth"] = []
-        self["operator"] = []
+        self["credCheckers"] = []
+        self["credInterfaces"] = {}
 
     def opt_auth(self, description: str) -> None:
-        """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
-        Twisted knows (strcred). Repeatable. [default: none; anyone may join]"""
-        kind = description.partition(":")[0]  # the rest may contain a password
+        """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
+        that --help-auth lists. Repeatable. [default: none; anyone may join]"""
+        kind, _, rest = description.partition(":")  # the rest may be a password
+        where = f"{self.before('auth', description)}auth {kind}"
+        factory = account_kinds().get(kind)
+        if factory is None:
+            raise usage.UsageError(f"{where}: unknown kind of accounts; see --help-auth")
+        if not self.supportsCheckerFactory(factory):  # type: ignore[no-untyped-call]
+            raise usage.UsageError(f"{where}: does not check passwords; see --help-auth")
         try:
-            checker = strcred.makeChecker(description)  # type: ignore[no-untyped-call]
-        except strcred.InvalidAuthType:
-            raise usage.UsageError(f"--auth {kind}: unknown kind of accounts") from None
+            self.addChecker(factory.generateChecker(rest))  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of accounts raises its own errors
-            raise usage.UsageError(f"--auth {kind}: {error}") from None
-        if IUsernamePassword not in checker.credentialInterfaces:
-            raise usage.UsageError(f"--auth {kind}: does not check passwords")
-        path = getattr(checker, "filename", None)
-        if path is not None and not os.access(path, os.R_OK):
-            raise usage.UsageError(f"--auth {description}: file cannot be read")
-        self["auth"].append(checker)
+            raise usage.UsageError(f"{where}: {error}") from None
+        self["auth"].append(description)
+
+    def opt_help_auth(self) -> NoReturn:
+        """List the kinds of accounts for --auth, and exit."""
+        write = self.authOutput.write
+        write("Usage: --auth KIND[:ARGUMENT]\nFor details: --help-auth-type KIND\n\n")
+        kinds = {
+            name: each
+            for name, each in sorted(account_kinds().items())
+            if self.supportsCheckerFactory(each)  # type: ignore[no-untyped-call]
+        }
+        for name, each in {"KIND": None, **kinds}.items():
+            write(f"  {name:10} {each.argStringFormat if each else 'ARGUMENT'}\n")
+        sys.exit(0)
+
+    def opt_help_auth_type(self, kind: str) -> NoReturn:
+        """Explain a kind of accounts for --auth, and exit."""
+        factory = account_kinds().get(kind)
+        if factory is None:
+            raise usage.UsageError(f"--help-auth-type {kind}: unknown kind; see --help-auth")
+        lines = textwrap.indent(textwrap.dedent(factory.authHelp).strip(), "  ")
+        write = self.authOutput.write
+        write(f"Usage: --auth {kind}[:ARGUMENT]\nARGUMENT: {factory.argStringFormat}\n\n{lines}\n")
+        if not self.supportsCheckerFactory(factory):  # type: ignore[no-untyped-call]
+            write("\n  netchat cannot use this kind: it does not check passwords.\n")
+        sys.exit(0)
 
     def opt_operator(self, account: str) -> None:
         """Account that may kick, ban and mute. Repeatable."""
@@ -104,7 +141,7 @@ class Options(ServiceOptions):
         if self["heartbeat"] < 1:
             self.refuse("heartbeat", "must be at least 1 second")
         if self["allow-anonymous"] and not self["auth"]:
-            raise usage.UsageError("--allow-anonymous: requires --auth")
+            self.refuse("allow-anonymous", "requires --auth")
 
     def factory(self, reactor: Any) -> ChatFactory:
         """Return the factory of the chat.
@@ -114,8 +151,8 @@ class Options(ServiceOptions):
         try:
             store = store_from_url(self["store"], reactor)
         except ValueError as error:
-            raise StartError(f"{self.command}: --store {self['store']}: {error}") from None
-        checkers: list[ICredentialsChecker] = self["auth"]
+            raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
+        checkers: list[ICredentialsChecker] = self["credCheckers"]
         return ChatFactory(
             store=store,
             chat_limits=ChatLimits(history=self["history"], heartbeat=self["heartbeat"]),
@@ -125,6 +162,15 @@ class Options(ServiceOptions):
             plain_logins=bool(self["allow-plain-login"]),
             **self.settings(),
         )
+
+
+def account_kinds() -> dict[str, Any]:
+    """Return the kinds of accounts for ``--auth`` by name: ours, and those of Twisted's plugins.
+
+    Our ``file`` replaces Twisted's, which reads plain text only.
+    """
+    found = strcred.findCheckerFactories()  # type: ignore[no-untyped-call]
+    return {each.authType: each for each in (*found, PasswordFileFactory())}
 
 
 class ChatService(NamedService):
@@ -137,7 +183,7 @@ class ChatService(NamedService):
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
         )
-        self._label = f"--store {options['store']}"
+        self._label = options.spell("store")
 
     def privilegedStartService(self) -> None:
         self._open()

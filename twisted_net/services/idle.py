@@ -73,7 +73,7 @@ class IdleService(NamedService):
         )
         self._reactor = reactor
         self._upstream = upstream
-        self._label = f"--upstream {options['upstream']}"
+        self._label = options.spell("upstream")
 
     def startService(self) -> None:
         super().startService()
@@ -113,7 +113,7 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
     :raises StartError: the endpoint cannot be used.
     """
     text = options["upstream"]
-    where = f"{options.command}: --upstream {text}"
+    where = f"{options.command}: {options.spell('upstream')}"
     upstream: IStreamClientEndpoint = parse_endpoint(
         where,
         lambda: clientFromString(eager(reactor), text),  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -27,6 +27,7 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import Limits, OverflowPolicy
+from twisted_net.services.configurable import ConfigurableOptions
 from twisted_net.services.flags import DEFAULT_PORT, SELF_SIGNED_HELP, SHARED_GROUPS
 from twisted_net.services.help import (
     INDENT,
@@ -53,7 +54,7 @@ from twisted_net.wire.numbers import (
 _log = Logger()
 
 
-class ServiceOptions(usage.Options):
+class ServiceOptions(ConfigurableOptions):
     """The command line of every service.
 
     An invalid value ends the program with one line and status 1.
@@ -70,16 +71,18 @@ class ServiceOptions(usage.Options):
     groups: ClassVar[tuple[FlagGroup, ...]] = SHARED_GROUPS
 
     synopsis = "[flags]"
-    longdesc = "Write a value as --flag VALUE or --flag=VALUE."
+    longdesc = (
+        "Write a value as --flag VALUE or --flag=VALUE, and in a --config file as flag = VALUE."
+    )
+
+    repeatable: ClassVar[tuple[str, ...]] = ("listen", "allow", "deny", "proxy-protocol")
 
     optFlags = [["self-signed", None, SELF_SIGNED_HELP]]
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self["listen"] = []
-        self["allow"] = []
-        self["deny"] = []
-        self["proxy-protocol"] = []
+        super().__init__()
+        for flag in self.repeatable:
+            self[flag] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -99,7 +102,7 @@ class ServiceOptions(usage.Options):
         Repeatable."""
         for each in ranges.split(","):
             self["proxy-protocol"] += (
-                [each] if each == "unix" else self._ranges("proxy-protocol", each)
+                [each] if each == "unix" else self._ranges("proxy-protocol", each, ranges)
             )
 
     def opt_version(self) -> NoReturn:
@@ -125,17 +128,17 @@ class ServiceOptions(usage.Options):
         shorts = [f"-{each}" for each, of in self.synonyms.items() if of == name and len(each) == 1]
         spelling = ", ".join([*shorts, f"--{name}={value}" if value else f"--{name}"])
         text = self.docs[name]
-        if "[default: " not in text:
+        if "[default: " not in text and name not in self.command_line_only:
             if value:
                 text += f" [default: {self.defaults.get(name) or 'none'}]"
             elif name in self.defaults:
                 text += " [default: off]"
         return FlagHelp(spelling, text)
 
-    def parseOptions(self, options: Any = None) -> None:
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            super().parseOptions(options)
         except usage.UsageError as error:
             raise StartError(f"{self.command}: {_flag_first(error)}") from None
 
@@ -174,10 +177,10 @@ class ServiceOptions(usage.Options):
                 if self[flag] is not None:
                     self.refuse(flag, "requires --tls-port")
             if self["self-signed"]:
-                raise usage.UsageError("--self-signed: requires --tls-port")
+                self.refuse("self-signed", "requires --tls-port")
         elif self["self-signed"]:
             if given:
-                raise usage.UsageError(f"--self-signed: cannot be used with --{given[0]}")
+                self.refuse("self-signed", f"cannot be used with --{given[0]}")
             if self["client-ca"] is not None:
                 self.refuse("client-ca", "requires --cert and --key, or --tls-dir")
         elif self["tls-dir"] is not None:
@@ -199,7 +202,9 @@ class ServiceOptions(usage.Options):
             try:
                 self[flag] = parse(self[flag])
             except ValueError as error:
-                raise usage.UsageError(f"--{flag} {shorten(self[flag])}: {error}") from None
+                raise usage.UsageError(
+                    f"{self.spell(flag, shorten(self[flag]))}: {error}"
+                ) from None
 
     def number(self, flag: str, least: int, most: int) -> None:
         """Parse a whole number."""
@@ -218,13 +223,13 @@ class ServiceOptions(usage.Options):
 
         :raises usage.UsageError: always; the message has flag, value and reason.
         """
-        raise usage.UsageError(f"--{flag} {self[flag]}: {why}")
+        raise usage.UsageError(f"{self.spell(flag)}: {why}")
 
-    def _ranges(self, flag: str, text: str) -> list[Network]:
+    def _ranges(self, flag: str, text: str, given: str = "") -> list[Network]:
         try:
             return [parse_range(flag, each) for each in text.split(",")]
         except ValueError as error:
-            raise usage.UsageError(f"--{error}") from None
+            raise usage.UsageError(f"{self.before(flag, given or text)}{error}") from None
 
     # The parts of a service.
 
@@ -278,15 +283,16 @@ class ServiceOptions(usage.Options):
         if port is None and self["tls-port"] is None and not self["listen"]:
             port = DEFAULT_PORT
         if port is not None:
-            found.append(Listener(self._tcp(reactor, port), f"--port {port}"))
+            found.append(Listener(self._tcp(reactor, port), self.spell("port", port)))
         if self["tls-port"] is not None:
             certificates = self._certificates()
             endpoint = TLSServerEndpoint(
                 self._tcp(reactor, self["tls-port"]), certificates, reactor
             )
-            found.append(Listener(endpoint, f"--tls-port {self['tls-port']}", certificates))
+            found.append(Listener(endpoint, self.spell("tls-port"), certificates))
         return found + [
-            Listener(self._endpoint(reactor, text), f"--listen {text}") for text in self["listen"]
+            Listener(self._endpoint(reactor, text), self.spell("listen", text))
+            for text in self["listen"]
         ]
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
@@ -316,12 +322,11 @@ class ServiceOptions(usage.Options):
             return Certificates.from_files(self["cert"], self["key"], **rules)
         except CertificateError as error:
             # Name the flag's own value: the error has the absolute path.
-            where = f"--{error.what} {self[error.what]}"
-            raise StartError(f"{self.command}: {where}: {error}") from None
+            raise StartError(f"{self.command}: {self.spell(error.what)}: {error}") from None
 
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
         found: IStreamServerEndpoint = parse_endpoint(
-            f"{self.command}: --listen {text}",
+            f"{self.command}: {self.spell('listen', text)}",
             lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
         )
         return self._at_the_socket(found)
