@@ -13,12 +13,13 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
-from twisted_net.accounts.checker import PasswordFileFactory
+from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
+from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
@@ -143,6 +144,13 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         if self["allow-anonymous"] and not self["auth"]:
             self.refuse("allow-anonymous", "requires --auth")
 
+    def files_in_use(self) -> FilesInUse:
+        files = super().files_in_use()
+        for checker in self["credCheckers"]:
+            if isinstance(checker, PasswordFileChecker):
+                files.read_again.append(checker.path)
+        return files
+
     def factory(self, reactor: Any) -> ChatFactory:
         """Return the factory of the chat.
 
@@ -174,7 +182,7 @@ def account_kinds() -> dict[str, Any]:
 
 
 class ChatService(NamedService):
-    """Opens the store before it listens, and closes it after all connections have closed."""
+    """Opens the store before it accepts, and closes it after all connections have closed."""
 
     factory: ChatFactory
 
@@ -182,12 +190,11 @@ class ChatService(NamedService):
         super().__init__(
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
+            files=options.files_in_use(),
         )
         self._label = options.spell("store")
-
-    def privilegedStartService(self) -> None:
-        self._open()
-        super().privilegedStartService()
+        # Listening may need root; the file, and those that SQLite makes, belong to --uid.
+        self.factory.opens_store = False
 
     def startService(self) -> None:
         self._open()

@@ -69,7 +69,9 @@ class IdleService(NamedService):
         upstream: IStreamClientEndpoint | None,
     ) -> None:
         super().__init__(
-            options.command, factory, options.listeners(reactor), drain=options["drain"]
+            *(options.command, factory, options.listeners(reactor)),
+            drain=options["drain"],
+            files=options.files_in_use(),
         )
         self._reactor = reactor
         self._upstream = upstream
@@ -116,6 +118,7 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
     where = f"{options.command}: {options.spell('upstream')}"
     upstream: IStreamClientEndpoint = parse_endpoint(
         where,
+        text,
         lambda: clientFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
     )
     kind, _, rest = text.partition(":")

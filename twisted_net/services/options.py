@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -37,8 +38,10 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
+from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.wire.numbers import (
@@ -169,6 +172,16 @@ class ServiceOptions(ConfigurableOptions):
         self.parse("log-ends", _all_or_notable)
         self.parse("interface", _ip_address)
         self._check_tls()
+        self._check_twistd()
+
+    def _check_twistd(self) -> None:
+        flags: Mapping[str, Any] = self.parent or {}
+        try:
+            check_twistd_flags(flags)
+        except ValueError as error:
+            raise usage.UsageError(str(error)) from None
+        if flags.get("chroot") is not None:
+            load_everything()
 
     def _check_tls(self) -> None:
         given = [flag for flag in ("cert", "key", "tls-dir") if self[flag] is not None]
@@ -232,6 +245,20 @@ class ServiceOptions(ConfigurableOptions):
             raise usage.UsageError(f"{self.before(flag, given or text)}{error}") from None
 
     # The parts of a service.
+
+    def files_in_use(self) -> FilesInUse:
+        """Return the files that the service uses later, when it may have another user or root."""
+        files = FilesInUse.of_twistd(self.parent or {})
+        for flag in ("cert", "key", "client-ca"):
+            if self[flag] is not None:
+                files.read_again.append(os.path.abspath(self[flag]))
+        if self["tls-dir"] is not None:
+            files.directories.append(os.path.abspath(self["tls-dir"]))
+        for endpoint in self["listen"]:
+            kind, _, rest = endpoint.partition(":")
+            if kind == "unix":
+                files.removed.append(os.path.abspath(rest.partition(":")[0]))
+        return files
 
     def settings(self, descriptors: int = 1) -> dict[str, Any]:
         """Return the arguments of a connection factory: limits, admission, budget and logging.
@@ -327,6 +354,7 @@ class ServiceOptions(ConfigurableOptions):
     def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
         found: IStreamServerEndpoint = parse_endpoint(
             f"{self.command}: {self.spell('listen', text)}",
+            text,
             lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
         )
         return self._at_the_socket(found)

@@ -89,6 +89,9 @@ class SqliteLog:
                 self._files = OpenFiles(path, "-wal", "-shm")
             except sqlite3.Error as error:
                 why = "another program writes to it" if "locked" in str(error) else str(error)
+                directory = os.path.dirname(os.path.realpath(path))
+                if not os.access(directory, os.W_OK | os.X_OK):  # for the WAL
+                    why = f"its directory cannot be written: {directory}"
                 raise StoreError(f"{path}: {why}") from None
             except OSError as error:
                 raise StoreError(f"{path}: {error.strerror}") from None
