@@ -223,16 +223,16 @@ class CheckTests(FlagsCase):
                 line.startswith(f"{made.command}: --pidfile /nowhere/x: No such file"), line
             )
 
-    def test_modules_for_a_root(self) -> None:
-        """All modules are loaded before the root changes, but not otherwise."""
+    def test_modules(self) -> None:
+        """All modules are loaded before the root or the user changes, but not otherwise."""
         loaded: list[None] = []
         self.patch(options, "load_everything", lambda: loaded.append(None))
-        for flags in ({}, {"chroot": self.root()}):
+        for flags in ({}, {"chroot": self.root()}, {"uid": 1234}):
             made = echo.Options()
             self.patch(options, "check_twistd_flags", lambda flags: None)
             made.parent = {**DEFAULTS, **flags}
             made.parseOptions([])
-        self.assertEqual(len(loaded), 1)
+        self.assertEqual(len(loaded), 2)
         load_everything()
         for name in ("eager.tls", "eager.openssl", "connection.timers"):
             self.assertIn(f"twisted_net.{name}", sys.modules)

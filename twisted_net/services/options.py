@@ -180,7 +180,7 @@ class ServiceOptions(ConfigurableOptions):
             check_twistd_flags(flags)
         except ValueError as error:
             raise usage.UsageError(str(error)) from None
-        if flags.get("chroot") is not None:
+        if flags.get("chroot") is not None or flags.get("uid") is not None:
             load_everything()
 
     def _check_tls(self) -> None:

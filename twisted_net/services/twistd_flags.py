@@ -66,7 +66,10 @@ def check_twistd_flags(flags: Mapping[str, Any], system: System | None = None) -
 
 
 def load_everything() -> None:
-    """Import what is imported late otherwise: in a new root, Python finds no modules."""
+    """Import what is imported late otherwise.
+
+    In a new root, Python finds no modules, and another user may not be able to read them.
+    """
     for module in pkgutil.walk_packages(twisted_net.__path__, f"{twisted_net.__name__}."):
         if module.name not in _LEFT_OUT:
             with contextlib.suppress(ImportError):  # for another system
