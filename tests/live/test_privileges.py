@@ -63,6 +63,7 @@ class PrivilegesTests(LiveTestCase):
             for name in ("chat.db", "chat.db-wal", "chat.db-shm"):
                 found = (data / name).stat()
                 self.assertEqual((found.st_uid, found.st_mode & 0o777), (self.uid, 0o600), name)
+            nc.end_input()  # otherwise it stays, and the service waits for it
             server.signal(signal.SIGTERM)
             await server.ended()
             self.assertEqual(sorted(os.listdir(data)), ["chat.db"])
@@ -144,6 +145,7 @@ class PrivilegesTests(LiveTestCase):
                     each.send(b"hello\n")
             for each in (nc, tls):
                 await each.expect(b"Welcome" if service == "netchat" else b"hello\n")
+                each.end_input()
             server.signal(signal.SIGTERM)
             await server.ended()
             self.assertEqual(server.log("Traceback|Unhandled|No module|unknown encoding"), [])

@@ -399,7 +399,7 @@ class FileTests(SynchronousTestCase):
         closes the file last cannot remove the WAL of the first."""
         path = self.mktemp()
         log = self.open(path)
-        self.assertIn("already", self.refused(path))
+        self.assertIn("uses it", self.refused(path))
         program = (
             "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]);"
             "print(d.execute('SELECT count(*) FROM rooms').fetchone()); d.close()"
