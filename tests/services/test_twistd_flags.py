@@ -111,6 +111,8 @@ class CheckTests(FlagsCase):
             ("/nowhere/x.pid", f"No such file or directory{advice}"),
             ("file/x.pid", f"Not a directory{advice}"),
             (".", "Is a directory"),
+            ("/dev/null", "must be a regular file; write none with --pidfile="),
+            ("/dev/zero", "must be a regular file; write none with --pidfile="),
         ):
             self.assertEqual(self.problem(pidfile=path), f"--pidfile {path}: {why}")
         os.chdir("forbidden")

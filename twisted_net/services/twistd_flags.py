@@ -130,6 +130,8 @@ def _problems_of_pid_file(root: str | None, path: str) -> Iterator[str]:
         return
     if os.path.isdir(path):  # twistd reads it, outside of the new root
         yield f"--pidfile {path}: {os.strerror(errno.EISDIR)}"
+    elif os.path.exists(path) and not os.path.isfile(path):  # it would read a device without end
+        yield f"--pidfile {path}: must be a regular file; write none with --pidfile="
     elif os.path.exists(path) and not os.access(path, os.R_OK):
         yield f"--pidfile {path}: {os.strerror(errno.EACCES)}"
     why = why_not_written(_inside(root, os.path.abspath(path)))
