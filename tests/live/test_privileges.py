@@ -83,7 +83,9 @@ class PrivilegesTests(LiveTestCase):
             )
             self.assertEqual(await server.ended(), 1)
             line = server.errors.decode()
-            self.assertRegex(line, rf"\Anetchat: --store sqlite:{name}: {name}: {why}\n\Z")
+            self.assertRegex(
+                line, rf"\Anetchat: --store sqlite:{name}: {name}: {why}; it must .*\n\Z"
+            )
 
     async def test_what_stays_with_root(self) -> None:
         """One warning names every file that the service can no longer change or read."""

@@ -65,6 +65,8 @@ class ReadingTests(ConfigCase):
             self.assertEqual(left_out, {"config", *options.command_line_only})
             self.assertLessEqual({"help", "version"}, left_out)
             self.assertLessEqual(set(known.repeatable), set(known.values))
+            lists = {each for each in known.values if isinstance(options.get(each), list)}
+            self.assertEqual(lists, set(known.repeatable))
 
     def test_switches(self) -> None:
         """A switch is on or off, in any usual word."""
@@ -114,7 +116,8 @@ class ErrorTests(ConfigCase):
             ("zzz", "zzz: unknown flag; see --help"),
             ("p8080 = 1", "p8080: unknown flag; see --help"),
             ("= 1", "=: unknown flag; see --help"),
-            ("help = yes", "help: unknown flag; see --help"),
+            ("help = yes", "help: only on the command line"),
+            ("config = other.conf", "config: only on the command line"),
             ("[netecho]", "[netecho]: there are no sections, only lines of name = value"),
         ):
             self.assertEqual(self.wrong("# first", line), f"FILE, line 2: {why}")

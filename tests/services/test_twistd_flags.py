@@ -328,3 +328,6 @@ class PrivilegesTests(FlagsCase):
         files = made.files_in_use()
         self.assertEqual(files.read_again, [f"{self.here}/users.txt"])
         self.assertEqual(files.directories, [f"{self.here}/d"])
+        made = SERVICES[2].Options()
+        made.parseOptions(["--auth", "unix"])
+        self.assertEqual(made.files_in_use().read_again, ["/etc/shadow"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
@@ -149,6 +150,8 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         for checker in self["credCheckers"]:
             if isinstance(checker, PasswordFileChecker):
                 files.read_again.append(checker.path)
+        if any(each.partition(":")[0] == "unix" for each in self["auth"]):
+            files.read_again.append("/etc/shadow")
         return files
 
     def factory(self, reactor: Any) -> ChatFactory:
@@ -193,6 +196,9 @@ class ChatService(NamedService):
             files=options.files_in_use(),
         )
         self._label = options.spell("store")
+        flags: Mapping[str, Any] = options.parent or {}
+        uid = flags.get("uid")
+        self._owner = "" if uid is None else f"; it must belong to --uid {uid}"
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 
@@ -207,7 +213,9 @@ class ChatService(NamedService):
         try:
             self.factory.start_store()
         except StoreError as error:
-            raise StartError(f"{self.command}: {self._label}: {error}").show() from None
+            raise StartError(
+                f"{self.command}: {self._label}: {error}{self._owner}"
+            ).show() from None
 
 
 def makeService(options: Options) -> IService:

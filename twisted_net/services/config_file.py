@@ -33,11 +33,13 @@ class KnownFlags(NamedTuple):
     :ivar values: flags with a value.
     :ivar switches: flags without one, which are ``yes`` or ``no`` in a file.
     :ivar repeatable: flags with a value that may be given several times.
+    :ivar elsewhere: flags that are on the command line only.
     """
 
     values: Collection[str]
     switches: Collection[str]
     repeatable: Collection[str]
+    elsewhere: Collection[str]
 
 
 class ConfigLine(NamedTuple):
@@ -126,6 +128,8 @@ def _check_name(place: str, name: str, known: KnownFlags) -> None:
     names = {*known.values, *known.switches}
     if name in names:
         return
+    if name in known.elsewhere:
+        raise ConfigError(f"{place}: {name}: only on the command line")
     close = get_close_matches(name.strip("-").replace("_", "-").lower(), sorted(names), 1, 0.7)
     hint = f"did you mean {close[0]}?" if close else "see --help"
     # A line that is no flag may be anything, even a password: only its first word is shown.

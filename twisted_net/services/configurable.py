@@ -88,4 +88,5 @@ class ConfigurableOptions(usage.Options):
             values=[each.rstrip("=") for each in allowed if each.endswith("=")],
             switches=[each for each in allowed if not each.endswith("=")],
             repeatable=self.repeatable,
+            elsewhere=left_out,
         )
