@@ -54,16 +54,19 @@ class PrivilegesTests(LiveTestCase):
                 *("--uid", NOBODY, "netchat", *HERE, "--store", "sqlite:data/chat.db"),
                 cwd=self.here,
             )
-            nc = self.nc(await server.port())
-            await nc.expect(b"Welcome")
+            port = await server.port()
+            nc, other = self.nc(port), self.nc(port)
+            for each in (nc, other):
+                await each.expect(b"Welcome")
             if number:
-                await nc.expect(b"<guest-1> hello")  # from before
-            nc.write(b"hello\n/ping\n")
-            await nc.expect(b"pong")
+                await nc.expect(rb"<guest-\d> hello 0\n")  # from before
+            nc.write(b"hello %d\n" % number)
+            await other.expect(rb"> hello %d\n" % number)  # so it is stored
             for name in ("chat.db", "chat.db-wal", "chat.db-shm"):
                 found = (data / name).stat()
                 self.assertEqual((found.st_uid, found.st_mode & 0o777), (self.uid, 0o600), name)
-            nc.end_input()  # otherwise it stays, and the service waits for it
+            for each in (nc, other):
+                each.end_input()  # otherwise it stays, and the service waits for it
             server.signal(signal.SIGTERM)
             await server.ended()
             self.assertEqual(sorted(os.listdir(data)), ["chat.db"])
