@@ -31,6 +31,7 @@ LAYERS = {
     "connection": 4,
     "endpoints": 5,
     "store": 6,
+    "accounts": 6,
     "echo": 7,
     "idle": 7,
     "forward": 7,
@@ -60,6 +61,7 @@ PURE_BESIDES = {
     for name in (
         "connection.send_queue",
         "connection.timer_wheel",
+        "accounts.hashes",
         "endpoints.drain",
         "store.log",
     )

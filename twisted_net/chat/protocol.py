@@ -305,8 +305,12 @@ class ChatFactory(ConnectionFactory):
 
     # The store.
 
+    opens_store = True
+    """Whether the store is opened when somebody listens. Otherwise, call :meth:`start_store`."""
+
     def startFactory(self) -> None:
-        self.start_store()
+        if self.opens_store:
+            self.start_store()
 
     def start_store(self) -> None:
         """Open the store, unless it is open.
