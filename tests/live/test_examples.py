@@ -307,6 +307,38 @@ class TlsTests(ExampleCase):
         self.assertFalse((self.where / "server.pem").exists())
 
 
+class StartTlsTests(ExampleCase):
+    """TLS that begins in the middle of a connection."""
+
+    async def test_starttls_client_and_server(self) -> None:
+        """The client gets its answer over TLS; one that trusts somebody else gets none."""
+        port = await self.serve_example("starttls_server.py")
+        client = self.start("starttls_client.py", port)
+        self.assertEqual(await client.ended(), 0, client)
+        self.assertEqual(client.output, b"The server says: HELLO\n")
+        trustme.CA().cert_pem.write_to_path(str(self.where / "other.pem"))
+        client = self.start("starttls_client.py", port, "other.pem")
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertRegex(client.errors.decode(), r"^No answer: handshake \(.*verify failed.*\)\n$")
+
+    async def test_starttls_server_with_openssl(self) -> None:
+        """The command in the docstring verifies the certificate and gets its answer."""
+        port = await self.serve_example("starttls_server.py")
+        connect = ("s_client", "-quiet", "-starttls", "pop3", "-connect", f"{LOCALHOST}:{port}")
+        trust = ("-CAfile", "server.pem", "-verify_return_error", "-verify_hostname", "localhost")
+        client: Program = self.spawn(program("openssl"), *connect, *trust, cwd=self.where)
+        client.write(b"hello\n")
+        await client.expect(rb"^HELLO$")
+
+    async def test_starttls_server_takes_no_line_from_before(self) -> None:
+        """A line in plain text behind the request for TLS ends the connection."""
+        port = await self.serve_example("starttls_server.py")
+        client = await self.connect(port)
+        client.send(b"hello\nSTLS\nevil\n")
+        await client.closed()
+        self.assertNotIn(b"EVIL", client.received)
+
+
 class ApplicationTests(ExampleCase):
     """The chat: as a program of its own, and embedded."""
 

@@ -77,12 +77,11 @@ class GuardTransport:
         """Whether the connection is closing, no matter which side began."""
         return self._guard.closes_without_producer or self._guard.reason is not None
 
-    def startTLS(self, *arguments: Any) -> None:
-        """Start TLS on the real transport; the handshake may take ``handshake_timeout`` seconds."""
+    def startTLS(self, *arguments: Any, **named: Any) -> None:
+        """Start TLS on the real transport; the guard does as :meth:`Connection.start_tls`."""
         guard = self._guard
-        guard.transport.startTLS(*arguments)
+        guard.transport.startTLS(*arguments, **named)
         directlyProvides(self, providedBy(guard.transport))
-        guard.start_handshake_timeout()
 
     def write(self, data: bytes) -> None:
         """:raises TypeError: if ``data`` is text; encode it first."""
@@ -243,8 +242,9 @@ class GuardProtocol(Connection):
             self.call_hook(self.wrapped.writeConnectionLost)
 
     def pauseProducing(self) -> None:
+        was_full = self.is_full
         super().pauseProducing()
-        if self.producer is not None:
+        if self.producer is not None and not was_full:
             self.producer.pauseProducing()
 
     def resumeProducing(self) -> None:
