@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Unpack
 
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -28,7 +29,7 @@ from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.interfaces import ProtocolFactory, application_protocols, negotiating_factory
-from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, HANDSHAKE, CloseReason
 from twisted_net.policy.limits import Limits
 from twisted_net.wire.framing import Raw
 
@@ -334,6 +335,12 @@ class GuardFactory(ConnectionFactory):
     def acceptableProtocols(self) -> list[bytes]:
         """Return the application protocols of the wrapped factory; TLS negotiates one of them."""
         return application_protocols(self.wrapped)
+
+    def refused(self, address: IAddress | None, reason: CloseReason) -> None:
+        """Tell the wrapped factory too, if it is one of ours. It sees handshakes fail itself."""
+        super().refused(address, reason)
+        if reason is not HANDSHAKE and isinstance(self.wrapped, ConnectionFactory):
+            self.wrapped.refused(address, reason)
 
     def doStart(self) -> None:
         super().doStart()  # type: ignore[no-untyped-call]
