@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import Certificates, Connection, ConnectionFactory
+from twisted_net import Certificates, Connection, serve
 
 CERTIFICATES = Certificates.self_signed()
 
@@ -28,10 +28,7 @@ class Shout(Connection):
 
 async def main(reactor: Any, port: str = "8110") -> None:
     Path("server.pem").write_bytes(CERTIFICATES.pem)  # starttls_client.py trusts this file
-    factory = ConnectionFactory.forProtocol(Shout)
-    listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(factory)
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", Shout)
 
 
 if __name__ == "__main__":

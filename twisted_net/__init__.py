@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from twisted_net.endpoints.listening import ListenerService as ListenerService
     from twisted_net.endpoints.listening import ListenFailed as ListenFailed
     from twisted_net.endpoints.proxied import ProxiedEndpoint as ProxiedEndpoint
+    from twisted_net.endpoints.serving import listen as listen
+    from twisted_net.endpoints.serving import serve as serve
     from twisted_net.endpoints.socket_options import SocketOptions as SocketOptions
     from twisted_net.endpoints.socket_options import TunedServerEndpoint as TunedServerEndpoint
     from twisted_net.endpoints.tls import TLSServerEndpoint as TLSServerEndpoint
@@ -113,9 +115,11 @@ __all__ = [
     "TunedServerEndpoint",
     "TwistedNetError",
     "connect",
+    "listen",
     "parse_range",
     "peer_subject",
     "printable",
+    "serve",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -159,8 +163,10 @@ __getattr__, __dir__ = lazy_exports(
         "TLSServerEndpoint": "twisted_net.endpoints.tls",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
         "connect": "twisted_net.endpoints.client",
+        "listen": "twisted_net.endpoints.serving",
         "parse_range": "twisted_net.policy.admission",
         "peer_subject": "twisted_net.tls.key_pairs",
         "printable": "twisted_net.wire.text",
+        "serve": "twisted_net.endpoints.serving",
     },
 )

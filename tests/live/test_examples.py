@@ -6,7 +6,9 @@ import ast
 import json
 import re
 import signal
+import socket
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,69 @@ class RoadTests(SynchronousTestCase):
         """Every example has a test in this file."""
         tests = Path(__file__).read_text()
         self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
+
+
+SERVERS = sorted(path.name for path in FILES if "await serve(" in path.read_text())
+
+README_SERVER = re.compile(
+    r"Your first server\n-+\n\n\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
+)
+
+
+class StartTests(ExampleCase):
+    """A server says where it listens, or why it does not."""
+
+    def taken(self) -> int:
+        """Return a port that is in use."""
+        busy = socket.socket()
+        self.addCleanup(busy.close)
+        busy.bind(("", 0))
+        busy.listen()
+        return int(busy.getsockname()[1])
+
+    async def refused(self, example: Program, port: int) -> None:
+        self.assertEqual(await example.ended(), 1, example)
+        self.assertNotIn(b"Listening", example.output)
+        expected = rf"Cannot listen: .*port.*{port}.*: Address already in use\n|"
+        expected += rf"Cannot listen: tcp:{port}: Address already in use\n"
+        self.assertRegex(example.errors.decode(), rf"\A(?:{expected})\Z")
+
+    async def test_a_taken_port(self) -> None:
+        """Every example ends with one line and status 1."""
+        self.assertGreater(len(SERVERS), 9)
+        for name in SERVERS:
+            port = self.taken()
+            await self.refused(self.start(name, port), port)
+
+    def readme(self, where: str) -> Program:
+        """Start the README's server on another endpoint."""
+        found = README_SERVER.search((EXAMPLES.parent / "README.rst").read_text())
+        assert found is not None
+        text = textwrap.dedent(found[1])
+        self.assertEqual(text.count('"tcp:8080"'), 1)
+        (self.where / "shout.py").write_text(text.replace("tcp:8080", where))
+        started: Program = self.spawn(sys.executable, "shout.py", cwd=self.where)
+        return started
+
+    async def test_the_readmes_server(self) -> None:
+        """The server of the README does the same, and works."""
+        port = self.taken()
+        await self.refused(self.readme(f"tcp:{port}"), port)
+        example = self.readme("tcp:0")
+        client = await self.connect(await self.port(example))
+        client.send(b"hello\n")
+        await self.hears(client, "HELLO")
+        path = self.where / "socket"
+        example = self.readme(f"unix:{path}")
+        await example.expect(rf"^Listening on {path}$".encode())
+
+    async def test_a_wrong_endpoint(self) -> None:
+        """A string that is no endpoint is one line too, which says what to write."""
+        example = self.readme("8080")
+        self.assertEqual(await example.ended(), 1, example)
+        self.assertRegex(
+            example.errors.decode(), r"\ACannot listen: endpoint '8080': .*; write 'tcp:8080'\n\Z"
+        )
 
 
 class FirstStepsTests(ExampleCase):
