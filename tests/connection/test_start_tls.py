@@ -7,7 +7,7 @@ from typing import Any
 
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLContextFactory, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.protocols.policies import WrappingFactory
@@ -533,12 +533,21 @@ class MisuseTests(StartTLSCase):
         self.assertIn("cannot start TLS", str(error))
 
     def test_a_failing_start(self) -> None:
-        """If Twisted refuses the arguments, the connection goes on in plain text."""
+        """If Twisted refuses the context, early or late, the connection goes on in plain text."""
+
+        @implementer(IOpenSSLContextFactory)
+        class Broken:
+            def getContext(self) -> Any:
+                raise ZeroDivisionError
+
         connection, sock = self.begin(Recorder)
-        self.assertRaises(TypeError, connection.transport.startTLS, object())
-        self.assertIs(connection.state, State.OPEN)
-        sock.send(b"say a\n")
-        self.assertEqual(self.drain(sock, at_least=2), b"a\n")
+        for arguments, error in (((), TypeError), ((Broken(),), ZeroDivisionError)):
+            self.assertRaises(error, connection.transport.startTLS, *arguments)
+            self.assertRaises(ZeroDivisionError, connection.start_tls, Broken())
+            self.assertIs(connection.state, State.OPEN)
+            self.assertFalse(connection.is_encrypted)
+            sock.send(b"say a\n")
+            self.assertEqual(self.drain(sock, at_least=2), b"a\n")
         sock.send(b"close\n")
         self.drain(sock)
         sock.close()

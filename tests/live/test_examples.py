@@ -57,6 +57,13 @@ class Unread(Bounded):
         transport.pauseProducing()
 
 
+class Alerting(Client):
+    """A server of TLS that answers plain text with an alert."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.send(b"\x15\x03\x03\x00\x02\x02\x46")
+
+
 class ExampleCase(LiveTestCase):
     """Starts examples, and reads their output."""
 
@@ -207,6 +214,29 @@ class FirstStepsTests(ExampleCase):
         client = self.start("first_client.py", port, "good morning")
         self.assertEqual(await client.ended(), 0, client)
         self.assertEqual(client.output, b"The server says: GOOD MORNING\n")
+
+    async def test_first_client_and_tls(self) -> None:
+        """On a port for TLS, the client says what is wrong; so does a TLS client on a plain one."""
+        port = await self.serve_example("tls_server.py")
+        client = self.start("first_client.py", port)
+        self.assertEqual(await client.ended(), 1, client)
+        said = "No answer: peer-closed (it has answered nothing; perhaps it speaks TLS)\n"
+        self.assertEqual((client.output, client.errors.decode()), (b"", said))
+        alert = self.listen(Alerting)  # as GnuTLS, rustls and Java answer
+        client = self.start("first_client.py", alert.port)
+        self.assertEqual(await client.ended(), 1, client)
+        said = "No answer: bad-input (it speaks TLS, and this side does not)\n"
+        self.assertEqual((client.output, client.errors.decode()), (b"", said))
+        port = await self.serve_example("first_server.py")
+        client = self.start("tls_client.py", port)
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertIn(b"does not speak TLS", client.errors)
+
+    async def test_first_client_without_a_server(self) -> None:
+        """A port on which nobody listens is one line too."""
+        client = self.start("first_client.py", 1)
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertRegex(client.errors.decode(), r"\ANo connection: ECONNREFUSED: [^\n]*\n\Z")
 
     async def test_many_clients(self) -> None:
         """Each client gets its number; its lines and its leaving are sent to all others."""

@@ -59,8 +59,10 @@ from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.tls_layers import (
     awaits_handshake,
     check_start_tls,
+    is_plain_client,
     lowest_transport,
     report_handshake,
+    undo_start_tls,
     uses_tls,
 )
 from twisted_net.eager.key_sharing import share_keys
@@ -80,6 +82,7 @@ from twisted_net.policy.close_reasons import (
     CloseReason,
 )
 from twisted_net.policy.rate import TokenBucket
+from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.wire.framing import (
     Framing,
     FramingFactory,
@@ -145,6 +148,10 @@ TRANSITIONS = {
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
 
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
+
+# How an alert and a ClientHello begin (RFC 8446, 5.1): a server of TLS answers plain text with the
+# one, and a client of TLS begins with the other.
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 
 _TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
 
@@ -666,10 +673,13 @@ class Connection(_Base):
         if not was_full:
             self.pauseProducing()
         self._full_below = False  # TLS does not pass on the end of a pause from before it
-        report_handshake(lowest, self, self.handshakeCompleted)
+        above = getattr(lowest, "protocol", self)
+        if above is not self:
+            report_handshake(above, self.handshakeCompleted)
         try:
             start()
         except BaseException:
+            undo_start_tls(lowest, above)
             transport.unregisterProducer()  # Twisted may have done so
             transport.registerProducer(self, True)
             self._full_below = was_full
@@ -756,7 +766,10 @@ class Connection(_Base):
             return
         if self._idle_timer is not None:
             self._idle_timer.heard = self.factory.timers.wheel.now
-        self.bytes_received += len(data)
+        received = self.bytes_received
+        self.bytes_received = received + len(data)
+        if not received and data[:2] in _TLS_RECORDS and self._refuse_tls():
+            return
         if self.state is _HANDSHAKING:  # a wrapper above TLS did not report the handshake
             self._open()
         framing = self._framing
@@ -774,6 +787,12 @@ class Connection(_Base):
         else:
             self._inbox += messages
         self._deliver()
+
+    def _refuse_tls(self) -> bool:
+        """Close if the framing is one of text, which cannot begin as the peer has begun."""
+        if getattr(self._framing, "is_text", False):
+            self.close(BAD_INPUT, "it speaks TLS, and this side does not")
+        return self.reason is not None
 
     def _deliver(self) -> None:
         """Pass the messages in the inbox to the handler, one at a time, until it must stop."""
@@ -1063,7 +1082,7 @@ class Connection(_Base):
         if self.reason is None:
             awaits = self._pause_reasons & PauseReason.TLS or awaits_handshake(self.transport)
             if self.state is _HANDSHAKING and awaits and not clean:
-                self.reason, self.detail = HANDSHAKE, reason.getErrorMessage()
+                self.reason, self.detail = HANDSHAKE, handshake_text(reason.value)
             else:
                 self.reason = PEER_CLOSED if clean else PEER_RESET
         self._end()
@@ -1169,6 +1188,8 @@ class Connection(_Base):
     def _end(self) -> None:
         reason = self.reason
         assert reason is not None
+        if not self.bytes_received and self.bytes_sent and not self.detail:
+            self._suspect_tls(reason)
         self._enter(State.CLOSED)
         if self._idle_timer is not None:
             self.factory.timers.cancel(self._idle_timer)
@@ -1187,6 +1208,11 @@ class Connection(_Base):
             self._running_hook.cancel()
         self._call_last_hook(reason)
         self.factory.ended(self)
+
+    def _suspect_tls(self, reason: CloseReason) -> None:
+        """Note that a server may speak TLS: OpenSSL, sent plain text, closes without an alert."""
+        if reason in (PEER_CLOSED, PEER_RESET) and is_plain_client(self.transport):
+            self.detail = "it has answered nothing; perhaps it speaks TLS"
 
     def _call_last_hook(self, reason: CloseReason) -> None:
         try:

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.policies import ProtocolWrapper
-from zope.interface import alsoProvides
+from zope.interface import alsoProvides, noLongerProvides
 
 from twisted_net.wire.framing import LocalProtocolError
 from twisted_net.wire.numbers import shorten
@@ -49,17 +49,34 @@ def uses_tls(transport: Any) -> bool:
     )
 
 
-def report_handshake(transport: Any, protocol: Any, done: Callable[[], None]) -> None:
-    """Let TLS that is started on ``transport`` report its handshake to ``protocol``.
+def is_plain_client(transport: Any) -> bool:
+    """Return whether this side has connected to the peer, over TCP and without TLS."""
+    return isinstance(lowest_transport(transport), tcp.Client) and not uses_tls(transport)
 
-    TLS reports to the layer above it. If that is a wrapper that knows nothing of handshakes, it is
-    taught: ``done`` becomes its ``handshakeCompleted``.
+
+def report_handshake(above: Any, done: Callable[[], None]) -> None:
+    """Let ``above``, to which TLS will report its handshake, pass that on.
+
+    :param above: the layer above TLS. If it is a wrapper that knows nothing of handshakes, ``done``
+        becomes its ``handshakeCompleted``.
     """
-    above = getattr(transport, "protocol", protocol)
-    if above is not protocol and not IHandshakeListener.providedBy(above):
+    if not IHandshakeListener.providedBy(above):
         with suppress(AttributeError, TypeError):  # it has slots; the first byte will tell
             above.handshakeCompleted = done
             alsoProvides(above, IHandshakeListener)
+
+
+def undo_start_tls(transport: Any, above: Any) -> None:
+    """Undo what Twisted's ``startTLS`` has done before it raised, so that plain text goes on.
+
+    :param above: the transport's protocol from before.
+    """
+    if getattr(transport, "protocol", above) is not above:
+        transport.protocol = above
+        transport.TLS = False
+        noLongerProvides(transport, ISSLTransport)
+        for name in ("getHandle", "getPeerCertificate"):
+            vars(transport).pop(name, None)
 
 
 def check_start_tls(transport: Any, context: object) -> None:

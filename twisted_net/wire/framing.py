@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from twisted_net import TwistedNetError
 from twisted_net.wire.json_values import ValueScanner, check_depth, encode_json, make_decoder
@@ -107,9 +107,13 @@ class BaseFraming(Generic[MessageT]):
     :meth:`drop_buffers`. A constructor of its own must take the keyword ``max_size``.
 
     :param max_size: the most bytes in one message; a connection passes ``max_message``.
+    :cvar is_text: whether messages are text, in which no TLS record can begin: a peer that speaks
+        TLS by mistake is recognised.
     """
 
     __slots__ = ("_dead", "max_size")
+
+    is_text: ClassVar[bool] = False
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         self.max_size = max_size
@@ -195,6 +199,7 @@ class Lines(BaseFraming[bytes]):
     """
 
     __slots__ = "_buffer"
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -307,6 +312,7 @@ class Netstrings(BaseFraming[bytes]):
     """
 
     __slots__ = ("_buffer", "_number", "_size")
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -506,6 +512,7 @@ class JsonLines(BaseFraming[Any]):
     """
 
     __slots__ = ("_lines",)
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -549,6 +556,7 @@ class JsonStream(BaseFraming[Any]):
     """
 
     __slots__ = ("_buffer", "_scanner")
+    is_text = True
 
     _SPACE = re.compile(rb"[ \t\r\n]*")
 
