@@ -10,11 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IOpenSSLContextFactory, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import WrappingFactory
 from zope.interface import implementer
 
 from tests.buffers import bound, bounded_client, bounded_listener
-from tests.connection.recording import Recorder, made, made_tls
+from tests.connection.recording import Recorder, factory_of, made_tls
 from tests.eager.reactor_turns import OnStock, OnStockEagerly
 from tests.eager.tls_turns import (
     AsClient,
@@ -528,7 +529,8 @@ class MisuseTests(StartTLSCase):
 
     def test_a_transport_without_it(self) -> None:
         """Not every transport can start TLS."""
-        connection, _ = made()
+        connection: Any = factory_of(Recorder).buildProtocol(None)
+        connection.makeConnection(StringTransport())
         error = self.assertRaises(LocalProtocolError, connection.start_tls, self.options())
         self.assertIn("cannot start TLS", str(error))
 
