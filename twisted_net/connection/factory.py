@@ -15,6 +15,7 @@ from twisted.logger import Logger, LogLevel
 
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.line_batch import LineBatch
 from twisted_net.connection.mistakes import check_maker
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
@@ -27,6 +28,7 @@ from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
 
 _log = Logger()
+_ends = LineBatch(_log)
 
 
 class FactorySettings(LimitChanges, total=False):
@@ -168,13 +170,13 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
         The result is never None, because Twisted's TLS would use None as a protocol.
         """
-        made = self._admitted(addr) if self.accepts else None
+        if not self.accepts:
+            return RejectingProtocol()
+        admission = self._admission
+        made = self.make(addr) if admission is None else self._admitted(addr, admission)
         return RejectingProtocol() if made is None else made
 
-    def _admitted(self, addr: IAddress | None) -> Any:
-        admission = self.admission
-        if admission is None:
-            return self.make(addr)
+    def _admitted(self, addr: IAddress | None, admission: Admission) -> Any:
         host, now = _host_of(addr), self.clock.seconds()
         reason = admission.admit(host, now)
         if reason is not None:
@@ -232,7 +234,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def host(self, address: IAddress) -> IAddress:
         """Return a shared object for the address that clients connect to, to save memory."""
-        if address != self._host:
+        if address is not self._host and address != self._host:
             self._host = address
         return self._host
 
@@ -259,19 +261,32 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         assert reason is not None
         self.endings[reason.code] += 1
         if reason.notable or self.log_ends:
-            _log.emit(
-                LogLevel.info if reason.notable else LogLevel.debug,
-                "Connection {id} from {peer} ended: {reason}{detail}",
-                id=connection.id,
-                peer=format_address(connection.peer),
-                reason=reason.code,
-                detail=connection.detail and f" ({connection.detail})",
-            )
+            self._log_end(connection, reason)
         if not self.connections:
             self._stalls.end()
             waiting, self._wait_closed = self._wait_closed, []
             for each in waiting:
                 each.callback(None)
+
+    def _log_end(self, connection: Connection, reason: CloseReason) -> None:
+        level = LogLevel.info if reason.notable else LogLevel.debug
+        peer = format_address(connection.peer)
+        detail = connection.detail and f" ({connection.detail})"
+        clock = self._clock
+        if clock is None or not (
+            _ends.is_usable(clock)
+            and _ends.add(
+                clock, level, f"Connection {connection.id} from {peer} ended: {reason.code}{detail}"
+            )
+        ):
+            _log.emit(
+                level,
+                "Connection {id} from {peer} ended: {reason}{detail}",
+                id=connection.id,
+                peer=peer,
+                reason=reason.code,
+                detail=detail,
+            )
 
 
 def _host_of(address: IAddress | None) -> str | None:
