@@ -111,6 +111,9 @@ class State(enum.Enum):
     DRAINING_INPUT = "the transport is gone; what was received is still delivered"
     CLOSED = "it has ended"
 
+    following: tuple[State, ...]
+    """The states that may follow it, as in :data:`TRANSITIONS`."""
+
 
 TRANSITIONS = {
     State.NEW: (State.HANDSHAKING,),
@@ -129,6 +132,9 @@ TRANSITIONS = {
     State.CLOSED: (),
 }
 """Which states may follow each state. Any other transition is a bug in this package."""
+
+for _state, _following in TRANSITIONS.items():
+    _state.following = _following  # to look a state up in a mapping takes a call in Python
 
 # Kept as globals because they are looked up many times per message.
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
@@ -196,6 +202,8 @@ class Connection(_Base):
     :ivar detail: more about the reason, for the log; may be empty.
     """
 
+    _closes_on_eof: ClassVar[bool] = True  # nothing of that is overridden
+
     framing: ClassVar[FramingFactory] = Lines
     reads_while_full: ClassVar[bool] = False
     waits_for_handshake: ClassVar[bool] = True
@@ -250,6 +258,10 @@ class Connection(_Base):
         super().__init_subclass__(**settings)
         check_class(cls, Connection)
         share_keys(cls, cls.shared_keys)
+        cls._closes_on_eof = all(
+            getattr(cls, name) is getattr(Connection, name)
+            for name in ("eof_received", "readConnectionLost", "close")
+        )
 
     # The hooks.
 
@@ -512,7 +524,7 @@ class Connection(_Base):
                 f"ConnectionFactory.forProtocol({name}), not with {_name_of(self.factory)}"
             )
         self.transport = transport
-        self._enter(State.HANDSHAKING)
+        self._enter(_HANDSHAKING)
         # Instance attributes are found in a third of the time, and their places exist anyway.
         self.reason = self._deadline = self._inbox = self._idle_timer = None
         self._delivering = self.is_full = self.eof_written = self.ready = False
@@ -522,10 +534,15 @@ class Connection(_Base):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        is_plain = isinstance(transport, Eager) and not transport.TLS
         # Twisted's client endpoints put a protocol of their own in front of this one. It passes on
         # only the last of the interfaces that it checks for.
         before = getattr(transport, "protocol", None)
-        if not isinstance(before, ProtocolWrapper) and inner_protocol(before) is self:
+        if (
+            before is not self
+            and not isinstance(before, ProtocolWrapper)
+            and inner_protocol(before) is self
+        ):
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         factory = self.factory
         limits = factory.limits
@@ -538,6 +555,10 @@ class Connection(_Base):
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
+        if is_plain:  # the usual case, without looking for layers
+            transport.closer = self
+            self._open()
+            return
         self._take_over_closing()
         if not _awaits_handshake(transport):
             self._open()
@@ -582,6 +603,21 @@ class Connection(_Base):
         self.close()  # if it is closing already, its grace goes on
         return is_ours
 
+    def ends_with_peer(self) -> bool:
+        """Return whether this connection ends if its peer sends nothing more.
+
+        Asked by the transport, which then ends without asking for a half-close first.
+        """
+        return (
+            self._closes_on_eof
+            and self.state is _OPEN
+            and self._inbox is None
+            and not self._pause_reasons
+            and not self._send_queue
+            and not self.is_full
+            and self._protocol_error is None
+        )
+
     def _lose_transport(self) -> None:
         self._give_back_closing()
         self.transport.loseConnection()
@@ -607,7 +643,7 @@ class Connection(_Base):
         self.abort(HANDSHAKE, "it took too long")
 
     def _enter(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
+        if state not in self.state.following:
             raise AssertionError(f"{self.state.name} cannot become {state.name}")
         self.state = state
 
@@ -929,8 +965,11 @@ class Connection(_Base):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_unframed = False
-        self._peer = self.peer
-        self._give_back_closing()
+        if isinstance(self.transport, Eager):
+            self.transport.closer = None  # it keeps the address
+        else:
+            self._peer = self.peer
+            self._give_back_closing()
         waiting, self._waiting_ready = self._waiting_ready, None
         for each in waiting or ():
             each.errback(reason)

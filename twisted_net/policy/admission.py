@@ -218,6 +218,7 @@ class Admission:
         "_now",
         "_quiet",
         "_rules",
+        "_total_only",
         "open",
         "refused",
     )
@@ -226,6 +227,9 @@ class Admission:
         self._rules = rules
         self.open = 0
         self.refused = {reason.code: 0 for reason in (FULL, TOO_MANY, TOO_FAST, DENIED)}
+        self._total_only = not (
+            rules.max_per_address or rules.accept_rate or rules.allow or rules.deny
+        )
         self._allow = Ranges(rules.allow)
         self._deny = Ranges(rules.deny)
         # After this time without a change, an address is like a new one: its ban is over and its
@@ -252,6 +256,14 @@ class Admission:
             first that applies of ``denied``, ``too-fast``, ``full`` and ``too-many``.
         :raises ValueError: if it is not an IP address; nothing is counted.
         """
+        if self._total_only:
+            if address is not None:
+                _number(address)
+            if 0 < self._rules.max_connections <= self.open:
+                self.refused[FULL.code] += 1
+                return FULL
+            self.open += 1
+            return None
         key = self._key(address)
         if address is not None and self._is_denied(address):
             reason: CloseReason | None = DENIED
@@ -270,7 +282,7 @@ class Admission:
 
         :raises ValueError: if there is no open connection from this address.
         """
-        key = self._key(address)
+        key = None if self._total_only else self._key(address)
         known = None if key is None else self._connected.get(key)
         if not self.open or (key is not None and known is None):
             raise ValueError(f"there is no open connection from {address!r}")
