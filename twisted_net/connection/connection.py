@@ -629,7 +629,8 @@ class Connection(_Base):
     def _open(self) -> None:
         self._enter(_OPEN)
         self._is_unframed = type(self._framing) is Raw and self._bucket is None
-        self._cancel_deadline()
+        if self._deadline is not None:
+            self._cancel_deadline()
         if not self.ready:
             self.ready = True
             self.call_hook(self.connected)
@@ -970,9 +971,10 @@ class Connection(_Base):
         else:
             self._peer = self.peer
             self._give_back_closing()
-        waiting, self._waiting_ready = self._waiting_ready, None
-        for each in waiting or ():
-            each.errback(reason)
+        if self._waiting_ready is not None:
+            waiting, self._waiting_ready = self._waiting_ready, None
+            for each in waiting:
+                each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
         if clean and self.state is _OPEN and self._has_input():
             # TLS has no half-close, so a peer that has just sent its last messages ends this way.
@@ -1090,16 +1092,20 @@ class Connection(_Base):
         if self._idle_timer is not None:
             self.factory.timers.cancel(self._idle_timer)
             self._idle_timer = None
-        self._cancel_deadline()
+        if self._deadline is not None:
+            self._cancel_deadline()
         if self._rate_call is not None:
             self._rate_call.cancel()
             self._rate_call = None
         self._inbox = None
-        self._clear_send_queue()
-        self._send_queue = None
-        waiting, self._waiting_drained = self._waiting_drained, None
-        for each in waiting or ():
-            each.cancel()
+        # Setting an attribute that it does not have yet would cost a connection a dictionary.
+        if self._send_queue is not None:
+            self._clear_send_queue()
+            self._send_queue = None
+        if self._waiting_drained is not None:
+            waiting, self._waiting_drained = self._waiting_drained, None
+            for each in waiting:
+                each.cancel()
         if self._running_hook is not None:
             self._running_hook.cancel()
         self._call_last_hook(reason)
