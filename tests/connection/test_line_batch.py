@@ -105,6 +105,7 @@ class BatchTestCase(SynchronousTestCase):
     def end(self, detail: str = "") -> None:
         """Let a connection end: by itself, or kicked with a detail."""
         peer = connect_peer(self.factory)
+        peer.send(b"hello\n")
         if detail:
             peer.protocol.close(KICKED, detail)
         peer.write_eof()
@@ -256,10 +257,18 @@ class OtherObserverTests(BatchTestCase):
         self.assertFalse(self.clock.waits)
         self.assertEqual(
             {key: value for key, value in event.items() if not key.startswith("log_")},
-            {"id": 1, "peer": "192.0.2.2:54321", "reason": "kicked", "detail": " (by ann)"},
+            {
+                "id": 1,
+                "peer": "192.0.2.2:54321",
+                "reason": "kicked",
+                "detail": " (by ann)",
+                "user": "",
+            },
         )
         self.assertEqual(event["log_level"], LogLevel.info)
-        self.assertEqual(event["log_format"], "Connection {id} from {peer} ended: {reason}{detail}")
+        self.assertEqual(
+            event["log_format"], "Connection {id} from {peer} ended: {reason}{detail}{user}"
+        )
         self.assertEqual(
             formatEvent(event), "Connection 1 from 192.0.2.2:54321 ended: kicked (by ann)"
         )

@@ -102,6 +102,9 @@ class ChatProtocol(Member):
         """The user's current name."""
         return self.user.name
 
+    def name_for_log(self) -> str:
+        return self.name if self.ready else ""
+
     def connected(self) -> None:
         self.factory.enter(self)
 

@@ -174,11 +174,11 @@ class Connection(_Base):
     waits until it has finished, and the peer is not read meanwhile. A hook that raises closes only
     this connection (``failed``); the connection's number and the traceback are logged.
 
-    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
-    and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
-    :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
-    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout` and
-    :meth:`waits_for_reader`.
+    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`,
+    :meth:`handshake_failed`, :meth:`missed_notice` and :meth:`name_for_log`. Classes that build on
+    this one may also use :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`,
+    :attr:`is_listening`, :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout`,
+    :meth:`start_handshake_timeout` and :meth:`waits_for_reader`.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -300,6 +300,13 @@ class Connection(_Base):
         :return: the encoded notice; if empty, nothing is sent.
         """
         return b""
+
+    def name_for_log(self) -> str:
+        """Return the name of the user or program at the other end, for the log.
+
+        :return: the name; if empty, the log has only the address.
+        """
+        return ""
 
     # What a subclass calls.
 
@@ -981,7 +988,10 @@ class Connection(_Base):
             self._drain_input()
             return
         if self.reason is None:
-            if self.state is _HANDSHAKING and _awaits_handshake(self.transport) and not clean:
+            ours = None if clean else self.factory.own_end(reason)
+            if ours is not None:
+                self.reason, self.detail = CLOSED, ours
+            elif self.state is _HANDSHAKING and _awaits_handshake(self.transport) and not clean:
                 self.reason, self.detail = HANDSHAKE, reason.getErrorMessage()
             else:
                 self.reason = PEER_CLOSED if clean else PEER_RESET

@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
@@ -19,6 +21,7 @@ from twisted_net.connection.line_batch import LineBatch
 from twisted_net.connection.mistakes import check_maker
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
+from twisted_net.connection.stopping import has_stopped, watch_stop
 from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
@@ -26,6 +29,7 @@ from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
+from twisted_net.wire.text import printable
 
 _log = Logger()
 _ends = LineBatch(_log)
@@ -57,8 +61,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         several factories.
     :param budget: limits the bytes that wait for slow peers in total; one object should serve the
         whole process.
-    :param log_ends: whether ends that are not notable are logged as well, at debug level. Written
-        to a file, that line costs half as much as everything else in a short connection.
+    :param log_ends: whether ends that are not notable are logged as well, at debug level, if the
+        peer has sent anything.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: if a limit is invalid; the message names it.
     :raises TypeError: if there is no such limit.
@@ -242,9 +246,22 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Register a new connection and return its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
+        if self._last_id == 1:
+            watch_stop(self.clock)
         if self.limits.stall_timeout:
             self._stalls.begin()
         return self._last_id
+
+    def own_end(self, failure: Failure) -> str | None:
+        """Return what this process did to end a connection that its transport calls lost.
+
+        :return: None if it was the peer, or the network.
+        """
+        if isinstance(failure.value, ConnectionAborted):
+            return "its transport was aborted"
+        if has_stopped(self.clock):
+            return "the reactor has stopped"
+        return None
 
     def ended(self, connection: Connection) -> None:
         """Forget a connection that has ended; its ``reason`` is set."""
@@ -260,7 +277,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         reason = connection.reason
         assert reason is not None
         self.endings[reason.code] += 1
-        if reason.notable or self.log_ends:
+        # A health check, which says nothing, would fill the log.
+        if reason.notable or (self.log_ends and connection.bytes_received):
             self._log_end(connection, reason)
         if not self.connections:
             self._stalls.end()
@@ -272,21 +290,31 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         level = LogLevel.info if reason.notable else LogLevel.debug
         peer = format_address(connection.peer)
         detail = connection.detail and f" ({connection.detail})"
+        user = _user_of(connection)
         clock = self._clock
-        if clock is None or not (
-            _ends.is_usable(clock)
-            and _ends.add(
-                clock, level, f"Connection {connection.id} from {peer} ended: {reason.code}{detail}"
-            )
-        ):
-            _log.emit(
-                level,
-                "Connection {id} from {peer} ended: {reason}{detail}",
-                id=connection.id,
-                peer=peer,
-                reason=reason.code,
-                detail=detail,
-            )
+        if clock is not None and _ends.is_usable(clock):
+            number = connection.id
+            text = f"Connection {number} from {peer} ended: {reason.code}{detail}{user}"
+            if _ends.add(clock, level, text):
+                return
+        _log.emit(
+            level,
+            "Connection {id} from {peer} ended: {reason}{detail}{user}",
+            id=connection.id,
+            peer=peer,
+            reason=reason.code,
+            detail=detail,
+            user=user,
+        )
+
+
+def _user_of(connection: Connection) -> str:
+    try:
+        name = connection.name_for_log()
+    except Exception:
+        _log.failure("Connection {id}: name_for_log() failed", id=connection.id)
+        return ""
+    return f", user {printable(name)}" if name else ""
 
 
 def _host_of(address: IAddress | None) -> str | None:
