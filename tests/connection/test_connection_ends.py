@@ -160,6 +160,18 @@ class EndTests(SynchronousTestCase):
             formatEvent(events[-1]), "Connection 1 from 192.0.2.2:54321 ended: peer-closed"
         )
 
+    def test_a_hook_that_leaves(self) -> None:
+        """A SystemExit in the last hook does not leave the connection with its factory."""
+
+        class Leaving(Recorder):
+            def disconnected(self, reason: Any) -> None:
+                raise SystemExit
+
+        factory = factory_of(Leaving)
+        peer = connect_peer(factory)
+        self.assertRaises(SystemExit, peer.write_eof)
+        self.assertEqual((len(factory), factory.endings), (0, {"peer-closed": 1}))
+
     def test_a_reactor_that_stops(self) -> None:
         """Connections that the reactor closes when it stops were not reset by their peers."""
         for says in (False, True):

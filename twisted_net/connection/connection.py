@@ -1118,8 +1118,10 @@ class Connection(_Base):
                 each.cancel()
         if self._running_hook is not None:
             self._running_hook.cancel()
-        self._call_last_hook(reason)
-        self.factory.ended(self)
+        try:
+            self._call_last_hook(reason)
+        finally:  # a SystemExit too must not leave the connection with the factory
+            self.factory.ended(self)
 
     def _call_last_hook(self, reason: CloseReason) -> None:
         try:
