@@ -167,6 +167,21 @@ class LineBatchTests(BatchTestCase):
         self.assertEqual(without_times(together), without_times(single.getvalue()))
         self.assertEqual(len(events), len(details))
 
+    def test_names(self) -> None:
+        """A user's name is in the line, as in the text of the event."""
+
+        class Named(Recorder):
+            def name_for_log(self) -> str:
+                return names[self.id - 1]
+
+        names = ["ann", "Straße", ""]
+        self.factory = ConnectionFactory.forProtocol(Named, clock=cast(Any, self.clock))
+        for _ in names:
+            self.end()
+        self.clock.end_turn()
+        ends = [ENDED.format(number) for number in (1, 2, 3)]
+        self.assertEqual(self.lines(), [ends[0] + ", user ann", ends[1] + ", user Straße", ends[2]])
+
     def test_times(self) -> None:
         """Each line has the time of its end, and not of its writing."""
         self.end()
@@ -257,18 +272,10 @@ class OtherObserverTests(BatchTestCase):
         self.assertFalse(self.clock.waits)
         self.assertEqual(
             {key: value for key, value in event.items() if not key.startswith("log_")},
-            {
-                "id": 1,
-                "peer": "192.0.2.2:54321",
-                "reason": "kicked",
-                "detail": " (by ann)",
-                "user": "",
-            },
+            {"id": 1, "peer": "192.0.2.2:54321", "reason": "kicked", "detail": " (by ann)"},
         )
         self.assertEqual(event["log_level"], LogLevel.info)
-        self.assertEqual(
-            event["log_format"], "Connection {id} from {peer} ended: {reason}{detail}{user}"
-        )
+        self.assertEqual(event["log_format"], "Connection {id} from {peer} ended: {reason}{detail}")
         self.assertEqual(
             formatEvent(event), "Connection 1 from 192.0.2.2:54321 ended: kicked (by ann)"
         )

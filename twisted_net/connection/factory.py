@@ -294,17 +294,21 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         clock = self._clock
         if clock is not None and _ends.is_usable(clock):
             number = connection.id
-            text = f"Connection {number} from {peer} ended: {reason.code}{detail}{user}"
+            text = f"Connection {number} from {peer} ended: {reason.code}{detail}"
+            if user:
+                text += f", user {user}"
             if _ends.add(clock, level, text):
                 return
+        known = {"user": user} if user else {}
         _log.emit(
             level,
-            "Connection {id} from {peer} ended: {reason}{detail}{user}",
+            "Connection {id} from {peer} ended: {reason}{detail}"
+            + (", user {user}" if user else ""),
             id=connection.id,
             peer=peer,
             reason=reason.code,
             detail=detail,
-            user=user,
+            **known,
         )
 
 
@@ -314,7 +318,7 @@ def _user_of(connection: Connection) -> str:
     except Exception:
         _log.failure("Connection {id}: name_for_log() failed", id=connection.id)
         return ""
-    return f", user {printable(name)}" if name else ""
+    return name and printable(name)
 
 
 def _host_of(address: IAddress | None) -> str | None:
