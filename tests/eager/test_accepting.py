@@ -296,6 +296,48 @@ class AcceptTests(AcceptingTestCase):
             transport.abortConnection()
             self.reactor.runUntilCurrent()
 
+    def test_a_scope(self) -> None:
+        """A link-local address has its scope, as in Twisted."""
+        found: list[Any] = []
+        factory = Factory()
+        factory.buildProtocol = found.append  # type: ignore[assignment, method-assign]
+        port = self.listen(factory, "::1")
+
+        class Accepting:
+            def __init__(self, *addresses: Any) -> None:
+                self.addresses = list(addresses)
+
+            def accept(self) -> Any:
+                if not self.addresses:
+                    raise BlockingIOError
+                return socket.socket(), self.addresses.pop()
+
+        def accepted(address: tuple[Any, ...]) -> Any:
+            actual, port.socket = port.socket, Accepting(address)
+            port.doRead()
+            port.socket = actual
+            return found.pop().host
+
+        self.assertEqual(accepted(("fe80::1", 1, 0, 1)), f"fe80::1%{socket.if_indextoname(1)}")
+        self.assertEqual(accepted(("fe80::1", 1, 0, 0)), "fe80::1")
+
+    def test_a_unix_client_with_a_short_name(self) -> None:
+        """The name of a client's Unix socket may have four characters, as an IPv6 address has
+        four parts."""
+        made: list[Any] = []
+        factory = Factory()
+        factory.buildProtocol = lambda address: made.append(address)  # type: ignore[assignment, func-returns-value, method-assign, return-value]
+        path = f"\0{self.id()[-50:]}{os.getpid()}"
+        port = self.reactor.listenUNIX(path, factory)
+        self.addCleanup(port.stopListening)
+        for name in (b"\0abc", b"\0abcd"):
+            client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(client.close)
+            client.bind(name)
+            client.connect(path)
+        self.turn_until(lambda: len(made) == 2)
+        self.assertEqual([each.name for each in made], [b"\0abc", b"\0abcd"])
+
     def test_adopted_ports_ask_each_socket(self) -> None:
         """An adopted port may accept connections to other addresses than its own."""
         with socket.create_server(("127.0.0.1", 0)) as listening:

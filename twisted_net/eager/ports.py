@@ -207,7 +207,8 @@ class _PatientPort(tcp.Port):
 
     def _begin(self, sock: socket.socket, address: Any) -> None:
         """Make the protocol and the transport of an accepted connection."""
-        if len(address) == 4 and address[3]:  # IPv6 with a scope, which is part of the host
+        # IPv6 with a scope, which is part of the host. (A Unix socket has a name.)
+        if type(address) is tuple and len(address) == 4 and address[3]:
             names = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
             address = (names[0], *address[1:])
         factory: Any = self.factory
