@@ -48,7 +48,16 @@ PURE_FOLDERS = {"wire", "policy"}
 
 CHAT_BEYOND_PURITY = {
     f"{PACKAGE}.chat.{name}"
-    for name in ("client.client", "channel", "login", "members", "protocol")
+    for name in (
+        "client.attempts",
+        "client.calls",
+        "client.client",
+        "client.delivery",
+        "channel",
+        "login",
+        "members",
+        "protocol",
+    )
 }
 """The files of ``chat/`` that are not pure."""
 

@@ -10,12 +10,21 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from tests.chat.chat_peers import ChatCase
-from twisted_net.chat.client.client import ChatClient, ChatError
-from twisted_net.chat.client.client_state import ClientState, SendRequest
+from twisted_net.chat.client.client import ChatClient
+from twisted_net.chat.client.client_state import ClientState
+from twisted_net.chat.client.errors import ChatError
+from twisted_net.chat.client.outputs import SendRequest
 from twisted_net.policy.backoff import Backoff
 from twisted_net.testing import advance, connect_pair
 
-WELCOME = {"type": "welcome", "nick": "bot", "session": "s", "heartbeat": 45}
+WELCOME = {
+    "type": "welcome",
+    "nick": "bot",
+    "session": "s",
+    "server": "test",
+    "heartbeat": 45,
+    "limits": dict.fromkeys(("message", "nick", "topic", "id", "rooms", "history", "recover"), 999),
+}
 
 
 def is_join(output: Any) -> bool:
@@ -68,8 +77,8 @@ class ChatClientCase(ChatCase):
 
     def heard(self, client: ChatClient) -> list[str]:
         """Return the texts of the messages since the last call."""
-        texts = [each["text"] for each in client._undelivered if each["type"] == "message"]
-        client._undelivered.clear()
+        texts = [each["text"] for each in client._delivery.waiting if each["type"] == "message"]
+        client._delivery.waiting.clear()
         return texts
 
 
@@ -112,9 +121,12 @@ class ChatClientTests(ChatClientCase):
     def test_whole_numbers(self) -> None:
         """An offset of 1.0 from a server is the int 1, as JSON Schema has it."""
         client = self.client()
-        said = b'{"type":"message","room":"lobby","offset":1.0,"from":"ann","text":"hi"}\n'
+        said = (
+            b'{"type":"message","room":"lobby","offset":1.0,"from":"ann","text":"hi","time":""}\n'
+        )
         self.where.pairs[-1].client.dataReceived(said)
         self.assertEqual(self.heard(client), ["hi"])
+        client.state.connected()
         (join,) = (each.message for each in client.state.received(WELCOME) if is_join(each))
         self.assertEqual(repr(join["since"]["offset"]), "1")
 
@@ -182,7 +194,9 @@ class ChatClientTests(ChatClientCase):
                             (client.send("lobby", ""), "bad-field")):  # fmt: skip
             self.turn()
             self.assertEqual(self.failureResultOf(acked, ChatError).value.code, code)
-        waiting = client.send("elsewhere", "x")
+        elsewhere = client.send("elsewhere", "x")
+        self.assertEqual(self.failureResultOf(elsewhere, ChatError).value.code, "not-in-room")
+        waiting = client.send("lobby", "x")
         client.stopService()
         self.assertEqual(self.failureResultOf(waiting, ChatError).value.code, "stopped")
         late = client.send("lobby", "x")
@@ -199,24 +213,22 @@ class ChatClientTests(ChatClientCase):
         self.assertNotIn("cellar", self.factory.registry.rooms)
         client.request(type="who", room="lobby")
         self.turn()
-        self.assertEqual(client._undelivered[-1]["members"], ["ann", "bot"])
+        self.assertEqual(client._delivery.waiting[-1]["members"], ["ann", "bot"])
         self.assertTrue(ann.connected)
 
 
 class FollowerTests(ChatCase):
     def test_a_gap_is_noticed(self) -> None:
         """On a gap, the client asks for the missed messages and counts none twice."""
-        state = ClientState(nick="a")
-        state.join("r", False)
+        state = ClientState(nick="bot")
+        state.join("r")
         state.connected()
-        welcome = {"type": "welcome", "nick": "a", "session": "s", "heartbeat": 30}
-        state.received(welcome)
+        state.received(WELCOME)
         joined = {"type": "joined", "room": "r", "epoch": "e", "offset": 3, "recovered": None}
         state.received(joined)
         message = {"type": "message", "room": "r", "text": "x", "from": "b"}
         (again,) = state.received(message | {"offset": 5})
-        expected = {"type": "join", "room": "r", "since": {"epoch": "e", "offset": 3}}
-        self.assertEqual(again, SendRequest(expected))
+        self.assertEqual(again.message["since"], {"epoch": "e", "offset": 3})
         self.assertEqual(state.received(message | {"offset": 6}), [])
         state.received(joined | {"recovered": True, "offset": 6})
         for offset in (4, 5, 6):

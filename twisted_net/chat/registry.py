@@ -17,6 +17,8 @@ LOBBY = "lobby"
 
 _MOST_DEPARTED = 1000  # ignored users who are gone, but of whom a message may still be on its way
 
+_MOST_PRIVATE = 10_000  # ids of private messages; a client repeats one soon, or never
+
 _MOST_BANS = 10_000  # marks of bans, and as many of mutes; the oldest is dropped, to bound memory
 
 
@@ -102,6 +104,7 @@ class Registry:
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
+        self._private_ids: dict[tuple[str, str], None] = {}  # by origin and id, the oldest first
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self._bans: dict[str, tuple[float, str]] = {}  # by mark: end time, and key of the name
         self._mutes: dict[str, tuple[float, str]] = {}
@@ -270,6 +273,22 @@ class Registry:
         self.check_mute(user, now)
         self._give_origin(user)
         return room
+
+    # Private messages.
+
+    def is_repeated(self, user: User, id: str) -> bool:
+        """Return whether a user has sent a private message with this id before.
+
+        A program sends it again after a reconnection if it has had no ack.
+        """
+        return (user.origin, id) in self._private_ids
+
+    def note_private(self, user: User, id: str) -> None:
+        """Remember the id of a private message that was passed on."""
+        if id:
+            self._private_ids[user.origin, id] = None
+            if len(self._private_ids) > _MOST_PRIVATE:
+                del self._private_ids[next(iter(self._private_ids))]
 
     # Ignoring. It applies to a person under any name, and not to the next who has the name.
 
