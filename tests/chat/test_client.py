@@ -4,82 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IStreamClientEndpoint
-from zope.interface import implementer
+from twisted.internet.defer import Deferred
 
 from tests.chat.chat_peers import ChatCase
-from twisted_net.chat.client.client import ChatClient
+from tests.chat.client_peers import WELCOME, ChatClientCase
 from twisted_net.chat.client.client_state import ClientState
 from twisted_net.chat.client.errors import ChatError
 from twisted_net.chat.client.outputs import SendRequest
-from twisted_net.policy.backoff import Backoff
-from twisted_net.testing import advance, connect_pair
-
-WELCOME = {
-    "type": "welcome",
-    "nick": "bot",
-    "session": "s",
-    "server": "test",
-    "heartbeat": 45,
-    "limits": dict.fromkeys(("message", "nick", "topic", "id", "rooms", "history", "recover"), 999),
-}
 
 
 def is_join(output: Any) -> bool:
     return isinstance(output, SendRequest) and output.message["type"] == "join"
-
-
-@implementer(IStreamClientEndpoint)
-class ToTheChat:
-    """An endpoint that connects to a test's chat server while ``test.up`` is true.
-
-    :ivar pairs: the connections, in the order of connecting.
-    """
-
-    def __init__(self, test: ChatClientCase) -> None:
-        self.test = test
-        self.pairs: list[Any] = []
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        if not self.test.up:
-            return fail(ConnectionRefusedError())
-        pair = connect_pair(factory, self.test.factory, clock=self.test.clock)
-        self.pairs.append(pair)
-        return succeed(pair.client)
-
-
-class ChatClientCase(ChatCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.up = True
-
-    def client(self, nick: str = "bot", *rooms: str, **more: Any) -> ChatClient:
-        """Return a client that runs until the test ends."""
-        self.where = ToTheChat(self)
-        client = ChatClient(
-            *(self.clock, self.where, nick, *(rooms or ("lobby",))),
-            **({"backoff": Backoff(first=1, longest=1), "jitter": lambda: 0.0} | more),
-        )
-        client.startService()
-        self.addCleanup(client.stopService)
-        self.turn()
-        return client
-
-    def turn(self, seconds: float = 0) -> None:
-        advance(self.clock, seconds)
-
-    def cut(self) -> None:
-        """Abort the last connection."""
-        self.where.pairs[-1].client.transport.abortConnection()
-        self.turn()
-
-    def heard(self, client: ChatClient) -> list[str]:
-        """Return the texts of the messages since the last call."""
-        texts = [each["text"] for each in client._delivery.waiting if each["type"] == "message"]
-        client._delivery.waiting.clear()
-        return texts
 
 
 class ChatClientTests(ChatClientCase):

@@ -174,7 +174,8 @@ class ChatClient(Service):
         self._last_id = 0
         self._is_stopped = False  # not before the first start
         self._refused: ChatError | None = None  # the server has refused the client for good
-        self._trouble = ""  # why there is no connection, or no welcome on it
+        self._trouble = ""  # why this connection or attempt has failed
+        self._last_trouble = ""  # why an earlier one has failed
         self._failed_before = 0  # attempts that failed before the welcome
         self._jitter = jitter
         self._backoff = backoff or Backoff()
@@ -342,7 +343,8 @@ class ChatClient(Service):
         self._for_room.pop(key, None)
         text = f"There was no answer within {self._call_timeout:g} seconds"
         if not self.state.online:
-            text += f"; the client is not connected: {self._trouble or 'no welcome came'}"
+            why = self._trouble or self._last_trouble or "no welcome came"
+            text += f"; the client is not connected: {why}"
         return ChatError("timeout", text)
 
     def _abandon(self, error: ChatError) -> None:
@@ -381,7 +383,7 @@ class ChatClient(Service):
 
     def _connected(self, connection: _ClientConnection) -> None:
         self._connection = connection
-        self._trouble = ""
+        self._last_trouble, self._trouble = self._trouble, ""
         self._later("welcome", HELLO_TIMEOUT, self._no_welcome)
         self._do(self.state.connected())
 

@@ -133,7 +133,7 @@ class ClientState:
         try:
             key = names.room(name)
         except RequestError:
-            key = name  # the server will say what is wrong with it
+            key = names.fold(name.removeprefix("#"))  # the server will say what is wrong with it
         return self._renamed_rooms.get(key, key)
 
     def join(self, name: str) -> list[Output]:

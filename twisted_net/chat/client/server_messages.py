@@ -101,6 +101,11 @@ def _event(value: Any, path: str) -> None:
         raise _must(path, "join, leave or nick", value)
 
 
+def _message_type(value: Any, path: str) -> None:
+    if value != "message":
+        raise _must(path, "'message'", value)
+
+
 def _list_of(check: Check) -> Check:
     def check_list(value: Any, path: str) -> None:
         if not isinstance(value, list):
@@ -123,6 +128,7 @@ def _object_of(fields: dict[str, Check]) -> Check:
 _LIMITS = ("message", "nick", "topic", "id", "rooms", "history", "recover")
 
 _MESSAGE: dict[str, Check] = {
+    "type": _message_type,
     "room": _name,
     "offset": _whole,
     "from": _name,
