@@ -7,7 +7,7 @@ to, with the help of ``registry``, and returns ``actions``. ``protocol`` carries
 ``moderation`` and ``queries`` are parts of ``session``, ``presence`` is a part of ``registry``, and
 ``members`` and ``recovery`` are parts of ``channel``. ``login`` checks passwords, and
 ``login_throttle`` slows down clients that guess them. ``protocol``, ``channel``, ``members``,
-``login`` and ``client/client`` use Twisted; all other modules are pure.
+``login``, and in ``client`` all that is not its state, use Twisted; all other modules are pure.
 
 The schema of the JSON form is ``netchat.schema.json`` in this package.
 """

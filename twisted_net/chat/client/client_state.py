@@ -32,9 +32,6 @@ REFUSED_FOR_GOOD = frozenset({
 })  # fmt: skip
 """Codes of errors that the same request would get again. All others may pass."""
 
-SHORTEST_HEARTBEAT = 1.0
-"""The fewest seconds between two pings, whatever the server's heartbeat is."""
-
 MOST_NAMES = 20
 """Names that a client tries on a connection, if other users have them."""
 
@@ -268,7 +265,7 @@ class ClientState:
         self.online = True
         self._hello["session"] = message["session"]
         self.nick = message["nick"]
-        self.heartbeat = max(SHORTEST_HEARTBEAT, message["heartbeat"])
+        self.heartbeat = message["heartbeat"]
         self.longest_line = message["limits"]["message"]
         private = [each for each in self._unacked.values() if each["type"] == "private"]
         outputs: list[Output] = [*map(self._join, self._rooms), *map(SendRequest, private)]
