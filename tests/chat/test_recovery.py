@@ -12,13 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import NOW, ChatCase, Program
 from tests.store.store_contract import make_message
 from tests.store.test_sqlite import LaterTurns
-from twisted_net.chat.client.client_state import (
-    Acked,
-    ClientState,
-    Deliver,
-    GapDetected,
-    SendRequest,
-)
+from twisted_net.chat.client.client_state import ClientState
+from twisted_net.chat.client.outputs import Acked, AskAgain, Deliver, GapDetected, SendRequest
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.recovery import merge
 from twisted_net.store.log import Bounds, Page, StoredMessage
@@ -144,7 +139,7 @@ class Robot:
         self.acked: dict[str, int] = {}
         self.seen: list[tuple[int, str]] = []
         self.lost = 0
-        self.do(self.state.join("r", False))
+        self.do(self.state.join("r"))
 
     def connect(self) -> None:
         if self.program is None:
@@ -155,14 +150,13 @@ class Robot:
         if self.program is not None:
             program, self.program = self.program, None
             program.peer.reset()
+            self.do(self.state.disconnected())
 
     def say(self) -> None:
         id = f"{self.name}-{len(self.sent)}"
         self.sent.append(id)
         message = {"type": "message", "room": "r", "text": id, "id": id}
-        self.do(self.state.send(message, self.program is not None and self.greeted))
-
-    greeted = property(lambda self: self.state._greeted)
+        self.do(self.state.send(message))
 
     def read(self) -> bool:
         """Read the messages that have arrived. Return whether there were any."""
@@ -190,6 +184,8 @@ class Robot:
                     self.seen.append((offset, id))
                 case GapDetected(_):
                     self.lost += 1
+                case AskAgain(room):
+                    self.do(self.state.ask_again(room))
 
 
 class PromiseTests(ChatCase):
