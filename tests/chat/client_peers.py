@@ -42,6 +42,35 @@ JOINED = {
 MESSAGE = {"type": "message", "room": "lobby", "from": "ann", "text": "hi", "time": "now"}
 
 
+class Connecting:
+    """A client's factory, as an endpoint uses it, and a connection in memory to a server.
+
+    The connection is made in the next turn. As with other endpoints, no byte comes before
+    :attr:`made` has fired.
+
+    :ivar made: fires with the protocol.
+    """
+
+    def __init__(self, factory: Any, server: Any, clock: Clock, pairs: list[Any]) -> None:
+        self._factory = factory
+        self.made: Deferred[Any] = Deferred()
+        clock.callLater(0, lambda: pairs.append(connect_pair(self, server, clock=clock)))
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def buildProtocol(self, address: Any) -> Any:
+        protocol = self._factory.buildProtocol(address)
+        make_connection = protocol.makeConnection
+
+        def made(transport: Any) -> None:
+            make_connection(transport)
+            self.made.callback(protocol)
+
+        protocol.makeConnection = made
+        return protocol
+
+
 @implementer(IStreamClientEndpoint)
 class ToTheChat:
     """An endpoint that connects to a test's chat server while ``test.up`` is true.
@@ -56,9 +85,7 @@ class ToTheChat:
     def connect(self, factory: Any) -> Deferred[Any]:
         if not self.test.up:
             return fail(ConnectionRefusedError())
-        pair = connect_pair(factory, self.test.factory, clock=self.test.clock)
-        self.pairs.append(pair)
-        return succeed(pair.client)
+        return Connecting(factory, self.test.factory, self.test.clock, self.pairs).made
 
 
 class ChatClientCase(ChatCase):
