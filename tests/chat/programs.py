@@ -45,6 +45,9 @@ BATCH = 500
 STEPS = 20
 """Actions in a program."""
 
+LONGEST_PAUSE = 4.0
+"""The longest pause of the client between two attempts to connect, in seconds."""
+
 NAMES = ["ann", "Ann", "bob", "b0b", "eve", "bot"]
 ROOMS = {"lobby": "lobby", "#lobby": "lobby", "tea": "tea", "#Tea": "tea", "Straße": "strasse"}
 """The rooms, by how people spell them."""
@@ -155,8 +158,8 @@ class ClientUser:
             *(world.clock, self, "bot", "lobby"),
             on_message=self.got.append,
             on_lost=self.lost.append,
-            backoff=Backoff(first=0.5, longest=0.5),
-            jitter=lambda: 0.0,
+            backoff=Backoff(first=0.4, longest=LONGEST_PAUSE),
+            jitter=lambda: 1.0,
         )
 
     def connect(self, factory: Any) -> Deferred[Any]:
@@ -198,11 +201,13 @@ class World:
         self.wanted = ["lobby"]  # the rooms that the client was told to join
         self.wish = "bot"  # the name that the client wants
         self.epochs: dict[str, str] = {}
+        self.client_expected = 0.0  # when the client should be back, if nothing keeps it out
         for who in TEXT_USERS:
             self.text_comes(who)
         self.program_comes("eve")
         self.client.client.startService()
         self.settle(defaultdict(list))
+        agree(self.person("bot").online, True, "the client is there")
 
     @staticmethod
     def kind(who: str) -> str:
@@ -311,13 +316,10 @@ class World:
 
     # The client comes and goes by itself.
 
-    def client_may_come(self, ago: float = 0.0) -> bool:
-        """Whether nothing has kept the client out for some time."""
-        client, model = self.client, self.model
-        now, model.now = model.now, model.now - ago
-        banned = model.is_banned("bot") or model.is_banned(name=self.wish)
-        model.now = now
-        return client.up and not client.dismissed and not banned
+    def client_may_come(self) -> bool:
+        """Whether nothing keeps the client out."""
+        banned = self.model.is_banned("bot") or self.model.is_banned(name=self.wish)
+        return self.client.up and not self.client.dismissed and not banned
 
     def update_client(self, heard: Heard) -> None:
         """Note that the client has come back, or has another name, if it may."""
@@ -330,9 +332,10 @@ class World:
             if state.nick != person.name:
                 agree(self.model.nick(person, state.nick), "", "the name that the client took back")
                 agree(state.nick, self.wish, "the name that the client took back")
-        else:
-            agree(self.client_may_come(2.0) and self.client_may_come(), False, "a client is away")
         now = self.clock.seconds()
+        if person.online or not self.client_may_come():
+            self.client_expected = now + LONGEST_PAUSE + 1
+        agree(now <= self.client_expected, True, "a client comes back in time")
         for sent in self.client.pending:
             agree(sent.results, ["timeout"] * (sent.at + CALL_TIMEOUT <= now), "what waits")
         self.client.pending = [sent for sent in self.client.pending if not sent.results]

@@ -125,6 +125,27 @@ class SinceTests(ChatCase):
         self.assertEqual(self.ann.received, b"")
 
 
+class SessionTests(ChatCase):
+    """Tests of a session that goes on while its earlier connection is still there."""
+
+    def test_it_is_announced_by_its_name(self) -> None:
+        """The others are told which name has left, if the session does not join again."""
+        ann, bob, eve = self.user("ann"), self.program("bob"), self.program("eve")
+        self.pass_presence(ann, bob, eve)
+        for nick, name in (("eve", "eve"), ("", "eve"), ("zoe", "eve")):
+            with self.subTest(nick=nick):
+                session = eve.peer.protocol.user.session
+                eve = self.program(nick, "", session=session)
+                self.clock.advance(1)
+                left = {"type": "presence", "room": "lobby", "nick": name, "event": "leave"}
+                self.assertEqual(bob.heard(), [left])
+                self.assertEqual(ann.take(), f"* {name} left #lobby.\n".encode())
+                eve.send(type="nick", nick="eve")
+                eve.send(type="join", room="lobby")
+                self.clock.advance(1)
+                bob.heard(), ann.take()
+
+
 class Robot:
     """A client with a :class:`ClientState`, over connections in memory.
 
