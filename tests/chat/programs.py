@@ -129,11 +129,13 @@ class Sent:
     """A message that the client has sent.
 
     :ivar results: the result of its call, or the error's code; empty while there is none.
+    :ivar done: what the server has answered, if the answer was lost.
     """
 
     def __init__(self, at: float, where: str, text: str, call: Deferred[Any]) -> None:
         self.at, self.where, self.text = at, where, text
         self.results: list[Any] = []
+        self.done: int | None = None
         call.addBoth(self._note)
 
     def _note(self, result: Any) -> None:
@@ -206,6 +208,9 @@ class World:
         self.client_expected = 0.0  # when the client should be back, if nothing keeps it out
         for who in TEXT_USERS:
             self.text_comes(who)
+        for who, name in (("tom", "ann"), ("tim", "bob")):
+            self.text[who].send(f"/nick {name}")
+            agree(self.model.nick(self.person(who), name), "", "the first names")
         self.program_comes("eve")
         self.client.client.startService()
         self.settle(defaultdict(list))
@@ -221,6 +226,10 @@ class World:
 
     def person(self, who: str) -> Person:
         return self.model.people[who]
+
+    def name_of(self, name: str) -> str:
+        """Return a name, or the present or last one of a person."""
+        return self.person(name[1:]).name or "nobody" if name[0] == "@" else name
 
     def new_text(self) -> str:
         return f"m{next(self.texts)}"
@@ -360,7 +369,8 @@ class World:
         pending, self.client.pending = self.client.pending, []
         for sent in sorted(pending, key=lambda sent: not sent.where.startswith("@")):
             if sent.results != ["timeout"]:
-                self.client_result(sent, self.client_says(sent, heard))
+                result = self.client_says(sent, heard) if sent.done is None else sent.done
+                self.client_result(sent, result)
 
     def client_says(self, sent: Sent, heard: Heard) -> Any:
         """Return what the call of a message should fire with."""
@@ -381,7 +391,9 @@ class World:
 _TEXT_USER = st.sampled_from(TEXT_USERS)
 _WHO = st.sampled_from(ALL)
 _NAME = st.sampled_from(NAMES)
-_ANYBODY = st.sampled_from([*NAMES, "boss", "BOT", "bot-2"])
+_ANYBODY = st.sampled_from([*(f"@{who}" for who in ALL)] * 3 + [*NAMES, "BOT", "bot-2"])
+"""A name, or the person whose present name it is: ``@tom``."""
+_GUEST = _ANYBODY.filter(lambda name: name != "@boss")
 _ROOM = st.sampled_from(list(ROOMS))
 _MINUTES = st.sampled_from([0, 1, 2])
 
@@ -447,6 +459,7 @@ class Programs(RuleBasedStateMachine):
     @rule(who=_WHO, name=_ANYBODY)
     def tell(self, who: str, name: str) -> None:
         world = self.world
+        name = world.name_of(name)
         person, text = world.person(who), world.new_text()
         heard: Heard = defaultdict(list)
         if who == "bot":
@@ -553,6 +566,7 @@ class Programs(RuleBasedStateMachine):
 
     @rule(who=_TEXT_USER, name=_ANYBODY)
     def ignore(self, who: str, name: str) -> None:
+        name = self.world.name_of(name)
         person, model = self.world.person(who), self.world.model
         if person.online and model.called(name) is not person:
             error = model.ignore(person, name)
@@ -560,26 +574,30 @@ class Programs(RuleBasedStateMachine):
 
     @rule(who=_TEXT_USER, name=_ANYBODY)
     def unignore(self, who: str, name: str) -> None:
+        name = self.world.name_of(name)
         person = self.world.person(who)
         if person.online:
             self.world.model.unignore(person, name)
             self.ask(who, f"/unignore {name}", "", defaultdict(list))
 
     @precondition(lambda self: self.world.person("boss").online)
-    @rule(name=_NAME, minutes=_MINUTES)
+    @rule(name=_ANYBODY, minutes=_MINUTES)
     def mute(self, name: str, minutes: int) -> None:
+        name = self.world.name_of(name)
         error = self.world.model.mute(name, minutes)
         self.ask("boss", f"/mute {name} {minutes}", error, defaultdict(list))
 
     @precondition(lambda self: self.world.person("boss").online)
-    @rule(name=_NAME, minutes=_MINUTES)
+    @rule(name=_GUEST, minutes=_MINUTES)
     def ban(self, name: str, minutes: int) -> None:
+        name = self.world.name_of(name)
         self.thrown_out(self.world.model.ban(name, minutes))
         self.ask("boss", f"/ban {name} {minutes}", "", defaultdict(list))
 
     @precondition(lambda self: self.world.person("boss").online)
-    @rule(name=_NAME)
+    @rule(name=_GUEST)
     def kick(self, name: str) -> None:
+        name = self.world.name_of(name)
         found = self.world.model.called(name)
         if found is not None:
             self.world.model.go(found)
@@ -626,6 +644,32 @@ class Programs(RuleBasedStateMachine):
             self.world.client.cut()
             self.world.model.go(self.world.person("bot"))
             self.done()
+
+    @rule(room=_ROOM, name=_ANYBODY)
+    def acks_are_lost(self, room: str, name: str) -> None:
+        """The client sends something and is cut before the answer: it does not know what came."""
+        world, model = self.world, self.world.model
+        person, client, name = world.person("bot"), world.client, world.name_of(name)
+        if not person.online or ROOMS[room] not in world.wanted:
+            return
+        client.pairs[-1].client.transport.pauseProducing()
+        heard: Heard = defaultdict(list)
+        for where in (f"@{name}", ROOMS[room]):
+            text = world.new_text()
+            call = (
+                client.client.send_private(name, text)
+                if where[0] == "@"
+                else client.client.send(room, text)
+            )
+            sent = Sent(world.clock.seconds(), where, text, call)
+            result = world.client_says(sent, heard)
+            sent.done = result if isinstance(result, int) else None
+            client.pending.append(sent)
+        client.pairs[-1].pump()
+        client.cut()
+        model.go(person)
+        heard["bot"].clear()
+        self.done(heard)
 
     @rule()
     def client_up_or_down(self) -> None:
