@@ -30,7 +30,8 @@ class Person:
     :ivar kind: ``text``, ``json`` or ``client``.
     :ivar life: changes with each connection of a text user: what others recognise a person by.
     :ivar ignoring: the name that each ignored person had, by what the person is recognised by.
-    :ivar seen: how many messages of each room have come, for those who recover.
+    :ivar seen: how many messages of each room have come, and in which of the room's lives, for
+        those who recover.
     """
 
     who: str
@@ -42,7 +43,7 @@ class Person:
     life: int = 0
     rooms: list[str] = field(default_factory=list)
     ignoring: dict[frozenset[Event], str] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def marks(self) -> frozenset[Event]:
         """What others recognise the person by. Everybody has an address of their own."""
@@ -57,11 +58,14 @@ class Model:
     """The people, the rooms, and what operators have imposed.
 
     :ivar logs: the sender and text of all messages of each room.
+    :ivar lives: how often each room has been empty without a message in it. It is then forgotten,
+        and nobody can recover what is said after that.
     """
 
     def __init__(self, *people: Person) -> None:
         self.people = {person.who: person for person in people}
         self.logs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self.lives: dict[str, int] = defaultdict(int)
         self.now = 0.0
         self.bans: dict[Event, tuple[float, str]] = {}  # until when, and as whom
         self.mutes: dict[str, tuple[float, str]] = {}
@@ -85,9 +89,17 @@ class Model:
     def members(self, room: str) -> set[str]:
         return {each.name for each in self.people.values() if each.online and room in each.rooms}
 
-    def is_banned(self, who: str = "", name: str = "") -> bool:
+    def ban_end(self, who: str = "", name: str = "") -> float:
+        """Return when the last ban of a person's address or of a name ends, or has ended."""
         marks = [("address", who), ("name", key(name))]
-        return any(self.bans.get(mark, (0.0, ""))[0] > self.now for mark in marks)
+        return max(self.bans.get(mark, (0.0, ""))[0] for mark in marks)
+
+    def is_banned(self, who: str = "", name: str = "") -> bool:
+        return self.ban_end(who, name) > self.now
+
+    def ends(self) -> set[float]:
+        """Return when the bans and mutes end, or have ended."""
+        return {until for until, _ in (*self.bans.values(), *self.mutes.values())}
 
     def is_muted(self, person: Person) -> bool:
         return self.mutes.get(person.who, (0.0, ""))[0] > self.now
@@ -97,6 +109,8 @@ class Model:
     def come(self, person: Person, name: str) -> None:
         """A person is in the chat, under this name, and in no room yet."""
         assert not self.is_taken(name, person), f"two people are called {name}"
+        if person.online:
+            self.go(person)
         person.online, person.name = True, name
         person.rooms, person.here = [], ""
         if person.kind == "text":
@@ -106,6 +120,12 @@ class Model:
     def go(self, person: Person) -> None:
         person.online = False
         person.ignoring = {}
+        for room in person.rooms:
+            self.forget_if_empty(room)
+
+    def forget_if_empty(self, room: str) -> None:
+        if not self.members(room) and not self.logs[room]:
+            self.lives[room] += 1
 
     # What people do. The results are error codes; empty if it works.
 
@@ -130,6 +150,7 @@ class Model:
         person.rooms.remove(room)
         if person.here == room:
             person.here = person.rooms[-1] if person.rooms else ""
+        self.forget_if_empty(room)
         return ""
 
     def say(self, person: Person, room: str, text: str, heard: Heard) -> str:
@@ -140,7 +161,7 @@ class Model:
         self.logs[room].append((person.name, text))
         for other in self.people.values():
             if other.online and room in other.rooms:
-                other.seen[room] = len(self.logs[room])
+                self.see(other, room)
                 if other is not person and not (other.kind == "text" and other.ignores(person)):
                     shown = room if other.kind != "text" or len(other.rooms) > 1 else ""
                     heard[other.who].append(("room", shown, person.name, text))
@@ -171,11 +192,14 @@ class Model:
         for marks in ended:
             del person.ignoring[marks]
 
-    def missed(self, person: Person, room: str) -> list[tuple[str, str]]:
-        """Return what a person who comes back to a room gets, and count it as seen."""
-        missed = self.logs[room][person.seen.get(room, len(self.logs[room])) :]
-        person.seen[room] = len(self.logs[room])
-        return missed
+    def see(self, person: Person, room: str) -> None:
+        """Note that a person has seen everything in a room."""
+        person.seen[room] = len(self.logs[room]), self.lives[room]
+
+    def missed(self, person: Person, room: str) -> list[tuple[str, str]] | None:
+        """Return what a person who comes back to a room has missed; None if it is lost."""
+        count, life = person.seen[room]
+        return self.logs[room][count:] if life == self.lives[room] else None
 
     # Operators.
 

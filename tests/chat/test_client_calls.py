@@ -222,6 +222,15 @@ class HelloTests(ScriptedCase):
         self.pass_time(CALL_TIMEOUT)
         self.assertFails(welcome, "timeout")
 
+    def test_a_similar_name_that_is_banned(self) -> None:
+        """A banned name is skipped, unless it is the one that the client wants."""
+        client = self.client()
+        self.now.say(refusal("taken"), refusal("banned"), refusal("taken"))
+        nicks = [each["nick"] for each in self.now.read("hello")]
+        self.assertEqual(nicks, ["bot", "bot-2", "bot-3", "bot-4"])
+        self.now.say(WELCOME | {"nick": "bot-4"})
+        self.assertEqual((client.state.nick, client.state.online), ("bot-4", True))
+
     def test_a_session_that_is_refused(self) -> None:
         """A server that does not accept the old session is greeted without it."""
         client = self.online()

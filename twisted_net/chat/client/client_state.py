@@ -277,7 +277,9 @@ class ClientState:
         code = message["code"]
         if message.get("field") == "session" and self._hello.pop("session", ""):
             return [self._greeting()]  # the server does not know our session any more
-        if code == "taken" and "nick" in self._hello and self._rejections < MOST_NAMES:
+        # Whoever is banned under the name that it wants does not try another.
+        is_name = code == "taken" or (code == "banned" and self._rejections > 0)
+        if is_name and "nick" in self._hello and self._rejections < MOST_NAMES:
             self._rejections += 1
             return [self._greeting(nick=f"{self._hello['nick'][:20]}-{self._rejections + 1}")]
         return [HelloRefused(code, message["text"], code in REFUSED_FOR_GOOD)]
