@@ -419,7 +419,11 @@ class Programs(RuleBasedStateMachine):
             if sys.exc_info()[0] is None:
                 self.finish()
         finally:
-            globalLogPublisher.removeObserver(self._observe)
+            self.close()
+
+    def close(self) -> None:
+        """Stop watching the log."""
+        globalLogPublisher.removeObserver(self._observe)
 
     def finish(self) -> None:
         """Let everybody see what the program has led to."""

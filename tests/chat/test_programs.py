@@ -71,7 +71,7 @@ class ProgramTests(SynchronousTestCase):
         self.patch(Registry, "ignorers", lambda registry, user: ())
         self.patch(Registry, "ignorers_of_origin", lambda registry, origin: ())
         day = Programs()
-        self.addCleanup(day.teardown)
+        self.addCleanup(day.close)
         day.nick("tom", "ann")
         day.ignore("tim", "ann")
         self.assertRaises(Disagreement, day.say, "tom", "lobby")
