@@ -27,6 +27,7 @@ from twisted_net.chat.actions import (
     ReadHistory,
     SendEvent,
     Verify,
+    answering,
 )
 from twisted_net.chat.bans import Sanction
 from twisted_net.chat.channel import Channel
@@ -126,14 +127,13 @@ class ChatProtocol(Member):
             if foreign is not None:
                 self._turn_away(foreign)
                 return None
-            is_json = False
-            if isinstance(message, bytes):
-                seen = strip_invisible(message.decode(errors="replace"))
-                if not seen:
-                    return None
-                if seen[0] == "{":
-                    is_json = True
-                    message = message[message.index(b"{") :]  # without a byte order mark
+            start = message if isinstance(message, bytes) else message.start
+            seen = strip_invisible(start.decode(errors="replace"))
+            if not seen and whole:
+                return None
+            is_json = seen[:1] == "{"
+            if isinstance(message, bytes) and is_json:
+                message = message[message.index(b"{") :]  # without a byte order mark
             if is_json:
                 self.codec = self.factory.json
                 self.start_heartbeat(self.factory.heartbeat)
@@ -141,7 +141,9 @@ class ChatProtocol(Member):
         try:
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
-                raise RequestError("too-long", what)
+                too_long = RequestError("too-long", what)
+                too_long.id = self.codec.read_id(message.start)
+                raise too_long
             request, id = self.codec.parse(message)
         except RequestError as error:
             self.send_event(ErrorReply(error.code, error.text, error.field, error.id))
@@ -161,11 +163,15 @@ class ChatProtocol(Member):
     def missed_notice(self, count: int) -> bytes:
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
 
-    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "", id: str = "") -> None:
+        """Say goodbye and close.
+
+        :param id: the id of the request that asked for it.
+        """
         if self.reason is None and self.ready:
             self.factory.act(self.session.end())
             if reason not in _WITHOUT_LAST_WORDS:
-                self.send_event(Goodbye(reason))
+                self.send_event(Goodbye(reason), id)
         super().close(reason, detail)
 
     def _without_telnet(self, data: bytes) -> bytes:
@@ -344,23 +350,23 @@ class ChatFactory(ConnectionFactory):
             match action:
                 case Append(user, room, message):
                     self._append(user, room, message)
-                case SendEvent(user, event):
-                    user.connection.send_event(event)
-                case Announce(room, event, but):
-                    self._channel(room).announce(event, None if but is None else but.connection)
-                case Enter(user, room, since, told, quietly):
+                case SendEvent(user, event, id):
+                    user.connection.send_event(event, id)
+                case Announce(room, event, but, id):
+                    self._channel(room).announce(event, None if but is None else but.connection, id)
+                case Enter(user, room, since, told, quietly, id):
                     self._enter(user, room, quietly)
-                    self._channel(room).enter(user, since, told)
+                    self._channel(room).enter(user, since, told, id)
                 case Exit(user, room, quietly):
                     self._exit(user, room, quietly)
-                case ReadHistory(user, room, before, limit):
-                    self._read_history(user, room, before, limit)
-                case KeepBan(user, key, ban):
-                    self._keep_ban(user, key, ban)
-                case Verify(user, account, password):
-                    waiting = Deferred.fromCoroutine(self._verify(user, account, password))
-                case End(user, reason, detail):
-                    user.connection.close(reason, detail)
+                case ReadHistory():
+                    self._read_history(action)
+                case KeepBan(user, key, ban, id):
+                    self._keep_ban(user, key, ban, id)
+                case Verify():
+                    waiting = Deferred.fromCoroutine(self._verify(action))
+                case End(user, reason, detail, id):
+                    user.connection.close(reason, detail, id)
         return waiting
 
     def _append(self, user: User, room: Room, message: Message) -> None:
@@ -423,40 +429,41 @@ class ChatFactory(ConnectionFactory):
         if channel is not None:
             channel.close()
 
-    def _read_history(self, user: User, room: Room, before: int | None, limit: int) -> None:
-        connection, name = user.connection, room.name
+    def _read_history(self, action: ReadHistory) -> None:
+        connection, name, id = action.user.connection, action.room.name, action.id
 
         def show(page: Page) -> None:
             more = bool(page.stored) and page.stored[0].offset > page.first
-            connection.send_event(HistoryPage(name, page.epoch, page.stored, more))
+            connection.send_event(HistoryPage(name, page.epoch, page.stored, more), id)
 
         def fail(failure: Failure) -> None:
-            connection.send_event(
-                ErrorReply("store", f"The past cannot be read: {store_error_text(failure)}.")
-            )
+            text = f"The past cannot be read: {store_error_text(failure)}."
+            connection.send_event(ErrorReply("store", text), id)
 
-        self._store.before(name, before, limit).addCallbacks(show, fail)
+        self._store.before(name, action.before, action.limit).addCallbacks(show, fail)
 
-    def _keep_ban(self, user: User, key: str, ban: Sanction | None) -> None:
+    def _keep_ban(self, user: User, key: str, ban: Sanction | None, id: str) -> None:
         def kept(why: str) -> None:
             if why:
                 text = f"This ends with the server's process, for it cannot be kept: {why}."
-                user.connection.send_event(ErrorReply("store", text))
+                user.connection.send_event(ErrorReply("store", text), id)
 
         self._stored_bans.keep(key, ban).addCallback(kept)
 
-    async def _verify(self, user: User, account: str, password: str) -> None:
-        connection = user.connection
+    async def _verify(self, action: Verify) -> None:
+        user, connection = action.user, action.user.connection
         verified = await self.accounts.verify(
-            self.clock, account, password, user.host, format_address(connection.peer)
+            *(self.clock, action.account, action.password, user.host),
+            format_address(connection.peer),
         )
         if connection.reason is None and connection.session.state is not SessionState.ENDED:
             session: Session = connection.session
-            self.act(
+            actions = (
                 session.login_failed()
                 if verified is None
                 else session.login_succeeded(verified, self.now())
             )
+            self.act(answering(actions, user, action.id))
 
     # Presence.
 

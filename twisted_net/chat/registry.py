@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted_net.chat import bans, names
 from twisted_net.chat.bans import Sanction, Sanctions
+from twisted_net.chat.delivered import DeliveredIds
 from twisted_net.chat.limits import LONGEST_NAME
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
@@ -95,6 +96,7 @@ class Registry:
     :ivar ignorers_of: the users who ignore a person, by each mark of the person.
     :ivar bans: who may not come in.
     :ivar mutes: who may not send messages.
+    :ivar delivered: the ids of private messages that were delivered.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Registry:
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self.bans = Sanctions()
         self.mutes = Sanctions()
+        self.delivered = DeliveredIds()
         self._last_guest = 0
         self._origin = origin
         self._last_origin = 0

@@ -24,6 +24,7 @@ from twisted_net.chat.actions import (
     Exit,
     SendEvent,
     Verify,
+    answering,
 )
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
@@ -200,7 +201,10 @@ class Session:
                 if self.state is SessionState.JSON_OUT:
                     raise RequestError("hello-first", "Say hello first.")
                 raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
-            return _HANDLERS[type(request)](self, request, now)
+            actions = _HANDLERS[type(request)](self, request, now)
+            if id and type(request) is not SendMessage:  # its id goes with it to the store
+                actions = answering(actions, self.user, id)
+            return actions
         except RequestError as error:
             return [SendEvent(self.user, ErrorReply(error.code, error.text, error.field, id))]
 
@@ -221,7 +225,7 @@ class Session:
         nick = names.nick(hello.nick) if hello.nick else ""
         room = names.room(hello.room) if hello.room else ""
         if hello.session and not _SESSION.fullmatch(hello.session):
-            raise RequestError("bad-field", "session: it is what a welcome gave.", "session")
+            raise RequestError("bad-field", "session must be one that a welcome gave.", "session")
         if not user.name:
             registry.assign_guest_name(user)
         ghost = registry.session(hello.session) if hello.session else None
@@ -393,11 +397,16 @@ class Session:
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
         user = self.user
+        delivered = self._registry.delivered
+        if request.id and (user.origin, request.id) in delivered:  # it did not hear of it
+            return [SendEvent(user, Delivered(request.to, request.text, request.id))]
         self._registry.check_mute(user, now)
         to = self._registry.require_user(request.to)
         actions: list[Action] = []
         if to not in self._registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
+        if request.id:
+            delivered.add(user.origin, request.id)
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 
 

@@ -62,7 +62,11 @@ class JsonCodec:
     def parse(self, line: bytes) -> tuple[Request | None, str]:
         if line in _SIGNS_OF_LIFE or not line or line.isspace():
             return _NOTHING
-        message = json_requests.decode(line)
+        try:
+            message = json_requests.decode(line)
+        except RequestError as error:
+            error.id = self.read_id(line)
+            raise
         id = json_requests.id_of(message)
         try:
             return json_requests.parse_request(message), id
@@ -76,10 +80,15 @@ class JsonCodec:
             message["id"] = id
         return encode_json(message) + b"\n"
 
-    def encode(self, event: Event) -> bytes:
+    def read_id(self, line: bytes) -> str:
+        return json_requests.read_id(line)
+
+    def encode(self, event: Event, id: str = "") -> bytes:
         message = _JSON[type(event)](event)
         if isinstance(event, Welcome):
             message |= self._greeting
+        if id and message:
+            message["id"] = id
         return encode_json(message) + b"\n" if message else b""
 
 

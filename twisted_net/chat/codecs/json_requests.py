@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from json import JSONDecodeError
 from typing import Any
 
 from twisted_net.chat.limits import LONGEST_ID
@@ -38,6 +41,10 @@ DEEPEST_REQUEST = 8
 # Not finite=True: a number that is too large for a float is an error of its field.
 _decode = make_decoder(finite=False, unique=True, whole=True)
 
+_lenient = json.JSONDecoder(strict=False)
+_NAME = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
+_COMMA = re.compile(r"\s*,")
+
 _MOST = 2**53 - 1  # the largest integer that is exact in every program (RFC 8259, section 6)
 
 
@@ -52,12 +59,44 @@ def decode(line: bytes) -> dict[str, Any]:
         message = _decode(line)
     except DuplicateName as error:
         name = _plain(error.name)
-        raise RequestError("bad-json", f"Not understood: {name} twice.", name) from None
+        raise RequestError("bad-json", f"The object has the field {name} twice.", name) from None
     except ValueError as error:
-        raise RequestError("bad-json", f"Not understood: {_plain(str(error))}.") from None
+        raise RequestError("bad-json", f"The line is not valid JSON: {_why(error)}.") from None
     if not isinstance(message, dict):
-        raise RequestError("bad-json", "Not understood: a message is an object.")
+        raise RequestError("bad-json", "A message must be a JSON object.")
     return message
+
+
+def _why(error: ValueError) -> str:
+    """Return what is wrong with a line, without the words of Python's parser."""
+    if isinstance(error, JSONDecodeError):
+        return f"it goes wrong at character {error.pos + 1}"
+    if "digits" in str(error):  # sys.get_int_max_str_digits()
+        return "a number has too many digits"
+    return _plain(str(error))
+
+
+def read_id(line: bytes) -> str:
+    """Return the id in a line that may not be valid, or may be cut off.
+
+    It reads the fields of the object one after another, up to the first that is wrong.
+
+    :return: empty if there is no id before that, or if there are two of them.
+    """
+    # A surrogate stands for a byte that is not UTF-8. No id may contain one.
+    text = line.decode(errors="surrogateescape").strip().lstrip("\ufeff")
+    ids: list[dict[str, Any]] = []
+    position = int(text.startswith("{"))
+    while position and (name := _NAME.match(text, position)):
+        try:
+            value, end = _lenient.raw_decode(text, name.end())
+        except (ValueError, RecursionError):
+            break
+        if _lenient.decode(name[1]) == "id":
+            ids.append({"id": value})
+        comma = _COMMA.match(text, end)
+        position = comma.end() if comma else 0
+    return id_of(ids[0]) if ids and all(each == ids[0] for each in ids) else ""
 
 
 def id_of(message: dict[str, Any]) -> str:
@@ -71,17 +110,25 @@ def parse_request(message: dict[str, Any]) -> Request:
 
     :raises RequestError: ``missing``, ``bad-field`` or ``unknown-type``, with the field.
     """
-    kind = message.get("type")
-    if not isinstance(kind, str):
-        raise RequestError(
-            "missing" if kind is None else "bad-field", "type: a text is needed.", "type"
-        )
+    kind = _raw(message, "type")
     make = _REQUESTS.get(kind)
     if make is None:
         raise RequestError("unknown-type", f"There is no type {_plain(kind)}.", "type")
-    if "id" in message and not id_of(message):
-        raise RequestError("bad-field", f"id: a text of 1 to {LONGEST_ID} characters.", "id")
+    if message.get("id") is not None and not id_of(message):
+        raise bad_field("id", f"a string of 1 to {LONGEST_ID} printable characters")
     return make(message)
+
+
+def bad_field(field: str, wanted: str) -> RequestError:
+    """Return the error for a field that has a wrong value. ``wanted`` says what it must be."""
+    return RequestError("bad-field", f"{field} must be {wanted}.", field)
+
+
+def _present(message: dict[str, Any], field: str) -> Any:
+    value = message.get(field)
+    if value is None:
+        raise RequestError("missing", f"{field} is missing.", field)
+    return value
 
 
 def _text(message: dict[str, Any], field: str) -> str:
@@ -89,16 +136,14 @@ def _text(message: dict[str, Any], field: str) -> str:
     value = _raw(message, field)
     text = printable(value.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
     if is_blank(text):
-        raise RequestError("bad-field", f"{field}: there is nothing in it.", field)
+        raise RequestError("bad-field", f"{field} must have a visible character.", field)
     return text
 
 
 def _raw(message: dict[str, Any], field: str) -> str:
-    value = message.get(field)
-    if value is None:
-        raise RequestError("missing", f"{field}: a text is needed.", field)
+    value = _present(message, field)
     if not isinstance(value, str):
-        raise RequestError("bad-field", f"{field}: it is a text.", field)
+        raise bad_field(field, "a string")
     return value
 
 
@@ -108,26 +153,24 @@ def _or(read: Callable[[dict[str, Any], str], Any], message: dict[str, Any], fie
 
 
 def _number(message: dict[str, Any], field: str) -> int:
-    value = message.get(field)
-    if value is None:
-        raise RequestError("missing", f"{field}: a number is needed.", field)
+    value = _present(message, field)
     # In Python, True is an int.
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
-        raise RequestError("bad-field", f"{field}: it is a whole number, 0 or more.", field)
+        raise bad_field(field, f"a whole number from 0 to {_MOST}")
     return value
 
 
 def _flag(message: dict[str, Any], field: str) -> bool:
     value = message.get(field, False)
     if not isinstance(value, bool):
-        raise RequestError("bad-field", f"{field}: it is true or false.", field)
+        raise bad_field(field, "true or false")
     return value
 
 
 def _position(message: dict[str, Any], field: str) -> Position:
     value = message[field]
     if not isinstance(value, dict):
-        raise RequestError("bad-field", f"{field}: it has an epoch and an offset.", field)
+        raise bad_field(field, "an object with epoch and offset")
     try:
         return Position(_raw(value, "epoch"), _number(value, "offset"))
     except RequestError as error:

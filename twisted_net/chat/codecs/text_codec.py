@@ -90,7 +90,10 @@ class TextCodec:
             return f"{before}* {message.sender} {message.text}\n".encode()
         return f"{before}<{message.sender}> {message.text}\n".encode()
 
-    def encode(self, event: Event) -> bytes:
+    def read_id(self, line: bytes) -> str:
+        return ""
+
+    def encode(self, event: Event, id: str = "") -> bytes:
         text = _TEXT[type(event)](event)
         return text.encode() + b"\n" if text else b""
 
