@@ -48,7 +48,10 @@ PURE_FOLDERS = {"wire", "policy"}
 
 CHAT_BEYOND_PURITY = {
     f"{PACKAGE}.chat.{name}"
-    for name in ("client.client", "channel", "login", "members", "protocol", "stored_bans")
+    for name in (
+        *("client.client", "channel", "extension.running", "extension.user", "login", "members"),
+        *("protocol", "stored_bans"),
+    )
 }
 """The files of ``chat/`` that are not pure."""
 

@@ -151,11 +151,13 @@ def _lines(received: bytes) -> list[str]:
 
 
 def strict(schema: Any) -> Any:
-    """Return a schema whose objects have no fields but those it names.
+    """Return a schema whose objects have no fields but those it names, except an application's.
 
     The schema itself allows further fields, for later versions. This version sends none.
     """
     if isinstance(schema, dict):
+        if "not" in schema.get("properties", {}).get("type", {}):
+            return schema
         closed = {"additionalProperties": False} if "properties" in schema else {}
         return {name: strict(value) for name, value in schema.items()} | closed
     return list(map(strict, schema)) if isinstance(schema, list) else schema

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from twisted_net.chat.bans import Sanction
-from twisted_net.chat.messages import Event, PrivateMessage, TopicEvent
+from twisted_net.chat.messages import CallCommand, Event, PrivateMessage, TopicEvent
 from twisted_net.chat.registry import Room, User
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.store.log import Message, Position
@@ -115,6 +115,18 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class RunCommand:
+    """Run a command of the application.
+
+    The connection processes no further messages until it is done.
+    """
+
+    user: User
+    call: CallCommand
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Close a user's connection."""
 
@@ -125,7 +137,7 @@ class End:
 
 
 Action: TypeAlias = (
-    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | End
+    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | RunCommand | End
 )
 
 
@@ -140,6 +152,6 @@ def _answering(action: Action, user: User, id: str) -> Action:
             return replace(action, but=user, id=id)
         case SendEvent(event=PrivateMessage()):
             return action  # of a user to themselves: the ack is the answer
-        case SendEvent() | Enter() | ReadHistory() | KeepBan() | Verify() | End():
+        case SendEvent() | Enter() | ReadHistory() | KeepBan() | Verify() | RunCommand() | End():
             return replace(action, id=id) if action.user is user else action
     return action

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Unpack
 
@@ -25,6 +25,7 @@ from twisted_net.chat.actions import (
     Exit,
     KeepBan,
     ReadHistory,
+    RunCommand,
     SendEvent,
     Verify,
     answering,
@@ -33,12 +34,17 @@ from twisted_net.chat.bans import Sanction
 from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.codecs.json_codec import JsonCodec
+from twisted_net.chat.codecs.own_commands import own_tables
 from twisted_net.chat.codecs.text_codec import TextCodec
+from twisted_net.chat.extension.checks import Checks
+from twisted_net.chat.extension.running import error_reply, run_command
+from twisted_net.chat.extension.user import ChatUser, CommandFunction
 from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.members import Member, store_error_text
 from twisted_net.chat.messages import (
+    ChatError,
     ErrorReply,
     Goodbye,
     HistoryPage,
@@ -119,7 +125,7 @@ class ChatProtocol(Member):
             data = self._without_telnet(data)
         super().dataReceived(data)
 
-    def message_received(self, message: bytes | TooLong) -> Deferred[None] | None:
+    def message_received(self, message: bytes | TooLong) -> Coroutine[Any, Any, None] | None:
         session = self.session
         if session.state in _UNDECIDED and message:
             whole = isinstance(message, bytes)
@@ -138,6 +144,7 @@ class ChatProtocol(Member):
                 self.codec = self.factory.json
                 self.start_heartbeat(self.factory.heartbeat)
             self.factory.act(session.first_line(is_json))
+        id = ""
         try:
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
@@ -145,10 +152,17 @@ class ChatProtocol(Member):
                 too_long.id = self.codec.read_id(message.start)
                 raise too_long
             request, id = self.codec.parse(message)
-        except RequestError as error:
-            self.send_event(ErrorReply(error.code, error.text, error.field, error.id))
+            waiting = None if request is None else self.factory.receive(self, request, id)
+        except ChatError as error:
+            self.send_event(error_reply(error), getattr(error, "id", "") or id)
             return None
-        return None if request is None else self.factory.receive(self, request, id)
+        return None if waiting is None else self._finish(waiting, id)
+
+    async def _finish(self, waiting: Awaitable[None], id: str) -> None:
+        try:
+            await waiting
+        except ChatError as error:
+            self.send_event(error_reply(error), id)
 
     def _turn_away(self, foreign: Foreign) -> None:
         """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
@@ -196,6 +210,10 @@ def _reservable(name: str) -> str:
         raise ValueError(f"reserved: {name!r}: {error.text}") from None
 
 
+def _overridden(method: Any, base: Any) -> Any:
+    return None if getattr(method, "__func__", method) is base else method
+
+
 class ChatFactory(ConnectionFactory):
     """A chat server, with all connected users and all non-empty rooms.
 
@@ -207,11 +225,17 @@ class ChatFactory(ConnectionFactory):
         names, or names that look alike.
     :param reserved: further names that only the accounts of these names may have.
     :param plain_logins: whether to accept passwords on unencrypted connections.
+    :param commands: further commands: functions that take a :class:`ChatUser` and the arguments of
+        the command, which are annotated as ``str``, ``int``, ``float`` or ``bool``. The name of a
+        function is that of the command in the text form, and the type of the request in the JSON
+        form; the first line of its docstring is its help. It may raise :exc:`ChatError`, and may be
+        ``async``: the user's next message waits for it.
     :param now: returns the time, in seconds since 1970.
     :param token: returns a random text of 32 hexadecimal digits, different each time.
     :param settings: as for :class:`ConnectionFactory`. A line has at most :data:`MAX_MESSAGE`
         bytes by default.
-    :raises ValueError: a reserved name is none, or a setting is invalid; the text names it.
+    :raises ValueError: a reserved name is none, a command cannot be one, or a setting is invalid;
+        the text names it.
     """
 
     protocol = ChatProtocol
@@ -226,6 +250,7 @@ class ChatFactory(ConnectionFactory):
         operators: Iterable[str] = (),
         reserved: Iterable[str] = (),
         plain_logins: bool = False,
+        commands: Iterable[CommandFunction] = (),
         now: Callable[[], float] = time.time,
         token: Callable[[], str] = lambda: secrets.token_hex(16),
         **settings: Unpack[FactorySettings],
@@ -240,7 +265,10 @@ class ChatFactory(ConnectionFactory):
             self.chat_limits.all_rooms, list(operators), origin, list(map(_reservable, reserved))
         )
         self.accounts = Accounts(checkers)
-        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
+        own, self._requests = own_tables(commands)
+        self._text = TextCodec(own=own) if own else TEXT
+        self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
+        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
@@ -297,7 +325,8 @@ class ChatFactory(ConnectionFactory):
             "history": chat.page,
             "recover": chat.recover,
         }
-        return JsonCodec(f"twisted_net/{__version__}", self.heartbeat, announced)
+        server = f"twisted_net/{__version__}"
+        return JsonCodec(server, self.heartbeat, announced, self._requests)
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()
@@ -315,6 +344,8 @@ class ChatFactory(ConnectionFactory):
         """Begin the session of a new connection."""
         host = getattr(connection.peer, "host", "")
         user = connection.user = User(connection, "" if is_loopback(host) else host)
+        if self._text is not TEXT:
+            connection.codec = self._text
         secret = (
             self._plain_logins
             or INegotiated.providedBy(connection.transport)
@@ -332,12 +363,49 @@ class ChatFactory(ConnectionFactory):
 
     # Requests and actions.
 
-    def receive(self, connection: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
+    def check_join(self, user: ChatUser, room: str) -> Awaitable[None] | None:
+        """Override it to refuse users who want to join a room: raise :exc:`ChatError`.
+
+        It may be ``async``, as all checks: the user's next message waits for it. If it fails
+        otherwise, that is logged, and the request is refused. Text users begin in the lobby, and
+        are not checked for that.
+        """
+        return None
+
+    def check_text(self, user: ChatUser, room: str, text: str) -> Awaitable[None] | None:
+        """Override it to refuse a message or a topic: raise :exc:`ChatError`.
+
+        :param room: the room that would see it; empty for a private message.
+        """
+        return None
+
+    def check_nick(self, user: ChatUser, nick: str) -> Awaitable[None] | None:
+        """Override it to refuse a name that a user asks for: raise :exc:`ChatError`.
+
+        The names of guests and of accounts are not checked.
+        """
+        return None
+
+    @cached_property
+    def _checks(self) -> Checks | None:
+        checks = (
+            _overridden(self.check_join, ChatFactory.check_join),
+            _overridden(self.check_text, ChatFactory.check_text),
+            _overridden(self.check_nick, ChatFactory.check_nick),
+        )
+        return Checks(*checks) if any(checks) else None  # most chats have none: save their time
+
+    def receive(
+        self, connection: ChatProtocol, request: Request, id: str
+    ) -> Awaitable[None] | None:
         """Handle a request. Override it to inspect, change or drop requests.
 
         :param id: the id that a program gave its message.
         :return: fires when the connection may process its next message; None for at once.
+        :raises ChatError: the request is refused; the user is told.
         """
+        if self._checks is not None:
+            return self._checks.receive(self, connection, request, id)
         return self.act(connection.session.receive(request, id, self.now()))
 
     def act(self, actions: Iterable[Action]) -> Deferred[None] | None:
@@ -365,6 +433,8 @@ class ChatFactory(ConnectionFactory):
                     self._keep_ban(user, key, ban, id)
                 case Verify():
                     waiting = Deferred.fromCoroutine(self._verify(action))
+                case RunCommand():
+                    waiting = Deferred.fromCoroutine(run_command(self, action))
                 case End(user, reason, detail, id):
                     user.connection.close(reason, detail, id)
         return waiting
@@ -384,7 +454,7 @@ class ChatFactory(ConnectionFactory):
             room.presence.came(user.name, self.clock.seconds())
             self._announce_soon(room)
         if len(user.rooms) > 1:
-            self._mark_rooms(user, TEXT, TAGGED)
+            self._mark_rooms(user, self._text, self._tagged)
 
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
         self._channel(room).leave(user.connection)
@@ -396,7 +466,7 @@ class ChatFactory(ConnectionFactory):
         else:
             self._close_room(room)
         if len(user.rooms) == 1:
-            self._mark_rooms(user, TAGGED, TEXT)
+            self._mark_rooms(user, self._tagged, self._text)
 
     def _mark_rooms(self, user: User, old: Codec, new: Codec) -> None:
         """Change the codec of a text user: only users in several rooms see each message's room."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted_net.chat import moderation, names, queries
@@ -22,14 +22,17 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
+    RunCommand,
     SendEvent,
     Verify,
     answering,
 )
+from twisted_net.chat.codecs.text_commands import Command
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Ban,
     Bans,
+    CallCommand,
     Delivered,
     ErrorReply,
     Hello,
@@ -113,11 +116,13 @@ class SessionSettings:
 
     :ivar anonymous: whether users without an account may enter.
     :ivar accounts: whether there are accounts.
+    :ivar commands: the commands of the application.
     """
 
     limits: ChatLimits
     anonymous: bool = True
     accounts: bool = False
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
 
 class Session:
@@ -162,6 +167,16 @@ class Session:
     def _step(self, step: Step) -> None:
         self.state = SESSION_TRANSITIONS[self.state, step]
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the user is in the chat, and not only on the way in or out."""
+        return self.state is SessionState.JSON or self.state is SessionState.TEXT
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is closed or about to be closed."""
+        return self.state is SessionState.ENDED
+
     def begin(self, now: float, account: str = "") -> list[Action]:
         """Begin the session. ``account`` is the name in the client's certificate, if any."""
         user, registry = self.user, self._registry
@@ -195,9 +210,7 @@ class Session:
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
         """Return the actions for a request. An error is an action, too: it is not raised."""
         try:
-            if self.state not in (SessionState.TEXT, SessionState.JSON) and not isinstance(
-                request, _OUTSIDE
-            ):
+            if not self.is_inside and not isinstance(request, _OUTSIDE):
                 if self.state is SessionState.JSON_OUT:
                     raise RequestError("hello-first", "Say hello first.")
                 raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
@@ -435,8 +448,11 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Mute: lambda session, request, now: moderation.mute(
         session._registry, session.user, request, now
     ),
-    Help: lambda session, request, now: queries.help(session.user, request),
+    Help: lambda session, request, now: queries.help(
+        session.user, request, session._settings.commands
+    ),
     Ping: lambda session, request, now: [SendEvent(session.user, Pong())],
     Pong: lambda session, request, now: [],
     Quit: lambda session, request, now: [End(session.user, QUIT)],
+    CallCommand: lambda session, request, now: [RunCommand(session.user, request)],
 }

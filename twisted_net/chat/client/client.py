@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from twisted_net import TwistedNetError
 from twisted_net.chat.client.client_state import (
     Acked,
     ClientState,
@@ -24,6 +23,7 @@ from twisted_net.chat.client.client_state import (
     SendFailed,
     SendRequest,
 )
+from twisted_net.chat.messages import ChatError
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.heartbeat import Heartbeat
 from twisted_net.endpoints.client import (
@@ -42,17 +42,6 @@ _log = Logger()
 
 MAX_SERVER_LINE = 4 << 20
 """Maximum bytes in a line from the server. A page of history contains many messages."""
-
-
-class ChatError(TwistedNetError):
-    """The server refused a message, or the client was stopped.
-
-    :ivar code: for programs: the server's code, or ``stopped``.
-    """
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 _decode = make_decoder(finite=True, unique=False, whole=True)
