@@ -1,11 +1,9 @@
 """A TLS client: it verifies the certificate of the TLS server before it sends anything."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import task
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 
 from twisted_net import ConnectFailed, Connection, ConnectionFactory, connect
 
@@ -17,11 +15,11 @@ class Ask(Connection):
 
 
 async def main(reactor: Any, port: str = "8443", trusted: str = "server.pem") -> None:
-    # For a server on the Internet, leave trust= out: the system's CAs are used.
-    trust = trustRootFromCertificates([Certificate.loadPEM(Path(trusted).read_bytes())])
     factory = ConnectionFactory.forProtocol(Ask)
+    where = ("localhost", int(port))
     try:
-        server = await connect(reactor, ("localhost", int(port)), factory, tls=True, trust=trust)
+        # For a server on the Internet, leave ca= out: the system's CAs are used.
+        server = await connect(reactor, where, factory, tls=True, ca=trusted)
     except ConnectFailed as error:
         sys.exit(f"No connection: {error}")
     server.send("hello")

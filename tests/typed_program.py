@@ -12,11 +12,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from twisted_net import (
+    Admission,
+    AdmissionRules,
     Broadcast,
     CertificateError,
     Certificates,
     CloseReason,
     Connection,
+    ConnectionClosed,
     ConnectionFactory,
     GuardFactory,
     IdleTimeoutFactory,
@@ -87,6 +90,11 @@ def serve(reactor: Any) -> list[Deferred[Any]]:
     packets = ConnectionFactory.forProtocol(partial(Packets, Broadcast(eager(reactor))))
     secure = TLSServerEndpoint(endpoint, Certificates.from_directory("live", alpn=[b"shout/1"]))
     factories = [MyFactory.forProtocol(Shout, idle_timeout=60), packets, GuardFactory(site)]
+    rules = Admission(AdmissionRules(max_connections=100))
+    packets.admission = rules
+    rules.denied.add("192.0.2.0/24")
+    rules.change(max_per_address=20)
+    print(packets.close_denied(), len(rules.denied), rules.rules.deny)
     chat = StaffChat(commands=[dice, tell], chat_limits=ChatLimits(history=20), max_message=4096)
     listening = [endpoint.listen(factory) for factory in factories]
     listening.append(endpoint.listen(IdleTimeoutFactory(site, 60)))
@@ -99,6 +107,13 @@ async def ask(reactor: Any) -> int:
     except (CertificateError, TwistedNetError) as error:
         print(error)
         return 0
+    connection.set_idle_timeout(3600)
     connection.send("hello")
+    await connection.flushed()
+    try:
+        async for line in connection:
+            print(line, connection.write_buffer_size, connection.is_paused)
+    except ConnectionClosed as closed:
+        print(closed.reason.code)
     client = ChatClient(reactor, "tcp:localhost:8080", "bot", "lobby", tls=True)
     return await client.send("lobby", connection.host.__class__.__name__)

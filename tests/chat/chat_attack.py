@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from twisted_net.chat.messages import Request
-from twisted_net.chat.protocol import ChatFactory, ChatProtocol
+from twisted_net.chat.protocol import GREETING_DELAY, ChatFactory, ChatProtocol
 from twisted_net.testing import connect_peer
 
 try:
@@ -104,10 +104,13 @@ def _attack(data: bytes, codec: str) -> None:
     chat.names.clear()
 
     eve = connect_peer(chat)
+    eve.advance(data[0] % 2 * GREETING_DELAY if data else 0)  # greeted as a person, or not
     chat.names.add(eve.protocol.name)
     if codec == "json":
         eve.send(HELLO)
-    eve.send(*pieces(data))
+    for piece in pieces(data):
+        eve.send(piece)
+        chat.names.add(eve.protocol.name)  # her first line gives her one, even if it is refused
     eve.advance(1)
     from_eve = _TELNET.sub(b"", eve.received)
     eve.write_eof()

@@ -146,6 +146,19 @@ class BothFormsTests(CommandCase):
         self.factory.registry.mute(user, self.factory.now() + 60)
         self.assertEqual(self.type("/dice"), ["! You may speak again in 60 seconds."])
 
+    def test_ignored(self) -> None:
+        """Whoever ignores the user sees no announcement; others and the user do."""
+        eve = self.user("eve")
+        for peer in (eve, self.ann):
+            peer.send(b"/ignore bob\n/ignore ann\n")
+        eve.take()
+        self.ann.take()
+        self.ask(type="dice", sides=7)
+        self.assertEqual((eve.take(), self.ann.take()), (b"", b""))
+        self.assertEqual(self.type("/dice 9"), ["* ann rolled 9 of 9."])
+        self.assertEqual(eve.take(), b"")
+        self.assertEqual([each["sides"] for each in self.bob.heard()], [9])
+
     def test_nothing_is_forged(self) -> None:
         """Arguments and replies are one printable line."""
         (told,) = self.ask(type="shout", times=1, text="a\n* b\x1b[31m\u202ec")
@@ -446,4 +459,4 @@ class PageTests(ChatCase):
         eve = connect_peer(self.factory)
         eve.take()
         eve.send(b"/join staff\n")
-        self.assertEqual(eve.take(), b"! Only the staff may join #staff.\n")
+        self.assertTrue(eve.take().endswith(b"\n! Only the staff may join #staff.\n"))

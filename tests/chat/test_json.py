@@ -14,6 +14,7 @@ from tests.chat.chat_peers import SCHEMA, ChatCase, Program
 from twisted_net.chat.codecs import json_codec, json_requests
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
+from twisted_net.chat.protocol import GREETING_DELAY, SILENT_PRESENCE_DELAY
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.store.log import Position
 from twisted_net.testing import connect_peer, same_for_every_split
@@ -34,7 +35,23 @@ class HelloTests(ChatCase):
                 "count": 1, "topic": "", "recovered": None,
             },
         )  # fmt: skip
-        self.assertTrue(program.prelude[0].startswith("Welcome to the chat server!"))
+        self.assertEqual(program.prelude, [])  # who speaks at once is not greeted as a person
+
+    def test_a_late_hello(self) -> None:
+        """A program that waits for a moment is greeted as a person first, and nobody hears it."""
+        ann = self.user("ann")
+        self.pass_presence(ann)
+        for wait in (GREETING_DELAY, 0.3, 2.5):
+            program = Program(connect_peer(self.factory))
+            self.clock.pump([GREETING_DELAY, wait - GREETING_DELAY])
+            program.send(type="hello", nick="prog", room="lobby")
+            self.assertEqual([each["type"] for each in program.heard()], ["welcome", "joined"])
+            self.assertTrue(program.prelude[0].startswith("Welcome to the chat server! You are g"))
+            self.clock.advance(1)
+            self.assertEqual(ann.take(), b"* prog joined #lobby.\n")
+            program.peer.write_eof()
+            self.clock.advance(1)
+            self.assertEqual(ann.take(), b"* prog left #lobby.\n")
 
     def test_the_guest_that_it_was_is_not_mentioned(self) -> None:
         """Only the program's join is announced, and not that of the guest it was before."""
@@ -191,8 +208,9 @@ class MessageTests(ChatCase):
         }
         self.assertEqual(self.bob.heard(), [expected])
         self.ann.write_eof()
-        crowd = [self.user() for _ in range(10)]
-        self.clock.advance(1)
+        crowd = [connect_peer(self.factory) for _ in range(10)]
+        self.clock.advance(GREETING_DELAY)
+        self.clock.advance(SILENT_PRESENCE_DELAY)
         left, joined = self.bob.heard()
         self.assertEqual((left["nick"], left["event"]), ("zoe", "leave"))
         self.assertEqual((joined["event"], joined["count"]), ("join", 10))
@@ -545,6 +563,7 @@ class RoomsTests(ChatCase):
         for number in range(9):
             ann.send(b"line %d\n" % number)
         bob = connect_peer(self.factory)
+        bob.advance(GREETING_DELAY)
         lines = bob.take().decode().splitlines()
         expected = ["* Earlier in #lobby, times are UTC:", "* 2023-11-14"]
         expected += [f"* 22:13 <ann> line {number}" for number in range(4, 9)]
@@ -558,4 +577,6 @@ class RoomsTests(ChatCase):
         """The history on joining can be switched off."""
         self.factory = self.make(chat_limits=ChatLimits(history=0))
         self.user("ann").send(b"hello\n")
-        self.assertEqual(connect_peer(self.factory).take().count(b"\n"), 1)
+        bob = connect_peer(self.factory)
+        bob.advance(GREETING_DELAY)
+        self.assertEqual(bob.take().count(b"\n"), 1)

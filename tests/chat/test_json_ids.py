@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse as Passwords
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
@@ -142,6 +143,18 @@ class AnswerTests(IdCase):
         program = Program(connect_peer(self.factory))
         self.assertIds(program, "j", "error", type="join", room="den")
         self.assertIds(program, "p", "pong", type="ping")
+
+    def test_a_ban(self) -> None:
+        """Who is banned is told so with the id of the first request, whatever it is."""
+        boss = self.program("x", user="boss", password="pw")
+        for number, nick in enumerate(("eve", "troll")):
+            address = IPv4Address("TCP", f"192.0.2.{number}", 1)
+            boss.asks(type="ban", nick=address.host)
+            for line in (f'{{"type":"hello","nick":"{nick}","id":"h"}}', '{"id":"h","x"}'):
+                program = Program(connect_peer(self.factory, peer=address))
+                program.raw(line.encode())
+                seen = [(each["type"], each["id"]) for each in program.heard()]
+                self.assertEqual(seen, [("error", "h"), ("goodbye", "h")])
 
     def test_a_private_message_to_oneself(self) -> None:
         """Only the ack has the id, and not the message, which others could have sent."""

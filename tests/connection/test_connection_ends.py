@@ -65,6 +65,20 @@ class EndTests(SynchronousTestCase):
                 peer.write_eof()
             self.assertEqual([formatEvent(event) for event in events], lines)
 
+    def test_the_level(self) -> None:
+        """``twist`` shows what ``twistd`` does: only ends of peers that sent nothing are debug."""
+        factory = factory_of(Recorder)
+        with capturedLogs() as events:
+            for sent, end in ((b"", Peer.write_eof), (b"", Peer.reset), (b"x", Peer.write_eof)):
+                peer = connect_peer(factory)
+                peer.send(sent)
+                end(peer)
+            peer = connect_peer(factory)
+            peer.protocol.close(KICKED)
+            peer.write_eof()
+        levels = [event["log_level"].name for event in events]
+        self.assertEqual(levels, ["debug", "debug", "info", "info"])
+
     def test_peer_resets(self) -> None:
         connection, peer = made(idle_timeout=5)
         peer.reset()

@@ -417,6 +417,14 @@ class OthersTests(Unknowing):
         self.assertFalse(privates.limit_groups(context, (b"no-such-group",)))
         self.assertEqual(self.warnings, [])
 
+    def test_sessions_of_an_unknown_openssl(self) -> None:
+        """Sessions are resumed as OpenSSL allows it, and nobody can see whether they were."""
+        self.without("SSL_session_reused", "i2d_SSL_SESSION", "_context")
+        self.assertFalse(privates.is_resumed(object()))
+        privates.make_resumable(object())
+        self.assertIsNone(privates.context_address(object()))
+        self.assertEqual(len(self.warnings), 3)
+
     def test_no_groups(self) -> None:
         """The groups stay OpenSSL's own, with one warning."""
         self.without("SSL_CTX_set1_curves_list")

@@ -27,8 +27,9 @@ from tests.wire.feeding import cut
 from tests.wire.proxy_headers import encode_v2
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.proxied import ProxiedEndpoint, ProxiedFactory, proxy_header
-from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import HANDSHAKE, PEER_CLOSED
+from twisted_net.policy.ranges import Ranges, parse_range
 from twisted_net.testing import HOST, Peer, connect_peer, splits
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 

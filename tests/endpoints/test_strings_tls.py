@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
 
 from tests.endpoints.test_strings import EndpointCase
-from tests.tls.handshakes import Issued
+from tests.tls.handshakes import Issued, Visitor
 from twisted_net.connection.guard import GuardFactory
+from twisted_net.endpoints import strings
 from twisted_net.endpoints.tls import TLSServerFactory
+from twisted_net.tls.certificates import Certificates
 
 
 class NetTLSTests(EndpointCase):
@@ -48,5 +54,74 @@ class NetTLSTests(EndpointCase):
             (f"dir={self.folder}/nowhere", f"={self.folder}/nowhere: "),
             (f"dir={self.folder}:idle=-1", "idle=-1: "),
             (f"dir={self.folder}:foo=1", "foo=1: "),
+            (f"dir={self.folder}:minTls=1.3", "minTls=1.3: unknown option; .* clientCA, .* minTLS"),
+            (f"dir={self.folder}:minTLS=1.1", "minTLS=1.1: must be 1.2 or 1.3"),
+            (f"dir={self.folder}:allowExpired=1", "allowExpired=1: must be yes or no"),
+            (f"dir={self.folder}:clientCA=/no", "clientCA=/no: No such file"),
+            (f"dir={self.folder}:ticketKey=/no", "ticketKey=/no: No such file"),
+            (
+                f"dir={self.folder}:optionalClientCertificate=yes",
+                "optionalClientCertificate=yes: requires clientCA=",
+            ),
+            (
+                f"dir={self.folder}:passphraseFile=a:passphraseEnv=b",
+                "passphraseFile= and passphraseEnv=: only one",
+            ),
         ):
-            self.assertIn(error, self.error(f"nettls:1:{files}".rstrip(":")))
+            self.assertRegex(self.error(f"nettls:1:{files}".rstrip(":")), error)
+
+    def certificates(self, text: str) -> Certificates:
+        """Return the certificates of an endpoint."""
+        creators: list[Any] = []
+
+        def note(endpoint: Any, creator: Any, clock: Any) -> Any:
+            creators.append(creator)
+            return endpoint
+
+        self.patch(strings, "TLSServerEndpoint", note)
+        self.listen(f"nettls:1:{text}")
+        (found,) = creators
+        assert isinstance(found, Certificates)
+        return found
+
+    def test_an_expired_certificate(self) -> None:
+        """An expired certificate is an error, unless that is allowed."""
+        Issued("a.example", days=-1).write(self.cert, self.key)
+        files = f"cert={self.cert}:key={self.key}"
+        self.assertRegex(self.error(f"nettls:1:{files}"), f"^cert={self.cert}: expired on .* UTC")
+        self.certificates(f"{files}:allowExpired=yes")
+
+    def test_options_of_tls(self) -> None:
+        """The version, and the certificates of clients."""
+        ann = Issued("ann")
+        ca = self.folder / "ca"
+        ca.write_bytes(ann.cert)
+        certificates = self.certificates(
+            f"dir={self.folder}:minTLS=1.3:clientCA={ca}:optionalClientCertificate=yes"
+        )
+        Visitor(certificates, identity=ann).shake_hands()
+        Visitor(certificates).shake_hands()
+        old = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
+        with self.assertRaises(SSL.Error):
+            Visitor(certificates, versions=old).shake_hands()
+
+    def test_a_ticket_key(self) -> None:
+        """Two ports with the same key resume each other's sessions."""
+        key = self.folder / "tickets"
+        key.write_bytes(os.urandom(80))
+        one, two = (self.certificates(f"dir={self.folder}:ticketKey={key}") for _ in range(2))
+        first = Visitor(one).shake_hands()
+        session = first.client.get_session()
+        self.assertTrue(Visitor(two, context=first.context, session=session).shake_hands().resumed)
+
+    def test_a_passphrase(self) -> None:
+        """A passphrase from a file or the environment opens the key."""
+        issued = Issued("a.example")
+        self.cert.write_bytes(issued.cert)
+        self.key.write_bytes(issued.encrypted_key(b"s3cret"))
+        passphrase = self.folder / "passphrase"
+        passphrase.write_bytes(b"s3cret\r\n")
+        self.patch(os, "environb", {b"PASS": b"s3cret"})
+        for option in (f"passphraseFile={passphrase}", "passphraseEnv=PASS"):
+            found = self.certificates(f"cert={self.cert}:key={self.key}:{option}")
+            self.assertEqual(Visitor(found).shake_hands().saw, issued.serial)

@@ -44,6 +44,7 @@ from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.services import idle
 from twisted_net.services.echo import Options
+from twisted_net.services.tls_flags import certificates_of
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import self_signed_pair
 from twisted_net.wire.framing import Raw
@@ -267,7 +268,7 @@ class Anywhere:
             self.factory = EchoFactory(clock=self.reactor)
             options = self.options("--tls-port", "0", "--self-signed")
             below: Any = serverFromString(eager(self.reactor), where)
-            endpoint = TLSServerEndpoint(below, options._certificates(), self.reactor)
+            endpoint = TLSServerEndpoint(below, certificates_of("netecho", options), self.reactor)
             port = self.successResultOf(endpoint.listen(self.factory))
             self.addCleanup(port.stopListening)
             header = HEADERS["v1"] if "haproxy" in where else b""

@@ -15,7 +15,15 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from twisted_net import Certificates, Connection, EchoFactory, ReconnectingClient, connect
+from twisted_net import (
+    Certificates,
+    Connection,
+    EchoFactory,
+    ReconnectingClient,
+    TLSSessions,
+    connect,
+    session_reused,
+)
 from twisted_net.eager import eager
 from twisted_net.echo import EchoProtocol
 from twisted_net.endpoints.descriptors import log_rarely
@@ -122,8 +130,17 @@ async def run(reactor: Any) -> dict[str, Any]:
     listening = TLSServerEndpoint(tcp_endpoint(reactor, 0, LOCALHOST), certificates)
     where = (LOCALHOST, (await listening.listen(factory)).getHost().port)
     roots = trustRootFromCertificates([Certificate.loadPEM(certificates.pem)])
-    client = await connect(reactor, where, Client, tls=True, trust=roots, server_name="localhost")
-    found["tls client"] = await echo(client)
+    sessions = TLSSessions()
+    for _ in range(2):
+        client = await connect(
+            *(reactor, where, Client),
+            tls=True,
+            trust=roots,
+            server_name="localhost",
+            sessions=sessions,
+        )
+        found["tls client"] = await echo(client)
+        session_reused(client.transport)
     found["tls server"] = [*NotingEcho.last]
     return found
 

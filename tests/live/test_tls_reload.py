@@ -304,7 +304,8 @@ WHO = """
 from twisted.application.service import Application
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
-from twisted_net.tls.certificates import Certificates, CertificateWatch
+from twisted_net.tls.certificate_watch import CertificateWatch
+from twisted_net.tls.certificates import Certificates
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener, ListenerService

@@ -12,8 +12,14 @@ from OpenSSL import SSL
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.tls.handshakes import Issued
 from twisted_net.services import chat, echo, idle
-from twisted_net.services.starting import StartError, fail_late, format_endpoint_error
+from twisted_net.services.starting import (
+    StartError,
+    fail_late,
+    format_endpoint_error,
+    format_systemd_error,
+)
 
 SERVICES = (echo, idle, chat)
 
@@ -201,6 +207,28 @@ class TLSTests(OptionsCase):
             ),
             (["--tls-dir", "d"], "--tls-dir d: requires --tls-port"),
             (["--keylog", "k"], "--keylog k: requires --tls-port"),
+            (["--ticket-key", "k"], "--ticket-key k: requires --tls-port"),
+            (["--key-passphrase-file", "p"], "--key-passphrase-file p: requires --tls-port"),
+            (["--key-passphrase-env", "P"], "--key-passphrase-env P: requires --tls-port"),
+            (["--min-tls", "1.3"], "--min-tls 1.3: requires --tls-port"),
+            (["--allow-expired"], "--allow-expired: requires --tls-port"),
+            (
+                ["--optional-client-certificate"],
+                "--optional-client-certificate: requires --tls-port",
+            ),
+            (
+                [*port, "--self-signed", "--optional-client-certificate"],
+                "--optional-client-certificate: requires --client-ca",
+            ),
+            ([*port, "--self-signed", "--min-tls", "1.1"], "--min-tls 1.1: must be 1.2 or 1.3"),
+            (
+                [*port, "--self-signed", "--key-passphrase-env", "P"],
+                "--key-passphrase-env P: requires --cert and --key, or --tls-dir",
+            ),
+            (
+                [*port, "--tls-dir", "d", "--key-passphrase-file", "p", "--key-passphrase-env=P"],
+                "--key-passphrase-file p: cannot be used with --key-passphrase-env",
+            ),
             (
                 [*port, "--tls-dir", "d", "--key", "k"],
                 "--tls-dir d: cannot be used with --key",
@@ -239,6 +267,68 @@ class TLSTests(OptionsCase):
             words = ("--tls-port", "1", "--cert", cert, "--key", key, *more)
             self.assertEqual(self.rejection_message(*words), line)
 
+    def test_expired(self) -> None:
+        """An expired certificate ends the start, unless that is allowed; the line says how."""
+        for issued, why in (
+            (Issued("a.example", days=-1), "expired on .* UTC; renew it, or allow expired"),
+            (Issued("a.example", since=1), "is not valid before .* UTC; is the clock right?"),
+        ):
+            cert, key = self.file(issued.cert), self.file(issued.key)
+            words = ("--tls-port", "1", "--cert", cert, "--key", key)
+            self.assertRegex(self.rejection_message(*words), f"^--cert {cert}: {why}")
+            self.assertEqual(self.labels(*words, "--allow-expired"), ["--tls-port 1"])
+
+    def test_passphrases(self) -> None:
+        """A passphrase is read from a file or the environment; the error names the flag."""
+        issued = Issued("a.example")
+        cert, key = self.file(issued.cert), self.file(issued.encrypted_key(b"s3cret"))
+        words = ("--tls-port", "1", "--cert", cert, "--key", key)
+        good, bad, empty = (self.file(each) for each in (b"s3cret\nmore", b"other", b""))
+        self.patch(os, "environ", {**os.environ, "PASS": "s3cret"})
+        self.patch(os, "environb", {b"PASS": b"s3cret"})
+        for more in (("--key-passphrase-file", good), ("--key-passphrase-env", "PASS")):
+            self.assertEqual(self.labels(*words, *more), ["--tls-port 1"])
+        for flag, value, line in (
+            ("file", bad, f"--key {key}: is encrypted with another passphrase"),
+            ("file", empty, f"--key-passphrase-file {empty}: has no passphrase in its first line"),
+            ("file", "/nowhere", "--key-passphrase-file /nowhere: No such file or directory"),
+            ("env", "PASSS", "--key-passphrase-env PASSS: is not set in the environment"),
+        ):
+            more = (f"--key-passphrase-{flag}", value)
+            self.assertEqual(self.rejection_message(*words, *more), line)
+        line = f"--key {key}: is encrypted: its passphrase is missing"
+        self.assertEqual(self.rejection_message(*words), line)
+
+    def test_a_ticket_key(self) -> None:
+        """A ticket key that cannot be used ends the start."""
+        words = ("--tls-port", "1", "--self-signed", "--ticket-key")
+        self.assertEqual(self.labels(*words, self.file(os.urandom(80))), ["--tls-port 1"])
+        short = self.file(b"short")
+        line = self.rejection_message(*words, short)
+        self.assertTrue(line.startswith(f"--ticket-key {short}: must have 80 random bytes, not 5"))
+
+
+class BindTests(OptionsCase):
+    """How the ports are bound."""
+
+    def test_ipv6_only(self) -> None:
+        """``--ipv6-only`` needs an IPv6 address."""
+        line = self.rejection_message("--ipv6-only", "--interface", "127.0.0.1")
+        self.assertEqual(line, "--interface 127.0.0.1: must be an IPv6 address with --ipv6-only")
+
+    def test_without_a_port(self) -> None:
+        """Both flags are for ports of their own."""
+        for flag in ("--ipv6-only", "--reuse-port"):
+            line = self.rejection_message(flag, "--listen", "tcp:1")
+            self.assertEqual(line, f"{flag}: requires --port or --tls-port")
+
+    def test_a_reactor_that_cannot(self) -> None:
+        """A reactor that adopts no sockets is told with the port."""
+        line = self.rejection_message("--reuse-port", "--port", "1")
+        self.assertEqual(
+            line, "--port 1: this reactor cannot share a port, or leave IPv4 to others"
+        )
+
 
 class EndpointTests(OptionsCase):
     def test_typing_errors(self) -> None:
@@ -254,6 +344,28 @@ class EndpointTests(OptionsCase):
             ("tcp:1:nonsense=2", "'nonsense' is unknown"),
         ):
             self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
+
+    def test_systemd(self) -> None:
+        """A socket of systemd's that is not named, or not there, says what to set."""
+        name_it = "must be systemd:domain=INET6:name=NAME, with NAME from FileDescriptorName="
+        none = "systemd has passed no such socket; it passes those of the service's .socket units"
+        for text, why in (
+            ("systemd", name_it),
+            ("systemd:", name_it),
+            ("systemd:domain=INET", name_it),
+            ("systemd:index=0", name_it),
+            ("systemd:domain=INET:index=0:name=x", name_it),
+            ("systemd:domain=INET:index=0", none),
+            ("systemd:domain=INET6:name=chat.socket", none),
+            ("systemd:domain=INET:index=x", "'x' is not a number"),
+            ("systemd:domain=INET:index=0:nope=1", "'nope' is unknown"),
+        ):
+            line = self.rejection_message("--listen", text)
+            self.assertTrue(line.startswith(f"--listen {text}: {why}"), line)
+        self.assertEqual(
+            format_systemd_error(AttributeError("module 'socket' has no attribute 'AF_INTE'")),
+            "the domain must be INET, INET6 or UNIX",
+        )
 
     def test_certificates_in_an_endpoint(self) -> None:
         """The error names a missing file, or describes invalid content."""

@@ -24,16 +24,27 @@ class Issued:
     """A self-signed certificate and its key, quickly made.
 
     :param names: host names; the first is also the common name.
+    :param days: when it expires, and ``since``: when it becomes valid, in days from now.
+    :param issuer: who signs it; without one, it is self-signed.
     """
 
-    def __init__(self, *names: str, days: float = 30, common: str | None = None) -> None:
+    def __init__(
+        self,
+        *names: str,
+        days: float = 30,
+        since: float | None = None,
+        common: str | None = None,
+        issuer: Issued | None = None,
+    ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common or [*names, "nobody"][0])]
         subject = x509.Name(attributes if common != "" else [])
         builder = (
-            x509.CertificateBuilder(subject, subject, key.public_key())
+            x509.CertificateBuilder(
+                issuer.certificate.subject if issuer else subject, subject, key.public_key()
+            )
             .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - DAY)
+            .not_valid_before(NOW + (min(-1, days - 1) if since is None else since) * DAY)
             .not_valid_after(NOW + days * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         )
@@ -42,13 +53,21 @@ class Issued:
         ]
         if found:
             builder = builder.add_extension(x509.SubjectAlternativeName(found), critical=False)
-        self.certificate = builder.sign(key, hashes.SHA256())
+        self.certificate = builder.sign(issuer.private_key if issuer else key, hashes.SHA256())
         self.private_key = key
         self.cert = self.certificate.public_bytes(serialization.Encoding.PEM)
         self.key = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
+        )
+
+    def encrypted_key(self, passphrase: bytes) -> bytes:
+        """Return its key in PEM form, encrypted."""
+        return self.private_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(passphrase),
         )
 
     @property

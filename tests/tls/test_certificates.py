@@ -14,12 +14,12 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import Issued, Visitor
-from twisted_net.tls.certificates import (
+from twisted_net.tls.certificate_watch import (
     LOOK_EVERY,
     ROTATE_TICKETS_EVERY,
-    Certificates,
     CertificateWatch,
 )
+from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import CertificateError
 
 
@@ -562,6 +562,57 @@ class OtherSourcesTests(CertificatesCase):
             Certificates.from_files(str(cert), str(key), client_ca=str(key))
         self.assertEqual(caught.exception.what, "client-ca")
         self.assertTrue(Certificates.from_files(str(cert), str(key)).from_disk)
+
+    def test_a_passphrase_that_cannot_be_had(self) -> None:
+        """A function that fails is an error with its reason; a renewal is tried again later."""
+        issued = Issued("a.example")
+        cert, key = self.files(issued)
+        key.write_bytes(issued.encrypted_key(b"s3cret"))
+        answers: list[Any] = []
+
+        def ask() -> Any:
+            answer = answers[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        for answer, why in (
+            (OSError("the vault is\nsealed"), "its passphrase cannot be had: the vault is sealed"),
+            (KeyError(), "its passphrase cannot be had: KeyError"),
+            (42, "its passphrase cannot be had: a passphrase must be str or bytes, not int"),
+            ("", "is encrypted: its passphrase is missing"),
+            (None, "is encrypted: its passphrase is missing"),
+            ("other", "is encrypted with another passphrase"),
+        ):
+            answers[:] = [answer]
+            with self.assertRaisesRegex(CertificateError, f"{why}$"):
+                Certificates.from_files(str(cert), str(key), passphrase=ask)
+        answers[:] = ["s3cret"]
+        certificates = Certificates.from_files(str(cert), str(key), passphrase=ask)
+        new = Issued("a.example")
+        cert.write_bytes(new.cert)
+        key.write_bytes(new.encrypted_key(b"s3cret"))
+        answers[:] = [OSError("sealed")]
+        self.lines()
+        for _ in range(3):
+            self.assertFalse(certificates.look())
+        self.assertEqual(len(self.lines()), 1)
+        self.assertEqual(self.shown(certificates), issued.serial)
+        answers[:] = ["s3cret"]
+        self.assertTrue(certificates.look())
+        self.assertEqual(self.shown(certificates), new.serial)
+
+    def test_a_passphrase_for_several(self) -> None:
+        """In a directory, the passphrase opens those keys that are encrypted."""
+        a, b = Issued("a.example"), Issued("b.example")
+        directory = self.directory()
+        a.write(directory / "a.crt", directory / "a.key")
+        (directory / "b.crt").write_bytes(b.cert)
+        (directory / "b.key").write_bytes(b.encrypted_key(b"s3cret"))
+        certificates = Certificates.from_directory(str(directory), passphrase="s3cret")
+        for name, issued in (("a.example", a), ("b.example", b)):
+            self.assertEqual(self.shown(certificates, name), issued.serial)
+        self.assertEqual(self.lines(), [])
 
     def test_no_file(self) -> None:
         """A certificate that was made for this run is not reloaded."""

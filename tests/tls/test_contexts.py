@@ -11,14 +11,16 @@ import trustme
 from OpenSSL import SSL
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.tls.handshakes import NOW, Issued, Visitor
 from twisted_net.connection.guard import GuardFactory
+from twisted_net.eager import session_tickets
 from twisted_net.tls.certificates import Certificates
+from twisted_net.tls.contexts import TLSSettings
 from twisted_net.tls.key_pairs import CertificateError, peer_subject, self_signed_pair
 
 TLS_1_2 = (SSL.TLS1_2_VERSION, SSL.TLS1_2_VERSION)
@@ -172,6 +174,128 @@ class ResumptionTests(ContextsCase):
             self.assertRegex(said, "certificate required|handshake failure")  # TLS 1.3, TLS 1.2
 
 
+class SharedTicketKeyTests(ContextsCase):
+    """Servers that share a file with a ticket key, as behind one balancer."""
+
+    def resumes(self, first: Certificates, second: Certificates, **visits: Any) -> list[bool]:
+        """Whether the second server resumes a session of the first, with each version."""
+        found = []
+        for versions in (TLS_1_2, TLS_1_3):
+            begun = Visitor(first, versions=versions, **visits).shake_hands()
+            session = begun.client.get_session()
+            again = Visitor(second, context=begun.context, session=session).shake_hands()
+            found.append(again.resumed)
+        return found
+
+    def test_shared(self) -> None:
+        """They resume each other's sessions; one without the key does not."""
+        key = self.file(os.urandom(80))
+        one, two, other = server(ticket_key=key), server(ticket_key=key), server()
+        self.assertEqual(self.resumes(one, two), [True, True])
+        self.assertEqual(self.resumes(two, one), [True, True])
+        self.assertEqual(self.resumes(one, other), [False, False])
+        self.assertEqual(self.resumes(other, one), [False, False])
+
+    def test_rotated(self) -> None:
+        """A new key in the file is used after a reload, and sessions of the old one are not."""
+        key = self.file(os.urandom(80))
+        one, two = server(ticket_key=key), server(ticket_key=key)
+        Path(key).write_bytes(os.urandom(80))
+        self.assertTrue(two.reload())
+        self.assertEqual(self.resumes(one, two), [False, False])
+        self.assertTrue(one.reload())
+        self.assertEqual(self.resumes(one, two), [True, True])
+        self.assertFalse(one.reload())
+
+    def test_the_hourly_rotation(self) -> None:
+        """The rotation of keys that nobody shares leaves a shared one alone."""
+        one = server(ticket_key=self.file(os.urandom(80)))
+        two = Visitor(one).shake_hands()
+        one.rotate_tickets()
+        again = Visitor(one, context=two.context, session=two.client.get_session())
+        self.assertTrue(again.shake_hands().resumed)
+
+    def test_by_name(self) -> None:
+        """Whatever certificate the name picks."""
+        directory, key = Path(self.mktemp()), self.file(os.urandom(80))
+        for name in ("a.example", "b.example"):
+            Issued(name).write(directory / f"{name}.pem")
+        one = Certificates.from_directory(str(directory), ticket_key=key)
+        self.assertEqual(self.resumes(one, server(ticket_key=key), name="b.example"), [True] * 2)
+
+    def test_no_way_around_client_certificates(self) -> None:
+        """A session of a server that demands no certificates is useless at one that does."""
+        key, ca = self.file(os.urandom(80)), self.file(Issued("ann@example.org").cert)
+        demanding = server(ticket_key=key, client_ca=ca)
+        optional = server(ticket_key=key, client_ca=ca, optional_client_certificate=True)
+        for lax in (server(ticket_key=key), optional):
+            for versions in (TLS_1_2, TLS_1_3):
+                begun = Visitor(lax, versions=versions).shake_hands()
+                session = begun.client.get_session()
+                self.refused(demanding, context=begun.context, session=session)
+
+    def test_files_that_cannot_be_used(self) -> None:
+        """The error names the file; a running server keeps its key."""
+        key = self.file(os.urandom(80))
+        running = server(ticket_key=key)
+        for data, why in (
+            (b"", "must have 80 random bytes, not 0: openssl rand 80"),
+            (os.urandom(48), "must have 80 random bytes, not 48"),
+            (bytes(80), "is not random"),
+            (None, "No such file"),
+        ):
+            if data is None:
+                os.remove(key)
+            else:
+                Path(key).write_bytes(data)
+            with self.assertRaisesRegex(CertificateError, why) as caught:
+                server(ticket_key=key)
+            self.assertEqual(
+                (caught.exception.what, caught.exception.path),
+                ("ticket-key", os.path.abspath(key)),
+            )
+            self.assertFalse(running.reload())
+            self.assertEqual(self.resumes(running, running), [True, True])
+
+    def test_readable_by_others(self) -> None:
+        """A key that others can use is warned of."""
+        key = self.file(os.urandom(80))
+        for mode, warned in ((0o600, 0), (0o640, 0), (0o644, 1), (0o620, 1)):
+            os.chmod(key, mode)
+            with capturedLogs() as events:
+                server(ticket_key=key)
+            warnings = [event for event in events if event["log_level"] is LogLevel.warn]
+            self.assertEqual(len(warnings), warned, oct(mode))
+
+    def test_an_openssl_that_is_unknown(self) -> None:
+        """Where the key cannot be set, the error says so, and no byte is changed."""
+        self.patch(session_tickets, "_place_of_name", self.unknown)
+        with self.assertRaisesRegex(CertificateError, "cannot be used: OpenSSL keeps it elsewhere"):
+            server(ticket_key=self.file(os.urandom(80)))
+
+    def unknown(self) -> int:
+        raise session_tickets.TicketKeysUnsupported("OpenSSL keeps it elsewhere")
+
+    def test_it_is_no_secret_of_the_log(self) -> None:
+        """The key is in no text of the settings."""
+        self.assertNotIn("ticket", repr(TLSSettings(ticket_key=os.urandom(80))))
+
+
+class MinTLSTests(ContextsCase):
+    def test_13_only(self) -> None:
+        """Clients of TLS 1.2 are refused if the server demands 1.3; others are not."""
+        certificates = server(min_tls="1.3")
+        self.assertIn("protocol version", self.refused(certificates, versions=TLS_1_2))
+        visitor = Visitor(certificates).shake_hands()
+        self.assertEqual(visitor.client.get_protocol_version_name(), "TLSv1.3")
+
+    def test_older_is_never_allowed(self) -> None:
+        """Other versions are an error."""
+        for version in ("1.1", "1.4", "TLSv1.3", "", 1.3, None):
+            with self.assertRaisesRegex(ValueError, "^min_tls: must be '1.2' or '1.3', not "):
+                server(min_tls=version)
+
+
 @implementer(IProtocolNegotiationFactory)
 class Negotiating(Factory[Protocol]):
     """A factory with its own protocols, like that of a web site."""
@@ -246,6 +370,27 @@ class ClientCertificatesTests(ContextsCase):
         self.refused(certificates)
         self.refused(certificates, identity=eve)
         self.refused(certificates, versions=TLS_1_2)
+
+    def test_optional(self) -> None:
+        """If they are optional, a client without one is accepted, and has no subject. One that
+        nobody vouches for is refused, so that it cannot be taken for a good one."""
+        ann, eve = Issued("ann@example.org"), Issued("eve@example.org")
+        certificates = server(client_ca=self.file(ann.cert), optional_client_certificate=True)
+        for versions in (TLS_1_2, TLS_1_3):
+            for identity, subject in ((None, None), (ann, "ann@example.org")):
+                visitor = Visitor(certificates, identity=identity, versions=versions)
+                self.assertEqual(peer_subject(Shown(visitor.shake_hands())), subject)
+                again = Visitor(
+                    certificates, context=visitor.context, session=visitor.client.get_session()
+                ).shake_hands()
+                self.assertTrue(again.resumed)
+                self.assertEqual(peer_subject(Shown(again)), subject)
+            self.refused(certificates, identity=eve, versions=versions)
+
+    def test_optional_without_authorities(self) -> None:
+        """Without a CA nobody's certificate means anything."""
+        with self.assertRaisesRegex(ValueError, "requires client_ca"):
+            server(optional_client_certificate=True)
 
     def test_an_intermediate_authority(self) -> None:
         """An intermediate CA alone accepts its own clients, and no others of its parent."""

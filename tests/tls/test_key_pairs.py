@@ -120,7 +120,7 @@ class FileTests(TLSCase):
             self.assertRefused("key", path, why, self.cert, path)
 
     def test_an_encrypted_key(self) -> None:
-        """An encrypted key is rejected, because a server cannot ask for the password."""
+        """An encrypted key without its passphrase is rejected, because a server cannot ask."""
         path = self.file(self.pem(ec.generate_private_key(ec.SECP256R1()), b"secret"))
         self.assertRefused("key", path, "is encrypted", self.cert, path)
 

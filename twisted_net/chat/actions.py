@@ -127,6 +127,35 @@ class RunCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class LetIn:
+    """Stop the time limit for logging in: a user is in the chat."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """Announce the joins of a user soon: until now, it may have been a health check."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class LogLogin:
+    """Log that a user has logged in."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class LogName:
+    """Log a user's new name. ``old`` is empty if it is the first one."""
+
+    user: User
+    old: str
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Close a user's connection."""
 
@@ -137,8 +166,9 @@ class End:
 
 
 Action: TypeAlias = (
-    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | RunCommand | End
-)
+    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | RunCommand
+    | LetIn | Introduce | LogLogin | LogName | End
+)  # fmt: skip
 
 
 def answering(actions: Iterable[Action], user: User, id: str) -> list[Action]:

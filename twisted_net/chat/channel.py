@@ -24,6 +24,7 @@ from twisted_net.chat.messages import (
     ErrorReply,
     Event,
     HistoryPage,
+    OwnEvent,
     RequestError,
     RoomJoined,
 )
@@ -236,9 +237,14 @@ class Channel:
                 ack = codec.encode(Ack(message.id, self.name, stored.offset))
                 broadcast.enqueue(data, speaker, ack)
             if codec.is_text and self._registry.ignorers_of:
-                for each in self._registry.ignorers_of_origin(message.origin):
-                    if each.connection in members and each.connection is not speaker:
-                        broadcast.skip(each.connection)
+                self._skip_ignorers(broadcast, message.origin)
+
+    def _skip_ignorers(self, broadcast: Broadcast, origin: str) -> None:
+        """Do not send what was enqueued last to those who ignore its sender."""
+        sender = self._registry.by_origin.get(origin)
+        for each in self._registry.ignorers_of_origin(origin):
+            if each is not sender and each.connection in broadcast.members:
+                broadcast.skip(each.connection)
 
     def _connection_of(self, message: Message) -> Member | None:
         """Return the connection of a message's sender, if it is connected to this process."""
@@ -246,12 +252,18 @@ class Channel:
         return None if user is None else user.connection
 
     def _enqueue_event(self, event: Event, but: Member | None, id: str) -> None:
+        origin = event.origin if isinstance(event, OwnEvent) else ""
         for codec, broadcast in self._broadcasts.items():
             if broadcast.members:
                 data = codec.encode(event)
                 if data:
                     broadcast.enqueue(data, but, codec.encode(event, id) if id else b"")
+                    if origin and codec.is_text:
+                        self._skip_ignorers(broadcast, origin)
+        ignorers = self._registry.ignorers_of_origin(origin) if origin else ()
         for connection, joining in self._joining.items():
+            if joining.codec.is_text and joining.user in ignorers:
+                continue
             if connection is not but:
                 joining.heard.append(joining.codec.encode(event))
             elif id:

@@ -23,13 +23,16 @@ class ChatError(TwistedNetError):
     :ivar code: a short and stable word, for programs: the server's, or ``stopped``.
     :ivar text: a sentence, for users.
     :ivar field: the wrong field in a program's message; may be empty.
+    :ivar retry_after: the seconds after which the same request may be accepted; 0 if that does not
+        depend on the time.
     """
 
-    def __init__(self, code: str, text: str, field: str = "") -> None:
+    def __init__(self, code: str, text: str, field: str = "", retry_after: int = 0) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.field = field
+        self.retry_after = retry_after
 
 
 class RequestError(ChatError):
@@ -359,6 +362,7 @@ class ErrorReply:
     text: str
     field: str = ""
     id: str = ""
+    retry_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,12 +383,14 @@ class OwnEvent:
 
     :ivar text: for text users it is all; they see nothing if it is empty.
     :ivar fields: further fields for programs.
+    :ivar origin: the origin of the user from whom it is; text users who ignore that do not see it.
     """
 
     type: str
     text: str
     fields: Mapping[str, Any]
     room: str = ""
+    origin: str = ""
 
 
 Event: TypeAlias = (

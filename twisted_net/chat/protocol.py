@@ -23,7 +23,11 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
+    Introduce,
     KeepBan,
+    LetIn,
+    LogLogin,
+    LogName,
     ReadHistory,
     RunCommand,
     SendEvent,
@@ -40,8 +44,15 @@ from twisted_net.chat.extension.checks import Checks
 from twisted_net.chat.extension.running import error_reply, run_command
 from twisted_net.chat.extension.user import ChatUser, CommandFunction
 from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
+from twisted_net.chat.identity_log import (
+    log_failed_login,
+    log_login,
+    log_name,
+    log_refused_login,
+)
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
+from twisted_net.chat.login_throttle import delay_after
 from twisted_net.chat.members import Member, store_error_text
 from twisted_net.chat.messages import (
     ChatError,
@@ -54,11 +65,14 @@ from twisted_net.chat.messages import (
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.chat.session import Session, SessionSettings, SessionState
+from twisted_net.chat.request_rates import RequestRates
+from twisted_net.chat.session import UNDECIDED, Session, SessionSettings, SessionState
 from twisted_net.chat.stored_bans import StoredBans
-from twisted_net.connection.addresses import format_address, is_loopback
+from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
+from twisted_net.connection.countdown import Countdown
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
+from twisted_net.connection.timers import TICK
 from twisted_net.policy.close_reasons import (
     BAD_INPUT,
     CLOSED,
@@ -73,11 +87,19 @@ from twisted_net.store.log import Message, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
+from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable, strip_invisible
 
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
+
+GREETING_DELAY = 0.15
+"""Seconds for which a peer may be silent until it is greeted. Programs and browsers speak first."""
+
+SILENT_PRESENCE_DELAY = 3.0
+"""Seconds after which the join of a user is announced who has not said anything. A check that only
+holds the port for a moment is not announced."""
 
 MAX_MESSAGE = 8192
 """Default maximum bytes in a line. IRC has 512 (RFC 2812), or 8191 for tags (IRCv3)."""
@@ -86,7 +108,10 @@ TEXT = TextCodec()
 TAGGED = TextCodec(tagged=True)
 
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # the peer would not read a goodbye
-_UNDECIDED = (SessionState.NEW, SessionState.GUEST)
+
+LINE_TIMEOUTS = 10
+"""Who types key by key has ``message_timeout`` from key to key, and so many times as long for a
+whole line: five minutes by default. Whoever is slower does not type, but keeps the server busy."""
 
 
 class ChatProtocol(Member):
@@ -106,11 +131,17 @@ class ChatProtocol(Member):
     session: Session
 
     _telnet: Telnet | None = None
+    login_after = 0.0  # the time until which the next password waits, after a wrong one
+    _line_began: tuple[int, int] = -1, 0  # for who types: which message it is, and the tick
 
     @property
     def name(self) -> str:
         """The user's current name."""
         return self.user.name
+
+    @property
+    def log_name(self) -> str:
+        return self.user.name if self.ready else ""
 
     def connected(self) -> None:
         self.factory.enter(self)
@@ -126,24 +157,11 @@ class ChatProtocol(Member):
         super().dataReceived(data)
 
     def message_received(self, message: bytes | TooLong) -> Coroutine[Any, Any, None] | None:
-        session = self.session
-        if session.state in _UNDECIDED and message:
-            whole = isinstance(message, bytes)
-            foreign = recognise(message if isinstance(message, bytes) else message.start, whole)
-            if foreign is not None:
-                self._turn_away(foreign)
+        if self.session.state in UNDECIDED and message:
+            first = self._first_line(message)
+            if first is None:
                 return None
-            start = message if isinstance(message, bytes) else message.start
-            seen = strip_invisible(start.decode(errors="replace"))
-            if not seen and whole:
-                return None
-            is_json = seen[:1] == "{"
-            if isinstance(message, bytes) and is_json:
-                message = message[message.index(b"{") :]  # without a byte order mark
-            if is_json:
-                self.codec = self.factory.json
-                self.start_heartbeat(self.factory.heartbeat)
-            self.factory.act(session.first_line(is_json))
+            message = first
         id = ""
         try:
             if isinstance(message, TooLong):
@@ -164,6 +182,47 @@ class ChatProtocol(Member):
         except ChatError as error:
             self.send_event(error_reply(error), id)
 
+    def _first_line(self, message: bytes | TooLong) -> bytes | TooLong | None:
+        """Decide by the first line which form the peer speaks.
+
+        :return: the line as that form takes it; None if there is nothing to do with it.
+        """
+        typed = edit_line(message) if isinstance(message, bytes) else message.start
+        foreign = recognise(typed, isinstance(message, bytes))
+        if foreign is not None:
+            self._turn_away(foreign)
+            return None
+        json = _from_brace(typed)
+        if isinstance(message, bytes):
+            if not strip_invisible(typed.decode(errors="replace")):
+                return None
+            # JSON may contain what is an editing key.
+            message = (json and _from_brace(message)) or json or typed
+        self._decide(bool(json), message if isinstance(message, bytes) else message.start)
+        return None if self.reason is not None else message  # it may be banned
+
+    def _decide(self, is_json: bool, line: bytes) -> None:
+        """Speak the form that the first line shows."""
+        if is_json:
+            self.codec = self.factory.json
+            self.start_heartbeat(self.factory.heartbeat)
+            self.factory.limit_login(self)
+        self.factory.spoke(self)
+        actions = self.session.first_line(is_json, self.factory.now())
+        if actions:  # a ban is an answer, too
+            self.factory.act(answering(actions, self.user, self.codec.read_id(line)))
+
+    def has_more_time(self) -> bool:
+        """Who types key by key may take longer for a line; see :data:`LINE_TIMEOUTS`."""
+        if not self.codec.is_text:
+            return False
+        now = self.factory.timers.wheel.now
+        message, began = self._line_began
+        if message != self.messages_received:
+            self._line_began = self.messages_received, now
+            return True
+        return (now - began) * TICK < LINE_TIMEOUTS * self.factory.limits.message_timeout
+
     def _turn_away(self, foreign: Foreign) -> None:
         """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
         self.factory.act(self.session.end())
@@ -172,7 +231,7 @@ class ChatProtocol(Member):
 
     def disconnected(self, reason: CloseReason) -> None:
         self.factory.act(self.session.end())
-        self.factory.registry.forget_origin(self.user)
+        self.factory.leave(self)
 
     def missed_notice(self, count: int) -> bytes:
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
@@ -212,6 +271,12 @@ def _reservable(name: str) -> str:
 
 def _overridden(method: Any, base: Any) -> Any:
     return None if getattr(method, "__func__", method) is base else method
+
+
+def _from_brace(line: bytes) -> bytes:
+    """Return a line from its ``{`` on, if only what nobody sees comes before; else nothing."""
+    seen = strip_invisible(line.decode(errors="replace"))
+    return line[line.index(b"{") :] if seen[:1] == "{" else b""
 
 
 class ChatFactory(ConnectionFactory):
@@ -262,12 +327,18 @@ class ChatFactory(ConnectionFactory):
         self.chat_limits = chat_limits or ChatLimits()
         origin = token()[:12]  # short, because it is stored with messages
         self.registry = Registry(
-            self.chat_limits.all_rooms, list(operators), origin, list(map(_reservable, reserved))
+            self.chat_limits.all_rooms,
+            list(operators),
+            origin,
+            list(map(_reservable, reserved)),
+            RequestRates(self.chat_limits),
         )
         self.accounts = Accounts(checkers)
         own, self._requests = own_tables(commands)
         self._text = TextCodec(own=own) if own else TEXT
         self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
+        self._silent = Countdown(GREETING_DELAY, self._greet)
+        self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
@@ -280,8 +351,12 @@ class ChatFactory(ConnectionFactory):
 
     # The store.
 
+    opens_store = True
+    """Whether the store is opened when somebody listens. Otherwise, call :meth:`start_store`."""
+
     def startFactory(self) -> None:
-        self.start_store()
+        if self.opens_store:
+            self.start_store()
 
     def start_store(self) -> None:
         """Open the store, unless it is open.
@@ -335,7 +410,12 @@ class ChatFactory(ConnectionFactory):
         """Send a notice to all connected users except ``but``. A leading ``* `` is removed."""
         notice = Notice(printable(message.removeprefix("* ")))
         for connection in list(self.connections.values()):
-            if isinstance(connection, Member) and connection.ready and connection is not but:
+            if (
+                isinstance(connection, ChatProtocol)
+                and connection.ready
+                and connection is not but
+                and connection.session.state is not SessionState.NEW  # it may speak HTTP
+            ):
                 connection.send_event(notice)
 
     # Entering and leaving.
@@ -352,8 +432,34 @@ class ChatFactory(ConnectionFactory):
             or ISSLTransport.providedBy(connection.transport)
             or isinstance(connection.peer, UNIXAddress)
         )
+        user.account = peer_subject(connection.transport) or ""
         connection.session = Session(user, self.registry, self._settings, self._token, secret)
-        self.act(connection.session.begin(self.now(), peer_subject(connection.transport) or ""))
+        self._silent.start(connection, self.clock)
+        self.limit_login(connection)
+
+    def spoke(self, connection: ChatProtocol) -> None:
+        """Do not greet a connection any more as one that is silent."""
+        self._silent.stop(connection)
+
+    def leave(self, connection: ChatProtocol) -> None:
+        """Forget a connection that has ended."""
+        self._silent.stop(connection)
+        self._logging_in.stop(connection)
+        self.registry.forget_origin(connection.user)
+
+    def _greet(self, connection: ChatProtocol) -> None:
+        """Greet a peer that has been silent, unless its first line is on its way."""
+        if connection.reason is None and not connection.is_incomplete:
+            self.act(connection.session.begin(self.now()))
+
+    def limit_login(self, connection: ChatProtocol) -> None:
+        """Start the time that a connection has for logging in, or for a program's hello."""
+        if self.chat_limits.login_timeout:
+            self._logging_in.start(connection, self.clock)
+
+    def _end_login(self, connection: ChatProtocol) -> None:
+        if connection.reason is None:
+            self.act(connection.session.login_late())
 
     def expel(self, user: User, room: Room) -> None:
         """Remove a user from a room that the store cannot open."""
@@ -435,6 +541,14 @@ class ChatFactory(ConnectionFactory):
                     waiting = Deferred.fromCoroutine(self._verify(action))
                 case RunCommand():
                     waiting = Deferred.fromCoroutine(run_command(self, action))
+                case LetIn(user):
+                    self._logging_in.stop(user.connection)
+                case Introduce(user):
+                    self._introduce(user)
+                case LogLogin(user):
+                    log_login(user)
+                case LogName(user, old):
+                    log_name(user, old)
                 case End(user, reason, detail, id):
                     user.connection.close(reason, detail, id)
         return waiting
@@ -451,7 +565,9 @@ class ChatFactory(ConnectionFactory):
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         if not quietly:
-            room.presence.came(user.name, self.clock.seconds())
+            is_silent = user.connection.session.state is SessionState.GUEST
+            delay = SILENT_PRESENCE_DELAY if is_silent else PRESENCE_DELAY
+            room.presence.came(user.name, self.clock.seconds() + delay)
             self._announce_soon(room)
         if len(user.rooms) > 1:
             self._mark_rooms(user, self._text, self._tagged)
@@ -459,7 +575,7 @@ class ChatFactory(ConnectionFactory):
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
         self._channel(room).leave(user.connection)
         if not quietly:
-            room.presence.left(user.name, self.clock.seconds())
+            room.presence.left(user.name, self.clock.seconds() + PRESENCE_DELAY)
         if room.users:
             if not quietly:
                 self._announce_soon(room)
@@ -521,13 +637,22 @@ class ChatFactory(ConnectionFactory):
         self._stored_bans.keep(key, ban).addCallback(kept)
 
     async def _verify(self, action: Verify) -> None:
-        user, connection = action.user, action.user.connection
-        verified = await self.accounts.verify(
-            *(self.clock, action.account, action.password, user.host),
-            format_address(connection.peer),
-        )
-        if connection.reason is None and connection.session.state is not SessionState.ENDED:
-            session: Session = connection.session
+        user, account = action.user, action.account
+        connection, session = user.connection, user.connection.session
+        delay = connection.login_after - self.clock.seconds()
+        delay = min(max(0.0, delay), delay_after(session.failures))  # the clock may have been set
+        try:
+            verified = await self.accounts.verify(
+                self.clock, account, action.password, user.host, session.failures, delay
+            )
+        except RequestError as error:
+            log_refused_login(user, account)
+            self.act(answering(session.login_refused(error), user, action.id))
+            return
+        if verified is None:
+            log_failed_login(user, account)
+            connection.login_after = self.clock.seconds() + delay_after(session.failures + 1)
+        if connection.reason is None and session.state is not SessionState.ENDED:
             actions = (
                 session.login_failed()
                 if verified is None
@@ -536,6 +661,12 @@ class ChatFactory(ConnectionFactory):
             self.act(answering(actions, user, action.id))
 
     # Presence.
+
+    def _introduce(self, user: User) -> None:
+        """Announce soon that a user has joined, who has said something now."""
+        for room in user.rooms:
+            room.presence.hasten(user.name, self.clock.seconds() + PRESENCE_DELAY)
+            self._announce_soon(room)
 
     def _announce_soon(self, room: Room) -> None:
         self._unannounced[room] = None
@@ -546,7 +677,7 @@ class ChatFactory(ConnectionFactory):
         self._announcement = None
         rooms, self._unannounced = list(self._unannounced), {}
         # Leave recent joins for the next time: a health check will be gone by then.
-        until = self.clock.seconds() - PRESENCE_DELAY + 0.001
+        until = self.clock.seconds() + 0.001
         for room in rooms:
             self.act(moderation.announce_presence(self.registry, room, until))
             if room.presence:

@@ -348,15 +348,23 @@ TABLE: tuple[Private, ...] = (
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL",
         _row("_lib", "OpenSSL itself, for the key exchange groups", object),
+        _row("_ffi", "the address of a context, and the copy of a session", object),
     ),
     *_rows(Group.OTHERS, Kind.MODULE_NAME, "OpenSSL.SSL:_lib",
         _row("SSL_CTX_set1_curves_list", "sets the key exchange groups", Callable),
         _row("ERR_clear_error", "clears the error for an unknown group", Callable),
+        _row("SSL_session_reused", "whether a session was resumed", Callable),
+        _row("i2d_SSL_SESSION", "copies a session: to bytes", Callable),
+        _row("d2i_SSL_SESSION", "copies a session: from bytes", Callable),
+        _row("SSL_SESSION_free", "frees the copy", Callable),
     ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Context",
         _row("_context", "OpenSSL's context", object, "Context.set_mode"),
     ),
-
+    *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "OpenSSL.SSL:Session",
+        _row("_session", "OpenSSL's session, which we set to a copy", object,
+             "Connection.set_session"),
+    ),
 )
 """Every private name that is used, and every undocumented public one."""
 # fmt: on
@@ -682,6 +690,49 @@ def limit_groups(context: Any, choices: Iterable[bytes]) -> bool:
             return True
         lib.ERR_clear_error()
     return False
+
+
+def context_address(context: Any) -> int | None:
+    """Return the address of OpenSSL's context; None with an unknown pyOpenSSL."""
+    if not all(map(_known, ("_ffi", "_context"))):
+        return None
+    from OpenSSL import SSL
+
+    ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+    return int(ffi.cast("uintptr_t", context._context))
+
+
+def is_resumed(connection: Any) -> bool:
+    """Whether a connection of pyOpenSSL has resumed a session; False with an unknown pyOpenSSL."""
+    if not usable(Group.TLS) or not all(map(_known, ("_lib", "SSL_session_reused"))):
+        return False
+    from OpenSSL import SSL
+
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    return bool(lib.SSL_session_reused(connection._ssl))
+
+
+def make_resumable(session: Any) -> None:
+    """Replace the OpenSSL session of a pyOpenSSL session by a copy.
+
+    OpenSSL forbids to resume a session whose connection was lost without close_notify. That was
+    demanded by TLS 1.0 (RFC 2246, 7.2.1), and no longer is (RFC 5246, 7.2.1). A copy knows nothing
+    of it. With an unknown pyOpenSSL, the session stays as it is.
+    """
+    names = ("_lib", "_ffi", "i2d_SSL_SESSION", "d2i_SSL_SESSION", "SSL_SESSION_free", "_session")
+    if not all(map(_known, names)):
+        return
+    from OpenSSL import SSL
+
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+    size = lib.i2d_SSL_SESSION(session._session, ffi.NULL)
+    if size > 0:
+        data = ffi.new("unsigned char[]", size)
+        lib.i2d_SSL_SESSION(session._session, ffi.new("unsigned char **", data))
+        copy = lib.d2i_SSL_SESSION(ffi.NULL, ffi.new("unsigned char **", data), size)
+        if copy != ffi.NULL:
+            session._session = ffi.gc(copy, lib.SSL_SESSION_free)
 
 
 @cache

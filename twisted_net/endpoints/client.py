@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias, TypedDict, Unpack
+from typing import Any, TypeAlias, Unpack
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -20,13 +20,13 @@ from twisted.application.internet import ClientService
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
 from twisted_net import TwistedNetError
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.connection.tls_layers import uses_tls
 from twisted_net.eager.privates import hold_back_loss
 from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
 from twisted_net.endpoints.socket_options import (
@@ -39,7 +39,9 @@ from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import HANDSHAKE, IDLE
 from twisted_net.policy.keywords import check_keywords
-from twisted_net.tls.key_pairs import openssl_text
+from twisted_net.tls.client_settings import ClientTLS, ClientTLSSettings
+from twisted_net.tls.key_pairs import handshake_text
+from twisted_net.tls.sessions import TLSSessions
 from twisted_net.wire.numbers import parse_port, shorten
 
 EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
@@ -80,6 +82,7 @@ def client_endpoint(
     server_name: str | None = None,
     timeout: float = CONNECT_TIMEOUT,
     socket_options: SocketOptions | None = DEFAULT_SOCKET_OPTIONS,
+    **settings: Unpack[ClientTLSSettings],
 ) -> ClientEndpoint:
     """Return the endpoint to connect to.
 
@@ -90,10 +93,14 @@ def client_endpoint(
     :param server_name: the name to verify, if it is not the host's.
     :param timeout: seconds, for a pair of host and port; a string has its own timeout.
     :param socket_options: keepalive and similar options; None keeps the system's.
+    :param settings: further settings of TLS: the CAs, the client's certificate, application
+        protocols and sessions, as for :class:`~twisted_net.tls.client_settings.ClientTLS`.
     :raises ValueError: the endpoint is invalid, or TLS has no name to verify. The message says what
         to write.
     """
-    return _endpoint(reactor, where, {}, tls, trust, server_name, timeout, socket_options)
+    return _endpoint(
+        reactor, where, {}, tls, trust, server_name, timeout, socket_options, **settings
+    )
 
 
 def _endpoint(
@@ -105,6 +112,7 @@ def _endpoint(
     server_name: str | None = None,
     timeout: float = CONNECT_TIMEOUT,
     socket_options: SocketOptions | None = DEFAULT_SOCKET_OPTIONS,
+    **settings: Unpack[ClientTLSSettings],
 ) -> ClientEndpoint:
     """As :func:`client_endpoint`.
 
@@ -125,11 +133,13 @@ def _endpoint(
     if socket_options is not None:
         endpoint = TunedClientEndpoint(endpoint, socket_options)
     if not tls:
+        for setting, value in settings.items():
+            if value is not None and setting != "sessions":
+                raise ValueError(f"{setting}: requires tls=True")
         return endpoint
     if not name:
         raise ValueError(f"server_name: required to verify the certificate of {where!r}")
-    options: Any = optionsForClientTLS(name) if trust is None else optionsForClientTLS(name, trust)
-    return TLSClientEndpoint(endpoint, options, plain(reactor))
+    return TLSClientEndpoint(endpoint, ClientTLS(name, trust, **settings), plain(reactor))
 
 
 class _NotingCalls:
@@ -157,7 +167,7 @@ class _NotingCalls:
         return self._reactor.connectTCP(host, port, factory, *rest, **more)
 
 
-class ConnectOptions(TypedDict, total=False):
+class ConnectOptions(ClientTLSSettings, total=False):
     """The keywords of :func:`client_endpoint`, for functions that pass them on."""
 
     tls: bool
@@ -221,7 +231,8 @@ class ReconnectingClient(ClientService):
     ``startService()`` connects, ``whenConnected()`` returns the connection, ``stopService()``
     disconnects; see :class:`twisted.application.internet.ClientService`.
 
-    :param where: as in :func:`client_endpoint`; so is ``how``.
+    :param where: as in :func:`client_endpoint`; so is ``how``. Over TLS, it resumes the session of
+        the connection before, unless ``sessions`` is None.
     :param backoff: the delays.
     :param jitter: returns random numbers from 0 to 1.
     """
@@ -238,6 +249,7 @@ class ReconnectingClient(ClientService):
     ) -> None:
         check_keywords(type(self), how, CONNECT_KEYWORDS)
         delays = backoff or Backoff()
+        how.setdefault("sessions", TLSSessions())
         endpoint: Any = client_endpoint(reactor, where, **how)
         factory = (
             protocol
@@ -286,9 +298,13 @@ async def _connect(
     except Exception as reason:
         if connection is not None and getattr(connection, "reason", None) in (HANDSHAKE, IDLE):
             # The connection has ended itself. If its peer ends it, it has no reason yet.
-            text = f"the TLS handshake was not done in time ({connection.reason.code})"
+            text = f"the TLS handshake was not done in time ({connection.reason.code}){_PERHAPS}"
             raise ConnectFailed("ETIMEDOUT", *_place(where), text) from reason
-        raise _explain(reason, where, failures) from reason
+        explained = _explain(reason, where, failures)
+        if explained.code == "ECONNRESET" and uses_tls(getattr(connection, "transport", None)):
+            text = f"closed during the TLS handshake{_PERHAPS}"
+            raise ConnectFailed("ECONNRESET", *_place(where), text) from reason
+        raise explained from reason
     return connection
 
 
@@ -310,7 +326,7 @@ def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
         case VerificationError():
             return "CERTIFICATE", "the certificate is for another name"
         case SSL.Error():
-            said = openssl_text(reason)
+            said = handshake_text(reason, "the server")
             return "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE", said
         case error.TimeoutError() | error.TCPTimedOutError():
             return "ETIMEDOUT", "no answer in time"
@@ -321,6 +337,8 @@ def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
         case _:
             return "EFAILED", " ".join(text.split())
 
+
+_PERHAPS = "; perhaps the server does not speak TLS"
 
 _FORMS = "'tcp:HOST:PORT' or ('HOST', PORT)"
 

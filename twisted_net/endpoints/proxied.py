@@ -39,7 +39,6 @@ from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.endpoints.switch_protocol import log_prefix, switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
-from twisted_net.policy.admission import Ranges
 from twisted_net.policy.close_reasons import (
     DRAINING,
     HANDSHAKE,
@@ -48,6 +47,7 @@ from twisted_net.policy.close_reasons import (
     REASONS,
     CloseReason,
 )
+from twisted_net.policy.ranges import Ranges
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.proxy_protocol import ProxyHeader, ProxyParser
 

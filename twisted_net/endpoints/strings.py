@@ -9,7 +9,7 @@ certificates. They work wherever Twisted takes a server endpoint:
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,14 +22,27 @@ from zope.interface import implementer
 
 from twisted_net.connection.guard import GUARD_LIMITS, GuardFactory
 from twisted_net.eager.reactor_interfaces import eager, plain
+from twisted_net.endpoints.bound_sockets import (
+    ANY_ADDRESS,
+    DEFAULT_BIND_OPTIONS,
+    BindOptions,
+    BoundServerEndpoint,
+)
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
-from twisted_net.endpoints.dual_stack import ANY_ADDRESS, DualStackServerEndpoint
 from twisted_net.endpoints.socket_options import SocketOptions, TunedServerEndpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
+from twisted_net.endpoints.tls_options import (
+    OPTION_OF_SETTING,
+    TLS_OPTIONS,
+    parse_yes_no,
+    take_tls_options,
+)
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
-from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.limits import Limits
-from twisted_net.tls.certificates import Certificates, CertificateSettings, CertificateWatch
+from twisted_net.policy.ranges import Network, parse_range
+from twisted_net.tls.certificate_watch import CertificateWatch
+from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.wire.numbers import (
     MOST_BYTES,
@@ -42,20 +55,32 @@ from twisted_net.wire.numbers import (
     shorten,
 )
 
+ANY_IPV4_ADDRESS = "0.0.0.0"
+
 BACKLOG = 1024
 """Connections that may wait to be accepted. Thousand Island and Ranch have 1024, Node 511."""
 
 
-def tcp_endpoint(reactor: Any, port: int, interface: str = "") -> IStreamServerEndpoint:
+def tcp_endpoint(
+    reactor: Any, port: int, interface: str = "", options: BindOptions = DEFAULT_BIND_OPTIONS
+) -> IStreamServerEndpoint:
     """Return the endpoint of a port. Its transports are eager if that is possible.
 
     :param interface: an IP address. Empty or ``::`` means all, with one socket for IPv4 and IPv6 as
         in Node. On a machine without IPv6, empty means all of IPv4.
+    :param options: what the socket is told before it is bound.
+    :raises ValueError: the options do not suit the interface or the reactor.
     """
-    if interface in ("", ANY_ADDRESS) and socket.has_dualstack_ipv6():
+    options.check(interface)
+    is_dual = interface in ("", ANY_ADDRESS) and socket.has_dualstack_ipv6()
+    if options.ipv6_only or is_dual:
+        interface = interface or ANY_ADDRESS
+    if is_dual or options != DEFAULT_BIND_OPTIONS:
         if isinstance(plain(reactor), PosixReactorBase):
-            return DualStackServerEndpoint(eager(reactor), port, BACKLOG)
-        interface = ANY_ADDRESS
+            host = interface or ANY_IPV4_ADDRESS
+            return BoundServerEndpoint(eager(reactor), port, BACKLOG, host, options)
+        if options != DEFAULT_BIND_OPTIONS:
+            raise ValueError("this reactor cannot share a port, or leave IPv4 to others")
     kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
     return kind(eager(reactor), port, BACKLOG, interface)
 
@@ -69,6 +94,8 @@ class GuardedEndpoint(AnyInterface):
     :param limits: the limits of each connection.
     :param rules: who may connect.
     :param watch: reloads the endpoint's certificates while it listens.
+    :ivar guards: the guard of each factory that it was given, in order. The ``admission`` of each
+        may be changed while it listens.
     """
 
     def __init__(
@@ -82,8 +109,9 @@ class GuardedEndpoint(AnyInterface):
         self._endpoint = endpoint
         self._reactor = reactor
         self._limits = limits
-        self._rules = rules
         self._watch = watch
+        self._rules = rules
+        self.guards: list[GuardFactory] = []
 
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         def listening(port: IListeningPort) -> IListeningPort:
@@ -97,6 +125,7 @@ class GuardedEndpoint(AnyInterface):
             limits=self._limits,
             admission=Admission(self._rules),
         )
+        self.guards.append(guard)
         return self._endpoint.listen(guard).addCallback(listening)
 
 
@@ -161,7 +190,8 @@ def guarded(
     rules: dict[str, Any] = {"max_connections": most_connections()}
     for name, text in options.items():
         if name not in _LIMITS and name not in _RULES:
-            known = ", ".join([*_LIMITS, *_RULES])
+            tls = [] if watch is None else TLS_OPTIONS
+            known = ", ".join([*_LIMITS, *_RULES, "reusePort", "ipv6Only", *tls])
             raise ValueError(f"{name}={text}: unknown option; the options are {known}")
         field, parse = (_LIMITS if name in _LIMITS else _RULES)[name]
         target = limits if name in _LIMITS else rules
@@ -175,11 +205,11 @@ def guarded(
 
 
 def parse_net(reactor: Any, port: str, interface: str = "", **options: str) -> GuardedEndpoint:
-    """Parse ``net:PORT[:interface=A][:OPTION=VALUE…]``.
+    """Parse ``net:PORT[:interface=A][:reusePort=yes][:ipv6Only=yes][:OPTION=VALUE…]``.
 
     :raises ValueError: an invalid value; the message names it.
     """
-    return guarded(_tuned(reactor, port, interface), plain(reactor), options)
+    return guarded(_tuned(reactor, port, interface, options), plain(reactor), options)
 
 
 def parse_nettls(
@@ -194,22 +224,35 @@ def parse_nettls(
 ) -> GuardedEndpoint:
     """Parse ``nettls:PORT:cert=F:key=F[:clientCA=F][:OPTION=VALUE…]``, or with ``dir=D``.
 
+    The options of ``net:`` are known too.
+
     :raises ValueError: an invalid value; the message names it.
     """
     if bool(dir) == bool(cert or key) or bool(cert) != bool(key):
         raise ValueError("either cert= and key= or dir= is required")
-    rules: CertificateSettings = {"client_ca": clientCA or None}
+    if clientCA:
+        options["clientCA"] = clientCA
+    passphrase, rules = take_tls_options(options)
     try:
         if dir:
-            certificates = Certificates.from_directory(dir, **rules)
+            certificates = Certificates.from_directory(dir, passphrase=passphrase, **rules)
         else:
-            certificates = Certificates.from_files(cert, key, **rules)
+            certificates = Certificates.from_files(cert, key, passphrase=passphrase, **rules)
     except CertificateError as error:
-        raise ValueError(f"{error.what}={error.path}: {error}") from None
+        raise ValueError(f"{OPTION_OF_SETTING[error.what]}={error.path}: {error}") from None
     clock = plain(reactor)
-    endpoint = TLSServerEndpoint(_tuned(reactor, port, interface), certificates, clock)
+    tuned = _tuned(reactor, port, interface, options)
+    endpoint = TLSServerEndpoint(tuned, certificates, clock)
     return guarded(endpoint, clock, options, CertificateWatch([certificates], clock))
 
 
-def _tuned(reactor: Any, port: str, interface: str) -> IStreamServerEndpoint:
-    return TunedServerEndpoint(tcp_endpoint(reactor, parse_port(port), interface), SocketOptions())
+def _tuned(
+    reactor: Any, port: str, interface: str, options: MutableMapping[str, str]
+) -> IStreamServerEndpoint:
+    """Return the endpoint of a port, and remove the options about its socket."""
+    bind = BindOptions(
+        reuse_port=parse_yes_no("reusePort", options.pop("reusePort", "no")),
+        ipv6_only=parse_yes_no("ipv6Only", options.pop("ipv6Only", "no")),
+    )
+    endpoint = tcp_endpoint(reactor, parse_port(port), interface, bind)
+    return TunedServerEndpoint(endpoint, SocketOptions())

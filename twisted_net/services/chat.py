@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import sys
+import textwrap
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
@@ -12,6 +14,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
@@ -19,11 +22,14 @@ from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
+from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
 
 _LIMITS = ChatLimits()
+
+_MOST_A_MINUTE = 1_000_000
 
 _STORE_HELP = (
     "Where to keep messages: memory: or sqlite:PATH. Options follow a question mark: count=10000 "
@@ -35,12 +41,26 @@ _HEARTBEAT_HELP = (
     "Seconds of silence until a JSON client is sent a ping. It is closed if it is silent for as "
     "long again."
 )
+_LOGIN_TIMEOUT_HELP = (
+    "Seconds to log in, or for a JSON client to say hello, until it is closed. 0 means no limit."
+)
+_JOINS_HELP = "Joins a minute from one client, and as many at once. 0 means no limit."
+_NICKS_HELP = "Changes of the name a minute from one client. 0 means no limit."
+_TOPICS_HELP = "Changes of topics a minute from one client. 0 means no limit."
+_NEW_ROOMS_HELP = (
+    "New rooms a minute from one account, or else from one address. 0 means no limit. Operators "
+    "have none of these four limits."
+)
 _ANONYMOUS_HELP = "Let users without an account in as well. Requires --auth."
 _PLAIN_LOGIN_HELP = "Accept passwords over plain TCP, where others can read them."
 
 
-class Options(ServiceOptions):
-    """The flags of netchat."""
+class Options(ServiceOptions, strcred.AuthOptionMixin):
+    """The flags of netchat.
+
+    ``credCheckers`` and ``credInterfaces`` have the checkers of ``--auth``, as in all programs of
+    Twisted's.
+    """
 
     command = "netchat"
     summary = "Run a chat server with rooms, for nc, telnet and programs that speak JSON."
@@ -57,9 +77,16 @@ class Options(ServiceOptions):
                 "auth": "KIND:...",
                 "operator": "NAME",
                 "reserve": "NAME",
+                "login-timeout": "SECONDS",
                 "allow-anonymous": "",
                 "allow-plain-login": "",
+                "help-auth": "",
+                "help-auth-type": "KIND",
             },
+        ),
+        FlagGroup(
+            "Requests a minute",
+            {"joins": "N", "nicks": "N", "topics": "N", "new-rooms": "N"},
         ),
         *SHARED_GROUPS,
     )
@@ -67,6 +94,11 @@ class Options(ServiceOptions):
         ["store", None, "memory:", _STORE_HELP],
         ["history", None, str(_LIMITS.history), _HISTORY_HELP],
         ["heartbeat", None, f"{_LIMITS.heartbeat:g}", _HEARTBEAT_HELP],
+        ["login-timeout", None, f"{_LIMITS.login_timeout:g}", _LOGIN_TIMEOUT_HELP],
+        ["joins", None, str(_LIMITS.joins), _JOINS_HELP],
+        ["nicks", None, str(_LIMITS.nicks), _NICKS_HELP],
+        ["topics", None, str(_LIMITS.topics), _TOPICS_HELP],
+        ["new-rooms", None, str(_LIMITS.new_rooms), _NEW_ROOMS_HELP],
         *shared_flags(max_message=MAX_MESSAGE),
     ]
     optFlags = [
@@ -74,28 +106,56 @@ class Options(ServiceOptions):
         ["allow-plain-login", None, _PLAIN_LOGIN_HELP],
     ]
 
+    repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve")
+    command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
+
+    supportedInterfaces = (IUsernamePassword,)
+
     def __init__(self) -> None:
         super().__init__()
-        self["auth"] = []
-        self["operator"] = []
-        self["reserve"] = []
+        self["credCheckers"] = []
+        self["credInterfaces"] = {}
 
     def opt_auth(self, description: str) -> None:
-        """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
-        Twisted knows (strcred). Repeatable. [default: none; anyone may join]"""
-        kind = description.partition(":")[0]  # the rest may contain a password
+        """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
+        that --help-auth lists. Repeatable. [default: none; anyone may join]"""
+        kind, _, rest = description.partition(":")  # the rest may be a password
+        where = f"{self.before('auth', description)}auth {kind}"
+        factory = account_kinds().get(kind)
+        if factory is None:
+            raise usage.UsageError(f"{where}: unknown kind of accounts; see --help-auth")
+        if not self.supportsCheckerFactory(factory):  # type: ignore[no-untyped-call]
+            raise usage.UsageError(f"{where}: does not check passwords; see --help-auth")
         try:
-            checker = strcred.makeChecker(description)  # type: ignore[no-untyped-call]
-        except strcred.InvalidAuthType:
-            raise usage.UsageError(f"--auth {kind}: unknown kind of accounts") from None
+            self.addChecker(factory.generateChecker(rest))  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of accounts raises its own errors
-            raise usage.UsageError(f"--auth {kind}: {error}") from None
-        if IUsernamePassword not in checker.credentialInterfaces:
-            raise usage.UsageError(f"--auth {kind}: does not check passwords")
-        path = getattr(checker, "filename", None)
-        if path is not None and not os.access(path, os.R_OK):
-            raise usage.UsageError(f"--auth {description}: file cannot be read")
-        self["auth"].append(checker)
+            raise usage.UsageError(f"{where}: {error}") from None
+        self["auth"].append(description)
+
+    def opt_help_auth(self) -> NoReturn:
+        """List the kinds of accounts for --auth, and exit."""
+        write = self.authOutput.write
+        write("Usage: --auth KIND[:ARGUMENT]\nFor details: --help-auth-type KIND\n\n")
+        kinds = {
+            name: each
+            for name, each in sorted(account_kinds().items())
+            if self.supportsCheckerFactory(each)  # type: ignore[no-untyped-call]
+        }
+        for name, each in {"KIND": None, **kinds}.items():
+            write(f"  {name:10} {each.argStringFormat if each else 'ARGUMENT'}\n")
+        sys.exit(0)
+
+    def opt_help_auth_type(self, kind: str) -> NoReturn:
+        """Explain a kind of accounts for --auth, and exit."""
+        factory = account_kinds().get(kind)
+        if factory is None:
+            raise usage.UsageError(f"--help-auth-type {kind}: unknown kind; see --help-auth")
+        lines = textwrap.indent(textwrap.dedent(factory.authHelp).strip(), "  ")
+        write = self.authOutput.write
+        write(f"Usage: --auth {kind}[:ARGUMENT]\nARGUMENT: {factory.argStringFormat}\n\n{lines}\n")
+        if not self.supportsCheckerFactory(factory):  # type: ignore[no-untyped-call]
+            write("\n  netchat cannot use this kind: it does not check passwords.\n")
+        sys.exit(0)
 
     def opt_operator(self, account: str) -> None:
         """Account that may kick, ban and mute. Nobody else may have its name. Repeatable."""
@@ -107,7 +167,9 @@ class Options(ServiceOptions):
         try:
             self["reserve"].append(nick(name))
         except RequestError as error:
-            raise usage.UsageError(f"--reserve {name}: {error.text.rstrip('.')}") from None
+            raise usage.UsageError(
+                f"{self.spell('reserve', name)}: {error.text.rstrip('.')}"
+            ) from None
 
     def postOptions(self) -> None:
         super().postOptions()
@@ -115,8 +177,31 @@ class Options(ServiceOptions):
         self.seconds("heartbeat")
         if self["heartbeat"] < 1:
             self.refuse("heartbeat", "must be at least 1 second")
+        self.seconds("login-timeout")
+        for flag in ("joins", "nicks", "topics", "new-rooms"):
+            self.number(flag, 0, _MOST_A_MINUTE)
         if self["allow-anonymous"] and not self["auth"]:
-            raise usage.UsageError("--allow-anonymous: requires --auth")
+            self.refuse("allow-anonymous", "requires --auth")
+
+    def files_in_use(self) -> FilesInUse:
+        files = super().files_in_use()
+        for checker in self["credCheckers"]:
+            if isinstance(checker, PasswordFileChecker):
+                files.read_again.append(checker.path)
+        if any(each.partition(":")[0] == "unix" for each in self["auth"]):
+            files.read_again.append("/etc/shadow")
+        return files
+
+    def _chat_limits(self) -> ChatLimits:
+        return ChatLimits(
+            history=self["history"],
+            heartbeat=self["heartbeat"],
+            login_timeout=self["login-timeout"],
+            joins=self["joins"],
+            nicks=self["nicks"],
+            topics=self["topics"],
+            new_rooms=self["new-rooms"],
+        )
 
     def factory(self, reactor: Any) -> ChatFactory:
         """Return the factory of the chat.
@@ -126,11 +211,11 @@ class Options(ServiceOptions):
         try:
             store = store_from_url(self["store"], reactor)
         except ValueError as error:
-            raise StartError(f"{self.command}: --store {self['store']}: {error}") from None
-        checkers: list[ICredentialsChecker] = self["auth"]
+            raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
+        checkers: list[ICredentialsChecker] = self["credCheckers"]
         return ChatFactory(
             store=store,
-            chat_limits=ChatLimits(history=self["history"], heartbeat=self["heartbeat"]),
+            chat_limits=self._chat_limits(),
             checkers=checkers,
             anonymous=bool(not checkers or self["allow-anonymous"]),
             operators=self["operator"],
@@ -140,8 +225,17 @@ class Options(ServiceOptions):
         )
 
 
+def account_kinds() -> dict[str, Any]:
+    """Return the kinds of accounts for ``--auth`` by name: ours, and those of Twisted's plugins.
+
+    Our ``file`` replaces Twisted's, which reads plain text only.
+    """
+    found = strcred.findCheckerFactories()  # type: ignore[no-untyped-call]
+    return {each.authType: each for each in (*found, PasswordFileFactory())}
+
+
 class ChatService(NamedService):
-    """Opens the store before it listens, and closes it after all connections have closed."""
+    """Opens the store before it accepts, and closes it after all connections have closed."""
 
     factory: ChatFactory
 
@@ -149,12 +243,14 @@ class ChatService(NamedService):
         super().__init__(
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
+            files=options.files_in_use(),
         )
-        self._label = f"--store {options['store']}"
-
-    def privilegedStartService(self) -> None:
-        self._open()
-        super().privilegedStartService()
+        self._label = options.spell("store")
+        flags: Mapping[str, Any] = options.parent or {}
+        uid = flags.get("uid")
+        self._owner = "" if uid is None else f"; it must belong to --uid {uid}"
+        # Listening may need root; the file, and those that SQLite makes, belong to --uid.
+        self.factory.opens_store = False
 
     def startService(self) -> None:
         self._open()
@@ -167,7 +263,9 @@ class ChatService(NamedService):
         try:
             self.factory.start_store()
         except StoreError as error:
-            raise StartError(f"{self.command}: {self._label}: {error}").show() from None
+            raise StartError(
+                f"{self.command}: {self._label}: {error}{self._owner}"
+            ).show() from None
 
 
 def makeService(options: Options) -> IService:

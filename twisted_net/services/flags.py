@@ -14,9 +14,19 @@ _PORT_HELP = (
     f"[default: {DEFAULT_PORT}, or none with --tls-port or --listen]"
 )
 _INTERFACE_HELP = "IP address to listen on. [default: all, IPv4 and IPv6]"
+REUSE_PORT_HELP = (
+    "Let other processes listen on the same port, with the same flag. The kernel spreads new "
+    "connections among them. For --port and --tls-port."
+)
+IPV6_ONLY_HELP = "Leave IPv4 to others: --port and --tls-port listen on IPv6 alone."
 _TLS_PORT_HELP = "TCP port with TLS. 0 picks a free port."
 _CERT_HELP = "File with the TLS certificate and its chain (PEM)."
 _KEY_HELP = "File with the private key of the certificate (PEM)."
+_PASSPHRASE_FILE_HELP = (
+    "File with the passphrase of encrypted keys, in its first line. It is read again whenever the "
+    "keys are."
+)
+_PASSPHRASE_ENV_HELP = "Environment variable with the passphrase of encrypted keys."
 _TLS_DIR_HELP = (
     "Directory of certificates and keys. The server picks one by the name that the client asks "
     "for (SNI). Replaces --cert and --key."
@@ -24,6 +34,16 @@ _TLS_DIR_HELP = (
 _CLIENT_CA_HELP = (
     "File with CA certificates (PEM). Clients must have a certificate that one of them has signed."
 )
+OPTIONAL_CLIENT_HELP = (
+    "With --client-ca, accept clients without a certificate too. A certificate that none of the "
+    "CAs has signed is refused all the same."
+)
+_MIN_TLS_HELP = "Oldest version of TLS: 1.2 or 1.3."
+_TICKET_KEY_HELP = (
+    "File with 80 random bytes, the key of session tickets. Servers that share it resume each "
+    "other's sessions. It is read again when it changes, and on SIGHUP."
+)
+ALLOW_EXPIRED_HELP = "Start with certificates that have expired, or are not valid yet."
 _KEYLOG_HELP = (
     "File to append the keys of all TLS connections to. Anyone with the file can decrypt them. For "
     "debugging only."
@@ -66,11 +86,22 @@ _LOG_ENDS_HELP = (
     "Closed connections to log: all, or only notable ones, such as those closed by a limit."
 )
 _DRAIN_HELP = "Seconds that open connections have to end when the service stops."
+_CONFIG_HELP = (
+    "File with a flag on each line: port = 8080, self-signed = yes. Repeatable flags have several "
+    "lines. A flag on the command line replaces all lines with its name."
+)
 
 SHARED_GROUPS = (
     FlagGroup(
         "Listening",
-        {"port": "PORT", "interface": "ADDRESS", "listen": "ENDPOINT", "proxy-protocol": "RANGES"},
+        {
+            "port": "PORT",
+            "interface": "ADDRESS",
+            "ipv6-only": "",
+            "reuse-port": "",
+            "listen": "ENDPOINT",
+            "proxy-protocol": "RANGES",
+        },
     ),
     FlagGroup(
         "TLS",
@@ -78,9 +109,15 @@ SHARED_GROUPS = (
             "tls-port": "PORT",
             "cert": "FILE",
             "key": "FILE",
+            "key-passphrase-file": "FILE",
+            "key-passphrase-env": "NAME",
             "tls-dir": "DIR",
             "self-signed": "",
+            "allow-expired": "",
             "client-ca": "FILE",
+            "optional-client-certificate": "",
+            "min-tls": "VERSION",
+            "ticket-key": "FILE",
             "keylog": "FILE",
         },
     ),
@@ -124,6 +161,7 @@ SHARED_GROUPS = (
     ),
     FlagGroup("Logging", {"log-ends": "WHICH"}),
     FlagGroup("Stopping", {"drain": "SECONDS"}),
+    FlagGroup("Configuration", {"config": "FILE"}),
     FlagGroup("Help", {"version": "", "help": ""}),
 )
 """The flags that all services share, in the order of ``--help``."""
@@ -144,6 +182,10 @@ def shared_flags(
         ["key", None, None, _KEY_HELP],
         ["tls-dir", None, None, _TLS_DIR_HELP],
         ["client-ca", None, None, _CLIENT_CA_HELP],
+        ["key-passphrase-file", None, None, _PASSPHRASE_FILE_HELP],
+        ["key-passphrase-env", None, None, _PASSPHRASE_ENV_HELP],
+        ["min-tls", None, "1.2", _MIN_TLS_HELP],
+        ["ticket-key", None, None, _TICKET_KEY_HELP],
         ["keylog", None, None, _KEYLOG_HELP],
         ["idle-timeout", None, f"{idle_timeout:g}", _IDLE_HELP],
         ["handshake-timeout", None, f"{limits.handshake_timeout:g}", _HANDSHAKE_HELP],
@@ -163,4 +205,5 @@ def shared_flags(
         ["keepalive-count", None, str(sockets.keepalive_count), _KEEPALIVE_COUNT_HELP],
         ["user-timeout", None, None, _USER_TIMEOUT_HELP],
         ["log-ends", None, "all", _LOG_ENDS_HELP],
+        ["config", None, None, _CONFIG_HELP],
     ]

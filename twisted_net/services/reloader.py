@@ -13,7 +13,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from twisted_net.tls.certificates import Certificates, CertificateWatch
+from twisted_net.tls.certificate_watch import CertificateWatch
+from twisted_net.tls.certificates import Certificates
 
 _log = Logger()
 

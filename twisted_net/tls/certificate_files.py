@@ -15,10 +15,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from twisted_net.tls.key_pairs import CertificateError, KeyPair, load_pair
+from twisted_net.tls.passphrases import Passphrase, passphrase_bytes
 
 Stamp: TypeAlias = tuple[object, ...]
 """A value that differs when files differ."""
@@ -79,7 +81,8 @@ class Fixed:
 class Files:
     """One certificate in a file, and its key in the same or another file."""
 
-    def __init__(self, cert: str, key: str) -> None:
+    def __init__(self, cert: str, key: str, passphrase: Passphrase | None = None) -> None:
+        self._passphrase = partial(passphrase_bytes, passphrase)
         # Not resolved: a link may point elsewhere later. Absolute: twistd changes directories.
         self._place = Place(Path(cert).name, os.path.abspath(cert), os.path.abspath(key))
 
@@ -87,7 +90,7 @@ class Files:
         return [self._place]
 
     def load(self, place: Place) -> KeyPair:
-        return load_pair(place.cert, place.key)
+        return load_pair(place.cert, place.key, self._passphrase)
 
     def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
         return failures[0]
@@ -96,7 +99,8 @@ class Files:
 class Directory:
     """A directory of certificates."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, passphrase: Passphrase | None = None) -> None:
+        self._passphrase = partial(passphrase_bytes, passphrase)
         self.path = os.path.abspath(path)
 
     def find(self) -> list[Place]:
@@ -107,7 +111,7 @@ class Directory:
         return sorted(self._places(names), key=lambda place: place.name)
 
     def load(self, place: Place) -> KeyPair:
-        return load_pair(place.cert, place.key)
+        return load_pair(place.cert, place.key, self._passphrase)
 
     def nothing(self, failures: Sequence[CertificateError]) -> CertificateError:
         why = f": {failures[0].path}: {failures[0]}" if failures else ""

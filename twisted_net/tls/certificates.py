@@ -4,7 +4,7 @@
 
     certificates = Certificates.from_directory("/etc/letsencrypt/live")
     endpoint = TLSServerEndpoint(serverFromString(eager(reactor), "tcp:8443"), certificates)
-    watch = CertificateWatch([certificates], reactor)
+    watch = CertificateWatch([certificates], reactor)  # see certificate_watch
 
 :class:`Certificates` can also be used wherever Twisted takes ``CertificateOptions``.
 """
@@ -12,18 +12,24 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Self, TypedDict, Unpack
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Self, TypedDict, TypeVar, Unpack
 
+from cryptography import x509
 from OpenSSL import SSL
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_net.interfaces import AnyInterface
+from twisted_net.tls.announcements import (
+    announce_certificates,
+    announce_ticket_key,
+    dated_certificates,
+)
 from twisted_net.tls.certificate_files import (
     Directory,
     Files,
@@ -37,6 +43,8 @@ from twisted_net.tls.contexts import (
     KeyLog,
     ServerConnection,
     TLSSettings,
+    check_alpn,
+    check_min_tls,
     make_context,
     make_first_context,
 )
@@ -45,21 +53,23 @@ from twisted_net.tls.key_pairs import (
     KeyPair,
     load_certificates,
     openssl_text,
+    parse_pair,
     self_signed_pair,
 )
-
-LOOK_EVERY = 5.0
-"""Seconds between two checks of the files. A changed file is read at the second check that finds
-it unchanged, so a renewal takes effect after at most twice as long. ``certbot`` switches its links
-one after another, so for a moment the key does not belong to the certificate."""
-
-ROTATE_TICKETS_EVERY = 12 * 60 * 60
-"""Seconds until session tickets get a new key, as in Caddy. The old key is discarded: stealing the
-new key does not reveal older sessions, and a client with an older ticket makes a full handshake."""
+from twisted_net.tls.passphrases import Passphrase, passphrase_bytes
+from twisted_net.tls.ticket_keys import load_ticket_key
+from twisted_net.tls.validity import (
+    ExpiryWarnings,
+    check_authorities,
+    check_chain,
+    utc_now,
+)
 
 DEFAULT = "default"
 """The name of the certificate in a directory that clients get if they ask for an unknown name, or
 for none. If no certificate has this name, they get the first by name."""
+
+ReadT = TypeVar("ReadT")
 
 _log = Logger()
 
@@ -68,8 +78,13 @@ class CertificateSettings(TypedDict, total=False):
     """The keywords of :class:`Certificates`, for functions that pass them on."""
 
     client_ca: str | None
+    optional_client_certificate: bool
     alpn: Iterable[bytes]
     keylog: str | None
+    min_tls: str
+    ticket_key: str | None
+    allow_expired: bool
+    now: Callable[[], datetime.datetime]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -82,11 +97,21 @@ class Certificates(AnyInterface):
 
     :param source: the source of the certificates.
     :param client_ca: a PEM file; clients must then have a certificate that one of these has signed.
+    :param optional_client_certificate: clients without a certificate are accepted too. One that
+        none of ``client_ca`` has signed is refused all the same. See
+        :func:`~twisted_net.tls.key_pairs.peer_subject`.
     :param alpn: the application protocols, best first. A client that offers only others is
         rejected; one that offers none is accepted (RFC 7301, 3.2).
     :param keylog: a file for the keys of all connections, for Wireshark; see
         :class:`~twisted_net.tls.contexts.KeyLog`.
+    :param min_tls: the oldest version of TLS, ``"1.2"`` or ``"1.3"``.
+    :param ticket_key: a file with the key of session tickets, for processes that share it; see
+        :func:`~twisted_net.tls.ticket_keys.load_ticket_key`.
+    :param allow_expired: use certificates that have expired, or are not valid yet.
+    :param now: returns the time, with a time zone, by which certificates are valid.
     :raises CertificateError: no certificate can be used.
+    :raises ValueError: ``min_tls`` is unknown, ``alpn`` is no list of bytes, or
+        ``optional_client_certificate`` has no ``client_ca``.
     :ivar pairs: the certificates in use.
     """
 
@@ -95,14 +120,28 @@ class Certificates(AnyInterface):
         source: Source,
         *,
         client_ca: str | None = None,
+        optional_client_certificate: bool = False,
         alpn: Iterable[bytes] = (),
         keylog: str | None = None,
+        min_tls: str = "1.2",
+        ticket_key: str | None = None,
+        allow_expired: bool = False,
+        now: Callable[[], datetime.datetime] = utc_now,
     ) -> None:
+        if optional_client_certificate and client_ca is None:
+            raise ValueError("optional_client_certificate: requires client_ca")
         self.source = source
         self.pairs: Mapping[Place, KeyPair] = {}
-        self._client_ca = client_ca
+        self._client_ca = _absolute(client_ca)
+        self._ticket_key = _absolute(ticket_key)
+        self._allow_expired = allow_expired
+        self._now = now
+        self._expiry = ExpiryWarnings()
         self._rules = TLSSettings(
-            alpn=tuple(alpn), keylog=None if keylog is None else KeyLog(keylog)
+            alpn=check_alpn(alpn),
+            keylog=None if keylog is None else KeyLog(keylog),
+            optional=optional_client_certificate,
+            min_tls=check_min_tls(min_tls),
         )
         self._contexts: dict[Place, SSL.Context] = {}
         self._told: set[str] = set()  # lines logged at the last load
@@ -112,26 +151,42 @@ class Certificates(AnyInterface):
         self._read()
 
     @classmethod
-    def from_files(cls, cert: str, key: str, **rules: Unpack[CertificateSettings]) -> Self:
+    def from_files(
+        cls,
+        cert: str,
+        key: str,
+        *,
+        passphrase: Passphrase | None = None,
+        **rules: Unpack[CertificateSettings],
+    ) -> Self:
         """Use one certificate.
 
         :param cert: a PEM file with the certificate, followed by its chain.
-        :param key: a PEM file with the unencrypted private key; it may be the same file.
+        :param key: a PEM file with the private key; it may be the same file.
+        :param passphrase: the key's passphrase, or a function that returns it. It is called each
+            time that an encrypted key is read.
         :param rules: the keywords of the class.
         :raises CertificateError: the certificate or the key cannot be used.
         """
-        return cls(Files(cert, key), **rules)
+        return cls(Files(cert, key, passphrase), **rules)
 
     @classmethod
-    def from_directory(cls, path: str, **rules: Unpack[CertificateSettings]) -> Self:
+    def from_directory(
+        cls,
+        path: str,
+        *,
+        passphrase: Passphrase | None = None,
+        **rules: Unpack[CertificateSettings],
+    ) -> Self:
         """Use all certificates of a directory; see :mod:`~twisted_net.tls.certificate_files`.
 
         Certificates that cannot be used are logged and skipped.
 
+        :param passphrase: of the keys that are encrypted, as in :meth:`from_files`.
         :param rules: the keywords of the class.
         :raises CertificateError: no certificate can be used.
         """
-        return cls(Directory(path), **rules)
+        return cls(Directory(path, passphrase), **rules)
 
     @classmethod
     def from_pair(cls, pair: KeyPair, name: str, **rules: Unpack[CertificateSettings]) -> Self:
@@ -141,6 +196,29 @@ class Certificates(AnyInterface):
         :param rules: the keywords of the class.
         """
         return cls(Fixed(pair, name), **rules)
+
+    @classmethod
+    def from_pem(
+        cls,
+        cert: str | bytes,
+        key: str | bytes,
+        *,
+        passphrase: Passphrase | None = None,
+        **rules: Unpack[CertificateSettings],
+    ) -> Self:
+        """Use a certificate and key in PEM form that are not in files, such as those of a vault.
+
+        :param cert: the certificate, followed by its chain.
+        :param passphrase: as in :meth:`from_files`.
+        :param rules: the keywords of the class.
+        :raises CertificateError: the certificate or the key cannot be used.
+        """
+        pair = parse_pair(
+            cert.encode() if isinstance(cert, str) else cert,
+            key.encode() if isinstance(key, str) else key,
+            passphrase=partial(passphrase_bytes, passphrase),
+        )
+        return cls.from_pair(pair, "PEM", **rules)
 
     @classmethod
     def self_signed(cls, **rules: Unpack[CertificateSettings]) -> Self:
@@ -153,8 +231,9 @@ class Certificates(AnyInterface):
 
     @property
     def from_disk(self) -> bool:
-        """Whether the certificates come from files, which may change."""
-        return not isinstance(self.source, Fixed)
+        """Whether anything comes from files, which may change."""
+        files = (self._client_ca, self._ticket_key)
+        return files != (None, None) or not isinstance(self.source, Fixed)
 
     @property
     def pem(self) -> bytes:
@@ -194,6 +273,10 @@ class Certificates(AnyInterface):
         """Use a new key for session tickets from now on, and reject older tickets."""
         self._first = self._make_first(self.pairs, self._contexts, self._rules)
 
+    def warn_of_expiry(self) -> None:
+        """Log which certificates expire within 14 days, or have expired: each once a day."""
+        self._expiry.tell(dated_certificates(self.pairs, self._rules.roots), self._now())
+
     def _reload(self) -> bool:
         self._known, self._told = self._told, set()
         try:
@@ -206,7 +289,7 @@ class Certificates(AnyInterface):
         return changed
 
     def _stamp(self) -> Stamp:
-        return stamp(self.source, *([] if self._client_ca is None else [self._client_ca]))
+        return stamp(self.source, self._client_ca or "", self._ticket_key or "")
 
     def _read(self) -> bool:
         """Read everything, and then use every certificate that can be used.
@@ -234,7 +317,7 @@ class Certificates(AnyInterface):
 
     def _read_all(self, failures: list[CertificateError]) -> bool:
         """Do what :meth:`_read` does, and add each certificate's error to ``failures``."""
-        rules = self._read_rules()
+        rules = self._read_rules(failures)
         pairs: dict[Place, KeyPair] = {}
         contexts: dict[Place, SSL.Context] = {}
         for place in self.source.find():
@@ -251,20 +334,53 @@ class Certificates(AnyInterface):
         if pairs == self.pairs and rules == self._rules and self._contexts:
             return False
         first = self._make_first(pairs, contexts, rules)
+        if rules.ticket_key and rules.ticket_key != self._rules.ticket_key:
+            announce_ticket_key(rules.ticket_key)
         old, self.pairs = self.pairs, pairs
         self._contexts, self._rules, self._first = contexts, rules, first
         if self.from_disk:
-            _announce(old, pairs)
+            announce_certificates(old, pairs)
+        self.warn_of_expiry()
         return True
 
-    def _read_rules(self) -> TLSSettings:
+    def _read_rules(self, failures: list[CertificateError]) -> TLSSettings:
+        """Read what is not a certificate of the server. What cannot be used stays as it was.
+
+        :raises CertificateError: it cannot be used, and there is none from before.
+        """
+        roots = self._fresh(self._client_ca, self._read_authorities, failures)
+        key = self._fresh(self._ticket_key, load_ticket_key, failures)
         old = self._rules
-        if self._client_ca is None:
-            return old
-        return TLSSettings(load_certificates("client-ca", self._client_ca), old.alpn, old.keylog)
+        return replace(old, roots=roots or old.roots, ticket_key=key or old.ticket_key)
+
+    def _fresh(
+        self,
+        path: str | None,
+        read: Callable[[str], ReadT],
+        failures: list[CertificateError],
+    ) -> ReadT | None:
+        """Read a file; None if there is none, or if it cannot be used and there is an old one."""
+        if path is None:
+            return None
+        try:
+            return read(path)
+        except CertificateError as error:
+            if not self.pairs:
+                raise
+            failures.append(error)
+            self._tell(f"The --{error.what} stays as it was: {error.path}: {error}")
+            return None
+
+    def _read_authorities(self, path: str) -> tuple[x509.Certificate, ...]:
+        found = load_certificates("client-ca", path)
+        if not self._allow_expired:
+            check_authorities("client-ca", path, found, self._now())
+        return found
 
     def _use(self, place: Place, rules: TLSSettings) -> tuple[KeyPair, SSL.Context]:
         pair = self.source.load(place)
+        if not self._allow_expired:
+            check_chain("cert", place.cert or place.name, pair, self._now())
         try:
             return pair, self._context(place, pair, rules)
         except SSL.Error as error:
@@ -302,60 +418,5 @@ class Certificates(AnyInterface):
         self._told.add(line)
 
 
-class CertificateWatch(Service):
-    """Reloads renewed certificates while it runs, and rotates the keys of session tickets.
-
-    :param certificates: the certificates to check.
-    :param clock: the clock, such as a reactor.
-    :param look_every: seconds; see :data:`LOOK_EVERY`.
-    :param rotate_every: seconds; see :data:`ROTATE_TICKETS_EVERY`.
-    """
-
-    def __init__(
-        self,
-        certificates: Sequence[Certificates],
-        clock: IReactorTime,
-        *,
-        look_every: float = LOOK_EVERY,
-        rotate_every: float = ROTATE_TICKETS_EVERY,
-    ) -> None:
-        self.certificates = certificates
-        self._looking = LoopingCall(self._each, "look")
-        self._rotating = LoopingCall(self._each, "rotate_tickets")
-        self._every = ((self._looking, look_every), (self._rotating, rotate_every))
-        self._looking.clock = self._rotating.clock = clock
-
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]
-        for loop, seconds in self._every:
-            loop.start(seconds, now=False)
-
-    def stopService(self) -> Deferred[None] | None:
-        for loop, _ in self._every:
-            if loop.running:
-                loop.stop()
-        super().stopService()  # type: ignore[no-untyped-call]
-        return None
-
-    def _each(self, what: str) -> None:
-        for each in self.certificates:
-            try:
-                getattr(each, what)()
-            except Exception:  # an error must not end the loop
-                _log.failure("Certificates could not be looked after")
-
-
-def _announce(old: Mapping[Place, KeyPair], new: Mapping[Place, KeyPair]) -> None:
-    for place, pair in new.items():
-        if old.get(place) != pair:
-            _log.info(
-                "Certificate {name} for {names}: expires {expires:%Y-%m-%d %H:%M} UTC, "
-                "SHA-256 {fingerprint}",
-                name=place.name,
-                names=", ".join(pair.names) or "no host name",
-                expires=pair.expires,
-                fingerprint=pair.fingerprint,
-            )
-    for place in old:
-        if place not in new:
-            _log.info("Certificate {name} is gone", name=place.name)
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(path)  # twistd changes directories

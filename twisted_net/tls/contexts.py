@@ -6,26 +6,27 @@ and RFC 9325, without compression, renegotiation or early data.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from twisted_net.eager.privates import limit_groups
+from twisted_net.eager.session_tickets import set_ticket_key
 from twisted_net.interfaces import application_protocols
 from twisted_net.tls.key_pairs import CIPHERS, CertificateError, KeyPair
 
 TICKET_LIFETIME = 2 * 60 * 60
 """Seconds for which a session can be resumed: OpenSSL's default, made explicit."""
 
-# All contexts have the same session id context, because a session that began in one is resumed
-# before SNI has picked another. With client certificates, OpenSSL needs one to resume sessions. The
-# ticket keys separate the sessions of different services: each first context has its own.
-_SESSION_ID = b"twisted_net"
+TLS_VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+"""The versions of TLS that may be the oldest of a server or client."""
 
 # ssl.h, since OpenSSL 1.1.1; pyOpenSSL does not define it. A client that prefers ChaCha20 has no
 # hardware AES.
@@ -95,11 +96,52 @@ class TLSSettings:
 
     :ivar roots: clients need a certificate that one of these has signed; empty: they need none.
     :ivar alpn: the application protocols, best first (RFC 7301).
+    :ivar optional: whether clients without a certificate are accepted too.
+    :ivar min_tls: the oldest version of TLS: one of :data:`TLS_VERSIONS`.
+    :ivar ticket_key: the key of session tickets; None: each first context makes its own.
     """
 
     roots: tuple[x509.Certificate, ...] = ()
     alpn: tuple[bytes, ...] = ()
     keylog: KeyLog | None = None
+    optional: bool = False
+    min_tls: str = "1.2"
+    ticket_key: bytes | None = field(default=None, repr=False)  # a secret
+
+
+def parse_tls_version(text: str) -> str:
+    """Check the name of a version of TLS.
+
+    :raises ValueError: it is not one of :data:`TLS_VERSIONS`.
+    """
+    if text not in TLS_VERSIONS:
+        raise ValueError(f"must be {' or '.join(TLS_VERSIONS)}")
+    return text
+
+
+def check_min_tls(version: str) -> str:
+    """Return the name of a version of TLS, if it is one of :data:`TLS_VERSIONS`.
+
+    :raises ValueError: it is not.
+    """
+    if version not in TLS_VERSIONS:
+        known = " or ".join(map(repr, TLS_VERSIONS))
+        raise ValueError(f"min_tls: must be {known}, not {version!r}")
+    return version
+
+
+def check_alpn(alpn: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the names of application protocols.
+
+    :raises ValueError: they are not of 1 to 255 bytes each (RFC 7301, 3.1).
+    """
+    names = alpn if isinstance(alpn, str | bytes) else tuple(alpn)
+    if isinstance(names, str | bytes):
+        raise ValueError(f"alpn: must be a list such as [b'h2'], not {names!r}")
+    for each in names:
+        if not isinstance(each, bytes) or not 0 < len(each) < 256:
+            raise ValueError(f"alpn: must be 1 to 255 bytes each, such as b'h2', not {each!r}")
+    return names
 
 
 def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
@@ -108,7 +150,7 @@ def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
     :raises SSL.Error: OpenSSL rejects the certificate or the key.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_min_proto_version(TLS_VERSIONS[rules.min_tls])
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection keeps no buffers
     context.set_cipher_list(CIPHERS.encode())
@@ -120,11 +162,11 @@ def make_context(pair: KeyPair, rules: TLSSettings) -> SSL.Context:
     context.check_privatekey()
     # Tickets keep the sessions at the clients, so nothing is stored here for those that never
     # return.
-    context.set_session_id(_SESSION_ID)
+    context.set_session_id(_session_id(rules))
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_timeout(TICKET_LIFETIME)
     if rules.roots:
-        _demand_certificates(context, rules.roots)
+        _request_certificates(context, rules)
     context.set_alpn_select_callback(_alpn_selection(rules.alpn))
     if rules.keylog is not None:
         context.set_keylog_callback(rules.keylog.write)
@@ -141,6 +183,8 @@ def make_first_context(
     :raises SSL.Error: as :func:`make_context`.
     """
     context = make_context(pair, rules)
+    if rules.ticket_key is not None:
+        set_ticket_key(context, rules.ticket_key)
 
     def pick(connection: SSL.Connection) -> None:
         name = (connection.get_servername() or b"").lower().removesuffix(b".")
@@ -166,15 +210,32 @@ class ServerConnection(SSL.Connection):
         self.began_in = context
 
 
-def _demand_certificates(context: SSL.Context, roots: Sequence[x509.Certificate]) -> None:
+def _session_id(rules: TLSSettings) -> bytes:
+    """Return the session id context: a session is resumed only in contexts that have the same.
+
+    All contexts of a server have the same one, because a session that began in one is resumed
+    before SNI has picked another. Servers that share a ticket key but not the demands on their
+    clients have another: otherwise a session of the one would do without a certificate at the
+    other.
+    """
+    demands = hashlib.sha256(b"optional" if rules.optional else b"")
+    for each in rules.roots:
+        demands.update(each.fingerprint(hashes.SHA256()))
+    return demands.digest()  # 32 bytes, as many as there may be
+
+
+def _request_certificates(context: SSL.Context, rules: TLSSettings) -> None:
     store = context.get_cert_store()
     assert store is not None
-    for each in roots:
+    for each in rules.roots:
         store.add_cert(crypto.X509.from_cryptography(each))
         context.add_client_ca(each)
     # An intermediate CA may be given without its root: then only its clients are accepted.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT | SSL.VERIFY_CLIENT_ONCE)
+    # A certificate that nobody vouches for is refused even where none is needed: otherwise it
+    # could be taken for a good one, also when its session is resumed.
+    needed = 0 if rules.optional else SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE | needed)
 
 
 def _alpn_selection(own: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:

@@ -9,7 +9,7 @@ import datetime
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -49,8 +49,8 @@ _LASTING = {
 class CertificateError(TwistedNetError, ValueError):
     """A certificate or key that cannot be used.
 
-    :ivar what: the setting at fault: ``"cert"``, ``"key"``, ``"client-ca"``, ``"tls-dir"`` or
-        ``"keylog"``.
+    :ivar what: the setting at fault: ``"cert"``, ``"key"``, ``"client-ca"``, ``"tls-dir"``,
+        ``"keylog"``, ``"ticket-key"``, ``"key-passphrase-file"`` or ``"key-passphrase-env"``.
     :ivar path: the file or directory.
     :ivar passing: whether the same file may be readable later, although nothing about it changes:
         for example, if the process had no free file descriptor.
@@ -107,16 +107,36 @@ class KeyPair:
         return self.chain[0].not_valid_after_utc
 
 
-def load_pair(cert: str, key: str) -> KeyPair:
+def load_pair(
+    cert: str, key: str, passphrase: Callable[[], bytes | None] = lambda: None
+) -> KeyPair:
     """Read a certificate and its key from PEM files, which may be the same file.
 
     :param cert: the certificate, followed by its chain.
-    :param key: its private key, not encrypted.
+    :param key: its private key.
+    :param passphrase: returns the passphrase of the key; called only if the key is encrypted.
     :raises CertificateError: a file cannot be read or lacks the certificate or key, OpenSSL
-        considers the certificate too weak, or the key does not belong to it.
+        considers the certificate too weak, the key does not belong to it, or its passphrase is
+        missing or wrong.
     """
-    chain = load_certificates("cert", cert)
-    pair = KeyPair(chain, _key(key))
+    return parse_pair(_read("cert", cert), _read("key", key), cert, key, passphrase)
+
+
+def parse_pair(
+    cert_pem: bytes,
+    key_pem: bytes,
+    cert: str = "PEM",
+    key: str = "PEM",
+    passphrase: Callable[[], bytes | None] = lambda: None,
+) -> KeyPair:
+    """Return a certificate and its key from PEM texts.
+
+    :param cert: where the certificate comes from, for the error; so is ``key``.
+    :param passphrase: as in :func:`load_pair`.
+    :raises CertificateError: as :func:`load_pair`.
+    """
+    chain = parse_certificates("cert", cert, cert_pem)
+    pair = KeyPair(chain, _key(key, key_pem, passphrase))
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_cipher_list(CIPHERS.encode())
     try:
@@ -137,7 +157,15 @@ def load_certificates(what: str, path: str) -> tuple[x509.Certificate, ...]:
     :param what: the setting, for the error.
     :raises CertificateError: the file cannot be read, or has no certificate.
     """
-    data = _read(what, path)
+    return parse_certificates(what, path, _read(what, path))
+
+
+def parse_certificates(what: str, path: str, data: bytes) -> tuple[x509.Certificate, ...]:
+    """Return all certificates of a PEM text.
+
+    :param path: where it comes from, for the error.
+    :raises CertificateError: it has no certificate.
+    """
     try:
         return tuple(x509.load_pem_x509_certificates(data))
     except ValueError:
@@ -148,6 +176,20 @@ def openssl_text(error: SSL.Error) -> str:
     """Return OpenSSL's reason for an error."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return "; ".join(str(entry[-1]) for entry in queue) or "no reason given"
+
+
+_NOT_TLS = ("wrong version number", "packet length too long", "http request", "https proxy request")
+
+
+def handshake_text(error: BaseException | None, peer: str = "the other side") -> str:
+    """Return why a TLS handshake failed, in one line.
+
+    :param peer: what to call the peer, if it does not speak TLS.
+    """
+    if not isinstance(error, SSL.Error) or not error.args:
+        return " ".join(str(error).split()) or type(error).__name__
+    text = openssl_text(error)
+    return f"{peer} does not speak TLS ({text})" if text in _NOT_TLS else text
 
 
 def self_signed_pair(now: datetime.datetime) -> KeyPair:
@@ -217,14 +259,38 @@ def _read(what: str, path: str) -> bytes:
         raise CertificateError.from_os(what, path, error) from None
 
 
-def _key(path: str) -> crypto.PKey:
-    data = _read("key", path)
+def _call(passphrase: Callable[[], bytes | None], path: str) -> bytes | None:
     try:
-        key = serialization.load_pem_private_key(data, password=None)
+        return passphrase()
+    except CertificateError:
+        raise
+    except Exception as error:  # it is the program's own, such as a vault's
+        reason = str(error) or type(error).__name__
+        said = f"is encrypted, and its passphrase cannot be had: {reason}"
+        raise CertificateError("key", path, " ".join(said.split()), passing=True) from error
+
+
+def _key(path: str, data: bytes, passphrase: Callable[[], bytes | None]) -> crypto.PKey:
+    secret = None
+    try:
+        try:
+            key = serialization.load_pem_private_key(data, password=None)
+        except TypeError:  # it is encrypted
+            secret = _call(passphrase, path)
+            if not secret:
+                raise CertificateError(
+                    "key", path, "is encrypted: its passphrase is missing"
+                ) from None
+            key = serialization.load_pem_private_key(data, password=secret)
         return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]  # or TypeError
-    except (TypeError, UnsupportedAlgorithm) as error:
-        encrypted = "encrypted" in str(error) or "Password" in str(error)
-        text = "is encrypted" if encrypted else "is a kind of key that TLS does not support"
-        raise CertificateError("key", path, text) from None
+    except (TypeError, UnsupportedAlgorithm):
+        raise CertificateError("key", path, "is a kind of key that TLS does not support") from None
+    except CertificateError:
+        raise
     except ValueError:
+        if secret is not None:
+            # The file with the passphrase may be renewed after the key.
+            raise CertificateError(
+                "key", path, "is encrypted with another passphrase", passing=True
+            ) from None
         raise CertificateError("key", path, "has no private key in PEM form") from None

@@ -134,9 +134,11 @@ def _presence(event: str, room: str, nick: str, **more: str) -> dict[str, Any]:
 
 
 def _problem_json(event: ErrorReply) -> dict[str, Any]:
-    message = {"type": "error", "code": event.code, "text": event.text}
+    message: dict[str, Any] = {"type": "error", "code": event.code, "text": event.text}
     if event.field:
         message["field"] = event.field
+    if event.retry_after:
+        message["retry_after"] = event.retry_after
     return message | {"id": event.id} if event.id else message
 
 

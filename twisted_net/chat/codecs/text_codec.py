@@ -41,6 +41,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.text import clean_line, is_blank, strip_invisible
 
 # A password that is said by mistake stays in the history of the room. So a line that looks like a
@@ -78,7 +79,7 @@ class TextCodec:
 
     def parse(self, line: bytes) -> tuple[Request | None, str]:
         try:
-            text = clean_line(line)
+            text = clean_line(edit_line(line))
         except RemoteProtocolError as error:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
         if text[:1] == "/":

@@ -97,12 +97,14 @@ class ChatUser:
     def announce(self, text: str = "", **fields: Any) -> None:
         """Tell all members of :attr:`room`, the user among them. The message is not stored.
 
+        Text users who ignore the user do not see it.
+
         The parameters are those of :meth:`reply`.
 
         :raises ChatError: ``not-in-room`` or ``muted``.
         """
         room = self._chat.registry.room_to_speak_in(self._user, self.room, self._chat.now())
-        event = replace(self._event(text, fields), room=room.name)
+        event = replace(self._event(text, fields), room=room.name, origin=self._user.origin)
         self.answered = True
         to_user = self._user if self._id else None
         self._chat.act([Announce(room, event, to_user, self._id)])
