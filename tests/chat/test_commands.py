@@ -312,7 +312,13 @@ class FailureTests(ChatCase):
         self.assertEqual((error["code"], error["text"]), ("no-dice", "Two * lines."))
         ann = self.user("ann")
         ann.send(b"/refuse\n")
-        self.assertEqual(ann.take(), b"! Two * lines.\n")
+        self.assertTrue(ann.take().endswith(b"! Two * lines.\n"))
+
+    def test_an_odd_refusal(self) -> None:
+        """A refusal whose text is no text is told as it is printed."""
+        self.waiting.errback(ChatError(7, ValueError("odd")))  # type: ignore[arg-type]
+        (error,) = self.bob.asks(type="later", id="l")
+        self.assertEqual((error["code"], error["text"]), ("7", "odd"))
 
     def test_a_bug(self) -> None:
         """Another failure is logged, and the user is told; the connection stays open."""
@@ -397,17 +403,33 @@ class DefinitionTests(ChatCase):
         sent = {name[7:] for name in SCHEMA["$defs"] if name.startswith("server-")} - {"own"}
         self.assertEqual(RESERVED_TYPES, sent)
 
-    def test_reserved_fields(self) -> None:
-        """A reply cannot replace the fields that every message has."""
+    def test_wrong_answers(self) -> None:
+        """An answer that cannot be sent is the command's failure. The room goes on."""
+        answers: list[Any] = []
 
         def bad(user: ChatUser) -> None:
-            """Reply wrongly."""
-            user.reply("x", id="7")
+            """Answer wrongly."""
+            text, fields = answers[-1]
+            user.announce(text, **fields)
 
         self.factory = self.make(commands=[bad])
-        self.program("bob").asks(type="bad")
-        (failure,) = self.flushLoggedErrors(TypeError)
-        self.assertIn("id", failure.getErrorMessage())
+        bob, ann = self.program("bob"), self.user("ann")
+        self.pass_presence(bob, ann)
+        for text, fields, kind, why in (
+            ("x", {"id": "7"}, TypeError, "a field cannot be called id"),
+            ("x", {"room": "7", "type": "x"}, TypeError, "a field cannot be called room, type"),
+            (5, {}, TypeError, "the text must be a string, not 5"),
+            ("x", {"a": object}, TypeError, "Object of type type is not JSON serializable"),
+            ("x", {"a": float("nan")}, ValueError, "Out of range float values"),
+            ("x", {"a": "\ud800"}, ValueError, "surrogates not allowed"),
+        ):
+            answers.append((text, fields))
+            (error,) = bob.asks(type="bad", id="b")
+            self.assertEqual((error["code"], error["id"]), ("failed", "b"))
+            (failure,) = self.flushLoggedErrors(kind)
+            self.assertIn(why, failure.getErrorMessage())
+        ann.send(b"hello\n")
+        self.assertEqual([each["text"] for each in bob.heard()], ["hello"])
 
 
 class ClientTests(ChatClientCase):

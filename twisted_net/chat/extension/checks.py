@@ -22,7 +22,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.registry import User
 
-Check: TypeAlias = Callable[..., Awaitable[None] | None]
+CheckFunction: TypeAlias = Callable[..., Awaitable[None] | None]
 
 
 class Checks:
@@ -31,7 +31,9 @@ class Checks:
     Each is None if the application has none.
     """
 
-    def __init__(self, join: Check | None, text: Check | None, nick: Check | None) -> None:
+    def __init__(
+        self, join: CheckFunction | None, text: CheckFunction | None, nick: CheckFunction | None
+    ) -> None:
         self._join = join
         self._text = text
         self._nick = nick
@@ -82,7 +84,7 @@ class Checks:
 
     def _questions(
         self, chat: Chat, user: User, request: Request
-    ) -> Iterator[tuple[Check, tuple[str, ...]]]:
+    ) -> Iterator[tuple[CheckFunction, tuple[str, ...]]]:
         """Yield the checks of a request, and what each is asked. A request that the session will
         refuse anyway has none."""
         try:

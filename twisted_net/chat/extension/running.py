@@ -17,8 +17,8 @@ _log = Logger()
 
 def error_reply(error: ChatError) -> ErrorReply:
     """Return the answer to a request that was refused. An application may have written its text."""
-    text = one_line(error.text)
-    return ErrorReply(error.code, text, error.field, retry_after=error.retry_after)
+    text = one_line(str(error.text))
+    return ErrorReply(str(error.code), text, error.field, retry_after=error.retry_after)
 
 
 async def run_command(chat: Chat, action: RunCommand) -> None:

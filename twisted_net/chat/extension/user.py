@@ -12,6 +12,7 @@ from twisted_net.chat import names
 from twisted_net.chat.actions import Action, Announce, SendEvent
 from twisted_net.chat.messages import OwnEvent
 from twisted_net.chat.registry import Registry, User
+from twisted_net.wire.json_values import encode_json
 from twisted_net.wire.text import printable
 
 _RESERVED_FIELDS = frozenset({"type", "id", "room"})
@@ -37,6 +38,7 @@ class ChatUser:
     :ivar room: the room in which the command was called; empty if the user is in none.
     :ivar speaks_json: whether the user is a program that speaks JSON.
     :ivar peer: the address.
+    :ivar answered: whether the command has called :meth:`reply` or :meth:`announce`.
     """
 
     __slots__ = ("_asked_room", "_chat", "_id", "_type", "_user", "answered")
@@ -88,7 +90,9 @@ class ChatUser:
 
         :param text: one line; text users see nothing if it is empty.
         :param fields: further fields for a program. The type of the message is the command's name.
-        :raises TypeError: a field is called ``type``, ``id`` or ``room``.
+        :raises TypeError: a field is called ``type``, ``id`` or ``room``, or is of a type that JSON
+            does not have.
+        :raises ValueError: JSON has no such value, as for NaN.
         """
         event = self._event(text, fields)
         self.answered = True
@@ -113,6 +117,9 @@ class ChatUser:
         taken = _RESERVED_FIELDS.intersection(fields)
         if taken:
             raise TypeError(f"a field cannot be called {', '.join(sorted(taken))}")
+        if not isinstance(text, str):
+            raise TypeError(f"the text must be a string, not {text!r}")
+        encode_json(fields)  # now, so that a mistake is the command's, and not the room's
         return OwnEvent(self._type, one_line(text), fields)
 
 
