@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
-from tests.chat.test_client import ChatClientCase
+from tests.chat.client_peers import ChatClientCase
 from twisted_net.chat import ChatError, ChatUser
 from twisted_net.chat.codecs.own_commands import RESERVED_TYPES
 from twisted_net.testing import connect_peer
@@ -440,13 +440,14 @@ class ClientTests(ChatClientCase):
         self.factory = self.make(commands=[dice])
         heard: list[dict[str, Any]] = []
         client, ann = self.client(on_message=heard.append), self.user("ann")
-        client.request(type="dice", sides=12, id="d")
+        answer, refusal = (
+            client.request(type="dice", sides=12),
+            client.request(type="dice", sides=1),
+        )
         self.turn()
-        client.request(type="dice", sides=1, id="e")
-        self.turn()
-        told = [each for each in heard if each.get("id") in ("d", "e")]
-        self.assertEqual([each["type"] for each in told], ["dice", "error"])
-        self.assertEqual((told[0]["result"], told[1]["field"]), (12, "sides"))
+        self.assertEqual(self.successResultOf(answer)["result"], 12)
+        self.assertEqual(self.failureResultOf(refusal, ChatError).value.code, "bad-field")
+        self.assertEqual([each["result"] for each in heard if each["type"] == "dice"], [12])
         heard.clear()
         ann.send(b"/dice 4\n")
         self.turn()

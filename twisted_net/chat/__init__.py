@@ -7,8 +7,8 @@ to, with the help of ``registry``, and returns ``actions``. ``protocol`` carries
 ``moderation`` and ``queries`` are parts of ``session``, ``presence`` is a part of ``registry``, and
 ``members`` and ``recovery`` are parts of ``channel``. ``login`` checks passwords, and
 ``login_throttle`` slows down clients that guess them. ``extension/`` runs the commands and checks
-of an application. ``protocol``, ``channel``, ``members``, ``login``, ``client/client``, and
-``user`` and ``running`` in ``extension/`` use Twisted; all other modules are pure.
+of an application. ``protocol``, ``channel``, ``members``, ``login``, ``user`` and ``running`` in
+``extension/``, and in ``client/`` all that is not its state, use Twisted; other modules are pure.
 
 The schema of the JSON form is ``netchat.schema.json`` in this package.
 """

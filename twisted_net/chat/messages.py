@@ -18,9 +18,11 @@ from twisted_net.store.log import Position, StoredMessage
 class ChatError(TwistedNetError):
     """A request is refused. An application raises it in its commands and checks.
 
-    To a client, it says that the server refused a message, or that the client was stopped.
+    To a client, it says that a call has failed.
 
-    :ivar code: a short and stable word, for programs: the server's, or ``stopped``.
+    :ivar code: a short and stable word, for programs: the server's, or one of the client's own.
+        Those are ``stopped``, ``timeout``, ``not-connected``, ``disconnected``, ``not-in-room``,
+        ``left``, and ``too-long`` or ``bad-field`` if the message cannot be sent.
     :ivar text: a sentence, for users.
     :ivar field: the wrong field in a program's message; may be empty.
     :ivar retry_after: the seconds after which the same request may be accepted; 0 if that does not

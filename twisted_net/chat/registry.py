@@ -294,7 +294,6 @@ class Registry:
         """Give a user the name of ``ghost``, and remove ``ghost``."""
         name = ghost.name
         self.remove(ghost)
-        ghost.name = ""
         self._name(user, name)
 
     # Rooms.

@@ -491,17 +491,16 @@ class Session:
         return [Append(user, room, message)]
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
-        user = self.user
-        delivered = self._registry.delivered
-        if request.id and (user.origin, request.id) in delivered:  # it did not hear of it
+        user, registry = self.user, self._registry
+        if request.id and (user.origin, request.id) in registry.delivered:  # its ack was lost
             return [SendEvent(user, Delivered(request.to, request.text, request.id))]
-        self._registry.check_mute(user, now)
-        to = self._registry.require_user(request.to)
+        registry.check_mute(user, now)
+        to = registry.require_user(request.to)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(user):  # senders do not learn of it
+        if to not in registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
         if request.id:
-            delivered.add(user.origin, request.id)
+            registry.delivered.add(user.origin, request.id)
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 
 
