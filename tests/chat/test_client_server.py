@@ -48,7 +48,7 @@ VALID: list[dict[str, Any]] = [
 
 OPTIONAL = {
     "message.action", "message.id", "ack.id", "ack.room", "ack.offset", "private.action",
-    "topic.from", "error.field", "error.id", "joined.id", "presence.count",
+    "topic.from", "error.field", "error.id", "error.retry_after", "joined.id", "presence.count",
 }  # fmt: skip
 """Fields that may be missing. Without its count, a presence is one without its nick."""
 
