@@ -44,7 +44,7 @@ from twisted_net.testing import Peer, advance, connect_peer
 BATCH = 500
 """Programs with one seed."""
 
-STEPS = 20
+STEPS = 30
 """Actions in a program."""
 
 LONGEST_PAUSE = 4.0
@@ -211,6 +211,8 @@ class World:
         for who, name in (("tom", "ann"), ("tim", "bob")):
             self.text[who].send(f"/nick {name}")
             agree(self.model.nick(self.person(who), name), "", "the first names")
+        self.text["tom"].send("/join tea")
+        self.model.join(self.person("tom"), "tea")
         self.program_comes("eve")
         self.client.client.startService()
         self.settle(defaultdict(list))

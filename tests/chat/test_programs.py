@@ -72,7 +72,7 @@ class ProgramTests(SynchronousTestCase):
         self.patch(Registry, "ignorers_of_origin", lambda registry, origin: ())
         day = Programs()
         self.addCleanup(day.close)
-        day.nick("tom", "ann")
+        day.join("tom", "lobby")
         day.ignore("tim", "ann")
         self.assertRaises(Disagreement, day.say, "tom", "lobby")
         self.assertRaises(Disagreement, day.world.settle, defaultdict(list, tom=[("private",)]))
