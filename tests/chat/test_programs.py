@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chat.programs import Disagreement, Programs, options
+from tests.chat.chat_world import Disagreement
+from tests.chat.programs import Programs, options
 from twisted_net.chat.registry import Registry
 
 
