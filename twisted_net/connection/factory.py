@@ -324,10 +324,31 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             self._stalls.begin()
         return self._last_id
 
-    def ended(self, connection: Connection) -> None:
-        """Forget a connection that has ended; its ``reason`` is set."""
+    def continue_as(self, before: Connection, after: Connection) -> Any:
+        """Let a connection of this factory go on in place of another, as after an upgrade.
+
+        :param before: the connection so far. It may be of another factory that shares the admission
+            with this one. It ends without a hook and a line in the log.
+        :param after: a new connection. It gets the place that admission counts.
+        :return: the transport, which is to be connected with ``after``.
+        """
+        transport, others = before.detach(), before.factory
+        after.factory = self
+        after.place, before.place = before.place, None
+        admission = others._admitted_before.pop(before, others.admission)
+        if after.place is not None and admission is not None and admission is not self.admission:
+            self._admitted_before[after] = admission
+        others.forget(before)
+        return transport
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection."""
         del self.connections[connection.id]
         self.full.discard(connection)
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection that has ended; its ``reason`` is set."""
+        self.forget(connection)
         place, connection.place = connection.place, None
         if place is not None:
             admission = self._admission
