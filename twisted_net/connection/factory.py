@@ -186,7 +186,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """
         if not self.accepts:
             self._refuse(addr, DRAINING)
-            return RejectingProtocol()
+            return self.reject(addr, DRAINING)
         made = self._admitted(addr)
         if made is None:
             self._refuse(addr, DENIED)
@@ -202,7 +202,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         if reason is not None:
             self._rejections.count(reason.code, now)
             self._refuse(addr, reason)
-            return RejectingProtocol(self.rejection_message(reason))
+            return self.reject(addr, reason)
         made = None
         try:
             made = self.make(addr)
@@ -218,6 +218,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def make(self, addr: IAddress | None) -> Connection | None:
         """Make the connection for an admitted client. Return None to reject it after all."""
         return super().buildProtocol(addr)
+
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Return a protocol that tells a client why it is rejected, and closes."""
+        return RejectingProtocol(b"" if reason is DRAINING else self.rejection_message(reason))
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         """Return what to tell a rejected client. If empty, the connection is closed silently."""

@@ -26,9 +26,6 @@ from websockets.typing import Subprotocol
 
 from twisted_net.wire.websocket import WINDOW_BITS
 
-MAX_HEAD = 8192
-"""The most bytes in the head of a request. Node and Apache take 8 KiB or a little more."""
-
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\bwebsocket\b", re.IGNORECASE)
 
 _DEFLATE = ServerPerMessageDeflateFactory(
@@ -67,6 +64,11 @@ class OpeningAnswer:
     subprotocol: str = ""
     deflate: bool = False
     why: str = ""
+
+    def forbidden(self) -> OpeningAnswer:
+        """Return the answer to a client that may not open this WebSocket."""
+        why = "this WebSocket is not for you"
+        return _refusal(ServerProtocol(), HTTPStatus.FORBIDDEN, why)
 
 
 def is_upgrade(head: bytes) -> bool:
