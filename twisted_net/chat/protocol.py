@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import UNIXAddress
@@ -37,7 +37,7 @@ from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.codecs.json_codec import JsonCodec
 from twisted_net.chat.codecs.text_codec import TextCodec
-from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
+from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
 from twisted_net.chat.identity_log import (
     log_failed_login,
     log_login,
@@ -124,6 +124,7 @@ class ChatProtocol(Member):
     session: Session
 
     _telnet: Telnet | None = None
+    _request: bytes | None = None  # what has come, while the first line may be one of HTTP
     login_after = 0.0  # the time until which the next password waits, after a wrong one
     _line_began: tuple[int, int] = -1, 0  # for who types: which message it is, and the tick
 
@@ -132,19 +133,22 @@ class ChatProtocol(Member):
         """The user's current name."""
         return self.user.name
 
-    @property
-    def log_name(self) -> str:
-        return self.user.name if self.ready else ""
+    def name_for_log(self) -> str:
+        return self.name if self.ready else ""
 
     def connected(self) -> None:
         self.factory.enter(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if data[:2] == TLS_RECORD and not self.bytes_received and self.ready:
-            foreign = recognise(data)  # now, because no line feed may follow
-            if foreign is not None:
+        if not self.bytes_received and self.ready:
+            foreign = recognise(data) if data[:2] == TLS_RECORD else None
+            if foreign is not None:  # now, because no line feed may follow
                 self._turn_away(foreign)
                 return
+            if self.factory.gateway is not None and MAY_BE_REQUEST.match(data):
+                self._request = b""
+        if self._request is not None:
+            self._request += data
         if b"\xff" in data or self._telnet is not None:
             data = self._without_telnet(data)
         super().dataReceived(data)
@@ -157,12 +161,13 @@ class ChatProtocol(Member):
             if foreign is not None:
                 self._turn_away(foreign)
                 return None
+            self._request = None
             if isinstance(message, bytes):
                 if not strip_invisible(typed.decode(errors="replace")):
                     return None
                 json = _from_brace(typed)  # but JSON may contain what is an editing key
                 message = (json and _from_brace(message)) or json or typed
-            self._decide(isinstance(message, bytes) and message[:1] == b"{")
+            self.decide(isinstance(message, bytes) and message[:1] == b"{")
             if self.reason is not None:  # it is banned
                 return None
         try:
@@ -175,10 +180,15 @@ class ChatProtocol(Member):
             return None
         return None if request is None else self.factory.receive(self, request, id)
 
-    def _decide(self, is_json: bool) -> None:
-        """Speak the form that the first line shows."""
+    @property
+    def json_codec(self) -> Codec:
+        """The codec of this connection if it speaks JSON."""
+        return self.factory.json
+
+    def decide(self, is_json: bool) -> None:
+        """Speak the text form or the JSON form, as the peer's first line shows."""
         if is_json:
-            self.codec = self.factory.json
+            self.codec = self.json_codec
             self.start_heartbeat(self.factory.heartbeat)
             self.factory.limit_login(self)
         self.factory.spoke(self)
@@ -198,6 +208,11 @@ class ChatProtocol(Member):
     def _turn_away(self, foreign: Foreign) -> None:
         """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
         self.factory.act(self.session.end())
+        request, gateway = self._request, self.factory.gateway
+        if foreign.protocol == "HTTP" and request is not None and gateway is not None:
+            self.factory.leave(self)
+            gateway.take_over(self, request)
+            return
         self.send_encoded(foreign.answer)
         super().close(BAD_INPUT, f"it speaks {foreign.protocol}")
 
@@ -241,6 +256,16 @@ def _from_brace(line: bytes) -> bytes:
     """Return a line from its ``{`` on, if only what nobody sees comes before; else nothing."""
     seen = strip_invisible(line.decode(errors="replace"))
     return line[line.index(b"{") :] if seen[:1] == "{" else b""
+
+
+class Gateway(Protocol):
+    """Serves peers that speak HTTP on the chat's port: pages and WebSockets."""
+
+    def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
+        """Go on with the transport of a connection, which has no session any more.
+
+        :param data: what the peer has sent.
+        """
 
 
 class ChatFactory(ConnectionFactory):
@@ -293,6 +318,7 @@ class ChatFactory(ConnectionFactory):
         self.accounts = Accounts(checkers)
         self._silent = Countdown(GREETING_DELAY, self._greet)
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
+        self.gateway: Gateway | None = None  # without one, HTTP is turned away
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
         self._token = token
         self._plain_logins = plain_logins
