@@ -94,6 +94,12 @@ class WebSocketConnection(Heartbeat):
     def send_ping(self) -> None:
         self.send_encoded(self.websocket.encode(PingFrame()), 0)
 
+    @property
+    def origins(self) -> Collection[str] | None:
+        """The pages that may connect, besides this server's own; None for any."""
+        found: Collection[str] | None = self.factory.origins
+        return found
+
     # The opening handshake.
 
     def become_ready(self) -> None:
@@ -132,7 +138,7 @@ class WebSocketConnection(Heartbeat):
         return answer_upgrade(
             head,
             subprotocols=self.subprotocols,
-            origins=self.factory.origins,
+            origins=self.origins,
             on_loopback=is_loopback(host),
             secure=ISSLTransport.providedBy(self.transport),
         )
