@@ -255,6 +255,18 @@ test('the line and the unread count survive a reload', () => {
   assert.deepEqual([lobby().line, lobby().unread, lobby().mentions], [0, 2, 1]);
 });
 
+test('the line stays while the conversation is in sight, and goes when one comes back to it', () => {
+  enter();
+  chat.receive(joined(0, { room: 'ops' }));
+  chat.receive(said(1));
+  lobby().markRead();
+  chat.open('#lobby');
+  assert.equal(lobby().line, 0);
+  chat.open('#ops');
+  chat.open('#lobby');
+  assert.equal(lobby().line, null);
+});
+
 test('what the reader sees is read, and the line stays', () => {
   enter();
   chat.receive(said(1));

@@ -233,8 +233,8 @@ export class Chat {
     const conversation = this.conversation(key);
     if (conversation === undefined) return;
     this.opening = null;
+    if (key !== this.current) conversation.drawLine();
     this.current = key;
-    conversation.drawLine();
     this.emit('opened', { conversation });
     this.emit('list');
   }

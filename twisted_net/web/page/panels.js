@@ -95,7 +95,7 @@ export class Panels {
     const name = chat.current[0] === '#' ? chat.current : (chat.here?.title ?? chat.current);
     document.title = `${mentioned ? `(${mentioned}) ` : others ? '• ' : ''}${name} – netchat`;
     byId('burger-badge').hidden = mentioned === 0;
-    byId('burger-badge').textContent = mentioned;
+    byId('burger-badge').replaceChildren(spoken(', mentioned, '), String(mentioned), spoken(' times'));
   }
 
   /** Show whose conversation it is: name, topic, members. */
