@@ -192,7 +192,7 @@ test('a reconnection goes on where it stopped', () => {
   assert.deepEqual(taken('join'), [{ type: 'join', room: 'lobby', since: { epoch: 'e', offset: 1 }, id: 'join lobby' }]);
   chat.receive(joined(3, { recovered: true }));
   for (const [offset, text] of [[2, 'b'], [3, 'c'], [3, 'c']]) chat.receive(said(offset, text));
-  assert.deepEqual([shape(), told('back')], [['a', 'b', 'c'], [{ on: 'back', fetched: 2, lost: [] }]]);
+  assert.deepEqual([shape(), told('back')], [['a', 'b', 'c'], [{ on: 'back', fetched: 2, skipped: [], lost: [] }]]);
 });
 
 test('the first connection brings no banner, and neither does a room that is joined later', () => {
@@ -210,7 +210,27 @@ test('what is lost is said', () => {
   comeBack();
   chat.receive(joined(0, { epoch: 'other', recovered: false }));
   chat.receive({ ...page(), epoch: 'other' });
-  assert.deepEqual([shape(), told('back')], [['a', 'lost'], [{ on: 'back', fetched: 0, lost: ['lobby'] }]]);
+  assert.deepEqual([shape(), told('back')], [['a', 'lost'], [{ on: 'back', fetched: 0, skipped: [], lost: ['lobby'] }]]);
+});
+
+test('too much to follow at once is not lost', () => {
+  enter();
+  chat.receive(said(1, 'a'));
+  comeBack();
+  chat.receive(joined(2000, { recovered: false }));
+  chat.receive({ ...page(2000), more: true });
+  assert.deepEqual([shape(), told('back')[0].skipped], [['x'], ['lobby']]);
+});
+
+test('a connection that breaks again on its return counts from the first', () => {
+  enter();
+  chat.receive(joined(0, { room: 'ops' }));
+  comeBack();
+  chat.receive(joined(2, { recovered: true }));
+  comeBack();
+  chat.receive(joined(3, { recovered: true }));
+  chat.receive(joined(0, { room: 'ops', recovered: true }));
+  assert.equal(told('back')[0].fetched, 3);
 });
 
 test('a gap is asked for', () => {

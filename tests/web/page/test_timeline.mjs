@@ -81,7 +81,7 @@ test('earlier messages come before, once', () => {
   const room = Object.assign(new Room('lobby'), { epoch: 'e', offset: 10 });
   room.append(message(9, 'a', 'x'));
   room.append(message(10, 'a', 'x'));
-  assert.deepEqual(room.prepend([7, 8, 9, 10].map((each) => message(each, 'a', 'x')), true), { count: 2, isWhole: false });
+  assert.deepEqual(room.prepend([7, 8, 9, 10].map((each) => message(each, 'a', 'x')), true), 2);
   assert.deepEqual([room.entries.map((each) => each.offset), room.first, room.more], [[7, 8, 9, 10], 7, true]);
   room.prepend([message(5, 'eve', 'x'), message(6, 'a', 'x')], false, (each) => each.from !== 'eve');
   assert.deepEqual([room.entries.map((each) => each.offset), room.first, room.more], [[6, 7, 8, 9, 10], 5, false]);
@@ -99,8 +99,9 @@ const shape = (room) => room.entries.map((each) => each.offset ?? each.kind);
 
 test('a gap that fetching closes is none', () => {
   const room = roomWithAGap('e');
-  assert.equal(room.prepend([6, 7, 8, 9].map((each) => message(each, 'a', 'x')), true).isWhole, false);
-  assert.equal(room.prepend([3, 4, 5].map((each) => message(each, 'a', 'x')), true).isWhole, true);
+  assert.equal(room.prepend([6, 7, 8, 9].map((each) => message(each, 'a', 'x')), true), 4);
+  assert.deepEqual(shape(room), [6, 7, 8, 9]);
+  assert.equal(room.prepend([3, 4, 5].map((each) => message(each, 'a', 'x')), true), 4);
   assert.deepEqual([shape(room), room.first, room.more], [[2, 3, 4, 5, 6, 7, 8, 9], 2, true]);
 });
 
@@ -120,6 +121,19 @@ test('a gap before nothing at all is shown', () => {
   assert.deepEqual(shape(room), [3, 'lost']);
 });
 
+test('after a reload, a gap is shown although nothing stands before it', () => {
+  const again = () => Object.assign(new Room('lobby'), { epoch: 'e', offset: 3 });
+  let room = again();
+  room.restart('other', 1);
+  room.prepend([message(1, 'a', 'x')], false);
+  assert.deepEqual(shape(room), ['lost', 1]);
+  room = again();
+  room.restart('e', 9);
+  room.prepend([message(8, 'a', 'x'), message(9, 'a', 'x')], true);
+  room.prepend([2, 3, 4, 5, 6, 7].map((each) => message(each, 'a', 'x')), true);
+  assert.deepEqual([shape(room), room.first, room.more], [[2, 3, 4, 5, 6, 7, 8, 9], 2, true]);
+});
+
 test('unread messages are counted from what was read', () => {
   const room = Object.assign(new Room('lobby'), { epoch: 'e', offset: 7, read: { epoch: 'e', offset: 4 } });
   assert.equal(room.unread, 3);
@@ -133,9 +147,9 @@ test('unread messages are counted from what was read', () => {
 test('the oldest entries are forgotten, and can be fetched', () => {
   const room = Object.assign(new Room('lobby'), { epoch: 'e' });
   for (let offset = 1; offset <= MOST_ENTRIES; offset += 1) room.append(message(offset, 'a', 'x'));
-  assert.equal(room.trim(), false);
+  assert.equal(room.trim(), 0);
   room.append(message(MOST_ENTRIES + 1, 'a', 'x'));
-  assert.equal(room.trim(), true);
+  assert.equal(room.trim(), MOST_ENTRIES * 0.1 + 1);
   assert.deepEqual([room.entries.length, room.entries[0].offset === room.first, room.more], [MOST_ENTRIES * 0.9, true, true]);
 });
 

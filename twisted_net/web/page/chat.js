@@ -33,7 +33,8 @@ export class Chat {
     this.online = false;
     this.asked = new Set(); // rooms to join, as they were typed
     this.opening = null; // the room that the reader wants to see once it is joined
-    this.returning = null; // rooms that have to come back after a lost connection
+    // Rooms that have to come back, after a lost connection or a reload; and what that has brought.
+    this.returning = this.rooms.size ? this.returnOf() : null;
   }
 
   toJSON() {
@@ -84,7 +85,13 @@ export class Chat {
     const was = this.online;
     this.online = false;
     for (const room of this.rooms.values()) room.joined = room.loading = false;
-    if (was) this.returning = { waiting: new Set(this.rooms.keys()), fetched: 0, lost: [] };
+    if (was) this.returning = this.returnOf(this.returning ?? {});
+  }
+
+  /** Return what has to come back; from: the offsets at which the reader was when it was lost. */
+  returnOf({ from = new Map(), skipped = [], lost = [] } = {}) {
+    for (const room of this.rooms.values()) if (!from.has(room)) from.set(room, room.offset);
+    return { waiting: new Set(this.rooms.keys()), from, skipped, lost };
   }
 
   receive(message) {
@@ -151,11 +158,11 @@ export class Chat {
     for (const typed of this.asked) if (fold(typed) === fold(name)) this.asked.delete(typed);
     const back = this.returning?.waiting.delete(name) ? this.returning : null;
     if (recovered === true) {
-      if (back !== null) back.fetched += offset - room.offset;
       room.caughtUp = offset;
       if (room.first === null && !room.loading) this.fetch(room, room.offset + 1);
     } else {
-      if (recovered === false) back?.lost.push(name);
+      // Within an epoch, what was skipped can be fetched, as far as the server has kept it.
+      if (recovered === false) back?.[epoch === room.epoch ? 'skipped' : 'lost'].push(name);
       else if (room.read.epoch !== epoch) room.read = { epoch, offset };
       room.restart(epoch, offset);
       this.fetch(room);
@@ -185,9 +192,11 @@ export class Chat {
   /** Tell what the reconnection has brought, once all rooms are back. */
   cameBack() {
     if (this.returning === null || this.returning.waiting.size) return;
-    const { fetched, lost } = this.returning;
+    const { from, skipped, lost } = this.returning;
     this.returning = null;
-    this.emit('back', { fetched, lost });
+    let fetched = 0;
+    for (const [room, offset] of from) fetched += Math.max(0, room.caughtUp - offset);
+    this.emit('back', { fetched, skipped, lost });
   }
 
   /** Ask for the messages before an offset, or for the last ones. */
@@ -203,9 +212,8 @@ export class Chat {
     if (room === undefined) return;
     room.loading = false;
     if (epoch !== room.epoch) return;
-    const entries = messages.map(entryOf);
-    const how = room.prepend(entries, more, (each) => !this.isIgnored(each.from));
-    this.emit(how.isWhole ? 'reset' : 'prepend', { conversation: room, count: how.count });
+    const count = room.prepend(messages.map(entryOf), more, (each) => !this.isIgnored(each.from));
+    this.emit('prepend', { conversation: room, count });
   }
 
   /** Leave a room, or close a private conversation. */
@@ -286,7 +294,9 @@ export class Chat {
 
   show(conversation, entry) {
     conversation.append(entry);
-    this.emit(conversation.trim() ? 'reset' : 'append', { conversation, entry });
+    this.emit('append', { conversation, entry });
+    const count = conversation.trim();
+    if (count) this.emit('trim', { conversation, count });
   }
 
   /**

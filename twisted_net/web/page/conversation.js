@@ -53,13 +53,14 @@ export class Conversation {
     if (entry.kind === 'message') this.first ??= entry.offset;
   }
 
-  /** Forget the oldest entries. What is shown has to be shown anew if this returns true. */
+  /** Forget the oldest entries, if there are too many. Return how many were forgotten. */
   trim(most = MOST_ENTRIES) {
-    if (this.entries.length <= most) return false;
-    this.entries.splice(0, this.entries.length - Math.floor(most * 0.9));
+    if (this.entries.length <= most) return 0;
+    const count = this.entries.length - Math.floor(most * 0.9);
+    this.entries.splice(0, count);
     this.first = this.entries.find((each) => each.kind === 'message')?.offset ?? null;
     this.more = this.isRoom && this.first !== null;
-    return true;
+    return count;
   }
 }
 
@@ -84,13 +85,10 @@ export class Room extends Conversation {
    * in the attic until it is known whether something is missing after them.
    */
   restart(epoch, offset) {
-    if (this.entries.some((each) => each.kind === 'message')) {
-      const { entries, epoch: old, offset: last, first, more } = this;
-      this.attic = { entries, epoch: old, offset: last, first, more };
-    }
-    Object.assign(this, { entries: [], first: null, more: false, loading: false });
-    if (epoch !== this.epoch) this.line = null;
-    Object.assign(this, { epoch, offset });
+    const { entries, epoch: old, offset: last, first, more } = this;
+    if (last > 0 || first !== null) this.attic = { entries, epoch: old, offset: last, first, more };
+    if (epoch !== old) this.line = null;
+    Object.assign(this, { epoch, offset, entries: [], first: null, more: false, loading: false });
   }
 
   /** Count somebody who came, left, or has another name now. */
@@ -106,23 +104,27 @@ export class Room extends Conversation {
    * @param messages - a page of history, the oldest first
    * @param {boolean} more - whether the server has earlier ones
    * @param isShown - whether a message is to be shown at all
-   * @return count: of the entries that were added; isWhole: whether the attic came down with them
+   * @return {number} how many entries stand before those that were there
    */
   prepend(messages, more, isShown = () => true) {
-    const { attic } = this;
+    const { attic, entries } = this;
     const before = this.first ?? Infinity;
     const lowest = Math.min(before, messages[0]?.offset ?? Infinity, this.offset + 1);
     const closes = attic !== null && attic.epoch === this.epoch && lowest <= attic.offset + 1;
-    const from = closes ? attic.offset + 1 : 0;
+    const from = closes && attic.first !== null ? attic.offset + 1 : 0;
     const page = messages.filter((each) => each.offset < before && each.offset >= from && isShown(each));
-    this.entries = [...page, ...this.entries];
+    this.entries = [...page, ...entries];
     Object.assign(this, { more, first: lowest });
-    if (attic === null || (more && !closes)) return { count: page.length, isWhole: false };
-    const lost = closes ? [] : [{ kind: 'lost' }];
-    this.entries = [...attic.entries, ...lost, ...this.entries];
+    if (attic !== null && (closes || !more)) this.bringDown(closes);
+    return this.entries.length - entries.length;
+  }
+
+  /** Take the entries before a gap back, now that it is known whether something is missing. */
+  bringDown(closes) {
+    const { attic } = this;
+    this.entries = [...attic.entries, ...(closes ? [] : [{ kind: 'lost' }]), ...this.entries];
+    if (closes && attic.first !== null) Object.assign(this, { more: attic.more, first: attic.first });
     this.attic = null;
-    if (closes) Object.assign(this, { more: attic.more, first: attic.first });
-    return { count: page.length, isWhole: true };
   }
 
   toJSON() {

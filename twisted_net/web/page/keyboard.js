@@ -1,8 +1,9 @@
 // Keys that work everywhere on the page.
 
 /**
- * @param actions - rooms(), next(), previous(), newest(): whether each did something; isBusy():
- *     whether a dialog is open, which has keys of its own; type(): the message box takes the focus
+ * @param actions - rooms(), next(), previous(), newest(); isBusy():
+ *     whether a dialog is open, which has keys of its own; type(): the message box takes the focus;
+ *     isFree(element): whether that has no use for letters itself
  */
 export function listenToKeys(target, actions) {
   target.addEventListener('keydown', (event) => {
@@ -17,7 +18,7 @@ export function listenToKeys(target, actions) {
     if (action) {
       event.preventDefault();
       action();
-    } else if (isTyped(event)) {
+    } else if (isTyped(event) && actions.isFree(event.target)) {
       actions.type();
     }
   });
@@ -29,8 +30,6 @@ export function nameOf({ key, ctrlKey, metaKey, altKey, shiftKey }) {
   return [...names.filter(Boolean), key.length === 1 ? key.toUpperCase() : key].join(' ');
 }
 
-/** Return whether a key is a letter that somebody types beside any field or button. */
-function isTyped({ key, ctrlKey, metaKey, altKey, target }) {
-  if (ctrlKey || metaKey || altKey || key.length !== 1 || key === ' ') return false;
-  return !target.closest?.('input, textarea, select, dialog');
-}
+/** Return whether a key is a letter or the like, which somebody types. */
+const isTyped = ({ key, ctrlKey, metaKey, altKey }) =>
+  !ctrlKey && !metaKey && !altKey && key.length === 1 && key !== ' ';

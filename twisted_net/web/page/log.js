@@ -135,6 +135,18 @@ export class Log {
     this.more();
   }
 
+  /** Take it that the oldest entries were forgotten. */
+  trimmed(count) {
+    while (this.hidden < count && this.pages.length > 1) this.dropOldest();
+    this.hidden = Math.max(0, this.hidden - count);
+  }
+
+  dropOldest() {
+    const page = this.pages.shift();
+    page.element.remove();
+    this.hidden += page.entries.length;
+  }
+
   /** Show or fetch more while the upper end is near. */
   more() {
     const { conversation, scroller } = this;
@@ -187,11 +199,7 @@ export class Log {
   }
 
   shorten() {
-    while (this.pages.length > MOST_PAGES) {
-      const page = this.pages.shift();
-      page.element.remove();
-      this.hidden += page.entries.length;
-    }
+    while (this.pages.length > MOST_PAGES) this.dropOldest();
   }
 
   drawUnsent() {

@@ -88,6 +88,7 @@ function saveSoon() {
 const EVENTS = {
   append: ({ conversation, entry }) => conversation === chat.here && log.append(entry),
   prepend: ({ conversation, count }) => conversation === chat.here && log.prepended(count),
+  trim: ({ conversation, count }) => conversation === chat.here && log.trimmed(count),
   reset: ({ conversation }) => conversation === chat.here && log.reset(),
   unsent: ({ conversation }) => conversation === chat.here && log.unsentChanged(),
   said: () => {
@@ -99,7 +100,7 @@ const EVENTS = {
   members: ({ conversation }) => conversation === chat.here && panels.drawMembers(),
   topic: ({ conversation }) => conversation === chat.here && panels.drawHead(),
   me: () => panels.drawMe(),
-  back: ({ fetched, lost }) => cameBack(fetched, lost),
+  back: (event) => cameBack(event),
   heard: (event) => heard(event),
   login: ({ text }) => dialogs.openLogin(text),
   notice: ({ text, isWrong }) => {
@@ -179,11 +180,16 @@ function stateChanged(state) {
   }
 }
 
-function cameBack(fetched, lost) {
-  const away = `Back after ${lasted(now() - connection.lostAt)}. `;
+/** Say what a reconnection has brought; of a reload, only what is missing. */
+function cameBack({ fetched, skipped, lost }) {
+  const isReload = connection.lostAt === null;
+  const away = isReload ? '' : `Back after ${lasted(now() - connection.lostAt)}. `;
+  const roomsOf = (names) => names.map((each) => `#${each}`).join(', ');
   if (lost.length) {
-    banner.show([away, ['Messages were lost here:'], ` the server no longer has what was said in ${lost.map((each) => `#${each}`).join(', ')} meanwhile.`], { isBad: true });
-  } else {
+    banner.show([away, ['Messages were lost here:'], ` the server no longer has what was said in ${roomsOf(lost)} meanwhile.`], { isBad: true });
+  } else if (skipped.length) {
+    banner.show([away, ['Much was said'], ` in ${roomsOf(skipped)}: the newest is shown, scroll up for the rest.`]);
+  } else if (!isReload) {
     const what = fetched === 0 ? ' nothing was said.' : ` ${counted(fetched, 'message')} ${fetched === 1 ? 'was' : 'were'} fetched.`;
     banner.show([away, ['You missed nothing:'], what]);
   }
@@ -282,6 +288,7 @@ listenToKeys(document, {
   },
   isBusy: () => dialogs.isOpen,
   type: () => composer.focus(),
+  isFree: (element) => element === document.body || element === byId('log'),
 });
 
 byId('find-room').addEventListener('click', () => dialogs.openRooms());

@@ -17,6 +17,8 @@ export class Panels {
     byId('app').addEventListener('click', (event) => {
       if (!event.target.closest('nav, aside, .burger, .who')) this.closePanels();
     });
+    this.phone = matchMedia('(max-width: 640px)');
+    this.phone.addEventListener('change', () => this.drawHead());
     this.narrow = matchMedia('(max-width: 900px)');
     this.narrow.addEventListener('change', () => this.closePanels());
     this.closePanels();
@@ -110,7 +112,7 @@ export class Panels {
     const where = isRoom ? `#${title}` : title;
     byId('log').setAttribute('aria-label', isRoom ? `Messages in ${title}` : `Messages with ${title}`);
     byId('text-label').textContent = `Message to ${title}`;
-    byId('text').placeholder = matchMedia('(max-width: 640px)').matches ? `Message ${where}` : `Message ${where}   ( / for commands, Tab completes names )`;
+    byId('text').placeholder = this.phone.matches ? `Message ${where}` : `Message ${where}   ( / for commands, Tab completes names )`;
     byId('who').hidden = !isRoom;
     this.drawMembers();
   }
