@@ -25,10 +25,16 @@ from twisted.trial.unittest import SkipTest
 
 from tests.live.harness import PATIENCE, LiveTestCase, program
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 WIDE = {"width": 1180, "height": 760}
 PHONE = {"width": 390, "height": 780}
@@ -98,12 +104,14 @@ class Tab:
             f"""async (argument) => {{
                 const isTrue = {function};
                 const end = performance.now() + {PATIENCE * 1000};
-                while (!isTrue(argument)) {{
+                do {{
                   if (performance.now() > end) {{
-                    throw new Error('waited for ' + {what} + ' in ' + document.body.innerText.slice(-500));
+                    const seen = document.body.innerText.slice(-500);
+                    throw new Error('waited for ' + {what} + '; there is ' + seen);
                   }}
-                  await new Promise((resolve) => setTimeout(resolve, 10));
-                }}
+                  await new Promise(requestAnimationFrame); // what is due is drawn first
+                  await new Promise((done) => setTimeout(done));
+                }} while (!isTrue(argument));
             }}""",
             argument,
         )

@@ -34,9 +34,9 @@ class Socket {
     this.onmessage({ data: JSON.stringify(message) });
   }
 
-  ends(code) {
+  ends(code, reason = '') {
     this.readyState = 3;
-    this.onclose({ code });
+    this.onclose({ code, reason });
   }
 }
 
@@ -121,6 +121,16 @@ test('a slow reader comes back, because its goodbye says so', () => {
   socket.says({ type: 'goodbye', code: 'slow', text: 'You read too slowly.', retry: true });
   socket.ends(1008);
   assert.equal(connection.state, 'waiting');
+});
+
+test('a refusal has no goodbye; its close frame has the code of the reason', () => {
+  connection.start();
+  sockets[0].ends(1013, 'full');
+  assert.deepEqual([connection.state, connection.why], ['waiting', 'The server is full.']);
+  open().ends(1008, 'slow');
+  assert.equal(connection.state, 'waiting');
+  open().ends(1008, 'denied');
+  assert.deepEqual([connection.state, connection.why], ['stopped', 'Your address may not connect here.']);
 });
 
 test('pings are answered, and silence is asked about', () => {

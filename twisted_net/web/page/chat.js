@@ -9,8 +9,10 @@
 
 import { Room, Talk } from './conversation.js';
 import { Entrance } from './entrance.js';
+import { Homecoming } from './homecoming.js';
 import { fold, mentions } from './names.js';
 import { Outbox, requestOf } from './outbox.js';
+import { PEOPLE } from './people.js';
 
 export const LOBBY = 'lobby';
 export const CHUNK = 50; // messages of history in one request
@@ -33,8 +35,8 @@ export class Chat {
     this.online = false;
     this.asked = new Set(); // rooms to join, as they were typed
     this.opening = null; // the room that the reader wants to see once it is joined
-    // Rooms that have to come back, after a lost connection or a reload; and what that has brought.
-    this.returning = this.rooms.size ? this.returnOf() : null;
+    // After a lost connection, or a reload, until all rooms are back.
+    this.returning = this.rooms.size ? new Homecoming(this.rooms.values()) : null;
   }
 
   toJSON() {
@@ -85,18 +87,12 @@ export class Chat {
     const was = this.online;
     this.online = false;
     for (const room of this.rooms.values()) room.joined = room.loading = false;
-    if (was) this.returning = this.returnOf(this.returning ?? {});
-  }
-
-  /** Return what has to come back; from: the offsets at which the reader was when it was lost. */
-  returnOf({ from = new Map(), skipped = [], lost = [] } = {}) {
-    for (const room of this.rooms.values()) if (!from.has(room)) from.set(room, room.offset);
-    return { waiting: new Set(this.rooms.keys()), from, skipped, lost };
+    if (was) this.returning = new Homecoming(this.rooms.values(), this.returning);
   }
 
   receive(message) {
     // Types that are not known are passed over, as the schema says.
-    if (Object.hasOwn(HANDLERS, message.type)) HANDLERS[message.type].call(this, message);
+    if (Object.hasOwn(HANDLERS, message.type)) HANDLERS[message.type](this, message);
   }
 
   welcomed(message) {
@@ -156,14 +152,12 @@ export class Chat {
     const room = this.rooms.get(name) ?? this.addRoom(name);
     Object.assign(room, { members: new Set(members), count, topic, joined: true });
     for (const typed of this.asked) if (fold(typed) === fold(name)) this.asked.delete(typed);
-    const back = this.returning?.waiting.delete(name) ? this.returning : null;
+    this.returning?.joined(room, recovered, epoch);
     if (recovered === true) {
       room.caughtUp = offset;
       if (room.first === null && !room.loading) this.fetch(room, room.offset + 1);
     } else {
-      // Within an epoch, what was skipped can be fetched, as far as the server has kept it.
-      if (recovered === false) back?.[epoch === room.epoch ? 'skipped' : 'lost'].push(name);
-      else if (room.read.epoch !== epoch) room.read = { epoch, offset };
+      if (recovered === null && room.read.epoch !== epoch) room.read = { epoch, offset };
       room.restart(epoch, offset);
       this.fetch(room);
       this.emit('reset', { conversation: room });
@@ -183,20 +177,17 @@ export class Chat {
   notJoined(typed) {
     this.asked.delete(typed);
     this.opening = null;
-    this.returning?.waiting.delete(typed);
     const room = this.rooms.get(typed);
-    if (room !== undefined) this.forget(room);
+    if (room === undefined) return;
+    this.forget(room);
     this.cameBack();
   }
 
-  /** Tell what the reconnection has brought, once all rooms are back. */
   cameBack() {
-    if (this.returning === null || this.returning.waiting.size) return;
-    const { from, skipped, lost } = this.returning;
+    if (!this.returning?.isOver) return;
+    const summary = this.returning.summary();
     this.returning = null;
-    let fetched = 0;
-    for (const [room, offset] of from) fetched += Math.max(0, room.caughtUp - offset);
-    this.emit('back', { fetched, skipped, lost });
+    this.emit('back', summary);
   }
 
   /** Ask for the messages before an offset, or for the last ones. */
@@ -226,6 +217,7 @@ export class Chat {
   }
 
   forget(conversation) {
+    this.returning?.gone(conversation);
     if (conversation.isRoom) this.rooms.delete(conversation.name);
     else this.talks.delete(conversation.key);
     if (this.current === conversation.key) {
@@ -359,69 +351,12 @@ export class Chat {
     this.shownAsRead(conversation, room === undefined ? conversation.numbered(entry) : { ...entry, offset });
   }
 
-  // Members and topics.
-
-  presence(message) {
-    const { room: name, event, nick, to } = message;
-    const room = this.rooms.get(name);
-    if (room === undefined) return;
-    // We are here: one of our name who leaves is this page's own connection before this one.
-    if (nick !== undefined && event !== 'nick' && this.isMe(nick)) return;
-    if (nick === undefined) this.world.send({ type: 'who', room: name, id: 'who' });
-    else room.moved(event, nick, to);
-    if (event === 'nick') this.renamed(nick, to);
-    const { count } = message;
-    this.show(room, { kind: 'presence', event, nick, to, count, time: this.world.now() });
-    this.emit('members', { conversation: room });
-    this.emit('list');
-  }
-
-  /** Go on with a private conversation under the other's new name. */
-  renamed(nick, to) {
-    const talk = this.talks.get(`@${fold(nick)}`);
-    const key = `@${fold(to)}`;
-    if (talk === undefined || (this.talks.has(key) && this.talks.get(key) !== talk)) return;
-    this.talks.delete(talk.key);
-    for (const own of this.outbox.to(talk.key)) Object.assign(own, { key, to });
-    if (this.current === talk.key) this.current = key;
-    Object.assign(talk, { key, title: to });
-    this.talks.set(key, talk);
-  }
-
-  named(message) {
-    for (const room of this.rooms.values()) {
-      if (room.members.delete(this.nick)) room.members.add(message.nick);
-      this.emit('members', { conversation: room });
-    }
-    this.entrance.named(message);
-  }
-
-  who({ room: name, members, count }) {
-    const room = this.rooms.get(name);
-    if (room === undefined) return;
-    Object.assign(room, { members: new Set(members), count });
-    this.emit('members', { conversation: room });
-  }
-
-  topic({ room: name, topic, from }) {
-    const room = this.rooms.get(name);
-    if (room === undefined) return;
-    room.topic = topic;
-    this.emit('topic', { conversation: room });
-    if (from) this.show(room, { kind: 'topic', from, topic, time: this.world.now() });
-  }
+  // Others.
 
   ignore(nick, isOn = true) {
     if (isOn) this.ignored.add(fold(nick));
     else this.ignored.delete(fold(nick));
     this.notice(isOn ? `You do not see the messages of ${nick} any more, in this browser.` : `You see the messages of ${nick} again.`);
-  }
-
-  bans({ bans }) {
-    if (!bans.length) this.notice('Nobody is banned.');
-    for (const { nick, until, from, text } of bans) {
-      this.notice(`${nick} is banned by ${from} until ${new Date(until).toLocaleString('en-GB')}${text && `: ${text}`}`);
-    }
   }
 }
 
@@ -432,25 +367,17 @@ function entryOf({ offset, from, text, time, action }) {
 }
 
 const HANDLERS = {
-  welcome: Chat.prototype.welcomed,
-  joined: Chat.prototype.joined,
-  left({ room }) {
-    if (this.rooms.has(room)) this.forget(this.rooms.get(room));
+  ...PEOPLE,
+  welcome: (chat, message) => chat.welcomed(message),
+  joined: (chat, message) => chat.joined(message),
+  left(chat, { room }) {
+    if (chat.rooms.has(room)) chat.forget(chat.rooms.get(room));
   },
-  message: Chat.prototype.said,
-  private: Chat.prototype.told,
-  ack: Chat.prototype.acked,
-  history: Chat.prototype.history,
-  presence: Chat.prototype.presence,
-  who: Chat.prototype.who,
-  rooms({ rooms }) {
-    this.emit('rooms', { rooms });
-  },
-  nick: Chat.prototype.named,
-  topic: Chat.prototype.topic,
-  bans: Chat.prototype.bans,
-  notice({ text }) {
-    this.notice(text);
-  },
-  error: Chat.prototype.refused,
+  message: (chat, message) => chat.said(message),
+  private: (chat, message) => chat.told(message),
+  ack: (chat, message) => chat.acked(message),
+  history: (chat, message) => chat.history(message),
+  rooms: (chat, { rooms }) => chat.emit('rooms', { rooms }),
+  notice: (chat, { text }) => chat.notice(text),
+  error: (chat, message) => chat.refused(message),
 };

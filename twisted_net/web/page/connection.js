@@ -4,6 +4,8 @@
 // it is "open". After its end comes "waiting", for a time with jitter that grows with each attempt
 // that failed; or "stopped", if the server has said that coming back is of no use.
 
+import { REASONS } from './reasons.js';
+
 const STEPS = {
   waiting: { attempt: 'connecting', stop: 'stopped' },
   connecting: { welcome: 'open', lost: 'waiting', stop: 'stopped' },
@@ -14,8 +16,8 @@ const STEPS = {
 const FIRST = 200; // milliseconds; as policy/backoff.py
 const LONGEST = 30_000;
 
-// Close codes after which coming back is of no use, unless the goodbye says otherwise: everything
-// went as it should (1000), or it would go wrong again (RFC 6455, 7.4.1; policy/close_reasons.py).
+// Close codes after which coming back is of no use, if the server has told no reason: everything
+// went as it should (1000), or it would go wrong again (RFC 6455, 7.4.1).
 const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 
 const OPENING = 10_000; // milliseconds until an attempt is given up
@@ -62,7 +64,7 @@ export class Connection {
     this.socket = socket;
     socket.onopen = () => this.hooks.opened();
     socket.onmessage = (event) => this.receive(event.data);
-    socket.onclose = (event) => socket === this.socket && this.closed(event.code);
+    socket.onclose = (event) => this.closed(event.code, event.reason);
     this.step('attempt');
   }
 
@@ -120,11 +122,18 @@ export class Connection {
     this.lost(why);
   }
 
-  closed(code) {
+  closed(code, reason) {
     this.forget();
-    const { text, retry } = this.goodbye ?? { text: '', retry: !FINAL.has(code) };
-    if (!retry) return this.stop(text || 'The server has closed the connection.');
-    return this.lost(text || (this.state === 'open' ? 'The connection was lost.' : 'The server cannot be reached.'));
+    const [retry, text] = this.verdict(code, reason);
+    if (!retry) this.stop(text || 'The server has closed the connection.');
+    else this.lost(text || (this.state === 'open' ? 'The connection was lost.' : 'The server cannot be reached.'));
+  }
+
+  /** Return whether coming back is of use, and why the connection was closed, if that was told. */
+  verdict(code, reason) {
+    if (this.goodbye !== null) return [this.goodbye.retry, this.goodbye.text];
+    if (Object.hasOwn(REASONS, reason)) return REASONS[reason];
+    return [!FINAL.has(code), ''];
   }
 
   lost(why) {
