@@ -403,6 +403,24 @@ class KeyboardTests(PageTestCase):
         await tab.press("Escape")
         self.assertEqual(await tab.texts("dialog[open]"), [])
 
+    async def test_drafts(self) -> None:
+        """Each conversation keeps what was being written, also when a command leads elsewhere."""
+        await self.chat()
+        ann = await self.person("ann", "ops")
+        await ann.do(lambda tab: tab.fill("#text", "a draft"))
+        await ann.press("Alt+ArrowUp")
+        await ann.shows("lobby", "#title")
+        draft = "document.getElementById('text').value"
+        self.assertEqual(await ann.evaluate(draft), "")
+        await ann.say("/join ops")
+        await ann.shows("ops", "#title")
+        self.assertEqual(await ann.evaluate(draft), "a draft")
+        await ann.reload()
+        self.assertEqual(await ann.evaluate(draft), "a draft")
+        await ann.press("Alt+ArrowUp")
+        await ann.shows("lobby", "#title")
+        self.assertEqual(await ann.evaluate(draft), "")
+
     async def test_tab_leaves_the_box(self) -> None:
         """Every control is reached by Tab, and the message box does not hold the focus."""
         await self.chat()

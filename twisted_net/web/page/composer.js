@@ -41,8 +41,11 @@ export class Composer {
   }
 
   enter() {
-    if (this.text.trim() && this.hooks.enter(this.text)) this.text = '';
+    const { text } = this;
     this.offerNothing();
+    if (!text.trim()) return;
+    this.text = ''; // first, since a command may go to a conversation with a draft of its own
+    if (!this.hooks.enter(text)) this.text = text;
   }
 
   offer(isAsked = false) {

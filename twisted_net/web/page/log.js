@@ -190,10 +190,10 @@ export class Log {
     if (conversation.loading || conversation.more || this.hidden) return;
     const isEmpty = !conversation.entries.some((each) => each.kind === 'message');
     if (isEmpty && conversation.isRoom && !conversation.joined) return;
-    const where = conversation.isRoom ? `#${conversation.title}` : conversation.title;
     const text = isEmpty
-      ? `Nothing has been said ${conversation.isRoom ? 'in' : 'with'} ${where} yet. Say hello!`
-      : conversation.first === 1 ? `The beginning of ${where}` : 'Earlier messages are not kept.';
+      ? `Nothing has been said ${conversation.isRoom ? `in #${conversation.title}` : `with ${conversation.title}`} yet. Say hello!`
+      : conversation.first > 1 ? 'Earlier messages are not kept.'
+        : conversation.isRoom ? `The beginning of #${conversation.title}` : 'The beginning of this conversation';
     this.start = make('p', { class: isEmpty ? 'empty' : 'began' }, text);
     this.element.prepend(this.start);
   }

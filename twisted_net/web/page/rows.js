@@ -21,6 +21,10 @@ const codeBlock = (text) => make('pre', { tabindex: 0, role: 'group', 'aria-labe
 
 export const square = (nick) => make('span', { class: `av c${colourOf(nick)}`, 'aria-hidden': 'true' }, initialOf(nick));
 
+const nameOf = (nick) => make('b', { class: `nick c${colourOf(nick)}` }, nick);
+
+const whenOf = (time) => make('time', { datetime: new Date(time).toISOString() }, clockOf(time));
+
 /** Rows that come one after another, such as those of a page of history. */
 export class Rows {
   constructor(element, me) {
@@ -88,28 +92,36 @@ export class Rows {
     const isHit = from !== this.me && mentions(text, this.me);
     const classes = ['m', more && 'more', isHit && 'hit'].filter(Boolean).join(' ');
     const article = make('article', { class: classes, title: new Date(time).toLocaleString('en-GB') });
+    if (action) {
+      article.append(...this.actionOf(entry));
+      return article;
+    }
     if (!more) article.append(...this.head(from, time));
     if (code !== null) {
       const block = codeBlock(code);
       this.code = block.firstChild;
       article.append(block);
     } else {
-      const said = nodesOf(text, this.me);
-      article.append(make('p', {}, ...(action ? [make('em', {}, `${from} `, ...said)] : said)));
+      article.append(make('p', {}, ...nodesOf(text, this.me)));
     }
     return article;
   }
 
   head(from, time) {
-    const when = make('time', { datetime: new Date(time).toISOString() }, clockOf(time));
-    return [square(from), make('header', {}, make('b', { class: `nick c${colourOf(from)}` }, from), when)];
+    return [square(from), make('header', {}, nameOf(from), whenOf(time))];
+  }
+
+  /** Return what somebody does: a sentence that begins with the name. */
+  actionOf({ from, text, time }) {
+    const sentence = make('em', {}, nameOf(from), ' ', ...nodesOf(text, this.me));
+    return [square(from), make('p', {}, sentence, ' ', whenOf(time))];
   }
 
   /** Return the row of a message of our own that is not sent, or not acked. */
   unsent(own, isMore, hooks) {
     const article = make('article', { class: `m ${isMore ? 'more ' : ''}mine ${own.state}` });
     if (!isMore) article.append(...this.head(this.me, own.time));
-    const said = [own.action ? `${this.me} ${own.text}` : own.text];
+    const said = [own.action ? `/me ${own.text}` : own.text];
     if (own.state === 'pending') {
       said.push(make('span', { class: 'state', title: 'Not confirmed yet' }, '◌', spoken(' sending')));
     } else {
