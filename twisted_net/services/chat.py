@@ -176,7 +176,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
 
     def opt_origin(self, url: str) -> None:
         """Page that may connect, such as https://chat.example, besides those of this server's own
-        address. Repeatable."""
+        address. Name the page behind a proxy on the same machine, too. Repeatable."""
         if not is_origin(url):
             where = f"{self.before('origin', url)}origin {url}"
             raise usage.UsageError(
@@ -247,7 +247,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             **self.settings(),
         )
         if not self["no-web"] or self["web"]:
-            self._gateway = ChatGateway(chat, page_site(reactor), self["origin"])
+            self._gateway = ChatGateway(chat, page_site(reactor, self["origin"]), self["origin"])
         if not self["no-web"]:
             chat.gateway = self._gateway
         return chat
