@@ -53,7 +53,7 @@ class ServiceManager:
         self._make_socket = make_socket
         self._name = environment.get("NOTIFY_SOCKET", "")
         self._warned = False
-        self._socket = self._open() if self._name else None
+        self._notify_socket = self._open() if self._name else None
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
         self._describe: Callable[[], str] | None = None  # while it is ready
         self._status = ""
@@ -67,7 +67,7 @@ class ServiceManager:
 
         :param describe: returns the status, a line for people.
         """
-        if self._socket is None or self._stopping or self._describe is not None:
+        if self._notify_socket is None or self._stopping or self._describe is not None:
             return
         self._describe = describe
         self._watch()
@@ -100,9 +100,9 @@ class ServiceManager:
         for call in self._calls.values():
             call.cancel()
         self._calls.clear()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._notify_socket is not None:
+            self._notify_socket.close()
+            self._notify_socket = None
 
     def _open(self) -> socket.socket | None:
         if self._name[0] not in "/@":
@@ -152,16 +152,16 @@ class ServiceManager:
 
     def _send(self, *lines: str) -> None:
         message = "\n".join(filter(None, lines))
-        if self._socket is not None and message:
+        if self._notify_socket is not None and message:
             self._waiting.append(message)
             if len(self._waiting) == 1:
                 self._flush()
 
     def _flush(self) -> None:
-        while self._waiting and self._socket is not None:
+        while self._waiting and self._notify_socket is not None:
             data = self._waiting[0].encode()
             try:
-                self._send_now(self._socket, data)
+                self._send_now(self._notify_socket, data)
             except BlockingIOError:
                 self._later(_RETRY, self._flush)
                 return
