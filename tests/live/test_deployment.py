@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,13 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.threads import deferToThread
 from websockets.frames import Frame, Opcode
 
+from tests.dockerfile import (
+    DEPLOYMENT,
+    build_context,
+    container_command,
+    health_check,
+    parse_dockerfile,
+)
 from tests.live.harness import (
     LOCALHOST,
     PATIENCE,
@@ -29,7 +38,9 @@ from tests.live.harness import (
     script,
 )
 
-DEPLOYMENT = Path(__file__).resolve().parents[2] / "docs/deployment"
+CHECKOUT = DEPLOYMENT.parent.parent
+DOCKERFILE = (DEPLOYMENT / "Dockerfile").read_text()
+STORE = "sqlite:/var/lib/netchat/chat.db"
 
 ANN = "127.0.0.2"
 HOST = "chat.example"
@@ -253,6 +264,57 @@ class NginxTests(DeploymentTestCase):
         plain.send(b"from nc\n")
         await member.has(b"from nc")
         self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+
+class ContainerTests(LiveTestCase):
+    """``Dockerfile`` and ``compose.yaml``, without an engine."""
+
+    async def run_step(self, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run a program."""
+        return await deferToThread(subprocess.run, command, cwd=cwd, capture_output=True, text=True)
+
+    async def test_compose(self) -> None:
+        """``docker-compose`` accepts every key and value."""
+        checked = await self.run_step(
+            *(program("docker-compose"), "--file", "compose.yaml", "config", "--quiet"),
+            cwd=DEPLOYMENT,
+        )
+        self.assertEqual((checked.returncode, checked.stderr), (0, ""))
+
+    async def test_the_image(self) -> None:
+        """Its steps, done by hand: what is sent to the engine is enough to build and to run."""
+        place = self.directory()
+        for name in build_context():
+            found = CHECKOUT / name
+            if found.is_dir():
+                without = shutil.ignore_patterns("__pycache__", "dropin.cache")
+                shutil.copytree(found, place / name, ignore=without)
+            else:
+                shutil.copy(found, place)
+        step = next(each.text for each in parse_dockerfile(DOCKERFILE) if each.name == "RUN")
+        environment, python = place / "opt", sys.executable
+        step = step.replace("/opt/twisted_net", str(environment)).replace(
+            "python -m", f"{python} -m"
+        )
+        built = await self.run_step("sh", "-c", step.replace("--no-cache-dir", "-q"), cwd=place)
+        self.assertEqual(built.returncode, 0, built.stdout + built.stderr)
+        self.assertTrue(list(environment.glob("lib/*/site-packages/twisted/plugins/dropin.cache")))
+        words = container_command()
+        shared = {"--port=8080": "--port=0", f"--store={STORE}": f"--store=sqlite:{place}/chat.db"}
+        self.assertLessEqual(shared.keys(), set(words))
+        command = [shared.get(each, each) for each in words]
+        program_path = str(environment / "bin" / command[0])
+        server = self.spawn(program_path, *command[1:], kind=Server)
+        port = await server.port()
+        check = [each.replace("8080", str(port)) for each in health_check()]
+        check[0] = python
+        healthy = await self.run_step(*check, cwd=place)
+        self.assertEqual((healthy.returncode, healthy.stdout, healthy.stderr), (0, "", ""))
+        await server.stop()
+        self.assertEqual(server.log("Traceback|Unhandled|plugin cache|GET /"), [])
+        ill = await self.run_step(*check, cwd=place)
+        self.assertEqual(ill.returncode, 1)
+        self.assertTrue((place / "chat.db").exists())
 
 
 class SystemdTests(LiveTestCase):

@@ -70,6 +70,11 @@ _ENDPOINT_ERRORS = (
 
 def format_endpoint_error(error: BaseException) -> str:
     """Return what is wrong with an endpoint, from whatever error its parser raised."""
+    if isinstance(error, MemoryError):  # cffi's, for the callbacks that pyOpenSSL gives to OpenSSL
+        return (
+            "TLS needs memory that is both writable and executable, which is forbidden here "
+            "(in systemd: MemoryDenyWriteExecute=)"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, SSL.Error | crypto.Error) and error.args:
