@@ -204,7 +204,7 @@ class ForbiddenMemoryTests(OptionsCase):
             )
 
     def test_endpoints(self) -> None:
-        """And so does an endpoint, such as ``nettls:``, or a TLS ``--upstream``."""
+        """And so does an endpoint, such as ``nettls:``."""
         text = format_endpoint_error(MemoryError("Cannot allocate write+execute memory"))
         self.assertTrue(text.startswith(self.WHY))
 
