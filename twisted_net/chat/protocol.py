@@ -133,6 +133,10 @@ class ChatProtocol(Member):
         return self.user.name
 
     @property
+    def form(self) -> str:
+        return "text" if self.codec.is_text else "json"
+
+    @property
     def log_name(self) -> str:
         return self.user.name if self.ready else ""
 

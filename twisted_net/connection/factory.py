@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -39,6 +39,16 @@ class FactorySettings(LimitChanges, total=False):
     log_ends: bool
 
 
+class ConnectionObserver(Protocol):
+    """Is told about the connections of a factory, as by the operator's view."""
+
+    def handshake_completed(self, connection: Connection, /) -> None:
+        """A connection's TLS handshake is done."""
+
+    def connection_ended(self, connection: Connection, /) -> None:
+        """A connection has ended; its ``reason`` is set."""
+
+
 _Parameters = ParamSpec("_Parameters")
 _Made = TypeVar("_Made", bound="ConnectionFactory")
 
@@ -67,7 +77,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :ivar connections: the open connections, by number.
     :ivar full: the open connections whose transports are full because their peers read too slowly.
     :ivar endings: the number of connections that have ended, by the code of the reason.
+    :ivar dropped: the messages that the overflow policy has dropped and whose receivers were told,
+        or have ended.
+    :ivar compressed_bytes: the bytes of compressed WebSocket messages, each counted once.
     :ivar accepts: set to False to reject all further connections.
+    :ivar observer: is told about ends and handshakes; None, the default, costs nothing.
     """
 
     noisy = False  # do not log the factory's start: the port's start is logged already
@@ -87,7 +101,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.connections: dict[int, Connection] = {}
         self.full: set[Connection] = set()
         self.endings: Counter[str] = Counter()
+        self.dropped = self.compressed_bytes = 0
         self.accepts = True
+        self.observer: ConnectionObserver | None = None
         self._admission: Admission | None = None
         self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
         self.admission = admission
@@ -152,6 +168,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def has_clock(self) -> bool:
         """Whether a clock was set, or the reactor was already looked up."""
         return self._clock is not None
+
+    @property
+    def opened_count(self) -> int:
+        """The number of connections so far: the newest one has it as its ``id``."""
+        return self._last_id
 
     @cached_property
     def timers(self) -> Timers:
@@ -296,6 +317,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         reason = connection.reason
         assert reason is not None
         self.endings[reason.code] += 1
+        if self.observer is not None:
+            self.observer.connection_ended(connection)
         if reason.notable or self.log_ends:
             _log.emit(
                 LogLevel.info if reason.notable or connection.bytes_received else LogLevel.debug,

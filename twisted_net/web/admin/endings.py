@@ -1,0 +1,101 @@
+"""Remembers what connections that have ended leave behind: totals, and the last hundred of them."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from OpenSSL import SSL
+
+from twisted_net.connection.connection import Connection
+
+REMEMBERED = 100
+"""Ended connections that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A connection that has ended.
+
+    :ivar at: when, in seconds since 1970.
+    :ivar seconds: how long it was open.
+    """
+
+    id: int
+    peer: IAddress
+    name: str
+    reason: str
+    detail: str
+    at: float
+    seconds: float
+    bytes_received: int
+    bytes_sent: int
+    messages_received: int
+    messages_sent: int
+
+
+class Endings:
+    """Observes one factory.
+
+    :param now: returns the time, in seconds since 1970.
+    :param age: returns how many seconds ago the connection with a number began.
+    :ivar last: the last ended connections, the newest last.
+    :ivar handshakes: completed TLS handshakes, by version.
+    :ivar bytes_received: of ended connections only, as the other three.
+    """
+
+    def __init__(self, now: Callable[[], float], age: Callable[[int], float]) -> None:
+        self._now = now
+        self._age = age
+        self._told: dict[Connection, Callable[[Ended], None]] = {}
+        self.last: deque[Ended] = deque(maxlen=REMEMBERED)
+        self.handshakes: Counter[str] = Counter()
+        self.bytes_received = self.bytes_sent = 0
+        self.messages_received = self.messages_sent = 0
+
+    def tell(self, connection: Connection, ended: Callable[[Ended], None]) -> None:
+        """Call ``ended`` when a connection ends. One call for each connection."""
+        self._told[connection] = ended
+
+    def forget(self, connection: Connection) -> None:
+        """Undo :meth:`tell`."""
+        self._told.pop(connection, None)
+
+    # For the factory.
+
+    def handshake_completed(self, connection: Connection, /) -> None:
+        self.handshakes[tls_version(connection.transport)] += 1
+
+    def connection_ended(self, connection: Connection, /) -> None:
+        reason = connection.reason
+        ended = Ended(
+            connection.id,
+            connection.peer,
+            connection.log_name,
+            "" if reason is None else reason.code,
+            connection.detail,
+            self._now(),
+            self._age(connection.id),
+            connection.bytes_received,
+            connection.bytes_sent,
+            connection.messages_received,
+            connection.messages_sent,
+        )
+        self.bytes_received += ended.bytes_received
+        self.bytes_sent += ended.bytes_sent
+        self.messages_received += ended.messages_received
+        self.messages_sent += ended.messages_sent
+        self.last.append(ended)
+        told = self._told.pop(connection, None)
+        if told is not None:
+            told(ended)
+
+
+def tls_version(transport: Any) -> str:
+    """Return the version of TLS that a connection uses, such as ``TLSv1.3``; empty for none."""
+    find = getattr(transport, "getHandle", None)
+    handle = None if find is None else find()
+    return handle.get_protocol_version_name() if isinstance(handle, SSL.Connection) else ""

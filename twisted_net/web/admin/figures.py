@@ -1,0 +1,84 @@
+"""Reads the numbers of a service when somebody asks, from what its factory keeps anyway."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from twisted_net.connection.connection import Connection, State
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.web.admin.views import ServiceView
+
+STATES = (State.HANDSHAKING, State.OPEN, State.CLOSING, State.DRAINING_INPUT)
+"""The states of connections that a factory has."""
+
+_state_of: Callable[[Connection], State] = attrgetter("state")
+_form_of: Callable[[Connection], str] = attrgetter("form")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What has been received and sent by open and ended connections together."""
+
+    bytes_received: int
+    bytes_sent: int
+    messages_received: int
+    messages_sent: int
+
+
+def read_traffic(view: ServiceView) -> Traffic:
+    """Add up a service's traffic."""
+    endings, connections = view.endings, view.factory.connections.values()
+    return Traffic(
+        *(
+            getattr(endings, name) + _sum(name, connections)
+            for name in ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
+        )
+    )
+
+
+def _sum(name: str, connections: Iterable[Connection]) -> int:
+    return sum(map(attrgetter(name), connections))
+
+
+def count_connections(connections: Iterable[Connection]) -> Mapping[tuple[str, str], int]:
+    """Count connections by form and state."""
+    found = list(connections)
+    # A state's own hash is computed in Python, and forms are few: so both are counted by identity.
+    states = Counter(zip(map(_form_of, found), map(id, map(_state_of, found)), strict=True))
+    names = {id(state): state.name.lower() for state in State}
+    return {(form, names[state]): count for (form, state), count in states.items()}
+
+
+def queued_bytes(factory: ConnectionFactory) -> int:
+    """Return the bytes that wait for slow peers. Only those whose transports are full have any."""
+    return sum(connection.queued for connection in factory.full)
+
+
+def dropped_messages(factory: ConnectionFactory) -> int:
+    """Return the messages that the overflow policy has dropped."""
+    return factory.dropped + sum(connection.missed for connection in factory.full)
+
+
+def accepted_by_listener(view: ServiceView) -> dict[str, int]:
+    """Return how many connections each listener has accepted, as its port counts them."""
+    ports: Mapping[str, Any] = view.service.ports_by_label
+    found = {label: getattr(port, "sessionno", None) for label, port in ports.items()}
+    return {label: count for label, count in found.items() if isinstance(count, int)}
+
+
+def certificate_expiries(view: ServiceView) -> dict[str, float]:
+    """Return for each listener with TLS when the first of its certificates expires.
+
+    :return: seconds since 1970, by the listener's label.
+    """
+    found = {}
+    for listener in view.service.listeners:
+        certificates = listener.certificates
+        if certificates is not None and certificates.pairs:
+            expires = min(pair.expires for pair in certificates.pairs.values())
+            found[listener.label] = expires.timestamp()
+    return found

@@ -1,0 +1,54 @@
+"""Changes which events Twisted's log writes, while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from constantly import NamedConstant
+from twisted.logger import (
+    FilteringLogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogPublisher,
+)
+from zope.interface import implementer
+from twisted.logger import ILogObserver
+
+from twisted_net.eager.privates import log_observers
+
+LEVELS = tuple(level.name for level in LogLevel.iterconstants())
+"""The names of all levels, from the least to the greatest."""
+
+
+@implementer(ILogObserver)
+class LevelFilter:
+    """Passes on events of a level and above.
+
+    :ivar observer: gets them.
+    :ivar level: the least level.
+    """
+
+    def __init__(self, observer: Any, level: NamedConstant) -> None:
+        self.observer = observer
+        self.level = level
+        self._filter = FilteringLogObserver(
+            observer, [LogLevelFilterPredicate(defaultLogLevel=level)]
+        )
+
+    def __call__(self, event: LogEvent) -> None:
+        self._filter(event)
+
+
+def log_level() -> NamedConstant:
+    """Return the least level that is logged."""
+    found = [each.level for each in log_observers() if isinstance(each, LevelFilter)]
+    return found[0] if found else LogLevel.debug
+
+
+def set_log_level(level: NamedConstant) -> None:
+    """Log events of this level and above alone, from now on."""
+    for each in list(log_observers()):
+        own = each.observer if isinstance(each, LevelFilter) else each
+        globalLogPublisher.removeObserver(each)
+        globalLogPublisher.addObserver(own if level is LogLevel.debug else LevelFilter(own, level))
