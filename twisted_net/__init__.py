@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from twisted_net.endpoints.listening import ListenerService as ListenerService
     from twisted_net.endpoints.listening import ListenFailed as ListenFailed
     from twisted_net.endpoints.proxied import ProxiedEndpoint as ProxiedEndpoint
+    from twisted_net.endpoints.serving import listen as listen
+    from twisted_net.endpoints.serving import serve as serve
     from twisted_net.endpoints.socket_options import SocketOptions as SocketOptions
     from twisted_net.endpoints.socket_options import TunedServerEndpoint as TunedServerEndpoint
     from twisted_net.endpoints.tls import TLSServerEndpoint as TLSServerEndpoint
@@ -118,9 +120,11 @@ __all__ = [
     "TunedServerEndpoint",
     "TwistedNetError",
     "connect",
+    "listen",
     "parse_range",
     "peer_subject",
     "printable",
+    "serve",
     "session_reused",
 ]
 
@@ -167,9 +171,11 @@ __getattr__, __dir__ = lazy_exports(
         "TLSSessions": "twisted_net.tls.sessions",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
         "connect": "twisted_net.endpoints.client",
+        "listen": "twisted_net.endpoints.serving",
         "parse_range": "twisted_net.policy.ranges",
         "peer_subject": "twisted_net.tls.key_pairs",
         "printable": "twisted_net.wire.text",
+        "serve": "twisted_net.endpoints.serving",
         "session_reused": "twisted_net.tls.sessions",
     },
 )

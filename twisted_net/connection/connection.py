@@ -3,7 +3,8 @@
 How a connection lives:
 
 1. The factory makes it, and Twisted calls ``makeConnection`` with the transport. Over TLS, the
-   connection waits for the handshake, at most ``handshake_timeout`` seconds.
+   connection waits for the handshake, at most ``handshake_timeout`` seconds. So it does after
+   :meth:`Connection.start_tls`.
 2. :meth:`Connection.connected` is called, and the connection is open.
 3. Bytes from the transport go through the framing. Each complete message goes to
    :meth:`Connection.message_received`, one at a time. While an asynchronous handler runs, the next
@@ -38,15 +39,15 @@ from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
-    INegotiated,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
     IProcessTransport,
     IProtocol,
     IPushProducer,
-    ISSLTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
@@ -56,10 +57,21 @@ from twisted_net.connection.incoming import ConnectionClosed, Incoming
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
+from twisted_net.connection.tls_layers import (
+    awaits_handshake,
+    check_start_tls,
+    is_plain_client,
+    is_wrapper,
+    lowest_transport,
+    report_handshake,
+    undo_start_tls,
+    uses_tls,
+)
 from twisted_net.eager.key_sharing import share_keys
 from twisted_net.eager.privates import inner_protocol, unsent
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import (
+    BAD_INPUT,
     CLOSED,
     FAILED,
     HANDSHAKE,
@@ -73,6 +85,7 @@ from twisted_net.policy.close_reasons import (
 )
 from twisted_net.policy.limits import at_least
 from twisted_net.policy.rate import TokenBucket
+from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.wire.framing import (
     Framing,
     FramingFactory,
@@ -108,7 +121,7 @@ class State(enum.Enum):
     """The state of a connection."""
 
     NEW = "it has no transport yet"
-    HANDSHAKING = "it has a transport; over TLS, it waits for the handshake"
+    HANDSHAKING = "it has a transport; over TLS, or after start_tls(), it waits for the handshake"
     OPEN = "connected() was called; messages come and go"
     CLOSING = "it has a reason to end; what was sent still goes out"
     DRAINING_INPUT = "the transport is gone; what was received is still delivered"
@@ -123,6 +136,7 @@ TRANSITIONS = {
         State.CLOSED,
     ),
     State.OPEN: (
+        State.HANDSHAKING,  # start_tls()
         State.CLOSING,
         State.DRAINING_INPUT,
         State.CLOSED,
@@ -137,6 +151,10 @@ TRANSITIONS = {
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
 
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
+
+# How an alert and a ClientHello begin (RFC 8446, 5.1): a server of TLS answers plain text with the
+# one, and a client of TLS begins with the other.
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 
 _TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
 
@@ -160,6 +178,7 @@ class PauseReason:
     FULL_OUTPUT = 2  # the peer does not read what it is sent
     HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
     RATE = 8  # the peer sends faster than it may
+    TLS = 16  # start_tls() was called: until the handshake is done, nothing is protected
     LOOP = 32  # a loop over the messages is busy with one, or was left
 
     BUSY = HANDLER | LOOP  # a message is being handled, and its answer may still come
@@ -245,6 +264,8 @@ class Connection(_Base):
     _running_hook: Deferred[Any] | None = None
     _send_queue: SendQueue | None = None
     _waiting_ready: list[Deferred[None]] | None = None
+    _full_below: bool | None = None  # during start_tls(): whether the transport is full
+    _loss: BaseException | None = None  # what those that waited for the handshake were told
     _waiting_drained: list[Deferred[None]] | None = None
     _flushes: Flushes | None = None
     _incoming: Incoming | None = None
@@ -364,7 +385,13 @@ class Connection(_Base):
 
         True while the peer is read, and while it is not read only because it does not read either.
         """
-        return not self._pause_reasons & ~PauseReason.FULL_OUTPUT
+        return not self._pause_reasons & ~(PauseReason.FULL_OUTPUT | PauseReason.TLS)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether messages arrive over TLS: the connection is open and its handshake is done."""
+        is_open = self.state is _OPEN or self.state is State.DRAINING_INPUT
+        return is_open and uses_tls(self.transport)
 
     @property
     def is_incomplete(self) -> bool:
@@ -472,6 +499,38 @@ class Connection(_Base):
         waiting: Deferred[None] = Deferred()
         self._waiting_ready.append(waiting)
         return waiting
+
+    def start_tls(
+        self,
+        context: (
+            IOpenSSLServerConnectionCreator | IOpenSSLClientConnectionCreator | CertificateOptions
+        ),
+    ) -> None:
+        """Start TLS on a connection that began in plain text, as for STARTTLS (RFC 3207).
+
+        Call it when both sides have agreed on it: a server has just sent its go-ahead, a client has
+        received one. What was sent before goes out in plain text. What is sent from now on is
+        encrypted; it waits in the send queue until the handshake is done, as does
+        :meth:`wait_ready`. The handshake may take ``handshake_timeout`` seconds; if it fails, the
+        connection ends (``handshake``).
+
+        Nothing that the peer sent in plain text is delivered after this call. If there is something
+        already, the peer has not waited for TLS, or somebody on the way has added it: the
+        connection is aborted (``bad-input``; RFC 3207, section 6, and RFC 2595, section 2.2).
+        ``transport.startTLS()`` does the same, without checking its arguments first.
+
+        :param context: for a server, a :class:`~twisted_net.Certificates`, or Twisted's
+            ``CertificateOptions``. For a client, what Twisted's ``optionsForClientTLS`` returns.
+        :raises LocalProtocolError: if there is no transport yet, the connection is ending, it uses
+            TLS already, or the transport cannot start TLS.
+        :raises TypeError: if ``context`` is something else.
+        """
+        if self.state is State.NEW:
+            raise LocalProtocolError("start_tls(): the connection has no transport yet")
+        if self.state is not _OPEN and self.state is not _HANDSHAKING:
+            raise LocalProtocolError("start_tls(): the connection is closing or has ended")
+        check_start_tls(self.transport, context)
+        self.transport.startTLS(context)
 
     def pause(self) -> None:
         """Stop reading from the peer until :meth:`resume`. No messages are delivered meanwhile."""
@@ -587,12 +646,9 @@ class Connection(_Base):
 
     def can_write_eof(self) -> bool:
         """Return whether this connection can half-close. Over TLS it cannot."""
-        # Under TLS, half-closing the socket would cut the TLS stream itself. (After startTLS() a
-        # transport does not provide INegotiated.)
+        # Under TLS, half-closing the socket would cut the TLS stream itself.
         transport = self.transport
-        return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(
-            transport
-        )
+        return IHalfCloseableDescriptor.providedBy(transport) and not uses_tls(transport)
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         """Close the connection once everything has been sent. The first call's reason stands.
@@ -680,7 +736,7 @@ class Connection(_Base):
         # Twisted's client endpoints put a protocol of their own in front of this one. It passes on
         # only the last of the interfaces that it checks for.
         before = getattr(transport, "protocol", None)
-        if not _is_wrapper(before) and inner_protocol(before) is self:
+        if not is_wrapper(before) and inner_protocol(before) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         factory = self.factory
         limits = factory.limits
@@ -695,7 +751,7 @@ class Connection(_Base):
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
         self._take_over_closing()
-        if not _awaits_handshake(transport):
+        if not awaits_handshake(transport):
             self._open()
             return
         self.start_handshake_timeout()
@@ -707,23 +763,29 @@ class Connection(_Base):
         """Let ``loseConnection`` of the transport close this connection, whoever calls it.
 
         A transport waits for its producer, which is this connection, and TLS does not tell it.
+        Likewise, let ``startTLS`` tell this connection.
         """
-        transport = _lowest(self.transport)
+        transport = lowest_transport(self.transport)
         if isinstance(transport, Eager):
             transport.closer = self
-        else:
-            with suppress(AttributeError):  # it has slots: no method of it can be replaced
-                own = transport.loseConnection
-                transport.loseConnection = partial(self._close_from_outside, own)
+            return
+        with suppress(AttributeError):  # it has slots: no method of it can be replaced
+            own = transport.loseConnection
+            transport.loseConnection = partial(self._close_from_outside, own)
+            if hasattr(type(transport), "startTLS"):
+                own = transport.startTLS
+                transport.startTLS = partial(self._start_tls_from_outside, own)
 
     def _give_back_closing(self) -> None:
         """Undo :meth:`_take_over_closing`: from now on, or after the end, the transport closes."""
-        transport = _lowest(self.transport)
+        transport = lowest_transport(self.transport)
         if isinstance(transport, Eager):
             transport.closer = None
-        else:
-            with suppress(AttributeError):  # it was given back before
-                del transport.loseConnection
+            return
+        with suppress(AttributeError):  # it was given back before
+            del transport.loseConnection
+        with suppress(AttributeError):
+            del transport.startTLS
 
     def _close_from_outside(self, transports_own: Callable[..., None], *arguments: Any) -> None:
         if not self.close_from_outside():
@@ -742,17 +804,78 @@ class Connection(_Base):
         self._give_back_closing()
         self.transport.loseConnection()
 
+    def _start_tls_from_outside(
+        self, transports_own: Callable[..., None], *arguments: Any, **named: Any
+    ) -> None:
+        self.starting_tls(partial(transports_own, *arguments, **named))
+
+    def starting_tls(self, start: Callable[[], None]) -> None:
+        """Call ``start``, which starts TLS on the transport, and wait for the handshake.
+
+        Meanwhile, the peer is read even if this connection has paused, and nothing is given to the
+        transport: Twisted's TLS would pause this connection after the first write.
+        """
+        if self.state is not _OPEN:
+            start()
+            return
+        if self._send_queue is not None:
+            self._send_queued(self._send_queue, all_of_it=True)
+        transport, was_full = self.transport, self.is_full
+        lowest = lowest_transport(transport)
+        self._enter(_HANDSHAKING)
+        self._is_unframed = False
+        self._cancel_deadline()
+        self._pause_reasons |= PauseReason.TLS
+        if not was_full:
+            self.pauseProducing()
+        self._full_below = False  # TLS does not pass on the end of a pause from before it
+        above = getattr(lowest, "protocol", self)
+        if above is not self:
+            report_handshake(above, self.handshakeCompleted)
+        try:
+            start()
+        except BaseException:
+            undo_start_tls(lowest, above)
+            transport.unregisterProducer()  # Twisted may have done so
+            transport.registerProducer(self, True)
+            self._full_below = was_full
+            self._open()
+            raise
+        transport.resumeProducing()  # the handshake must be read, whatever has paused
+        self.start_handshake_timeout()
+        self._refuse_plain()
+
+    def _refuse_plain(self) -> None:
+        """Abort if something came in plain text behind the request for TLS."""
+        waits = self._inbox is not None and not self._delivering
+        if waits or self._framing.pending or self._protocol_error is not None:
+            self.abort(BAD_INPUT, "more came in plain text behind the request for TLS")
+
     def handshakeCompleted(self) -> None:
         observer = self.factory.observer
         if observer is not None:
             observer.handshake_completed(self)
         if self.state is _HANDSHAKING:
             self._open()
+        elif self._full_below is not None:
+            self._end_start_tls()
+
+    def _end_start_tls(self) -> None:
+        """Send what was held back since start_tls()."""
+        full, self._full_below = self._full_below, None
+        if full is False:
+            self.resumeProducing()
 
     def _open(self) -> None:
         self._enter(_OPEN)
         self._is_unframed = type(self._framing) is Raw and self._bucket is None
         self._cancel_deadline()
+        if self._pause_reasons:  # during the handshake, the transport is read nevertheless
+            self._pause_reasons &= ~PauseReason.TLS
+            if self._pause_reasons:
+                self.transport.pauseProducing()
+        if self._full_below is not None:
+            self._end_start_tls()
         if not self.ready:
             self.ready = True
             self.call_hook(self.connected)
@@ -802,7 +925,10 @@ class Connection(_Base):
             return
         if self._idle_timer is not None:
             self._idle_timer.heard = self.factory.timers.wheel.now
-        self.bytes_received += len(data)
+        received = self.bytes_received
+        self.bytes_received = received + len(data)
+        if not received and data[:2] in _TLS_RECORDS and self._refuse_tls():
+            return
         if self.state is _HANDSHAKING:  # a wrapper above TLS did not report the handshake
             self._open()
         framing = self._framing
@@ -820,6 +946,12 @@ class Connection(_Base):
         else:
             self._inbox += messages
         self._deliver()
+
+    def _refuse_tls(self) -> bool:
+        """Close if the framing is one of text, which cannot begin as the peer has begun."""
+        if getattr(self._framing, "is_text", False):
+            self.close(BAD_INPUT, "it speaks TLS, and this side does not")
+        return self.reason is not None
 
     def _deliver(self) -> None:
         """Pass the messages in the inbox to the handler, one at a time, until it must stop."""
@@ -839,6 +971,8 @@ class Connection(_Base):
         self._delivering = False
         if position < len(inbox) and self.reason is None:
             del inbox[:position]
+            if self._pause_reasons & PauseReason.TLS:
+                self._refuse_plain()
             return
         self._inbox = None
         if (
@@ -882,10 +1016,13 @@ class Connection(_Base):
 
         def finished(result: Any) -> None:
             self._running_hook = None
-            # A hook that was stopped because the connection ended has not failed.
+            # A hook has not failed if it was stopped because the connection ended, or told so.
             if isinstance(result, Failure) and not (
-                isinstance(result.value, (CancelledError, ConnectionClosed))
-                and self.reason is not None
+                (
+                    isinstance(result.value, (CancelledError, ConnectionClosed))
+                    and self.reason is not None
+                )
+                or result.value is self._loss
             ):
                 self.fail(result)
             self._resume_reading(PauseReason.HANDLER)
@@ -895,12 +1032,9 @@ class Connection(_Base):
     # Pausing and resuming reading.
 
     def _pause_reading(self, why: int) -> None:
-        # A closing connection is still read: the peer's end must be noticed.
-        if (
-            not self._pause_reasons
-            and not self._eof_received
-            and (self.state is _OPEN or self.state is _HANDSHAKING)
-        ):
+        # A closing connection is still read: the peer's end must be noticed. So is one that waits
+        # for its handshake, which could not go on.
+        if not self._pause_reasons and not self._eof_received and self.state is _OPEN:
             self.transport.pauseProducing()
         self._pause_reasons |= why
 
@@ -911,7 +1045,7 @@ class Connection(_Base):
         if self._pause_reasons:
             return
         self.touch()  # the silence was our doing
-        if self._deadline is not None and self.reason is None:
+        if self._deadline is not None and self.reason is None and self.state is not _HANDSHAKING:
             self._deadline.heard = self.factory.timers.wheel.now
         self._deliver()
         if self._pause_reasons:
@@ -1007,12 +1141,18 @@ class Connection(_Base):
     # The transport is a consumer and this is its producer: it reports when its buffer is full.
 
     def pauseProducing(self) -> None:
+        if self._full_below is not None:
+            self._full_below = True
+            return
         self.is_full = True
         self.factory.full.add(self)
-        if self.ready and not self.reads_while_full:  # a handshake cannot continue without reading
+        if self.ready and not self.reads_while_full:
             self._pause_reading(PauseReason.FULL_OUTPUT)
 
     def resumeProducing(self) -> None:
+        if self._full_below is not None:
+            self._full_below = False
+            return
         self.is_full = False
         if self._idle_timer is not None and (
             self.reason is not None or self._pause_reasons & PauseReason.FULL_OUTPUT
@@ -1055,9 +1195,9 @@ class Connection(_Base):
     def stopProducing(self) -> None:
         """Do nothing: connectionLost follows."""
 
-    def _send_queued(self, queue: SendQueue) -> None:
+    def _send_queued(self, queue: SendQueue, all_of_it: bool = False) -> None:
         budget = self.factory.budget
-        while queue and not self.is_full:
+        while queue and (all_of_it or not self.is_full):
             data, messages = queue.take(_REFILL)
             if budget is not None:
                 budget.charge(self, -len(data))
@@ -1107,8 +1247,10 @@ class Connection(_Base):
         self._peer = self.peer
         self._give_back_closing()
         waiting, self._waiting_ready = self._waiting_ready, None
-        for each in waiting or ():
-            each.errback(reason)
+        if waiting is not None:
+            self._loss = reason.value
+            for each in waiting:
+                each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
         if self._flushes is not None:
             self._flushes.end(clean and not self.write_buffer_size)
@@ -1117,8 +1259,9 @@ class Connection(_Base):
             self._drain_input()
             return
         if self.reason is None:
-            if self.state is _HANDSHAKING and _awaits_handshake(self.transport) and not clean:
-                self.reason, self.detail = HANDSHAKE, reason.getErrorMessage()
+            awaits = self._pause_reasons & PauseReason.TLS or awaits_handshake(self.transport)
+            if self.state is _HANDSHAKING and awaits and not clean:
+                self.reason, self.detail = HANDSHAKE, handshake_text(reason.value)
             else:
                 self.reason = PEER_CLOSED if clean else PEER_RESET
         self._end()
@@ -1202,7 +1345,7 @@ class Connection(_Base):
         self._set_timer(self.abort, 0)  # within a second
         self._give_back_closing()
         transport = self.transport
-        while _is_wrapper(transport):  # TLS itself would wait for the peer to close
+        while is_wrapper(transport):  # TLS itself would wait for the peer to close
             transport = transport.transport
         transport.loseConnection()
 
@@ -1220,6 +1363,8 @@ class Connection(_Base):
     def _end(self) -> None:
         reason = self.reason
         assert reason is not None
+        if not self.bytes_received and self.bytes_sent and not self.detail:
+            self._suspect_tls(reason)
         self._enter(State.CLOSED)
         self._stop_timer()
         self._cancel_deadline()
@@ -1241,6 +1386,11 @@ class Connection(_Base):
         self._call_last_hook(reason)
         self.factory.ended(self)
 
+    def _suspect_tls(self, reason: CloseReason) -> None:
+        """Note that a server may speak TLS: OpenSSL, sent plain text, closes without an alert."""
+        if reason in (PEER_CLOSED, PEER_RESET) and is_plain_client(self.transport):
+            self.detail = "it has answered nothing; perhaps it speaks TLS"
+
     def _call_last_hook(self, reason: CloseReason) -> None:
         try:
             if self.ready:
@@ -1261,32 +1411,3 @@ def _cancelled(_: Failure) -> Failure:
 
 def _name_of(factory: object) -> str:
     return "no factory" if factory is None else type(factory).__name__
-
-
-def _awaits_handshake(transport: object) -> bool:
-    """Return whether the transport is TLS and will report the end of its handshake.
-
-    A wrapper between TLS and the connection that is not a handshake listener cannot pass it on.
-    """
-    return INegotiated.providedBy(transport) and (
-        not _is_wrapper(transport)
-        or _is_tls_wrapper(transport)
-        or IHandshakeListener.providedBy(transport)
-    )
-
-
-def _lowest(transport: Any) -> Any:
-    """Return the transport below all wrappers. That is TLS, if there is TLS among them."""
-    while _is_wrapper(transport) and not _is_tls_wrapper(transport):
-        transport = transport.transport
-    return transport
-
-
-def _is_wrapper(transport: object) -> bool:
-    # Not isinstance: a guard's transport says that it is of the class of Twisted's TLS.
-    return issubclass(type(transport), ProtocolWrapper)
-
-
-def _is_tls_wrapper(transport: object) -> bool:
-    # Checked on the class, because every wrapper around TLS exposes the attributes of TLS.
-    return hasattr(type(transport), "negotiatedProtocol")

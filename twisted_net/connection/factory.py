@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel
 
-from twisted_net.connection.addresses import format_address
+from twisted_net.connection.addresses import format_address, normalize_mapped
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.mistakes import check_maker
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
@@ -22,11 +22,14 @@ from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.close_reasons import CLOSED, DENIED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, DENIED, DRAINING, HANDSHAKE, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
 
 _log = Logger()
+
+OnRefused: TypeAlias = Callable[[IAddress | None, CloseReason], object]
+"""Is called with each client that was refused: its address, if it is known, and the reason."""
 
 
 class FactorySettings(LimitChanges, total=False):
@@ -37,6 +40,7 @@ class FactorySettings(LimitChanges, total=False):
     admission: Admission | None
     budget: MemoryBudget[Connection] | None
     log_ends: bool
+    on_refused: OnRefused | None
 
 
 class ConnectionObserver(Protocol):
@@ -67,7 +71,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         whole process.
     :param log_ends: whether ends that are not notable are logged as well; those of peers that sent
         nothing, such as health checks, at debug level. Written to a file, that line costs half as
-        much as everything else in a short connection.
+        much as everything else in a short connection. The same is true of clients that are refused:
+        without it, only a summary is logged, once a minute.
+    :param on_refused: called by :meth:`refused`.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: if a limit is invalid; the message names it.
     :raises TypeError: if there is no such limit.
@@ -94,6 +100,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         admission: Admission | None = None,
         budget: MemoryBudget[Connection] | None = None,
         log_ends: bool = True,
+        on_refused: OnRefused | None = None,
         **changes: Unpack[LimitChanges],
     ) -> None:
         check_keywords(type(self), changes, LIMIT_NAMES)
@@ -109,6 +116,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.admission = admission
         self.budget = budget
         self.log_ends = log_ends
+        self.on_refused = on_refused
         self._rejections = RejectionLog()
         self._clock = clock
         self._last_id = 0
@@ -197,8 +205,14 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
         The result is never None, because Twisted's TLS would use None as a protocol.
         """
-        made = self._admitted(addr) if self.accepts else None
-        return RejectingProtocol() if made is None else made
+        if not self.accepts:
+            self._refuse(addr, DRAINING)
+            return RejectingProtocol()
+        made = self._admitted(addr)
+        if made is None:
+            self._refuse(addr, DENIED)
+            return RejectingProtocol()
+        return made
 
     def _admitted(self, addr: IAddress | None) -> Any:
         admission = self.admission
@@ -208,6 +222,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         reason = admission.admit(host, now)
         if reason is not None:
             self._rejections.count(reason.code, now)
+            self._refuse(addr, reason)
             return RejectingProtocol(self.rejection_message(reason))
         made = None
         try:
@@ -228,6 +243,33 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def rejection_message(self, reason: CloseReason) -> bytes:
         """Return what to tell a rejected client. If empty, the connection is closed silently."""
         return b""
+
+    def refused(self, address: IAddress | None, reason: CloseReason) -> None:
+        """Called for each client that is refused, for reports of abuse and the like.
+
+        That is a client that may not connect (``denied``, ``full``, ``too-many``, ``too-fast``,
+        ``draining``), or whose TLS handshake has failed (``handshake``). Each has a line in the log
+        too; see ``docs/operating.rst`` for fail2ban. Override it, or pass ``on_refused``. It must
+        be quick: everything else waits for it.
+
+        :param address: the client's; None if it is unknown.
+        """
+        if self.on_refused is not None:
+            self.on_refused(address, reason)
+
+    def _refuse(self, addr: IAddress | None, reason: CloseReason) -> None:
+        """Log that a client is refused, and tell it to whoever wants to know."""
+        address = None if addr is None else normalize_mapped(addr)
+        if self.log_ends:
+            peer = format_address(address)
+            _log.debug("Connection from {peer} refused: {reason}", peer=peer, reason=reason.code)
+        self._tell_refused(address, reason)
+
+    def _tell_refused(self, address: IAddress | None, reason: CloseReason) -> None:
+        try:
+            self.refused(address, reason)
+        except Exception:
+            _log.failure("Connection from {peer}: refused() failed", peer=format_address(address))
 
     def send_to_all(self, message: Any, but: Connection | None = None) -> None:
         """Send ``message`` to every open connection. Over TLS, skip those still in the handshake.
@@ -328,6 +370,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
                 reason=reason.code,
                 detail=connection.detail and f" ({connection.detail})",
             )
+        if reason is HANDSHAKE:
+            self._tell_refused(connection.peer, reason)
         if not self.connections:
             self._stalls.end()
             waiting, self._wait_closed = self._wait_closed, []

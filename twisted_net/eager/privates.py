@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
@@ -27,7 +27,7 @@ from pkgutil import resolve_name
 from types import CodeType, NoneType
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogPublisher, globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper
 
 _log = Logger()
@@ -341,6 +341,10 @@ TABLE: tuple[Private, ...] = (
         _row("_logger", "the logger that reports failed accepts", Logger, "Port.doRead",
              source=_own("_logger")),
     ),
+    *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "twisted.logger:LogPublisher",
+        _row("_observers", "the observers of the log", list,
+             "twisted.logger:LogPublisher.__call__", "twisted.logger:LogPublisher.addObserver"),
+    ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE,
          "twisted.application._client_service:_ReconnectingProtocolProxy",
         _row("_lostNotification", "tells a ClientService that its connection is lost", object,
@@ -587,6 +591,7 @@ _INSTANCES: dict[str, Callable[[], Any]] = {
     "twisted.protocols.tls:BufferingTLSTransport": _tls,
     "OpenSSL.SSL:Connection": _ssl_connection,
     "OpenSSL.SSL:Context": _ssl_context,
+    "twisted.logger:LogPublisher": LogPublisher,
     "twisted.internet.endpoints:_WrappingProtocol": lambda: resolve_name(
         "twisted.internet.endpoints:_WrappingProtocol"
     )(None, _protocol()),
@@ -654,6 +659,15 @@ def log_of_port(port: Any) -> Logger | None:
 def set_log_of_port(port: Any, logger: Logger) -> None:
     """Replace the logger that :func:`log_of_port` has returned."""
     port._logger = logger
+
+
+@cache
+def log_observers() -> Sequence[Any]:
+    """Return the observers of Twisted's log, as a list that stays current.
+
+    If they cannot be found, it is empty.
+    """
+    return globalLogPublisher._observers if _known("_observers") else []
 
 
 def hold_back_loss(proxy: Any) -> Callable[[], None] | None:

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from errno import ENOBUFS, EPIPE, EWOULDBLOCK
+from functools import partial
 from operator import methodcaller
 from typing import Any
 
@@ -50,7 +51,8 @@ class Eager(tcp.Connection):
     :cvar at_once: whether to send inside ``write`` while no batch is open.
     :ivar closer: the user of this transport, if it closes in its own way. Its method
         ``close_from_outside`` is asked first whenever somebody calls :meth:`loseConnection`; if it
-        returns False, this transport closes.
+        returns False, this transport closes. Its method ``starting_tls`` is given what starts TLS,
+        whenever somebody calls :meth:`startTLS`.
     """
 
     at_once = True
@@ -250,6 +252,12 @@ class Eager(tcp.Connection):
         super().unregisterProducer()
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        if self.closer is None:
+            self._start_tls(ctx, normal)
+        else:
+            self.closer.starting_tls(partial(self._start_tls, ctx, normal))
+
+    def _start_tls(self, ctx: Any, normal: bool) -> None:
         self._is_plain, self._room = False, 0
         super().startTLS(ctx, normal)
 

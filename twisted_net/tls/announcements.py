@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from twisted_net.tls.certificate_files import Place
 from twisted_net.tls.key_pairs import KeyPair
-from twisted_net.tls.validity import Dated, dated_chain, certificate_name
+from twisted_net.tls.validity import Dated, certificate_name, dated_chain
 
 _log = Logger()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from twisted_net import TwistedNetError
 from twisted_net.wire.json_values import ValueScanner, check_depth, encode_json, make_decoder
@@ -108,9 +108,13 @@ class BaseFraming(Generic[MessageT]):
     :meth:`drop_buffers`. A constructor of its own must take the keyword ``max_size``.
 
     :param max_size: the most bytes in one message; a connection passes ``max_message``.
+    :cvar is_text: whether messages are text, in which no TLS record can begin: a peer that speaks
+        TLS by mistake is recognised.
     """
 
     __slots__ = ("_dead", "max_size")
+
+    is_text: ClassVar[bool] = False
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         self.max_size = max_size
@@ -196,6 +200,7 @@ class Lines(BaseFraming[bytes]):
     """
 
     __slots__ = "_buffer"
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -326,6 +331,7 @@ class Netstrings(BaseFraming[bytes]):
     """
 
     __slots__ = ("_buffer", "_number", "_size")
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -525,6 +531,7 @@ class JsonLines(BaseFraming[Any]):
     """
 
     __slots__ = ("_lines",)
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -568,6 +575,7 @@ class JsonStream(BaseFraming[Any]):
     """
 
     __slots__ = ("_buffer", "_scanner")
+    is_text = True
 
     _SPACE = re.compile(rb"[ \t\r\n]*")
 
