@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
@@ -19,6 +19,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.services.admin_flags import add_admin, measured
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -26,6 +27,9 @@ from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
+
+if TYPE_CHECKING:
+    from twisted_net.web.admin.histogram import Histogram
 
 _LIMITS = ChatLimits()
 
@@ -115,6 +119,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         super().__init__()
         self["credCheckers"] = []
         self["credInterfaces"] = {}
+        self.appends: Histogram | None = None  # how long the store takes, if operators ask
 
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
@@ -212,6 +217,8 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             store = store_from_url(self["store"], reactor)
         except ValueError as error:
             raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
+        if self["admin"] is not None:
+            store, self.appends = measured(store)
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         return ChatFactory(
             store=store,
@@ -272,4 +279,4 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    return ChatService(reactor, options)
+    return add_admin(ChatService(reactor, options), reactor, options, options.appends)

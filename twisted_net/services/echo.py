@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from twisted_net.echo import EchoFactory
+from twisted_net.services.admin_flags import add_admin
 from twisted_net.services.flags import shared_flags
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService
@@ -27,8 +28,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     factory = EchoFactory(**options.settings())
-    return NamedService(
+    service = NamedService(
         *(options.command, factory, options.listeners(reactor)),
         drain=options["drain"],
         files=options.files_in_use(),
     )
+    return add_admin(service, reactor, options)

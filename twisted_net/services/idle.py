@@ -22,6 +22,7 @@ from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
+from twisted_net.services.admin_flags import add_admin
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -103,10 +104,12 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     if options["upstream"] is None:
-        return IdleService(reactor, options, DiscardFactory(**options.settings()), None)
-    upstream = upstream_endpoint(reactor, options)
-    factory = ForwardFactory(upstream, **options.settings(descriptors=2))
-    return IdleService(reactor, options, factory, upstream)
+        service = IdleService(reactor, options, DiscardFactory(**options.settings()), None)
+    else:
+        upstream = upstream_endpoint(reactor, options)
+        factory = ForwardFactory(upstream, **options.settings(descriptors=2))
+        service = IdleService(reactor, options, factory, upstream)
+    return add_admin(service, reactor, options)
 
 
 def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:

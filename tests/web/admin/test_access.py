@@ -35,11 +35,25 @@ class AccessTests(SynchronousTestCase):
 
     def test_hosts(self) -> None:
         """Addresses, names of loopback, and names that the operator has given."""
-        for host in ("localhost", "LOCALHOST.:80", "a.localhost", "127.0.0.1", "[::1]:9", "10.0.0.7:1"):
+        for host in (
+            "localhost",
+            "LOCALHOST.:80",
+            "a.localhost",
+            "127.0.0.1",
+            "[::1]:9",
+            "10.0.0.7:1",
+        ):
             self.assertEqual(status(host=host), 200, host)
         for host in (
             *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"),
-            *("localhost:", "localhost:123456", "localhost/x", "user@localhost", "[::1", "127.1.evil"),
+            *(
+                "localhost:",
+                "localhost:123456",
+                "localhost/x",
+                "user@localhost",
+                "[::1",
+                "127.1.evil",
+            ),
         ):
             self.assertEqual(status(host=host), 403, host)
             self.assertEqual(status("/", host=host), 403, host)

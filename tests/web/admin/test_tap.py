@@ -234,9 +234,7 @@ class TapQueueTests(SynchronousTestCase):
             queue.add({"n": number, "text": "x" * (MOST_QUEUED // 4)})
         self.assertEqual(viewer.data, b"")
         queue.resume()
-        self.assertEqual(
-            [line.get("n", line) for line in viewer.lines()], [1, 2, 3, {"gap": 2}]
-        )
+        self.assertEqual([line.get("n", line) for line in viewer.lines()], [1, 2, 3, {"gap": 2}])
         queue.add({"n": 6})
         self.assertEqual(viewer.lines(), [{"n": 6}])
         self.assertEqual(queue.missed, 2)

@@ -1,11 +1,13 @@
 """Decides who may ask the operator's view for what. Pure.
 
-Three things could let a stranger in, and each is closed by itself. Another machine: without a token,
-only the loopback interface and Unix sockets are served. A web page that the operator visits: it can
-send requests to this machine, but a browser tells where they come from (``Origin``,
-``Sec-Fetch-Site``), and no page of elsewhere can add the header that changes need; no answer permits
-it (CORS), and no cookie stands for the operator. A name that such a page lets point here (DNS
-rebinding): ``Host`` must be an address, or a name that is known.
+There are three ways in for a stranger, and each is closed by itself:
+
+* Another machine. Without a token, only the loopback interface and Unix sockets are served.
+* A web page that the operator visits. It can send requests to this machine, but a browser tells
+  where they come from (``Origin``, ``Sec-Fetch-Site``). The header that changes need cannot be sent
+  from another page, because no answer permits it (CORS), and no cookie stands for the operator.
+* A name that such a page lets point here (DNS rebinding). ``Host`` must be an address, or a name
+  that is known.
 """
 
 from __future__ import annotations

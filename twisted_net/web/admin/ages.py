@@ -10,8 +10,8 @@ from array import array
 from bisect import bisect_left
 
 MOST_NOTES = 8192
-"""Notes that are kept, 16 bytes each. Beyond, every second one of the older half is dropped: then the
-ages of the oldest connections are less exact."""
+"""Notes that are kept, 16 bytes each. Beyond, every second one of the older half is dropped. Then
+the ages of the oldest connections are less exact."""
 
 
 class Ages:
@@ -37,8 +37,8 @@ class Ages:
         self._times.append(now)
         if len(self._counts) > MOST_NOTES:
             half = len(self._counts) // 2
-            for notes in (self._counts, self._times):
-                notes[:half] = notes[:half:2]
+            self._counts[:half] = self._counts[:half:2]
+            self._times[:half] = self._times[:half:2]
 
     def age(self, number: int, now: float) -> float:
         """Return the seconds since the connection with this number began.

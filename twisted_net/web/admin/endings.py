@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
 from OpenSSL import SSL
+from twisted.internet.interfaces import IAddress
 
 from twisted_net.connection.connection import Connection
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from constantly import NamedConstant
 from twisted.logger import (
     FilteringLogObserver,
+    ILogObserver,
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogPublisher,
 )
 from zope.interface import implementer
-from twisted.logger import ILogObserver
 
 from twisted_net.eager.privates import log_observers
 
@@ -26,10 +25,10 @@ class LevelFilter:
     """Passes on events of a level and above.
 
     :ivar observer: gets them.
-    :ivar level: the least level.
+    :ivar level: the least level, one of Twisted's ``LogLevel``.
     """
 
-    def __init__(self, observer: Any, level: NamedConstant) -> None:
+    def __init__(self, observer: Any, level: Any) -> None:
         self.observer = observer
         self.level = level
         self._filter = FilteringLogObserver(
@@ -40,13 +39,13 @@ class LevelFilter:
         self._filter(event)
 
 
-def log_level() -> NamedConstant:
+def log_level() -> Any:
     """Return the least level that is logged."""
     found = [each.level for each in log_observers() if isinstance(each, LevelFilter)]
     return found[0] if found else LogLevel.debug
 
 
-def set_log_level(level: NamedConstant) -> None:
+def set_log_level(level: Any) -> None:
     """Log events of this level and above alone, from now on."""
     for each in list(log_observers()):
         own = each.observer if isinstance(each, LevelFilter) else each

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
-import twisted
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -17,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+import twisted
 from twisted_net import __version__
 from twisted_net.policy.close_reasons import REASONS
 from twisted_net.policy.limits import OverflowPolicy
@@ -79,7 +79,9 @@ class ServiceCollector(Collector):
             "How long a turn of the reactor takes, sampled twice a second.",
             {(): self._turns},
         )
-        appends = {(view.name,): view.appends for view in self._views if view.appends is not None}
+        appends: dict[tuple[str, ...], Histogram] = {
+            (view.name,): view.appends for view in self._views if view.appends is not None
+        }
         if appends:
             yield self._histogram(
                 "store_append_duration_seconds",
@@ -124,7 +126,9 @@ class ServiceCollector(Collector):
 
     def _traffic(self) -> Iterator[Metric]:
         views = self._views
-        traffic: dict[tuple[str, ...], Traffic] = {(each.name,): read_traffic(each) for each in views}
+        traffic: dict[tuple[str, ...], Traffic] = {
+            (each.name,): read_traffic(each) for each in views
+        }
         for name, text, read in _TRAFFIC:
             values = {labels: float(read(each)) for labels, each in traffic.items()}
             yield _counter(name, text, values, ("service",))
@@ -145,7 +149,9 @@ class ServiceCollector(Collector):
             {(each.name,): each.factory.compressed_bytes for each in views},
             ("service",),
         )
-        rooms = {(view.name,): view.room_count for view in views if view.room_count is not None}
+        rooms: dict[tuple[str, ...], float] = {
+            (view.name,): view.room_count for view in views if view.room_count is not None
+        }
         if rooms:
             yield _gauge("rooms", "Rooms with at least one member.", rooms, ("service",))
 

@@ -1,9 +1,9 @@
 """Hides passwords in what a tap shows. Pure.
 
-What is hidden: the password of ``/login`` and of a program's ``hello`` and ``login``, the secret of a
-session, and the passwords of other protocols that a service may carry: ``AUTH`` of Redis and SMTP,
-``PASS`` of FTP, POP and IRC, and the headers in which HTTP has secrets. A password that some other
-protocol has elsewhere is not recognised.
+These are hidden: the password of ``/login`` and of a program's ``hello`` and ``login``, the secret
+of a session, and the passwords of other protocols that a service may carry: ``AUTH`` of Redis and
+SMTP, ``PASS`` of FTP, POP and IRC, and the headers in which HTTP has secrets. Passwords that other
+protocols have elsewhere are not recognised.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from importlib import resources
 from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
@@ -85,28 +84,32 @@ class AdminRequest(Request):
     """A request with a bounded body. Twisted itself would keep any number of bytes in a file."""
 
     _body = 0
+    _is_refused = False
 
     def gotLength(self, length: int | None) -> None:
         if length is not None and length > MOST_BODY:
             self._refuse_body()
         else:
-            super().gotLength(length)  # type: ignore[no-untyped-call]
+            super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:
         self._body += len(data)
         if self._body > MOST_BODY:
             self._refuse_body()
-        else:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+        elif not self._is_refused:
+            super().handleContentChunk(data)
 
     def _refuse_body(self) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
         channel: Any = self.channel
         channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
-        channel.transport.abortConnection()
+        channel.transport.loseConnection()
 
 
 class AdminSite(Site):
-    """The HTTP server of the operator's view. It writes no line for a request that changes nothing."""
+    """The HTTP server of the operator's view. It has no access log; changes are logged."""
 
     requestFactory = AdminRequest
     noisy = False
@@ -149,18 +152,21 @@ class AdminResource(Resource):
         token: Callable[[], bytes | None] = lambda: None,
         names: Collection[str] = (),
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._views = {view.name: view for view in views}
         self._collector = ServiceCollector(views, turns)
         self._token = token
         self._names = frozenset(name.lower().rstrip(".") for name in names)
         self._tapped: set[Connection] = set()
 
-    def render(self, request: Request) -> int:  # type: ignore[override]
+    def render(self, request: Request) -> int:
         try:
             self._answer(request)
         except BadRequest as error:
             answer_error(request, error.status, str(error))
+        except Exception:
+            _log.failure("A request of an operator failed")
+            answer_error(request, 500, "The server made a mistake; its log says more.")
         return NOT_DONE_YET
 
     def _answer(self, request: Request) -> None:
@@ -282,7 +288,7 @@ class AdminResource(Resource):
         if name not in LEVELS:
             raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
         set_log_level(LogLevel.levelWithName(name))
-        _log.info("{who} sets the log level to {level}", who=_who(request), level=name)
+        _log.info("{who} sets the log level to {name}", who=_who(request), name=name)
         answer_json(request, {"level": name})
 
     # Looking on.
@@ -298,7 +304,12 @@ class AdminResource(Resource):
         if connection in self._tapped:
             raise BadRequest(409, f"Somebody looks on at connection {number} already.")
         who = _who(request)
-        tap = Tap(connection, request.write, request.finish, view.hide, view.now)
+
+        def end() -> None:
+            request.unregisterProducer()
+            request.finish()
+
+        tap = Tap(connection, request.write, end, view.hide, view.now)
         begin_answer(request, 200, "application/x-ndjson")
         request.registerProducer(tap, True)
         tap.begin()

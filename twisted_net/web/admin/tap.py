@@ -1,8 +1,8 @@
 """Shows what one connection says and hears, message by message, while an operator looks on.
 
-A connection that nobody looks at is not changed in any way. While somebody does, its message hook and
-its transport's ``write`` are replaced on these two objects alone. Its transport is then not ``free``
-for a broadcast, which would send on the socket itself: see
+A connection that nobody looks at is not changed in any way. While somebody does, its message hook
+and its transport's ``write`` are replaced, on these two objects alone. A broadcast sends on the
+sockets of transports that are ``free``, and this one is not free meanwhile: see
 :func:`twisted_net.eager.transports.are_free`.
 """
 
@@ -23,8 +23,8 @@ from twisted_net.wire.framing import RemoteProtocolError, TooLong
 from twisted_net.wire.json_values import encode_json
 
 MOST_QUEUED = 256 * 1024
-"""The bytes that wait for a viewer who reads slowly. What does not fit is counted, and the viewer gets
-a line ``{"gap": N}`` in its place."""
+"""The bytes that wait for a viewer who reads slowly. What does not fit is counted, and the viewer
+gets a line ``{"gap": N}`` in its place."""
 
 _LARGEST_SENT = 1 << 26  # for the framing of what this side sends, which needs no limit
 
