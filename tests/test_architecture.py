@@ -38,6 +38,7 @@ LAYERS = {
     "chat": 7,
     "web": 8,
     "services": 9,
+    "admin": 9,  # a program of its own, which asks a server
     "testing": 9,  # for tests: nothing else imports it
 }
 """The layer of each folder: a directory of the package, or a file next to them."""
@@ -76,8 +77,9 @@ DOCUMENTED = {"_exit", "_current_frames"}
 """Names with an underscore that are public all the same: ``os._exit``, ``sys._current_frames``."""
 
 
-SAME_EVERYWHERE = {"Options", "makeService", "Result", "Item"}
-"""Names that several modules define: twistd calls the first two, the others are type variables."""
+SAME_EVERYWHERE = {"Options", "makeService", "main", "Result", "Item"}
+"""Names that several modules define: twistd calls the first two, ``main`` runs a program, and the
+others are type variables."""
 
 
 class Module:

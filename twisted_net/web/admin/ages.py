@@ -9,9 +9,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 
-MOST_NOTES = 8192
-"""Notes that are kept, 16 bytes each. Beyond, every second one of the older half is dropped. Then
-the ages of the oldest connections are less exact."""
+MOST_NOTES = 4096
+"""Notes, 16 bytes each. When there are more, those are dropped that are closer together than they
+need to be. About 2,000 are left, however long the process runs."""
+
+EXACT = 64
+"""An age is exact to this part of itself, at least."""
 
 
 class Ages:
@@ -36,14 +39,23 @@ class Ages:
         self._counts.append(count)
         self._times.append(now)
         if len(self._counts) > MOST_NOTES:
-            half = len(self._counts) // 2
-            self._counts[:half] = self._counts[:half:2]
-            self._times[:half] = self._times[:half:2]
+            self._thin_out(now)
+
+    def _thin_out(self, now: float) -> None:
+        """Drop each note between two others that are close together for their age."""
+        times = self._times
+        kept = [0]
+        for at in range(1, len(times) - 1):
+            if (times[at + 1] - times[kept[-1]]) * EXACT > now - times[at + 1]:
+                kept.append(at)
+        kept.append(len(times) - 1)
+        self._counts = array("Q", [self._counts[at] for at in kept])
+        self._times = array("d", [times[at] for at in kept])
 
     def age(self, number: int, now: float) -> float:
         """Return the seconds since the connection with this number began.
 
-        It is at most as much too short as the time between two notes.
+        It is too short by the time between two notes, at most, or by a part of it: :data:`EXACT`.
         """
         at = bisect_left(self._counts, number)
         if at == len(self._counts):  # it began after the last note

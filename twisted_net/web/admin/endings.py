@@ -67,7 +67,7 @@ class Endings:
     # For the factory.
 
     def handshake_completed(self, connection: Connection, /) -> None:
-        self.handshakes[tls_version(connection.transport)] += 1
+        self.handshakes[tls_version(connection.transport) or "unknown"] += 1
 
     def connection_ended(self, connection: Connection, /) -> None:
         reason = connection.reason

@@ -22,7 +22,7 @@ from twisted_net.web.admin.views import ServiceView
 MOST_CONNECTIONS = 64
 """Connections to the operator's view. A browser opens 6; each tap has one of its own."""
 
-DRAIN = 1.0
+ADMIN_DRAIN = 1.0
 """Seconds that they have when the service stops."""
 
 
@@ -88,7 +88,7 @@ class AdminService(ListenerService):
         if token is None:
             endpoint = LocalEndpoint(listener.endpoint)
             listener = Listener(endpoint, listener.label, listener.certificates)
-        super().__init__(factory, [listener], drain=DRAIN)
+        super().__init__(factory, [listener], drain=ADMIN_DRAIN)
 
     def startService(self) -> None:
         super().startService()

@@ -3,6 +3,7 @@
 
 const EVERY = 2000; // milliseconds between two readings
 const KEPT = 150; // readings: five minutes
+const LEAST_SPAN = 30; // readings that fill a chart
 const PREFIX = "twisted_net_";
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -91,6 +92,7 @@ function bytes(value) {
 }
 
 function duration(seconds) {
+  if (!seconds) return "0 s";
   if (seconds < 1) return `${short.format(seconds * 1000)} ms`;
   if (seconds < 90) return `${whole.format(seconds)} s`;
   if (seconds < 5400) return `${whole.format(seconds / 60)} min`;
@@ -111,7 +113,6 @@ function sparkline(label) {
   const area = document.createElementNS(SVG, "polygon");
   const line = document.createElementNS(SVG, "polyline");
   svg.setAttribute("class", "line");
-  svg.setAttribute("viewBox", `0 0 ${KEPT - 1} 100`);
   svg.setAttribute("preserveAspectRatio", "none");
   if (label) {
     svg.setAttribute("role", "img");
@@ -120,10 +121,12 @@ function sparkline(label) {
   svg.append(area, line);
   const draw = (values) => {
     const most = Math.max(...values, 1e-9);
-    const first = KEPT - values.length;
+    const last = Math.max(LEAST_SPAN, values.length) - 1;
+    const first = last + 1 - values.length;
+    svg.setAttribute("viewBox", `0 0 ${last} 100`);
     const points = values.map((value, at) => `${first + at},${(100 - (96 * value) / most).toFixed(1)}`);
     line.setAttribute("points", points.join(" "));
-    area.setAttribute("points", points.length ? `${first},100 ${points.join(" ")} ${KEPT - 1},100` : "");
+    area.setAttribute("points", points.length ? `${first},100 ${points.join(" ")} ${last},100` : "");
   };
   return { svg, draw };
 }
