@@ -51,7 +51,8 @@ PURE_FOLDERS = {"wire", "policy"}
 CHAT_BEYOND_PURITY = {
     f"{PACKAGE}.chat.{name}"
     for name in (
-        *("client.client", "channel", "identity_log", "login", "members", "protocol"),
+        *("client.attempts", "client.calls", "client.client", "client.delivery", "channel"),
+        *("extension.running", "extension.user", "identity_log", "login", "members", "protocol"),
         "stored_bans",
     )
 }

@@ -17,6 +17,7 @@ from twisted_net.chat.bans import (
 )
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import (
+    Ack,
     Ban,
     BanList,
     ErrorReply,
@@ -119,7 +120,8 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     """
     _need_operator(user)
     found = registry.require_user(request.nick)
-    return _throw_out(found, user, "kicked", request.text)
+    # A person sees the notice in the room; a program also learns that its request was done.
+    return [*_throw_out(found, user, "kicked", request.text), SendEvent(user, Ack(""))]
 
 
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:

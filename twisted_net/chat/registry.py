@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted_net.chat import bans, names
 from twisted_net.chat.bans import Sanction, Sanctions
+from twisted_net.chat.delivered import DeliveredIds
 from twisted_net.chat.limits import LONGEST_NAME, ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
@@ -98,6 +99,7 @@ class Registry:
     :ivar ignorers_of: the users who ignore a person, by each mark of the person.
     :ivar bans: who may not come in.
     :ivar mutes: who may not send messages.
+    :ivar delivered: the ids of private messages that were delivered.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Registry:
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self.bans = Sanctions()
         self.mutes = Sanctions()
+        self.delivered = DeliveredIds()
         self._last_guest = 0
         self._free_guests: list[int] = []  # a heap of smaller numbers that nobody has seen
         self._origin = origin
@@ -291,7 +294,6 @@ class Registry:
         """Give a user the name of ``ghost``, and remove ``ghost``."""
         name = ghost.name
         self.remove(ghost)
-        ghost.name = ""
         self._name(user, name)
 
     # Rooms.

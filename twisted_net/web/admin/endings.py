@@ -11,6 +11,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress
 
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import user_for_log
 
 REMEMBERED = 100
 """Ended connections that are shown."""
@@ -74,7 +75,7 @@ class Endings:
         ended = Ended(
             connection.id,
             connection.peer,
-            connection.log_name,
+            user_for_log(connection),
             "" if reason is None else reason.code,
             connection.detail,
             self._now(),

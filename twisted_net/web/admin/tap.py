@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import user_for_log
 from twisted_net.web.admin.endings import Ended
 from twisted_net.wire.framing import RemoteProtocolError, TooLong
 from twisted_net.wire.json_values import encode_json
@@ -132,7 +133,7 @@ class Tap:
                 "tap": connection.id,
                 "time": self._now(),
                 "peer": format_address(connection.peer),
-                "name": connection.log_name,
+                "name": user_for_log(connection),
             }
         )
 

@@ -226,6 +226,6 @@ class _Console:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def send_event(self, event: Event) -> None:
+    def send_event(self, event: Event, id: str = "") -> None:
         said = event.text if isinstance(event, Notice) else getattr(event, "text", "")
         self.said.append(str(said))
