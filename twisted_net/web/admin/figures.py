@@ -47,10 +47,16 @@ def _sum(name: str, connections: Iterable[Connection]) -> int:
 def count_connections(connections: Iterable[Connection]) -> Mapping[tuple[str, str], int]:
     """Count connections by form and state."""
     found = list(connections)
-    # A state's own hash is computed in Python, and forms are few: so both are counted by identity.
-    states = Counter(zip(map(_form_of, found), map(id, map(_state_of, found)), strict=True))
-    names = {id(state): state.name.lower() for state in State}
-    return {(form, names[state]): count for (form, state), count in states.items()}
+    states = list(map(_state_of, found))
+    counts = Counter(
+        {(form, "open"): count for form, count in Counter(map(_form_of, found)).items()}
+    )
+    if states.count(State.OPEN) < len(states):  # counting pairs takes much longer
+        for connection, state in zip(found, states, strict=True):
+            if state is not State.OPEN:
+                counts[connection.form, "open"] -= 1
+                counts[connection.form, state.name.lower()] += 1
+    return counts
 
 
 def queued_bytes(factory: ConnectionFactory) -> int:

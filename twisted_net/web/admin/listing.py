@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from heapq import nsmallest
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from twisted_net.connection.addresses import format_address
@@ -94,14 +93,24 @@ def _by_number(connections: Iterable[Connection], query: Query) -> list[Connecti
 def _by_figure(
     connections: Iterable[Connection], query: Query, figure: Callable[[Connection], int]
 ) -> list[Connection]:
+    pairs = list(zip(map(figure, found := list(connections)), found, strict=True))
     if query.after is not None:
         most, number = query.after
-        connections = (
-            each
-            for each in connections
-            if (value := figure(each)) < most or (value == most and each.id > number)
-        )
-    return nsmallest(query.limit + 1, connections, key=lambda each: (-figure(each), each.id))
+        pairs = [
+            pair for pair in pairs if pair[0] < most or (pair[0] == most and pair[1].id > number)
+        ]
+    wanted = query.limit + 1
+    if len(pairs) > wanted:
+        # Sorting numbers is faster than sorting connections, of which only these are needed.
+        least = sorted(map(_first, pairs), reverse=True)[wanted - 1]
+        even = [pair for pair in pairs if pair[0] == least]
+        pairs = [pair for pair in pairs if pair[0] > least]
+        pairs += even[: wanted - len(pairs)]  # they are in the order of their numbers
+    pairs.sort(key=lambda pair: (-pair[0], pair[1].id))
+    return [connection for _, connection in pairs]
+
+
+_first: Callable[[tuple[int, Connection]], int] = itemgetter(0)
 
 
 def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
