@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 from twisted_net.connection.addresses import format_address
@@ -93,24 +93,27 @@ def _by_number(connections: Iterable[Connection], query: Query) -> list[Connecti
 def _by_figure(
     connections: Iterable[Connection], query: Query, figure: Callable[[Connection], int]
 ) -> list[Connection]:
-    pairs = list(zip(map(figure, found := list(connections)), found, strict=True))
+    found = list(connections)  # in the order of their numbers
+    values = list(map(figure, found))
     if query.after is not None:
         most, number = query.after
-        pairs = [
-            pair for pair in pairs if pair[0] < most or (pair[0] == most and pair[1].id > number)
+        places = [
+            place
+            for place, value in enumerate(values)
+            if value < most or (value == most and found[place].id > number)
         ]
+        found = [found[place] for place in places]
+        values = [values[place] for place in places]
     wanted = query.limit + 1
-    if len(pairs) > wanted:
-        # Sorting numbers is faster than sorting connections, of which only these are needed.
-        least = sorted(map(_first, pairs), reverse=True)[wanted - 1]
-        even = [pair for pair in pairs if pair[0] == least]
-        pairs = [pair for pair in pairs if pair[0] > least]
-        pairs += even[: wanted - len(pairs)]  # they are in the order of their numbers
-    pairs.sort(key=lambda pair: (-pair[0], pair[1].id))
-    return [connection for _, connection in pairs]
-
-
-_first: Callable[[tuple[int, Connection]], int] = itemgetter(0)
+    # Sorting numbers is faster than sorting connections, of which only a few are needed.
+    least = sorted(values, reverse=True)[wanted - 1] if len(values) > wanted else -1
+    places = [place for place, value in enumerate(values) if value > least]
+    places.sort(key=lambda place: -values[place])
+    place = -1
+    while len(places) < min(wanted, len(values)):
+        place = values.index(least, place + 1)
+        places.append(place)
+    return [found[place] for place in places]
 
 
 def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
