@@ -89,6 +89,14 @@ class MetricsLiveTests(AdminLiveCase):
                 self.assertEqual(await self.metric(url, accepted), 1)
             await server.stop()
 
+    async def test_alerts(self) -> None:
+        """``promtool`` finds nothing wrong with the alerts, and they fire when they should."""
+        rules = CHECKOUT / "docs/monitoring"
+        for words in (("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")):
+            promtool: Program = self.spawn(program("promtool"), *words, cwd=rules)
+            self.assertEqual(await promtool.ended(), 0, promtool)
+            self.assertIn(b"SUCCESS", promtool.output)
+
 
 class AccessLiveTests(AdminLiveCase):
     async def test_open_to_others(self) -> None:

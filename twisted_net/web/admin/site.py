@@ -159,6 +159,11 @@ class AdminResource(Resource):
         self._names = frozenset(name.lower().rstrip(".") for name in names)
         self._tapped: set[Connection] = set()
 
+    @classmethod
+    def routes(cls) -> list[tuple[str, str]]:
+        """Return the methods and paths that are answered, besides the files of the dashboard."""
+        return sorted(cls._routes)
+
     def render(self, request: Request) -> int:
         try:
             self._answer(request)
