@@ -61,6 +61,7 @@ CHAT_BEYOND_PURITY = {
 PURE_BESIDES = {
     f"{PACKAGE}.{name}"
     for name in (
+        "connection.ages",
         "connection.send_queue",
         "connection.timer_wheel",
         "accounts.hashes",

@@ -175,7 +175,6 @@ class ConnectionsTests(AdminCase):
         view = self.watch(self.recorders())
         peer = connect_peer(view.factory, clock=self.clock)
         peer.send(b"say hello\n")
-        view.note_count()
         self.clock.advance(90)
         (row,) = self.ask("/connections").json()["connections"]
         self.assertEqual(
@@ -226,7 +225,6 @@ class ConnectionsTests(AdminCase):
         view = self.watch(self.recorders())
         for number in range(105):
             peer = connect_peer(view.factory, clock=self.clock)
-            view.note_count()
             self.clock.advance(2)
             peer.send(b"close\n" if number % 2 else b"hi\n")
             peer.write_eof()

@@ -175,7 +175,7 @@ class TapTests(TapCase):
     def test_the_end_of_the_connection(self) -> None:
         """The last line has the reason, and the viewer's request ends."""
         connection, peer, viewer, tap = self.tapped()
-        endings = Endings(lambda: 0.0, lambda number: 0.0)
+        endings = Endings(lambda: 0.0)
         connection.factory.observer = endings
         endings.tell(connection, tap.connection_ended)
         peer.send(b"close\n")

@@ -42,15 +42,13 @@ class Endings:
     """Observes one factory.
 
     :param now: returns the time, in seconds since 1970.
-    :param age: returns how many seconds ago the connection with a number began.
     :ivar last: the last ended connections, the newest last.
     :ivar handshakes: completed TLS handshakes, by version.
     :ivar bytes_received: of ended connections only, as the other three.
     """
 
-    def __init__(self, now: Callable[[], float], age: Callable[[int], float]) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._age = age
         self._told: dict[Connection, Callable[[Ended], None]] = {}
         self.last: deque[Ended] = deque(maxlen=REMEMBERED)
         self.handshakes: Counter[str] = Counter()
@@ -79,7 +77,7 @@ class Endings:
             "" if reason is None else reason.code,
             connection.detail,
             self._now(),
-            self._age(connection.id),
+            connection.factory.age(connection.id),
             connection.bytes_received,
             connection.bytes_sent,
             connection.messages_received,

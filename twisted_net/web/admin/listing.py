@@ -75,7 +75,6 @@ def list_connections(view: ServiceView, query: Query) -> tuple[list[dict[str, An
         found = _by_number(connections, query)
     else:
         found = _by_figure(connections, query, figure)
-    view.note_count()
     rows = [connection_row(view, each) for each in found[: query.limit]]
     if len(found) <= query.limit:
         return rows, None
@@ -125,7 +124,7 @@ def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
         **view.describe(connection),
         "form": connection.form,
         "state": connection.state.name.lower(),
-        "seconds": int(view.age(connection.id)),
+        "seconds": int(view.factory.age(connection.id)),
         "bytes_received": connection.bytes_received,
         "bytes_sent": connection.bytes_sent,
         "messages_received": connection.messages_received,

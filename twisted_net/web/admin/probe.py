@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from twisted_net.web.admin.histogram import Histogram
@@ -19,14 +17,12 @@ class TurnProbe:
     then is that of a turn. If the sample itself comes late, the reactor was busy for longer than
     that, and the delay counts instead.
 
-    :param each: called at each sample.
     :ivar turns: the seconds of the sampled turns.
     """
 
-    def __init__(self, clock: IReactorTime, each: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self.turns = Histogram()
         self._clock = clock
-        self._each = each
         self._call: IDelayedCall | None = None
         self._due = 0.0
 
@@ -44,7 +40,6 @@ class TurnProbe:
 
     def _begin(self) -> None:
         now = self._clock.seconds()
-        self._each()
         self._call = self._clock.callLater(0, self._end, now, now - self._due)
 
     def _end(self, began: float, late: float) -> None:

@@ -76,7 +76,7 @@ class AdminService(ListenerService):
         names: Collection[str] = (),
     ) -> None:
         self._views = views
-        self._probe = TurnProbe(reactor, self._note_counts)
+        self._probe = TurnProbe(reactor)
         resource = AdminResource(views, self._probe.turns, token or (lambda: None), names)
         site = AdminSite(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         factory = GuardFactory(
@@ -101,7 +101,3 @@ class AdminService(ListenerService):
         for view in self._views:
             view.stop()
         return super().stopService()
-
-    def _note_counts(self) -> None:
-        for view in self._views:
-            view.note_count()

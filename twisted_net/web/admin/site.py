@@ -231,7 +231,6 @@ class AdminResource(Resource):
 
     def _connection(self, request: Request, number: int) -> None:
         view, connection = self._found(request, number)
-        view.note_count()
         answer_json(request, connection_details(view, connection))
 
     def _rooms(self, request: Request) -> None:

@@ -17,7 +17,6 @@ from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.ranges import Network, parse_range
-from twisted_net.web.admin.ages import Ages
 from twisted_net.web.admin.endings import Endings
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.redaction import hide_secrets, hide_typed_secrets
@@ -47,8 +46,7 @@ class ServiceView:
         self.service = service
         self.now = now
         self.appends = appends
-        self.ages = Ages(0.0)
-        self.endings = Endings(now, self.age)
+        self.endings = Endings(now)
         self._bans: dict[Network, IDelayedCall] = {}
 
     @property
@@ -58,10 +56,7 @@ class ServiceView:
 
     def start(self) -> None:
         """Begin to observe."""
-        factory = self.factory
-        self.ages = Ages(factory.clock.seconds())
-        factory.observer = self.endings
-        self.note_count()
+        self.factory.observer = self.endings
 
     def stop(self) -> None:
         """Stop observing."""
@@ -69,14 +64,6 @@ class ServiceView:
         bans, self._bans = self._bans, {}
         for call in bans.values():
             call.cancel()
-
-    def note_count(self) -> None:
-        """Note how many connections there have been so far."""
-        self.ages.note(self.factory.opened_count, self.factory.clock.seconds())
-
-    def age(self, number: int) -> float:
-        """Return how many seconds ago a connection began, half a second too few at most."""
-        return self.ages.age(number, self.factory.clock.seconds())
 
     @property
     def not_ready(self) -> str:
