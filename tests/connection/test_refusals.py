@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.connection.recording import Recorder, factory_of
+from tests.connection.recording import Recorder, end_figures, factory_of
 from tests.fail2ban import banned
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.factory import ConnectionFactory
@@ -229,7 +229,8 @@ class Fail2banTests(SynchronousTestCase):
     def test_ends(self) -> None:
         for code in ("handshake (x)", "bad-input (a)", "too-long", "unfinished", "login"):
             line = f"{WHERE}info] Connection 71 from 192.0.2.7:5 ended: {code}"
-            self.assertEqual(banned(line), "192.0.2.7")
+            for more in ("", end_figures(3.2), f", user ann{end_figures()}"):
+                self.assertEqual(banned(line + more), "192.0.2.7")
 
     def test_others(self) -> None:
         """Ends that say nothing about the client, a full server, and what a client wrote."""

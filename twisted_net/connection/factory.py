@@ -60,6 +60,11 @@ class ConnectionObserver(Protocol):
         """A connection has ended; its ``reason`` is set."""
 
 
+_FIGURES = (
+    ", {seconds} s, bytes {bytes_received} in, {bytes_sent} out, "
+    "messages {messages_received} in, {messages_sent} out"
+)
+
 _Parameters = ParamSpec("_Parameters")
 _Made = TypeVar("_Made", bound="ConnectionFactory")
 
@@ -402,24 +407,34 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         peer = format_address(connection.peer)
         detail = connection.detail and f" ({connection.detail})"
         user = user_for_log(connection)
+        figures = {
+            "seconds": round(self.age(connection.id), 1),
+            "bytes_received": connection.bytes_received,
+            "messages_received": connection.messages_received,
+            "bytes_sent": connection.bytes_sent,
+            "messages_sent": connection.messages_sent,
+        }
         clock = self._clock
         if clock is not None and _ends.is_usable(clock):
             number = connection.id
             text = f"Connection {number} from {peer} ended: {reason.code}{detail}"
             if user:
                 text += f", user {user}"
+            text += _FIGURES.format_map(figures)
             if _ends.add(clock, level, text):
                 return
-        known = {"user": user} if user else {}
+        known: dict[str, Any] = {"user": user} if user else {}
         _log.emit(
             level,
             "Connection {id} from {peer} ended: {reason}{detail}"
-            + (", user {user}" if user else ""),
+            + (", user {user}" if user else "")
+            + _FIGURES,
             id=connection.id,
             peer=peer,
             reason=reason.code,
             detail=detail,
             **known,
+            **figures,
         )
 
 
