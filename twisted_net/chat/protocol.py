@@ -6,13 +6,19 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, INegotiated, ISSLTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    INegotiated,
+    IProtocolNegotiationFactory,
+    ISSLTransport,
+)
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from twisted_net import __version__
 from twisted_net.chat import moderation, names
@@ -43,7 +49,7 @@ from twisted_net.chat.codecs.text_codec import TextCodec
 from twisted_net.chat.extension.checks import Checks
 from twisted_net.chat.extension.running import error_reply, run_command
 from twisted_net.chat.extension.user import ChatUser, CommandFunction
-from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
+from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
 from twisted_net.chat.identity_log import (
     log_failed_login,
     log_login,
@@ -91,6 +97,9 @@ from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable, strip_invisible
 
+HTTP_ALPN = b"http/1.1"
+"""What browsers offer by ALPN (RFC 7301). Programs of the chat, and ``openssl``, offer nothing."""
+
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
 
@@ -131,6 +140,7 @@ class ChatProtocol(Member):
     session: Session
 
     _telnet: Telnet | None = None
+    _request: bytes | None = None  # what has come, while the first line may be one of HTTP
     login_after = 0.0  # the time until which the next password waits, after a wrong one
     _line_began: tuple[int, int] = -1, 0  # for who types: which message it is, and the tick
 
@@ -147,14 +157,22 @@ class ChatProtocol(Member):
         return self.name if self.ready else ""
 
     def connected(self) -> None:
-        self.factory.enter(self)
+        gateway = self.factory.gateway
+        if gateway is not None and negotiated_protocol(self.transport) == HTTP_ALPN:
+            gateway.take_over(self, b"")
+        else:
+            self.factory.enter(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if data[:2] == TLS_RECORD and not self.bytes_received and self.ready:
-            foreign = recognise(data)  # now, because no line feed may follow
-            if foreign is not None:
+        if not self.bytes_received and self.ready:
+            foreign = recognise(data) if data[:2] == TLS_RECORD else None
+            if foreign is not None:  # now, because no line feed may follow
                 self._turn_away(foreign)
                 return
+            if self.factory.gateway is not None and MAY_BE_REQUEST.match(data):
+                self._request = b""
+        if self._request is not None:
+            self._request += data
         if b"\xff" in data or self._telnet is not None:
             data = self._without_telnet(data)
         super().dataReceived(data)
@@ -195,19 +213,25 @@ class ChatProtocol(Member):
         if foreign is not None:
             self._turn_away(foreign)
             return None
+        self._request = None
         json = _from_brace(typed)
         if isinstance(message, bytes):
             if not strip_invisible(typed.decode(errors="replace")):
                 return None
             # JSON may contain what is an editing key.
             message = (json and _from_brace(message)) or json or typed
-        self._decide(bool(json), message if isinstance(message, bytes) else message.start)
+        self.decide(bool(json), message if isinstance(message, bytes) else message.start)
         return None if self.reason is not None else message  # it may be banned
 
-    def _decide(self, is_json: bool, line: bytes) -> None:
-        """Speak the form that the first line shows."""
+    @property
+    def json_codec(self) -> Codec:
+        """The codec of this connection if it speaks JSON."""
+        return self.factory.json
+
+    def decide(self, is_json: bool, line: bytes) -> None:
+        """Speak the text form or the JSON form, as the peer's first line shows."""
         if is_json:
-            self.codec = self.factory.json
+            self.codec = self.json_codec
             self.start_heartbeat(self.factory.heartbeat)
             self.factory.limit_login(self)
         self.factory.spoke(self)
@@ -229,6 +253,11 @@ class ChatProtocol(Member):
     def _turn_away(self, foreign: Foreign) -> None:
         """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
         self.factory.act(self.session.end())
+        request, gateway = self._request, self.factory.gateway
+        if foreign.protocol == "HTTP" and request is not None and gateway is not None:
+            self.factory.leave(self)
+            gateway.take_over(self, request)
+            return
         self.send_encoded(foreign.answer)
         super().close(BAD_INPUT, f"it speaks {foreign.protocol}")
 
@@ -265,6 +294,12 @@ class ChatProtocol(Member):
         self.send_encoded(self.codec.ping)
 
 
+def negotiated_protocol(transport: Any) -> bytes | None:
+    """Return what TLS has negotiated, if anything."""
+    found: bytes | None = getattr(transport, "negotiatedProtocol", None)
+    return found
+
+
 def _reservable(name: str) -> str:
     try:
         return names.nick(name)
@@ -282,6 +317,21 @@ def _from_brace(line: bytes) -> bytes:
     return line[line.index(b"{") :] if seen[:1] == "{" else b""
 
 
+class Gateway(Protocol):
+    """Serves peers that speak HTTP on the chat's port: pages and WebSockets."""
+
+    def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
+        """Go on with the transport of a connection, which has no session any more.
+
+        :param data: what the peer has sent.
+        """
+
+    @property
+    def compressed_bytes(self) -> int:
+        """The bytes of compressed messages, each counted once for all its receivers."""
+
+
+@implementer(IProtocolNegotiationFactory)
 class ChatFactory(ConnectionFactory):
     """A chat server, with all connected users and all non-empty rooms.
 
@@ -342,6 +392,7 @@ class ChatFactory(ConnectionFactory):
         self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
         self._silent = Countdown(GREETING_DELAY, self._greet)
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
+        self.gateway: Gateway | None = None  # without one, HTTP is turned away
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
@@ -352,10 +403,18 @@ class ChatFactory(ConnectionFactory):
         self._unannounced: dict[Room, None] = {}  # rooms with joins or leaves to announce
         self._announcement: IDelayedCall | None = None
 
+    @property
+    def compressed_bytes(self) -> int:
+        return 0 if self.gateway is None else self.gateway.compressed_bytes
+
     # The store.
 
     opens_store = True
     """Whether the store is opened when somebody listens. Otherwise, call :meth:`start_store`."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what TLS may negotiate."""
+        return [] if self.gateway is None else [HTTP_ALPN]
 
     def startFactory(self) -> None:
         if self.opens_store:

@@ -56,8 +56,11 @@ class ConnectionObserver(Protocol):
     def handshake_completed(self, connection: Connection, /) -> None:
         """A connection's TLS handshake is done."""
 
+    def connection_gone(self, connection: Connection, /) -> None:
+        """A connection has left the factory: it has ended, or goes on as another."""
+
     def connection_ended(self, connection: Connection, /) -> None:
-        """A connection has ended; its ``reason`` is set."""
+        """A connection has ended; its ``reason`` is set. It is gone already."""
 
 
 _FIGURES = (
@@ -96,7 +99,6 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :ivar endings: the number of connections that have ended, by the code of the reason.
     :ivar dropped: the messages that the overflow policy has dropped and whose receivers were told,
         or have ended.
-    :ivar compressed_bytes: the bytes of compressed WebSocket messages, each counted once.
     :ivar accepts: set to False to reject all further connections.
     :ivar observer: is told about ends and handshakes; None, the default, costs nothing.
     """
@@ -119,7 +121,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.connections: dict[int, Connection] = {}
         self.full: set[Connection] = set()
         self.endings: Counter[str] = Counter()
-        self.dropped = self.compressed_bytes = 0
+        self.dropped = 0
         self.accepts = True
         self.observer: ConnectionObserver | None = None
         self._admission: Admission | None = None
@@ -194,6 +196,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """The number of connections so far: the newest one has it as its ``id``."""
         return self._last_id
 
+    @property
+    def compressed_bytes(self) -> int:
+        """The bytes of compressed WebSocket messages, each counted once for all its receivers."""
+        return 0
+
     def age(self, number: int) -> float:
         """Return how many seconds ago a connection began: at most 0.1 s, or a 64th, too many."""
         return self._ages.age(number, self.clock.seconds())
@@ -223,7 +230,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """
         if not self.accepts:
             self._refuse(addr, DRAINING)
-            return RejectingProtocol()
+            return self.reject(addr, DRAINING)
         now = self.clock.seconds()
         if now >= self._ages.due:
             self._ages.note(self._last_id, now)
@@ -240,7 +247,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         if reason is not None:
             self._rejections.count(reason.code, now)
             self._refuse(addr, reason)
-            return RejectingProtocol(self.rejection_message(reason))
+            return self.reject(addr, reason)
         made = None
         try:
             made = self.make(addr)
@@ -256,6 +263,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def make(self, addr: IAddress | None) -> Connection | None:
         """Make the connection for an admitted client. Return None to reject it after all."""
         return super().buildProtocol(addr)
+
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Return a protocol that tells a client why it is rejected, and closes."""
+        return RejectingProtocol(b"" if reason is DRAINING else self.rejection_message(reason))
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         """Return what to tell a rejected client. If empty, the connection is closed silently."""
@@ -375,10 +386,33 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             return "the reactor has stopped"
         return None
 
-    def ended(self, connection: Connection) -> None:
-        """Forget a connection that has ended; its ``reason`` is set."""
+    def continue_as(self, before: Connection, after: Connection) -> Any:
+        """Let a connection of this factory go on in place of another, as after an upgrade.
+
+        :param before: the connection so far. It may be of another factory that shares the admission
+            with this one. It ends without a hook and a line in the log.
+        :param after: a new connection. It gets the place that admission counts.
+        :return: the transport, which is to be connected with ``after``.
+        """
+        transport, others = before.detach(), before.factory
+        after.factory = self
+        after.place, before.place = before.place, None
+        admission = others._admitted_before.pop(before, others.admission)
+        if after.place is not None and admission is not None and admission is not self.admission:
+            self._admitted_before[after] = admission
+        others.forget(before)
+        return transport
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection."""
         del self.connections[connection.id]
         self.full.discard(connection)
+        if self.observer is not None:
+            self.observer.connection_gone(connection)
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection that has ended; its ``reason`` is set."""
+        self.forget(connection)
         place, connection.place = connection.place, None
         if place is not None:
             admission = self._admission

@@ -68,13 +68,28 @@ class Endings:
     def handshake_completed(self, connection: Connection, /) -> None:
         self.handshakes[tls_version(connection.transport) or "unknown"] += 1
 
+    def connection_gone(self, connection: Connection, /) -> None:
+        self.bytes_received += connection.bytes_received
+        self.bytes_sent += connection.bytes_sent
+        self.messages_received += connection.messages_received
+        self.messages_sent += connection.messages_sent
+        if connection.reason is None and connection in self._told:  # it goes on as another
+            self._told.pop(connection)(self._record(connection, "upgraded"))
+
     def connection_ended(self, connection: Connection, /) -> None:
         reason = connection.reason
-        ended = Ended(
+        ended = self._record(connection, "" if reason is None else reason.code)
+        self.last.append(ended)
+        told = self._told.pop(connection, None)
+        if told is not None:
+            told(ended)
+
+    def _record(self, connection: Connection, reason: str) -> Ended:
+        return Ended(
             connection.id,
             connection.peer,
             user_for_log(connection),
-            "" if reason is None else reason.code,
+            reason,
             connection.detail,
             self._now(),
             connection.factory.age(connection.id),
@@ -83,14 +98,6 @@ class Endings:
             connection.messages_received,
             connection.messages_sent,
         )
-        self.bytes_received += ended.bytes_received
-        self.bytes_sent += ended.bytes_sent
-        self.messages_received += ended.messages_received
-        self.messages_sent += ended.messages_sent
-        self.last.append(ended)
-        told = self._told.pop(connection, None)
-        if told is not None:
-            told(ended)
 
 
 def tls_version(transport: Any) -> str:
