@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -47,6 +47,7 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.log_format import use_json
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
@@ -194,6 +195,7 @@ class ServiceOptions(ConfigurableOptions):
         self.parse("min-tls", parse_tls_version)
         self._check_addresses()
         self._check_admin()
+        self._choose_log_format()
         check_tls_flags(self)
         self._check_twistd()
 
@@ -210,6 +212,16 @@ class ServiceOptions(ConfigurableOptions):
                 self.refuse("admin-token-file", "requires --admin")
             for name in self["admin-host"]:
                 raise usage.UsageError(f"{self.spell('admin-host', name)}: requires --admin")
+
+    def _choose_log_format(self) -> None:
+        if self["log-format"] not in ("text", "json"):
+            self.refuse("log-format", "must be text or json")
+        flags: MutableMapping[str, Any] | None = self.parent
+        if self["log-format"] == "json" and flags is not None:
+            try:
+                use_json(flags)
+            except ValueError as error:
+                self.refuse("log-format", str(error))
 
     def _check_twistd(self) -> None:
         flags: Mapping[str, Any] = self.parent or {}
