@@ -311,16 +311,24 @@ async function listRooms(metrics) {
   }), 2);
 }
 
-async function close({ id, name }) {
-  const who = name ? `connection ${id} (${name})` : `connection ${id}`;
-  if (!confirm(`Close ${who}?`)) return;
-  try {
-    await act(`/connections/${id}/close`);
-  } catch (error) {
-    complain(error);
-  }
+let closing = null;
+
+function close({ id, name }) {
+  closing = id;
+  byId("sure-title").textContent = name ? `Close connection ${id}: ${name}?` : `Close connection ${id}?`;
+  byId("why").value = "";
+  byId("sure").showModal();
+}
+
+async function closeNow() {
+  byId("sure").close();
+  await act(`/connections/${closing}/close`, { text: byId("why").value }).catch(complain);
   await listConnections().catch(complain);
 }
+
+byId("sure-yes").addEventListener("click", closeNow);
+byId("sure-no").addEventListener("click", () => byId("sure").close());
+byId("why").addEventListener("keydown", (event) => { if (event.key === "Enter") closeNow(); });
 
 // Looking on at one connection.
 
