@@ -87,7 +87,9 @@ class Server:
         :param body: an object to send with POST; without one, it is GET.
         :raises AdminError: there is no answer, or it is an error.
         """
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        headers = {"Connection": "close"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         data = None
         if body is not None:
             headers["X-Netchat-Admin"] = "1"
@@ -97,6 +99,7 @@ class Server:
             connection.request("GET" if body is None else "POST", path, data, headers)
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
+            connection.close()
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise AdminError(f"{self.address}: {why}") from None
         if answer.status != 200:
@@ -116,6 +119,7 @@ class Server:
 
 def _error_text(answer: http.client.HTTPResponse) -> str:
     data = answer.read(65536)
+    answer.close()
     try:
         return str(json.loads(data)["error"])
     except (ValueError, LookupError, TypeError):

@@ -278,6 +278,39 @@ class TapLiveTests(AdminLiveCase):
         await watched.has(b"afterwards")
         await people[251].has(b"afterwards")
 
+    async def test_over_tls(self) -> None:
+        """What is shown is decrypted."""
+        tls = ("--tls-port", "0", "--self-signed")
+        server, _, url = await self.operated("netecho", *tls)
+        secure = await server.port("--tls-port 0")
+        openssl: Program = self.spawn(
+            *(program("openssl"), "s_client", "-connect", f"{LOCALHOST}:{secure}", "-quiet")
+        )
+        openssl.write(b"hello\n")
+        await openssl.expect(b"hello")
+        tap: Program = self.spawn(program("curl"), "-sN", f"{url}/connections/1/tap")
+        await tap.expect(rb'^\{"tap":')
+        openssl.write(b"over TLS\n")
+        await openssl.expect(b"over TLS")
+        await tap.expect(rb'"dir":"in".*"text":"over TLS\\n"')
+        await tap.expect(rb'"dir":"out".*"text":"over TLS\\n"')
+
+    async def test_behind_netidle(self) -> None:
+        """Both directions of a forwarded connection, and the password of another protocol."""
+        upstream = self.listen()
+        _, port, url = await self.operated("netidle", "--upstream", upstream.endpoint)
+        client = await self.connect(port)
+        client.send(b"PING\r\n")
+        behind = await upstream.hears(b"PING")
+        tap: Program = self.spawn(program("curl"), "-sN", f"{url}/connections/1/tap")
+        await tap.expect(rb'^\{"tap":')
+        client.send(b"AUTH secret\r\n")
+        await behind.has(b"AUTH secret")
+        behind.send(b"+OK\r\n")
+        await client.has(b"+OK")
+        await tap.expect(rb'"text":"AUTH \*\*\*\\r\\n"')
+        await tap.expect(rb'"text":"\+OK\\r\\n"')
+
 
 class EagerTapLiveTests(TapLiveTests):
     """The same with the reactor whose broadcasts go to the sockets themselves."""

@@ -136,7 +136,10 @@ class MetricsTests(AdminCase):
     def test_accepted(self) -> None:
         """As each listener's port has counted them, also after it has stopped."""
         view = self.watch(self.recorders())
-        view.service.ports_by_label = {"--port 1": Port(3), "--listen unix:/x": object()}
+        view.service.ports_by_label = {
+            "/etc/a, line 7: b.conf, line 2: port 1": Port(3),
+            "--listen unix:/x": object(),
+        }
         self.assertEqual(self.value("connections_accepted", listener="--port 1"), 3)
         self.assertEqual(self.value("connections_accepted"), 3)
 

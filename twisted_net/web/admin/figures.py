@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from twisted_net.web.admin.views import ServiceView
 
 STATES = (State.HANDSHAKING, State.OPEN, State.CLOSING, State.DRAINING_INPUT)
 """The states of connections that a factory has."""
+
+_IN_FILE = re.compile(r".*, line \d+: (.*)", re.DOTALL)
 
 _state_of: Callable[[Connection], State] = attrgetter("state")
 _form_of: Callable[[Connection], str] = attrgetter("form")
@@ -73,7 +76,16 @@ def accepted_by_listener(view: ServiceView) -> dict[str, int]:
     """Return how many connections each listener has accepted, as its port counts them."""
     ports: Mapping[str, Any] = view.service.ports_by_label
     found = {label: getattr(port, "sessionno", None) for label, port in ports.items()}
-    return {label: count for label, count in found.items() if isinstance(count, int)}
+    return {flag_of(label): count for label, count in found.items() if isinstance(count, int)}
+
+
+def flag_of(label: str) -> str:
+    """Return a listener's label as on a command line: a line of a file may move.
+
+    ``chat.conf, line 3: port 8080`` is ``--port 8080``.
+    """
+    found = _IN_FILE.match(label)
+    return label if found is None else f"--{found[1]}"
 
 
 def certificate_expiries(view: ServiceView) -> dict[str, float]:
@@ -86,5 +98,5 @@ def certificate_expiries(view: ServiceView) -> dict[str, float]:
         certificates = listener.certificates
         if certificates is not None and certificates.pairs:
             expires = min(pair.expires for pair in certificates.pairs.values())
-            found[listener.label] = expires.timestamp()
+            found[flag_of(listener.label)] = expires.timestamp()
     return found

@@ -100,8 +100,7 @@ class ServiceCollector(Collector):
         opened: dict[tuple[str, ...], float] = {}
         for view in views:
             counts = count_connections(view.factory.connections.values())
-            forms = sorted({form for form, _ in counts}) or ["bytes"]
-            for form in forms:
+            for form in sorted({form for form, _ in counts}.union(view.forms)):
                 for state in (each.name.lower() for each in STATES):
                     opened[(view.name, form, state)] = counts.get((form, state), 0)
         yield _gauge("connections", "Open connections.", opened, ("service", "form", "state"))

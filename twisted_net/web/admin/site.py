@@ -158,6 +158,8 @@ class AdminResource(Resource):
         self._token = token
         self._names = frozenset(name.lower().rstrip(".") for name in names)
         self._tapped: set[Connection] = set()
+        for path in OPEN_PATHS:
+            page_file(path)  # now, because the process may soon have another root
 
     @classmethod
     def routes(cls) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -29,10 +29,13 @@ class CannotBan(ValueError):
 class ServiceView:
     """What is shown of one service.
 
+    :cvar forms: what its clients usually speak; see :attr:`Connection.form`.
     :param name: the service's name, the label of its metrics.
     :param now: returns the time, in seconds since 1970.
     :ivar appends: how long the store's appends take; None if there is no store.
     """
+
+    forms: ClassVar[tuple[str, ...]] = ("bytes",)
 
     def __init__(
         self,
@@ -147,6 +150,8 @@ class ServiceView:
 
 class ChatView(ServiceView):
     """What is shown of a chat."""
+
+    forms = ("json", "text", "websocket")
 
     @property
     def chat(self) -> ChatFactory:
