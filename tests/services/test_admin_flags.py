@@ -10,6 +10,7 @@ from twisted.internet.address import IPv4Address
 from tests.services.test_options import SERVICES, OptionsCase
 from tests.services.test_services import Reactor, ServiceCase
 from twisted_net.services import chat, echo
+from twisted_net.services.admin_flags import is_open
 from twisted_net.services.starting import StartError
 from twisted_net.web.admin.timed_store import TimedStore
 from twisted_net.web.admin.views import ChatView, ServiceView
@@ -93,9 +94,20 @@ class AdminServiceTests(ServiceCase):
 
     def test_open_to_others(self) -> None:
         """Without a token, an address that others can reach ends the start."""
-        service = self.made(echo, "--admin", "tcp:9191")
-        line = str(self.assertRaises(StartError, service.privilegedStartService))
-        self.assertIn("--admin tcp:9191: other machines can connect to it", line)
+        for endpoint in (
+            *("tcp:9191", "tcp:9191:interface=0.0.0.0", r"tcp6:9191:interface=\:\:"),
+            "net:9191:interface=192.0.2.1",
+        ):
+            line = str(self.assertRaises(StartError, self.made, echo, "--admin", endpoint))
+            self.assertIn(f"--admin {endpoint}: other machines can connect to it", line)
+        self.assertEqual(self.reactor.tcpServers, [], "and nothing has listened")
+        for endpoint in (
+            LOCAL,
+            r"tcp6:9191:interface=\:\:1",
+            "unix:/x",
+            "tcp:1:interface=localhost",
+        ):
+            self.assertFalse(is_open(endpoint), endpoint)
         token = self.mktemp()
         with open(token, "w") as file:
             file.write("0123456789abcdef")

@@ -131,7 +131,9 @@ class FlagTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGUSR1, before)
         path = os.path.abspath(self.mktemp())
         flags: dict[str, Any] = {"logfile": path}
-        self.observe(flags)({"log_format": "hello"})
+        observer = self.observe(flags)
+        self.addCleanup(observer._outFile.close)
+        observer({"log_format": "hello"})
         with open(path) as file:
             self.assertEqual(json.loads(file.read())["message"], "hello")
         self.assertNotEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_DFL)
