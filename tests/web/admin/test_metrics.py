@@ -12,6 +12,7 @@ from tests.web.admin.operating import AdminCase
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.testing import connect_peer, connect_tls_peer
 from twisted_net.tls.certificates import Certificates
@@ -120,6 +121,14 @@ class MetricsTests(AdminCase):
         self.assertEqual(self.value("sent_messages"), 3)
         self.assertEqual(self.value("connections_ended", reason="peer-closed"), 3)
         self.assertEqual(self.value("connections_ended"), 3)
+
+    def test_own_reasons(self) -> None:
+        """A program may end connections for a reason that only it has."""
+        view = self.watch(self.recorders())
+        peer = connect_peer(view.factory, clock=self.clock)
+        peer.protocol.close(CloseReason("bored", "I am bored.", False, 1000))
+        peer.write_eof()
+        self.assertEqual(self.value("connections_ended", reason="bored"), 1)
 
     def test_refusals(self) -> None:
         """By reason."""

@@ -11,8 +11,10 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from tests.connection.recording import Recorder
 from tests.web.admin.operating import AdminCase, request_bytes
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager.privates import log_observers
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import connect_peer
+from twisted_net.web.admin import log_level as log_level_module
 from twisted_net.web.admin.log_level import log_level, set_log_level
 from twisted_net.web.admin.site import MOST_BODY
 
@@ -399,6 +401,25 @@ class TapTests(AdminCase):
         self.assertEqual(len(gaps), 1)
         self.assertGreater(gaps[0], 500)
 
+    def test_a_transport_that_cannot_be_watched(self) -> None:
+        """Is told, and nothing has changed."""
+
+        class Slotted:
+            __slots__ = ("inner",)
+
+            def __init__(self, inner: Any) -> None:
+                self.inner = inner
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.inner, name)
+
+        own = self.peer.protocol.transport
+        self.peer.protocol.transport = Slotted(own)
+        self.assertEqual(self.ask("/connections/1/tap").status, 501)
+        self.peer.protocol.transport = own
+        self.assertNotIn("message_received", vars(self.peer.protocol))
+        self.assertIn(b" 200 ", self.tap().received)
+
     def test_a_closing_connection(self) -> None:
         """There is nothing to look at any more."""
         self.peer.protocol.close()
@@ -424,6 +445,9 @@ class LogLevelTests(AdminCase):
             for each in ("debug", "info", "warn"):
                 getattr(Logger(), each)(each)
             self.assertEqual(seen, written)
+        self.patch(log_level_module, "log_observers", list)
+        self.assertEqual(self.do("/log-level", level="warn").status, 501)
+        self.patch(log_level_module, "log_observers", log_observers)
         self.do("/log-level", level="debug")
         self.assertIs(log_level(), LogLevel.debug)
         self.assertEqual(self.do("/log-level", level="loud").status, 400)

@@ -45,9 +45,14 @@ def log_level() -> Any:
     return found[0] if found else LogLevel.debug
 
 
-def set_log_level(level: Any) -> None:
-    """Log events of this level and above alone, from now on."""
-    for each in list(log_observers()):
+def set_log_level(level: Any) -> bool:
+    """Log events of this level and above alone, from now on.
+
+    :return: False if the observers of the log are not known.
+    """
+    observers = list(log_observers())
+    for each in observers:
         own = each.observer if isinstance(each, LevelFilter) else each
         globalLogPublisher.removeObserver(each)
         globalLogPublisher.addObserver(own if level is LogLevel.debug else LevelFilter(own, level))
+    return bool(observers)

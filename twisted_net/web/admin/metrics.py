@@ -113,7 +113,7 @@ class ServiceCollector(Collector):
         yield _counter(
             "connections_ended",
             "Ended connections, by reason.",
-            _by_label(views, lambda view: {code: view.factory.endings[code] for code in REASONS}),
+            _by_label(views, _endings),
             ("service", "reason"),
         )
         yield _counter(
@@ -196,6 +196,11 @@ def _by_label(
     views: Iterable[ServiceView], read: Callable[[ServiceView], Mapping[str, float]]
 ) -> dict[tuple[str, ...], float]:
     return {(view.name, label): value for view in views for label, value in read(view).items()}
+
+
+def _endings(view: ServiceView) -> dict[str, float]:
+    endings = view.factory.endings
+    return {code: endings[code] for code in {**REASONS, **endings}}  # programs may have their own
 
 
 def _refusals(view: ServiceView) -> dict[str, float]:

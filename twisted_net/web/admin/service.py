@@ -20,7 +20,8 @@ from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.views import ServiceView
 
 MOST_CONNECTIONS = 64
-"""Connections to the operator's view. A browser opens 6; each tap has one of its own."""
+"""Connections to the operator's view, half of them from one address of another machine. A browser
+opens 6; each tap has one of its own."""
 
 ADMIN_DRAIN = 1.0
 """Seconds that they have when the service stops."""
@@ -82,7 +83,11 @@ class AdminService(ListenerService):
         factory = GuardFactory(
             site,
             clock=reactor,
-            admission=Admission(AdmissionRules(max_connections=MOST_CONNECTIONS)),
+            admission=Admission(
+                AdmissionRules(
+                    max_connections=MOST_CONNECTIONS, max_per_address=MOST_CONNECTIONS // 2
+                )
+            ),
             log_ends=False,
         )
         if token is None:

@@ -293,7 +293,8 @@ class AdminResource(Resource):
         name = _text(_body(request, "level"), "level")
         if name not in LEVELS:
             raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
-        set_log_level(LogLevel.levelWithName(name))
+        if not set_log_level(LogLevel.levelWithName(name)):
+            raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
         _log.info("{who} sets the log level to {name}", who=_who(request), name=name)
         answer_json(request, {"level": name})
 
@@ -318,7 +319,11 @@ class AdminResource(Resource):
         tap = Tap(connection, request.write, end, view.hide, view.now)
         begin_answer(request, 200, "application/x-ndjson")
         request.registerProducer(tap, True)
-        tap.begin()
+        try:
+            tap.begin()
+        except AttributeError:
+            request.unregisterProducer()
+            raise BadRequest(501, "The transport of this connection cannot be watched.") from None
         self._tapped.add(connection)
         view.endings.tell(connection, tap.connection_ended)
         _log.info("{who} looks on at connection {id}", who=who, id=number)

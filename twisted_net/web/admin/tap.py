@@ -122,10 +122,10 @@ class Tap:
     def begin(self) -> None:
         """Begin to look on.
 
-        :raises AttributeError: the transport's methods cannot be replaced.
+        :raises AttributeError: the transport's methods cannot be replaced; then nothing is.
         """
         connection, transport = self._connection, self._transport
-        transport.write = self._write
+        transport.write = self._write  # raises if it has slots
         transport.free = _not_free
         connection.message_received = self._receive  # type: ignore[method-assign]
         self.queue.add(
