@@ -241,9 +241,11 @@ class Figures:
         def rate(name: str) -> float:
             return 0.0 if before is None else max(0.0, self[name] - before[name]) / seconds
 
-        turn = self["reactor_turn_duration_seconds_sum"] / max(
-            1.0, self["reactor_turn_duration_seconds_count"]
-        )
+        def since(name: str) -> float:
+            return self[name] - (0.0 if before is None else before[name])
+
+        turns = since("reactor_turn_duration_seconds_count")
+        turn = since("reactor_turn_duration_seconds_sum") / max(1.0, turns)
         return [
             f"{'ready' if self['ready'] else 'NOT READY'}"
             f"   {self['connections']:.0f} connections,"
