@@ -8,6 +8,8 @@ import re
 import time
 from typing import Any
 
+from twisted.web import resource, server
+
 from tests.live.browser import PHONE, WIDE, BrowserTestCase, Tab, axe_source
 from tests.live.harness import LOCALHOST, Client, Server
 
@@ -150,6 +152,17 @@ class TogetherTests(PageTestCase):
             await tab.shows("hello from a program")
         self.assertEqual(await ann.texts(".pending, .failed"), [])
 
+    async def test_over_tls(self) -> None:
+        """The page and its WebSocket work on the TLS port, together with everybody else."""
+        server = await self.chat("--tls-port", "0", "--self-signed")
+        port = await server.port("--tls-port 0")
+        ann = await self.open(f"https://localhost:{port}/", ignore_https_errors=True)
+        program = await self.program("bea")
+        await ann.say("hello over TLS")
+        await program.has(b'"text":"hello over TLS"')
+        program.say("hello in plain")
+        await ann.shows("hello in plain")
+
     async def test_private_conversations(self) -> None:
         """They go both ways, are counted while they are not seen, and survive a reload."""
         await self.chat()
@@ -215,6 +228,79 @@ class TogetherTests(PageTestCase):
         await tab.connected()
         await tab.shows("logged in as ann", "#my-account")
         await tab.shows("Nothing has been said")
+
+
+class ForeignTests(PageTestCase):
+    """A page of somebody else's, in the browser of somebody who may use the chat."""
+
+    async def test_a_foreign_page_is_refused(self) -> None:
+        """Neither its WebSocket nor its forms reach a room."""
+        await self.chat()
+        program = await self.program("bea")
+        foreign = await self.open(
+            f"{self.serve(ForeignPage())}?action={self.url}", is_connected=False
+        )
+        closed = await foreign.evaluate(
+            """(url) => new Promise((done) => {
+              const socket = new WebSocket(url, 'netchat.v1');
+              socket.onopen = () => done('open');
+              socket.onclose = (event) => done(event.code);
+            })""",
+            self.url.replace("http", "ws") + "ws",
+        )
+        self.assertEqual(closed, 1006)
+        body = '{"type":"hello","nick":"eve","room":"lobby"}\n/join lobby\nspam\n'
+        await foreign.evaluate(
+            """([url, body]) => fetch(url, { method: 'POST', mode: 'no-cors', body })
+              .then((answer) => answer.type, () => 'failed')""",
+            [self.url, body],
+        )
+        await foreign.do(lambda tab: (tab.fill("textarea", body), tab.click("button")))
+        await foreign.do(lambda tab: tab.wait_for_url(self.url))
+        program.request(type="who", room="lobby")
+        await program.has(b'"type":"who"')
+        self.assertEqual(program.messages("who")[0]["members"], ["bea"])
+        self.assertEqual(program.messages("message") + program.messages("presence"), [])
+
+    async def test_no_page_shows_the_chat_in_a_frame(self) -> None:
+        """A page that lays the chat under its own buttons gets nothing."""
+        await self.chat()
+        foreign = await self.open(self.serve(ForeignPage()), is_connected=False)
+        await foreign.evaluate(
+            """(url) => new Promise((done) => {
+              const frame = document.createElement('iframe');
+              frame.onload = done;
+              frame.src = url;
+              document.body.append(frame);
+            })""",
+            self.url,
+        )
+        inner = await foreign.do(lambda tab: tab.frames[1].content())
+        self.assertNotIn("netchat", inner)
+        self.assertTrue(foreign.errors.pop().startswith("Framing"))
+
+    def serve(self, page: resource.Resource) -> str:
+        """Serve a page in this process, and return its URL."""
+        from twisted.internet import reactor
+
+        listening: Any = reactor.listenTCP(0, server.Site(page), interface=LOCALHOST)  # type: ignore[attr-defined]
+        self.addCleanup(listening.stopListening)
+        return f"http://{LOCALHOST}:{listening.getHost().port}/"
+
+
+class ForeignPage(resource.Resource):
+    """A page with a form that leads to where ``action`` says."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        action = request.args.get(b"action", [b""])[0]
+        return (
+            b"""<!doctype html><title>foreign</title>
+<form method=post enctype=text/plain action="%s"><textarea name=x></textarea><button>Go</button>
+</form>"""
+            % action
+        )
 
 
 class RestartTests(PageTestCase):
