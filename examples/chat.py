@@ -4,9 +4,9 @@ import sys
 from functools import partial
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import Broadcast, CloseReason, Connection, ConnectionFactory, printable
+from twisted_net import Broadcast, CloseReason, Connection, ConnectionFactory, printable, serve
 
 
 class Member(Connection):
@@ -27,9 +27,7 @@ class Member(Connection):
 
 async def main(reactor: Any, port: str = "8080") -> None:
     factory = ConnectionFactory.forProtocol(partial(Member, Broadcast(reactor)))
-    listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(factory)
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", factory)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from twisted_net import printable
+from twisted_net import printable, serve
 from twisted_net.chat import ChatFactory
 
 chat = ChatFactory()
@@ -28,10 +28,7 @@ class Page(Resource):
 
 
 async def main(reactor: Any, port: str = "8080", web_port: str = "8081") -> None:
-    for factory, where in (chat, port), (Site(Page()), web_port):
-        listening = await endpoints.serverFromString(reactor, f"tcp:{where}").listen(factory)
-        print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", chat, (f"tcp:{web_port}", Site(Page())))
 
 
 if __name__ == "__main__":

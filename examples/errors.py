@@ -3,9 +3,9 @@
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import CloseReason, ConnectFailed, Connection, ConnectionFactory, connect
+from twisted_net import CloseReason, ConnectFailed, Connection, connect, serve
 
 
 class Divide(Connection):
@@ -23,10 +23,7 @@ async def main(reactor: Any, port: str = "8080") -> None:
     except ConnectFailed as error:
         print(f"Failed: code={error.code} address={error.address} port={error.port}")
 
-    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(Divide))
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", Divide)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet import task
 
-from twisted_net import Connection, ConnectionFactory, Lines, connect
+from twisted_net import ConnectFailed, Connection, ConnectionFactory, Lines, connect
 
 
 class Ask(Connection):
@@ -21,9 +21,14 @@ class Ask(Connection):
 
 async def main(reactor: Any, port: str = "8080", text: str = "hello") -> None:
     factory = ConnectionFactory.forProtocol(Ask)
-    connection = await connect(reactor, ("localhost", int(port)), factory)
+    try:
+        connection = await connect(reactor, ("localhost", int(port)), factory)
+    except ConnectFailed as error:
+        sys.exit(f"No connection: {error}")
     connection.send(text)
     await factory.wait_closed()  # until the connection is closed
+    if str(connection.reason) != "closed":  # not by this side
+        sys.exit(f"No answer: {connection.reason} ({connection.detail})")
 
 
 if __name__ == "__main__":

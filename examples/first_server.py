@@ -6,9 +6,9 @@ Start it, then talk to it from another terminal: ``nc localhost 8080``.
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import Connection, ConnectionFactory, Lines
+from twisted_net import Connection, Lines, serve
 
 
 class Shout(Connection):
@@ -19,10 +19,7 @@ class Shout(Connection):
 
 
 async def main(reactor: Any, port: str = "8080") -> None:
-    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(Shout))
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()  # until Ctrl-C
+    await serve(reactor, f"tcp:{port}", Shout)
 
 
 if __name__ == "__main__":

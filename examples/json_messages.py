@@ -6,9 +6,9 @@ Try it: ``echo '{"add": [1, 2]}' | nc -N localhost 8080``.
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import Connection, ConnectionFactory, JsonLines
+from twisted_net import Connection, JsonLines, serve
 
 
 class Calculator(Connection):
@@ -23,10 +23,7 @@ class Calculator(Connection):
 
 
 async def main(reactor: Any, port: str = "8080") -> None:
-    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(Calculator))
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", Calculator)
 
 
 if __name__ == "__main__":

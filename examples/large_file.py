@@ -4,9 +4,9 @@ import sys
 from functools import partial
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import Connection, ConnectionFactory, Raw
+from twisted_net import Connection, Raw, serve
 
 
 class SendFile(Connection):
@@ -24,10 +24,7 @@ class SendFile(Connection):
 
 
 async def main(reactor: Any, port: str = "8080", path: str = __file__) -> None:
-    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(partial(SendFile, path)))
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", partial(SendFile, path))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ Without a ``framing``, each line is a message.
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import CloseReason, Connection, ConnectionFactory
+from twisted_net import CloseReason, Connection, serve
 
 
 class Numbered(Connection):
@@ -28,10 +28,7 @@ class Numbered(Connection):
 
 
 async def main(reactor: Any, port: str = "8080") -> None:
-    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(Numbered))
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", Numbered)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 import sys
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
-from twisted_net import BaseFraming, Connection, ConnectionFactory, RemoteProtocolError
+from twisted_net import BaseFraming, Connection, RemoteProtocolError, serve
 
 
 class Records(BaseFraming[bytes]):
@@ -29,10 +29,7 @@ class Shout(Connection):
 
 
 async def main(reactor: object, port: str = "8080") -> None:
-    endpoint = endpoints.serverFromString(reactor, f"tcp:{port}")
-    listening = await endpoint.listen(ConnectionFactory.forProtocol(Shout))
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", Shout)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 from twisted.internet.protocol import Factory
 from twisted.protocols.wire import Echo
 
-from twisted_net import CloseReason, Connection, ConnectionFactory, IdleTimeoutFactory
+from twisted_net import CloseReason, Connection, ConnectionFactory, IdleTimeoutFactory, serve
 
 
 class Sleepy(Connection):
@@ -22,10 +22,7 @@ async def main(reactor: Any, port: str = "8080", other: str = "8081", limit: str
     seconds = float(limit)
     own = ConnectionFactory.forProtocol(Sleepy, idle_timeout=seconds)
     any_factory = IdleTimeoutFactory(Factory.forProtocol(Echo), seconds)
-    for factory, where in (own, port), (any_factory, other):
-        listening = await endpoints.serverFromString(reactor, f"tcp:{where}").listen(factory)
-        print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", own, (f"tcp:{other}", any_factory))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import endpoints, task
 
 from twisted_net import (
     Certificates,
     CertificateWatch,
     Connection,
-    ConnectionFactory,
     TLSServerEndpoint,
+    serve,
 )
 from twisted_net.eager import eager
 
@@ -27,10 +27,7 @@ async def main(reactor: Any, port: str = "8443", cert: str = "", key: str = "") 
         Path("server.pem").write_bytes(certificates.pem)
     CertificateWatch([certificates], reactor).startService()
     tcp = endpoints.serverFromString(eager(reactor), f"tcp:{port}")
-    factory = ConnectionFactory.forProtocol(Shout)
-    listening = await TLSServerEndpoint(tcp, certificates).listen(factory)
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, TLSServerEndpoint(tcp, certificates), Shout)
 
 
 if __name__ == "__main__":

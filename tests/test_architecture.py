@@ -31,6 +31,7 @@ LAYERS = {
     "connection": 4,
     "endpoints": 5,
     "store": 6,
+    "accounts": 6,
     "echo": 7,
     "idle": 7,
     "forward": 7,
@@ -48,7 +49,11 @@ PURE_FOLDERS = {"wire", "policy"}
 
 CHAT_BEYOND_PURITY = {
     f"{PACKAGE}.chat.{name}"
-    for name in ("client.client", "channel", "login", "members", "protocol", "stored_bans")
+    for name in (
+        *("client.attempts", "client.calls", "client.client", "client.delivery", "channel"),
+        *("extension.running", "extension.user", "identity_log", "login", "members", "protocol"),
+        "stored_bans",
+    )
 }
 """The files of ``chat/`` that are not pure."""
 
@@ -57,6 +62,7 @@ PURE_BESIDES = {
     for name in (
         "connection.send_queue",
         "connection.timer_wheel",
+        "accounts.hashes",
         "endpoints.drain",
         "store.log",
     )
@@ -67,8 +73,8 @@ PURE_BESIDES = {
 PRIVATES = f"{PACKAGE}.eager"
 """Where private names of other packages may be used; ``privates.py`` there lists them."""
 
-DOCUMENTED = {"_exit"}
-"""Names with an underscore that are public all the same: ``os._exit``."""
+DOCUMENTED = {"_exit", "_current_frames"}
+"""Names with an underscore that are public all the same: ``os._exit``, ``sys._current_frames``."""
 
 
 SAME_EVERYWHERE = {"Options", "makeService", "Result", "Item"}

@@ -53,6 +53,7 @@ class EmbeddingCase(SynchronousTestCase):
     def assertWorks(self, factory: Any, number: int = -1) -> None:
         """Check that the connections on a port behave as the factory's should."""
         peer = self.connect(number)
+        peer.advance(0.2)
         greeting = peer.take()
         peer.send(b"/ping\n")
         if isinstance(factory, ChatFactory):
@@ -133,6 +134,7 @@ class ListeningTests(EmbeddingCase):
         self.reactor.listenTCP(1, factory)
         self.reactor.listenTCP(2, factory)
         ann, bob = self.connect(0), self.connect(1)
+        bob.advance(0.2)
         bob.take()
         ann.send(b"hello\n")
         self.assertEqual(bob.received, b"* guest-1 joined #lobby.\n<guest-1> hello\n")
@@ -266,7 +268,7 @@ class OwnTests(EmbeddingCase):
         self.assertEqual((factory.limits.max_message, factory.limits.idle_timeout), (10, 5))
         self.reactor.listenTCP(1, factory)
         ann, bob = self.connect(), self.connect()
-        ann.advance(1)
+        ann.advance(4)
         bob.take()
         ann.send(b"HELLO\n", b"THIS IS TOO LONG\n")
         self.assertEqual(bob.received, b"<guest-1> hello\n")
@@ -276,6 +278,7 @@ class OwnTests(EmbeddingCase):
         factory = ChatFactory()
         self.reactor.listenTCP(1, factory)
         peers = [self.connect() for _ in range(3)]
+        peers[0].advance(0.2)
         for peer in peers:
             peer.take()
         factory.send_to_all("* Lunch is ready.")

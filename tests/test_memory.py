@@ -63,6 +63,7 @@ def _reachable(connection: Connection) -> list[Any]:
 def crowd(factory: ConnectionFactory, *lines: bytes) -> list[Connection]:
     """Open many connections, and only then send these lines from each."""
     peers = [connect_peer(factory) for _ in range(CROWD)]
+    peers[0].advance(0.2)  # the chat greets them
     for peer in peers:
         peer.send(*lines)
     return [peer.protocol for peer in peers]

@@ -8,16 +8,19 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableDescriptor, INegotiated
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of
+from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED, PEER_RESET
 from twisted_net.testing import (
     BUFFER_SIZE,
+    TLSPeer,
     advance,
     answers,
     connect_pair,
@@ -272,6 +275,47 @@ class ClockTests(SynchronousTestCase):
         self.assertAlmostEqual(clock.seconds(), 2.1)
         advance(clock, 0)
         self.assertEqual(len(calls), 5)
+
+
+class StartTLSTests(SynchronousTestCase):
+    """A connection in memory that starts TLS later."""
+
+    def test_start_tls(self) -> None:
+        """What is sent behind it waits for the handshake; then it is a peer over TLS."""
+
+        class Upgrading(Connection):
+            def message_received(self, line: bytes) -> None:
+                if line == b"STARTTLS":
+                    self.send(b"go")
+                    self.start_tls(CertificateOptions())
+                self.send(b"encrypted" if self.is_encrypted else b"later")
+
+        for behind, reason in ((b"", "peer-closed"), (b"evil\n", "bad-input")):
+            peer = connect_peer(ConnectionFactory.forProtocol(Upgrading))
+            peer.send(b"STARTTLS\n" + behind)
+            if not behind:
+                self.assertEqual(peer.take(), b"go\n")
+                assert isinstance(peer, TLSPeer)
+                peer.handshake()
+                peer.send(b"a\n")
+                self.assertEqual(peer.received, b"later\nencrypted\n")
+                peer.write_eof()
+            peer.turn()
+            self.assertEqual(peer.protocol.reason.code, reason)
+
+    def test_a_silent_peer(self) -> None:
+        """The handshake has its limit."""
+        peer = connect_peer(ConnectionFactory.forProtocol(Connection))
+        peer.protocol.start_tls(CertificateOptions())
+        peer.advance(12)
+        self.assertEqual(peer.protocol.reason.code, "handshake")
+
+    def test_a_pair(self) -> None:
+        """Two connections that are each other's transport cannot; the error says what can."""
+        factory = ConnectionFactory.forProtocol(Connection)
+        pair = connect_pair(factory, factory)
+        self.assertRaises(NotImplementedError, pair.server.start_tls, CertificateOptions())
+        self.assertIs(pair.server.state.name, "OPEN")
 
 
 class SplitTests(SynchronousTestCase):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from twisted_net.connection.connection import Connection as Connection
     from twisted_net.connection.factory import ConnectionFactory as ConnectionFactory
     from twisted_net.connection.guard import GuardFactory as GuardFactory
+    from twisted_net.connection.incoming import ConnectionClosed as ConnectionClosed
     from twisted_net.echo import EchoFactory as EchoFactory
     from twisted_net.endpoints.client import ConnectFailed as ConnectFailed
     from twisted_net.endpoints.client import ReconnectingClient as ReconnectingClient
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from twisted_net.endpoints.listening import ListenerService as ListenerService
     from twisted_net.endpoints.listening import ListenFailed as ListenFailed
     from twisted_net.endpoints.proxied import ProxiedEndpoint as ProxiedEndpoint
+    from twisted_net.endpoints.serving import listen as listen
+    from twisted_net.endpoints.serving import serve as serve
     from twisted_net.endpoints.socket_options import SocketOptions as SocketOptions
     from twisted_net.endpoints.socket_options import TunedServerEndpoint as TunedServerEndpoint
     from twisted_net.endpoints.tls import TLSServerEndpoint as TLSServerEndpoint
@@ -50,19 +53,21 @@ if TYPE_CHECKING:
     from twisted_net.idle import IdleTimeoutFactory as IdleTimeoutFactory
     from twisted_net.policy.admission import Admission as Admission
     from twisted_net.policy.admission import AdmissionRules as AdmissionRules
-    from twisted_net.policy.admission import Ranges as Ranges
-    from twisted_net.policy.admission import parse_range as parse_range
     from twisted_net.policy.backoff import Backoff as Backoff
     from twisted_net.policy.budget import MemoryBudget as MemoryBudget
     from twisted_net.policy.close_reasons import CloseReason as CloseReason
     from twisted_net.policy.limits import Limits as Limits
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
+    from twisted_net.policy.ranges import Ranges as Ranges
+    from twisted_net.policy.ranges import parse_range as parse_range
     from twisted_net.tls.certificate_watch import CertificateWatch as CertificateWatch
     from twisted_net.tls.certificates import Certificates as Certificates
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
     from twisted_net.tls.sessions import TLSSessions as TLSSessions
     from twisted_net.tls.sessions import session_reused as session_reused
+    from twisted_net.web.websocket import WebSocketConnection as WebSocketConnection
+    from twisted_net.web.websocket import WebSocketFactory as WebSocketFactory
     from twisted_net.wire.framing import BaseFraming as BaseFraming
     from twisted_net.wire.framing import Framing as Framing
     from twisted_net.wire.framing import JsonLines as JsonLines
@@ -87,6 +92,7 @@ __all__ = [
     "CloseReason",
     "ConnectFailed",
     "Connection",
+    "ConnectionClosed",
     "ConnectionFactory",
     "EchoFactory",
     "ForwardFactory",
@@ -115,10 +121,14 @@ __all__ = [
     "TLSSessions",
     "TunedServerEndpoint",
     "TwistedNetError",
+    "WebSocketConnection",
+    "WebSocketFactory",
     "connect",
+    "listen",
     "parse_range",
     "peer_subject",
     "printable",
+    "serve",
     "session_reused",
 ]
 
@@ -136,6 +146,7 @@ __getattr__, __dir__ = lazy_exports(
         "CloseReason": "twisted_net.policy.close_reasons",
         "ConnectFailed": "twisted_net.endpoints.client",
         "Connection": "twisted_net.connection.connection",
+        "ConnectionClosed": "twisted_net.connection.incoming",
         "ConnectionFactory": "twisted_net.connection.factory",
         "EchoFactory": "twisted_net.echo",
         "ForwardFactory": "twisted_net.forward",
@@ -155,7 +166,7 @@ __getattr__, __dir__ = lazy_exports(
         "Netstrings": "twisted_net.wire.framing",
         "OverflowPolicy": "twisted_net.policy.limits",
         "ProxiedEndpoint": "twisted_net.endpoints.proxied",
-        "Ranges": "twisted_net.policy.admission",
+        "Ranges": "twisted_net.policy.ranges",
         "Raw": "twisted_net.wire.framing",
         "ReconnectingClient": "twisted_net.endpoints.client",
         "RemoteProtocolError": "twisted_net.wire.framing",
@@ -163,10 +174,14 @@ __getattr__, __dir__ = lazy_exports(
         "TLSServerEndpoint": "twisted_net.endpoints.tls",
         "TLSSessions": "twisted_net.tls.sessions",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
+        "WebSocketConnection": "twisted_net.web.websocket",
+        "WebSocketFactory": "twisted_net.web.websocket",
         "connect": "twisted_net.endpoints.client",
-        "parse_range": "twisted_net.policy.admission",
+        "listen": "twisted_net.endpoints.serving",
+        "parse_range": "twisted_net.policy.ranges",
         "peer_subject": "twisted_net.tls.key_pairs",
         "printable": "twisted_net.wire.text",
+        "serve": "twisted_net.endpoints.serving",
         "session_reused": "twisted_net.tls.sessions",
     },
 )

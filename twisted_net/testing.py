@@ -270,6 +270,10 @@ class Peer:
             self._why = ConnectionAborted()
             self._soon()
 
+    def startTLS(self, context: Any, normal: bool = True) -> None:
+        """Become a :class:`TLSPeer`. The handshake is done when a test calls its ``handshake``."""
+        self.__class__ = TLSPeer
+
     def getPeer(self) -> Any:
         return self._peer
 
@@ -365,6 +369,9 @@ class _Linked(Peer):
     """A peer that is another peer's transport."""
 
     other: _Linked
+
+    def startTLS(self, context: Any, normal: bool = True) -> None:
+        raise NotImplementedError("a pair cannot start TLS; test each side with connect_peer()")
 
     def _room(self) -> float:
         return BUFFER_SIZE - len(self.other.unread)

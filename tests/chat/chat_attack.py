@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from twisted_net.chat.messages import Request
-from twisted_net.chat.protocol import ChatFactory, ChatProtocol
+from twisted_net.chat.protocol import GREETING_DELAY, ChatFactory, ChatProtocol
 from twisted_net.testing import connect_peer
 
 try:
@@ -104,10 +104,13 @@ def _attack(data: bytes, codec: str) -> None:
     chat.names.clear()
 
     eve = connect_peer(chat)
+    eve.advance(data[0] % 2 * GREETING_DELAY if data else 0)  # greeted as a person, or not
     chat.names.add(eve.protocol.name)
     if codec == "json":
         eve.send(HELLO)
-    eve.send(*pieces(data))
+    for piece in pieces(data):
+        eve.send(piece)
+        chat.names.add(eve.protocol.name)  # her first line gives her one, even if it is refused
     eve.advance(1)
     from_eve = _TELNET.sub(b"", eve.received)
     eve.write_eof()
@@ -150,11 +153,25 @@ def _lines(received: bytes) -> list[str]:
     return lines
 
 
+def strict(schema: Any) -> Any:
+    """Return a schema whose objects have no fields but those it names, except an application's.
+
+    The schema itself allows further fields, for later versions. This version sends none.
+    """
+    if isinstance(schema, dict):
+        if "not" in schema.get("properties", {}).get("type", {}):
+            return schema
+        closed = {"additionalProperties": False} if "properties" in schema else {}
+        return {name: strict(value) for name, value in schema.items()} | closed
+    return list(map(strict, schema)) if isinstance(schema, list) else schema
+
+
 @cache
 def _validator(kind: str) -> Any:
     # The whole schema would be slower: it would try each of its types.
-    own = SCHEMA["$defs"][f"server-{kind}"]
-    return jsonschema.Draft202012Validator({**own, "$defs": SCHEMA["$defs"]})
+    definitions = strict(SCHEMA["$defs"])
+    own = definitions[f"server-{kind}"]
+    return jsonschema.Draft202012Validator({**own, "$defs": definitions})
 
 
 def _message(line: str) -> dict[str, Any]:

@@ -11,7 +11,13 @@ import jsonschema
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.chat.protocol import PRESENCE_DELAY, ChatFactory
+from tests.chat.chat_attack import strict
+from twisted_net.chat.protocol import (
+    GREETING_DELAY,
+    PRESENCE_DELAY,
+    SILENT_PRESENCE_DELAY,
+    ChatFactory,
+)
 from twisted_net.testing import Peer, connect_peer
 
 SCHEMA = json.loads(resources.files("twisted_net.chat").joinpath("netchat.schema.json").read_text())
@@ -20,7 +26,8 @@ NOW = 1_700_000_000.0
 
 
 def _validator(side: str) -> Any:
-    schema = {**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{side}"}]}
+    definitions = strict(SCHEMA["$defs"]) if side == "server" else SCHEMA["$defs"]
+    schema = {**SCHEMA, "$defs": definitions, "anyOf": [{"$ref": f"#/$defs/{side}"}]}
     return jsonschema.Draft202012Validator(schema)
 
 
@@ -89,6 +96,8 @@ class ChatCase(SynchronousTestCase):
         peer = connect_peer(self.factory)
         if name:
             peer.send(f"/nick {name}\n".encode())
+        else:
+            self.clock.advance(GREETING_DELAY)
         peer.take()
         return peer
 
@@ -101,6 +110,6 @@ class ChatCase(SynchronousTestCase):
 
     def pass_presence(self, *peers: Peer | Program) -> None:
         """Announce the pending joins, and read them."""
-        self.clock.advance(PRESENCE_DELAY)
+        self.clock.pump([SILENT_PRESENCE_DELAY, PRESENCE_DELAY])
         for peer in peers:
             peer.heard() if isinstance(peer, Program) else peer.take()

@@ -6,12 +6,19 @@ import re
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.chat.codecs.text_commands import COMMANDS
 from twisted_net.chat.moderation import NAMED_AT_MOST
-from twisted_net.chat.protocol import MAX_MESSAGE, PRESENCE_DELAY, ChatFactory
+from twisted_net.chat.protocol import (
+    GREETING_DELAY,
+    LINE_TIMEOUTS,
+    MAX_MESSAGE,
+    PRESENCE_DELAY,
+    SILENT_PRESENCE_DELAY,
+    ChatFactory,
+)
 from twisted_net.policy.close_reasons import CLOSED, DRAINING
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer, same_for_every_split
 from twisted_net.wire.text import printable
@@ -26,14 +33,21 @@ class ChatCase(SynchronousTestCase):
 
     def visitor(self) -> Peer:
         """Connect a user, and read the welcome."""
-        peer = connect_peer(self.factory)
-        peer.take()
+        (peer,) = self.visitors(1)
         return peer
+
+    def visitors(self, count: int) -> list[Peer]:
+        """Connect users at the same time, and read the welcomes."""
+        peers = [connect_peer(self.factory) for _ in range(count)]
+        self.clock.advance(GREETING_DELAY)
+        for peer in peers:
+            peer.take()
+        return peers
 
     def users(self, count: int) -> list[Peer]:
         """Connect users, and read the announcements of their joins."""
-        peers = [self.visitor() for _ in range(count)]
-        self.clock.advance(PRESENCE_DELAY)
+        peers = self.visitors(count)
+        self.clock.pump([SILENT_PRESENCE_DELAY, PRESENCE_DELAY])
         for peer in peers:
             peer.take()
         return peers
@@ -49,22 +63,55 @@ class ChatCase(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class LogTests(ChatCase):
+    def test_the_end_has_the_name(self) -> None:
+        """The line about the end of a connection has the user's last name."""
+        for said, user in (
+            (b"hello\n", "guest-1"),
+            (b"/nick ann\n", "ann"),
+            (b"/quit\n", "guest-3"),
+        ):
+            peer = self.visitor()
+            peer.send(said)
+            with capturedLogs() as events:
+                peer.write_eof()
+            (line,) = [formatEvent(each) for each in events]
+            self.assertTrue(line.endswith(f", user {user}"), line)
+
+    def test_a_peer_that_was_never_a_user(self) -> None:
+        """A handshake that fails has no name."""
+        peer = connect_tls_peer(self.factory)
+        with capturedLogs() as events:
+            peer.reset()
+        (line,) = [formatEvent(each) for each in events]
+        self.assertNotIn("user", line)
+
+
 class PresenceTests(ChatCase):
     def test_the_welcome(self) -> None:
         """The welcome names the guest and the room; each guest has the next number."""
         for number in (1, 2):
             text = f"Welcome to the chat server! You are guest-{number} in #lobby. "
             expected = text.encode() + b"/help lists commands.\n"
-            self.assertEqual(connect_peer(self.factory).received, expected)
+            peer = connect_peer(self.factory)
+            peer.advance(GREETING_DELAY - 0.01)
+            self.assertEqual(peer.received, b"")
+            peer.advance(0.02)
+            self.assertEqual(peer.received, expected)
 
     def test_an_arrival_is_told_after_a_moment(self) -> None:
         """A join is announced to the other users after a delay."""
         (ann,) = self.users(1)
         bob = self.visitor()
-        bob.advance(PRESENCE_DELAY - 0.01)
+        bob.advance(SILENT_PRESENCE_DELAY - 0.1)
         self.assertEqual(ann.received, b"")
-        bob.advance(0.02)
-        self.assertEqual((ann.received, bob.received), (b"* guest-2 joined #lobby.\n", b""))
+        bob.advance(PRESENCE_DELAY + 0.1)
+        self.assertEqual((ann.take(), bob.received), (b"* guest-2 joined #lobby.\n", b""))
+        eve = self.visitor()
+        eve.send(b"/ping\n")
+        self.assertEqual(ann.received, b"")
+        eve.advance(PRESENCE_DELAY)
+        self.assertEqual(ann.received, b"* guest-3 joined #lobby.\n")
 
     def test_an_arrival_is_told_before_the_first_words(self) -> None:
         """A join is announced before the user's first message, and only once."""
@@ -79,6 +126,7 @@ class PresenceTests(ChatCase):
         """A leave is announced after a delay, no matter how the connection ended."""
         for end in (Peer.write_eof, Peer.reset, lambda peer: peer.send(b"/quit\n")):
             ann, bob = self.users(2)
+            ann.take()
             name = bob.protocol.name
             end(bob)
             self.assertEqual(ann.take(), b"")
@@ -95,24 +143,59 @@ class PresenceTests(ChatCase):
         self.assertEqual([e for e in events if e["log_level"] > LogLevel.debug], [])
         self.assertEqual((ann.received, len(self.factory)), (b"", 1))
 
+    def test_checks_are_phantoms(self) -> None:
+        """Checks that hold the port for a while are not announced, and use no guest's name up."""
+        (ann,) = self.users(1)
+        for sent in (b"", b"\xff\xfb\x18", b"\r\n", b"  \n", b"\0"):
+            for seconds in (0.0, 0.1, 0.3, 1.0, 2.5):
+                checks = [connect_peer(self.factory) for _ in range(3)]
+                for check in checks:
+                    check.send(sent)
+                    check.advance(GREETING_DELAY)
+                checks[0].advance(seconds)
+                for check in checks:
+                    check.reset()
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(ann.take(), b"")
+        bob, eve = connect_peer(self.factory), connect_peer(self.factory)
+        bob.send(b"hello\n")
+        eve.send(b"/nick eve\nhello\n")
+        self.assertEqual(re.findall(b"<.*", ann.take()), [b"<guest-2> hello", b"<eve> hello"])
+        bob.write_eof()  # he was seen, so nobody else gets his name
+        (next_one,) = self.visitors(1)
+        self.assertEqual(next_one.protocol.name, "guest-4")
+
+    def test_nothing_is_sent_before_the_greeting(self) -> None:
+        """Neither notices nor the room reach a peer that may turn out to speak HTTP."""
+        ann = self.users(1)[0]
+        peer = connect_peer(self.factory)
+        self.factory.send_to_all("tea is ready")
+        ann.send(b"hello\n")
+        self.assertEqual((peer.received, ann.take()), (b"", b"* tea is ready\n"))
+        peer.send(b"GET / HT")
+        peer.advance(1)  # it has begun to speak, so it is not greeted as one that is silent
+        self.assertEqual(peer.received, b"")
+        peer.send(b"TP/1.1\r\n")
+        self.assertTrue(peer.received.startswith(b"HTTP/1.1 400 "))
+
     def test_one_that_comes_just_before_others_are_told(self) -> None:
         """Each user has the full delay: one who leaves within it is not announced."""
         (ann,) = self.users(1)
         self.visitor()
-        ann.advance(PRESENCE_DELAY - 0.05)
+        ann.advance(SILENT_PRESENCE_DELAY - GREETING_DELAY - 0.05)
         check = self.visitor()
-        ann.advance(0.1)
+        self.clock.pump([0.1, PRESENCE_DELAY])
         self.assertEqual(ann.take(), b"* guest-2 joined #lobby.\n")
         check.write_eof()
-        late = self.visitor()
-        ann.advance(2 * PRESENCE_DELAY)
-        self.assertEqual((ann.received, late.connected), (b"* guest-4 joined #lobby.\n", True))
+        late = self.visitor()  # it gets the number of the check, of which nobody knows
+        ann.advance(2 * SILENT_PRESENCE_DELAY)
+        self.assertEqual((ann.received, late.connected), (b"* guest-3 joined #lobby.\n", True))
 
     def test_many_at_once_are_one_line(self) -> None:
         """Many joins or leaves at once are announced as one number."""
         (ann,) = self.users(1)
-        crowd = [self.visitor() for _ in range(100)]
-        ann.advance(1)
+        crowd = self.visitors(100)
+        ann.advance(4)
         self.assertEqual(ann.take(), b"* 100 people joined #lobby.\n")
         for each in crowd:
             each.write_eof()
@@ -122,12 +205,12 @@ class PresenceTests(ChatCase):
     def test_a_few_are_told_by_name(self) -> None:
         """A few joins or leaves are announced by name, more as a number."""
         (ann,) = self.users(1)
-        few = [self.visitor() for _ in range(NAMED_AT_MOST)]
-        ann.advance(1)
+        few = self.visitors(NAMED_AT_MOST)
+        ann.advance(4)
         come = [f"* guest-{number} joined #lobby." for number in range(2, NAMED_AT_MOST + 2)]
         self.assertEqual(ann.take().decode().splitlines(), come)
-        for _ in range(NAMED_AT_MOST + 1):
-            self.visitor()
+        self.visitors(NAMED_AT_MOST + 1)
+        self.clock.advance(SILENT_PRESENCE_DELAY - PRESENCE_DELAY)
         for peer in few:
             peer.write_eof()
         ann.advance(1)
@@ -148,7 +231,7 @@ class PresenceTests(ChatCase):
         bob, eve = connect_tls_peer(self.factory), connect_tls_peer(self.factory)
         bob.handshake()
         eve.reset()
-        ann.advance(1)
+        self.clock.pump([GREETING_DELAY, 4])
         self.assertEqual(ann.received, b"* guest-2 joined #lobby.\n")
 
     def test_a_name_that_is_taken_over(self) -> None:
@@ -282,6 +365,89 @@ class LineTests(ChatCase):
         ann.write_eof()
         bob.advance(1)
         self.assertEqual(bob.received, b"* guest-1 left #lobby.\n")
+
+
+class TypingTests(ChatCase):
+    """Tests of users who type key by key, as with the telnet of Windows."""
+
+    def test_steady_typing(self) -> None:
+        """Who types has the time limit from key to key, and not for the whole line."""
+        ann, bob = self.users(2)
+        text = b"a line that takes 250 seconds"
+        for key in text:
+            ann.send(bytes([key]))
+            ann.advance(9)
+        ann.send(b"\r")
+        ann.send(b"\0")
+        self.assertEqual(bob.take(), b"<guest-1> " + text + b"\n")
+        ann.send(b"next")
+        ann.advance(25)
+        ann.send(b" line")
+        ann.advance(25)
+        self.assertTrue(ann.connected)
+        ann.advance(10)
+        self.assertEqual(ann.protocol.reason.code, "unfinished")
+
+    def test_the_telnet_of_windows(self) -> None:
+        """Its negotiation, its keys and its endings are understood, one byte at a time."""
+        ann, bob = self.users(2)
+        typed = b"\xff\xfb\x1fhex\x08llo\r\ngr\xc3\xbc\xc3\x9f\x7f\xc3\x9fe\r\0/me wavee\x08s\r\n"
+        for key in typed + b"/foo\x15/nick ann\r\n":
+            ann.send(bytes([key]))
+        self.assertEqual(
+            bob.take().decode().splitlines(),
+            ["<guest-1> hello", "<guest-1> grüße", "* guest-1 waves", "* guest-1 is now ann."],
+        )
+
+    def test_a_slow_loris(self) -> None:
+        """However steadily somebody sends, a line has a time limit, even one that is skipped."""
+        for text in (b"x", b"x" * MAX_MESSAGE):
+            (eve,) = self.visitors(1)
+            most = LINE_TIMEOUTS * self.factory.limits.message_timeout
+            eve.send(text)
+            for _ in range(int(most / 10)):
+                self.assertTrue(eve.connected)
+                eve.send(b"x")
+                eve.advance(10)
+            eve.advance(40)
+            self.assertEqual(eve.protocol.reason.code, "unfinished")
+
+    def test_a_new_line_has_new_time(self) -> None:
+        """The time limit for a line begins again with each line, even within one read."""
+        (ann,) = self.users(1)
+        for _ in range(100):
+            ann.send(b"lo")
+            ann.advance(20)
+            ann.send(b"ng")
+            ann.advance(20)
+            ann.send(b" line\nand ")
+        self.assertTrue(ann.connected)
+
+    def test_a_program_has_one_limit(self) -> None:
+        """A program sends whole messages, so its time limit is for a whole one."""
+        eve = connect_peer(self.factory)
+        eve.send(b'{"type":"hello"}\n')
+        for key in b'{"type":"ping","x":"':
+            eve.send(bytes([key]))
+            eve.advance(2)
+        self.assertEqual(eve.protocol.reason.code, "unfinished")
+
+    def test_the_first_line(self) -> None:
+        """The first line is edited before it decides what the peer is."""
+        (ann,) = self.users(1)
+        for typed, answer in (
+            (b"{\x08hello", b""),
+            (b"GET / HTTP/1.1\x15hello", b""),
+            (b'x\x7f{"type":"hello"}', b'{"type":"welcome"'),
+            (b'{"type":"hello","nick":"a\x7fb"}', b'{"type":"error"'),  # JSON may contain DEL
+            (b"x\x08/quit", b"Goodbye.\n"),
+            (b"\x08", b""),
+        ):
+            peer = connect_peer(self.factory)
+            peer.send(typed + b"\n")
+            self.assertIn(answer, peer.take(), typed)
+            self.assertEqual(b"<guest" in ann.take(), typed.endswith(b"hello"), typed)
+            peer.reset()
 
 
 class CommandTests(ChatCase):
@@ -485,6 +651,8 @@ class EndTests(ChatCase):
         """Two chat servers in a process are independent; both count guests from 1."""
         other = ChatFactory(clock=self.clock)
         ann, bob = connect_peer(self.factory), connect_peer(other)
+        self.clock.advance(GREETING_DELAY)
+        self.assertIn(b"guest-1 ", ann.received)
         self.assertIn(b"guest-1 ", bob.received)
         bob.take()
         ann.send(b"hello\n")

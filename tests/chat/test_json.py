@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
-from twisted_net.chat.codecs import json_requests
+from twisted_net.chat.codecs import json_codec, json_requests
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
+from twisted_net.chat.protocol import GREETING_DELAY, SILENT_PRESENCE_DELAY
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.store.log import Position
 from twisted_net.testing import connect_peer, same_for_every_split
@@ -32,7 +35,23 @@ class HelloTests(ChatCase):
                 "count": 1, "topic": "", "recovered": None,
             },
         )  # fmt: skip
-        self.assertTrue(program.prelude[0].startswith("Welcome to the chat server!"))
+        self.assertEqual(program.prelude, [])  # who speaks at once is not greeted as a person
+
+    def test_a_late_hello(self) -> None:
+        """A program that waits for a moment is greeted as a person first, and nobody hears it."""
+        ann = self.user("ann")
+        self.pass_presence(ann)
+        for wait in (GREETING_DELAY, 0.3, 2.5):
+            program = Program(connect_peer(self.factory))
+            self.clock.pump([GREETING_DELAY, wait - GREETING_DELAY])
+            program.send(type="hello", nick="prog", room="lobby")
+            self.assertEqual([each["type"] for each in program.heard()], ["welcome", "joined"])
+            self.assertTrue(program.prelude[0].startswith("Welcome to the chat server! You are g"))
+            self.clock.advance(1)
+            self.assertEqual(ann.take(), b"* prog joined #lobby.\n")
+            program.peer.write_eof()
+            self.clock.advance(1)
+            self.assertEqual(ann.take(), b"* prog left #lobby.\n")
 
     def test_the_guest_that_it_was_is_not_mentioned(self) -> None:
         """Only the program's join is announced, and not that of the guest it was before."""
@@ -189,8 +208,9 @@ class MessageTests(ChatCase):
         }
         self.assertEqual(self.bob.heard(), [expected])
         self.ann.write_eof()
-        crowd = [self.user() for _ in range(10)]
-        self.clock.advance(1)
+        crowd = [connect_peer(self.factory) for _ in range(10)]
+        self.clock.advance(GREETING_DELAY)
+        self.clock.advance(SILENT_PRESENCE_DELAY)
         left, joined = self.bob.heard()
         self.assertEqual((left["nick"], left["event"]), ("zoe", "leave"))
         self.assertEqual((joined["event"], joined["count"]), ("join", 10))
@@ -297,6 +317,7 @@ class BadInputTests(ChatCase):
             (say | {"id": 7}, "bad-field", "id"),
             (say | {"id": "x" * 65}, "bad-field", "id"),
             (say | {"id": ""}, "bad-field", "id"),
+            (say | {"id": False}, "bad-field", "id"),
             (say | {"id": "a\nb"}, "bad-field", "id"),
             (say | {"action": 1}, "bad-field", "action"),
             ({"type": "nick", "nick": "x" * 99}, "bad-name", "nick"),
@@ -319,6 +340,42 @@ class BadInputTests(ChatCase):
             self.bob.raw(line)
             (error,) = self.bob.heard()
             self.assertEqual((error["code"], error.get("field")), (code, field), message)
+
+    def test_plain_words(self) -> None:
+        """The text of an error names the field, and says what it must be."""
+        say = b'{"type":"message","room":"lobby",'
+        largest = "9007199254740991"
+        for line, text in (
+            (say + b'"text":42}', "text must be a string."),
+            (say + b'"text":null}', "text is missing."),
+            (say + b'"text":" "}', "text must have a visible character."),
+            (say + b'"text":"x","action":1}', "action must be true or false."),
+            (say + b'"text":"x","id":7}', "id must be a string of 1 to 64 printable characters."),
+            (b"{}", "type is missing."),
+            (b'{"type":[]}', "type must be a string."),
+            (b'{"type":"\\u202edance"}', "There is no type dance."),
+            (b'{"type":"join","room":"a","since":7}',
+             "since must be an object with epoch and offset."),
+            (b'{"type":"join","room":"a","since":{"epoch":7,"offset":7}}',
+             "since.epoch must be a string."),
+            (b'{"type":"join","room":"a","since":{"epoch":"e"}}', "since.offset is missing."),
+            (b'{"type":"history","room":"a","before":"7"}',
+             f"before must be a whole number from 0 to {largest}."),
+            (b'{"type":"mute","nick":"a","minutes":-1}',
+             f"minutes must be a whole number from 0 to {largest}."),
+            (b"[]", "A message must be a JSON object."),
+            (b"hello", "The line is not valid JSON: it goes wrong at character 1."),
+            (b'{"type":"ping"', "The line is not valid JSON: it goes wrong at character 15."),
+            (b'{"a":NaN}', "The line is not valid JSON: NaN is not JSON."),
+            (b'{"a":"\xff"}', "The line is not valid JSON: not UTF-8."),
+            (b'{"a":' + b"9" * 5000 + b"}",
+             "The line is not valid JSON: a number has too many digits."),
+            (b"[" * 9, "The line is not valid JSON: it nests deeper than 8."),
+            (b'{"a":1,"a":2}', "The object has the field a twice."),
+        ):  # fmt: skip
+            self.bob.raw(line)
+            (error,) = self.bob.heard()
+            self.assertEqual(error["text"], text)
 
     def test_every_line_that_is_no_message(self) -> None:
         """Every line that is no message causes one error."""
@@ -448,7 +505,30 @@ class SchemaTests(ChatCase):
     def test_every_request_is_described(self) -> None:
         """The schema describes exactly the requests that there are."""
         described = {name[7:] for name in SCHEMA["$defs"] if name.startswith("client-")}
-        self.assertEqual(described, set(json_requests._REQUESTS))
+        self.assertEqual(described - {"own"}, set(json_requests.REQUESTS))
+
+    def test_unknown_fields(self) -> None:
+        """Unknown fields are allowed in both directions, as the schema says, and do not matter."""
+        self.assertNotIn("additionalProperties", json.dumps(SCHEMA))
+        bob = self.program("bob")
+        (ack,) = bob.asks(type="message", room="lobby", text="hi", mood={"a": [1]})
+        self.assertEqual(ack["type"], "ack")
+        since = {"epoch": "x", "offset": 0, "mood": None}
+        (joined,) = bob.asks(type="join", room="lobby", since=since)
+        self.assertEqual(joined["recovered"], False)
+
+    def test_every_event_is_described(self) -> None:
+        """The schema describes exactly the types of messages that the server sends."""
+        sent = {name[7:] for name in SCHEMA["$defs"] if name.startswith("server-")}
+        source = inspect.getsource(json_codec)
+        self.assertEqual(set(re.findall(r'"type": "([a-z]+)"', source)) | {"ping", "own"}, sent)
+        for side in ("client", "server"):
+            names = {name[7:] for name in SCHEMA["$defs"] if name.startswith(f"{side}-")}
+            own = SCHEMA["$defs"][f"{side}-own"]["properties"]["type"]
+            self.assertEqual(own["not"]["enum"], sorted(names - {"own"}))
+        listed = {each["$ref"][8:] for side in ("client", "server")
+                  for each in SCHEMA["$defs"][side]["oneOf"]}  # fmt: skip
+        self.assertEqual(listed, set(SCHEMA["$defs"]) - {"client", "server"})
 
 
 class RoomsTests(ChatCase):
@@ -483,6 +563,7 @@ class RoomsTests(ChatCase):
         for number in range(9):
             ann.send(b"line %d\n" % number)
         bob = connect_peer(self.factory)
+        bob.advance(GREETING_DELAY)
         lines = bob.take().decode().splitlines()
         expected = ["* Earlier in #lobby, times are UTC:", "* 2023-11-14"]
         expected += [f"* 22:13 <ann> line {number}" for number in range(4, 9)]
@@ -496,4 +577,6 @@ class RoomsTests(ChatCase):
         """The history on joining can be switched off."""
         self.factory = self.make(chat_limits=ChatLimits(history=0))
         self.user("ann").send(b"hello\n")
-        self.assertEqual(connect_peer(self.factory).take().count(b"\n"), 1)
+        bob = connect_peer(self.factory)
+        bob.advance(GREETING_DELAY)
+        self.assertEqual(bob.take().count(b"\n"), 1)

@@ -41,8 +41,23 @@ class PresenceTests(SynchronousTestCase):
         self.presence.left("dan", 2.0)
         self.presence.came("dan", 1.0)
         self.assertEqual(self.presence.take(1.5), (["eve"], ["ann"]))
-        self.assertTrue(self.presence.has_left("dan"))
         self.assertEqual(self.presence.take(2.0), (["dan"], ["bob", "dan"]))
+
+    def test_a_leave_that_is_told_early(self) -> None:
+        """A leave can be announced before its time, and then is not announced again."""
+        self.presence.left("ann", 2.0)
+        self.assertTrue(self.presence.take_leave("ann"))
+        self.assertFalse(self.presence.take_leave("ann"))
+        self.assertEqual(self.presence.take(), ([], []))
+
+    def test_a_join_that_is_hastened(self) -> None:
+        """A join can be announced earlier, but not later; one that was announced stays so."""
+        self.presence.came("ann", 3.0)
+        self.presence.hasten("ann", 1.0)
+        self.presence.hasten("ann", 2.0)
+        self.assertEqual(self.presence.take(1.0), ([], ["ann"]))
+        self.presence.hasten("ann", 1.5)
+        self.assertEqual(self.presence.take(), ([], []))
 
     def test_a_newcomer_that_speaks_is_introduced(self) -> None:
         """A new user is introduced before the first message, and then not announced again."""

@@ -57,14 +57,14 @@ class SessionCase(SynchronousTestCase):
         """Return the session of a text user who has sent an empty line."""
         entered = self.session(**more)
         entered.begin(NOW)
-        entered.first_line(False)
+        entered.first_line(False, NOW)
         return entered
 
     def program(self, *requests: Any, **more: Any) -> Session:
         """Return the session of a program that has sent these requests."""
         entered = self.session(**more)
         entered.begin(NOW)
-        entered.first_line(True)
+        entered.first_line(True, NOW)
         for request in requests:
             entered.receive(request, "", NOW)
         return entered
@@ -504,11 +504,11 @@ class StateTests(SessionCase):
     def test_a_program_leaves_the_guest_behind(self) -> None:
         """A program leaves the lobby, which it joined as a guest, for the room of its hello."""
         program = self.session()
-        _, _entered = program.begin(NOW)
-        (left,) = program.first_line(True)
+        program.begin(NOW)
+        (left,) = program.first_line(True, NOW)
         assert isinstance(left, Exit)
         self.assertIs(program.state, SessionState.JSON_OUT)
-        _, joined = program.receive(Hello("prog", "cellar"), "", NOW)
+        *_, joined = program.receive(Hello("prog", "cellar"), "", NOW)
         self.assertEqual((program.user.name, joined.room.name), ("prog", "cellar"))
         self.assertIs(program.state, SessionState.JSON)
 
@@ -630,7 +630,7 @@ class OrderTests(SessionCase):
         super().setUp()
         self.boss = self.session()
         self.boss.begin(NOW, "boss")
-        self.boss.first_line(False)
+        self.boss.first_line(False, NOW)
 
     def test_others_may_not(self) -> None:
         """Other users may not use the operators' commands."""
@@ -639,9 +639,10 @@ class OrderTests(SessionCase):
 
     def test_kick(self) -> None:
         """A kick is announced with its text, and closes the connection."""
-        told, _, end = self.acts(self.boss, "/kick ANN too loud")
+        told, _, end, done = self.acts(self.boss, "/kick ANN too loud")
         self.assertEqual(TextCodec().encode(told.event), b"* ann was kicked by boss: too loud\n")
         self.assertEqual((end.user, end.reason), (self.ann.user, KICKED))
+        self.assertEqual(TextCodec().encode(done.event), b"")
         self.assertEqual(self.said(self.boss, "/kick eve"), ["! There is nobody called eve here."])
 
     def test_ban(self) -> None:

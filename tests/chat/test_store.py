@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 from tests.chat.chat_peers import NOW, ChatCase
 from tests.store.test_sqlite import LaterTurns
 from twisted_net.chat.limits import ChatLimits
-from twisted_net.chat.protocol import PRESENCE_DELAY
+from twisted_net.chat.protocol import GREETING_DELAY, PRESENCE_DELAY
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
@@ -100,6 +100,7 @@ class SlowStoreTests(ChatCase):
         bob.reset()
         self.assertNotIn("lobby", self.factory.registry.rooms)
         eve = connect_peer(self.factory)
+        self.clock.advance(GREETING_DELAY)
         self.work()
         self.assertIn(b"<bob> me too\n", eve.received)
         self.work()

@@ -154,6 +154,27 @@ class MessageTimeoutTests(SynchronousTestCase):
         self.closed_at(connection, peer, b"x" * 100, 0.1)
         self.assertIn(TooLong(10), connection.events)
 
+    def test_more_time(self) -> None:
+        """A subclass may give a message more time, as long as more of it arrives."""
+
+        class Patient(Recorder):
+            asked = 0
+
+            def has_more_time(self) -> bool:
+                self.asked += 1
+                return self.asked < 10
+
+        connection, peer = made(Patient, message_timeout=5)
+        self.assertFalse(connection.is_incomplete)
+        for asked in range(10):
+            peer.send(b"x")
+            self.assertEqual((connection.asked, connection.is_incomplete), (asked, True))
+            peer.advance(4)
+        self.assertIsNone(connection.reason)
+        peer.send(b"x")
+        peer.advance(3)
+        self.assertEqual((connection.asked, connection.reason.code), (10, "unfinished"))
+
     def test_progress(self) -> None:
         """Complete messages count as progress, even if one is always unfinished."""
         connection, peer = made(message_timeout=2)

@@ -78,6 +78,26 @@ class HandshakeTests(SynchronousTestCase):
         peer.drain()
         self.assertEqual(peer.received, b"early\n")
 
+    def test_paused_during_it(self) -> None:
+        """A pause holds from the end of the handshake on, and neither stops nor prolongs it."""
+
+        class Early(Recorder):
+            waits_for_handshake = False
+
+        peer = connect_tls_peer(factory_of(Early))
+        peer.protocol.pause()
+        self.assertTrue(peer.reading)
+        peer.handshake()
+        self.assertFalse(peer.reading)
+        peer.protocol.resume()
+        self.assertTrue(peer.reading)
+        peer = connect_tls_peer(factory_of(Early, handshake_timeout=5))
+        peer.advance(3)
+        peer.protocol.pause()
+        peer.protocol.resume()
+        peer.advance(3.6)
+        self.assertIs(peer.protocol.reason, HANDSHAKE)
+
     def test_not_passed_on(self) -> None:
         """If a wrapper does not report the handshake, the first byte shows that it is done."""
         peer = connect_tls_peer(factory_of(Recorder))

@@ -18,7 +18,7 @@ from tests.endpoints.proxying import HEADERS
 from twisted_net.eager.tls import EagerTLS
 from twisted_net.endpoints.proxied import ProxiedEndpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
-from twisted_net.policy.admission import Ranges, parse_range
+from twisted_net.policy.ranges import Ranges, parse_range
 
 PROXIES = Ranges([parse_range("trusted", "127.0.0.0/8")])
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.wire.proxy_headers import encode_v1, encode_v2
 from twisted_net.endpoints.proxied import ProxiedFactory
-from twisted_net.policy.admission import Ranges, parse_range
+from twisted_net.policy.ranges import Ranges, parse_range
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 

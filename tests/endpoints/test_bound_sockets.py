@@ -54,8 +54,16 @@ class BoundTests(SynchronousTestCase):
         for only in (False, True):
             sock = self.bound(ipv6_only=only)
             self.assertEqual(self.option(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY), only)
-        port = sock.getsockname()[1]
-        self.assertEqual(self.bound(port, "0.0.0.0").getsockname(), ("0.0.0.0", port))
+        self.assertTrue(any(self.leaves_ipv4_free() for _ in range(20)))
+
+    def leaves_ipv4_free(self) -> bool:
+        port = self.bound(ipv6_only=True).getsockname()[1]
+        with socket.socket() as other:
+            try:
+                other.bind(("0.0.0.0", port))
+            except OSError:  # another program may have this one
+                return False
+        return True
 
     def test_reuse_port(self) -> None:
         """Several sockets share a port if each of them says so, on any address."""

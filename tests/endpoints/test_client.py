@@ -368,6 +368,17 @@ class TLSTests(TLSCase):
         pump.flush()
         self.assertFailure(attempt, "HANDSHAKE", "chat.example", 7000)
 
+    def test_a_server_that_answers_in_plain_text(self) -> None:
+        """The error says that it does not speak TLS."""
+        for said in (b"220 mail.example ready\r\n", b"* OK IMAP ready\r\n", b"HTTP/1.1 400 No\r\n"):
+            attempt = self.attempt()
+            pump = self.accept(server=DiscardFactory(clock=self.reactor).buildProtocol(None))
+            pump.serverIO.write(said)
+            pump.flush()
+            failure = self.assertFailure(attempt, "HANDSHAKE", "chat.example", 7000)
+            text = "the server does not speak TLS (wrong version number)"
+            self.assertEqual(str(failure), f"HANDSHAKE: chat.example:7000: {text}")
+
     def test_a_server_that_hangs_up(self) -> None:
         """A server may hang up during the handshake."""
         for how in ("loseConnection", "abortConnection"):
@@ -377,7 +388,9 @@ class TLSTests(TLSCase):
             getattr(pump.serverIO, how)()
             pump.flush()
             failure = self.failureResultOf(attempt, ConnectFailed).value
-            self.assertIn(failure.code, ("ECONNRESET", "HANDSHAKE"))
+            self.assertEqual(failure.code, "ECONNRESET")
+            said = "closed during the TLS handshake; perhaps the server does not speak TLS"
+            self.assertTrue(str(failure).endswith(said), failure)
 
     def test_its_own_limit_of_the_handshake(self) -> None:
         """The limit of the handshake is a timeout, and not the server's doing."""
@@ -395,6 +408,7 @@ class TLSTests(TLSCase):
             pump.flush()
             failure = self.assertFailure(attempt, "ETIMEDOUT", "chat.example", 7000)
             self.assertIn("handshake", str(failure))
+            self.assertTrue(str(failure).endswith("perhaps the server does not speak TLS"))
 
     def test_giving_up_in_the_handshake(self) -> None:
         """Cancelling during the handshake leaves no connection behind."""

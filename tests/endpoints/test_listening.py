@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import Clock
@@ -175,6 +175,56 @@ class FailureTests(ListeningCase):
         ):
             error = self.assertRaises(ListenFailed, self.service(Endpoint(cause)).startService)
             self.assertEqual(str(error), f"--0: {text}")
+
+    def test_for_programs(self) -> None:
+        """The error has the errno, its name, the address and the port, and the cause."""
+        unix: Any = CannotListenError(None, b"/run/chat", "Cannot acquire lock")
+        for cause, code, number, address, port in (
+            (self.busy(), "EADDRINUSE", 98, "", 8080),
+            (
+                CannotListenError("192.0.2.9", 80, OSError(99, "No")),
+                "EADDRNOTAVAIL",
+                99,
+                "192.0.2.9",
+                80,
+            ),
+            (CannotListenError("::", 80, PermissionError(13, "No")), "EACCES", 13, "::", 80),
+            (CannotListenError("x", 1, socket.gaierror(-2, "No")), "ENOTFOUND", None, "x", 1),
+            (CannotListenError("x", 1, "odd"), "EFAILED", None, "x", 1),
+            (OSError(13, "No", "/run/chat"), "EACCES", 13, "/run/chat", 0),
+            (unix, "EADDRINUSE", 98, "/run/chat", 0),
+            (ValueError("bad port"), "EFAILED", None, "", 0),
+            (OSError(99999, "odd"), "EFAILED", 99999, "", 0),
+        ):
+            service = self.service(Endpoint(cause))
+            error: Any = self.assertRaises(ListenFailed, service.startService)
+            self.assertEqual(
+                (error.code, error.errno, error.address, error.port), (code, number, address, port)
+            )
+            self.assertIs(error.__cause__, cause)
+        self.assertEqual(str(ListenFailed("--x", unix)), "--x: Address already in use")
+
+    def test_for_programs_of_real_ports(self) -> None:
+        """The same of a port and of a Unix socket that are in use."""
+        from twisted.internet import reactor
+
+        path = self.mktemp()
+        first: Any = [
+            TCP4ServerEndpoint(reactor, 0, 50, "127.0.0.1"),
+            UNIXServerEndpoint(reactor, path, wantPID=True),  # type: ignore[no-untyped-call]
+        ]
+        service = self.service(*first)
+        service.startService()
+        self.addCleanup(service.stopService)
+        port = service.ports[0].getHost().port
+        for again, expected in (
+            (TCP4ServerEndpoint(reactor, port, 50, "127.0.0.1"), ("127.0.0.1", port)),
+            (first[1], (path, 0)),
+        ):
+            error: Any = self.assertRaises(ListenFailed, self.service(again).startService)
+            self.assertEqual((error.code, error.errno), ("EADDRINUSE", 98))
+            self.assertEqual((error.address, error.port), expected)
+            self.assertEqual(str(error), "--0: Address already in use")
 
     def test_an_endpoint_that_raises(self) -> None:
         """An endpoint that raises is a failure, and the others stop listening."""

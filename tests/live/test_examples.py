@@ -6,7 +6,9 @@ import ast
 import json
 import re
 import signal
+import socket
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,13 @@ class Unread(Bounded):
     def connectionMade(self) -> None:
         transport: Any = self.transport
         transport.pauseProducing()
+
+
+class Alerting(Client):
+    """A server of TLS that answers plain text with an alert."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.send(b"\x15\x03\x03\x00\x02\x02\x46")
 
 
 class ExampleCase(LiveTestCase):
@@ -124,6 +133,69 @@ class RoadTests(SynchronousTestCase):
         self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
 
 
+SERVERS = sorted(path.name for path in FILES if "await serve(" in path.read_text())
+
+README_SERVER = re.compile(
+    r"Your first server\n-+\n\n\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
+)
+
+
+class StartTests(ExampleCase):
+    """A server says where it listens, or why it does not."""
+
+    def taken(self) -> int:
+        """Return a port that is in use."""
+        busy = socket.socket()
+        self.addCleanup(busy.close)
+        busy.bind(("", 0))
+        busy.listen()
+        return int(busy.getsockname()[1])
+
+    async def refused(self, example: Program, port: int) -> None:
+        self.assertEqual(await example.ended(), 1, example)
+        self.assertNotIn(b"Listening", example.output)
+        expected = rf"Cannot listen: .*port.*{port}.*: Address already in use\n|"
+        expected += rf"Cannot listen: tcp:{port}: Address already in use\n"
+        self.assertRegex(example.errors.decode(), rf"\A(?:{expected})\Z")
+
+    async def test_a_taken_port(self) -> None:
+        """Every example ends with one line and status 1."""
+        self.assertGreater(len(SERVERS), 9)
+        for name in SERVERS:
+            port = self.taken()
+            await self.refused(self.start(name, port), port)
+
+    def readme(self, where: str) -> Program:
+        """Start the README's server on another endpoint."""
+        found = README_SERVER.search((EXAMPLES.parent / "README.rst").read_text())
+        assert found is not None
+        text = textwrap.dedent(found[1])
+        self.assertEqual(text.count('"tcp:8080"'), 1)
+        (self.where / "shout.py").write_text(text.replace("tcp:8080", where))
+        started: Program = self.spawn(sys.executable, "shout.py", cwd=self.where)
+        return started
+
+    async def test_the_readmes_server(self) -> None:
+        """The server of the README does the same, and works."""
+        port = self.taken()
+        await self.refused(self.readme(f"tcp:{port}"), port)
+        example = self.readme("tcp:0")
+        client = await self.connect(await self.port(example))
+        client.send(b"hello\n")
+        await self.hears(client, "HELLO")
+        path = self.where / "socket"
+        example = self.readme(f"unix:{path}")
+        await example.expect(rf"^Listening on {path}$".encode())
+
+    async def test_a_wrong_endpoint(self) -> None:
+        """A string that is no endpoint is one line too, which says what to write."""
+        example = self.readme("8080")
+        self.assertEqual(await example.ended(), 1, example)
+        self.assertRegex(
+            example.errors.decode(), r"\ACannot listen: endpoint '8080': .*; write 'tcp:8080'\n\Z"
+        )
+
+
 class FirstStepsTests(ExampleCase):
     """The first server, the first client, and a server with many clients."""
 
@@ -142,6 +214,29 @@ class FirstStepsTests(ExampleCase):
         client = self.start("first_client.py", port, "good morning")
         self.assertEqual(await client.ended(), 0, client)
         self.assertEqual(client.output, b"The server says: GOOD MORNING\n")
+
+    async def test_first_client_and_tls(self) -> None:
+        """On a port for TLS, the client says what is wrong; so does a TLS client on a plain one."""
+        port = await self.serve_example("tls_server.py")
+        client = self.start("first_client.py", port)
+        self.assertEqual(await client.ended(), 1, client)
+        said = "No answer: peer-closed (it has answered nothing; perhaps it speaks TLS)\n"
+        self.assertEqual((client.output, client.errors.decode()), (b"", said))
+        alert = self.listen(Alerting)  # as GnuTLS, rustls and Java answer
+        client = self.start("first_client.py", alert.port)
+        self.assertEqual(await client.ended(), 1, client)
+        said = "No answer: bad-input (it speaks TLS, and this side does not)\n"
+        self.assertEqual((client.output, client.errors.decode()), (b"", said))
+        port = await self.serve_example("first_server.py")
+        client = self.start("tls_client.py", port)
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertIn(b"does not speak TLS", client.errors)
+
+    async def test_first_client_without_a_server(self) -> None:
+        """A port on which nobody listens is one line too."""
+        client = self.start("first_client.py", 1)
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertRegex(client.errors.decode(), r"\ANo connection: ECONNREFUSED: [^\n]*\n\Z")
 
     async def test_many_clients(self) -> None:
         """Each client gets its number; its lines and its leaving are sent to all others."""
@@ -307,6 +402,38 @@ class TlsTests(ExampleCase):
         self.assertFalse((self.where / "server.pem").exists())
 
 
+class StartTlsTests(ExampleCase):
+    """TLS that begins in the middle of a connection."""
+
+    async def test_starttls_client_and_server(self) -> None:
+        """The client gets its answer over TLS; one that trusts somebody else gets none."""
+        port = await self.serve_example("starttls_server.py")
+        client = self.start("starttls_client.py", port)
+        self.assertEqual(await client.ended(), 0, client)
+        self.assertEqual(client.output, b"The server says: HELLO\n")
+        trustme.CA().cert_pem.write_to_path(str(self.where / "other.pem"))
+        client = self.start("starttls_client.py", port, "other.pem")
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertRegex(client.errors.decode(), r"^No answer: handshake \(.*verify failed.*\)\n$")
+
+    async def test_starttls_server_with_openssl(self) -> None:
+        """The command in the docstring verifies the certificate and gets its answer."""
+        port = await self.serve_example("starttls_server.py")
+        connect = ("s_client", "-quiet", "-starttls", "pop3", "-connect", f"{LOCALHOST}:{port}")
+        trust = ("-CAfile", "server.pem", "-verify_return_error", "-verify_hostname", "localhost")
+        client: Program = self.spawn(program("openssl"), *connect, *trust, cwd=self.where)
+        client.write(b"hello\n")
+        await client.expect(rb"^HELLO$")
+
+    async def test_starttls_server_takes_no_line_from_before(self) -> None:
+        """A line in plain text behind the request for TLS ends the connection."""
+        port = await self.serve_example("starttls_server.py")
+        client = await self.connect(port)
+        client.send(b"hello\nSTLS\nevil\n")
+        await client.closed()
+        self.assertNotIn(b"EVIL", client.received)
+
+
 class ApplicationTests(ExampleCase):
     """The chat: as a program of its own, and embedded."""
 
@@ -336,8 +463,8 @@ class ApplicationTests(ExampleCase):
         ann = await self.connect(port)
         await ann.has(b"/help lists commands.\n")
         ann.send(b"!echo hello\nnothing\n")
-        await ann.has(b"<bot> guest-2 says: hello\n")
-        await bot.expect(rb"^Answered guest-2 at 2$|^Answered guest-2 at 3$")
+        await ann.has(b"<bot> guest-1 says: hello\n")
+        await bot.expect(rb"^Answered guest-1 at 2$|^Answered guest-1 at 3$")
 
     async def test_chat_program(self) -> None:
         """The program is in the room, gets its messages, and knows the offsets of its own."""
@@ -349,6 +476,22 @@ class ApplicationTests(ExampleCase):
         await ann.has("* nod joined #lobby.\n<nod> hi, \u00e5nn\n".encode())
         ann.send(b"hi\n")
         await node.expect(rb"^guest-1: hi\n\Z")
+
+    async def test_chat_dice(self) -> None:
+        """Both forms roll the dice, see what others roll, and are told the rule."""
+        port = await self.serve_example("chat_dice.py")
+        ann, bob = await self.connect(port), await self.connect(port)
+        bob.send(b'{"type":"hello","nick":"bob","room":"lobby"}\n')
+        await bob.has(b'"type":"joined"')
+        ann.send(b"/nick ann\n/dice 20\n/dice 1\n/join staff\n/help dice\n")
+        await ann.has(b"! sides must be from 2 to 100.\n! Only the staff may join #staff.\n")
+        await ann.has(b"* /dice [SIDES]: roll a dice, with 6 sides or as many as you say\n")
+        await ann.has(b"* ann rolled ")
+        await bob.has(b'{"type":"dice","room":"lobby","text":"ann rolled ')
+        bob.send(b'{"type":"dice","sides":2,"id":"d"}\n{"type":"join","room":"staff","id":"j"}\n')
+        await bob.has(b',"id":"d"}\n')
+        await bob.has(b'"code":"staff-only"')
+        await ann.has(b"* bob rolled ")
 
     async def test_embedding(self) -> None:
         """The site counts the users in the chat, and sends them what is posted to it."""

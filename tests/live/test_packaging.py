@@ -121,11 +121,14 @@ class PackagingCase(LiveTestCase):
         return asked.output.decode()
 
     async def assertListed(self, python: Path) -> None:
-        """Check that both programs list the services."""
+        """Check that both programs list the services, and that there is ``netchat-passwd``."""
         for program in ("twistd", "twist"):
             said = await self.listed(python, program)
             for service in ("netecho", "netidle", "netchat"):
                 self.assertRegex(said, rf"(?m)^ *{service} ", program)
+        passwd = self.spawn(str(python.with_name("netchat-passwd")), "--help")
+        self.assertEqual(await passwd.ended(), 0, passwd)
+        self.assertIn(b"usage: netchat-passwd ", passwd.output)
 
 
 class InstalledTests(PackagingCase):

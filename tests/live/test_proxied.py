@@ -23,7 +23,7 @@ from zope.interface import implementer
 from tests.live.harness import LOCALHOST, Client, LiveTestCase, Watched
 from tests.wire.proxy_headers import encode_v2
 from twisted_net.endpoints.proxied import ProxiedEndpoint, proxy_header
-from twisted_net.policy.admission import Ranges, parse_range
+from twisted_net.policy.ranges import Ranges, parse_range
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 
 HEADER = ProxyHeader(Family.IPV4, Endpoint("192.0.2.77", 1), Endpoint("198.51.100.2", 2))

@@ -194,6 +194,40 @@ class SeveralTests(LiveTestCase):
         await nc.expect(rb"^\* The server is restarting\.\n")
         await server.ended()
 
+    async def test_the_same_log(self) -> None:
+        """``twist`` and ``twistd`` log the same of who came, logged in, failed and left."""
+        here = self.directory()
+        (here / "users").write_text("ann:secret-1\n")
+        netchat = (
+            *("netchat", "--port", "0", "--interface", LOCALHOST, "--auth", "file:users"),
+            *("--allow-anonymous", "--allow-plain-login"),
+        )
+        logs = []
+        for start in (
+            (script("twistd"), "-n", "--pidfile=", *netchat),
+            (script("twist"), "--log-format", "text", *netchat),
+        ):
+            server = self.spawn(*start, cwd=here, kind=Server)
+            nc = self.nc(await server.port())
+            nc.write(b"/nick zoe\n/login ann wrong\n/login ann secret-1\n/quit\n")
+            await nc.expect(b"Goodbye")
+            lines = await server.until(
+                lambda server=server: len(found := server.log("Connection")) >= 4 and found, "lines"
+            )
+            logs.append([re.sub(r"^.*?(?=Connection)|:\d+", "", line) for line in lines])
+            server.signal(signal.SIGTERM)
+            await server.ended()
+        self.assertEqual(logs[0], logs[1])
+        self.assertEqual(
+            [line.removeprefix(f"Connection 1 from {LOCALHOST}") for line in logs[0]],
+            [
+                ": guest-1 is called zoe now",
+                ": a login as 'ann' failed",
+                ": 'ann' logged in, and is called ann",
+                " ended: quit",
+            ],
+        )
+
 
 _TAC = """
 from twisted.application.service import Application, MultiService

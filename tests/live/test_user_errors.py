@@ -18,9 +18,12 @@ NO_HOST = "no-such-host.invalid"  # RFC 2606
 class UserErrorsTests(LiveTestCase):
     """Each test has the command line of a mistake, and its error."""
 
-    async def refused(self, *arguments: str, says: str, extra: float = 0.0) -> None:
+    async def refused(
+        self, *arguments: str, says: str, extra: float = 0.0, before: tuple[str, ...] = ()
+    ) -> None:
         """Check a start that fails.
 
+        :param before: flags of twistd.
         :param says: a regular expression that must match the whole line.
         :param extra: seconds that a machine's resolver takes.
         """
@@ -28,7 +31,7 @@ class UserErrorsTests(LiveTestCase):
         await self.spawn(script("twistd"), arguments[0], "--version").ended()
         started = time.monotonic()
         # The output does not depend on how this test treats warnings.
-        server = self.twistd(*arguments, without=("PYTHONWARNINGS",))
+        server = self.twistd(*before, *arguments, without=("PYTHONWARNINGS",))
         status = await server.ended()
         took = time.monotonic() - started
         errors = server.errors.decode().splitlines()
@@ -191,3 +194,52 @@ class UserErrorsTests(LiveTestCase):
             *("netchat", "--listen", f"unix:{path}"),
             says=rf"netchat: --listen unix:{path}: .*too long.*",
         )
+
+    async def test_flags_of_twistd(self) -> None:
+        """What twistd could not use ends the start with a line, too, and never hangs it."""
+        here = self.directory()
+        (here / "root/dev").mkdir(parents=True)
+        (here / "empty").mkdir()
+        (here / "log").mkdir()
+        for service, flag, why in (
+            ("netecho", "--pidfile=/nowhere/x.pid", "No such file or directory; name another .*"),
+            ("netidle", f"--pidfile={here}", "Is a directory.*"),
+            ("netchat", "--logfile=/nowhere/x.log", "No such file or directory"),
+            ("netecho", f"--logfile={here}/log", "Is a directory"),
+            ("netidle", "--rundir=/nowhere", "No such file or directory"),
+            ("netchat", "--chroot=/nowhere", "No such file or directory"),
+            ("netecho", f"--chroot={here}/empty", ".*dev/null.*|Operation not permitted.*"),
+            ("netecho", "--uid=54321", "there is no such user|Operation not permitted.*"),
+        ):
+            name, _, value = flag.partition("=")
+            await self.refused(
+                service, before=(flag,), says=f"{service}: {name} {re.escape(value)}: ({why})"
+            )
+
+    async def test_a_daemon_without_dev_null(self) -> None:
+        """A daemon in such a root waited for ever."""
+        root = self.directory()
+        started = self.spawn(
+            *(script("twistd"), "--pidfile=", f"--chroot={root}", "netecho", "--port", "0"),
+            without=("PYTHONWARNINGS",),
+        )
+        self.assertEqual(await started.ended(), 1, started)
+        self.assertIn(f"netecho: --chroot {root}: ", started.errors.decode())
+        self.assertEqual(started.errors.count(b"\n"), 1, started)
+
+    async def test_configuration_files(self) -> None:
+        """Under both programs, the line names the file, the line, the flag and the value."""
+        here = self.directory()
+        for text, why in (
+            ("# x\nport = 99999\n", "line 2: port 99999: must be a whole number from 0 to 65535"),
+            ("prot = 1\n", "line 1: prot: unknown flag; did you mean port?"),
+        ):
+            (here / "x.conf").write_text(text)
+            for starter in ("twistd", "twist"):
+                started = self.spawn(
+                    *(script(starter), "netchat", "--config", "x.conf"),
+                    cwd=here,
+                    without=("PYTHONWARNINGS",),
+                )
+                self.assertEqual(await started.ended(), 1, started)
+                self.assertEqual(started.errors.decode(), f"netchat: x.conf, {why}\n")

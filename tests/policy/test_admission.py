@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.policy.admission import Admission, AdmissionRules, Ranges, client_host, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
+from twisted_net.policy.ranges import Ranges, client_host, parse_range
 
 ANN, BOB, LOOPBACK = "192.0.2.1", "192.0.2.2", "127.0.0.1"
 

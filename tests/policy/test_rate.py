@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.policy.rate import TokenBucket
+from twisted_net.policy.rate import TokenBucket, TokenBuckets
 
 
 class TokenBucketTests(SynchronousTestCase):
@@ -83,3 +83,50 @@ class TokenBucketTests(SynchronousTestCase):
             level = min(Fraction(burst), level + Fraction(pause, 1024) * rate) - count
             wait = bucket.take(count, float(now))
             self.assertAlmostEqual(wait, float(max(Fraction(0), -level / rate)), delta=1e-9)
+
+
+class TokenBucketsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.buckets: TokenBuckets[str] = TokenBuckets(lambda key: (1.0, len(key)), 3)
+
+    def test_each_key_has_its_own(self) -> None:
+        """Each key has a bucket of its own size, which fills up again."""
+        for _ in range(2):
+            self.assertEqual(self.buckets.wait("ab", 0.0), 0.0)
+            self.buckets.take("ab", 0.0)
+        self.assertEqual(self.buckets.wait("ab", 0.0), 1.0)
+        self.assertEqual(self.buckets.wait("cd", 0.0), 0.0)
+        self.assertEqual(self.buckets.wait("ab", 1.0), 0.0)
+
+    def test_taking_more_than_there_is(self) -> None:
+        """What is taken without asking has to be waited for."""
+        for _ in range(4):
+            self.buckets.take("ab", 0.0)
+        self.assertEqual(self.buckets.wait("ab", 0.0), 3.0)
+
+    def test_putting_back_and_forgetting(self) -> None:
+        """A token can be put back, and a key forgotten; unknown keys do not matter."""
+        self.buckets.take("a", 0.0)
+        self.buckets.put_back("a", 0.0)
+        self.buckets.put_back("b", 0.0)
+        self.assertEqual((self.buckets.wait("a", 0.0), len(self.buckets)), (0.0, 1))
+        self.buckets.take("a", 0.0)
+        self.buckets.forget("a")
+        self.buckets.forget("b")
+        self.assertEqual((self.buckets.wait("a", 0.0), len(self.buckets)), (0.0, 0))
+
+    def test_full_buckets_are_forgotten(self) -> None:
+        """Buckets that are full again are not kept."""
+        self.buckets.take("abc", 0.0)
+        self.buckets.take("a", 0.0)
+        self.buckets.take("a", 2.0)
+        self.assertEqual(len(self.buckets), 1)
+
+    def test_it_is_bounded(self) -> None:
+        """Of too many keys, the one that was used longest ago is forgotten."""
+        for key in ("aa", "bb", "cc", "aa", "dd", "ee"):
+            self.buckets.take(key, 0.0)
+            self.buckets.take(key, 0.0)
+        self.assertEqual(len(self.buckets), 3)
+        waits = [self.buckets.wait(key, 0.0) for key in ("aa", "bb", "cc", "dd", "ee")]
+        self.assertEqual(waits, [3.0, 0.0, 0.0, 1.0, 1.0])

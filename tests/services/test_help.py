@@ -13,7 +13,7 @@ from twisted_net.services.help import FlagHelp, format_paragraph, format_section
 
 SERVICES = (echo, idle, chat)
 
-WITHOUT_DEFAULT = {"help", "version"}
+WITHOUT_DEFAULT = {"help", "version", "help-auth", "help-auth-type"}
 
 
 def help_of(service: ModuleType, width: int = 80) -> str:

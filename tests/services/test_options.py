@@ -14,7 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import Issued
 from twisted_net.services import chat, echo, idle
-from twisted_net.services.starting import StartError, fail_late, format_endpoint_error
+from twisted_net.services.starting import (
+    StartError,
+    fail_late,
+    format_endpoint_error,
+    format_systemd_error,
+)
 
 SERVICES = (echo, idle, chat)
 
@@ -339,6 +344,28 @@ class EndpointTests(OptionsCase):
             ("tcp:1:nonsense=2", "'nonsense' is unknown"),
         ):
             self.assertEqual(self.rejection_message("--listen", text), f"--listen {text}: {why}")
+
+    def test_systemd(self) -> None:
+        """A socket of systemd's that is not named, or not there, says what to set."""
+        name_it = "must be systemd:domain=INET6:name=NAME, with NAME from FileDescriptorName="
+        none = "systemd has passed no such socket; it passes those of the service's .socket units"
+        for text, why in (
+            ("systemd", name_it),
+            ("systemd:", name_it),
+            ("systemd:domain=INET", name_it),
+            ("systemd:index=0", name_it),
+            ("systemd:domain=INET:index=0:name=x", name_it),
+            ("systemd:domain=INET:index=0", none),
+            ("systemd:domain=INET6:name=chat.socket", none),
+            ("systemd:domain=INET:index=x", "'x' is not a number"),
+            ("systemd:domain=INET:index=0:nope=1", "'nope' is unknown"),
+        ):
+            line = self.rejection_message("--listen", text)
+            self.assertTrue(line.startswith(f"--listen {text}: {why}"), line)
+        self.assertEqual(
+            format_systemd_error(AttributeError("module 'socket' has no attribute 'AF_INTE'")),
+            "the domain must be INET, INET6 or UNIX",
+        )
 
     def test_certificates_in_an_endpoint(self) -> None:
         """The error names a missing file, or describes invalid content."""

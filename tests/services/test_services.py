@@ -97,6 +97,7 @@ class MakeServiceTests(ServiceCase):
             service.privilegedStartService()
             service.startService()
             peer = self.connect()
+            peer.advance(0.2)  # the chat greets it
             peer.take()
             peer.send(sent)
             self.assertEqual(peer.received, answer)
@@ -123,6 +124,7 @@ class MakeServiceTests(ServiceCase):
         one.startService()
         two.startService()
         first, second = self.connect(0), self.connect(1)
+        first.advance(0.2)
         self.assertIn(b"guest-1 ", first.take())
         self.assertIn(b"guest-1 ", second.take())
         first.send(b"hello\n")

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, make_message
+from twisted_net.store import sqlite_log
 from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
@@ -396,12 +399,76 @@ class FileTests(SynchronousTestCase):
         """A second process cannot open the file, because it would assign the same offsets."""
         path = self.mktemp()
         self.open(path).append([("a", [make_message("x")])], NOW)
-        self.patch(sqlite3, "connect", _impatient(sqlite3.connect))
-        self.assertEqual(self.refused(path), f"{path}: another process uses it")
+        self.assertEqual(self.refused(path), f"{path}: this process uses it already")
+        link = self.mktemp()
+        os.symlink(os.path.abspath(path), link)
+        self.assertEqual(self.refused(link), f"{link}: this process uses it already")
+        program = (
+            "import sys; from twisted_net.store.sqlite_log import *;"
+            "SqliteLog(sys.argv[1], str, Bounds())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, path], capture_output=True, text=True, timeout=60
+        )
+        self.assertIn(f"{path}: another process uses it", done.stderr.splitlines()[-1])
 
+    def test_a_file_is_free_again(self) -> None:
+        """A file that is closed, or that could not be opened, can be opened at once."""
+        path = self.mktemp()
+        for _ in range(2):
+            self.open(path).close()
+        database = sqlite3.connect(path)
+        database.execute("PRAGMA application_id = 1")
+        database.close()
+        for _ in range(2):
+            self.assertIn("another program", self.refused(path))
 
-def _impatient(connect: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **kwargs: connect(*args, **{**kwargs, "timeout": 0})
+    def test_a_second_try_frees_nothing(self) -> None:
+        """A second try to open the file does not end SQLite's own locks on it, so a program that
+        closes the file last cannot remove the WAL of the first."""
+        path = self.mktemp()
+        log = self.open(path)
+        self.assertIn("uses it", self.refused(path))
+        program = (
+            "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]);"
+            "print(d.execute('SELECT count(*) FROM rooms').fetchone()); d.close()"
+        )
+        subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)
+        self.assertTrue(os.path.exists(path + "-wal"))
+        self.assertEqual(log.append([("a", [make_message("x")])], NOW)[0].offsets, [1])
+
+    def test_a_copy_while_it_is_open(self) -> None:
+        """Another connection can copy the file, even in the middle of a reader's transaction, and
+        what is appended meanwhile is stored."""
+        path, copy = self.mktemp(), self.mktemp()
+        log = self.open(path)
+        log.append([("a", [make_message("1"), make_message("2")])], NOW)
+        reader = sqlite3.connect(path, isolation_level=None)
+        self.addCleanup(reader.close)
+        reader.execute("BEGIN")
+        self.assertEqual(reader.execute("SELECT count(*) FROM entries").fetchone(), (2,))
+        for number in range(3, 50):
+            log.append([("a", [make_message(str(number) * 1000)])], NOW)
+            self.assertTrue(log.sweep(NOW) is False)
+        target = sqlite3.connect(copy)
+        reader.backup(target)
+        target.close()
+        reader.execute("COMMIT")
+        self.assertEqual(self.open(copy).before("a", None, 9, NOW).top, 2)
+        self.assertEqual(log.before("a", None, 9, NOW).top, 49)
+
+    def test_another_program_that_writes(self) -> None:
+        """While it writes, appends are refused with the reason; later they are stored."""
+        path = self.mktemp()
+        self.patch(sqlite_log, "BUSY_TIMEOUT", 0.0)
+        log = self.open(path)
+        other = sqlite3.connect(path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        error = self.assertRaises(StoreError, log.append, [("a", [make_message("x")])], NOW)
+        self.assertEqual(str(error), "the store cannot be written: database is locked")
+        other.execute("COMMIT")
+        self.assertEqual(log.append([("a", [make_message("x")])], NOW)[0].offsets, [1])
 
 
 class UrlTests(SynchronousTestCase):

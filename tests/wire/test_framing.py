@@ -100,6 +100,23 @@ class LinesTests(FramingTestCase):
 class SkippingLinesTests(FramingTestCase):
     make = staticmethod(partial(SkippingLines, max_size=3))
 
+    def test_every_ending(self) -> None:
+        """LF, CR LF and CR NUL end a line, in any mixture; a NUL or a CR alone does not."""
+        too_long = TooLong(3)
+        for data, messages in (
+            (b"a\r\0b\r\nc\nd\r\0", [b"a", b"b", b"c", b"d"]),
+            (b"\r\0\r\0\n", [b"", b"", b""]),
+            (b"abc\r\0", [b"abc"]),
+            (b"abcd\r\0e\r\0", [too_long, b"e"]),
+            (b"abcdef\r\0\r\0e\n", [too_long, b"", b"e"]),
+            (b"abcd\rx\0y\r\r\0e\n", [too_long, b"e"]),
+            (b"a\0b\n\0\n", [b"a\0b", b"\0"]),
+            (b"a\rb\r\0", [b"a\rb"]),
+            (b"a\r\r\0", [b"a\r"]),
+            (b"\0\r\0", [b"\0"]),
+        ):
+            self.assert_gives(self.make, data, messages)
+
     def test_a_line_over_the_limit_is_reported_at_once_and_once(self) -> None:
         """TooLong comes with the first byte over the limit, and later lines are still read."""
         parser = self.make()
@@ -128,7 +145,7 @@ class SkippingLinesTests(FramingTestCase):
 
     def test_the_start_of_a_line_over_the_limit(self) -> None:
         """It is known how a line over the limit began, whether or not its end has arrived."""
-        for data in (b"abcd" + b"x" * 99, b"abcd" + b"x" * 99 + b"\n"):
+        for data in (b"abcd" + b"x" * 300, b"abcd" + b"x" * 300 + b"\n"):
             for pieces in ([data], [data[:2], data[2:]]):
                 parser = self.make()
                 found = [each for piece in pieces for each in parser.feed(piece)]

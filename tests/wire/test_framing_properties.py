@@ -141,14 +141,15 @@ class LinesProperties(FailingProperties, SynchronousTestCase):
 
 class SkippingLinesProperties(Properties, SynchronousTestCase):
     make = staticmethod(partial(SkippingLines, max_size=LIMIT))
-    alphabet = b"a\r\n"
+    alphabet = b"a\r\n\0"
     messages = LinesProperties.messages
 
     @many
-    @given(st.lists(st.sampled_from(b"aab\r\n"), max_size=60).map(bytes), cuts)
+    @given(st.lists(st.sampled_from(b"aab\r\n\0"), max_size=60).map(bytes), cuts)
     def test_puts_too_long_where_a_line_was(self, stream: bytes, places: list[int]) -> None:
         """Each line over the limit becomes one TooLong, and the others are unchanged."""
-        *lines, rest = (line.removesuffix(b"\r") for line in stream.split(b"\n"))
+        ended = stream.replace(b"\r\0", b"\r\n")  # CR NUL ends a line too
+        *lines, rest = (line.removesuffix(b"\r") for line in ended.split(b"\n"))
         if len(rest) > LIMIT:
             lines.append(rest)
         expected = [line if len(line) <= LIMIT else TooLong(LIMIT) for line in lines]

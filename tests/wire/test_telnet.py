@@ -50,6 +50,10 @@ class TelnetTests(SynchronousTestCase):
         """Subnegotiations are removed with their content, even line feeds and the byte 255."""
         self.assertFed(b"a\xff\xfa\x18\x00x\n\xff\xff\xff\xf0b", b"ab")
 
+    def test_erasing(self) -> None:
+        """The commands EC and EL of RFC 854 become the keys that do the same."""
+        self.assertFed(b"ab\xff\xf7c\xff\xf8d", b"ab\x7fc\x15d")
+
     def test_other_commands_go(self) -> None:
         """Other commands, such as interrupt, are removed."""
         self.assertFed(b"a\xff\xf4\xff\xf6\xff\xf9\xff\xf2b\xff\xf0", b"ab")

@@ -73,7 +73,7 @@ def ours(data: bytes, cuts: list[int], deflate: bool) -> tuple[list[Any], int]:
             messages += framing.feed(data[start:stop])
         except RemoteProtocolError as error:
             return messages + error.messages, framing.close_code
-    return messages, framing.close_code
+    return messages, 1000
 
 
 def theirs(data: bytes, deflate: bool) -> tuple[list[Any], int]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from twisted_net.chat import names
 from twisted_net.chat.messages import RequestError
-from twisted_net.policy.admission import Network, Ranges, parse_range
+from twisted_net.policy.ranges import Network, Ranges, parse_range
 from twisted_net.wire.text import printable
 
 _MOST_MARKS = 10_000  # of bans, and as many of mutes; the oldest is dropped, to bound memory
@@ -125,7 +125,7 @@ class Sanctions:
     def of_address(self, host: str) -> list[Sanction]:
         """Return the sanctions whose range of addresses has this address.
 
-        :param host: as :func:`~twisted_net.policy.admission.client_host` gives it.
+        :param host: as :func:`~twisted_net.policy.ranges.client_host` gives it.
         """
         if not (self._ranges and _has(self._ranges, host)):
             return []

@@ -21,6 +21,8 @@ LISTED = 50
 LISTED_JSON = 1000
 """The same for programs."""
 
+_MAY_BE_0 = ("history", "login_timeout", "joins", "nicks", "topics", "new_rooms")
+
 
 @dataclass(frozen=True, slots=True)
 class ChatLimits:
@@ -37,6 +39,14 @@ class ChatLimits:
     :ivar heartbeat: seconds of silence after which the server pings a program. After as many again,
         it closes the connection (``idle``). HAProxy, as distributions configure it, closes silent
         connections after 50 seconds; other proxies do so after 60.
+    :ivar login_timeout: seconds to log in, or for a program to say hello, until the connection is
+        closed (``login``); 0 for no limit. OpenSSH allows 120.
+    :ivar joins: joins a minute for one connection, and as many at once, or ``rooms`` if that is
+        more; 0 for no limit. Operators have none of these four limits.
+    :ivar nicks: the same for changes of the name.
+    :ivar topics: the same for changes of topics.
+    :ivar new_rooms: new rooms a minute for one account, or else one address, on all connections.
+        After a restart, all rooms are new.
     :raises ValueError: a value is invalid; the text names it.
     """
 
@@ -48,7 +58,12 @@ class ChatLimits:
     ignored: int = 100
     waiting: int = 10_000
     heartbeat: float = 45.0
+    login_timeout: float = 60.0
+    joins: int = 60
+    nicks: int = 10
+    topics: int = 10
+    new_rooms: int = 200
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            at_least(field.name, getattr(self, field.name), 0 if field.name == "history" else 1)
+            at_least(field.name, getattr(self, field.name), 0 if field.name in _MAY_BE_0 else 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from twisted_net.chat import names
-from twisted_net.chat.actions import Action, Announce, End, Exit, KeepBan, SendEvent
+from twisted_net.chat.actions import Action, Announce, End, Exit, KeepBan, LogName, SendEvent
 from twisted_net.chat.bans import (
     Sanction,
     is_in,
@@ -17,6 +17,7 @@ from twisted_net.chat.bans import (
 )
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import (
+    Ack,
     Ban,
     BanList,
     ErrorReply,
@@ -33,8 +34,8 @@ from twisted_net.chat.messages import (
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.policy.admission import Network
 from twisted_net.policy.close_reasons import CLOSED, KICKED
+from twisted_net.policy.ranges import Network
 
 NAMED_AT_MOST = 5
 """Joins or leaves at one time that are announced by name. More are only counted: if a thousand
@@ -83,6 +84,7 @@ def evict(registry: Registry, owner: User, name: str) -> list[Action]:
     is_it = names.fold(old) == names.fold(name)
     said = f"{old} is an account's name" if is_it else f"{old} looks like {name}, an account's name"
     return [
+        LogName(owner, old),
         SendEvent(owner, Notice(f"{said}.")),
         SendEvent(owner, NickSet(owner.name)),
         *announce_name(owner, old),
@@ -118,7 +120,8 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     """
     _need_operator(user)
     found = registry.require_user(request.nick)
-    return _throw_out(found, user, "kicked", request.text)
+    # A person sees the notice in the room; a program also learns that its request was done.
+    return [*_throw_out(found, user, "kicked", request.text), SendEvent(user, Ack(""))]
 
 
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:

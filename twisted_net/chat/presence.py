@@ -1,6 +1,7 @@
 """Batches the joins and leaves of a room for a short delay before they are announced.
 
-A user who joins and leaves within that delay (a health check, a port scan) is not announced.
+A user who joins and leaves within that delay (a health check, a port scan) is not announced. The
+caller decides how long the delay of each is. Times are those at which it is over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 class Presence:
     """The joins and leaves of one room that are not announced yet.
 
-    :ivar arrivals: the names of users who joined, each with its time.
+    :ivar arrivals: the names of users who joined, each with the time from which to announce it.
     :ivar departures: the same for users who left.
     """
 
@@ -25,16 +26,21 @@ class Presence:
         """Return whether there is anything to announce."""
         return bool(self.arrivals or self.departures)
 
-    def came(self, name: str, now: float = 0.0) -> None:
+    def came(self, name: str, due: float = 0.0) -> None:
         """Record that ``name`` joined."""
-        self.arrivals[name] = now
+        self.arrivals[name] = due
 
-    def left(self, name: str, now: float = 0.0) -> None:
+    def hasten(self, name: str, due: float) -> None:
+        """Announce the join of ``name`` from ``due`` on, if it is not announced yet."""
+        if name in self.arrivals:
+            self.arrivals[name] = min(due, self.arrivals[name])
+
+    def left(self, name: str, due: float = 0.0) -> None:
         """Record that ``name`` left. If the join is not announced yet, announce neither."""
         if name in self.arrivals:
             del self.arrivals[name]
         else:
-            self.departures[name] = now
+            self.departures[name] = due
 
     def renamed(self, old: str, new: str) -> bool:
         """Record that ``old`` is now called ``new``.
@@ -53,9 +59,12 @@ class Presence:
         """
         return self.arrivals.pop(name, None) is not None
 
-    def has_left(self, name: str) -> bool:
-        """Return whether a leave of ``name`` is not announced yet."""
-        return name in self.departures
+    def take_leave(self, name: str) -> bool:
+        """Drop the pending leave of ``name``.
+
+        :return: whether there was one; announce it now.
+        """
+        return self.departures.pop(name, None) is not None
 
     def take(self, until: float = math.inf) -> tuple[list[str], list[str]]:
         """Return who left and who joined up to ``until``, and drop them from what is pending.

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, INegotiated, ISSLTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    INegotiated,
+    IProtocolNegotiationFactory,
+    ISSLTransport,
+)
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from twisted_net import __version__
 from twisted_net.chat import moderation, names
@@ -23,21 +29,39 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
+    Introduce,
     KeepBan,
+    LetIn,
+    LogLogin,
+    LogName,
     ReadHistory,
+    RunCommand,
     SendEvent,
     Verify,
+    answering,
 )
 from twisted_net.chat.bans import Sanction
 from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.codecs.json_codec import JsonCodec
+from twisted_net.chat.codecs.own_commands import own_tables
 from twisted_net.chat.codecs.text_codec import TextCodec
-from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
+from twisted_net.chat.extension.checks import Checks
+from twisted_net.chat.extension.running import error_reply, run_command
+from twisted_net.chat.extension.user import ChatUser, CommandFunction
+from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
+from twisted_net.chat.identity_log import (
+    log_failed_login,
+    log_login,
+    log_name,
+    log_refused_login,
+)
 from twisted_net.chat.limits import LONGEST_ID, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.login import Accounts
+from twisted_net.chat.login_throttle import delay_after
 from twisted_net.chat.members import Member, store_error_text
 from twisted_net.chat.messages import (
+    ChatError,
     ErrorReply,
     Goodbye,
     HistoryPage,
@@ -47,11 +71,14 @@ from twisted_net.chat.messages import (
     RequestError,
 )
 from twisted_net.chat.registry import Registry, Room, User
-from twisted_net.chat.session import Session, SessionSettings, SessionState
+from twisted_net.chat.request_rates import RequestRates
+from twisted_net.chat.session import UNDECIDED, Session, SessionSettings, SessionState
 from twisted_net.chat.stored_bans import StoredBans
-from twisted_net.connection.addresses import format_address, is_loopback
+from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
+from twisted_net.connection.countdown import Countdown
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
+from twisted_net.connection.timers import TICK
 from twisted_net.policy.close_reasons import (
     BAD_INPUT,
     CLOSED,
@@ -66,11 +93,22 @@ from twisted_net.store.log import Message, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
+from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable, strip_invisible
 
+HTTP_ALPN = b"http/1.1"
+"""What browsers offer by ALPN (RFC 7301). Programs of the chat, and ``openssl``, offer nothing."""
+
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
+
+GREETING_DELAY = 0.15
+"""Seconds for which a peer may be silent until it is greeted. Programs and browsers speak first."""
+
+SILENT_PRESENCE_DELAY = 3.0
+"""Seconds after which the join of a user is announced who has not said anything. A check that only
+holds the port for a moment is not announced."""
 
 MAX_MESSAGE = 8192
 """Default maximum bytes in a line. IRC has 512 (RFC 2812), or 8191 for tags (IRCv3)."""
@@ -79,7 +117,10 @@ TEXT = TextCodec()
 TAGGED = TextCodec(tagged=True)
 
 _WITHOUT_LAST_WORDS = (PEER_CLOSED, PEER_RESET, SLOW)  # the peer would not read a goodbye
-_UNDECIDED = (SessionState.NEW, SessionState.GUEST)
+
+LINE_TIMEOUTS = 10
+"""Who types key by key has ``message_timeout`` from key to key, and so many times as long for a
+whole line: five minutes by default. Whoever is slower does not type, but keeps the server busy."""
 
 
 class ChatProtocol(Member):
@@ -99,73 +140,139 @@ class ChatProtocol(Member):
     session: Session
 
     _telnet: Telnet | None = None
+    _request: bytes | None = None  # what has come, while the first line may be one of HTTP
+    login_after = 0.0  # the time until which the next password waits, after a wrong one
+    _line_began: tuple[int, int] = -1, 0  # for who types: which message it is, and the tick
 
     @property
     def name(self) -> str:
         """The user's current name."""
         return self.user.name
 
+    def name_for_log(self) -> str:
+        return self.name if self.ready else ""
+
     def connected(self) -> None:
-        self.factory.enter(self)
+        gateway = self.factory.gateway
+        if gateway is not None and negotiated_protocol(self.transport) == HTTP_ALPN:
+            gateway.take_over(self, b"")
+        else:
+            self.factory.enter(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if data[:2] == TLS_RECORD and not self.bytes_received and self.ready:
-            foreign = recognise(data)  # now, because no line feed may follow
-            if foreign is not None:
+        if not self.bytes_received and self.ready:
+            foreign = recognise(data) if data[:2] == TLS_RECORD else None
+            if foreign is not None:  # now, because no line feed may follow
                 self._turn_away(foreign)
                 return
+            if self.factory.gateway is not None and MAY_BE_REQUEST.match(data):
+                self._request = b""
+        if self._request is not None:
+            self._request += data
         if b"\xff" in data or self._telnet is not None:
             data = self._without_telnet(data)
         super().dataReceived(data)
 
-    def message_received(self, message: bytes | TooLong) -> Deferred[None] | None:
-        session = self.session
-        if session.state in _UNDECIDED and message:
-            whole = isinstance(message, bytes)
-            foreign = recognise(message if isinstance(message, bytes) else message.start, whole)
-            if foreign is not None:
-                self._turn_away(foreign)
+    def message_received(self, message: bytes | TooLong) -> Coroutine[Any, Any, None] | None:
+        if self.session.state in UNDECIDED and message:
+            first = self._first_line(message)
+            if first is None:
                 return None
-            is_json = False
-            if isinstance(message, bytes):
-                seen = strip_invisible(message.decode(errors="replace"))
-                if not seen:
-                    return None
-                if seen[0] == "{":
-                    is_json = True
-                    message = message[message.index(b"{") :]  # without a byte order mark
-            if is_json:
-                self.codec = self.factory.json
-                self.start_heartbeat(self.factory.heartbeat)
-            self.factory.act(session.first_line(is_json))
+            message = first
+        id = ""
         try:
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
-                raise RequestError("too-long", what)
+                too_long = RequestError("too-long", what)
+                too_long.id = self.codec.read_id(message.start)
+                raise too_long
             request, id = self.codec.parse(message)
-        except RequestError as error:
-            self.send_event(ErrorReply(error.code, error.text, error.field, error.id))
+            waiting = None if request is None else self.factory.receive(self, request, id)
+        except ChatError as error:
+            self.send_event(error_reply(error), getattr(error, "id", "") or id)
             return None
-        return None if request is None else self.factory.receive(self, request, id)
+        return None if waiting is None else self._finish(waiting, id)
+
+    async def _finish(self, waiting: Awaitable[None], id: str) -> None:
+        try:
+            await waiting
+        except ChatError as error:
+            self.send_event(error_reply(error), id)
+
+    def _first_line(self, message: bytes | TooLong) -> bytes | TooLong | None:
+        """Decide by the first line which form the peer speaks.
+
+        :return: the line as that form takes it; None if there is nothing to do with it.
+        """
+        typed = edit_line(message) if isinstance(message, bytes) else message.start
+        foreign = recognise(typed, isinstance(message, bytes))
+        if foreign is not None:
+            self._turn_away(foreign)
+            return None
+        self._request = None
+        json = _from_brace(typed)
+        if isinstance(message, bytes):
+            if not strip_invisible(typed.decode(errors="replace")):
+                return None
+            # JSON may contain what is an editing key.
+            message = (json and _from_brace(message)) or json or typed
+        self.decide(bool(json), message if isinstance(message, bytes) else message.start)
+        return None if self.reason is not None else message  # it may be banned
+
+    @property
+    def json_codec(self) -> Codec:
+        """The codec of this connection if it speaks JSON."""
+        return self.factory.json
+
+    def decide(self, is_json: bool, line: bytes) -> None:
+        """Speak the text form or the JSON form, as the peer's first line shows."""
+        if is_json:
+            self.codec = self.json_codec
+            self.start_heartbeat(self.factory.heartbeat)
+            self.factory.limit_login(self)
+        self.factory.spoke(self)
+        actions = self.session.first_line(is_json, self.factory.now())
+        if actions:  # a ban is an answer, too
+            self.factory.act(answering(actions, self.user, self.codec.read_id(line)))
+
+    def has_more_time(self) -> bool:
+        """Who types key by key may take longer for a line; see :data:`LINE_TIMEOUTS`."""
+        if not self.codec.is_text:
+            return False
+        now = self.factory.timers.wheel.now
+        message, began = self._line_began
+        if message != self.messages_received:
+            self._line_began = self.messages_received, now
+            return True
+        return (now - began) * TICK < LINE_TIMEOUTS * self.factory.limits.message_timeout
 
     def _turn_away(self, foreign: Foreign) -> None:
         """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
         self.factory.act(self.session.end())
+        request, gateway = self._request, self.factory.gateway
+        if foreign.protocol == "HTTP" and request is not None and gateway is not None:
+            self.factory.leave(self)
+            gateway.take_over(self, request)
+            return
         self.send_encoded(foreign.answer)
         super().close(BAD_INPUT, f"it speaks {foreign.protocol}")
 
     def disconnected(self, reason: CloseReason) -> None:
         self.factory.act(self.session.end())
-        self.factory.registry.forget_origin(self.user)
+        self.factory.leave(self)
 
     def missed_notice(self, count: int) -> bytes:
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
 
-    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "", id: str = "") -> None:
+        """Say goodbye and close.
+
+        :param id: the id of the request that asked for it.
+        """
         if self.reason is None and self.ready:
             self.factory.act(self.session.end())
             if reason not in _WITHOUT_LAST_WORDS:
-                self.send_event(Goodbye(reason))
+                self.send_event(Goodbye(reason), id)
         super().close(reason, detail)
 
     def _without_telnet(self, data: bytes) -> bytes:
@@ -183,6 +290,12 @@ class ChatProtocol(Member):
         self.send_encoded(self.codec.ping)
 
 
+def negotiated_protocol(transport: Any) -> bytes | None:
+    """Return what TLS has negotiated, if anything."""
+    found: bytes | None = getattr(transport, "negotiatedProtocol", None)
+    return found
+
+
 def _reservable(name: str) -> str:
     try:
         return names.nick(name)
@@ -190,6 +303,27 @@ def _reservable(name: str) -> str:
         raise ValueError(f"reserved: {name!r}: {error.text}") from None
 
 
+def _overridden(method: Any, base: Any) -> Any:
+    return None if getattr(method, "__func__", method) is base else method
+
+
+def _from_brace(line: bytes) -> bytes:
+    """Return a line from its ``{`` on, if only what nobody sees comes before; else nothing."""
+    seen = strip_invisible(line.decode(errors="replace"))
+    return line[line.index(b"{") :] if seen[:1] == "{" else b""
+
+
+class Gateway(Protocol):
+    """Serves peers that speak HTTP on the chat's port: pages and WebSockets."""
+
+    def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
+        """Go on with the transport of a connection, which has no session any more.
+
+        :param data: what the peer has sent.
+        """
+
+
+@implementer(IProtocolNegotiationFactory)
 class ChatFactory(ConnectionFactory):
     """A chat server, with all connected users and all non-empty rooms.
 
@@ -201,11 +335,17 @@ class ChatFactory(ConnectionFactory):
         names, or names that look alike.
     :param reserved: further names that only the accounts of these names may have.
     :param plain_logins: whether to accept passwords on unencrypted connections.
+    :param commands: further commands: functions that take a :class:`ChatUser` and the arguments of
+        the command, which are annotated as ``str``, ``int``, ``float`` or ``bool``. The name of a
+        function is that of the command in the text form, and the type of the request in the JSON
+        form; the first line of its docstring is its help. It may raise :exc:`ChatError`, and may be
+        ``async``: the user's next message waits for it.
     :param now: returns the time, in seconds since 1970.
     :param token: returns a random text of 32 hexadecimal digits, different each time.
     :param settings: as for :class:`ConnectionFactory`. A line has at most :data:`MAX_MESSAGE`
         bytes by default.
-    :raises ValueError: a reserved name is none, or a setting is invalid; the text names it.
+    :raises ValueError: a reserved name is none, a command cannot be one, or a setting is invalid;
+        the text names it.
     """
 
     protocol = ChatProtocol
@@ -220,6 +360,7 @@ class ChatFactory(ConnectionFactory):
         operators: Iterable[str] = (),
         reserved: Iterable[str] = (),
         plain_logins: bool = False,
+        commands: Iterable[CommandFunction] = (),
         now: Callable[[], float] = time.time,
         token: Callable[[], str] = lambda: secrets.token_hex(16),
         **settings: Unpack[FactorySettings],
@@ -231,10 +372,20 @@ class ChatFactory(ConnectionFactory):
         self.chat_limits = chat_limits or ChatLimits()
         origin = token()[:12]  # short, because it is stored with messages
         self.registry = Registry(
-            self.chat_limits.all_rooms, list(operators), origin, list(map(_reservable, reserved))
+            self.chat_limits.all_rooms,
+            list(operators),
+            origin,
+            list(map(_reservable, reserved)),
+            RequestRates(self.chat_limits),
         )
         self.accounts = Accounts(checkers)
-        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
+        own, self._requests = own_tables(commands)
+        self._text = TextCodec(own=own) if own else TEXT
+        self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
+        self._silent = Countdown(GREETING_DELAY, self._greet)
+        self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
+        self.gateway: Gateway | None = None  # without one, HTTP is turned away
+        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
@@ -246,8 +397,16 @@ class ChatFactory(ConnectionFactory):
 
     # The store.
 
+    opens_store = True
+    """Whether the store is opened when somebody listens. Otherwise, call :meth:`start_store`."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what TLS may negotiate."""
+        return [] if self.gateway is None else [HTTP_ALPN]
+
     def startFactory(self) -> None:
-        self.start_store()
+        if self.opens_store:
+            self.start_store()
 
     def start_store(self) -> None:
         """Open the store, unless it is open.
@@ -291,7 +450,8 @@ class ChatFactory(ConnectionFactory):
             "history": chat.page,
             "recover": chat.recover,
         }
-        return JsonCodec(f"twisted_net/{__version__}", self.heartbeat, announced)
+        server = f"twisted_net/{__version__}"
+        return JsonCodec(server, self.heartbeat, announced, self._requests)
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()
@@ -300,7 +460,12 @@ class ChatFactory(ConnectionFactory):
         """Send a notice to all connected users except ``but``. A leading ``* `` is removed."""
         notice = Notice(printable(message.removeprefix("* ")))
         for connection in list(self.connections.values()):
-            if isinstance(connection, Member) and connection.ready and connection is not but:
+            if (
+                isinstance(connection, ChatProtocol)
+                and connection.ready
+                and connection is not but
+                and connection.session.state is not SessionState.NEW  # it may speak HTTP
+            ):
                 connection.send_event(notice)
 
     # Entering and leaving.
@@ -309,14 +474,42 @@ class ChatFactory(ConnectionFactory):
         """Begin the session of a new connection."""
         host = getattr(connection.peer, "host", "")
         user = connection.user = User(connection, "" if is_loopback(host) else host)
+        if self._text is not TEXT:
+            connection.codec = self._text
         secret = (
             self._plain_logins
             or INegotiated.providedBy(connection.transport)
             or ISSLTransport.providedBy(connection.transport)
             or isinstance(connection.peer, UNIXAddress)
         )
+        user.account = peer_subject(connection.transport) or ""
         connection.session = Session(user, self.registry, self._settings, self._token, secret)
-        self.act(connection.session.begin(self.now(), peer_subject(connection.transport) or ""))
+        self._silent.start(connection, self.clock)
+        self.limit_login(connection)
+
+    def spoke(self, connection: ChatProtocol) -> None:
+        """Do not greet a connection any more as one that is silent."""
+        self._silent.stop(connection)
+
+    def leave(self, connection: ChatProtocol) -> None:
+        """Forget a connection that has ended."""
+        self._silent.stop(connection)
+        self._logging_in.stop(connection)
+        self.registry.forget_origin(connection.user)
+
+    def _greet(self, connection: ChatProtocol) -> None:
+        """Greet a peer that has been silent, unless its first line is on its way."""
+        if connection.reason is None and not connection.is_incomplete:
+            self.act(connection.session.begin(self.now()))
+
+    def limit_login(self, connection: ChatProtocol) -> None:
+        """Start the time that a connection has for logging in, or for a program's hello."""
+        if self.chat_limits.login_timeout:
+            self._logging_in.start(connection, self.clock)
+
+    def _end_login(self, connection: ChatProtocol) -> None:
+        if connection.reason is None:
+            self.act(connection.session.login_late())
 
     def expel(self, user: User, room: Room) -> None:
         """Remove a user from a room that the store cannot open."""
@@ -326,12 +519,49 @@ class ChatFactory(ConnectionFactory):
 
     # Requests and actions.
 
-    def receive(self, connection: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
+    def check_join(self, user: ChatUser, room: str) -> Awaitable[None] | None:
+        """Override it to refuse users who want to join a room: raise :exc:`ChatError`.
+
+        It may be ``async``, as all checks: the user's next message waits for it. If it fails
+        otherwise, that is logged, and the request is refused. Text users begin in the lobby, and
+        are not checked for that.
+        """
+        return None
+
+    def check_text(self, user: ChatUser, room: str, text: str) -> Awaitable[None] | None:
+        """Override it to refuse a message or a topic: raise :exc:`ChatError`.
+
+        :param room: the room that would see it; empty for a private message.
+        """
+        return None
+
+    def check_nick(self, user: ChatUser, nick: str) -> Awaitable[None] | None:
+        """Override it to refuse a name that a user asks for: raise :exc:`ChatError`.
+
+        The names of guests and of accounts are not checked.
+        """
+        return None
+
+    @cached_property
+    def _checks(self) -> Checks | None:
+        checks = (
+            _overridden(self.check_join, ChatFactory.check_join),
+            _overridden(self.check_text, ChatFactory.check_text),
+            _overridden(self.check_nick, ChatFactory.check_nick),
+        )
+        return Checks(*checks) if any(checks) else None  # most chats have none: save their time
+
+    def receive(
+        self, connection: ChatProtocol, request: Request, id: str
+    ) -> Awaitable[None] | None:
         """Handle a request. Override it to inspect, change or drop requests.
 
         :param id: the id that a program gave its message.
         :return: fires when the connection may process its next message; None for at once.
+        :raises ChatError: the request is refused; the user is told.
         """
+        if self._checks is not None:
+            return self._checks.receive(self, connection, request, id)
         return self.act(connection.session.receive(request, id, self.now()))
 
     def act(self, actions: Iterable[Action]) -> Deferred[None] | None:
@@ -344,23 +574,33 @@ class ChatFactory(ConnectionFactory):
             match action:
                 case Append(user, room, message):
                     self._append(user, room, message)
-                case SendEvent(user, event):
-                    user.connection.send_event(event)
-                case Announce(room, event, but):
-                    self._channel(room).announce(event, None if but is None else but.connection)
-                case Enter(user, room, since, told, quietly):
+                case SendEvent(user, event, id):
+                    user.connection.send_event(event, id)
+                case Announce(room, event, but, id):
+                    self._channel(room).announce(event, None if but is None else but.connection, id)
+                case Enter(user, room, since, told, quietly, id):
                     self._enter(user, room, quietly)
-                    self._channel(room).enter(user, since, told)
+                    self._channel(room).enter(user, since, told, id)
                 case Exit(user, room, quietly):
                     self._exit(user, room, quietly)
-                case ReadHistory(user, room, before, limit):
-                    self._read_history(user, room, before, limit)
-                case KeepBan(user, key, ban):
-                    self._keep_ban(user, key, ban)
-                case Verify(user, account, password):
-                    waiting = Deferred.fromCoroutine(self._verify(user, account, password))
-                case End(user, reason, detail):
-                    user.connection.close(reason, detail)
+                case ReadHistory():
+                    self._read_history(action)
+                case KeepBan(user, key, ban, id):
+                    self._keep_ban(user, key, ban, id)
+                case Verify():
+                    waiting = Deferred.fromCoroutine(self._verify(action))
+                case RunCommand():
+                    waiting = Deferred.fromCoroutine(run_command(self, action))
+                case LetIn(user):
+                    self._logging_in.stop(user.connection)
+                case Introduce(user):
+                    self._introduce(user)
+                case LogLogin(user):
+                    log_login(user)
+                case LogName(user, old):
+                    log_name(user, old)
+                case End(user, reason, detail, id):
+                    user.connection.close(reason, detail, id)
         return waiting
 
     def _append(self, user: User, room: Room, message: Message) -> None:
@@ -375,22 +615,24 @@ class ChatFactory(ConnectionFactory):
 
     def _enter(self, user: User, room: Room, quietly: bool) -> None:
         if not quietly:
-            room.presence.came(user.name, self.clock.seconds())
+            is_silent = user.connection.session.state is SessionState.GUEST
+            delay = SILENT_PRESENCE_DELAY if is_silent else PRESENCE_DELAY
+            room.presence.came(user.name, self.clock.seconds() + delay)
             self._announce_soon(room)
         if len(user.rooms) > 1:
-            self._mark_rooms(user, TEXT, TAGGED)
+            self._mark_rooms(user, self._text, self._tagged)
 
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
         self._channel(room).leave(user.connection)
         if not quietly:
-            room.presence.left(user.name, self.clock.seconds())
+            room.presence.left(user.name, self.clock.seconds() + PRESENCE_DELAY)
         if room.users:
             if not quietly:
                 self._announce_soon(room)
         else:
             self._close_room(room)
         if len(user.rooms) == 1:
-            self._mark_rooms(user, TAGGED, TEXT)
+            self._mark_rooms(user, self._tagged, self._text)
 
     def _mark_rooms(self, user: User, old: Codec, new: Codec) -> None:
         """Change the codec of a text user: only users in several rooms see each message's room."""
@@ -423,42 +665,58 @@ class ChatFactory(ConnectionFactory):
         if channel is not None:
             channel.close()
 
-    def _read_history(self, user: User, room: Room, before: int | None, limit: int) -> None:
-        connection, name = user.connection, room.name
+    def _read_history(self, action: ReadHistory) -> None:
+        connection, name, id = action.user.connection, action.room.name, action.id
 
         def show(page: Page) -> None:
             more = bool(page.stored) and page.stored[0].offset > page.first
-            connection.send_event(HistoryPage(name, page.epoch, page.stored, more))
+            connection.send_event(HistoryPage(name, page.epoch, page.stored, more), id)
 
         def fail(failure: Failure) -> None:
-            connection.send_event(
-                ErrorReply("store", f"The past cannot be read: {store_error_text(failure)}.")
-            )
+            text = f"The past cannot be read: {store_error_text(failure)}."
+            connection.send_event(ErrorReply("store", text), id)
 
-        self._store.before(name, before, limit).addCallbacks(show, fail)
+        self._store.before(name, action.before, action.limit).addCallbacks(show, fail)
 
-    def _keep_ban(self, user: User, key: str, ban: Sanction | None) -> None:
+    def _keep_ban(self, user: User, key: str, ban: Sanction | None, id: str) -> None:
         def kept(why: str) -> None:
             if why:
                 text = f"This ends with the server's process, for it cannot be kept: {why}."
-                user.connection.send_event(ErrorReply("store", text))
+                user.connection.send_event(ErrorReply("store", text), id)
 
         self._stored_bans.keep(key, ban).addCallback(kept)
 
-    async def _verify(self, user: User, account: str, password: str) -> None:
-        connection = user.connection
-        verified = await self.accounts.verify(
-            self.clock, account, password, user.host, format_address(connection.peer)
-        )
-        if connection.reason is None and connection.session.state is not SessionState.ENDED:
-            session: Session = connection.session
-            self.act(
+    async def _verify(self, action: Verify) -> None:
+        user, account = action.user, action.account
+        connection, session = user.connection, user.connection.session
+        delay = connection.login_after - self.clock.seconds()
+        delay = min(max(0.0, delay), delay_after(session.failures))  # the clock may have been set
+        try:
+            verified = await self.accounts.verify(
+                self.clock, account, action.password, user.host, session.failures, delay
+            )
+        except RequestError as error:
+            log_refused_login(user, account)
+            self.act(answering(session.login_refused(error), user, action.id))
+            return
+        if verified is None:
+            log_failed_login(user, account)
+            connection.login_after = self.clock.seconds() + delay_after(session.failures + 1)
+        if connection.reason is None and session.state is not SessionState.ENDED:
+            actions = (
                 session.login_failed()
                 if verified is None
                 else session.login_succeeded(verified, self.now())
             )
+            self.act(answering(actions, user, action.id))
 
     # Presence.
+
+    def _introduce(self, user: User) -> None:
+        """Announce soon that a user has joined, who has said something now."""
+        for room in user.rooms:
+            room.presence.hasten(user.name, self.clock.seconds() + PRESENCE_DELAY)
+            self._announce_soon(room)
 
     def _announce_soon(self, room: Room) -> None:
         self._unannounced[room] = None
@@ -469,7 +727,7 @@ class ChatFactory(ConnectionFactory):
         self._announcement = None
         rooms, self._unannounced = list(self._unannounced), {}
         # Leave recent joins for the next time: a health check will be gone by then.
-        until = self.clock.seconds() - PRESENCE_DELAY + 0.001
+        until = self.clock.seconds() + 0.001
         for room in rooms:
             self.act(moderation.announce_presence(self.registry, room, until))
             if room.presence:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from twisted_net.chat import bans, names
 from twisted_net.chat.bans import Sanction, Sanctions
-from twisted_net.chat.limits import LONGEST_NAME
+from twisted_net.chat.delivered import DeliveredIds
+from twisted_net.chat.limits import LONGEST_NAME, ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
-from twisted_net.policy.admission import client_host
+from twisted_net.chat.request_rates import RequestKind, RequestRates
+from twisted_net.policy.ranges import client_host
 from twisted_net.wire.text import printable
 
 LOBBY = "lobby"
@@ -89,12 +92,14 @@ class Registry:
     :param origin: the prefix for the origins of users without a session.
     :param reserved: further accounts whose names nobody else may use. Operators' names are reserved
         by themselves.
+    :param rates: counts the users' requests; see there.
     :ivar rooms: the rooms by name.
     :ivar operators: the operators' accounts, without their case.
     :ivar by_origin: the users who sent messages to this process, by origin.
     :ivar ignorers_of: the users who ignore a person, by each mark of the person.
     :ivar bans: who may not come in.
     :ivar mutes: who may not send messages.
+    :ivar delivered: the ids of private messages that were delivered.
     """
 
     def __init__(
@@ -103,7 +108,9 @@ class Registry:
         operators: Collection[str] = (),
         origin: str = "",
         reserved: Collection[str] = (),
+        rates: RequestRates | None = None,
     ) -> None:
+        self._rates = RequestRates(ChatLimits()) if rates is None else rates
         self.rooms: dict[str, Room] = {}
         self.operators = {names.fold(name) for name in operators}
         self._most_rooms = most_rooms
@@ -119,7 +126,9 @@ class Registry:
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self.bans = Sanctions()
         self.mutes = Sanctions()
+        self.delivered = DeliveredIds()
         self._last_guest = 0
+        self._free_guests: list[int] = []  # a heap of smaller numbers that nobody has seen
         self._origin = origin
         self._last_origin = 0
 
@@ -136,11 +145,21 @@ class Registry:
     def assign_guest_name(self, user: User) -> None:
         """Give a user a guest name that is free."""
         while True:
-            self._last_guest += 1
-            name = f"guest-{self._last_guest}"
+            if self._free_guests:
+                number = heapq.heappop(self._free_guests)
+            else:
+                number = self._last_guest = self._last_guest + 1
+            name = f"guest-{number}"
             if not self.owners(name):
                 self._name(user, name)
                 return
+
+    def give_back_guest_name(self, user: User) -> None:
+        """Take the name of a guest who leaves, and whom nobody has seen, for the next guest."""
+        key = names.key(user.name)
+        if self._users.get(key) is user:
+            self._forget_name(user)
+            heapq.heappush(self._free_guests, int(user.name.removeprefix("guest-")))
 
     def find(self, name: str) -> User | None:
         """Return the user with this name, in any case; None if there is none."""
@@ -227,6 +246,7 @@ class Registry:
             del self._sessions[user.session]
         for marks in list(user.ignoring or ()):
             self._hear(user, marks)
+        self._rates.forget(user)
 
     # Sessions.
 
@@ -274,7 +294,6 @@ class Registry:
         """Give a user the name of ``ghost``, and remove ``ghost``."""
         name = ghost.name
         self.remove(ghost)
-        ghost.name = ""
         self._name(user, name)
 
     # Rooms.
@@ -293,6 +312,17 @@ class Registry:
         user.rooms = (*user.rooms, room) if user.rooms else room.alone
         user.here = name
         return room
+
+    def count_request(self, user: User, kind: RequestKind, now: float) -> None:
+        """Count a request. New rooms count for all connections of an account, or of an address.
+
+        Operators have no such limits, as on most IRC servers.
+
+        :raises RequestError: ``rate-limited``.
+        """
+        if not user.operator:
+            marks = _marks(user)[:1] if kind == "new_rooms" else []
+            self._rates.count(marks[0] if marks else user, kind, now)
 
     def leave(self, user: User, room: Room) -> None:
         """Remove a user from a room. Delete the room if it is empty then."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted_net.chat import moderation, names, queries
@@ -22,13 +22,21 @@ from twisted_net.chat.actions import (
     End,
     Enter,
     Exit,
+    Introduce,
+    LetIn,
+    LogLogin,
+    LogName,
+    RunCommand,
     SendEvent,
     Verify,
+    answering,
 )
+from twisted_net.chat.codecs.text_commands import Command
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Ban,
     Bans,
+    CallCommand,
     Delivered,
     ErrorReply,
     Hello,
@@ -40,6 +48,7 @@ from twisted_net.chat.messages import (
     Leave,
     Login,
     LoginRequired,
+    MemberLeft,
     Mute,
     Nick,
     NickSet,
@@ -72,7 +81,8 @@ _SESSION = re.compile(r"[0-9a-f]{32}")
 class SessionState(enum.Enum):
     """The state of a session."""
 
-    NEW = "nothing has been said, nobody was let in"
+    NEW = "neither side has said anything"
+    ASKED = "a person who has to log in was told so, and has said nothing: the form is open"
     GUEST = "a guest was let in, who has said nothing: the form is open"
     TEXT_OUT = "a person who has to log in"
     TEXT = "a person in the chat"
@@ -86,14 +96,18 @@ class Step(enum.Enum):
 
     TEXT_LINE = "the first line is text"
     JSON_LINE = "the first line begins with {"
+    ASK = "somebody was told to log in"
     LET_IN = "somebody was let in"
     END = "the connection ends"
 
 
 SESSION_TRANSITIONS = {
     (SessionState.NEW, Step.LET_IN): SessionState.GUEST,
+    (SessionState.NEW, Step.ASK): SessionState.ASKED,
     (SessionState.NEW, Step.TEXT_LINE): SessionState.TEXT_OUT,
     (SessionState.NEW, Step.JSON_LINE): SessionState.JSON_OUT,
+    (SessionState.ASKED, Step.TEXT_LINE): SessionState.TEXT_OUT,
+    (SessionState.ASKED, Step.JSON_LINE): SessionState.JSON_OUT,
     (SessionState.GUEST, Step.TEXT_LINE): SessionState.TEXT,
     (SessionState.GUEST, Step.JSON_LINE): SessionState.JSON_OUT,
     (SessionState.TEXT_OUT, Step.LET_IN): SessionState.TEXT,
@@ -101,6 +115,12 @@ SESSION_TRANSITIONS = {
     **{(state, Step.END): SessionState.ENDED for state in SessionState},
 }
 """All valid steps. Any other step is a bug and raises KeyError."""
+
+UNDECIDED = (SessionState.NEW, SessionState.ASKED, SessionState.GUEST)
+"""The states before the first line, which decides between the text form and the JSON form."""
+
+OUTSIDE = (SessionState.NEW, SessionState.ASKED, SessionState.TEXT_OUT, SessionState.JSON_OUT)
+"""The states of those who are not in the chat yet."""
 
 _OUTSIDE = (Hello, Login, Help, Ping, Pong, Quit)
 """The requests of users who are not in the chat yet."""
@@ -112,11 +132,13 @@ class SessionSettings:
 
     :ivar anonymous: whether users without an account may enter.
     :ivar accounts: whether there are accounts.
+    :ivar commands: the commands of the application.
     """
 
     limits: ChatLimits
     anonymous: bool = True
     accounts: bool = False
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
 
 class Session:
@@ -124,17 +146,18 @@ class Session:
 
     :param registry: all users and rooms.
     :param token: returns a random text of 32 hexadecimal digits, different each time.
+    :ivar failures: the wrong passwords so far.
     :param secret: whether the connection may carry passwords, because others cannot read it, or
         because the server allows passwords on unencrypted connections.
     """
 
     __slots__ = (
-        "_failures",
         "_hello",
         "_registry",
         "_secret",
         "_settings",
         "_token",
+        "failures",
         "state",
         "user",
     )
@@ -153,7 +176,7 @@ class Session:
         self._settings = settings
         self._token = token
         self._secret = secret
-        self._failures = 0
+        self.failures = 0
         self._hello: Hello | None = None  # waits until its password is checked
 
     # Steps.
@@ -161,48 +184,92 @@ class Session:
     def _step(self, step: Step) -> None:
         self.state = SESSION_TRANSITIONS[self.state, step]
 
-    def begin(self, now: float, account: str = "") -> list[Action]:
-        """Begin the session. ``account`` is the name in the client's certificate, if any."""
-        user, registry = self.user, self._registry
-        user.account = account
-        try:
-            registry.check_ban("", account, user.host, now)
-        except RequestError as error:
-            problem = ErrorReply(error.code, error.text)
-            return [SendEvent(user, problem), End(user, CLOSED, "banned")]
-        if not (self._settings.anonymous or account):
-            return [SendEvent(user, LoginRequired())]
-        return self._let_in(now)
+    @property
+    def is_inside(self) -> bool:
+        """Whether the user is in the chat, and not only on the way in or out."""
+        return self.state is SessionState.JSON or self.state is SessionState.TEXT
 
-    def first_line(self, is_json: bool) -> list[Action]:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is closed or about to be closed."""
+        return self.state is SessionState.ENDED
+
+    def begin(self, now: float, account: str = "") -> list[Action]:
+        """Greet a peer that has sent nothing for a moment: programs and browsers speak first.
+
+        :param account: the name in the client's certificate, if the user does not have it yet.
+        """
+        self.user.account = account or self.user.account
+        if self.state is not SessionState.NEW:
+            return []
+        return self._refuse_banned(now) or self._greet_person(now)
+
+    def first_line(self, is_json: bool, now: float) -> list[Action]:
         """Handle the first line, which decides between the text form and the JSON form."""
         was = self.state
         self._step(Step.JSON_LINE if is_json else Step.TEXT_LINE)
-        if was is SessionState.GUEST and is_json:  # a program chooses its rooms itself
-            return self._leave_all()
+        if was is SessionState.NEW:
+            return self._refuse_banned(now) or ([] if is_json else self._greet_person(now))
+        if was is not SessionState.GUEST:
+            return []
+        if is_json:  # a program chooses its name and its rooms itself
+            unseen = self._is_unseen()
+            actions = self._leave_all()
+            if unseen:
+                self._registry.give_back_guest_name(self.user)
+            return actions
+        return [Introduce(self.user)]
+
+    def _refuse_banned(self, now: float) -> list[Action]:
+        user = self.user
+        try:
+            self._registry.check_ban("", user.account, user.host, now)
+        except RequestError as error:
+            problem = ErrorReply(error.code, error.text)
+            return [SendEvent(user, problem), End(user, CLOSED, "banned")]
         return []
+
+    def _greet_person(self, now: float) -> list[Action]:
+        if self._settings.anonymous or self.user.account:
+            return self._let_in(now)
+        if self.state is SessionState.NEW:
+            self._step(Step.ASK)
+        return [SendEvent(self.user, LoginRequired())]
+
+    def _is_unseen(self) -> bool:
+        """Return whether nobody was told of this user, who has said nothing."""
+        user = self.user
+        return not user.account and all(user.name in room.presence.arrivals for room in user.rooms)
 
     def end(self) -> list[Action]:
         """End the session, because the connection is closed or about to be closed."""
         if self.state is SessionState.ENDED:
             return []
+        unseen = self.state is SessionState.GUEST and self._is_unseen()
         self._step(Step.END)
         actions = self._leave_all()
+        if unseen:
+            self._registry.give_back_guest_name(self.user)
         self._registry.remove(self.user)
         return actions
 
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
         """Return the actions for a request. An error is an action, too: it is not raised."""
         try:
-            if self.state not in (SessionState.TEXT, SessionState.JSON) and not isinstance(
-                request, _OUTSIDE
-            ):
+            if not self.is_inside and not isinstance(request, _OUTSIDE):
                 if self.state is SessionState.JSON_OUT:
                     raise RequestError("hello-first", "Say hello first.")
                 raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
-            return _HANDLERS[type(request)](self, request, now)
+            actions = _HANDLERS[type(request)](self, request, now)
+            if id and type(request) is not SendMessage:  # its id goes with it to the store
+                actions = answering(actions, self.user, id)
+            return actions
         except RequestError as error:
-            return [SendEvent(self.user, ErrorReply(error.code, error.text, error.field, id))]
+            return [self._problem(error, id)]
+
+    def _problem(self, error: RequestError, id: str = "") -> Action:
+        reply = ErrorReply(error.code, error.text, error.field, id, error.retry_after)
+        return SendEvent(self.user, reply)
 
     # Entering.
 
@@ -221,9 +288,10 @@ class Session:
         nick = names.nick(hello.nick) if hello.nick else ""
         room = names.room(hello.room) if hello.room else ""
         if hello.session and not _SESSION.fullmatch(hello.session):
-            raise RequestError("bad-field", "session: it is what a welcome gave.", "session")
-        if not user.name:
-            registry.assign_guest_name(user)
+            raise RequestError("bad-field", "session must be one that a welcome gave.", "session")
+        if registry.find(user.name) is not user:  # it was given back
+            user.name = ""
+        registry.check_ban("", user.account, user.host, now)  # they may be banned since the start
         ghost = registry.session(hello.session) if hello.session else None
         keeps = ghost is not None and registry.may_take_name_of(user, ghost, nick)
         if nick and nick != user.name and not keeps and not user.account:
@@ -237,11 +305,18 @@ class Session:
             registry.take_name_of(user, ghost) if keeps else registry.remove(ghost)
         if user.account:
             actions += self._take_account_name(now)
+        if not user.name:
+            registry.assign_guest_name(user)
         session = hello.session or self._token()
         # The store keeps a hash only, so reading the store does not give access to sessions.
         origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
         registry.begin_session(user, session, origin)
         self._step(Step.LET_IN)
+        actions.append(LetIn(user))
+        if user.account:
+            actions.append(LogLogin(user))
+        elif nick or keeps:
+            actions.append(LogName(user, ""))
         actions.append(SendEvent(user, Welcome(user.name, "", session)))
         return actions + (self.receive(Join(room), "", now) if room else [])
 
@@ -278,8 +353,9 @@ class Session:
             old = user.name
             actions = self._take_account_name(now)
         except RequestError as error:
-            return [SendEvent(user, ErrorReply(error.code, error.text, error.field))]
-        return [*actions, SendEvent(user, NickSet(user.name)), *moderation.announce_name(user, old)]
+            return [self._problem(error)]
+        actions += [LogLogin(user), SendEvent(user, NickSet(user.name))]
+        return actions + moderation.announce_name(user, old)
 
     def _let_in(self, now: float) -> list[Action]:
         user, registry = self.user, self._registry
@@ -288,14 +364,29 @@ class Session:
         self._step(Step.LET_IN)
         room = registry.join(user, LOBBY)
         greeting = SendEvent(user, Welcome(user.name, LOBBY))
-        return [*actions, greeting, Enter(user, room, told=False)]
+        actions += [LetIn(user), *([LogLogin(user)] if user.account else []), greeting]
+        return [*actions, Enter(user, room, told=False)]
+
+    def login_refused(self, error: RequestError) -> list[Action]:
+        """Handle a password that was not checked, because too many logins have failed."""
+        self._hello = None
+        return [self._problem(error)]
+
+    def login_late(self) -> list[Action]:
+        """End the time for logging in."""
+        if self.state not in OUTSIDE:
+            return []
+        seconds = self._settings.limits.login_timeout
+        what = "say hello" if self.state is SessionState.JSON_OUT else "log in"
+        problem = ErrorReply("login-late", f"You have to {what} within {seconds:g} seconds.")
+        return [SendEvent(self.user, problem), End(self.user, LOGIN, "it took too long")]
 
     def login_failed(self) -> list[Action]:
         """Handle a wrong password."""
         self._hello = None
-        self._failures += 1
+        self.failures += 1
         problem = SendEvent(self.user, ErrorReply("login-failed", "The login failed.", "password"))
-        if self._failures >= MOST_FAILURES:
+        if self.failures >= MOST_FAILURES:
             return [problem, End(self.user, LOGIN)]
         return [problem]
 
@@ -328,11 +419,14 @@ class Session:
             owner = self._registry.find(user.account)
             if owner is user:
                 raise RequestError("not-allowed", "Your name is that of your account.", "nick")
-        leaving = [room for room in user.rooms if room.presence.has_left(name)]
+        self._registry.count_request(user, "nicks", now)
         self._registry.rename(user, name, now)
-        told: list[Action] = [SendEvent(user, NickSet(name))]
-        for room in leaving:  # announce first that the name's former user left
-            told += moderation.announce_presence(self._registry, room)
+        told: list[Action] = [LogName(user, old), SendEvent(user, NickSet(name))]
+        told += [  # first, that the name's former user left
+            Announce(room, MemberLeft(room.name, name))
+            for room in user.rooms
+            if room.presence.take_leave(name)
+        ]
         return told + moderation.announce_name(user, old)
 
     # Rooms.
@@ -344,6 +438,7 @@ class Session:
             if room.name == name:
                 user.here = name
                 if self.state is SessionState.JSON:  # the program lost messages, so it joins again
+                    registry.count_request(user, "joins", now)
                     return [
                         Exit(user, room, quietly=True),
                         Enter(user, room, request.since, quietly=True),
@@ -352,6 +447,9 @@ class Session:
         if len(user.rooms) >= self._settings.limits.rooms:
             most = self._settings.limits.rooms
             raise RequestError("too-many-rooms", f"You may be in {most} rooms.", "room")
+        registry.count_request(user, "joins", now)
+        if name not in registry.rooms:
+            registry.count_request(user, "new_rooms", now)
         room = registry.join(user, name)
         return [Enter(user, room, request.since)]
 
@@ -379,6 +477,7 @@ class Session:
             raise RequestError(
                 "too-long", f"A topic has at most {LONGEST_TOPIC} characters.", "topic"
             )
+        self._registry.count_request(user, "topics", now)
         room.topic = topic
         return [Announce(room, TopicEvent(room.name, topic, user.name))]
 
@@ -392,12 +491,16 @@ class Session:
         return [Append(user, room, message)]
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
-        user = self.user
-        self._registry.check_mute(user, now)
-        to = self._registry.require_user(request.to)
+        user, registry = self.user, self._registry
+        if request.id and (user.origin, request.id) in registry.delivered:  # its ack was lost
+            return [SendEvent(user, Delivered(request.to, request.text, request.id))]
+        registry.check_mute(user, now)
+        to = registry.require_user(request.to)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(user):  # senders do not learn of it
+        if to not in registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
+        if request.id:
+            registry.delivered.add(user.origin, request.id)
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 
 
@@ -426,8 +529,11 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Mute: lambda session, request, now: moderation.mute(
         session._registry, session.user, request, now
     ),
-    Help: lambda session, request, now: queries.help(session.user, request),
+    Help: lambda session, request, now: queries.help(
+        session.user, request, session._settings.commands
+    ),
     Ping: lambda session, request, now: [SendEvent(session.user, Pong())],
     Pong: lambda session, request, now: [],
     Quit: lambda session, request, now: [End(session.user, QUIT)],
+    CallCommand: lambda session, request, now: [RunCommand(session.user, request)],
 }

@@ -3,7 +3,8 @@
 How a connection lives:
 
 1. The factory makes it, and Twisted calls ``makeConnection`` with the transport. Over TLS, the
-   connection waits for the handshake, at most ``handshake_timeout`` seconds.
+   connection waits for the handshake, at most ``handshake_timeout`` seconds. So it does after
+   :meth:`Connection.start_tls`.
 2. :meth:`Connection.connected` is called, and the connection is open.
 3. Bytes from the transport go through the framing. Each complete message goes to
    :meth:`Connection.message_received`, one at a time. While an asynchronous handler runs, the next
@@ -38,26 +39,39 @@ from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
-    INegotiated,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
     IProcessTransport,
     IProtocol,
     IPushProducer,
-    ISSLTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from twisted_net.connection.addresses import address_of, format_address
+from twisted_net.connection.flushes import Flushes
+from twisted_net.connection.incoming import ConnectionClosed, Incoming
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
+from twisted_net.connection.tls_layers import (
+    awaits_handshake,
+    check_start_tls,
+    is_plain_client,
+    is_wrapper,
+    lowest_transport,
+    report_handshake,
+    undo_start_tls,
+    uses_tls,
+)
 from twisted_net.eager.key_sharing import share_keys
-from twisted_net.eager.privates import inner_protocol
+from twisted_net.eager.privates import inner_protocol, unsent
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import (
+    BAD_INPUT,
     CLOSED,
     FAILED,
     HANDSHAKE,
@@ -69,7 +83,9 @@ from twisted_net.policy.close_reasons import (
     UNFINISHED,
     CloseReason,
 )
+from twisted_net.policy.limits import at_least
 from twisted_net.policy.rate import TokenBucket
+from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.wire.framing import (
     Framing,
     FramingFactory,
@@ -105,11 +121,14 @@ class State(enum.Enum):
     """The state of a connection."""
 
     NEW = "it has no transport yet"
-    HANDSHAKING = "it has a transport; over TLS, it waits for the handshake"
+    HANDSHAKING = "it has a transport; over TLS, or after start_tls(), it waits for the handshake"
     OPEN = "connected() was called; messages come and go"
     CLOSING = "it has a reason to end; what was sent still goes out"
     DRAINING_INPUT = "the transport is gone; what was received is still delivered"
     CLOSED = "it has ended"
+
+    following: tuple[State, ...]
+    """The states that may follow it, as in :data:`TRANSITIONS`."""
 
 
 TRANSITIONS = {
@@ -120,6 +139,7 @@ TRANSITIONS = {
         State.CLOSED,
     ),
     State.OPEN: (
+        State.HANDSHAKING,  # start_tls()
         State.CLOSING,
         State.DRAINING_INPUT,
         State.CLOSED,
@@ -130,10 +150,17 @@ TRANSITIONS = {
 }
 """Which states may follow each state. Any other transition is a bug in this package."""
 
+for _state, _following in TRANSITIONS.items():
+    _state.following = _following  # to look a state up in a mapping takes a call in Python
+
 # Kept as globals because they are looked up many times per message.
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
 
 _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
+
+# How an alert and a ClientHello begin (RFC 8446, 5.1): a server of TLS answers plain text with the
+# one, and a client of TLS begins with the other.
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 
 _TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
 
@@ -157,6 +184,10 @@ class PauseReason:
     FULL_OUTPUT = 2  # the peer does not read what it is sent
     HANDLER = 4  # an asynchronous handler is running: messages are handled one at a time
     RATE = 8  # the peer sends faster than it may
+    TLS = 16  # start_tls() was called: until the handshake is done, nothing is protected
+    LOOP = 32  # a loop over the messages is busy with one, or was left
+
+    BUSY = HANDLER | LOOP  # a message is being handled, and its answer may still come
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -168,11 +199,12 @@ class Connection(_Base):
     waits until it has finished, and the peer is not read meanwhile. A hook that raises closes only
     this connection (``failed``); the connection's number and the traceback are logged.
 
-    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
-    and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
-    :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
-    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout` and
-    :meth:`waits_for_reader`.
+    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`,
+    :meth:`handshake_failed`, :meth:`missed_notice` and :meth:`name_for_log`. Classes that build on
+    this one may also use :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`,
+    :attr:`is_listening`, :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout`,
+    :meth:`start_handshake_timeout`, :meth:`waits_for_reader`, :meth:`has_more_time` and
+    :attr:`is_incomplete`.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -191,10 +223,12 @@ class Connection(_Base):
     :ivar is_full: whether the transport's buffer is full: what is sent waits in the send queue.
     :ivar eof_written: whether :meth:`write_eof` was called: nothing more can be sent.
     :ivar idle_timeout: the idle limit of this connection in seconds, set by
-        :meth:`set_idle_timeout`; 0 means the factory's limit.
+        :meth:`set_idle_timeout`; 0 means no limit, None the factory's.
     :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
     """
+
+    _closes_on_eof: ClassVar[bool] = True  # nothing of that is overridden
 
     framing: ClassVar[FramingFactory] = Lines
     reads_while_full: ClassVar[bool] = False
@@ -216,7 +250,7 @@ class Connection(_Base):
     eof_written = False
     reason: CloseReason | None = None
     detail = ""
-    idle_timeout = 0.0
+    idle_timeout: float | None = None
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
     broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
@@ -225,6 +259,7 @@ class Connection(_Base):
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
     _eof_received = False  # the peer has sent its last byte
+    _eof_reported = False  # and eof_received() was called
     _inbox: list[Any] | None = None  # messages that wait or are being delivered
     _delivering = False
     _protocol_error: RemoteProtocolError | None = None
@@ -235,7 +270,11 @@ class Connection(_Base):
     _running_hook: Deferred[Any] | None = None
     _send_queue: SendQueue | None = None
     _waiting_ready: list[Deferred[None]] | None = None
+    _full_below: bool | None = None  # during start_tls(): whether the transport is full
+    _loss: BaseException | None = None  # what those that waited for the handshake were told
     _waiting_drained: list[Deferred[None]] | None = None
+    _flushes: Flushes | None = None
+    _incoming: Incoming | None = None
 
     # The attributes that every instance gets sooner or later. With those of subclasses, at most
     # thirty: see share_keys().
@@ -250,6 +289,10 @@ class Connection(_Base):
         super().__init_subclass__(**settings)
         check_class(cls, Connection)
         share_keys(cls, cls.shared_keys)
+        cls._closes_on_eof = all(
+            getattr(cls, name) is getattr(Connection, name)
+            for name in ("eof_received", "readConnectionLost", "close")
+        )
 
     # The hooks.
 
@@ -265,16 +308,19 @@ class Connection(_Base):
     def idle_expired(self) -> bool | None:
         """Called when the peer was silent for the idle limit.
 
-        Override it to ping or to say goodbye.
+        Override it to ping, to say goodbye, to set another limit, or to stay. It is not called
+        while this side does not read, or before :meth:`connected`.
 
         :return: True to keep the connection and start the idle limit again. Otherwise the
-            connection is closed (``idle``).
+            connection is closed (``idle``), after what the hook has sent.
         """
 
     def eof_received(self) -> None:
-        """Called when the peer has sent its last byte and all its messages are handled. Closes.
+        """Called once, when the peer has sent its last byte and its messages are handled. Closes.
 
-        Override it to keep sending to a peer that has only half-closed.
+        Override it to keep sending to a peer that has only half-closed. Then the connection stays
+        until this side closes it, or its idle limit passes. TLS has no half-close: there, the end
+        of the peer's input is the end of the connection, and this is not called.
         """
         self.close(PEER_CLOSED)
 
@@ -288,6 +334,21 @@ class Connection(_Base):
         :return: the encoded notice; if empty, nothing is sent.
         """
         return b""
+
+    def has_more_time(self) -> bool:
+        """Called when more of an incomplete message has arrived, but not its end.
+
+        :return: True to start its time limit again. By default, it is one limit for the whole
+            message.
+        """
+        return False
+
+    def name_for_log(self) -> str:
+        """Return the name of the user or program at the other end, for the log.
+
+        :return: the name; if empty, the log has only the address.
+        """
+        return ""
 
     # What a subclass calls.
 
@@ -303,12 +364,46 @@ class Connection(_Base):
         return 0 if self._send_queue is None else self._send_queue.size
 
     @property
+    def write_buffer_size(self) -> int:
+        """All bytes that the kernel has not taken yet: those of the send queue and the transport.
+
+        Over TLS, the transport's may be encrypted already.
+        """
+        return unsent(self.transport) + self.queued
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether :meth:`pause` was called, and not :meth:`resume`. Other pauses do not count."""
+        return bool(self._pause_reasons & PauseReason.APPLICATION)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the peer can still send: neither it nor this side has finished."""
+        return self.state in (_OPEN, _HANDSHAKING) and not self._eof_received
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether more can be sent: :meth:`write_eof` was not called, and nobody closes."""
+        return self.state in (_OPEN, _HANDSHAKING) and not self.eof_written
+
+    @property
     def is_listening(self) -> bool:
         """Whether silence is the peer's own doing.
 
         True while the peer is read, and while it is not read only because it does not read either.
         """
-        return not self._pause_reasons & ~PauseReason.FULL_OUTPUT
+        return not self._pause_reasons & ~(PauseReason.FULL_OUTPUT | PauseReason.TLS)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether messages arrive over TLS: the connection is open and its handshake is done."""
+        is_open = self.state is _OPEN or self.state is State.DRAINING_INPUT
+        return is_open and uses_tls(self.transport)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a message has begun to arrive, but is not complete."""
+        return self._framing.pending
 
     def send(self, message: Any) -> bool:
         """Send a message.
@@ -372,6 +467,26 @@ class Connection(_Base):
         self._waiting_drained.append(waiting)
         return waiting
 
+    def flushed(self) -> Deferred[None]:
+        """Wait until the kernel has taken everything that was sent before.
+
+        That is when this process no longer holds it. Only an answer tells that the peer has it.
+        Messages that the overflow policy drops are not waited for.
+
+        :return: fires then, in a later turn of the reactor; fails with :exc:`CancelledError` if the
+            connection ends before, or has ended, and with :exc:`LocalProtocolError` if there is no
+            transport yet.
+        """
+        if self.state is State.NEW:
+            return fail(LocalProtocolError(_TOO_EARLY))
+        if self.state not in _WITH_TRANSPORT:
+            return fail(CancelledError())
+        if self.state is _HANDSHAKING:  # TLS keeps it until the handshake is done
+            return self.wait_ready().addCallbacks(lambda _: self.flushed(), _cancelled)
+        if self._flushes is None:
+            self._flushes = Flushes(self, self.factory.clock)
+        return self._flushes.add()
+
     def wait_ready(self) -> Deferred[None]:
         """Wait until the connection is open. Over TLS, wait for the handshake.
 
@@ -387,6 +502,38 @@ class Connection(_Base):
         self._waiting_ready.append(waiting)
         return waiting
 
+    def start_tls(
+        self,
+        context: (
+            IOpenSSLServerConnectionCreator | IOpenSSLClientConnectionCreator | CertificateOptions
+        ),
+    ) -> None:
+        """Start TLS on a connection that began in plain text, as for STARTTLS (RFC 3207).
+
+        Call it when both sides have agreed on it: a server has just sent its go-ahead, a client has
+        received one. What was sent before goes out in plain text. What is sent from now on is
+        encrypted; it waits in the send queue until the handshake is done, as does
+        :meth:`wait_ready`. The handshake may take ``handshake_timeout`` seconds; if it fails, the
+        connection ends (``handshake``).
+
+        Nothing that the peer sent in plain text is delivered after this call. If there is something
+        already, the peer has not waited for TLS, or somebody on the way has added it: the
+        connection is aborted (``bad-input``; RFC 3207, section 6, and RFC 2595, section 2.2).
+        ``transport.startTLS()`` does the same, without checking its arguments first.
+
+        :param context: for a server, a :class:`~twisted_net.Certificates`, or Twisted's
+            ``CertificateOptions``. For a client, what Twisted's ``optionsForClientTLS`` returns.
+        :raises LocalProtocolError: if there is no transport yet, the connection is ending, it uses
+            TLS already, or the transport cannot start TLS.
+        :raises TypeError: if ``context`` is something else.
+        """
+        if self.state is State.NEW:
+            raise LocalProtocolError("start_tls(): the connection has no transport yet")
+        if self.state is not _OPEN and self.state is not _HANDSHAKING:
+            raise LocalProtocolError("start_tls(): the connection is closing or has ended")
+        check_start_tls(self.transport, context)
+        self.transport.startTLS(context)
+
     def pause(self) -> None:
         """Stop reading from the peer until :meth:`resume`. No messages are delivered meanwhile."""
         self._pause_reading(PauseReason.APPLICATION)
@@ -395,19 +542,112 @@ class Connection(_Base):
         """Read from the peer again."""
         self._resume_reading(PauseReason.APPLICATION)
 
+    def __aiter__(self) -> Incoming:
+        """Return the messages from now on, for ``async for message in connection``.
+
+        They no longer go to :meth:`message_received`. While the loop is busy, the peer is not read.
+        The loop may run in a hook, such as ``async def connected``, or in any other coroutine, on
+        any reactor. ``aiter(connection)`` keeps messages for a loop that begins later.
+
+        The loop ends when the peer has sent its last message, or when this side has closed. It
+        raises :exc:`ConnectionClosed` if the connection ends for another reason, such as a reset or
+        a limit, or in the middle of a message. A hook may let that pass. After ``break``, the
+        connection is not read until another loop begins, or ``aiter(connection).close()`` gives
+        the messages back to :meth:`message_received`.
+
+        :raises LocalProtocolError: if there is no transport yet.
+        """
+        if self._incoming is not None:
+            return self._incoming
+        if self.state is State.NEW:
+            raise LocalProtocolError(_TOO_EARLY)
+        incoming = Incoming(
+            partial(self._resume_reading, PauseReason.LOOP),
+            partial(self._pause_reading, PauseReason.LOOP),
+            self._end_loop,
+        )
+        if self.state is State.CLOSED:
+            assert self.reason is not None
+            incoming.end(self.reason, self.detail, cut=self._is_cut())
+        elif self._eof_reported:
+            incoming.end(PEER_CLOSED, cut=self._framing.pending)
+        else:
+            self._incoming = incoming
+            self.message_received = incoming.receive  # type: ignore[method-assign]
+            self._pause_reading(PauseReason.LOOP)
+            # The hook that runs may be the one that loops, and takes one message at a time as well.
+            self._pause_reasons &= ~PauseReason.HANDLER
+        return incoming
+
+    def _end_loop(self) -> None:
+        """Give messages to the hook again. Without a loop, do nothing."""
+        if self._incoming is not None:
+            self._incoming = None
+            del self.message_received
+            self._resume_reading(PauseReason.LOOP)
+
+    def _is_cut(self) -> bool:
+        return self.reason is PEER_CLOSED and self._framing.pending
+
     def touch(self) -> None:
         """Restart the idle limit, as if the peer had sent something now."""
         if self._idle_timer is not None and self.reason is None:
             self._idle_timer.heard = self.factory.timers.wheel.now
 
-    def set_idle_timeout(self, seconds: float, first: float | None = None) -> None:
+    def set_idle_timeout(self, seconds: float | None, first: float | None = None) -> None:
         """Set the idle limit of this connection, in place of the factory's, and restart it.
 
-        :param seconds: the seconds of silence until :meth:`idle_expired` is called.
+        It may be called at any time, such as after a login. Once the connection is closing, nothing
+        changes.
+
+        :param seconds: the seconds of silence until :meth:`idle_expired` is called; 0 means no
+            limit, None the factory's.
         :param first: the seconds until the first call, if different.
+        :raises ValueError: if a value is invalid.
         """
+        for name, value in ("idle_timeout", seconds), ("first", first):
+            if value is not None:
+                at_least(name, value, 0)
         self.idle_timeout = seconds
-        self._set_timer(self._idle_timer_expired, seconds if first is None else first)
+        if self.state is State.DRAINING_INPUT:
+            self._set_timer(self._drain_expired, self._drain_seconds())
+        elif self.state is _OPEN or self.state is _HANDSHAKING:
+            wait = self._idle_seconds() if first is None else first
+            if wait:
+                self._set_timer(self._idle_timer_expired, wait)
+            else:
+                self._stop_timer()
+
+    def _idle_seconds(self) -> float:
+        own = self.idle_timeout
+        return self.factory.limits.idle_timeout if own is None else own
+
+    def _drain_seconds(self) -> float:
+        return self._idle_seconds() or self.factory.limits.close_grace
+
+    def set_framing(self, framing: Framing[Any]) -> None:
+        """Read and send with another framing from now on, as after an upgrade.
+
+        A message that had begun is dropped. Messages that the old framing has completed are still
+        delivered. Call it from a hook, or from the framing itself.
+        """
+        self._framing = framing
+        self._is_unframed = self.state is _OPEN and type(framing) is Raw and self._bucket is None
+
+    def detach(self) -> Any:
+        """Give the transport up and return it, for another protocol.
+
+        This connection ends without a hook and without a line in the log. Nothing may wait to be
+        sent. It is for :meth:`ConnectionFactory.continue_as`.
+        """
+        transport = self.transport
+        self._give_back_closing()
+        transport.unregisterProducer()
+        self._peer = self.peer
+        if self._inbox is not None:
+            self._inbox.clear()  # it may be just now that a message of it is delivered
+        self._release()
+        return transport
 
     def start_handshake_timeout(self) -> None:
         """Limit the wait for a TLS handshake to ``handshake_timeout`` seconds."""
@@ -432,12 +672,9 @@ class Connection(_Base):
 
     def can_write_eof(self) -> bool:
         """Return whether this connection can half-close. Over TLS it cannot."""
-        # Under TLS, half-closing the socket would cut the TLS stream itself. (After startTLS() a
-        # transport does not provide INegotiated.)
+        # Under TLS, half-closing the socket would cut the TLS stream itself.
         transport = self.transport
-        return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(
-            transport
-        )
+        return IHalfCloseableDescriptor.providedBy(transport) and not uses_tls(transport)
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
         """Close the connection once everything has been sent. The first call's reason stands.
@@ -512,7 +749,7 @@ class Connection(_Base):
                 f"ConnectionFactory.forProtocol({name}), not with {_name_of(self.factory)}"
             )
         self.transport = transport
-        self._enter(State.HANDSHAKING)
+        self._enter(_HANDSHAKING)
         # Instance attributes are found in a third of the time, and their places exist anyway.
         self.reason = self._deadline = self._inbox = self._idle_timer = None
         self._delivering = self.is_full = self.eof_written = self.ready = False
@@ -522,10 +759,11 @@ class Connection(_Base):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        is_plain = isinstance(transport, Eager) and not transport.TLS
         # Twisted's client endpoints put a protocol of their own in front of this one. It passes on
         # only the last of the interfaces that it checks for.
         before = getattr(transport, "protocol", None)
-        if not _is_wrapper(before) and inner_protocol(before) is self:
+        if before is not self and not is_wrapper(before) and inner_protocol(before) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         factory = self.factory
         limits = factory.limits
@@ -533,13 +771,18 @@ class Connection(_Base):
         self.id = factory.opened(self)
         # Looked up on the class, so that a function there does not become a method.
         self._framing = type(self).framing(max_size=limits.max_message)
-        if limits.idle_timeout:
-            self._idle_timer = factory.timers.start(self._idle_timer_expired, limits.idle_timeout)
+        idle = limits.idle_timeout if self.idle_timeout is None else self.idle_timeout
+        if idle:
+            self._idle_timer = factory.timers.start(self._idle_timer_expired, idle)
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
+        if is_plain:  # the usual case, without looking for layers
+            transport.closer = self
+            self._open()
+            return
         self._take_over_closing()
-        if not _awaits_handshake(transport):
+        if not awaits_handshake(transport):
             self._open()
             return
         self.start_handshake_timeout()
@@ -551,23 +794,29 @@ class Connection(_Base):
         """Let ``loseConnection`` of the transport close this connection, whoever calls it.
 
         A transport waits for its producer, which is this connection, and TLS does not tell it.
+        Likewise, let ``startTLS`` tell this connection.
         """
-        transport = _lowest(self.transport)
+        transport = lowest_transport(self.transport)
         if isinstance(transport, Eager):
             transport.closer = self
-        else:
-            with suppress(AttributeError):  # it has slots: no method of it can be replaced
-                own = transport.loseConnection
-                transport.loseConnection = partial(self._close_from_outside, own)
+            return
+        with suppress(AttributeError):  # it has slots: no method of it can be replaced
+            own = transport.loseConnection
+            transport.loseConnection = partial(self._close_from_outside, own)
+            if hasattr(type(transport), "startTLS"):
+                own = transport.startTLS
+                transport.startTLS = partial(self._start_tls_from_outside, own)
 
     def _give_back_closing(self) -> None:
         """Undo :meth:`_take_over_closing`: from now on, or after the end, the transport closes."""
-        transport = _lowest(self.transport)
+        transport = lowest_transport(self.transport)
         if isinstance(transport, Eager):
             transport.closer = None
-        else:
-            with suppress(AttributeError):  # it was given back before
-                del transport.loseConnection
+            return
+        with suppress(AttributeError):  # it was given back before
+            del transport.loseConnection
+        with suppress(AttributeError):
+            del transport.startTLS
 
     def _close_from_outside(self, transports_own: Callable[..., None], *arguments: Any) -> None:
         if not self.close_from_outside():
@@ -582,21 +831,110 @@ class Connection(_Base):
         self.close()  # if it is closing already, its grace goes on
         return is_ours
 
+    def ends_with_peer(self) -> bool:
+        """Return whether this connection ends if its peer sends nothing more.
+
+        Asked by the transport, which then ends without asking for a half-close first.
+        """
+        return (
+            self._closes_on_eof
+            and self.state is _OPEN
+            and self._inbox is None
+            and not self._pause_reasons
+            and not self._send_queue
+            and not self.is_full
+            and self._protocol_error is None
+        )
+
     def _lose_transport(self) -> None:
         self._give_back_closing()
         self.transport.loseConnection()
 
+    def _start_tls_from_outside(
+        self, transports_own: Callable[..., None], *arguments: Any, **named: Any
+    ) -> None:
+        self.starting_tls(partial(transports_own, *arguments, **named))
+
+    def starting_tls(self, start: Callable[[], None]) -> None:
+        """Call ``start``, which starts TLS on the transport, and wait for the handshake.
+
+        Meanwhile, the peer is read even if this connection has paused, and nothing is given to the
+        transport: Twisted's TLS would pause this connection after the first write.
+        """
+        if self.state is not _OPEN:
+            start()
+            return
+        if self._send_queue is not None:
+            self._send_queued(self._send_queue, all_of_it=True)
+        transport, was_full = self.transport, self.is_full
+        lowest = lowest_transport(transport)
+        self._enter(_HANDSHAKING)
+        self._is_unframed = False
+        self._cancel_deadline()
+        self._pause_reasons |= PauseReason.TLS
+        if not was_full:
+            self.pauseProducing()
+        self._full_below = False  # TLS does not pass on the end of a pause from before it
+        above = getattr(lowest, "protocol", self)
+        if above is not self:
+            report_handshake(above, self.handshakeCompleted)
+        try:
+            start()
+        except BaseException:
+            undo_start_tls(lowest, above)
+            transport.unregisterProducer()  # Twisted may have done so
+            transport.registerProducer(self, True)
+            self._full_below = was_full
+            self._open()
+            raise
+        transport.resumeProducing()  # the handshake must be read, whatever has paused
+        self.start_handshake_timeout()
+        self._refuse_plain()
+
+    def _refuse_plain(self) -> None:
+        """Abort if something came in plain text behind the request for TLS."""
+        waits = self._inbox is not None and not self._delivering
+        if waits or self._framing.pending or self._protocol_error is not None:
+            self.abort(BAD_INPUT, "more came in plain text behind the request for TLS")
+
     def handshakeCompleted(self) -> None:
         if self.state is _HANDSHAKING:
             self._open()
+        elif self._full_below is not None:
+            self._end_start_tls()
+
+    def _end_start_tls(self) -> None:
+        """Send what was held back since start_tls()."""
+        full, self._full_below = self._full_below, None
+        if full is False:
+            self.resumeProducing()
 
     def _open(self) -> None:
         self._enter(_OPEN)
         self._is_unframed = type(self._framing) is Raw and self._bucket is None
-        self._cancel_deadline()
-        if not self.ready:
-            self.ready = True
-            self.call_hook(self.connected)
+        if self._deadline is not None:
+            self._cancel_deadline()
+        if self._pause_reasons:  # during the handshake, the transport is read nevertheless
+            self._pause_reasons &= ~PauseReason.TLS
+            if self._pause_reasons:
+                self.transport.pauseProducing()
+        if self._full_below is not None:
+            self._end_start_tls()
+        if self.ready:
+            self._tell_ready()
+        else:
+            self.become_ready()
+
+    def become_ready(self) -> None:
+        """Call :meth:`connected`: the transport is there, and over TLS the handshake is done.
+
+        A class that has a handshake of its own overrides this, and calls it when that is done.
+        """
+        self.ready = True
+        self.call_hook(self.connected)
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
         if self._waiting_ready is not None:
             waiting, self._waiting_ready = self._waiting_ready, None
             for each in waiting:
@@ -607,7 +945,7 @@ class Connection(_Base):
         self.abort(HANDSHAKE, "it took too long")
 
     def _enter(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
+        if state not in self.state.following:
             raise AssertionError(f"{self.state.name} cannot become {state.name}")
         self.state = state
 
@@ -643,7 +981,10 @@ class Connection(_Base):
             return
         if self._idle_timer is not None:
             self._idle_timer.heard = self.factory.timers.wheel.now
-        self.bytes_received += len(data)
+        received = self.bytes_received
+        self.bytes_received = received + len(data)
+        if not received and data[:2] in _TLS_RECORDS and self._refuse_tls():
+            return
         if self.state is _HANDSHAKING:  # a wrapper above TLS did not report the handshake
             self._open()
         framing = self._framing
@@ -661,6 +1002,12 @@ class Connection(_Base):
         else:
             self._inbox += messages
         self._deliver()
+
+    def _refuse_tls(self) -> bool:
+        """Close if the framing is one of text, which cannot begin as the peer has begun."""
+        if getattr(self._framing, "is_text", False):
+            self.close(BAD_INPUT, "it speaks TLS, and this side does not")
+        return self.reason is not None
 
     def _deliver(self) -> None:
         """Pass the messages in the inbox to the handler, one at a time, until it must stop."""
@@ -680,6 +1027,8 @@ class Connection(_Base):
         self._delivering = False
         if position < len(inbox) and self.reason is None:
             del inbox[:position]
+            if self._pause_reasons & PauseReason.TLS:
+                self._refuse_plain()
             return
         self._inbox = None
         if (
@@ -691,7 +1040,7 @@ class Connection(_Base):
 
     def _after_last_message(self) -> None:
         """Handle the end of the input: the peer's last message has been delivered."""
-        if self._pause_reasons & PauseReason.HANDLER:
+        if self._pause_reasons & PauseReason.BUSY:
             return  # its answer is still to come
         if self.state is State.DRAINING_INPUT:
             if self.reason is None:
@@ -699,8 +1048,11 @@ class Connection(_Base):
             self._end()
         elif self._protocol_error is not None:
             self.close(REASONS[self._protocol_error.code], str(self._protocol_error))
-        elif self._eof_received:
-            self.eof_received()
+        elif self._eof_received and not self._eof_reported:
+            self._eof_reported = True
+            self.call_hook(self.eof_received)
+            if self._incoming is not None:
+                self._incoming.end(PEER_CLOSED, cut=self._framing.pending)
 
     def _wait_for(self, result: object) -> None:
         """Deliver nothing until an asynchronous hook has finished."""
@@ -714,14 +1066,19 @@ class Connection(_Base):
         if hook.called and not hook.paused:  # it has finished already
             hook.addErrback(self.fail)
             return
-        self._pause_reading(PauseReason.HANDLER)
+        if self._incoming is None:  # a loop takes one message at a time, and this hook may be it
+            self._pause_reading(PauseReason.HANDLER)
         self._running_hook = hook
 
         def finished(result: Any) -> None:
             self._running_hook = None
-            # A hook that was cancelled because the connection ended has not failed.
+            # A hook has not failed if it was stopped because the connection ended, or told so.
             if isinstance(result, Failure) and not (
-                isinstance(result.value, CancelledError) and self.reason is not None
+                (
+                    isinstance(result.value, (CancelledError, ConnectionClosed))
+                    and self.reason is not None
+                )
+                or result.value is self._loss
             ):
                 self.fail(result)
             self._resume_reading(PauseReason.HANDLER)
@@ -731,12 +1088,9 @@ class Connection(_Base):
     # Pausing and resuming reading.
 
     def _pause_reading(self, why: int) -> None:
-        # A closing connection is still read: the peer's end must be noticed.
-        if (
-            not self._pause_reasons
-            and not self._eof_received
-            and (self.state is _OPEN or self.state is _HANDSHAKING)
-        ):
+        # A closing connection is still read: the peer's end must be noticed. So is one that waits
+        # for its handshake, which could not go on.
+        if not self._pause_reasons and not self._eof_received and self.state is _OPEN:
             self.transport.pauseProducing()
         self._pause_reasons |= why
 
@@ -747,7 +1101,7 @@ class Connection(_Base):
         if self._pause_reasons:
             return
         self.touch()  # the silence was our doing
-        if self._deadline is not None and self.reason is None:
+        if self._deadline is not None and self.reason is None and self.state is not _HANDSHAKING:
             self._deadline.heard = self.factory.timers.wheel.now
         self._deliver()
         if self._pause_reasons:
@@ -778,28 +1132,36 @@ class Connection(_Base):
     # Timeouts.
 
     def _set_timer(self, expired: Callable[[], None], seconds: float) -> None:
-        timers = self.factory.timers
+        self._stop_timer()
+        self._idle_timer = self.factory.timers.start(expired, seconds)
+
+    def _stop_timer(self) -> None:
         if self._idle_timer is not None:
-            timers.cancel(self._idle_timer)
-        self._idle_timer = timers.start(expired, seconds)
+            self.factory.timers.cancel(self._idle_timer)
+            self._idle_timer = None
 
     def _idle_timer_expired(self) -> None:
         timer = self._idle_timer
         if self.reason is not None or timer is None:
             return
         # The peer may have sent something if it was not being read.
-        stays = not self.is_listening or self._asks_to_stay()
+        stays = not self.is_listening or (self.ready and self._asks_to_stay())
         if self.reason is not None or self._idle_timer is not timer:
             return  # the hook has closed the connection, or has set another limit
-        if stays:
-            seconds = self.idle_timeout or self.factory.limits.idle_timeout
-            self.factory.timers.restart(timer, seconds)
-        else:
+        if not stays:
             self.close(IDLE)
+            return
+        seconds = self._idle_seconds()
+        if seconds:
+            self.factory.timers.restart(timer, seconds)
 
     def _asks_to_stay(self) -> bool:
         try:
-            return bool(self.idle_expired())
+            stays = self.idle_expired()
+            if not isinstance(stays, (bool, type(None))):
+                name = type(self).__name__
+                raise TypeError(f"{name}.idle_expired() must return True or False, not {stays!r}")
+            return bool(stays)
         except Exception:
             self.fail(Failure())  # type: ignore[no-untyped-call]
             return False
@@ -810,7 +1172,7 @@ class Connection(_Base):
         :param goes_on: whether the same message was incomplete before.
         """
         if self._deadline is not None:
-            if not goes_on:
+            if not goes_on or self.has_more_time():
                 self._deadline.heard = self.factory.timers.wheel.now
         elif self.factory.limits.message_timeout:
             self._deadline = self.factory.timers.start(
@@ -835,12 +1197,18 @@ class Connection(_Base):
     # The transport is a consumer and this is its producer: it reports when its buffer is full.
 
     def pauseProducing(self) -> None:
+        if self._full_below is not None:
+            self._full_below = True
+            return
         self.is_full = True
         self.factory.full.add(self)
-        if self.ready and not self.reads_while_full:  # a handshake cannot continue without reading
+        if self.ready and not self.reads_while_full:
             self._pause_reading(PauseReason.FULL_OUTPUT)
 
     def resumeProducing(self) -> None:
+        if self._full_below is not None:
+            self._full_below = False
+            return
         self.is_full = False
         if self._idle_timer is not None and (
             self.reason is not None or self._pause_reasons & PauseReason.FULL_OUTPUT
@@ -848,6 +1216,8 @@ class Connection(_Base):
             # The peer reads. While paused, its messages were not seen; while closing, the grace
             # starts again.
             self._idle_timer.heard = self.factory.timers.wheel.now
+        if self._flushes is not None:
+            self._flushes.emptied()
         queue = self._send_queue
         if queue is not None:
             self._send_queued(queue)
@@ -880,9 +1250,9 @@ class Connection(_Base):
     def stopProducing(self) -> None:
         """Do nothing: connectionLost follows."""
 
-    def _send_queued(self, queue: SendQueue) -> None:
+    def _send_queued(self, queue: SendQueue, all_of_it: bool = False) -> None:
         budget = self.factory.budget
-        while queue and not self.is_full:
+        while queue and (all_of_it or not self.is_full):
             data, messages = queue.take(_REFILL)
             if budget is not None:
                 budget.charge(self, -len(data))
@@ -918,7 +1288,7 @@ class Connection(_Base):
         if self.reason is not None:
             if not self.is_full and not self._send_queue:  # all data is with the transport
                 self._lose_transport()
-        elif self._inbox is None and not self._pause_reasons & PauseReason.HANDLER:
+        elif self._inbox is None and not self._pause_reasons & PauseReason.BUSY:
             self._after_last_message()
 
     def writeConnectionLost(self) -> None:
@@ -929,26 +1299,37 @@ class Connection(_Base):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_unframed = False
-        self._peer = self.peer
-        self._give_back_closing()
-        waiting, self._waiting_ready = self._waiting_ready, None
-        for each in waiting or ():
-            each.errback(reason)
+        if isinstance(self.transport, Eager):
+            self.transport.closer = None  # it keeps the address
+        else:
+            self._peer = self.peer
+            self._give_back_closing()
+        if self._waiting_ready is not None:
+            waiting, self._waiting_ready = self._waiting_ready, None
+            self._loss = reason.value
+            for each in waiting:
+                each.errback(reason)
         clean = isinstance(reason.value, ConnectionDone)
+        if self._flushes is not None:
+            self._flushes.end(clean and not self.write_buffer_size)
         if clean and self.state is _OPEN and self._has_input():
             # TLS has no half-close, so a peer that has just sent its last messages ends this way.
             self._drain_input()
             return
         if self.reason is None:
-            if self.state is _HANDSHAKING and _awaits_handshake(self.transport) and not clean:
-                self.reason, self.detail = HANDSHAKE, reason.getErrorMessage()
+            ours = None if clean else self.factory.own_end(reason)
+            awaits = self._pause_reasons & PauseReason.TLS or awaits_handshake(self.transport)
+            if ours is not None:
+                self.reason, self.detail = CLOSED, ours
+            elif self.state is _HANDSHAKING and awaits and not clean:
+                self.reason, self.detail = HANDSHAKE, handshake_text(reason.value)
             else:
                 self.reason = PEER_CLOSED if clean else PEER_RESET
         self._end()
 
     def _has_input(self) -> bool:
         """Return whether messages are still to be handled, or one is being handled."""
-        return self._inbox is not None or bool(self._pause_reasons & PauseReason.HANDLER)
+        return self._inbox is not None or bool(self._pause_reasons & PauseReason.BUSY)
 
     def _drain_input(self) -> None:
         """Deliver what was received, although the transport is gone.
@@ -957,10 +1338,7 @@ class Connection(_Base):
         """
         self._enter(State.DRAINING_INPUT)
         self._clear_send_queue()
-        limits = self.factory.limits
-        self._set_timer(
-            self._drain_expired, self.idle_timeout or limits.idle_timeout or limits.close_grace
-        )
+        self._set_timer(self._drain_expired, self._drain_seconds())
         if self.is_full:  # no transport will report that it is not
             self.is_full = False
             self.factory.full.discard(self)
@@ -974,13 +1352,12 @@ class Connection(_Base):
         timer = self._idle_timer
         if timer is None or self.state is not State.DRAINING_INPUT:
             return
-        limits = self.factory.limits
         if self._pause_reasons & PauseReason.APPLICATION:
             self._end_input(IDLE, "it stayed paused after its peer had closed")
-        elif self.idle_timeout or limits.idle_timeout:
+        elif self._idle_seconds():
             self._idle_timer_expired()  # a subclass may limit other pauses
         else:
-            self.factory.timers.restart(timer, limits.close_grace)
+            self.factory.timers.restart(timer, self._drain_seconds())
 
     def _begin_closing(self, reason: CloseReason, detail: str) -> None:
         self._enter(_CLOSING)
@@ -1029,7 +1406,7 @@ class Connection(_Base):
         self._set_timer(self.abort, 0)  # within a second
         self._give_back_closing()
         transport = self.transport
-        while _is_wrapper(transport):  # TLS itself would wait for the peer to close
+        while is_wrapper(transport):  # TLS itself would wait for the peer to close
             transport = transport.transport
         transport.loseConnection()
 
@@ -1047,24 +1424,43 @@ class Connection(_Base):
     def _end(self) -> None:
         reason = self.reason
         assert reason is not None
+        if not self.bytes_received and self.bytes_sent and not self.detail:
+            self._suspect_tls(reason)
+        self._release()
+        try:
+            self._call_last_hook(reason)
+        finally:  # a SystemExit too must not leave the connection with the factory
+            self.factory.ended(self)
+
+    def _release(self) -> None:
+        """Free what an ended connection holds, and cancel what it waits for."""
         self._enter(State.CLOSED)
+        # Setting an attribute that it does not have yet would cost a connection a dictionary.
         if self._idle_timer is not None:
-            self.factory.timers.cancel(self._idle_timer)
-            self._idle_timer = None
-        self._cancel_deadline()
+            self._stop_timer()
+        if self._deadline is not None:
+            self._cancel_deadline()
         if self._rate_call is not None:
             self._rate_call.cancel()
             self._rate_call = None
         self._inbox = None
-        self._clear_send_queue()
-        self._send_queue = None
-        waiting, self._waiting_drained = self._waiting_drained, None
-        for each in waiting or ():
-            each.cancel()
+        if self._send_queue is not None:
+            self._clear_send_queue()
+            self._send_queue = None
+        if self._waiting_drained is not None:
+            waiting, self._waiting_drained = self._waiting_drained, None
+            for each in waiting:
+                each.cancel()
+        if self._incoming is not None and self.reason is not None:
+            self._incoming.end(self.reason, self.detail, cut=self._is_cut())
+            self._end_loop()
         if self._running_hook is not None:
             self._running_hook.cancel()
-        self._call_last_hook(reason)
-        self.factory.ended(self)
+
+    def _suspect_tls(self, reason: CloseReason) -> None:
+        """Note that a server may speak TLS: OpenSSL, sent plain text, closes without an alert."""
+        if reason in (PEER_CLOSED, PEER_RESET) and is_plain_client(self.transport):
+            self.detail = "it has answered nothing; perhaps it speaks TLS"
 
     def _call_last_hook(self, reason: CloseReason) -> None:
         try:
@@ -1080,34 +1476,9 @@ class Connection(_Base):
             )
 
 
+def _cancelled(_: Failure) -> Failure:
+    return Failure(CancelledError())  # type: ignore[no-untyped-call]
+
+
 def _name_of(factory: object) -> str:
     return "no factory" if factory is None else type(factory).__name__
-
-
-def _awaits_handshake(transport: object) -> bool:
-    """Return whether the transport is TLS and will report the end of its handshake.
-
-    A wrapper between TLS and the connection that is not a handshake listener cannot pass it on.
-    """
-    return INegotiated.providedBy(transport) and (
-        not _is_wrapper(transport)
-        or _is_tls_wrapper(transport)
-        or IHandshakeListener.providedBy(transport)
-    )
-
-
-def _lowest(transport: Any) -> Any:
-    """Return the transport below all wrappers. That is TLS, if there is TLS among them."""
-    while _is_wrapper(transport) and not _is_tls_wrapper(transport):
-        transport = transport.transport
-    return transport
-
-
-def _is_wrapper(transport: object) -> bool:
-    # Not isinstance: a guard's transport says that it is of the class of Twisted's TLS.
-    return issubclass(type(transport), ProtocolWrapper)
-
-
-def _is_tls_wrapper(transport: object) -> bool:
-    # Checked on the class, because every wrapper around TLS exposes the attributes of TLS.
-    return hasattr(type(transport), "negotiatedProtocol")

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
-from twisted_net.connection.addresses import format_address
+from twisted_net.connection.addresses import format_address, normalize_mapped
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.line_batch import LineBatch
 from twisted_net.connection.mistakes import check_maker
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
+from twisted_net.connection.stopping import has_stopped, watch_stop
 from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, DENIED, DRAINING, HANDSHAKE, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
+from twisted_net.wire.text import printable
 
 _log = Logger()
+_ends = LineBatch(_log)
+
+OnRefused: TypeAlias = Callable[[IAddress | None, CloseReason], object]
+"""Is called with each client that was refused: its address, if it is known, and the reason."""
 
 
 class FactorySettings(LimitChanges, total=False):
@@ -37,6 +46,7 @@ class FactorySettings(LimitChanges, total=False):
     admission: Admission | None
     budget: MemoryBudget[Connection] | None
     log_ends: bool
+    on_refused: OnRefused | None
 
 
 _Parameters = ParamSpec("_Parameters")
@@ -55,11 +65,16 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         several factories.
     :param budget: limits the bytes that wait for slow peers in total; one object should serve the
         whole process.
-    :param log_ends: whether ends that are not notable are logged as well, at debug level. Written
-        to a file, that line costs half as much as everything else in a short connection.
+    :param log_ends: whether ends that are not notable are logged as well, if the peer has sent
+        anything, and each client that is refused. Without it, only a summary of these is logged,
+        once a minute.
+    :param on_refused: called by :meth:`refused`.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: if a limit is invalid; the message names it.
     :raises TypeError: if there is no such limit.
+    :ivar limits: the limits of connections. It may be replaced: new connections have the new ones;
+        open ones keep their idle timeouts that run, and ``max_message``, ``queue_limit`` and
+        ``rate``.
     :ivar connections: the open connections, by number.
     :ivar full: the open connections whose transports are full because their peers read too slowly.
     :ivar endings: the number of connections that have ended, by the code of the reason.
@@ -76,6 +91,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         admission: Admission | None = None,
         budget: MemoryBudget[Connection] | None = None,
         log_ends: bool = True,
+        on_refused: OnRefused | None = None,
         **changes: Unpack[LimitChanges],
     ) -> None:
         check_keywords(type(self), changes, LIMIT_NAMES)
@@ -84,10 +100,12 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.full: set[Connection] = set()
         self.endings: Counter[str] = Counter()
         self.accepts = True
-        self._admission = admission
+        self._admission: Admission | None = None
         self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
+        self.admission = admission
         self.budget = budget
         self.log_ends = log_ends
+        self.on_refused = on_refused
         self._rejections = RejectionLog()
         self._clock = clock
         self._last_id = 0
@@ -116,13 +134,16 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def admission(self) -> Admission | None:
         """Decides which clients may connect; None lets all in.
 
-        It may be replaced at any time. Open connections still count in the one that let them in.
+        It may be changed or replaced at any time. Open connections stay, unless
+        :meth:`close_denied` is called. They still count in the one that let them in.
         """
         return self._admission
 
     @admission.setter
     def admission(self, admission: Admission | None) -> None:
         before, self._admission = self._admission, admission
+        if admission is not None:
+            admission.serve(self)
         if before is None or before is admission:
             return
         for connection in self.connections.values():
@@ -168,18 +189,23 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
         The result is never None, because Twisted's TLS would use None as a protocol.
         """
-        made = self._admitted(addr) if self.accepts else None
-        return RejectingProtocol() if made is None else made
+        if not self.accepts:
+            self._refuse(addr, DRAINING)
+            return self.reject(addr, DRAINING)
+        admission = self._admission
+        made = self.make(addr) if admission is None else self._admitted(addr, admission)
+        if made is None:
+            self._refuse(addr, DENIED)
+            return RejectingProtocol()
+        return made
 
-    def _admitted(self, addr: IAddress | None) -> Any:
-        admission = self.admission
-        if admission is None:
-            return self.make(addr)
+    def _admitted(self, addr: IAddress | None, admission: Admission) -> Any:
         host, now = _host_of(addr), self.clock.seconds()
         reason = admission.admit(host, now)
         if reason is not None:
             self._rejections.count(reason.code, now)
-            return RejectingProtocol(self.rejection_message(reason))
+            self._refuse(addr, reason)
+            return self.reject(addr, reason)
         made = None
         try:
             made = self.make(addr)
@@ -196,9 +222,40 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Make the connection for an admitted client. Return None to reject it after all."""
         return super().buildProtocol(addr)
 
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Return a protocol that tells a client why it is rejected, and closes."""
+        return RejectingProtocol(b"" if reason is DRAINING else self.rejection_message(reason))
+
     def rejection_message(self, reason: CloseReason) -> bytes:
         """Return what to tell a rejected client. If empty, the connection is closed silently."""
         return b""
+
+    def refused(self, address: IAddress | None, reason: CloseReason) -> None:
+        """Called for each client that is refused, for reports of abuse and the like.
+
+        That is a client that may not connect (``denied``, ``full``, ``too-many``, ``too-fast``,
+        ``draining``), or whose TLS handshake has failed (``handshake``). Each has a line in the log
+        too; see ``docs/operating.rst`` for fail2ban. Override it, or pass ``on_refused``. It must
+        be quick: everything else waits for it.
+
+        :param address: the client's; None if it is unknown.
+        """
+        if self.on_refused is not None:
+            self.on_refused(address, reason)
+
+    def _refuse(self, addr: IAddress | None, reason: CloseReason) -> None:
+        """Log that a client is refused, and tell it to whoever wants to know."""
+        address = None if addr is None else normalize_mapped(addr)
+        if self.log_ends:
+            peer = format_address(address)
+            _log.debug("Connection from {peer} refused: {reason}", peer=peer, reason=reason.code)
+        self._tell_refused(address, reason)
+
+    def _tell_refused(self, address: IAddress | None, reason: CloseReason) -> None:
+        try:
+            self.refused(address, reason)
+        except Exception:
+            _log.failure("Connection from {peer}: refused() failed", peer=format_address(address))
 
     def send_to_all(self, message: Any, but: Connection | None = None) -> None:
         """Send ``message`` to every open connection. Over TLS, skip those still in the handshake.
@@ -213,6 +270,36 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Close every open connection; see :meth:`Connection.close`."""
         for connection in list(self.connections.values()):
             connection.close(reason)
+
+    def close_denied(self) -> int:
+        """Close the open connections whose addresses may not connect any more (``denied``).
+
+        Call it after a change of :attr:`admission` that shall hold for them, too.
+
+        :return: their number.
+        """
+        admission = self._admission
+        if admission is None:
+            return 0
+        denied = [
+            connection
+            for connection in self.connections.values()
+            if connection.reason is None
+            and (host := _host_of(connection.peer)) is not None
+            and admission.denies(host)
+        ]
+        for connection in denied:
+            connection.close(DENIED)
+        return len(denied)
+
+    def admitted_by(self, admission: Admission) -> Iterator[str | None]:
+        """Give the addresses of the open connections that ``admission`` has let in."""
+        for connection in self.connections.values():
+            place = connection.place
+            if place is None:  # nobody has let it in
+                continue
+            if self._admitted_before.get(connection, self._admission) is admission:
+                yield place or None
 
     def abort(self, reason: CloseReason = CLOSED) -> None:
         """Abort every open connection; see :meth:`Connection.abort`."""
@@ -232,7 +319,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def host(self, address: IAddress) -> IAddress:
         """Return a shared object for the address that clients connect to, to save memory."""
-        if address != self._host:
+        if address is not self._host and address != self._host:
             self._host = address
         return self._host
 
@@ -240,14 +327,48 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Register a new connection and return its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
+        if self._last_id == 1:
+            watch_stop(self.clock)
         if self.limits.stall_timeout:
             self._stalls.begin()
         return self._last_id
 
-    def ended(self, connection: Connection) -> None:
-        """Forget a connection that has ended; its ``reason`` is set."""
+    def own_end(self, failure: Failure) -> str | None:
+        """Return what this process did to end a connection that its transport calls lost.
+
+        :return: None if it was the peer, or the network.
+        """
+        if isinstance(failure.value, ConnectionAborted):
+            return "its transport was aborted"
+        if has_stopped(self.clock):
+            return "the reactor has stopped"
+        return None
+
+    def continue_as(self, before: Connection, after: Connection) -> Any:
+        """Let a connection of this factory go on in place of another, as after an upgrade.
+
+        :param before: the connection so far. It may be of another factory that shares the admission
+            with this one. It ends without a hook and a line in the log.
+        :param after: a new connection. It gets the place that admission counts.
+        :return: the transport, which is to be connected with ``after``.
+        """
+        transport, others = before.detach(), before.factory
+        after.factory = self
+        after.place, before.place = before.place, None
+        admission = others._admitted_before.pop(before, others.admission)
+        if after.place is not None and admission is not None and admission is not self.admission:
+            self._admitted_before[after] = admission
+        others.forget(before)
+        return transport
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection."""
         del self.connections[connection.id]
         self.full.discard(connection)
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection that has ended; its ``reason`` is set."""
+        self.forget(connection)
         place, connection.place = connection.place, None
         if place is not None:
             admission = self._admission
@@ -258,20 +379,50 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         reason = connection.reason
         assert reason is not None
         self.endings[reason.code] += 1
-        if reason.notable or self.log_ends:
-            _log.emit(
-                LogLevel.info if reason.notable else LogLevel.debug,
-                "Connection {id} from {peer} ended: {reason}{detail}",
-                id=connection.id,
-                peer=format_address(connection.peer),
-                reason=reason.code,
-                detail=connection.detail and f" ({connection.detail})",
-            )
+        # A health check, which says nothing, would fill the log.
+        if reason.notable or (self.log_ends and connection.bytes_received):
+            self._log_end(connection, reason)
+        if reason is HANDSHAKE:
+            self._tell_refused(connection.peer, reason)
         if not self.connections:
             self._stalls.end()
             waiting, self._wait_closed = self._wait_closed, []
             for each in waiting:
                 each.callback(None)
+
+    def _log_end(self, connection: Connection, reason: CloseReason) -> None:
+        level = LogLevel.info  # so that twist shows the same as twistd
+        peer = format_address(connection.peer)
+        detail = connection.detail and f" ({connection.detail})"
+        user = _user_of(connection)
+        clock = self._clock
+        if clock is not None and _ends.is_usable(clock):
+            number = connection.id
+            text = f"Connection {number} from {peer} ended: {reason.code}{detail}"
+            if user:
+                text += f", user {user}"
+            if _ends.add(clock, level, text):
+                return
+        known = {"user": user} if user else {}
+        _log.emit(
+            level,
+            "Connection {id} from {peer} ended: {reason}{detail}"
+            + (", user {user}" if user else ""),
+            id=connection.id,
+            peer=peer,
+            reason=reason.code,
+            detail=detail,
+            **known,
+        )
+
+
+def _user_of(connection: Connection) -> str:
+    try:
+        name = connection.name_for_log()
+    except Exception:
+        _log.failure("Connection {id}: name_for_log() failed", id=connection.id)
+        return ""
+    return name and printable(name)
 
 
 def _host_of(address: IAddress | None) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Unpack
 
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -29,7 +30,7 @@ from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.interfaces import ProtocolFactory, application_protocols, negotiating_factory
-from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, HANDSHAKE, CloseReason
 from twisted_net.policy.limits import Limits
 from twisted_net.wire.framing import Raw
 
@@ -85,12 +86,11 @@ class GuardTransport:
         """Whether the connection is closing, no matter which side began."""
         return self._guard.closes_without_producer or self._guard.reason is not None
 
-    def startTLS(self, *arguments: Any) -> None:
-        """Start TLS on the real transport; the handshake may take ``handshake_timeout`` seconds."""
+    def startTLS(self, *arguments: Any, **named: Any) -> None:
+        """Start TLS on the real transport; the guard does as :meth:`Connection.start_tls`."""
         guard = self._guard
-        guard.transport.startTLS(*arguments)
+        guard.transport.startTLS(*arguments, **named)
         directlyProvides(self, providedBy(guard.transport))
-        guard.start_handshake_timeout()
 
     def write(self, data: bytes) -> None:
         """:raises TypeError: if ``data`` is text; encode it first."""
@@ -251,8 +251,9 @@ class GuardProtocol(Connection):
             self.call_hook(self.wrapped.writeConnectionLost)
 
     def pauseProducing(self) -> None:
+        was_full = self.is_full
         super().pauseProducing()
-        if self.producer is not None:
+        if self.producer is not None and not was_full:
             self.producer.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -342,6 +343,12 @@ class GuardFactory(ConnectionFactory):
     def acceptableProtocols(self) -> list[bytes]:
         """Return the application protocols of the wrapped factory; TLS negotiates one of them."""
         return application_protocols(self.wrapped)
+
+    def refused(self, address: IAddress | None, reason: CloseReason) -> None:
+        """Tell the wrapped factory too, if it is one of ours. It sees handshakes fail itself."""
+        super().refused(address, reason)
+        if reason is not HANDSHAKE and isinstance(self.wrapped, ConnectionFactory):
+            self.wrapped.refused(address, reason)
 
     def doStart(self) -> None:
         super().doStart()  # type: ignore[no-untyped-call]

@@ -27,7 +27,7 @@ class SendProgress(NamedTuple):
 
 def bytes_waiting(connection: Connection) -> int:
     """Return the bytes that the peer has not taken yet."""
-    return unsent(connection.transport) + connection.queued
+    return connection.write_buffer_size
 
 
 def send_progress(connection: Connection) -> SendProgress:

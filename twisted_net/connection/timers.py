@@ -11,6 +11,7 @@ from typing import Any, cast
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from twisted_net.connection.blocking import BlockWatch, watch_of
 from twisted_net.connection.timer_wheel import Timeout, TimerWheel, ticks_for
 
 TICK = 0.5
@@ -45,7 +46,10 @@ class Timers:
     :ivar wheel: the timer wheel; set ``timeout.heard = timers.wheel.now`` to postpone a timeout.
     """
 
-    __slots__ = ("_call", "_clock", "_continuation", "_due", "_each", "_expired", "wheel")
+    __slots__ = (
+        *("_call", "_clock", "_continuation", "_due", "_each", "_expired", "_ticks", "_watch"),
+        "wheel",
+    )
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -53,7 +57,9 @@ class Timers:
         self._due = 0.0
         self._expired: deque[Timeout[Any]] = deque()
         self._continuation: IDelayedCall | None = None
+        self._watch: BlockWatch | None = None  # while the timer runs on a reactor
         self._each = 0.0  # seconds of the tick for each timeout that expired in it
+        self._ticks: dict[float, int] = {}  # for the few lengths that are in use
         self.wheel: TimerWheel[Any] = TimerWheel()
 
     def start(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
@@ -61,9 +67,13 @@ class Timers:
 
         The call is at most a second late, or one and a half in a crowd; see :data:`TICK`.
         """
-        ticks = ticks_for(seconds, TICK)
+        ticks = self._ticks.get(seconds)
+        if ticks is None:
+            if len(self._ticks) > 64:
+                self._ticks.clear()
+            ticks = self._ticks[seconds] = ticks_for(seconds, TICK)
         # A timeout keeps the two parts of a method, which exist already, and not the method object.
-        if isinstance(expired, MethodType):
+        if type(expired) is MethodType:
             timeout = self.wheel.start(expired.__self__, ticks, expired.__func__)
         else:
             timeout = self.wheel.start(expired, ticks, call)
@@ -79,6 +89,9 @@ class Timers:
         """Let the timer run, and not wait if somebody has set the clock back meanwhile."""
         latest = self._clock.seconds() + 2 * TICK
         if self._call is None:
+            self._watch = watch_of(self._clock)
+            if self._watch is not None:
+                self._watch.begin()
             self._run()
         elif self._due > latest:
             self._call.cancel()
@@ -95,14 +108,21 @@ class Timers:
     def cancel(self, timeout: Timeout[Callable[[], None]]) -> None:
         """Cancel a timeout. The timer stops with the last timeout."""
         self.wheel.cancel(timeout)
+        self._stop_if_unused()
+
+    def _stop_if_unused(self) -> None:
         if not self.wheel and self._call is not None and self._call.active():
             self._call.cancel()
             self._call = None
+            if self._watch is not None:
+                self._watch.end()
 
     def _tick(self) -> None:
         # A process that was suspended could not read, and its peers' bytes may still wait in the
         # kernel. So a late tick counts as one tick, and the wheel does not catch up. An early tick
         # is one after the clock was set back.
+        if self._watch is not None:
+            self._watch.beat()
         now = self._clock.seconds()
         self._due = self._due + TICK if 0 <= now - self._due < TICK else now + TICK
         # Schedule before calling anything: a call may start or cancel timeouts, and must find the
@@ -112,9 +132,7 @@ class Timers:
         self._each = TICK / max(1, len(self._expired))
         if self._continuation is None:
             self._call_expired()
-        if not self.wheel and self._call is not None and self._call.active():
-            self._call.cancel()
-            self._call = None
+        self._stop_if_unused()
 
     def _call_expired(self) -> None:
         """Call some of the expired timeouts, and schedule the rest."""

@@ -164,6 +164,11 @@ class OnSocket(Eager):
             data if len(data) <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT]
         )
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes that the socket has not taken yet."""
+        return self._tempDataLen + len(self.dataBuffer) - self.offset + len(self.rest)
+
     def unsent(self) -> bool:
         """Whether any written bytes are unsent."""
         return bool(self._tempDataLen or self.dataBuffer or self.rest)

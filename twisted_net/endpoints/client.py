@@ -26,6 +26,7 @@ from zope.interface import directlyProvides, providedBy
 from twisted_net import TwistedNetError
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.connection.tls_layers import uses_tls
 from twisted_net.eager.privates import hold_back_loss
 from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
 from twisted_net.endpoints.socket_options import (
@@ -35,11 +36,11 @@ from twisted_net.endpoints.socket_options import (
 )
 from twisted_net.endpoints.tls import TLSClientEndpoint
 from twisted_net.interfaces import ClientEndpoint
-from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.backoff import Backoff, Delays
 from twisted_net.policy.close_reasons import HANDSHAKE, IDLE
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.tls.client_settings import ClientTLS, ClientTLSSettings
-from twisted_net.tls.key_pairs import openssl_text
+from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.tls.sessions import TLSSessions
 from twisted_net.wire.numbers import parse_port, shorten
 
@@ -242,12 +243,12 @@ class ReconnectingClient(ClientService):
         where: EndpointSpec,
         protocol: Callable[[], Connection] | ConnectionFactory,
         *,
-        backoff: Backoff | None = None,
+        backoff: Delays | None = None,
         jitter: Callable[[], float] = random.random,
         **how: Unpack[ConnectOptions],
     ) -> None:
         check_keywords(type(self), how, CONNECT_KEYWORDS)
-        delays = backoff or Backoff()
+        delays = Backoff() if backoff is None else backoff
         how.setdefault("sessions", TLSSessions())
         endpoint: Any = client_endpoint(reactor, where, **how)
         factory = (
@@ -297,9 +298,13 @@ async def _connect(
     except Exception as reason:
         if connection is not None and getattr(connection, "reason", None) in (HANDSHAKE, IDLE):
             # The connection has ended itself. If its peer ends it, it has no reason yet.
-            text = f"the TLS handshake was not done in time ({connection.reason.code})"
+            text = f"the TLS handshake was not done in time ({connection.reason.code}){_PERHAPS}"
             raise ConnectFailed("ETIMEDOUT", *_place(where), text) from reason
-        raise _explain(reason, where, failures) from reason
+        explained = _explain(reason, where, failures)
+        if explained.code == "ECONNRESET" and uses_tls(getattr(connection, "transport", None)):
+            text = f"closed during the TLS handshake{_PERHAPS}"
+            raise ConnectFailed("ECONNRESET", *_place(where), text) from reason
+        raise explained from reason
     return connection
 
 
@@ -321,7 +326,7 @@ def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
         case VerificationError():
             return "CERTIFICATE", "the certificate is for another name"
         case SSL.Error():
-            said = openssl_text(reason)
+            said = handshake_text(reason, "the server")
             return "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE", said
         case error.TimeoutError() | error.TCPTimedOutError():
             return "ETIMEDOUT", "no answer in time"
@@ -332,6 +337,8 @@ def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
         case _:
             return "EFAILED", " ".join(text.split())
 
+
+_PERHAPS = "; perhaps the server does not speak TLS"
 
 _FORMS = "'tcp:HOST:PORT' or ('HOST', PORT)"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EADDRINUSE, errorcode
+from socket import gaierror
 from typing import Any
 
 from twisted.application.service import Service
@@ -29,6 +32,9 @@ DRAIN = 10.0
 """Seconds that connections have when a service stops. Thousand Island allows 15 s, Ranch 5 s."""
 
 
+_LOCKED = "Cannot acquire lock"  # what Twisted says of a Unix socket that somebody listens on
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """An endpoint to listen on, and its label.
@@ -44,7 +50,31 @@ class Listener:
 
 
 class ListenFailed(TwistedNetError):
-    """A listener cannot listen. The message names it and gives the reason."""
+    """A listener cannot listen. The message names it and gives the reason.
+
+    The error of the endpoint is its ``__cause__``.
+
+    :ivar code: the name of an errno such as ``"EADDRINUSE"`` or ``"EACCES"``; ``"ENOTFOUND"`` (the
+        name of the interface is unknown), or ``"EFAILED"``.
+    :ivar errno: the errno itself; None if there is none.
+    :ivar address: the IP address or the path of the Unix socket; empty if it is unknown, and for
+        all addresses.
+    :ivar port: the port; 0 if there is none, or it is unknown.
+    """
+
+    def __init__(self, label: str, cause: BaseException | None) -> None:
+        super().__init__(f"{label}: {_reason(cause)}")
+        self.__cause__ = cause
+        below = cause.socketError if isinstance(cause, CannotListenError) else cause
+        number = below.errno if isinstance(below, OSError) else None
+        if isinstance(below, gaierror):
+            number = None
+        elif below == _LOCKED:
+            number = EADDRINUSE
+        self.errno: int | None = number
+        unknown = "ENOTFOUND" if isinstance(below, gaierror) else "EFAILED"
+        self.code = errorcode.get(number or 0, unknown)
+        self.address, self.port = _place(cause)
 
 
 class ListenerService(Service):
@@ -129,7 +159,7 @@ class ListenerService(Service):
             )
 
         def failed(failure: Failure) -> None:
-            explained = ListenFailed(f"{listener.label}: {_reason(failure.value)}")
+            explained = ListenFailed(listener.label, failure.value)
             if attempt in self._given_up:  # cancelled by _give_up()
                 self._given_up.remove(attempt)
             elif starting:
@@ -176,6 +206,19 @@ class ListenerService(Service):
             connection.close(DRAINING)
 
 
+def _place(error: BaseException | None) -> tuple[str, int]:
+    """Return the address and the port that an error names."""
+    if isinstance(error, CannotListenError):
+        where, address = error.port, error.interface or ""
+    else:
+        where, address = getattr(error, "filename", None), ""
+    if isinstance(where, int):
+        return str(address), where
+    return os.fsdecode(where) if isinstance(where, str | bytes) else str(address), 0
+
+
 def _reason(error: BaseException | None) -> str:
     cause = error.socketError if isinstance(error, CannotListenError) else error
+    if cause == _LOCKED:
+        return os.strerror(EADDRINUSE)
     return str(getattr(cause, "strerror", None) or cause) or type(cause).__name__

@@ -38,8 +38,9 @@ from twisted_net.endpoints.tls_options import (
     take_tls_options,
 )
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
-from twisted_net.policy.admission import Admission, AdmissionRules, Network, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.limits import Limits
+from twisted_net.policy.ranges import Network, parse_range
 from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import CertificateError
@@ -93,6 +94,8 @@ class GuardedEndpoint(AnyInterface):
     :param limits: the limits of each connection.
     :param rules: who may connect.
     :param watch: reloads the endpoint's certificates while it listens.
+    :ivar guards: the guard of each factory that it was given, in order. The ``admission`` of each
+        may be changed while it listens.
     """
 
     def __init__(
@@ -106,8 +109,9 @@ class GuardedEndpoint(AnyInterface):
         self._endpoint = endpoint
         self._reactor = reactor
         self._limits = limits
-        self._rules = rules
         self._watch = watch
+        self._rules = rules
+        self.guards: list[GuardFactory] = []
 
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         def listening(port: IListeningPort) -> IListeningPort:
@@ -121,6 +125,7 @@ class GuardedEndpoint(AnyInterface):
             limits=self._limits,
             admission=Admission(self._rules),
         )
+        self.guards.append(guard)
         return self._endpoint.listen(guard).addCallback(listening)
 
 

@@ -9,114 +9,15 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Protocol, TypedDict, Unpack
+from weakref import WeakSet
 
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
+from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import at_least
+from twisted_net.policy.ranges import Network, Ranges, address_number, client_key
 from twisted_net.policy.rate import TokenBucket
-
-Network: TypeAlias = IPv4Network | IPv6Network
-
-# IPv4 addresses as IPv6 sockets show them (RFC 4291, 2.5.5.2).
-_MAPPED = IPv6Network("::ffff:0:0/96")
-
-
-def parse_range(name: str, text: str) -> Network:
-    """Parse an address range, ``10.0.0.0/8`` or ``2001:db8::/32``. A single address is valid too.
-
-    A range of IPv4-mapped IPv6 addresses becomes the matching range of IPv4 addresses.
-
-    :param name: what the range is for, such as the name of a flag; the error message starts with
-        it.
-    :raises ValueError: if it is not a range, or if the address has bits set after the prefix, as in
-        ``10.1.2.3/8``. Such a range has two possible meanings, and a wrong guess would admit
-        unwanted clients.
-    """
-    try:
-        if ":" not in text:
-            return IPv4Network(text)
-        network = IPv6Network(text)
-        if network.network_address.scope_id is not None:
-            raise ValueError("a zone (%) is not allowed")
-    except ValueError as error:
-        raise ValueError(f"{name}: {text!r} is not an address range: {error}") from None
-    if network.subnet_of(_MAPPED):
-        mapped = int(network.network_address) & 0xFFFFFFFF
-        return IPv4Network((mapped, network.prefixlen - _MAPPED.prefixlen))
-    return network
-
-
-@lru_cache(maxsize=4096)  # most clients disconnect or come back; parsing takes 4 us
-def _number(address: str) -> tuple[bool, int]:
-    """Return whether an address is IPv6, and its bits. A mapped address counts as IPv4.
-
-    :raises ValueError: if it is not an address.
-    """
-    if ":" not in address:
-        return False, int(IPv4Address(address))
-    bits = int(IPv6Address(address))
-    if bits >> 32 == 0xFFFF:
-        return False, bits & 0xFFFFFFFF
-    return True, bits
-
-
-def client_key(address: str) -> int:
-    """Return the number under which a client counts: that of its IPv4 address or of its IPv6 /64.
-
-    :raises ValueError: if it is not an address.
-    """
-    is_ipv6, bits = _number(address)
-    return (1 << 32) + (bits >> 64) if is_ipv6 else bits
-
-
-def client_host(address: str) -> str:
-    """Return a client's IPv4 address as it is, and the /64 of an IPv6 address as a range.
-
-    Text that is not an address, such as the name of a host, is returned unchanged.
-    """
-    if ":" not in address:
-        return address
-    try:
-        key = client_key(address)
-    except ValueError:
-        return address
-    return f"{IPv6Address((key - (1 << 32)) << 64)}/64" if key >> 32 else str(IPv4Address(key))
-
-
-class Ranges:
-    """A set of addresses, given as ranges.
-
-    ``address in ranges`` costs one set look-up per distinct prefix length, however many ranges
-    there are.
-
-    :param networks: the ranges; see :func:`parse_range`.
-    """
-
-    __slots__ = ("_by_shift",)
-
-    def __init__(self, networks: Iterable[Network]) -> None:
-        by_shift: tuple[dict[int, set[int]], dict[int, set[int]]] = ({}, {})
-        for network in networks:
-            shift = network.max_prefixlen - network.prefixlen
-            prefixes = by_shift[network.version == 6].setdefault(shift, set())
-            prefixes.add(int(network.network_address) >> shift)
-        # The shortest prefixes first: they cover the most addresses.
-        self._by_shift = tuple(sorted(each.items(), reverse=True) for each in by_shift)
-
-    def __bool__(self) -> bool:
-        """Return whether there are any ranges."""
-        return any(self._by_shift)
-
-    def __contains__(self, address: str) -> bool:
-        """Return whether an address is in one of the ranges.
-
-        :raises ValueError: if it is not an IP address.
-        """
-        is_ipv6, bits = _number(address)
-        return any(bits >> shift in prefixes for shift, prefixes in self._by_shift[is_ipv6])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +67,30 @@ class AdmissionRules:
         at_least("remembered", self.remembered, 1)
 
 
+class RuleChanges(TypedDict, total=False):
+    """The rules as keyword arguments, to change a few of them; see :class:`AdmissionRules`."""
+
+    max_connections: int
+    max_per_address: int
+    accept_rate: float
+    accept_burst: int
+    ban: float
+    allow: tuple[Network, ...]
+    deny: tuple[Network, ...]
+    exempt_local: bool
+    remembered: int
+
+
+_RULE_NAMES = frozenset(RuleChanges.__annotations__)
+
+
+class Admitting(Protocol):
+    """A factory whose connections an :class:`Admission` counts."""
+
+    def admitted_by(self, admission: Admission, /) -> Iterable[str | None]:
+        """Return the addresses of the open connections that ``admission`` has let in."""
+
+
 class _Address:
     """What is known about one address.
 
@@ -178,6 +103,10 @@ class _Address:
     def __init__(self, rules: AdmissionRules) -> None:
         self.open = 0
         self.changed = self.banned_at = -math.inf
+        self.follow(rules)
+
+    def follow(self, rules: AdmissionRules) -> None:
+        """Count by the rate of these rules from now on."""
         self.bucket: TokenBucket | None = None
         if rules.accept_rate:
             self.bucket = TokenBucket(rules.accept_rate, rules.accept_burst)
@@ -201,42 +130,114 @@ class Admission:
 
     Each admitted connection must :meth:`leave` once, with the address that it came from.
 
+    Everything may change while it is in use: ranges by :attr:`allowed` and :attr:`denied`, the
+    maxima by :meth:`change`. What has changed counts for new connections. Open ones stay; see
+    :meth:`ConnectionFactory.close_denied`.
+
     Ranges do not apply to Unix sockets, which have no address; use file permissions there. Times
     are in seconds, from any clock. If the clock is set back, no ban lasts longer than its full
     length from then on.
 
     :param rules: see :class:`AdmissionRules`.
+    :ivar allowed: the ranges that may connect. While it is empty, all may: add the new range before
+        you remove the last old one.
+    :ivar denied: the ranges that may not connect.
     :ivar open: the admitted connections that have not left.
     :ivar refused: the number of rejected connections, by the code of the reason.
     """
 
     __slots__ = (
-        "_allow",
         "_connected",
-        "_deny",
+        "_factories",
         "_lifetime",
         "_now",
         "_quiet",
         "_rules",
+        "_total_only",
+        "_uncounted",
+        "allowed",
+        "denied",
         "open",
         "refused",
     )
 
     def __init__(self, rules: AdmissionRules) -> None:
-        self._rules = rules
         self.open = 0
         self.refused = {reason.code: 0 for reason in (FULL, TOO_MANY, TOO_FAST, DENIED)}
-        self._allow = Ranges(rules.allow)
-        self._deny = Ranges(rules.deny)
-        # After this time without a change, an address is like a new one: its ban is over and its
-        # bucket is full.
-        rate = rules.accept_rate
-        self._lifetime = max(rules.ban, rules.accept_burst / rate) if rate else 0.0
+        self.allowed = Ranges(rules.allow)
+        self.denied = Ranges(rules.deny)
         self._connected: dict[int, _Address] = {}
         # Addresses without a connection, the most recently active last. Not a plain dictionary,
         # which gets slow when its first entry is removed again and again.
         self._quiet: OrderedDict[int, _Address] = OrderedDict()
-        self._now = -math.inf
+        self._now = 0.0
+        self._factories: WeakSet[Admitting] = WeakSet()
+        self._uncounted = 0  # open, and in no count per address, although they have an address
+        self._follow(rules)
+
+    @property
+    def rules(self) -> AdmissionRules:
+        """The rules as they are now."""
+        return replace(self._rules, allow=tuple(self.allowed), deny=tuple(self.denied))
+
+    @property
+    def factories(self) -> int:
+        """The number of factories that it serves."""
+        return len(self._factories)
+
+    def serve(self, factory: Admitting) -> None:
+        """Remember who knows the open connections: a change of rules may have to count them."""
+        self._factories.add(factory)
+
+    def change(self, **changes: Unpack[RuleChanges]) -> None:
+        """Change some rules, by name; see :class:`AdmissionRules`. Nobody is closed.
+
+        Open connections count for a new maximum, too. A new rate begins with a whole burst.
+
+        :raises ValueError: if a value is invalid; then nothing changes.
+        :raises TypeError: if there is no such rule.
+        """
+        check_keywords(self.change, changes, _RULE_NAMES)
+        before, rules = self._rules, replace(self._rules, **changes)
+        for name, ranges in ("allow", self.allowed), ("deny", self.denied):
+            if name in changes:
+                networks = Ranges(getattr(rules, name))
+                ranges.clear()
+                for network in networks:
+                    ranges.add(network)
+        self._follow(rules)
+        if _who_counts(rules) != _who_counts(before):
+            self._count_again()
+        for known in (*self._connected.values(), *self._quiet.values()):
+            known.follow(rules)
+        while len(self._quiet) > rules.remembered:
+            self._quiet.popitem(last=False)
+
+    def _follow(self, rules: AdmissionRules) -> None:
+        self._rules = rules
+        self._lifetime = _lifetime(rules)
+        counts, _ = _who_counts(rules)
+        self._total_only = not counts  # no address has a count of its own
+
+    def _count_again(self) -> None:
+        """Count the open connections of each address, because others count than before."""
+        known = {**self._quiet, **self._connected}
+        for each in known.values():
+            each.open = 0
+        self._connected.clear()
+        self._quiet.clear()
+        self._uncounted = self.open
+        for factory in self._factories:
+            for address in factory.admitted_by(self):
+                self._uncounted -= 1
+                key = self._key(address)
+                if key is not None:
+                    counted = known.get(key) or _Address(self._rules)
+                    counted.open += 1
+                    self._connected[key] = known[key] = counted
+        for key, each in known.items():
+            if not each.open:
+                self._remember(key, each)
 
     @property
     def addresses(self) -> int:
@@ -252,13 +253,15 @@ class Admission:
             first that applies of ``denied``, ``too-fast``, ``full`` and ``too-many``.
         :raises ValueError: if it is not an IP address; nothing is counted.
         """
-        key = self._key(address)
-        if address is not None and self._is_denied(address):
-            reason: CloseReason | None = DENIED
-        elif key is None:
+        if self._total_only and not self.denied and not self.allowed:  # the usual case, quickly
+            if address is not None:
+                address_number(address)  # it must be one all the same
             reason = self._is_full()
+        elif address is not None and self.denies(address):
+            reason = DENIED
         else:
-            reason = self._count_in(key, now)
+            key = self._key(address)
+            reason = self._is_full() if key is None else self._count_in(key, now)
         if reason is None:
             self.open += 1
         else:
@@ -270,11 +273,13 @@ class Admission:
 
         :raises ValueError: if there is no open connection from this address.
         """
-        key = self._key(address)
+        key = None if self._total_only else self._key(address)
         known = None if key is None else self._connected.get(key)
-        if not self.open or (key is not None and known is None):
+        if not self.open or (key is not None and known is None and not self._uncounted):
             raise ValueError(f"there is no open connection from {address!r}")
         self.open -= 1
+        if key is not None and known is None:
+            self._uncounted -= 1
         if key is not None and known is not None:
             known.open -= 1
             if not known.open:
@@ -287,15 +292,19 @@ class Admission:
         if address is None:
             is_local, key = True, -1
         else:
-            is_ipv6, bits = _number(address)
+            is_ipv6, bits = address_number(address)
             is_local = bits == 1 if is_ipv6 else bits >> 24 == 127
             key = client_key(address)
         if is_local and rules.exempt_local:
             return None
         return key if rules.max_per_address or rules.accept_rate else None
 
-    def _is_denied(self, address: str) -> bool:
-        return address in self._deny or bool(self._allow and address not in self._allow)
+    def denies(self, address: str) -> bool:
+        """Return whether the ranges deny an address.
+
+        :raises ValueError: if it is not an IP address.
+        """
+        return address in self.denied or bool(self.allowed and address not in self.allowed)
 
     def _is_full(self) -> CloseReason | None:
         return FULL if 0 < self._rules.max_connections <= self.open else None
@@ -338,3 +347,17 @@ class Admission:
 
     def _is_outdated(self, known: _Address) -> bool:
         return self._now - known.changed >= self._lifetime
+
+
+def _lifetime(rules: AdmissionRules) -> float:
+    """Return the seconds after which an address that did not change is like a new one.
+
+    Its ban is over and its bucket is full.
+    """
+    rate = rules.accept_rate
+    return max(rules.ban, rules.accept_burst / rate) if rate else 0.0
+
+
+def _who_counts(rules: AdmissionRules) -> tuple[bool, bool]:
+    """Return whether addresses are counted, and whether local ones are not."""
+    return bool(rules.max_per_address or rules.accept_rate), rules.exempt_local

@@ -22,8 +22,8 @@ class CloseReason:
     :ivar text: one sentence for people.
     :ivar retry: whether a client should reconnect by itself.
     :ivar websocket: the close code for a WebSocket peer (RFC 6455, 7.4.1).
-    :ivar notable: whether the end is logged for operators. Other ends are logged only for
-        debugging.
+    :ivar notable: whether the end is always logged. Other ends are logged unless the factory says
+        otherwise.
     """
 
     code: str

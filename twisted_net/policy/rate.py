@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+BucketKey = TypeVar("BucketKey", bound=Hashable)
 
 
 class TokenBucket:
@@ -57,3 +61,49 @@ class TokenBucket:
         if short <= 0:
             return 0.0
         return max(0.0, short / self._rate - (now - self._full_at))
+
+
+class TokenBuckets(Generic[BucketKey]):
+    """Limit a rate for each of many keys. A key that has taken nothing for long costs nothing.
+
+    Buckets that are full again are forgotten, because they are like new ones. Of the others, at
+    most ``most`` are kept; the one from which something was taken longest ago goes first.
+
+    :param size: returns the rate and the burst of a key; see :class:`TokenBucket`.
+    """
+
+    __slots__ = ("_buckets", "_most", "_size")
+
+    def __init__(self, size: Callable[[BucketKey], tuple[float, int]], most: int) -> None:
+        self._size = size
+        self._most = most
+        self._buckets: dict[BucketKey, TokenBucket] = {}
+
+    def __len__(self) -> int:
+        """Return the number of buckets that are kept."""
+        return len(self._buckets)
+
+    def wait(self, key: BucketKey, now: float) -> float:
+        """Return the seconds until one token can be taken; 0.0 means now."""
+        bucket = self._buckets.get(key)
+        return 0.0 if bucket is None else bucket.wait(1, now)
+
+    def take(self, key: BucketKey, now: float) -> None:
+        """Take one token, even if there is none."""
+        own = self._buckets.pop(key) if key in self._buckets else TokenBucket(*self._size(key))
+        own.take(1, now)
+        while self._buckets:
+            oldest, bucket = next(iter(self._buckets.items()))
+            if len(self._buckets) < self._most and bucket.wait(self._size(oldest)[1], now):
+                break
+            del self._buckets[oldest]
+        self._buckets[key] = own
+
+    def put_back(self, key: BucketKey, now: float) -> None:
+        """Put one token back that was taken for nothing."""
+        if key in self._buckets:
+            self._buckets[key].take(-1, now)
+
+    def forget(self, key: BucketKey) -> None:
+        """Fill the bucket of a key, or forget a key that is gone."""
+        self._buckets.pop(key, None)

@@ -1,7 +1,9 @@
 """The services that ``twistd`` runs.
 
 ``flags`` has the flags that all services share, ``help`` formats them for ``--help``, and
-``options`` parses them and makes listeners and limits from them. ``echo``, ``idle`` and ``chat``
-add their own flags, and define the ``makeService`` that twistd calls. ``starting`` makes a failed
-start print one line and no traceback, and ``reloader`` reloads renewed certificates.
+``options`` parses them and makes listeners and limits from them; ``configurable`` and
+``config_file`` read flags from a file. ``echo``, ``idle`` and ``chat`` add their own flags, and
+define the ``makeService`` that twistd calls. ``starting`` makes a failed start print one line and
+no traceback, ``twistd_flags`` checks twistd's own flags, and ``privileges`` says what a service
+cannot do without root. ``reloader`` reloads renewed certificates.
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import sys
+import textwrap
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
@@ -12,18 +14,26 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.python import usage
 
+from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.endpoints.listening import Listener
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
+from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
+from twisted_net.web.gateway import ChatGateway, WebEndpoint
+from twisted_net.web.pages import page_site
+from twisted_net.web.upgrade import is_origin
 
 _LIMITS = ChatLimits()
+
+_MOST_A_MINUTE = 1_000_000
 
 _STORE_HELP = (
     "Where to keep messages: memory: or sqlite:PATH. Options follow a question mark: count=10000 "
@@ -35,12 +45,27 @@ _HEARTBEAT_HELP = (
     "Seconds of silence until a JSON client is sent a ping. It is closed if it is silent for as "
     "long again."
 )
+_LOGIN_TIMEOUT_HELP = (
+    "Seconds to log in, or for a JSON client to say hello, until it is closed. 0 means no limit."
+)
+_JOINS_HELP = "Joins a minute from one client, and as many at once. 0 means no limit."
+_NICKS_HELP = "Changes of the name a minute from one client. 0 means no limit."
+_TOPICS_HELP = "Changes of topics a minute from one client. 0 means no limit."
+_NEW_ROOMS_HELP = (
+    "New rooms a minute from one account, or else from one address. 0 means no limit. Operators "
+    "have none of these four limits."
+)
 _ANONYMOUS_HELP = "Let users without an account in as well. Requires --auth."
+_NO_WEB_HELP = "Do not serve the page and WebSockets on the ports of the chat."
 _PLAIN_LOGIN_HELP = "Accept passwords over plain TCP, where others can read them."
 
 
-class Options(ServiceOptions):
-    """The flags of netchat."""
+class Options(ServiceOptions, strcred.AuthOptionMixin):
+    """The flags of netchat.
+
+    ``credCheckers`` and ``credInterfaces`` have the checkers of ``--auth``, as in all programs of
+    Twisted's.
+    """
 
     command = "netchat"
     summary = "Run a chat server with rooms, for nc, telnet and programs that speak JSON."
@@ -57,49 +82,107 @@ class Options(ServiceOptions):
                 "auth": "KIND:...",
                 "operator": "NAME",
                 "reserve": "NAME",
+                "login-timeout": "SECONDS",
                 "allow-anonymous": "",
                 "allow-plain-login": "",
+                "help-auth": "",
+                "help-auth-type": "KIND",
             },
         ),
+        FlagGroup(
+            "Requests a minute",
+            {"joins": "N", "nicks": "N", "topics": "N", "new-rooms": "N"},
+        ),
+        FlagGroup("Browsers", {"no-web": "", "web": "ENDPOINT", "origin": "URL"}),
         *SHARED_GROUPS,
     )
     optParameters = [
         ["store", None, "memory:", _STORE_HELP],
         ["history", None, str(_LIMITS.history), _HISTORY_HELP],
         ["heartbeat", None, f"{_LIMITS.heartbeat:g}", _HEARTBEAT_HELP],
+        ["login-timeout", None, f"{_LIMITS.login_timeout:g}", _LOGIN_TIMEOUT_HELP],
+        ["joins", None, str(_LIMITS.joins), _JOINS_HELP],
+        ["nicks", None, str(_LIMITS.nicks), _NICKS_HELP],
+        ["topics", None, str(_LIMITS.topics), _TOPICS_HELP],
+        ["new-rooms", None, str(_LIMITS.new_rooms), _NEW_ROOMS_HELP],
         *shared_flags(max_message=MAX_MESSAGE),
     ]
     optFlags = [
         ["allow-anonymous", None, _ANONYMOUS_HELP],
         ["allow-plain-login", None, _PLAIN_LOGIN_HELP],
+        ["no-web", None, _NO_WEB_HELP],
     ]
+
+    repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve", "web", "origin")
+    command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
+
+    supportedInterfaces = (IUsernamePassword,)
 
     def __init__(self) -> None:
         super().__init__()
-        self["auth"] = []
-        self["operator"] = []
-        self["reserve"] = []
+        self["credCheckers"] = []
+        self["credInterfaces"] = {}
+        self._gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
-        """Accounts to log in to: file:PATH, with lines of NAME:PASSWORD, or another kind that
-        Twisted knows (strcred). Repeatable. [default: none; anyone may join]"""
-        kind = description.partition(":")[0]  # the rest may contain a password
+        """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
+        that --help-auth lists. Repeatable. [default: none; anyone may join]"""
+        kind, _, rest = description.partition(":")  # the rest may be a password
+        where = f"{self.before('auth', description)}auth {kind}"
+        factory = account_kinds().get(kind)
+        if factory is None:
+            raise usage.UsageError(f"{where}: unknown kind of accounts; see --help-auth")
+        if not self.supportsCheckerFactory(factory):  # type: ignore[no-untyped-call]
+            raise usage.UsageError(f"{where}: does not check passwords; see --help-auth")
         try:
-            checker = strcred.makeChecker(description)  # type: ignore[no-untyped-call]
-        except strcred.InvalidAuthType:
-            raise usage.UsageError(f"--auth {kind}: unknown kind of accounts") from None
+            self.addChecker(factory.generateChecker(rest))  # type: ignore[no-untyped-call]
         except Exception as error:  # each kind of accounts raises its own errors
-            raise usage.UsageError(f"--auth {kind}: {error}") from None
-        if IUsernamePassword not in checker.credentialInterfaces:
-            raise usage.UsageError(f"--auth {kind}: does not check passwords")
-        path = getattr(checker, "filename", None)
-        if path is not None and not os.access(path, os.R_OK):
-            raise usage.UsageError(f"--auth {description}: file cannot be read")
-        self["auth"].append(checker)
+            raise usage.UsageError(f"{where}: {error}") from None
+        self["auth"].append(description)
+
+    def opt_help_auth(self) -> NoReturn:
+        """List the kinds of accounts for --auth, and exit."""
+        write = self.authOutput.write
+        write("Usage: --auth KIND[:ARGUMENT]\nFor details: --help-auth-type KIND\n\n")
+        kinds = {
+            name: each
+            for name, each in sorted(account_kinds().items())
+            if self.supportsCheckerFactory(each)  # type: ignore[no-untyped-call]
+        }
+        for name, each in {"KIND": None, **kinds}.items():
+            write(f"  {name:10} {each.argStringFormat if each else 'ARGUMENT'}\n")
+        sys.exit(0)
+
+    def opt_help_auth_type(self, kind: str) -> NoReturn:
+        """Explain a kind of accounts for --auth, and exit."""
+        factory = account_kinds().get(kind)
+        if factory is None:
+            raise usage.UsageError(f"--help-auth-type {kind}: unknown kind; see --help-auth")
+        lines = textwrap.indent(textwrap.dedent(factory.authHelp).strip(), "  ")
+        write = self.authOutput.write
+        write(f"Usage: --auth {kind}[:ARGUMENT]\nARGUMENT: {factory.argStringFormat}\n\n{lines}\n")
+        if not self.supportsCheckerFactory(factory):  # type: ignore[no-untyped-call]
+            write("\n  netchat cannot use this kind: it does not check passwords.\n")
+        sys.exit(0)
 
     def opt_operator(self, account: str) -> None:
         """Account that may kick, ban and mute. Nobody else may have its name. Repeatable."""
         self["operator"].append(account)
+
+    def opt_web(self, endpoint: str) -> None:
+        """Further endpoint for browsers alone, such as tcp:8081. It waits for a request, however
+        late that comes. Repeatable."""
+        self["web"].append(endpoint)
+
+    def opt_origin(self, url: str) -> None:
+        """Page that may connect, such as https://chat.example, besides those of this server's own
+        address. Repeatable."""
+        if not is_origin(url):
+            where = f"{self.before('origin', url)}origin {url}"
+            raise usage.UsageError(
+                f"{where}: must be a scheme and a host, such as https://a.example"
+            )
+        self["origin"].append(url)
 
     def opt_reserve(self, name: str) -> None:
         """Name that only the account of this name may have, as the operators' names are.
@@ -107,7 +190,9 @@ class Options(ServiceOptions):
         try:
             self["reserve"].append(nick(name))
         except RequestError as error:
-            raise usage.UsageError(f"--reserve {name}: {error.text.rstrip('.')}") from None
+            raise usage.UsageError(
+                f"{self.spell('reserve', name)}: {error.text.rstrip('.')}"
+            ) from None
 
     def postOptions(self) -> None:
         super().postOptions()
@@ -115,8 +200,31 @@ class Options(ServiceOptions):
         self.seconds("heartbeat")
         if self["heartbeat"] < 1:
             self.refuse("heartbeat", "must be at least 1 second")
+        self.seconds("login-timeout")
+        for flag in ("joins", "nicks", "topics", "new-rooms"):
+            self.number(flag, 0, _MOST_A_MINUTE)
         if self["allow-anonymous"] and not self["auth"]:
-            raise usage.UsageError("--allow-anonymous: requires --auth")
+            self.refuse("allow-anonymous", "requires --auth")
+
+    def files_in_use(self) -> FilesInUse:
+        files = super().files_in_use()
+        for checker in self["credCheckers"]:
+            if isinstance(checker, PasswordFileChecker):
+                files.read_again.append(checker.path)
+        if any(each.partition(":")[0] == "unix" for each in self["auth"]):
+            files.read_again.append("/etc/shadow")
+        return files
+
+    def _chat_limits(self) -> ChatLimits:
+        return ChatLimits(
+            history=self["history"],
+            heartbeat=self["heartbeat"],
+            login_timeout=self["login-timeout"],
+            joins=self["joins"],
+            nicks=self["nicks"],
+            topics=self["topics"],
+            new_rooms=self["new-rooms"],
+        )
 
     def factory(self, reactor: Any) -> ChatFactory:
         """Return the factory of the chat.
@@ -126,11 +234,11 @@ class Options(ServiceOptions):
         try:
             store = store_from_url(self["store"], reactor)
         except ValueError as error:
-            raise StartError(f"{self.command}: --store {self['store']}: {error}") from None
-        checkers: list[ICredentialsChecker] = self["auth"]
-        return ChatFactory(
+            raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
+        checkers: list[ICredentialsChecker] = self["credCheckers"]
+        chat = ChatFactory(
             store=store,
-            chat_limits=ChatLimits(history=self["history"], heartbeat=self["heartbeat"]),
+            chat_limits=self._chat_limits(),
             checkers=checkers,
             anonymous=bool(not checkers or self["allow-anonymous"]),
             operators=self["operator"],
@@ -138,10 +246,36 @@ class Options(ServiceOptions):
             plain_logins=bool(self["allow-plain-login"]),
             **self.settings(),
         )
+        if not self["no-web"] or self["web"]:
+            self._gateway = ChatGateway(chat, page_site(reactor), self["origin"])
+        if not self["no-web"]:
+            chat.gateway = self._gateway
+        return chat
+
+    def listeners(self, reactor: Any) -> list[Listener]:
+        """Return the listeners, after :meth:`factory` was called.
+
+        :raises StartError: an endpoint, a certificate or a key cannot be used.
+        """
+        found = super().listeners(reactor)
+        for text in self["web"]:
+            assert self._gateway is not None
+            endpoint = WebEndpoint(self.endpoint(reactor, text, "web"), self._gateway)
+            found.append(Listener(endpoint, self.spell("web", text)))
+        return found
+
+
+def account_kinds() -> dict[str, Any]:
+    """Return the kinds of accounts for ``--auth`` by name: ours, and those of Twisted's plugins.
+
+    Our ``file`` replaces Twisted's, which reads plain text only.
+    """
+    found = strcred.findCheckerFactories()  # type: ignore[no-untyped-call]
+    return {each.authType: each for each in (*found, PasswordFileFactory())}
 
 
 class ChatService(NamedService):
-    """Opens the store before it listens, and closes it after all connections have closed."""
+    """Opens the store before it accepts, and closes it after all connections have closed."""
 
     factory: ChatFactory
 
@@ -149,12 +283,14 @@ class ChatService(NamedService):
         super().__init__(
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
+            files=options.files_in_use(),
         )
-        self._label = f"--store {options['store']}"
-
-    def privilegedStartService(self) -> None:
-        self._open()
-        super().privilegedStartService()
+        self._label = options.spell("store")
+        flags: Mapping[str, Any] = options.parent or {}
+        uid = flags.get("uid")
+        self._owner = "" if uid is None else f"; it must belong to --uid {uid}"
+        # Listening may need root; the file, and those that SQLite makes, belong to --uid.
+        self.factory.opens_store = False
 
     def startService(self) -> None:
         self._open()
@@ -167,7 +303,9 @@ class ChatService(NamedService):
         try:
             self.factory.start_store()
         except StoreError as error:
-            raise StartError(f"{self.command}: {self._label}: {error}").show() from None
+            raise StartError(
+                f"{self.command}: {self._label}: {error}{self._owner}"
+            ).show() from None
 
 
 def makeService(options: Options) -> IService:

@@ -28,5 +28,7 @@ def makeService(options: Options) -> IService:
 
     factory = EchoFactory(**options.settings())
     return NamedService(
-        options.command, factory, options.listeners(reactor), drain=options["drain"]
+        *(options.command, factory, options.listeners(reactor)),
+        drain=options["drain"],
+        files=options.files_in_use(),
     )

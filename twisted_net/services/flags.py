@@ -86,6 +86,10 @@ _LOG_ENDS_HELP = (
     "Closed connections to log: all, or only notable ones, such as those closed by a limit."
 )
 _DRAIN_HELP = "Seconds that open connections have to end when the service stops."
+_CONFIG_HELP = (
+    "File with a flag on each line: port = 8080, self-signed = yes. Repeatable flags have several "
+    "lines. A flag on the command line replaces all lines with its name."
+)
 
 SHARED_GROUPS = (
     FlagGroup(
@@ -157,6 +161,7 @@ SHARED_GROUPS = (
     ),
     FlagGroup("Logging", {"log-ends": "WHICH"}),
     FlagGroup("Stopping", {"drain": "SECONDS"}),
+    FlagGroup("Configuration", {"config": "FILE"}),
     FlagGroup("Help", {"version": "", "help": ""}),
 )
 """The flags that all services share, in the order of ``--help``."""
@@ -200,4 +205,5 @@ def shared_flags(
         ["keepalive-count", None, str(sockets.keepalive_count), _KEEPALIVE_COUNT_HELP],
         ["user-timeout", None, None, _USER_TIMEOUT_HELP],
         ["log-ends", None, "all", _LOG_ENDS_HELP],
+        ["config", None, None, _CONFIG_HELP],
     ]

@@ -69,11 +69,13 @@ class IdleService(NamedService):
         upstream: IStreamClientEndpoint | None,
     ) -> None:
         super().__init__(
-            options.command, factory, options.listeners(reactor), drain=options["drain"]
+            *(options.command, factory, options.listeners(reactor)),
+            drain=options["drain"],
+            files=options.files_in_use(),
         )
         self._reactor = reactor
         self._upstream = upstream
-        self._label = f"--upstream {options['upstream']}"
+        self._label = options.spell("upstream")
 
     def startService(self) -> None:
         super().startService()
@@ -113,9 +115,10 @@ def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:
     :raises StartError: the endpoint cannot be used.
     """
     text = options["upstream"]
-    where = f"{options.command}: --upstream {text}"
+    where = f"{options.command}: {options.spell('upstream')}"
     upstream: IStreamClientEndpoint = parse_endpoint(
         where,
+        text,
         lambda: clientFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
     )
     kind, _, rest = text.partition(":")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -24,9 +25,11 @@ from twisted_net.endpoints.socket_options import (
 )
 from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
-from twisted_net.policy.admission import Admission, AdmissionRules, Network, Ranges, parse_range
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import Limits, OverflowPolicy
+from twisted_net.policy.ranges import Network, Ranges, parse_range
+from twisted_net.services.configurable import ConfigurableOptions
 from twisted_net.services.flags import (
     ALLOW_EXPIRED_HELP,
     DEFAULT_PORT,
@@ -44,9 +47,11 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.services.tls_flags import certificates_of, check_tls_flags
+from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
 from twisted_net.tls.contexts import parse_tls_version
 from twisted_net.wire.numbers import (
     MOST_BYTES,
@@ -59,7 +64,7 @@ from twisted_net.wire.numbers import (
 )
 
 
-class ServiceOptions(usage.Options):
+class ServiceOptions(ConfigurableOptions):
     """The command line of every service.
 
     An invalid value ends the program with one line and status 1.
@@ -76,7 +81,11 @@ class ServiceOptions(usage.Options):
     groups: ClassVar[tuple[FlagGroup, ...]] = SHARED_GROUPS
 
     synopsis = "[flags]"
-    longdesc = "Write a value as --flag VALUE or --flag=VALUE."
+    longdesc = (
+        "Write a value as --flag VALUE or --flag=VALUE, and in a --config file as flag = VALUE."
+    )
+
+    repeatable: ClassVar[tuple[str, ...]] = ("listen", "allow", "deny", "proxy-protocol")
 
     optFlags = [
         ["self-signed", None, SELF_SIGNED_HELP],
@@ -87,11 +96,9 @@ class ServiceOptions(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self["listen"] = []
-        self["allow"] = []
-        self["deny"] = []
-        self["proxy-protocol"] = []
+        super().__init__()
+        for flag in self.repeatable:
+            self[flag] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -111,7 +118,7 @@ class ServiceOptions(usage.Options):
         Repeatable."""
         for each in ranges.split(","):
             self["proxy-protocol"] += (
-                [each] if each == "unix" else self._ranges("proxy-protocol", each)
+                [each] if each == "unix" else self._ranges("proxy-protocol", each, ranges)
             )
 
     def opt_version(self) -> NoReturn:
@@ -137,17 +144,17 @@ class ServiceOptions(usage.Options):
         shorts = [f"-{each}" for each, of in self.synonyms.items() if of == name and len(each) == 1]
         spelling = ", ".join([*shorts, f"--{name}={value}" if value else f"--{name}"])
         text = self.docs[name]
-        if "[default: " not in text:
+        if "[default: " not in text and name not in self.command_line_only:
             if value:
                 text += f" [default: {self.defaults.get(name) or 'none'}]"
             elif name in self.defaults:
                 text += " [default: off]"
         return FlagHelp(spelling, text)
 
-    def parseOptions(self, options: Any = None) -> None:
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            super().parseOptions(options)
         except usage.UsageError as error:
             raise StartError(f"{self.command}: {_flag_first(error)}") from None
 
@@ -180,13 +187,23 @@ class ServiceOptions(usage.Options):
         self.parse("min-tls", parse_tls_version)
         self._check_addresses()
         check_tls_flags(self)
+        self._check_twistd()
 
     def _check_addresses(self) -> None:
         if self["ipv6-only"]:
             self.parse("interface", _ipv6_address)
         for flag in ("ipv6-only", "reuse-port"):
             if self[flag] and self["listen"] and self["port"] is None and self["tls-port"] is None:
-                raise usage.UsageError(f"--{flag}: requires --port or --tls-port")
+                self.refuse(flag, "requires --port or --tls-port")
+
+    def _check_twistd(self) -> None:
+        flags: Mapping[str, Any] = self.parent or {}
+        try:
+            check_twistd_flags(flags)
+        except ValueError as error:
+            raise usage.UsageError(str(error)) from None
+        if flags.get("chroot") is not None or flags.get("uid") is not None:
+            load_everything()
 
     # Parsers of values, for this class and its subclasses.
 
@@ -200,7 +217,9 @@ class ServiceOptions(usage.Options):
             try:
                 self[flag] = parse(self[flag])
             except ValueError as error:
-                raise usage.UsageError(f"--{flag} {shorten(self[flag])}: {error}") from None
+                raise usage.UsageError(
+                    f"{self.spell(flag, shorten(self[flag]))}: {error}"
+                ) from None
 
     def number(self, flag: str, least: int, most: int) -> None:
         """Parse a whole number."""
@@ -219,15 +238,29 @@ class ServiceOptions(usage.Options):
 
         :raises usage.UsageError: always; the message has flag, value and reason.
         """
-        raise usage.UsageError(f"--{flag} {self[flag]}: {why}")
+        raise usage.UsageError(f"{self.spell(flag)}: {why}")
 
-    def _ranges(self, flag: str, text: str) -> list[Network]:
+    def _ranges(self, flag: str, text: str, given: str = "") -> list[Network]:
         try:
             return [parse_range(flag, each) for each in text.split(",")]
         except ValueError as error:
-            raise usage.UsageError(f"--{error}") from None
+            raise usage.UsageError(f"{self.before(flag, given or text)}{error}") from None
 
     # The parts of a service.
+
+    def files_in_use(self) -> FilesInUse:
+        """Return the files that the service uses later, when it may have another user or root."""
+        files = FilesInUse.of_twistd(self.parent or {})
+        for flag in ("cert", "key", "client-ca", "key-passphrase-file", "ticket-key"):
+            if self[flag] is not None:
+                files.read_again.append(os.path.abspath(self[flag]))
+        if self["tls-dir"] is not None:
+            files.directories.append(os.path.abspath(self["tls-dir"]))
+        for endpoint in self["listen"]:
+            kind, _, rest = endpoint.partition(":")
+            if kind == "unix":
+                files.removed.append(os.path.abspath(rest.partition(":")[0]))
+        return files
 
     def settings(self, descriptors: int = 1) -> dict[str, Any]:
         """Return the arguments of a connection factory: limits, admission, budget and logging.
@@ -279,22 +312,24 @@ class ServiceOptions(usage.Options):
         if port is None and self["tls-port"] is None and not self["listen"]:
             port = DEFAULT_PORT
         if port is not None:
-            found.append(Listener(self._tcp(reactor, port), f"--port {port}"))
+            found.append(Listener(self._tcp(reactor, port), self.spell("port", port)))
         if self["tls-port"] is not None:
             certificates = certificates_of(self.command, self)
             endpoint = TLSServerEndpoint(
                 self._tcp(reactor, self["tls-port"]), certificates, reactor
             )
-            found.append(Listener(endpoint, f"--tls-port {self['tls-port']}", certificates))
+            found.append(Listener(endpoint, self.spell("tls-port"), certificates))
         return found + [
-            Listener(self._endpoint(reactor, text), f"--listen {text}") for text in self["listen"]
+            Listener(self.endpoint(reactor, text), self.spell("listen", text))
+            for text in self["listen"]
         ]
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
         bind = BindOptions(bool(self["reuse-port"]), bool(self["ipv6-only"]))
         interface = self["interface"] or ""
-        endpoint = parse_endpoint(
-            f"{self.command}: --port {port}", lambda: tcp_endpoint(reactor, port, interface, bind)
+        endpoint: IStreamServerEndpoint = parse_endpoint(
+            *(f"{self.command}: --port {port}", ""),
+            lambda: tcp_endpoint(reactor, port, interface, bind),
         )
         return self._at_the_socket(endpoint)
 
@@ -307,9 +342,14 @@ class ServiceOptions(usage.Options):
         trusted = Ranges(each for each in proxies if each != "unix")
         return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
 
-    def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
+    def endpoint(self, reactor: Any, text: str, flag: str = "listen") -> IStreamServerEndpoint:
+        """Return the endpoint that a flag describes.
+
+        :raises StartError: it is wrong; the line names the flag.
+        """
         found: IStreamServerEndpoint = parse_endpoint(
-            f"{self.command}: --listen {text}",
+            f"{self.command}: {self.spell(flag, text)}",
+            text,
             lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
         )
         return self._at_the_socket(found)

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import CertificateReloader
 
 _log = Logger()
@@ -80,16 +81,38 @@ def format_endpoint_error(error: BaseException) -> str:
     return text
 
 
-def parse_endpoint(where: str, parse: Callable[[], ParsedT]) -> ParsedT:
+def format_systemd_error(error: BaseException) -> str:
+    """Return what is wrong with a ``systemd:`` endpoint, from the error of Twisted's parser."""
+    match error:
+        case IndexError() | KeyError():
+            return (
+                "systemd has passed no such socket; it passes those of the service's .socket units "
+                "(LISTEN_FDS, LISTEN_FDNAMES)"
+            )
+        case AttributeError():
+            return "the domain must be INET, INET6 or UNIX"
+    text = format_endpoint_error(error)
+    if "'domain'" in text or "exactly one" in text:
+        return (
+            "must be systemd:domain=INET6:name=NAME, with NAME from FileDescriptorName= of the "
+            "socket unit, or systemd:domain=INET6:index=0"
+        )
+    return text
+
+
+def parse_endpoint(where: str, text: str, parse: Callable[[], ParsedT]) -> ParsedT:
     """Call an endpoint's parser and return the result.
 
     :param where: command, flag and value, for the error.
+    :param text: the endpoint.
     :raises StartError: the parser raised an exception.
     """
     try:
         return parse()
     except Exception as error:  # each kind of endpoint raises its own errors
-        raise StartError(f"{where}: {format_endpoint_error(error)}") from None
+        systemd = text.partition(":")[0] == "systemd"
+        explain = format_systemd_error if systemd else format_endpoint_error
+        raise StartError(f"{where}: {explain(error)}") from None
 
 
 class SecondSignal:
@@ -164,9 +187,12 @@ class NamedService(ListenerService):
 
     _reloader: CertificateReloader | None = None
 
-    def __init__(self, command: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, command: str, *args: Any, files: FilesInUse | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.command = command
+        self._files = files
 
     def privilegedStartService(self) -> None:
         try:
@@ -180,6 +206,8 @@ class NamedService(ListenerService):
         except ListenFailed as error:
             raise self._start_error(error) from None
         settle()
+        if self._files is not None:
+            self._files.warn()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
         from twisted.internet import reactor
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from twisted.logger import Logger
 from twisted.python import usage
 
+from twisted_net.services.configurable import ConfigurableOptions
 from twisted_net.services.starting import StartError
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
@@ -26,7 +26,7 @@ _SWITCHES = ("self-signed", "optional-client-certificate", "allow-expired")
 _log = Logger()
 
 
-def check_tls_flags(options: Mapping[str, Any]) -> None:
+def check_tls_flags(options: ConfigurableOptions) -> None:
     """Check that the flags about TLS suit each other.
 
     :raises usage.UsageError: they do not; the message names the flag, its value and the reason.
@@ -38,13 +38,13 @@ def check_tls_flags(options: Mapping[str, Any]) -> None:
                 _refuse(options, flag, "requires --tls-port")
         for flag in _SWITCHES:
             if options[flag]:
-                raise usage.UsageError(f"--{flag}: requires --tls-port")
+                _refuse(options, flag, "requires --tls-port")
         if options["min-tls"] != "1.2":
             _refuse(options, "min-tls", "requires --tls-port")
         return
     if options["self-signed"]:
         if given:
-            raise usage.UsageError(f"--self-signed: cannot be used with --{given[0]}")
+            _refuse(options, "self-signed", f"cannot be used with --{given[0]}")
         for flag in ("client-ca", FILE, ENVIRONMENT):
             if options[flag] is not None:
                 _refuse(options, flag, "requires --cert and --key, or --tls-dir")
@@ -55,12 +55,12 @@ def check_tls_flags(options: Mapping[str, Any]) -> None:
         missing = "--cert" if options["cert"] is None else "--key"
         _refuse(options, "tls-port", f"requires {missing}, --tls-dir or --self-signed")
     if options["optional-client-certificate"] and options["client-ca"] is None:
-        raise usage.UsageError("--optional-client-certificate: requires --client-ca")
+        _refuse(options, "optional-client-certificate", "requires --client-ca")
     if options[FILE] is not None and options[ENVIRONMENT] is not None:
         _refuse(options, FILE, f"cannot be used with --{ENVIRONMENT}")
 
 
-def certificates_of(command: str, options: Mapping[str, Any]) -> Certificates:
+def certificates_of(command: str, options: ConfigurableOptions) -> Certificates:
     """Return the certificates that the flags describe.
 
     :param command: the service's name, for the error.
@@ -85,8 +85,7 @@ def certificates_of(command: str, options: Mapping[str, Any]) -> Certificates:
         )
     except CertificateError as error:
         # Name the flag's own value: the error has the absolute path.
-        where = f"--{error.what} {options[error.what]}"
-        raise StartError(f"{command}: {where}: {error}") from None
+        raise StartError(f"{command}: {options.spell(error.what)}: {error}") from None
 
 
 def _self_signed(rules: CertificateSettings) -> Certificates:
@@ -96,12 +95,12 @@ def _self_signed(rules: CertificateSettings) -> Certificates:
     return certificates
 
 
-def _passphrase(options: Mapping[str, Any]) -> Passphrase | None:
+def _passphrase(options: ConfigurableOptions) -> Passphrase | None:
     if options[FILE] is not None:
         return passphrase_from_file(options[FILE])
     name = options[ENVIRONMENT]
     return None if name is None else passphrase_from_environment(name)
 
 
-def _refuse(options: Mapping[str, Any], flag: str, why: str) -> NoReturn:
-    raise usage.UsageError(f"--{flag} {options[flag]}: {why}")
+def _refuse(options: ConfigurableOptions, flag: str, why: str) -> NoReturn:
+    raise usage.UsageError(f"{options.spell(flag)}: {why}")

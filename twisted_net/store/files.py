@@ -1,10 +1,51 @@
-"""Whether the names of files that are open for long still lead to them."""
+"""Files that are open for long: who uses them, and whether their names still lead to them."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+from typing import ClassVar
 
 from twisted_net.store.interface import StoreError
+
+
+class FileLock:
+    """Keeps other processes, and other objects in this one, from using a file as well.
+
+    It is an flock(2) of the file itself, which SQLite does not see: programs that only copy the
+    file are not kept waiting. The file must stay locked as long as SQLite has it open: closing any
+    descriptor of a file ends all fcntl(2) locks that this process has on it, and SQLite's are
+    such. So a file that this process has locked already is not opened again.
+
+    :param path: the file, which exists. A link leads to the real file.
+    :raises StoreError: it is locked.
+    :raises OSError: it cannot be opened.
+    """
+
+    _ours: ClassVar[set[tuple[int, int]]] = set()
+
+    def __init__(self, path: str) -> None:
+        found = os.stat(path)
+        self._key = found.st_dev, found.st_ino
+        if self._key in self._ours:
+            raise StoreError("this process uses it already")
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            if error.errno != errno.EWOULDBLOCK:
+                raise
+            raise StoreError("another process uses it") from None
+        self._ours.add(self._key)
+
+    def release(self) -> None:
+        """Let others use the file. It may be called twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            self._ours.discard(self._key)
+            os.close(descriptor)
 
 
 class OpenFiles:

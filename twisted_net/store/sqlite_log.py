@@ -1,19 +1,21 @@
 """The logs of the rooms in an SQLite file: the SQL, without threads and without Twisted.
 
-The file is in WAL mode: a commit is one append to the WAL, and readers do not wait for it. Only one
-process at a time may use the file.
+The file is in WAL mode: a commit is one append to the WAL. Other programs may read the file
+meanwhile, for example to copy it: neither waits for the other. Only one process at a time may
+assign offsets in it, so :class:`SqliteLog` locks the file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from twisted_net.store.files import OpenFiles
+from twisted_net.store.files import FileLock, OpenFiles
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 
@@ -44,6 +46,9 @@ can use the file, and does not know of the table."""
 
 _TRIM_STEP = 256
 """Maximum number of rows that an append deletes, in addition to two for each row that it adds."""
+
+BUSY_TIMEOUT = 2.0
+"""Seconds that a commit waits for another program that writes to the file, such as ``sqlite3``."""
 
 Batch: TypeAlias = tuple[str, Sequence[Message]]
 Result = TypeVar("Result")
@@ -78,33 +83,34 @@ class SqliteLog:
         self._token = token
         self._bounds = bounds
         self._rooms: dict[str, _Room] = {}
-        try:
-            _create_private(path)
-            self._db = sqlite3.connect(
-                path, timeout=2.0, isolation_level=None, check_same_thread=False
-            )
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from None
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from None
-        try:
-            self._prepare(power_safe)
-            self._files = OpenFiles(path, "-wal")
-        except sqlite3.Error as error:
-            self._db.close()
-            why = "another process uses it" if "locked" in str(error) else str(error)
-            raise StoreError(f"{path}: {why}") from None
-        except OSError as error:
-            self._db.close()
-            raise StoreError(f"{path}: {error.strerror}") from None
-        except StoreError:
-            self._db.close()
-            raise
+        with contextlib.ExitStack() as opened:
+            try:
+                _create_private(path)
+                self._lock = FileLock(path)
+                opened.callback(self._lock.release)
+                self._db = sqlite3.connect(
+                    path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+                )
+                opened.callback(self._db.close)  # before the lock is released
+                self._prepare(power_safe)
+                self._files = OpenFiles(path, "-wal", "-shm")
+            except sqlite3.Error as error:
+                why = "another program writes to it" if "locked" in str(error) else str(error)
+                directory = os.path.dirname(os.path.realpath(path))
+                if not os.access(directory, os.W_OK | os.X_OK):  # for the WAL
+                    why = f"its directory cannot be written: {directory}"
+                raise StoreError(f"{path}: {why}") from None
+            except OSError as error:
+                raise StoreError(f"{path}: {error.strerror}") from None
+            except StoreError as error:
+                raise StoreError(f"{path}: {error}") from None
+            opened.pop_all()
 
     def close(self) -> None:
         """Close the file. SQLite moves all commits from the WAL into it."""
         self._db.close()
         self._files.close()
+        self._lock.release()
 
     def append(self, requests: Sequence[Batch], now: float) -> list[Appended]:
         """Append messages to several rooms in one commit.
@@ -216,17 +222,15 @@ class SqliteLog:
 
     def _prepare(self, power_safe: bool) -> None:
         execute = self._db.execute
-        # No other process may assign offsets in this file at the same time.
-        execute("PRAGMA locking_mode = EXCLUSIVE")
         version = execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             execute("PRAGMA auto_vacuum = INCREMENTAL")
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
         elif execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StoreError(f"{self._path}: the file is a database of another program")
+            raise StoreError("the file is a database of another program")
         if version > len(_MIGRATIONS):
             raise StoreError(
-                f"{self._path}: a newer version wrote the file"
+                "a newer version wrote the file"
                 f" (schema {version}; this version knows {len(_MIGRATIONS)})"
             )
         execute("PRAGMA journal_mode = WAL")
@@ -398,6 +402,15 @@ class SqliteLog:
 
 
 def _create_private(path: str) -> None:
-    """Create a file that only its owner may read, if there is none. SQLite's others follow it."""
-    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
-    os.close(os.open(path, flags, 0o600))
+    """Create a file that only its owner may read, if there is none. SQLite's others follow it.
+
+    A file that exists is not opened: see :class:`FileLock`.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+    real = os.path.realpath(path)  # O_EXCL does not follow a link
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(real, flags, 0o600))
+    if os.path.isdir(real):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(real, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

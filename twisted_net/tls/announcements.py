@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from twisted_net.tls.certificate_files import Place
 from twisted_net.tls.key_pairs import KeyPair
-from twisted_net.tls.validity import Dated, dated_chain, name_of
+from twisted_net.tls.validity import Dated, certificate_name, dated_chain
 
 _log = Logger()
 
@@ -45,4 +45,4 @@ def dated_certificates(
         for place, pair in pairs.items()
         for each in dated_chain(f"certificate {place.name}", pair)
     ]
-    return found + [Dated(f"client CA {name_of(each)}", each) for each in authorities]
+    return found + [Dated(f"client CA {certificate_name(each)}", each) for each in authorities]

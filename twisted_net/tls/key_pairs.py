@@ -178,6 +178,20 @@ def openssl_text(error: SSL.Error) -> str:
     return "; ".join(str(entry[-1]) for entry in queue) or "no reason given"
 
 
+_NOT_TLS = ("wrong version number", "packet length too long", "http request", "https proxy request")
+
+
+def handshake_text(error: BaseException | None, peer: str = "the other side") -> str:
+    """Return why a TLS handshake failed, in one line.
+
+    :param peer: what to call the peer, if it does not speak TLS.
+    """
+    if not isinstance(error, SSL.Error) or not error.args:
+        return " ".join(str(error).split()) or type(error).__name__
+    text = openssl_text(error)
+    return f"{peer} does not speak TLS ({text})" if text in _NOT_TLS else text
+
+
 def self_signed_pair(now: datetime.datetime) -> KeyPair:
     """Make a self-signed certificate for this machine: for development only.
 

@@ -16,7 +16,7 @@ WARN_BEFORE = datetime.timedelta(days=14)
 """How long before a certificate expires the warnings begin: what is renewed by itself, such as
 with certbot, has been renewed twice as long before that."""
 
-WARN_EVERY = datetime.timedelta(days=1)
+REMIND_EVERY = datetime.timedelta(days=1)
 
 _log = Logger()
 
@@ -40,7 +40,9 @@ def check_chain(what: str, path: str, pair: KeyPair, now: datetime.datetime) -> 
     :raises CertificateError: one of them has expired, or is not valid yet.
     """
     for each in dated_chain("", pair):
-        which = "" if each.certificate is pair.chain[0] else f"{name_of(each.certificate)} "
+        which = (
+            "" if each.certificate is pair.chain[0] else f"{certificate_name(each.certificate)} "
+        )
         _raise_fault(what, path, which, each.certificate, now)
 
 
@@ -54,7 +56,7 @@ def check_authorities(
     :raises CertificateError: none is valid.
     """
     if authorities and all(_fault(each, now) for each in authorities):
-        _raise_fault(what, path, f"{name_of(authorities[0])} ", authorities[0], now)
+        _raise_fault(what, path, f"{certificate_name(authorities[0])} ", authorities[0], now)
 
 
 def dated_chain(label: str, pair: KeyPair) -> list[Dated]:
@@ -66,14 +68,14 @@ def dated_chain(label: str, pair: KeyPair) -> list[Dated]:
     return [
         Dated(label, first),
         *(
-            Dated(f"{name_of(each)} in the chain of {label}", each)
+            Dated(f"{certificate_name(each)} in the chain of {label}", each)
             for each in rest
             if each.issuer != each.subject
         ),
     ]
 
 
-def name_of(certificate: x509.Certificate) -> str:
+def certificate_name(certificate: x509.Certificate) -> str:
     """Return the common name of a certificate's subject, or else the whole subject."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return repr(str(names[0].value) if names else certificate.subject.rfc4514_string())
@@ -101,7 +103,7 @@ class ExpiryWarnings:
             has_expired = now > expires
             told = before.get(each)
             # abs(): somebody may have set the clock back.
-            if told and told[0] == has_expired and abs(now - told[1]) < WARN_EVERY:
+            if told and told[0] == has_expired and abs(now - told[1]) < REMIND_EVERY:
                 self._told[each] = told
                 continue
             self._told[each] = (has_expired, now)

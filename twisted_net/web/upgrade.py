@@ -26,9 +26,6 @@ from websockets.typing import Subprotocol
 
 from twisted_net.wire.websocket import WINDOW_BITS
 
-MAX_HEAD = 8192
-"""The most bytes in the head of a request. Node and Apache take 8 KiB or a little more."""
-
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\bwebsocket\b", re.IGNORECASE)
 
 _DEFLATE = ServerPerMessageDeflateFactory(
@@ -67,6 +64,11 @@ class OpeningAnswer:
     subprotocol: str = ""
     deflate: bool = False
     why: str = ""
+
+    def forbidden(self) -> OpeningAnswer:
+        """Return the answer to a client that may not open this WebSocket."""
+        why = "this WebSocket is not for you"
+        return _refusal(ServerProtocol(), HTTPStatus.FORBIDDEN, why)
 
 
 def is_upgrade(head: bytes) -> bool:
@@ -164,7 +166,7 @@ def _forbidden(
     host = _split(f"//{hosts[0]}")
     if host is None:
         return f"the host {hosts[0][:100]!r} is none"
-    if on_loopback and not _is_loopback_name(host[1]):
+    if on_loopback and not is_loopback_host(hosts[0]):
         return f"{host[1]!r} is not a name of this machine's loopback interface"
     if not pages or origins is None or pages[0] in origins:
         return ""
@@ -194,7 +196,18 @@ def _split(url: str) -> tuple[str, str, int | None] | None:
     return (parts.scheme, name, port) if name and not rest else None
 
 
-def _is_loopback_name(name: str) -> bool:
+def is_origin(text: str) -> bool:
+    """Return whether a text is what a browser sends as ``Origin``."""
+    parts = _split(text)
+    return parts is not None and bool(parts[0]) and text == text.lower()
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a ``Host`` names the loopback interface, with a port or without."""
+    parts = _split(f"//{host}")
+    if parts is None:
+        return False
+    name = parts[1]
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
         return True
     try:

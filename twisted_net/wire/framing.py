@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from twisted_net import TwistedNetError
 from twisted_net.wire.json_values import ValueScanner, check_depth, encode_json, make_decoder
@@ -25,7 +25,7 @@ KiB."""
 MAX_DEPTH = 64
 """The deepest nesting of arrays and objects in one JSON message."""
 
-SHOWN_OF_TOO_LONG = 64
+SHOWN_OF_TOO_LONG = 256
 """The bytes of a message over the limit that a :class:`TooLong` shows."""
 
 ErrorCode: TypeAlias = Literal["too-long", "bad-input", "peer-closed"]
@@ -108,9 +108,13 @@ class BaseFraming(Generic[MessageT]):
     :meth:`drop_buffers`. A constructor of its own must take the keyword ``max_size``.
 
     :param max_size: the most bytes in one message; a connection passes ``max_message``.
+    :cvar is_text: whether messages are text, in which no TLS record can begin: a peer that speaks
+        TLS by mistake is recognised.
     """
 
     __slots__ = ("_dead", "max_size")
+
+    is_text: ClassVar[bool] = False
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         self.max_size = max_size
@@ -196,6 +200,7 @@ class Lines(BaseFraming[bytes]):
     """
 
     __slots__ = "_buffer"
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -261,7 +266,9 @@ class Lines(BaseFraming[bytes]):
 
 
 class SkippingLines(Lines):
-    """Lines that skip a line over the limit and continue after it.
+    """Lines that skip a line over the limit and continue after it, and also end with CR NUL.
+
+    CR NUL is what a terminal in telnet's character mode sends for the return key (RFC 854).
 
     A :class:`TooLong` takes its place as soon as the limit is exceeded. The rest of the line, up to
     the next line feed, is dropped as it arrives.
@@ -274,15 +281,20 @@ class SkippingLines(Lines):
         self._skipping = False
 
     def feed(self, data: bytes, /) -> list[bytes | TooLong]:  # type: ignore[override]  # also TooLong
+        if b"\0" in data:
+            data = self._end_at_nul(data)
         if not self._buffer and not self._skipping:
             end = len(data) - 1
             if end <= self.max_size and data.find(b"\n") == end >= 0:  # one line, the usual case
                 return [data[:-2] if data[-2:] == b"\r\n" else data[:-1]]
         if self._skipping:
-            _, ending, data = data.partition(b"\n")
+            _, ending, rest = data.partition(b"\n")
             if not ending:
+                self._skip(data)
                 return []
+            self.drop_buffers()
             self._skipping = False
+            data = rest
         lines, rest = self._cut(data)
         limit = self.max_size
         messages: list[bytes | TooLong] = [
@@ -292,9 +304,20 @@ class SkippingLines(Lines):
         self._keep(rest)
         if self._is_over():
             messages.append(TooLong(limit, bytes(self._buffer[:SHOWN_OF_TOO_LONG])))
-            self.drop_buffers()
-            self._skipping = True
+            self._skip(self._buffer)
         return messages
+
+    def _skip(self, data: bytes | bytearray) -> None:
+        """Drop ``data``, but keep a CR at its end: NUL may follow."""
+        self._skipping = True
+        if data:
+            self._buffer = b"\r" if data[-1] == 13 else b""
+
+    def _end_at_nul(self, data: bytes) -> bytes:
+        """Return ``data`` with CR LF for each CR NUL, even if the CR came before."""
+        if data[0] == 0 and self._buffer[-1:] == b"\r":
+            data = b"\n" + data[1:]
+        return data.replace(b"\r\0", b"\r\n")
 
     @property
     def pending(self) -> bool:
@@ -308,6 +331,7 @@ class Netstrings(BaseFraming[bytes]):
     """
 
     __slots__ = ("_buffer", "_number", "_size")
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -507,6 +531,7 @@ class JsonLines(BaseFraming[Any]):
     """
 
     __slots__ = ("_lines",)
+    is_text = True
 
     def __init__(self, *, max_size: int = DEFAULT_MAX_SIZE) -> None:
         super().__init__(max_size=max_size)
@@ -550,6 +575,7 @@ class JsonStream(BaseFraming[Any]):
     """
 
     __slots__ = ("_buffer", "_scanner")
+    is_text = True
 
     _SPACE = re.compile(rb"[ \t\r\n]*")
 

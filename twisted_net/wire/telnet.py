@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 IAC = 255
+_ERASE = {247: b"\x7f", 248: b"\x15"}  # EC and EL (RFC 854), as the keys that do the same
 _DONT, _DO, _WONT, _WILL, _SB, _SE = 254, 253, 252, 251, 250, 240
 
 LONGEST_SUBNEGOTIATION = 512
@@ -56,6 +57,7 @@ class Telnet:
             if found is None:
                 break
             position = found.end()
+            text += _ERASE.get(found[0][1], b"")
             self._obey(found[0], answers)
         return bytes(text), bytes(answers)
 

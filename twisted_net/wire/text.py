@@ -84,6 +84,11 @@ def _is_unseen(character: str) -> bool:
     return unicodedata.category(character) in _UNSEEN or bool(_BLANK.match(character))
 
 
+def drop_escape_sequences(text: str) -> str:
+    """Return ``text`` without whole escape sequences, such as those of arrow keys."""
+    return _SEQUENCE.sub("", text)
+
+
 def printable(text: str) -> str:
     """Return ``text`` on one line, safe for another user's terminal.
 

@@ -2,8 +2,8 @@
 
 :class:`WebSocket` is a framing, as those of :mod:`twisted_net.wire.framing` are. It returns ``str``
 for a text message, ``bytes`` for a binary one, and :class:`PingFrame`, :class:`PongFrame` and
-:class:`CloseFrame` for the frames that control the connection. The opening handshake is HTTP, and
-not done here.
+:class:`CloseFrame` for the frames that control the connection, or gives these to a listener. The
+opening handshake is HTTP, and not done here.
 
 It is strict, and fails as early as it can: text is checked while its frame still arrives, and sizes
 before and while a message is decompressed. :attr:`WebSocket.close_code` then says with which code
@@ -20,7 +20,7 @@ import codecs
 import zlib
 from collections.abc import Callable
 from struct import Struct
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from twisted_net.wire.framing import (
     DEFAULT_MAX_SIZE,
@@ -100,6 +100,13 @@ class CloseFrame(NamedTuple):
     reason: str = ""
 
 
+class ControlFrames(Protocol):
+    """Is told of control frames as soon as they are here."""
+
+    def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
+        """Handle a ping or a pong, which may come in the middle of a message."""
+
+
 WebSocketMessage: TypeAlias = str | bytes | PingFrame | PongFrame | CloseFrame
 
 
@@ -136,21 +143,27 @@ class WebSocket(BaseFraming[WebSocketMessage]):
 
     :param max_size: the most bytes in a message; for text, in UTF-8. It counts after decompression.
     :param deflate: whether ``permessage-deflate`` was agreed, without context takeover.
+    :param listener: is given the pings and pongs. The peer's close frame is then the end of its
+        input, a :exc:`RemoteProtocolError` with the code ``peer-closed``. Without a listener,
+        control frames are messages.
     :param make_mask: returns four unpredictable bytes. Only a client has it (RFC 6455, 5.3).
-    :ivar close_code: after an error, the code with which to close the connection.
+    :ivar close_code: after an error, the code with which to close the connection. After a close
+        frame, that frame's.
     """
 
-    __slots__ = ("_head", "_incoming", "_make_mask", "_over", "close_code", "deflate")
+    __slots__ = ("_head", "_incoming", "_make_mask", "_over", "close_code", "deflate", "listener")
 
     def __init__(
         self,
         *,
         max_size: int = DEFAULT_MAX_SIZE,
         deflate: bool = False,
+        listener: ControlFrames | None = None,
         make_mask: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__(max_size=max_size)
         self.deflate = deflate
+        self.listener = listener
         self.close_code = NORMAL
         self._make_mask = make_mask
         self._head = b""  # the beginning of a frame, up to its payload
@@ -327,11 +340,19 @@ class WebSocket(BaseFraming[WebSocketMessage]):
         if incoming.data is None:
             self._incoming = None
         if opcode == _CLOSE:
-            messages.append(self._parse_close(payload))
+            close = self._parse_close(payload)
+            self.close_code = close.code
             self._over = True  # nothing after it counts (RFC 6455, 5.5.1)
             self.drop_buffers()
+            if self.listener is not None:
+                raise RemoteProtocolError("peer-closed", f"{close.code} {close.reason}".rstrip())
+            messages.append(close)
+            return
+        frame = PingFrame(payload) if opcode == _PING else PongFrame(payload)
+        if self.listener is None:
+            messages.append(frame)
         else:
-            messages.append(PingFrame(payload) if opcode == _PING else PongFrame(payload))
+            self.listener.control_frame(frame)
 
     def _parse_close(self, payload: bytes) -> CloseFrame:
         if not payload:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codec import format_time
+from twisted_net.chat.codecs.text_commands import Command, parse_command
 from twisted_net.chat.limits import LISTED
 from twisted_net.chat.messages import (
     Ack,
@@ -25,6 +26,7 @@ from twisted_net.chat.messages import (
     NickSet,
     Notice,
     NoticeLines,
+    OwnEvent,
     Pong,
     PresenceSummary,
     PrivateMessage,
@@ -39,6 +41,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.text import clean_line, is_blank, strip_invisible
 
 # A password that is said by mistake stays in the history of the room. So a line that looks like a
@@ -61,24 +64,28 @@ class TextCodec:
     """Lines of text. The server's own lines begin with ``* `` or ``! ``.
 
     :param tagged: whether messages begin with their room, for users in several rooms.
+    :param own: the commands of the application.
     """
 
     is_text = True
     listed = LISTED
     ping = b""  # text users are not pinged
 
-    def __init__(self, tagged: bool = False) -> None:
+    def __init__(
+        self, tagged: bool = False, own: Mapping[str, Command] = MappingProxyType({})
+    ) -> None:
         self._tagged = tagged
+        self._own = own
 
     def parse(self, line: bytes) -> tuple[Request | None, str]:
         try:
-            text = clean_line(line)
+            text = clean_line(edit_line(line))
         except RemoteProtocolError as error:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
         if text[:1] == "/":
-            return text_commands.parse_command(text), ""
+            return parse_command(text, self._own), ""
         if "/" in text and _LOGIN.match(strip_invisible(text)):
-            return text_commands.parse_command(strip_invisible(text)), ""
+            return parse_command(strip_invisible(text), self._own), ""
         if ":" in text and _has_password(text):
             raise RequestError("bad-input", _PASSWORD_REFUSED)
         return (None if is_blank(text) else SendMessage(text)), ""
@@ -90,8 +97,13 @@ class TextCodec:
             return f"{before}* {message.sender} {message.text}\n".encode()
         return f"{before}<{message.sender}> {message.text}\n".encode()
 
-    def encode(self, event: Event) -> bytes:
+    def read_id(self, line: bytes) -> str:
+        return ""
+
+    def encode(self, event: Event, id: str = "") -> bytes:
         text = _TEXT[type(event)](event)
+        if self._tagged and text and isinstance(event, OwnEvent) and event.room:
+            text = f"#{event.room} {text}"
         return text.encode() + b"\n" if text else b""
 
 
@@ -194,4 +206,5 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     NoticeLines: lambda event: "\n".join(f"* {line}" for line in event.lines),
     Pong: lambda event: "* pong",
     Goodbye: lambda event: f"* {event.reason.text}",
+    OwnEvent: lambda event: event.text and f"* {event.text}",
 }

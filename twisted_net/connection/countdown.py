@@ -1,0 +1,66 @@
+"""Give each of many items the same short time, with one timer for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+Item = TypeVar("Item")
+
+
+class Countdown(Generic[Item]):
+    """Calls a function for each item a fixed time after :meth:`start`, unless it is stopped.
+
+    It is exact, where :class:`~twisted_net.connection.timers.Timers` are up to a second late. An
+    item that has expired or was stopped leaves nothing behind.
+
+    :param seconds: the time that each item has.
+    :param expired: called with an item whose time is over.
+    """
+
+    __slots__ = ("_call", "_due", "_expired", "_seconds")
+
+    def __init__(self, seconds: float, expired: Callable[[Item], None]) -> None:
+        self._seconds = seconds
+        self._expired = expired
+        self._due: dict[Item, float] = {}  # in the order of their ends, as all have the same time
+        self._call: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """Return the number of items whose time is running."""
+        return len(self._due)
+
+    def start(self, item: Item, clock: IReactorTime) -> None:
+        """Start the time of an item, or start it again."""
+        self._due.pop(item, None)
+        due = self._due[item] = clock.seconds() + self._seconds
+        if self._call is not None and self._call.getTime() > due:  # the clock was set back
+            self._call.cancel()
+            self._call = None
+        self._schedule(clock)
+
+    def stop(self, item: Item) -> None:
+        """Stop the time of an item, if it is running."""
+        self._due.pop(item, None)
+        if not self._due and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _schedule(self, clock: IReactorTime) -> None:
+        if self._due and self._call is None:
+            now = clock.seconds()
+            wait = min(max(0.0, next(iter(self._due.values())) - now), self._seconds)
+            self._call = clock.callLater(wait, self._run, clock)
+
+    def _run(self, clock: IReactorTime) -> None:
+        self._call = None
+        now = clock.seconds()
+        while self._due:
+            item, due = next(iter(self._due.items()))
+            if now < due <= now + self._seconds:  # if it is later, the clock was set back
+                break
+            del self._due[item]
+            self._expired(item)
+        self._schedule(clock)
