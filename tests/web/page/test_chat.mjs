@@ -227,10 +227,29 @@ test('a connection that breaks again on its return counts from the first', () =>
   chat.receive(joined(0, { room: 'ops' }));
   comeBack();
   chat.receive(joined(2, { recovered: true }));
+  chat.receive(said(1));
   comeBack();
   chat.receive(joined(3, { recovered: true }));
   chat.receive(joined(0, { room: 'ops', recovered: true }));
   assert.equal(told('back')[0].fetched, 3);
+});
+
+test('a room that is left is not waited for', () => {
+  enter();
+  chat.receive(joined(0, { room: 'ops' }));
+  comeBack();
+  chat.receive(joined(0, { recovered: true }));
+  assert.equal(told('back').length, 0);
+  chat.leave('#ops');
+  assert.equal(told('back').length, 1);
+});
+
+test('history of another epoch comes too late', () => {
+  enter(5);
+  chat.receive({ ...page(1, 2), epoch: 'old' });
+  assert.deepEqual(shape(), []);
+  chat.fetch(lobby());
+  assert.equal(taken('history').length, 1); // and it is asked for again
 });
 
 test('a gap is asked for', () => {
@@ -299,6 +318,31 @@ test('what the reader sees is read, and the line stays', () => {
   assert.deepEqual([lobby().unread, lobby().line], [1, 2]);
 });
 
+test('what was not sent to a room goes with it', () => {
+  enter();
+  chat.disconnected();
+  chat.say('#lobby', 'never mind');
+  chat.leave('#lobby');
+  assert.deepEqual(chat.outbox.messages, []);
+});
+
+test('a refused name is not asked for again', () => {
+  enter();
+  chat.entrance.rename('root', true);
+  assert.deepEqual(taken('nick'), [{ type: 'nick', nick: 'root', id: 'nick' }]);
+  chat.receive({ type: 'error', code: 'taken', text: 'The name root is taken.', id: 'nick' });
+  assert.deepEqual([chat.entrance.wishes, told('notice')[0].text], ['ann', 'The name root is taken.']);
+});
+
+test('a wrong password is not tried again', () => {
+  enter();
+  chat.entrance.login('ann', 'wrong');
+  chat.receive({ type: 'error', code: 'login-failed', text: 'The login failed.', field: 'password' });
+  sent.length = 0;
+  comeBack();
+  assert.equal(taken('hello')[0].password, undefined);
+});
+
 test('private messages have a conversation each', () => {
   enter();
   chat.receive({ type: 'private', from: 'Bea', text: 'psst', time: '2026-11-26T06:33:00.000Z' });
@@ -316,6 +360,14 @@ test('a private conversation follows a new name', () => {
   chat.receive({ type: 'presence', room: 'lobby', event: 'nick', nick: 'bea', to: 'Zoe' });
   chat.say(chat.current, 'hi');
   assert.deepEqual([chat.current, taken('private')[0].to, [...lobby().members]], ['@zoe', 'Zoe', ['ann', 'Zoe']]);
+  chat.disconnected();
+  chat.say(chat.current, 'later');
+  chat.receive({ type: 'presence', room: 'lobby', event: 'nick', nick: 'Zoe', to: 'eva' });
+  chat.connected();
+  chat.receive(welcome());
+  assert.deepEqual(taken('private').map((each) => each.to), ['eva', 'eva']);
+  chat.receive({ type: 'ack', id: 't2' });
+  assert.deepEqual(chat.talks.get('@eva').entries.map((each) => each.text), ['later']);
 });
 
 test('members come and go, and the reader stays', () => {

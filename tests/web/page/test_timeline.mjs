@@ -37,6 +37,11 @@ test('each day has a separator', () => {
   assert.match(dayName(NOON, NOON + 400 * 24 * 60 * MINUTE), /^Wednesday,? 25 November 2026$/u);
 });
 
+test('after midnight the name stands again', () => {
+  const rows = rowsOfAll([message(1, 'bea', 'a', 11 * 60 + 59), message(2, 'bea', 'b', 12 * 60 + 1)]);
+  assert.equal(brief(rows), 'day, message, day, message');
+});
+
 test('the line stands above the first that is new', () => {
   const entries = [1, 2, 3, 4].map((each) => message(each, 'bea', 'x'));
   assert.equal(brief(rowsOfAll(entries, 2)), 'day, message, more, new, message, more');
@@ -151,6 +156,14 @@ test('the oldest entries are forgotten, and can be fetched', () => {
   room.append(message(MOST_ENTRIES + 1, 'a', 'x'));
   assert.equal(room.trim(), MOST_ENTRIES * 0.1 + 1);
   assert.deepEqual([room.entries.length, room.entries[0].offset === room.first, room.more], [MOST_ENTRIES * 0.9, true, true]);
+});
+
+test('a line in another epoch is none', () => {
+  const room = Object.assign(new Room('lobby'), { epoch: 'e', offset: 7, line: 4 });
+  room.restart('e', 9);
+  assert.equal(room.line, 4);
+  room.restart('other', 5);
+  assert.equal(room.line, null);
 });
 
 test('a conversation survives as JSON', () => {

@@ -180,7 +180,6 @@ export class Chat {
     const room = this.rooms.get(typed);
     if (room === undefined) return;
     this.forget(room);
-    this.cameBack();
   }
 
   cameBack() {
@@ -226,6 +225,7 @@ export class Chat {
       else this.join(LOBBY);
     }
     this.emit('list');
+    this.cameBack();
   }
 
   /** Show a conversation. */
@@ -271,7 +271,7 @@ export class Chat {
   heard(conversation, entry, mention) {
     const isSeen = this.attentive && conversation.key === this.current;
     if (isSeen) conversation.markRead();
-    else if (conversation.unread === 1) conversation.drawLine(); // it stays above the first
+    else conversation.drawLine();
     if (!isSeen && mention) conversation.mentions += 1;
     this.show(conversation, entry);
     this.emit('heard', { conversation, entry, mention, isSeen });
