@@ -27,7 +27,9 @@ export class Chat {
     this.entrance = new Entrance(world, saved);
     this.outbox = new Outbox(saved.unsent);
     this.rooms = new Map((saved.rooms ?? []).map((each) => [each.name, Room.from(each)]));
-    this.talks = new Map((saved.talks ?? []).map((each) => [`@${fold(each.nick)}`, Talk.from(each)]));
+    this.talks = new Map(
+      (saved.talks ?? []).map((each) => [`@${fold(each.nick)}`, Talk.from(each)]),
+    );
     this.ignored = new Set(saved.ignored ?? []);
     this.current = saved.current ?? `#${LOBBY}`;
     this.limits = { message: 8192, nick: 24, topic: 300, history: CHUNK };
@@ -40,8 +42,16 @@ export class Chat {
   }
 
   toJSON() {
-    const [rooms, talks] = [this.rooms, this.talks].map((each) => [...each.values()].map((one) => one.toJSON()));
-    return { ...this.entrance.toJSON(), unsent: this.outbox.toJSON(), current: this.current, rooms, talks };
+    const [rooms, talks] = [this.rooms, this.talks].map((each) =>
+      [...each.values()].map((one) => one.toJSON()),
+    );
+    return {
+      ...this.entrance.toJSON(),
+      unsent: this.outbox.toJSON(),
+      current: this.current,
+      rooms,
+      talks,
+    };
   }
 
   emit(on, more = {}) {
@@ -139,7 +149,12 @@ export class Chat {
   }
 
   sendJoin(room, since) {
-    this.world.send({ type: 'join', room, ...(since && { since }), id: `join ${room}`.slice(0, 64) });
+    this.world.send({
+      type: 'join',
+      room,
+      ...(since && { since }),
+      id: `join ${room}`.slice(0, 64),
+    });
   }
 
   joinAgain(room) {
@@ -194,7 +209,13 @@ export class Chat {
     if (!this.online || !room.joined || room.loading) return;
     room.loading = true;
     const limit = Math.min(CHUNK, this.limits.history);
-    this.world.send({ type: 'history', room: room.name, ...(before && { before }), limit, id: `history ${room.name}` });
+    this.world.send({
+      type: 'history',
+      room: room.name,
+      ...(before && { before }),
+      limit,
+      id: `history ${room.name}`,
+    });
   }
 
   history({ room: name, epoch, messages, more }) {
@@ -211,7 +232,8 @@ export class Chat {
     const conversation = this.conversation(key);
     if (conversation === undefined) return;
     this.outbox.drop(key);
-    if (conversation.isRoom && this.online) this.world.send({ type: 'leave', room: conversation.name });
+    if (conversation.isRoom && this.online)
+      this.world.send({ type: 'leave', room: conversation.name });
     this.forget(conversation);
   }
 
@@ -343,12 +365,16 @@ export class Chat {
   acked({ id, room: name, offset }) {
     const own = this.took(id);
     const room = this.rooms.get(name);
-    if (room !== undefined && !this.advance(room, offset)) return; // it comes, or has come, as history
+    // One that is no step forward comes, or has come, as history.
+    if (room !== undefined && !this.advance(room, offset)) return;
     const conversation = own && this.conversation(own.key);
     if (!conversation) return;
     const { text, time, action } = own;
     const entry = { kind: 'message', from: this.nick, text, time, ...(action && { action }) };
-    this.shownAsRead(conversation, room === undefined ? conversation.numbered(entry) : { ...entry, offset });
+    this.shownAsRead(
+      conversation,
+      room === undefined ? conversation.numbered(entry) : { ...entry, offset },
+    );
   }
 
   // Others.
@@ -356,7 +382,11 @@ export class Chat {
   ignore(nick, isOn = true) {
     if (isOn) this.ignored.add(fold(nick));
     else this.ignored.delete(fold(nick));
-    this.notice(isOn ? `You do not see the messages of ${nick} any more, in this browser.` : `You see the messages of ${nick} again.`);
+    this.notice(
+      isOn
+        ? `You do not see the messages of ${nick} any more, in this browser.`
+        : `You see the messages of ${nick} again.`,
+    );
   }
 }
 

@@ -85,7 +85,8 @@ export class Entrance {
       this.hello(`${name}-${this.rejected + 1}`);
     } else if (this.credentials) {
       this.askToLogIn(text);
-    } else if (this.wishes || this.session) { // what was saved is of no use here
+    } else if (this.wishes || this.session) {
+      // what was saved is of no use here
       this.wishes = this.session = '';
       this.hello('');
     } else {

@@ -18,9 +18,12 @@ export function partsOf(text, me = '') {
   let end = 0;
   for (const match of text.matchAll(PIECE)) {
     const [whole, block, code] = match;
-    const part = block !== undefined ? { kind: 'block', value: block.trim() }
-      : code !== undefined ? { kind: 'code', value: code }
-        : linkOf(whole);
+    const part =
+      block !== undefined
+        ? { kind: 'block', value: block.trim() }
+        : code !== undefined
+          ? { kind: 'code', value: code }
+          : linkOf(whole);
     if (part === null) continue;
     addText(parts, text.slice(end, match.index), me);
     parts.push(part);
