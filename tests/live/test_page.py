@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from typing import Any
 
@@ -318,6 +319,58 @@ class RestartTests(PageTestCase):
             texts = [text for text in await tab.texts("#pages .m p") if text]
             self.assertEqual(len(texts), len(set(texts)), texts)
             self.assertEqual(texts[0], "before")
+
+    async def test_killed_again_and_again(self) -> None:
+        """Whatever is written while the server is killed is in the room once, in one order."""
+        store = f"sqlite:{self.directory() / 'chat.db'}"
+        server = await self.chat("--store", store)
+        ann, bea = await self.person("ann"), await self.person("bea")
+        for round in range(4):
+            for number in range(5):
+                for tab, nick in ((ann, "ann"), (bea, "bea")):
+                    await tab.say(f"{nick} {round}.{number}")
+                if number == 2:  # what was sent last may be stored, and its ack lost
+                    server.signal(signal.SIGKILL)
+                    await server.ended()
+            server = await self.chat("--store", store, port=self.port)
+            for tab in (ann, bea):
+                await tab.connected()
+        for tab in (ann, bea):
+            await tab.waits(ALL_SENT)
+        program = await self.program("prog")
+        program.request(type="history", room="lobby", limit=100)
+        await program.has(b'"type":"history"')
+        await program.until(lambda: program.messages("history"), "the history")
+        (page,) = program.messages("history")
+        stored = [each["text"] for each in page["messages"]]
+        written = [
+            f"{nick} {round}.{number}"
+            for nick in ("ann", "bea")
+            for round in range(4)
+            for number in range(5)
+        ]
+        self.assertEqual(sorted(stored), sorted(written))
+        for nick in ("ann", "bea"):
+            own = [text for text in stored if text.startswith(nick)]
+            self.assertEqual(own, sorted(own))
+        for tab in (ann, bea):
+            await tab.shows(stored[-1], "#pages")
+            self.assertEqual(await tab.texts("#pages .m p"), stored)
+            self.assertEqual(await tab.texts(".failed"), [])
+
+    async def test_a_reload_loses_nothing(self) -> None:
+        """A message that was sent right before a reload is in the room once."""
+        await self.chat()
+        ann = await self.person("ann")
+        texts = [f"message {number}" for number in range(8)]
+        for text in texts:
+            await ann.say(text)
+            await ann.reload()
+        await ann.shows(texts[-1], "#pages")
+        await ann.waits(ALL_SENT)
+        self.assertEqual(await ann.texts("#pages .m p"), texts)
+        self.assertEqual(await ann.texts("#my-name"), ["ann"])
+        self.assertEqual(await ann.texts("#member-list .name"), ["ann"])
 
     async def test_what_is_lost_is_said(self) -> None:
         """A restart without a lasting store: the banner says so, and so does the place."""
