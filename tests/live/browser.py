@@ -202,6 +202,18 @@ class BrowserTestCase(LiveTestCase):
         context.set_default_timeout(PATIENCE * 1000)
         return Tab(context.new_page(), self._call)
 
+    async def duplicate(self, tab: Tab) -> Tab:
+        """Open the same page in a new tab, with a copy of what the first keeps for itself."""
+
+        def open_copy(page: Any) -> Tab:
+            with page.context.expect_page() as opened:
+                page.evaluate("void open(location.href)")
+            return Tab(opened.value, self._call)
+
+        copy = await tab.do(open_copy)
+        self.tabs.append(copy)
+        return copy
+
     def _check_errors(self) -> None:
         for tab in self.tabs:
             self.assertEqual(tab.errors, [])

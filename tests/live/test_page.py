@@ -358,6 +358,22 @@ class RestartTests(PageTestCase):
             self.assertEqual(await tab.texts("#pages .m p"), stored)
             self.assertEqual(await tab.texts(".failed"), [])
 
+    async def test_a_duplicated_tab(self) -> None:
+        """It has the same rooms, and a name of its own; the first tab goes on."""
+        await self.chat()
+        ann = await self.person("ann", "ops")
+        await ann.say("before")
+        await ann.waits(ALL_SENT)
+        copy = await self.duplicate(ann)
+        await copy.connected()
+        await copy.shows("ann-2", "#my-name")
+        await copy.shows("before", "#pages")
+        await copy.say("from the copy")
+        await ann.shows("from the copy", "#pages")
+        await ann.say("from the first")
+        await copy.shows("from the first", "#pages")
+        self.assertEqual(await ann.texts("#my-name"), ["ann"])
+
     async def test_a_reload_loses_nothing(self) -> None:
         """A message that was sent right before a reload is in the room once."""
         await self.chat()
