@@ -170,7 +170,8 @@ class World:
             checkers=[InMemoryUsernamePasswordDatabaseDontUse(boss=b"secret")],
             operators=["boss"],
             plain_logins=True,
-            chat_limits=ChatLimits(heartbeat=80_000.0),
+            # The model knows no rates; they have tests of their own.
+            chat_limits=ChatLimits(heartbeat=80_000.0, joins=0, nicks=0, topics=0, new_rooms=0),
         )
         self.texts = itertools.count(1)
         self.model = Model(*(Person(who, self.kind(who)) for who in ALL))
@@ -216,6 +217,7 @@ class World:
 
     def text_comes(self, who: str) -> None:
         user = self.text[who] = TextUser(self.chat, self.clock, self.address(who))
+        user.send("/help")  # who says something is greeted, and let in, at once
         user.heard()
         if self.model.is_banned(who):
             agree((user.peer.finished, bool(user.errors)), (True, True), f"{who} is banned")
@@ -235,6 +237,7 @@ class World:
         before = self.program if person.online else None
         self.program = program = JsonUser(self.chat, self.clock, self.address("prog"))
         if model.is_banned("prog"):
+            program.send(type="hello")  # the first line decides who is told, and how
             agree(program.peer.finished, True, "a banned program")
             return
         if before is not None:

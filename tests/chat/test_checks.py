@@ -207,7 +207,7 @@ class LaterTests(CheckCase):
         eve.send(type="message", room="den", text="hi", id="m")
         user = self.factory.registry.find("eve")
         assert user is not None
-        self.factory.registry.mute(user, self.factory.now() + 60)
+        self.factory.registry.mute(user, self.factory.now() + 60, self.factory.now())
         self.wait().answer()
         self.assertEqual([each["code"] for each in eve.heard()], ["muted"])
 

@@ -143,7 +143,7 @@ class BothFormsTests(CommandCase):
         """Who is muted cannot speak by a command."""
         user = self.factory.registry.find("ann")
         assert user is not None
-        self.factory.registry.mute(user, self.factory.now() + 60)
+        self.factory.registry.mute(user, self.factory.now() + 60, self.factory.now())
         self.assertEqual(self.type("/dice"), ["! You may speak again in 60 seconds."])
 
     def test_ignored(self) -> None:

@@ -143,7 +143,7 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
         others = [each for each in registry if is_in(each.host, network) and not each.operator]
     until = now + 60 * request.minutes
     sanction = Sanction(target, tuple(marks), until, user.name, request.text)
-    sanction, dropped = registry.bans.add(sanction)
+    sanction, dropped = registry.bans.add(sanction, now)
     actions: list[Action] = [KeepBan(user, sanction.key, sanction)]
     actions += [KeepBan(user, each.key, None) for each in dropped]
     for found in others:
@@ -228,7 +228,7 @@ def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Acti
             SendEvent(user, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))
         ]
     found = registry.require_user(request.nick)
-    registry.mute(found, now + 60 * request.minutes)
+    registry.mute(found, now + 60 * request.minutes, now)
     said = f"{found.name} may not speak for {request.minutes} minutes."
     told: list[Action] = [Announce(room, Notice(said), user) for room in found.rooms]
     return [*told, SendEvent(user, Notice(said))]

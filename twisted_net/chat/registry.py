@@ -433,11 +433,11 @@ class Registry:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
-    def mute(self, user: User, until: float) -> None:
+    def mute(self, user: User, until: float, now: float) -> None:
         """Stop a user from sending messages, under any name."""
         self._give_origin(user)
         marks = (f"origin {user.origin}", *_marks(user), bans.name_key(user.name))
-        self.mutes.add(Sanction(user.name, marks, until))
+        self.mutes.add(Sanction(user.name, marks, until), now)
 
     def lift_mute(self, name: str) -> bool:
         """Lift the mute of who had this name then, or has it now. Return whether there was one."""

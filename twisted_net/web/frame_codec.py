@@ -12,14 +12,14 @@ class FrameCodec:
     """Puts what a JSON codec encodes into text frames.
 
     :param json: encodes one object a line.
-    :param deflate: whether long messages are compressed.
+    :param window_bits: the window of long messages, which are compressed; 0 for no compression.
     """
 
     is_text = False
 
-    def __init__(self, json: Codec, deflate: bool) -> None:
+    def __init__(self, json: Codec, window_bits: int) -> None:
         self._json = json
-        self._frames = WebSocket(deflate=deflate)
+        self._frames = WebSocket(window_bits=window_bits)
         self.listed = json.listed
         # A browser does not show a page the one, and other programs may not know the other.
         self.ping = self._frames.encode(PingFrame()) + self._frame(json.ping)

@@ -62,7 +62,7 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
 
     @property
     def json_codec(self) -> Codec:
-        return self.gateway.codecs[self.websocket.deflate]
+        return self.gateway.codec(self.websocket.window_bits)
 
     def connected(self) -> None:
         self.factory.enter(self)
@@ -89,11 +89,18 @@ class ChatGateway:
 
     def __init__(self, chat: ChatFactory, site: Site, origins: Collection[str] | None = ()) -> None:
         self.origins = origins
-        self.codecs = {deflate: FrameCodec(chat.json, deflate) for deflate in (False, True)}
+        self._codecs: dict[int, FrameCodec] = {}
         self._chat = chat
         self._pages = GuardFactory(
             site, clock=chat.clock, admission=chat.admission, limits=chat.limits, log_ends=False
         )
+
+    def codec(self, window_bits: int) -> FrameCodec:
+        """Return the codec for members with this window: each encodes once for all of them."""
+        codec = self._codecs.get(window_bits)
+        if codec is None:
+            codec = self._codecs[window_bits] = FrameCodec(self._chat.json, window_bits)
+        return codec
 
     def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
         """Go on with a connection whose peer speaks HTTP."""

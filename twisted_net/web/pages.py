@@ -56,8 +56,6 @@ class PageFile(resource.Resource):
     :param kind: its media type.
     """
 
-    isLeaf = True
-
     def __init__(self, content: bytes, kind: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._content = content

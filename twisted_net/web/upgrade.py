@@ -24,7 +24,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from twisted_net.wire.websocket import WINDOW_BITS
+from twisted_net.wire.websocket import LEAST_WINDOW_BITS, WINDOW_BITS
 
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\bwebsocket\b", re.IGNORECASE)
 
@@ -55,14 +55,14 @@ class OpeningAnswer:
     :ivar request: the request, if the WebSocket is open now; else None, and the connection has to
         be closed.
     :ivar subprotocol: the one that was chosen; may be empty.
-    :ivar deflate: whether messages may be compressed.
+    :ivar window_bits: the window of compressed messages; 0 if they may not be compressed.
     :ivar why: why it was refused; empty if it was not.
     """
 
     data: bytes
     request: OpeningRequest | None = None
     subprotocol: str = ""
-    deflate: bool = False
+    window_bits: int = 0
     why: str = ""
 
     def forbidden(self) -> OpeningAnswer:
@@ -117,14 +117,14 @@ def answer_upgrade(
         protocol.send_response(response)
         data = b"".join(protocol.data_to_send())
         return OpeningAnswer(data, why=_why(protocol.handshake_exc))
-    deflate = _agreed(protocol.extensions)
-    if not deflate and "Sec-WebSocket-Extensions" in response.headers:
+    window_bits = _agreed(protocol.extensions)
+    if not window_bits and "Sec-WebSocket-Extensions" in response.headers:
         del response.headers["Sec-WebSocket-Extensions"]
     return OpeningAnswer(
         response.serialize(),
         OpeningRequest(request.path, request.headers),
         protocol.subprotocol or "",
-        deflate,
+        window_bits,
     )
 
 
@@ -134,12 +134,12 @@ def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprot
     return next((each for each in ours if each in offered), None)
 
 
-def _agreed(extensions: Sequence[Any]) -> bool:
-    """Return whether compression was agreed in a way that one frame can serve everybody."""
-    return any(
-        isinstance(each, PerMessageDeflate) and each.local_max_window_bits >= WINDOW_BITS
-        for each in extensions
-    )
+def _agreed(extensions: Sequence[Any]) -> int:
+    """Return the window of compression, if it was agreed and zlib can do it."""
+    for each in extensions:
+        if isinstance(each, PerMessageDeflate) and each.local_max_window_bits >= LEAST_WINDOW_BITS:
+            return min(each.local_max_window_bits, WINDOW_BITS)
+    return 0
 
 
 def _refusal(protocol: ServerProtocol, status: HTTPStatus, why: str) -> OpeningAnswer:

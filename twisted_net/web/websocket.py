@@ -120,7 +120,7 @@ class WebSocketConnection(Heartbeat):
             self._refuse(answer)
             return None
         websocket = self.websocket = WebSocket(
-            max_size=self.factory.limits.max_message, deflate=answer.deflate, listener=self
+            max_size=self.factory.limits.max_message, window_bits=answer.window_bits, listener=self
         )
         self.target, self.subprotocol = request.target, answer.subprotocol
         self.set_framing(websocket)
