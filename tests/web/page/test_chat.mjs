@@ -263,7 +263,7 @@ test('a reconnection goes on where it stopped', () => {
   chat.receive(said(1, 'a'));
   comeBack();
   assert.deepEqual(taken('join'), [
-    { type: 'join', room: 'lobby', since: { epoch: 'e', offset: 1 }, id: 'join lobby' },
+    { type: 'join', room: 'lobby', since: { epoch: 'e', offset: 1 }, id: 'join 2' },
   ]);
   chat.receive(joined(3, { recovered: true }));
   for (const [offset, text] of [
@@ -370,9 +370,25 @@ test('a room that is not let in any more is dropped', () => {
     type: 'error',
     code: 'too-many-rooms',
     text: 'There are too many rooms already.',
-    id: 'join ops',
+    id: taken('join')[0].id,
   });
   assert.equal(chat.rooms.size, 0);
+  assert.deepEqual(taken('join').map((each) => each.room), ['lobby']); // something is shown
+});
+
+test('whatever room there is is shown, if the one that was wanted cannot be joined', () => {
+  chat.asked.add('den');
+  chat.join('no such\u202e room');
+  chat.connected();
+  chat.receive(welcome());
+  const [den, bad] = taken('join');
+  chat.receive(joined(0, { room: 'den' }));
+  assert.equal(chat.here, undefined);
+  chat.receive({ type: 'error', code: 'bad-name', text: 'The room has a space.', id: bad.id });
+  assert.deepEqual([den.room, chat.current, chat.asked.size], ['den', '#den', 0]);
+  sent.length = 0;
+  comeBack();
+  assert.deepEqual(taken('join').map((each) => each.room), ['den']);
 });
 
 test('a reload goes on from the last offset, and fetches what stood before', () => {

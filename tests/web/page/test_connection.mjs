@@ -327,6 +327,23 @@ test('a duplicated tab begins a session of its own, and sends nothing twice', ()
   assert.ok(found.unsent[0].why);
 });
 
+test('where too much is said in private, the rest is saved all the same', () => {
+  const tab = new Storage();
+  const chat = savedChat();
+  const talk = chat.talkWith('bea');
+  talk.append(talk.numbered({ kind: 'message', from: 'bea', text: 'x'.repeat(10_000), time: 1 }));
+  tab.setItem = (key, value) => {
+    if (value.length > 5000) throw new Error('full');
+    tab.map.set(key, value);
+  };
+  new Saved(tab, null).save(chat, {});
+  const { rooms, talks, unsent } = new Saved(tab, null).load();
+  assert.deepEqual(
+    [rooms[0].offset, unsent.length, talks[0].nick, talks[0].entries],
+    [4, 1, 'bea', []],
+  );
+});
+
 test('storage that fails, or holds nonsense, is as if it were empty', () => {
   const broken = {
     getItem() {

@@ -36,6 +36,8 @@ export class Chat {
     this.attentive = false; // whether the reader sees the end of the current conversation
     this.online = false;
     this.asked = new Set(); // rooms to join, as they were typed
+    this.joins = 0; // requests to join a room
+    this.joining = new Map(); // their ids, and the rooms as they were asked for
     this.opening = null; // the room that the reader wants to see once it is joined
     // After a lost connection, or a reload, until all rooms are back.
     this.returning = this.rooms.size ? new Homecoming(this.rooms.values()) : null;
@@ -90,6 +92,7 @@ export class Chat {
   // The connection.
 
   connected() {
+    this.joining.clear();
     this.entrance.begin();
   }
 
@@ -128,7 +131,7 @@ export class Chat {
       return;
     }
     if (this.entrance.refused({ id, code, text })) return;
-    if (id.startsWith('join ')) this.notJoined(id.slice(5));
+    if (this.joining.has(id)) this.notJoined(this.joining.get(id));
     const room = id.startsWith('history ') && this.rooms.get(id.slice(8));
     if (room) room.loading = false;
     this.notice(text, true);
@@ -149,12 +152,9 @@ export class Chat {
   }
 
   sendJoin(room, since) {
-    this.world.send({
-      type: 'join',
-      room,
-      ...(since && { since }),
-      id: `join ${room}`.slice(0, 64),
-    });
+    const id = `join ${(this.joins += 1)}`;
+    this.joining.set(id, room);
+    this.world.send({ type: 'join', room, ...(since && { since }), id });
   }
 
   joinAgain(room) {
@@ -167,6 +167,7 @@ export class Chat {
     const room = this.rooms.get(name) ?? this.addRoom(name);
     Object.assign(room, { members: new Set(members), count, topic, joined: true });
     for (const typed of this.asked) if (fold(typed) === fold(name)) this.asked.delete(typed);
+    for (const [id, typed] of this.joining) if (fold(typed) === fold(name)) this.joining.delete(id);
     this.returning?.joined(room, recovered, epoch);
     if (recovered === true) {
       room.caughtUp = offset;
@@ -179,6 +180,7 @@ export class Chat {
     }
     for (const own of this.outbox.to(room.key)) this.pass(own);
     if (this.opening === fold(name)) this.open(room.key);
+    if (this.opening === null) this.showAny();
     for (const each of ['members', 'topic', 'list']) this.emit(each, { conversation: room });
     this.cameBack();
   }
@@ -192,9 +194,16 @@ export class Chat {
   notJoined(typed) {
     this.asked.delete(typed);
     this.opening = null;
-    const room = this.rooms.get(typed);
-    if (room === undefined) return;
-    this.forget(room);
+    if (this.rooms.has(typed)) this.forget(this.rooms.get(typed));
+    this.showAny();
+  }
+
+  /** See to it that some conversation is shown. */
+  showAny() {
+    if (this.here !== undefined) return;
+    const [next] = this.conversations;
+    if (next) this.open(next.key);
+    else if (!this.asked.has(LOBBY)) this.join(LOBBY);
   }
 
   cameBack() {
@@ -241,11 +250,7 @@ export class Chat {
     this.returning?.gone(conversation);
     if (conversation.isRoom) this.rooms.delete(conversation.name);
     else this.talks.delete(conversation.key);
-    if (this.current === conversation.key) {
-      const [next] = this.conversations;
-      if (next) this.open(next.key);
-      else this.join(LOBBY);
-    }
+    this.showAny();
     this.emit('list');
     this.cameBack();
   }

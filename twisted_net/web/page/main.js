@@ -388,11 +388,11 @@ function openFragment() {
 
 // Begin.
 
-const isNew = chat.conversations.length === 0;
-for (const name of before.names ?? []) chat.asked.add(name);
-if (isNew && !before.names?.length) chat.join(LOBBY);
+const names = before.names ?? [];
+for (const name of names) chat.asked.add(name);
 if (chat.here) shown(chat.here);
-else chat.opening = LOBBY;
+else if (chat.conversations.length) chat.showAny();
+else chat.join(names.includes(LOBBY) ? LOBBY : (names[0] ?? LOBBY));
 openFragment();
 panels.drawList();
 saved.mark(true);

@@ -54,7 +54,12 @@ export class Saved {
   save(chat, settings) {
     const { rooms, ignored } = chat;
     const { wishes } = chat.entrance;
-    write(this.tab, TAB, { version: VERSION, ...chat.toJSON() });
+    const state = { version: VERSION, ...chat.toJSON() };
+    // Where the rooms go on, and what is not sent, matters more than old private messages.
+    if (!write(this.tab, TAB, state)) {
+      const talks = state.talks.map((each) => ({ ...each, entries: [] }));
+      write(this.tab, TAB, { ...state, talks });
+    }
     write(this.browser, BROWSER, {
       version: VERSION,
       wishes,
@@ -95,7 +100,8 @@ function read(storage, key) {
 function write(storage, key, value) {
   try {
     storage.setItem(key, JSON.stringify(value));
+    return true;
   } catch {
-    /* full or forbidden: the page works, and forgets */
+    return false; // full or forbidden: the page works, and forgets
   }
 }
