@@ -42,7 +42,7 @@ class Pictures(PageTestCase):
         await ann.shows("dora", "#member-list")
         await server.stop()
         await ann.waits(OFFLINE)
-        server = await self.chat("--store", store, port=self.port)
+        server = await self.chat("--store", store, again=True)
         await self.program("dominic", "ops")
         dora, bea, carl = [await self.programs(name) for name in ("dora", "bea", "carl")]
         await self.program("guest-7")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.web import resource, server
@@ -84,12 +85,22 @@ class JsonProgram(Client):
 class PageTestCase(BrowserTestCase):
     """Starts a chat and opens pages of it."""
 
-    async def chat(self, *flags: str, port: int = 0) -> Server:
-        """Start a chat on a local port; ``self.port`` and ``self.url`` say where."""
-        where = ("--port", str(port), "--interface", LOCALHOST)
-        server = self.twistd("netchat", *where, *flags)
+    async def chat(self, *flags: str, again: bool = False) -> Server:
+        """Start a chat on a local port; ``self.port`` and ``self.url`` say where.
+
+        ``self.url`` is an endpoint for browsers alone, since on a busy machine a request may come
+        so late that the chat's own port takes its sender for a person with a terminal.
+
+        :param again: whether to use the same ports as before.
+        """
+        port, web = (self.port, self.web) if again else (0, 0)
+        where = f"tcp:{web}:interface={LOCALHOST}"
+        server = self.twistd(
+            *("netchat", "--port", str(port), "--interface", LOCALHOST, "--web", where), *flags
+        )
         self.port = await server.port(f"--port {port}")
-        self.url = f"http://localhost:{self.port}/"
+        self.web = await server.port(f"--web {where}")
+        self.url = f"http://localhost:{self.web}/"
         return server
 
     async def program(self, nick: str, room: str = "lobby", **more: str) -> JsonProgram:
@@ -123,6 +134,7 @@ class TogetherTests(PageTestCase):
     async def test_browsers_nc_and_a_program_in_one_room(self) -> None:
         """Two browsers, ``nc`` and a program talk to each other, on one port."""
         await self.chat()
+        self.url = f"http://localhost:{self.port}/"
         ann, bea = await self.person("ann"), await self.person("bea")
         program = await self.program("prog")
         nc = self.nc(self.port)
@@ -218,12 +230,58 @@ class TogetherTests(PageTestCase):
         await tab.shows("Nothing has been said")
 
 
+class LoadingTests(PageTestCase):
+    async def test_a_file_that_did_not_come(self) -> None:
+        """The page is loaded again, until all of its files are there."""
+        await self.chat()
+        ann = await self.person("ann")
+        for name in ("page.css", "main.js", "chat.js"):
+            await self.load_without(ann, name)
+            await ann.shows("ann", "#my-name")
+            await ann.waits("getComputedStyle(document.body).margin === '0px'")
+        self.assertEqual(ann.errors, ["Failed to load resource: net::ERR_FAILED"] * 6)
+        ann.errors.clear()
+        self.assertEqual(await ann.evaluate("sessionStorage.getItem('netchat.loads')"), None)
+
+    async def load_without(self, ann: Tab, name: str) -> None:
+        """Load the page while a file does not come, twice."""
+        requests: list[str] = []
+        await ann.do(lambda tab: tab.route(f"**/{name}", failing_twice(requests)))
+        await ann.do(lambda tab: tab.reload())
+        await ann.until(lambda: len(requests) == 3)
+        await ann.connected()
+
+    async def test_a_file_that_never_comes(self) -> None:
+        """It is not tried for ever."""
+        await self.chat()
+        ann = await self.person("ann")
+        await ann.do(lambda tab: tab.route("**/chat.js", lambda route: route.abort()))
+        await ann.do(lambda tab: tab.reload())
+        await ann.until(lambda: len(ann.errors) == 6)
+        self.assertEqual(await ann.evaluate("sessionStorage.getItem('netchat.loads')"), "6")
+        ann.errors.clear()
+
+
+def failing_twice(requests: list[str]) -> Callable[[Any], None]:
+    """Return a handler that lets the first two requests fail, and lists all of them."""
+
+    def handle(route: Any) -> None:
+        requests.append(route.request.url)
+        if len(requests) <= 2:
+            route.abort()
+        else:
+            route.continue_()
+
+    return handle
+
+
 class ForeignTests(PageTestCase):
     """A page of somebody else's, in the browser of somebody who may use the chat."""
 
     async def test_a_foreign_page_is_refused(self) -> None:
         """Neither its WebSocket nor its forms reach a room."""
         await self.chat()
+        self.url = f"http://localhost:{self.port}/"
         program = await self.program("bea")
         foreign = await self.open(
             f"{self.serve(ForeignPage())}?action={self.url}", is_connected=False
@@ -306,7 +364,7 @@ class RestartTests(PageTestCase):
         await ann.waits(OFFLINE)
         await ann.say("written while it was away")
         await ann.shows("written while it was away", ".pending")
-        await self.chat("--store", store, port=self.port)
+        await self.chat("--store", store, again=True)
         program = await self.program("prog")
         program.say("said before you came back")
         for tab in (ann, bea):
@@ -332,7 +390,7 @@ class RestartTests(PageTestCase):
                 if number == 2:  # what was sent last may be stored, and its ack lost
                     server.signal(signal.SIGKILL)
                     await server.ended()
-            server = await self.chat("--store", store, port=self.port)
+            server = await self.chat("--store", store, again=True)
             for tab in (ann, bea):
                 await tab.connected()
         for tab in (ann, bea):
@@ -395,7 +453,7 @@ class RestartTests(PageTestCase):
         await ann.say("before")
         await ann.waits(ALL_SENT)
         await server.stop()
-        await self.chat(port=self.port)
+        await self.chat(again=True)
         await ann.shows("Messages were lost here:", "#banner")
         await ann.shows("Messages were lost here", ".lost")
         await ann.say("after")
@@ -541,6 +599,14 @@ class KeyboardTests(PageTestCase):
         await tab.shows("dominic", "#title")
         await tab.type("psst", "Enter")
         await program.has(b'"text":"psst"')
+        await tab.press("Alt+ArrowUp", "Alt+ArrowUp")
+        await tab.shows("lobby", "#title")
+        for _ in range(30):
+            await tab.press("Tab")
+            if await tab.evaluate("document.activeElement.closest('#member-list') !== null"):
+                break
+        await tab.press("Enter")
+        await tab.shows("dominic", "#title")
         await tab.type("/nick ann", "Enter")
         await tab.shows("ann", "#my-name")
         await tab.type("/help", "Enter")
