@@ -154,6 +154,10 @@ class PrivilegesTests(LiveTestCase):
                     each.send(b"hello\n")
             for each in (nc, tls):
                 await each.expect(b"Welcome" if service == "netchat" else b"hello\n")
+            if service == "netchat":  # the data about scripts are a file
+                nc.write("/nick नमस्ते\n".encode())
+                await nc.expect("You are नमस्ते now".encode())
+            for each in (nc, tls):
                 each.end_input()
             server.signal(signal.SIGTERM)
             await server.ended()
