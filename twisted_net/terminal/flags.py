@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted_net import __version__
+from twisted_net.chat import names
+from twisted_net.chat.messages import RequestError
 from twisted_net.wire.numbers import parse_decimal, parse_port, parse_whole, shorten
 
 PLAIN_PORT = 8080
@@ -73,6 +75,13 @@ def parse_flags(arguments: Sequence[str] | None = None) -> ClientSettings:
         parser.error(str(error))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with one line, and not with the whole usage, if the command line is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _settings(flags: argparse.Namespace) -> ClientSettings:
     where, is_tls = parse_where(flags.where)
     tls: dict[str, Any] = {"tls": True} if is_tls else {}
@@ -94,8 +103,8 @@ def _settings(flags: argparse.Namespace) -> ClientSettings:
     return ClientSettings(
         where=where,
         shown=flags.where,
-        nick=flags.nick,
-        rooms=tuple(flags.room or ["lobby"]),
+        nick=_named("--nick", flags.nick, names.nick) if flags.nick else "",
+        rooms=tuple(_named("--room", each, names.room) for each in flags.room or ["lobby"]),
         user=flags.user,
         password_file=flags.password_file or "",
         history=_parsed("--history", flags.history, lambda text: parse_whole(text, 0, 100)),
@@ -137,15 +146,22 @@ def _is_here(where: str | tuple[str, int]) -> bool:
     return isinstance(where, str) or where[0] in LOOPBACK or where[0].startswith("127.")
 
 
-def _parsed(flag: str, text: str, parse: Any) -> Any:
+def _parsed(flag: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except ValueError as error:
         raise ValueError(f"{flag} {shorten(text)}: {error}") from None
 
 
+def _named(flag: str, text: str, parse: Callable[[str], str]) -> str:
+    try:
+        return parse(text)
+    except RequestError as error:
+        raise ValueError(f"{flag} {shorten(text)}: {error.text.rstrip('.')}") from None
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="netchat-client",
         description=_DESCRIPTION,
         epilog=_EPILOG,
