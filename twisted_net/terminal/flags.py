@@ -127,7 +127,7 @@ def parse_where(text: str) -> tuple[str | tuple[str, int], bool]:
     rest = text[len("tls://") :] if is_tls else text
     # An IPv6 address has brackets if there is a port, and may have them if there is none.
     match = re.fullmatch(r"\[([^\[\]]+)\](?::(.*))?|([^:/\[\]\s]+)(?::(.*))?", rest)
-    if match is None:
+    if match is None or "//" in rest:
         if rest.count(":") > 1 and re.fullmatch(r"[0-9A-Fa-f:.]+", rest):
             return (rest, TLS_PORT if is_tls else PLAIN_PORT), is_tls
         raise ValueError(f"{shorten(text)!r}: write [tls://]HOST[:PORT], or unix:PATH")

@@ -107,8 +107,8 @@ def _run(settings: ClientSettings, password: str, is_piped: bool) -> int:
     reactor: Any = installed
     try:
         client = _make_client(reactor, settings, password, is_piped)
-    except ValueError as problem:  # a file for TLS, above all
-        complain(str(problem))
+    except ValueError as problem:  # it begins with the keyword of ChatClient, such as ca
+        complain(f"--{problem}")
         return 1
     _log_failures(client.complain)
     ends: list[int] = []

@@ -11,7 +11,7 @@ from twisted_net.chat import names
 from twisted_net.chat.codecs.text_commands import COMMANDS, help_lines, parse_command
 from twisted_net.chat.messages import Login, Request, RequestError, SendMessage
 from twisted_net.terminal.chat_view import ChatView
-from twisted_net.wire.text import is_blank, printable
+from twisted_net.wire.text import is_blank, printable, strip_invisible
 
 LOGIN_ADVICE = "To log in, start netchat-client with --user NAME: it asks for the password."
 
@@ -44,13 +44,11 @@ def parse_typed(text: str) -> Request | TalkTo | None:
     line = printable(text)
     if is_blank(line):
         return None
-    if not line.startswith("/"):
-        if line.lstrip().lower().startswith("/login"):
-            raise RequestError("not-secret", LOGIN_ADVICE)
-        return SendMessage(line)
-    words = line.split()
+    words = strip_invisible(line).split()
     if words[0].lower() == "/login":
         raise RequestError("not-secret", LOGIN_ADVICE)
+    if not line.startswith("/"):
+        return SendMessage(line)
     if words[0].lower() == "/msg" and len(words) == 2:
         return TalkTo(words[1].removeprefix("@"))
     request = parse_command(line)
