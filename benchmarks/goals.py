@@ -49,6 +49,8 @@ _HELD = Case("held", 500, 125)
 _ECHO = Case("echo", 100)
 _TLS_SMALL = Case("echo", 100, tls=True)
 _TLS_LARGE = Case("echo", 100, size=16_384, tls=True)
+_DOOR = Case("connects", 32)
+_DOOR_TLS = Case("connects", 32, tls=True)
 _IDLE = Case("idle", 10_000)
 _IDLE_TLS = Case("idle", 2000, tls=True)
 _IDLE_MANY = Case("idle", 15_000, form="json")
@@ -76,6 +78,17 @@ GOALS = (
     Goal("TLS echo, 16 KiB, CPU", _TLS_LARGE, "cpu_us", 0.80, than="node"),
     Goal("TLS echo, 100 B, CPU", _TLS_SMALL, "cpu_us", 0.60, than="twisted"),
     Goal("TLS echo, 16 KiB, CPU", _TLS_LARGE, "cpu_us", 0.60, than="twisted"),
+    Goal("a short connection, with its line in the log", _DOOR, "cpu_us", 1.25, than="twisted"),
+    Goal("a short connection, with its line in the log", _DOOR, "cpu_us", 1.25, than="node"),
+    Goal(
+        "a short connection, no line",
+        _DOOR,
+        "cpu_us",
+        0.90,
+        than="twisted",
+        who="ours-notable",
+    ),
+    Goal("a short connection over TLS", _DOOR_TLS, "cpu_us", 0.95, than="node"),
     Goal("idle member, resident KB", _IDLE, "rss_kb_each", 2.5),
     Goal("idle member, resident", _IDLE, "rss_kb_each", 0.6, than="node"),
     Goal("idle TLS member, resident KB", _IDLE_TLS, "rss_kb_each", 28),

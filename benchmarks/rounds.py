@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.cases import WORKS, Case
+from benchmarks.cases import Case
 from benchmarks.measure import Bench, Sample, measure
 from benchmarks.processes import MeasureError
 from benchmarks.servers import Peer
@@ -67,7 +67,7 @@ def take(
     result = Result(case)
     able = []
     for peer in peers:
-        if WORKS[case.work].service not in peer.services:
+        if not peer.has_row(case):
             continue
         if why := peer.cannot(case):
             result.note(peer.name, f"left out: {why}")

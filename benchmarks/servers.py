@@ -37,6 +37,7 @@ class Peer:
     :ivar absent: why it cannot run at all ("node is not installed"), or an empty string.
     :ivar cannot: why it does not support this case, or an empty string.
     :ivar services: the services for which it has a row.
+    :ivar works: the works for which it has a row; empty means all of its services.
     :ivar usual: whether it is measured by default.
     """
 
@@ -46,7 +47,12 @@ class Peer:
     absent: Callable[[], str]
     cannot: Callable[[Case], str]
     services: tuple[str, ...] = ("chat", "echo")
+    works: tuple[str, ...] = ()
     usual: bool = True
+
+    def has_row(self, case: Case) -> bool:
+        """Whether the table of a case names it."""
+        return _service(case) in self.services and (not self.works or case.work in self.works)
 
 
 def _service(case: Case) -> str:
@@ -88,6 +94,10 @@ def _ours_command(case: Case, setup: Setup) -> list[str]:
         database = setup.built.directory / "store.sqlite"
         command += ["--store", f"sqlite:{database}" if case.store == "sqlite:" else case.store]
     return [*command, *setup.extra]
+
+
+def _notable_command(case: Case, setup: Setup) -> list[str]:
+    return [*_ours_command(case, setup), "--log-ends", "notable"]
 
 
 def _any_case(case: Case) -> str:
@@ -143,6 +153,14 @@ def _no_store(case: Case) -> str:
 
 _ALL = (
     Peer("ours", "twisted_net", _ours_command, _module("twisted"), _any_case),
+    Peer(
+        "ours-notable",
+        "twisted_net, `--log-ends notable`",
+        _notable_command,
+        _module("twisted"),
+        _any_case,
+        works=("connects", "resumed"),
+    ),
     Peer("c", "C, epoll", _c_command("turn"), _present, _c_cannot),
     Peer(
         "c-each",

@@ -50,8 +50,8 @@ PURE_FOLDERS = {"wire", "policy"}
 CHAT_BEYOND_PURITY = {
     f"{PACKAGE}.chat.{name}"
     for name in (
-        *("client.client", "channel", "identity_log", "login", "members", "protocol"),
-        "stored_bans",
+        *("client.attempts", "client.calls", "client.client", "client.delivery"),
+        *("channel", "identity_log", "login", "members", "protocol", "stored_bans"),
     )
 }
 """The files of ``chat/`` that are not pure."""

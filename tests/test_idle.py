@@ -121,7 +121,7 @@ class TimeoutTests(IdleCase):
             peer.advance(10)
         lines = [event for event in events if event["log_level"] >= LogLevel.info]
         self.assertEqual(len(lines), 1)
-        self.assertEqual((lines[0]["reason"], lines[0]["peer"]), (IDLE, peer.getPeer()))
+        self.assertEqual((lines[0]["reason"], lines[0]["peer"]), ("idle", "192.0.2.2:54321"))
 
     def test_a_wrapped_protocol_that_closes_as_it_begins(self) -> None:
         """If the wrapped protocol closes in connectionMade, its timer is cancelled."""

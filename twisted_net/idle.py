@@ -20,6 +20,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from twisted_net.connection.addresses import format_peer
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.timer_wheel import Timeout
@@ -92,7 +93,9 @@ class IdleTimeoutProtocol(ProtocolWrapper):
         if self.reason is None:
             self.reason = IDLE
             _log.info(
-                "Connection from {peer} ended: {reason}", peer=self.transport.getPeer(), reason=IDLE
+                "Connection from {peer} ended: {reason}",
+                peer=format_peer(self.transport),
+                reason=IDLE.code,
             )
             self._watch = timers.start(self._silent, limits.close_grace)
             self.disconnecting = 1

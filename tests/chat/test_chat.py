@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.chat.codecs.text_commands import COMMANDS
@@ -61,6 +61,30 @@ class ChatCase(SynchronousTestCase):
             (registry._sessions, registry.by_origin, registry.ignorers_of), ({}, {}, {})
         )
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class LogTests(ChatCase):
+    def test_the_end_has_the_name(self) -> None:
+        """The line about the end of a connection has the user's last name."""
+        for said, user in (
+            (b"hello\n", "guest-1"),
+            (b"/nick ann\n", "ann"),
+            (b"/quit\n", "guest-3"),
+        ):
+            peer = self.visitor()
+            peer.send(said)
+            with capturedLogs() as events:
+                peer.write_eof()
+            (line,) = [formatEvent(each) for each in events]
+            self.assertTrue(line.endswith(f", user {user}"), line)
+
+    def test_a_peer_that_was_never_a_user(self) -> None:
+        """A handshake that fails has no name."""
+        peer = connect_tls_peer(self.factory)
+        with capturedLogs() as events:
+            peer.reset()
+        (line,) = [formatEvent(each) for each in events]
+        self.assertNotIn("user", line)
 
 
 class PresenceTests(ChatCase):

@@ -4,73 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IStreamClientEndpoint
-from zope.interface import implementer
+from twisted.internet.defer import Deferred
 
 from tests.chat.chat_peers import ChatCase
-from twisted_net.chat.client.client import ChatClient, ChatError
-from twisted_net.chat.client.client_state import ClientState, SendRequest
-from twisted_net.policy.backoff import Backoff
-from twisted_net.testing import advance, connect_pair
-
-WELCOME = {"type": "welcome", "nick": "bot", "session": "s", "heartbeat": 45}
+from tests.chat.client_peers import WELCOME, ChatClientCase
+from twisted_net.chat.client.client_state import ClientState
+from twisted_net.chat.client.errors import ChatError
+from twisted_net.chat.client.outputs import SendRequest
 
 
 def is_join(output: Any) -> bool:
     return isinstance(output, SendRequest) and output.message["type"] == "join"
-
-
-@implementer(IStreamClientEndpoint)
-class ToTheChat:
-    """An endpoint that connects to a test's chat server while ``test.up`` is true.
-
-    :ivar pairs: the connections, in the order of connecting.
-    """
-
-    def __init__(self, test: ChatClientCase) -> None:
-        self.test = test
-        self.pairs: list[Any] = []
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        if not self.test.up:
-            return fail(ConnectionRefusedError())
-        pair = connect_pair(factory, self.test.factory, clock=self.test.clock)
-        self.pairs.append(pair)
-        return succeed(pair.client)
-
-
-class ChatClientCase(ChatCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.up = True
-
-    def client(self, nick: str = "bot", *rooms: str, **more: Any) -> ChatClient:
-        """Return a client that runs until the test ends."""
-        self.where = ToTheChat(self)
-        client = ChatClient(
-            *(self.clock, self.where, nick, *(rooms or ("lobby",))),
-            **({"backoff": Backoff(first=1, longest=1), "jitter": lambda: 0.0} | more),
-        )
-        client.startService()
-        self.addCleanup(client.stopService)
-        self.turn()
-        return client
-
-    def turn(self, seconds: float = 0) -> None:
-        advance(self.clock, seconds)
-
-    def cut(self) -> None:
-        """Abort the last connection."""
-        self.where.pairs[-1].client.transport.abortConnection()
-        self.turn()
-
-    def heard(self, client: ChatClient) -> list[str]:
-        """Return the texts of the messages since the last call."""
-        texts = [each["text"] for each in client._undelivered if each["type"] == "message"]
-        client._undelivered.clear()
-        return texts
 
 
 class ChatClientTests(ChatClientCase):
@@ -112,9 +56,12 @@ class ChatClientTests(ChatClientCase):
     def test_whole_numbers(self) -> None:
         """An offset of 1.0 from a server is the int 1, as JSON Schema has it."""
         client = self.client()
-        said = b'{"type":"message","room":"lobby","offset":1.0,"from":"ann","text":"hi"}\n'
+        said = (
+            b'{"type":"message","room":"lobby","offset":1.0,"from":"ann","text":"hi","time":""}\n'
+        )
         self.where.pairs[-1].client.dataReceived(said)
         self.assertEqual(self.heard(client), ["hi"])
+        client.state.connected()
         (join,) = (each.message for each in client.state.received(WELCOME) if is_join(each))
         self.assertEqual(repr(join["since"]["offset"]), "1")
 
@@ -182,7 +129,9 @@ class ChatClientTests(ChatClientCase):
                             (client.send("lobby", ""), "bad-field")):  # fmt: skip
             self.turn()
             self.assertEqual(self.failureResultOf(acked, ChatError).value.code, code)
-        waiting = client.send("elsewhere", "x")
+        elsewhere = client.send("elsewhere", "x")
+        self.assertEqual(self.failureResultOf(elsewhere, ChatError).value.code, "not-in-room")
+        waiting = client.send("lobby", "x")
         client.stopService()
         self.assertEqual(self.failureResultOf(waiting, ChatError).value.code, "stopped")
         late = client.send("lobby", "x")
@@ -199,24 +148,22 @@ class ChatClientTests(ChatClientCase):
         self.assertNotIn("cellar", self.factory.registry.rooms)
         client.request(type="who", room="lobby")
         self.turn()
-        self.assertEqual(client._undelivered[-1]["members"], ["ann", "bot"])
+        self.assertEqual(client._delivery.waiting[-1]["members"], ["ann", "bot"])
         self.assertTrue(ann.connected)
 
 
 class FollowerTests(ChatCase):
     def test_a_gap_is_noticed(self) -> None:
         """On a gap, the client asks for the missed messages and counts none twice."""
-        state = ClientState(nick="a")
-        state.join("r", False)
+        state = ClientState(nick="bot")
+        state.join("r")
         state.connected()
-        welcome = {"type": "welcome", "nick": "a", "session": "s", "heartbeat": 30}
-        state.received(welcome)
+        state.received(WELCOME)
         joined = {"type": "joined", "room": "r", "epoch": "e", "offset": 3, "recovered": None}
         state.received(joined)
         message = {"type": "message", "room": "r", "text": "x", "from": "b"}
         (again,) = state.received(message | {"offset": 5})
-        expected = {"type": "join", "room": "r", "since": {"epoch": "e", "offset": 3}}
-        self.assertEqual(again, SendRequest(expected))
+        self.assertEqual(again.message["since"], {"epoch": "e", "offset": 3})
         self.assertEqual(state.received(message | {"offset": 6}), [])
         state.received(joined | {"recovered": True, "offset": 6})
         for offset in (4, 5, 6):

@@ -502,7 +502,8 @@ class LoginTests(ChatCase):
         self.assertEqual(list(map(formatEvent, shown)), lines)
         self.assertNotRegex(repr(events) + "".join(map(eventAsText, events)), "wrong-|secret-")
         self.assertEqual(
-            [each.log_name for each in self.factory.connections.values()], ["ann", "boss", "bot"]
+            [each.name_for_log() for each in self.factory.connections.values()],
+            ["ann", "boss", "bot"],
         )
 
     def test_an_evicted_guest_is_logged(self) -> None:

@@ -12,13 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chat.chat_peers import NOW, ChatCase, Program
 from tests.store.store_contract import make_message
 from tests.store.test_sqlite import LaterTurns
-from twisted_net.chat.client.client_state import (
-    Acked,
-    ClientState,
-    Deliver,
-    GapDetected,
-    SendRequest,
-)
+from twisted_net.chat.client.client_state import ClientState
+from twisted_net.chat.client.outputs import Acked, AskAgain, Deliver, GapDetected, SendRequest
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.recovery import merge
 from twisted_net.store.log import Bounds, Page, StoredMessage
@@ -130,6 +125,27 @@ class SinceTests(ChatCase):
         self.assertEqual(self.ann.received, b"")
 
 
+class SessionTests(ChatCase):
+    """Tests of a session that goes on while its earlier connection is still there."""
+
+    def test_it_is_announced_by_its_name(self) -> None:
+        """The others are told which name has left, if the session does not join again."""
+        ann, bob, eve = self.user("ann"), self.program("bob"), self.program("eve")
+        self.pass_presence(ann, bob, eve)
+        for nick, name in (("eve", "eve"), ("", "eve"), ("zoe", "eve")):
+            with self.subTest(nick=nick):
+                session = eve.peer.protocol.user.session
+                eve = self.program(nick, "", session=session)
+                self.clock.advance(1)
+                left = {"type": "presence", "room": "lobby", "nick": name, "event": "leave"}
+                self.assertEqual(bob.heard(), [left])
+                self.assertEqual(ann.take(), f"* {name} left #lobby.\n".encode())
+                eve.send(type="nick", nick="eve")
+                eve.send(type="join", room="lobby")
+                self.clock.advance(1)
+                bob.heard(), ann.take()
+
+
 class Robot:
     """A client with a :class:`ClientState`, over connections in memory.
 
@@ -144,7 +160,7 @@ class Robot:
         self.acked: dict[str, int] = {}
         self.seen: list[tuple[int, str]] = []
         self.lost = 0
-        self.do(self.state.join("r", False))
+        self.do(self.state.join("r"))
 
     def connect(self) -> None:
         if self.program is None:
@@ -155,14 +171,13 @@ class Robot:
         if self.program is not None:
             program, self.program = self.program, None
             program.peer.reset()
+            self.do(self.state.disconnected())
 
     def say(self) -> None:
         id = f"{self.name}-{len(self.sent)}"
         self.sent.append(id)
         message = {"type": "message", "room": "r", "text": id, "id": id}
-        self.do(self.state.send(message, self.program is not None and self.greeted))
-
-    greeted = property(lambda self: self.state._greeted)
+        self.do(self.state.send(message))
 
     def read(self) -> bool:
         """Read the messages that have arrived. Return whether there were any."""
@@ -190,6 +205,8 @@ class Robot:
                     self.seen.append((offset, id))
                 case GapDetected(_):
                     self.lost += 1
+                case AskAgain(room):
+                    self.do(self.state.ask_again(room))
 
 
 class PromiseTests(ChatCase):

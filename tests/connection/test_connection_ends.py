@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, Waiting, factory_of, made
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import (
     BAD_INPUT,
     CLOSED,
@@ -22,8 +26,28 @@ from twisted_net.policy.close_reasons import (
     SLOW,
     TOO_LONG,
 )
-from twisted_net.testing import Peer, connect_peer
+from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 from twisted_net.wire.framing import JsonLines
+
+
+class StoppingReactor(Clock):
+    """A clock that runs and stops as a reactor does."""
+
+    running = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._triggers: list[Any] = []
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Any, *args: Any) -> None:
+        assert (phase, event) == ("before", "shutdown")
+        self._triggers.append((call, args))
+
+    def stop(self) -> None:
+        assert len(self._triggers) == 1
+        for call, args in self._triggers:
+            call(*args)
+        self.running = False
 
 
 class EndTests(SynchronousTestCase):
@@ -59,25 +83,142 @@ class EndTests(SynchronousTestCase):
         ):
             factory = factory_of(Recorder, **settings)
             with capturedLogs() as events:
-                connect_peer(factory).write_eof()
+                peer = connect_peer(factory)
+                peer.send(b"hello\n")
+                peer.write_eof()
                 peer = connect_peer(factory)
                 peer.protocol.close(KICKED, "by ann")
                 peer.write_eof()
             self.assertEqual([formatEvent(event) for event in events], lines)
 
     def test_the_level(self) -> None:
-        """``twist`` shows what ``twistd`` does: only ends of peers that sent nothing are debug."""
+        """``twist`` shows what ``twistd`` does, so no end is logged for debugging alone."""
         factory = factory_of(Recorder)
         with capturedLogs() as events:
-            for sent, end in ((b"", Peer.write_eof), (b"", Peer.reset), (b"x", Peer.write_eof)):
+            for end in (Peer.write_eof, Peer.reset):
                 peer = connect_peer(factory)
-                peer.send(sent)
+                peer.send(b"x")
                 end(peer)
             peer = connect_peer(factory)
             peer.protocol.close(KICKED)
             peer.write_eof()
-        levels = [event["log_level"].name for event in events]
-        self.assertEqual(levels, ["debug", "debug", "info", "info"])
+        self.assertEqual([event["log_level"].name for event in events], ["info"] * 3)
+
+    def test_a_silent_peer_is_not_logged(self) -> None:
+        """A connection on which the peer never said a byte has no line, unless it is notable."""
+        factory = factory_of(Recorder, idle_timeout=5)
+        with capturedLogs() as events:
+            for end in ("write_eof", "reset", "close"):
+                peer = connect_peer(factory)
+                peer.protocol.send(b"welcome")
+                getattr(peer.protocol if end == "close" else peer, end)()
+                peer.write_eof()
+            silent = connect_tls_peer(factory)  # a check of the port, without a handshake
+            silent.write_eof()
+        self.assertEqual(events, [])
+        self.assertEqual(factory.endings, {"peer-closed": 2, "peer-reset": 1, "closed": 1})
+        with capturedLogs() as events:
+            peer = connect_peer(factory)
+            peer.advance(20)
+            peer.write_eof()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["Connection 5 from 192.0.2.2:54321 ended: idle"],
+        )
+
+    def test_the_name_is_logged(self) -> None:
+        """The line has the name of who was connected, without what could forge a line."""
+
+        class Named(Recorder):
+            name = ""
+
+            def name_for_log(self) -> str:
+                return self.name
+
+        factory = factory_of(Named)
+        lines = {
+            "ann": "peer-closed, user ann",
+            "ann\n2026 [-] Connection 7": "peer-closed, user ann2026 [-] Connection 7",
+            "\x1b[31mred": "peer-closed, user red",
+            "Straße": "peer-closed, user Straße",
+            "": "peer-closed",
+        }
+        for number, (name, line) in enumerate(lines.items(), 1):
+            with capturedLogs() as events:
+                peer = connect_peer(factory)
+                peer.protocol.name = name
+                peer.send(b"hello\n")
+                peer.write_eof()
+            self.assertEqual(
+                [formatEvent(event) for event in events],
+                [f"Connection {number} from 192.0.2.2:54321 ended: {line}"],
+            )
+            self.assertEqual(events[0].get("user", ""), line.partition(", user ")[2])
+
+    def test_a_name_that_fails(self) -> None:
+        """A hook that fails costs neither the line nor the end."""
+
+        class Unnamed(Recorder):
+            def name_for_log(self) -> str:
+                raise ZeroDivisionError
+
+        factory = factory_of(Unnamed)
+        with capturedLogs() as events:
+            peer = connect_peer(factory)
+            peer.send(b"hello\n")
+            waiting = factory.wait_closed()
+            peer.write_eof()
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(
+            formatEvent(events[-1]), "Connection 1 from 192.0.2.2:54321 ended: peer-closed"
+        )
+
+    def test_a_hook_that_leaves(self) -> None:
+        """A SystemExit in the last hook does not leave the connection with its factory."""
+
+        class Leaving(Recorder):
+            def disconnected(self, reason: Any) -> None:
+                raise SystemExit
+
+        factory = factory_of(Leaving)
+        peer = connect_peer(factory)
+        self.assertRaises(SystemExit, peer.write_eof)
+        self.assertEqual((len(factory), factory.endings), (0, {"peer-closed": 1}))
+
+    def test_a_reactor_that_stops(self) -> None:
+        """Connections that the reactor closes when it stops were not reset by their peers."""
+        for says in (False, True):
+            reactor = StoppingReactor()
+            factory = ConnectionFactory.forProtocol(Recorder, clock=cast(Any, reactor))
+            peers = [connect_peer(factory), connect_tls_peer(factory)]
+            if says:
+                peers[0].send(b"hello\n")
+            gone = connect_peer(factory)
+            gone.reset()
+            with capturedLogs() as events:
+                reactor.stop()
+                for peer in peers:
+                    peer.protocol.connectionLost(Failure(ConnectionLost()))
+            self.assertEqual(factory.endings, {"peer-reset": 1, "closed": 2})
+            line = "Connection 1 from 192.0.2.2:54321 ended: closed (the reactor has stopped)"
+            self.assertEqual([formatEvent(event) for event in events], [line] if says else [])
+
+    def test_a_reactor_that_never_ran(self) -> None:
+        """Without a reactor that was told to stop, a lost connection was reset."""
+        reactor = StoppingReactor()
+        reactor.running = False
+        factory = ConnectionFactory.forProtocol(Recorder, clock=cast(Any, reactor))
+        connect_peer(factory).reset()
+        self.assertEqual(factory.endings, {"peer-reset": 1})
+
+    def test_a_transport_that_was_aborted(self) -> None:
+        """A connection whose transport this program aborted was not reset by its peer."""
+        connection, _ = made()
+        connection.connectionLost(Failure(ConnectionAborted()))
+        self.assertEqual(
+            (connection.reason, connection.detail), (CLOSED, "its transport was aborted")
+        )
 
     def test_peer_resets(self) -> None:
         connection, peer = made(idle_timeout=5)

@@ -30,6 +30,7 @@ from tests.eager.reactor_turns import (
 )
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager import ports as ports_module
 from twisted_net.eager.ports import EagerClient, EagerServer
 from twisted_net.eager.reactor import EagerReactor
 from twisted_net.eager.reactor_interfaces import eager
@@ -280,7 +281,9 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
             self._check(*self._connected(port, connect))
 
     def test_a_crowd(self):
-        """A port accepts one new connection a turn, so that existing ones are served."""
+        """A port accepts at most twice as many connections in a turn as in the last one, and no
+        more than 16, so that existing ones are served."""
+        self.patch(ports_module, "perf_counter", lambda: 0)
         path = "\0" + self.id()[-60:] + str(os.getpid())
         factory = Factory.forProtocol(Recorder)
         factory.noisy = False
@@ -292,15 +295,15 @@ class CallsTests(OnStockEagerly, TurnsTestCase):
             made = []
             factory.buildProtocol = lambda address, made=made: made.append(address)  # rejected
             name = port.socket.getsockname()
-            for _ in range(5):
+            for _ in range(40):
                 client = socket.socket(family)
                 self.addCleanup(client.close)
                 client.connect(name)
             counts = []
-            while len(made) < 5:
+            while len(made) < 40:
                 self.turn(wait=1)
                 counts.append(len(made))
-            self.assertEqual(counts, [1, 2, 3, 4, 5])
+            self.assertEqual(counts, [1, 3, 7, 15, 31, 40])
             self.addCleanup(port.stopListening)
 
     def test_unknown_family(self):

@@ -243,12 +243,11 @@ class EndTests(ProxiedCase):
         self.assertEqual(self.wrapped.asked, [])
 
     def test_health_checks(self) -> None:
-        """A peer that closes or resets without data leaves only a debug line."""
+        """A peer that closes or resets without data leaves no line."""
         for end, code in [("write_eof", "peer-closed"), ("reset", "peer-reset")]:
             with capturedLogs() as logged:
                 getattr(self.connect(), end)()
-            line = f"Connection from 10.0.0.9:40000 ended: {code}"
-            self.assertEqual(self.lines(logged), [("debug", line)])
+            self.assertEqual(self.lines(logged), [], code)
         self.assertEqual(self.factory.ended, {"peer-closed": 1, "peer-reset": 1})
         self.assertEqual((self.wrapped.asked, self.factory.waiting), ([], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])

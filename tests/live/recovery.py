@@ -230,7 +230,7 @@ def _level(watchers: list[Watcher]) -> bool:
     for watcher in watchers:
         tops.setdefault(watcher.room, set()).add(watcher.position())
     return all(len(offsets) == 1 for offsets in tops.values()) and all(
-        watcher.client._is_welcome for watcher in watchers
+        watcher.client.state.online for watcher in watchers
     )
 
 

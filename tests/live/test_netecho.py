@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -123,6 +124,27 @@ class EchoTests(LiveTestCase):
         await pusher.closed()
         self.assertEqual(pusher.arrived, pusher.given)
         self.assertTrue(pusher.unchanged)
+
+    async def test_every_end_is_in_the_log(self) -> None:
+        """However the process ends, each connection has one line, before what was logged later."""
+        for self.reactor in ("eager", "epoll"):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                server, port = await self.serve("netecho")
+                clients = [await self.connect(port) for _ in range(40)]
+                for client in clients:
+                    client.send(b"hello")
+                await self.together(*(client.has(b"hello") for client in clients))
+                for client in clients[:20]:
+                    client.transport.loseConnection()
+                server.signal(number)
+                await server.ended()
+                lines = server.log()
+                ends = server.log(r"Connection \d+ from .* ended: (peer-closed|draining)")
+                known = {line.split(" from ")[1].split()[0] for line in ends}
+                self.assertEqual(known, {client.address for client in clients})
+                self.assertEqual(len(ends), 40)
+                self.assertLess(lines.index(ends[-1]), len(lines) - 1)
+                self.assertIn("Server Shut Down", lines[-1])
 
     async def test_a_silent_client_is_closed(self) -> None:
         """``--idle-timeout`` applies to every service."""

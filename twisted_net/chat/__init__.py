@@ -7,7 +7,7 @@ to, with the help of ``registry``, and returns ``actions``. ``protocol`` carries
 ``moderation`` and ``queries`` are parts of ``session``, ``presence`` is a part of ``registry``, and
 ``members`` and ``recovery`` are parts of ``channel``. ``login`` checks passwords, and
 ``login_throttle`` slows down clients that guess them. ``protocol``, ``channel``, ``members``,
-``login`` and ``client/client`` use Twisted; all other modules are pure.
+``login``, and in ``client`` all that is not its state, use Twisted; all other modules are pure.
 
 The schema of the JSON form is ``netchat.schema.json`` in this package.
 """
@@ -18,7 +18,7 @@ from twisted_net.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from twisted_net.chat.client.client import ChatClient as ChatClient
-    from twisted_net.chat.client.client import ChatError as ChatError
+    from twisted_net.chat.client.errors import ChatError as ChatError
     from twisted_net.chat.limits import ChatLimits as ChatLimits
     from twisted_net.chat.protocol import ChatFactory as ChatFactory
     from twisted_net.store.interface import StoreError as StoreError
@@ -37,7 +37,7 @@ __getattr__, __dir__ = lazy_exports(
     globals(),
     {
         "ChatClient": "twisted_net.chat.client.client",
-        "ChatError": "twisted_net.chat.client.client",
+        "ChatError": "twisted_net.chat.client.errors",
         "ChatFactory": "twisted_net.chat.protocol",
         "ChatLimits": "twisted_net.chat.limits",
         "StoreError": "twisted_net.store.interface",

@@ -132,9 +132,8 @@ class ChatProtocol(Member):
         """The user's current name."""
         return self.user.name
 
-    @property
-    def log_name(self) -> str:
-        return self.user.name if self.ready else ""
+    def name_for_log(self) -> str:
+        return self.name if self.ready else ""
 
     def connected(self) -> None:
         self.factory.enter(self)

@@ -21,6 +21,9 @@ LOBBY = "lobby"
 _MOST_DEPARTED = 1000  # ignored users who are gone, but of whom a message may still be on its way
 
 
+_MOST_PRIVATE = 10_000  # ids of private messages; a client repeats one soon, or never
+
+
 class User:
     """The user of one connection.
 
@@ -121,6 +124,7 @@ class Registry:
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
+        self._private_ids: dict[tuple[str, str], None] = {}  # by origin and id, the oldest first
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self.bans = Sanctions()
         self.mutes = Sanctions()
@@ -291,7 +295,6 @@ class Registry:
         """Give a user the name of ``ghost``, and remove ``ghost``."""
         name = ghost.name
         self.remove(ghost)
-        ghost.name = ""
         self._name(user, name)
 
     # Rooms.
@@ -353,6 +356,22 @@ class Registry:
         self.check_mute(user, now)
         self._give_origin(user)
         return room
+
+    # Private messages.
+
+    def is_repeated(self, user: User, id: str) -> bool:
+        """Return whether a user has sent a private message with this id before.
+
+        A program sends it again after a reconnection if it has had no ack.
+        """
+        return (user.origin, id) in self._private_ids
+
+    def note_private(self, user: User, id: str) -> None:
+        """Remember the id of a private message that was passed on."""
+        if id:
+            self._private_ids[user.origin, id] = None
+            if len(self._private_ids) > _MOST_PRIVATE:
+                del self._private_ids[next(iter(self._private_ids))]
 
     # Ignoring. It applies to a person under any name, and not to the next who has the name.
 

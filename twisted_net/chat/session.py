@@ -474,11 +474,14 @@ class Session:
         return [Append(user, room, message)]
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
-        user = self.user
-        self._registry.check_mute(user, now)
-        to = self._registry.require_user(request.to)
+        user, registry = self.user, self._registry
+        if registry.is_repeated(user, request.id):  # its ack was lost: ack it, and do no more
+            return [SendEvent(user, Delivered(request.to, request.text, request.id))]
+        registry.check_mute(user, now)
+        to = registry.require_user(request.to)
+        registry.note_private(user, request.id)
         actions: list[Action] = []
-        if to not in self._registry.ignorers(user):  # senders do not learn of it
+        if to not in registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 

@@ -48,6 +48,11 @@ def address_of(get: Callable[[], Any]) -> Any:
         return PIPE
 
 
+def format_peer(transport: Any) -> str:
+    """Format the remote address of a transport; see :func:`format_address`."""
+    return format_address(address_of(transport.getPeer))
+
+
 def format_address(address: Any) -> str:
     """Format an address as ``127.0.0.1:8080``, ``[::1]:8080``, or the path of a Unix socket.
 

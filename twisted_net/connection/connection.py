@@ -127,6 +127,9 @@ class State(enum.Enum):
     DRAINING_INPUT = "the transport is gone; what was received is still delivered"
     CLOSED = "it has ended"
 
+    following: tuple[State, ...]
+    """The states that may follow it, as in :data:`TRANSITIONS`."""
+
 
 TRANSITIONS = {
     State.NEW: (State.HANDSHAKING,),
@@ -146,6 +149,9 @@ TRANSITIONS = {
     State.CLOSED: (),
 }
 """Which states may follow each state. Any other transition is a bug in this package."""
+
+for _state, _following in TRANSITIONS.items():
+    _state.following = _following  # to look a state up in a mapping takes a call in Python
 
 # Kept as globals because they are looked up many times per message.
 _OPEN, _HANDSHAKING, _CLOSING = State.OPEN, State.HANDSHAKING, State.CLOSING
@@ -193,11 +199,12 @@ class Connection(_Base):
     waits until it has finished, and the peer is not read meanwhile. A hook that raises closes only
     this connection (``failed``); the connection's number and the traceback are logged.
 
-    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`, :meth:`handshake_failed`
-    and :meth:`missed_notice`. Classes that build on this one may also use :attr:`state`,
-    :attr:`ready`, :attr:`is_full`, :attr:`eof_written`, :attr:`is_listening`, :meth:`fail`,
-    :meth:`call_hook`, :meth:`set_idle_timeout`, :meth:`start_handshake_timeout`,
-    :meth:`waits_for_reader`, :meth:`has_more_time`, :attr:`is_incomplete` and :attr:`log_name`.
+    Further hooks are optional: :meth:`idle_expired`, :meth:`eof_received`,
+    :meth:`handshake_failed`, :meth:`missed_notice` and :meth:`name_for_log`. Classes that build on
+    this one may also use :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`,
+    :attr:`is_listening`, :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout`,
+    :meth:`start_handshake_timeout`, :meth:`waits_for_reader`, :meth:`has_more_time` and
+    :attr:`is_incomplete`.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -220,6 +227,8 @@ class Connection(_Base):
     :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
     """
+
+    _closes_on_eof: ClassVar[bool] = True  # nothing of that is overridden
 
     framing: ClassVar[FramingFactory] = Lines
     reads_while_full: ClassVar[bool] = False
@@ -280,6 +289,10 @@ class Connection(_Base):
         super().__init_subclass__(**settings)
         check_class(cls, Connection)
         share_keys(cls, cls.shared_keys)
+        cls._closes_on_eof = all(
+            getattr(cls, name) is getattr(Connection, name)
+            for name in ("eof_received", "readConnectionLost", "close")
+        )
 
     # The hooks.
 
@@ -329,6 +342,13 @@ class Connection(_Base):
             message.
         """
         return False
+
+    def name_for_log(self) -> str:
+        """Return the name of the user or program at the other end, for the log.
+
+        :return: the name; if empty, the log has only the address.
+        """
+        return ""
 
     # What a subclass calls.
 
@@ -384,11 +404,6 @@ class Connection(_Base):
     def is_incomplete(self) -> bool:
         """Whether a message has begun to arrive, but is not complete."""
         return self._framing.pending
-
-    @property
-    def log_name(self) -> str:
-        """The name by which the peer is known, for the log; empty if it has none."""
-        return ""
 
     def send(self, message: Any) -> bool:
         """Send a message.
@@ -710,7 +725,7 @@ class Connection(_Base):
                 f"ConnectionFactory.forProtocol({name}), not with {_name_of(self.factory)}"
             )
         self.transport = transport
-        self._enter(State.HANDSHAKING)
+        self._enter(_HANDSHAKING)
         # Instance attributes are found in a third of the time, and their places exist anyway.
         self.reason = self._deadline = self._inbox = self._idle_timer = None
         self._delivering = self.is_full = self.eof_written = self.ready = False
@@ -720,10 +735,11 @@ class Connection(_Base):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        is_plain = isinstance(transport, Eager) and not transport.TLS
         # Twisted's client endpoints put a protocol of their own in front of this one. It passes on
         # only the last of the interfaces that it checks for.
         before = getattr(transport, "protocol", None)
-        if not is_wrapper(before) and inner_protocol(before) is self:
+        if before is not self and not is_wrapper(before) and inner_protocol(before) is self:
             alsoProvides(before, IHalfCloseableProtocol, IHandshakeListener)
         factory = self.factory
         limits = factory.limits
@@ -737,6 +753,10 @@ class Connection(_Base):
         if limits.rate:
             self._bucket = TokenBucket(limits.rate, limits.burst)
         transport.registerProducer(self, True)
+        if is_plain:  # the usual case, without looking for layers
+            transport.closer = self
+            self._open()
+            return
         self._take_over_closing()
         if not awaits_handshake(transport):
             self._open()
@@ -786,6 +806,21 @@ class Connection(_Base):
         is_ours = self.state in _WITH_TRANSPORT
         self.close()  # if it is closing already, its grace goes on
         return is_ours
+
+    def ends_with_peer(self) -> bool:
+        """Return whether this connection ends if its peer sends nothing more.
+
+        Asked by the transport, which then ends without asking for a half-close first.
+        """
+        return (
+            self._closes_on_eof
+            and self.state is _OPEN
+            and self._inbox is None
+            and not self._pause_reasons
+            and not self._send_queue
+            and not self.is_full
+            and self._protocol_error is None
+        )
 
     def _lose_transport(self) -> None:
         self._give_back_closing()
@@ -853,7 +888,8 @@ class Connection(_Base):
     def _open(self) -> None:
         self._enter(_OPEN)
         self._is_unframed = type(self._framing) is Raw and self._bucket is None
-        self._cancel_deadline()
+        if self._deadline is not None:
+            self._cancel_deadline()
         if self._pause_reasons:  # during the handshake, the transport is read nevertheless
             self._pause_reasons &= ~PauseReason.TLS
             if self._pause_reasons:
@@ -873,7 +909,7 @@ class Connection(_Base):
         self.abort(HANDSHAKE, "it took too long")
 
     def _enter(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
+        if state not in self.state.following:
             raise AssertionError(f"{self.state.name} cannot become {state.name}")
         self.state = state
 
@@ -1227,10 +1263,13 @@ class Connection(_Base):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_unframed = False
-        self._peer = self.peer
-        self._give_back_closing()
-        waiting, self._waiting_ready = self._waiting_ready, None
-        if waiting is not None:
+        if isinstance(self.transport, Eager):
+            self.transport.closer = None  # it keeps the address
+        else:
+            self._peer = self.peer
+            self._give_back_closing()
+        if self._waiting_ready is not None:
+            waiting, self._waiting_ready = self._waiting_ready, None
             self._loss = reason.value
             for each in waiting:
                 each.errback(reason)
@@ -1242,8 +1281,11 @@ class Connection(_Base):
             self._drain_input()
             return
         if self.reason is None:
+            ours = None if clean else self.factory.own_end(reason)
             awaits = self._pause_reasons & PauseReason.TLS or awaits_handshake(self.transport)
-            if self.state is _HANDSHAKING and awaits and not clean:
+            if ours is not None:
+                self.reason, self.detail = CLOSED, ours
+            elif self.state is _HANDSHAKING and awaits and not clean:
                 self.reason, self.detail = HANDSHAKE, handshake_text(reason.value)
             else:
                 self.reason = PEER_CLOSED if clean else PEER_RESET
@@ -1349,24 +1391,31 @@ class Connection(_Base):
         if not self.bytes_received and self.bytes_sent and not self.detail:
             self._suspect_tls(reason)
         self._enter(State.CLOSED)
-        self._stop_timer()
-        self._cancel_deadline()
+        # Setting an attribute that it does not have yet would cost a connection a dictionary.
+        if self._idle_timer is not None:
+            self._stop_timer()
+        if self._deadline is not None:
+            self._cancel_deadline()
         if self._rate_call is not None:
             self._rate_call.cancel()
             self._rate_call = None
         self._inbox = None
-        self._clear_send_queue()
-        self._send_queue = None
-        waiting, self._waiting_drained = self._waiting_drained, None
-        for each in waiting or ():
-            each.cancel()
+        if self._send_queue is not None:
+            self._clear_send_queue()
+            self._send_queue = None
+        if self._waiting_drained is not None:
+            waiting, self._waiting_drained = self._waiting_drained, None
+            for each in waiting:
+                each.cancel()
         if self._incoming is not None:
             self._incoming.end(reason, self.detail, cut=self._is_cut())
             self._end_loop()
         if self._running_hook is not None:
             self._running_hook.cancel()
-        self._call_last_hook(reason)
-        self.factory.ended(self)
+        try:
+            self._call_last_hook(reason)
+        finally:  # a SystemExit too must not leave the connection with the factory
+            self.factory.ended(self)
 
     def _suspect_tls(self, reason: CloseReason) -> None:
         """Note that a server may speak TLS: OpenSSL, sent plain text, closes without an alert."""

@@ -9,15 +9,19 @@ from functools import cached_property
 from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from twisted_net.connection.addresses import format_address, normalize_mapped
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.line_batch import LineBatch
 from twisted_net.connection.mistakes import check_maker
 from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
+from twisted_net.connection.stopping import has_stopped, watch_stop
 from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.interfaces import AnyInterface
 from twisted_net.policy.admission import Admission
@@ -25,8 +29,10 @@ from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import CLOSED, DENIED, DRAINING, HANDSHAKE, CloseReason
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.policy.limits import LIMIT_NAMES, LimitChanges, Limits
+from twisted_net.wire.text import printable
 
 _log = Logger()
+_ends = LineBatch(_log)
 
 OnRefused: TypeAlias = Callable[[IAddress | None, CloseReason], object]
 """Is called with each client that was refused: its address, if it is known, and the reason."""
@@ -59,10 +65,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         several factories.
     :param budget: limits the bytes that wait for slow peers in total; one object should serve the
         whole process.
-    :param log_ends: whether ends that are not notable are logged as well; those of peers that sent
-        nothing, such as health checks, at debug level. Written to a file, that line costs half as
-        much as everything else in a short connection. The same is true of clients that are refused:
-        without it, only a summary is logged, once a minute.
+    :param log_ends: whether ends that are not notable are logged as well, if the peer has sent
+        anything, and each client that is refused. Without it, only a summary of these is logged,
+        once a minute.
     :param on_refused: called by :meth:`refused`.
     :param changes: single limits, by name; see :class:`~twisted_net.policy.limits.Limits`.
     :raises ValueError: if a limit is invalid; the message names it.
@@ -187,16 +192,14 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         if not self.accepts:
             self._refuse(addr, DRAINING)
             return RejectingProtocol()
-        made = self._admitted(addr)
+        admission = self._admission
+        made = self.make(addr) if admission is None else self._admitted(addr, admission)
         if made is None:
             self._refuse(addr, DENIED)
             return RejectingProtocol()
         return made
 
-    def _admitted(self, addr: IAddress | None) -> Any:
-        admission = self.admission
-        if admission is None:
-            return self.make(addr)
+    def _admitted(self, addr: IAddress | None, admission: Admission) -> Any:
         host, now = _host_of(addr), self.clock.seconds()
         reason = admission.admit(host, now)
         if reason is not None:
@@ -312,7 +315,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def host(self, address: IAddress) -> IAddress:
         """Return a shared object for the address that clients connect to, to save memory."""
-        if address != self._host:
+        if address is not self._host and address != self._host:
             self._host = address
         return self._host
 
@@ -320,9 +323,22 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """Register a new connection and return its number."""
         self._last_id += 1
         self.connections[self._last_id] = connection
+        if self._last_id == 1:
+            watch_stop(self.clock)
         if self.limits.stall_timeout:
             self._stalls.begin()
         return self._last_id
+
+    def own_end(self, failure: Failure) -> str | None:
+        """Return what this process did to end a connection that its transport calls lost.
+
+        :return: None if it was the peer, or the network.
+        """
+        if isinstance(failure.value, ConnectionAborted):
+            return "its transport was aborted"
+        if has_stopped(self.clock):
+            return "the reactor has stopped"
+        return None
 
     def ended(self, connection: Connection) -> None:
         """Forget a connection that has ended; its ``reason`` is set."""
@@ -338,15 +354,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         reason = connection.reason
         assert reason is not None
         self.endings[reason.code] += 1
-        if reason.notable or self.log_ends:
-            _log.emit(
-                LogLevel.info if reason.notable or connection.bytes_received else LogLevel.debug,
-                "Connection {id} from {peer} ended: {reason}{detail}",
-                id=connection.id,
-                peer=format_address(connection.peer),
-                reason=reason.code,
-                detail=connection.detail and f" ({connection.detail})",
-            )
+        # A health check, which says nothing, would fill the log.
+        if reason.notable or (self.log_ends and connection.bytes_received):
+            self._log_end(connection, reason)
         if reason is HANDSHAKE:
             self._tell_refused(connection.peer, reason)
         if not self.connections:
@@ -354,6 +364,40 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             waiting, self._wait_closed = self._wait_closed, []
             for each in waiting:
                 each.callback(None)
+
+    def _log_end(self, connection: Connection, reason: CloseReason) -> None:
+        level = LogLevel.info  # so that twist shows the same as twistd
+        peer = format_address(connection.peer)
+        detail = connection.detail and f" ({connection.detail})"
+        user = _user_of(connection)
+        clock = self._clock
+        if clock is not None and _ends.is_usable(clock):
+            number = connection.id
+            text = f"Connection {number} from {peer} ended: {reason.code}{detail}"
+            if user:
+                text += f", user {user}"
+            if _ends.add(clock, level, text):
+                return
+        known = {"user": user} if user else {}
+        _log.emit(
+            level,
+            "Connection {id} from {peer} ended: {reason}{detail}"
+            + (", user {user}" if user else ""),
+            id=connection.id,
+            peer=peer,
+            reason=reason.code,
+            detail=detail,
+            **known,
+        )
+
+
+def _user_of(connection: Connection) -> str:
+    try:
+        name = connection.name_for_log()
+    except Exception:
+        _log.failure("Connection {id}: name_for_log() failed", id=connection.id)
+        return ""
+    return name and printable(name)
 
 
 def _host_of(address: IAddress | None) -> str | None:

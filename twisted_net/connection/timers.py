@@ -47,7 +47,8 @@ class Timers:
     """
 
     __slots__ = (
-        *("_call", "_clock", "_continuation", "_due", "_each", "_expired", "_watch", "wheel"),
+        *("_call", "_clock", "_continuation", "_due", "_each", "_expired", "_ticks", "_watch"),
+        "wheel",
     )
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -58,6 +59,7 @@ class Timers:
         self._continuation: IDelayedCall | None = None
         self._watch: BlockWatch | None = None  # while the timer runs on a reactor
         self._each = 0.0  # seconds of the tick for each timeout that expired in it
+        self._ticks: dict[float, int] = {}  # for the few lengths that are in use
         self.wheel: TimerWheel[Any] = TimerWheel()
 
     def start(self, expired: Callable[[], None], seconds: float) -> Timeout[Callable[[], None]]:
@@ -65,9 +67,13 @@ class Timers:
 
         The call is at most a second late, or one and a half in a crowd; see :data:`TICK`.
         """
-        ticks = ticks_for(seconds, TICK)
+        ticks = self._ticks.get(seconds)
+        if ticks is None:
+            if len(self._ticks) > 64:
+                self._ticks.clear()
+            ticks = self._ticks[seconds] = ticks_for(seconds, TICK)
         # A timeout keeps the two parts of a method, which exist already, and not the method object.
-        if isinstance(expired, MethodType):
+        if type(expired) is MethodType:
             timeout = self.wheel.start(expired.__self__, ticks, expired.__func__)
         else:
             timeout = self.wheel.start(expired, ticks, call)

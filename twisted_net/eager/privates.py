@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
@@ -27,7 +27,7 @@ from pkgutil import resolve_name
 from types import CodeType, NoneType
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogPublisher, globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper
 
 _log = Logger()
@@ -134,6 +134,8 @@ TABLE: tuple[Private, ...] = (
              "Connection.doRead", f"{_FD}._isSendBufferFull"),
         _row("_writeDisconnected", "whether our side is closed for writing", bool, f"{_FD}.write",
              f"{_FD}.doWrite"),
+        _row("_writeDisconnecting", "whether loseWriteConnection() was called", bool,
+             f"{_FD}.doWrite", f"{_FD}.loseWriteConnection"),
         _row("_aborting", "whether abortConnection() was called", bool,
              "Connection.abortConnection"),
         _row("TLS", "whether startTLS() was called: then Twisted's code writes", bool,
@@ -159,6 +161,8 @@ TABLE: tuple[Private, ...] = (
         _row("__init__", "replaced by ours, which sets the same attributes", 6),
         _row("_getLogPrefix", "returns a protocol's name in the log", 1, "Server.__init__",
              "BaseClient._connectDone"),
+        _row("_closeSocket", "closes the socket, with shutdown() or a reset before", 1,
+             "Connection.connectionLost"),
         _row("_maybePauseProducer", "pauses the producer if the queue is full", 0, f"{_FD}.write",
              f"{_FD}.writeSequence"),
         _row("doRead", "overridden: receives data", 0),
@@ -193,6 +197,7 @@ TABLE: tuple[Private, ...] = (
              "Port.doRead", "Port.startListening"),
     ),
     *_rows(Group.TRANSPORTS, Kind.METHOD, "twisted.internet.tcp:Port",
+        _row("_buildAddr", "makes the address of a peer", 1, "Port.doRead"),
         _row("_fromListeningDescriptor", "makes the port of an adopted socket", 4,
              f"{_POSIX}.adoptStreamPort"),
     ),
@@ -335,11 +340,19 @@ TABLE: tuple[Private, ...] = (
              "EPollReactor.doPoll", "EPollReactor._add"),
         _row("_selectables", "the selectable of each descriptor", object, "EPollReactor.__init__",
              "EPollReactor.doPoll", "EPollReactor.addReader"),
+        _row("_reads", "the descriptors that are registered for reading", set,
+             "EPollReactor.addReader", "EPollReactor.removeReader"),
+        _row("_writes", "the descriptors that are registered for writing", set,
+             "EPollReactor.addWriter", "EPollReactor.removeWriter"),
     ),
     # Others: each is for one of the functions at the end of this file.
     *_rows(Group.OTHERS, Kind.CLASS_ATTRIBUTE, "twisted.internet.tcp:Port",
         _row("_logger", "the logger that reports failed accepts", Logger, "Port.doRead",
              source=_own("_logger")),
+    ),
+    *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE, "twisted.logger:LogPublisher",
+        _row("_observers", "the observers of the log", list,
+             "twisted.logger:LogPublisher.__call__", "twisted.logger:LogPublisher.addObserver"),
     ),
     *_rows(Group.OTHERS, Kind.INSTANCE_ATTRIBUTE,
          "twisted.application._client_service:_ReconnectingProtocolProxy",
@@ -587,6 +600,7 @@ _INSTANCES: dict[str, Callable[[], Any]] = {
     "twisted.protocols.tls:BufferingTLSTransport": _tls,
     "OpenSSL.SSL:Connection": _ssl_connection,
     "OpenSSL.SSL:Context": _ssl_context,
+    "twisted.logger:LogPublisher": LogPublisher,
     "twisted.internet.endpoints:_WrappingProtocol": lambda: resolve_name(
         "twisted.internet.endpoints:_WrappingProtocol"
     )(None, _protocol()),
@@ -654,6 +668,15 @@ def log_of_port(port: Any) -> Logger | None:
 def set_log_of_port(port: Any, logger: Logger) -> None:
     """Replace the logger that :func:`log_of_port` has returned."""
     port._logger = logger
+
+
+@cache
+def log_observers() -> Sequence[Any]:
+    """Return the observers of Twisted's log, as a list that stays current.
+
+    If they cannot be found, it is empty.
+    """
+    return globalLogPublisher._observers if _known("_observers") else []
 
 
 def hold_back_loss(proxy: Any) -> Callable[[], None] | None:

@@ -23,16 +23,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from errno import EINTR
+from os import register_at_fork
 from typing import Any
+from weakref import ref
 
 from twisted.internet import main, posixbase
 from twisted.internet.interfaces import IReactorFDSet, IReactorSocket, IReactorTCP, IReactorUNIX
 from twisted.python import log
 from twisted.python.context import call
 from twisted.python.context import get as context_get
+from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import implementer
 
+from twisted_net.eager.ports import EagerServer
 from twisted_net.eager.privates import require_reactor
 from twisted_net.eager.reactor_interfaces import EagerCalls
 from twisted_net.eager.steady import make_steady
@@ -69,6 +73,10 @@ class _TurnContext:
         return {**self.outer, "system": self.selectable.logPrefix()}
 
 
+_DONE = Failure(main.CONNECTION_DONE)
+"""Shared by all connections, as Twisted's are."""
+
+
 class _IsEager(dict[type, bool]):
     """Whether a class is a subclass of Eager. Cached, because every event needs it."""
 
@@ -92,6 +100,14 @@ class EagerReactor(EagerCalls, EPollReactor):
         self.batch = WriteBatch(always_open=True)
         self._context = _TurnContext()
         super().__init__()
+        known = ref(self)
+
+        def forks() -> None:
+            reactor = known()
+            if reactor is not None:
+                reactor.share_sockets()
+
+        register_at_fork(before=forks)
 
     def doPoll(self, timeout: float | None) -> None:
         """Send what the last turn wrote, wait for events, and handle them.
@@ -153,11 +169,44 @@ class EagerReactor(EagerCalls, EPollReactor):
         if why is main.CONNECTION_LOST and selectable.fileno() == -1:
             why = posixbase._NO_FILEDESC
         try:
+            if why is main.CONNECTION_DONE and selectable.ends_with_peer():
+                selectable.connectionLost(_DONE)
+                return
             self._disconnectSelectable(selectable, why, True)
         except KeyboardInterrupt:
             raise
         except BaseException:
             log.err()
+
+    def share_sockets(self) -> None:
+        """Note that a fork of this process gets every socket that is open now."""
+        for selectable in self._selectables.values():
+            if isinstance(selectable, EagerServer):
+                selectable.is_shared = True
+
+    def watch(self, transport: Any, fd: int) -> None:
+        """Wait for a new eager transport to become readable."""
+        self._poller.register(fd, EPOLLIN)
+        self._reads.add(fd)
+        self._selectables[fd] = transport
+
+    def forget(self, transport: Any) -> None:
+        """Do not wait for an eager transport any more, which is about to be closed."""
+        fd = transport.fileno()
+        if self._selectables.get(fd) is transport:
+            del self._selectables[fd]
+            self._reads.discard(fd)
+            self._writes.discard(fd)
+            self._poller.unregister(fd)
+
+    def removeReader(self, reader: Any) -> None:
+        # Called for every transport that ends, and then it is in no list any more.
+        if not _IS_EAGER[type(reader)] or reader.fileno() in self._reads:
+            super().removeReader(reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        if not _IS_EAGER[type(writer)] or writer.fileno() in self._writes:
+            super().removeWriter(writer)
 
     # To other code, a transport in the batch is a writer.
 

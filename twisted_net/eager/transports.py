@@ -52,7 +52,8 @@ class Eager(tcp.Connection):
     :ivar closer: the user of this transport, if it closes in its own way. Its method
         ``close_from_outside`` is asked first whenever somebody calls :meth:`loseConnection`; if it
         returns False, this transport closes. Its method ``starting_tls`` is given what starts TLS,
-        whenever somebody calls :meth:`startTLS`.
+        whenever somebody calls :meth:`startTLS`. If it is also the protocol, its
+        ``ends_with_peer`` is asked when the peer has sent its last byte and nothing is to be sent.
     """
 
     at_once = True
@@ -240,12 +241,23 @@ class Eager(tcp.Connection):
         super().abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        self._room = 0
-        self.leave_to_poller()
+        if self._room or self._in_batch:
+            self._room = 0
+            self.leave_to_poller()
         super().registerProducer(producer, streaming)
-        self._is_plain = bool(
-            streaming and self.producer is producer and not self.TLS and not self._aborting
-        )
+        if not streaming or self.producer is not producer or self.TLS or self._aborting:
+            self._is_plain = False
+            return
+        self._is_plain = True
+        if not (
+            self._tempDataLen
+            or self.dataBuffer
+            or not self.connected
+            or self.disconnecting
+            or self._writeDisconnecting
+            or self._writeDisconnected
+        ):
+            self._find_room()
 
     def unregisterProducer(self) -> None:
         self._is_plain = False
@@ -273,6 +285,29 @@ class Eager(tcp.Connection):
     def connectionLost(self, reason: Failure) -> None:
         self._is_plain, self._room = False, 0
         super().connectionLost(reason)
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        if self.ends_with_peer():
+            self.connectionLost(reason)
+        else:
+            super().readConnectionLost(reason)
+
+    def ends_with_peer(self) -> bool:
+        """Return whether the end of the peer's input ends the connection at once.
+
+        Otherwise the protocol is told of a half-close, closes, and that takes two more turns.
+        """
+        closer = self.closer
+        protocol: Any = self.protocol
+        return bool(
+            closer is not None
+            and protocol is closer
+            and not self._tempDataLen
+            and not self.dataBuffer
+            and not self.disconnecting
+            and not self._writeDisconnecting
+            and protocol.ends_with_peer()
+        )
 
     def doRead(self) -> Any:  # untyped, like one of the two that Twisted inherits
         if not self._batch.open:

@@ -36,7 +36,7 @@ from twisted_net.endpoints.socket_options import (
 )
 from twisted_net.endpoints.tls import TLSClientEndpoint
 from twisted_net.interfaces import ClientEndpoint
-from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.backoff import Backoff, Delays
 from twisted_net.policy.close_reasons import HANDSHAKE, IDLE
 from twisted_net.policy.keywords import check_keywords
 from twisted_net.tls.client_settings import ClientTLS, ClientTLSSettings
@@ -243,12 +243,12 @@ class ReconnectingClient(ClientService):
         where: EndpointSpec,
         protocol: Callable[[], Connection] | ConnectionFactory,
         *,
-        backoff: Backoff | None = None,
+        backoff: Delays | None = None,
         jitter: Callable[[], float] = random.random,
         **how: Unpack[ConnectOptions],
     ) -> None:
         check_keywords(type(self), how, CONNECT_KEYWORDS)
-        delays = backoff or Backoff()
+        delays = Backoff() if backoff is None else backoff
         how.setdefault("sessions", TLSSessions())
         endpoint: Any = client_endpoint(reactor, where, **how)
         factory = (

@@ -34,12 +34,14 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_net.connection.addresses import format_address, normalize_mapped, proxied_addresses
+from twisted_net.connection.addresses import format_peer, proxied_addresses
+from twisted_net.connection.stopping import has_stopped, watch_stop
 from twisted_net.connection.timer_wheel import Timeout
 from twisted_net.connection.timers import Timers, reactor_clock
 from twisted_net.endpoints.switch_protocol import log_prefix, switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.close_reasons import (
+    CLOSED,
     DRAINING,
     HANDSHAKE,
     PEER_CLOSED,
@@ -97,8 +99,8 @@ class ProxiedFactory(AnyInterface):
         socket file has permissions. As nginx' ``set_real_ip_from unix:``.
     :raises ValueError: an invalid timeout.
     :ivar ended: the number of connections that ended before their header was complete, by the code
-        of the reason: ``bad-input``, ``handshake``, ``draining``; ``peer-closed`` and
-        ``peer-reset`` are peers that never sent a byte, as health checks do.
+        of the reason: ``bad-input``, ``handshake``, ``draining``, ``closed``; ``peer-closed`` and
+        ``peer-reset`` are peers that never sent a byte, as health checks do. Those are not logged.
     """
 
     noisy = False
@@ -196,6 +198,7 @@ class _HeaderReader(Protocol):
         self.transport = transport
         factory = self._factory
         factory._waiting.add(self)
+        watch_stop(factory.clock)
         self._watch = factory.timers.start(self._too_late, factory.timeout)
 
     def dataReceived(self, data: bytes) -> None:
@@ -214,7 +217,9 @@ class _HeaderReader(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._watch is not None:
             self._settle()
-            if self._heard:
+            if has_stopped(self._factory.clock):
+                self.reason, self.detail = CLOSED, "the reactor has stopped"
+            elif self._heard:
                 self.reason = HANDSHAKE
                 self.detail = f"the peer was gone {self._heard} bytes into its PROXY header"
             else:
@@ -226,10 +231,12 @@ class _HeaderReader(Protocol):
         code = self.reason.code
         ended = self._factory.ended
         ended[code] = ended.get(code, 0) + 1
+        if not self._heard and not self.reason.notable:  # a health check
+            return
         _log.emit(
             LogLevel.info if self.reason.notable else LogLevel.debug,
             "Connection from {peer} ended: {reason}{detail}",
-            peer=format_address(normalize_mapped(self.transport.getPeer())),
+            peer=format_peer(self.transport),
             reason=code,
             detail=self.detail and f" ({self.detail})",
         )

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import ILoggingContext, IProtocol, IReactorTime
 from twisted.logger import Logger
 
-from twisted_net.connection.addresses import format_address
+from twisted_net.connection.addresses import format_address, format_peer
 
 _log = Logger()
 
@@ -133,5 +133,5 @@ class _PendingBytes:
             self._deliver()
         except Exception:
             # A reactor does the same if a protocol that it calls raises.
-            _log.failure("Connection from {peer} failed", peer=format_address(transport.getPeer()))
+            _log.failure("Connection from {peer} failed", peer=format_peer(transport))
             transport.abortConnection()

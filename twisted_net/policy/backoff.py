@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Delays(Protocol):
+    """What chooses the delays between attempts; :class:`Backoff` does."""
+
+    def delay(self, attempt: int, jitter: float) -> float:
+        """Return the seconds to wait before attempt ``attempt`` (the first is 1)."""
 
 
 @dataclass(frozen=True, slots=True)
