@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.terminal.chat_view import AskHistory, ChatView, PendingMessage, Ring, Show
+from twisted_net.terminal.chat_view import AskHistory, ChatView, PendingMessage, RingBell, Show
 from twisted_net.terminal.conversations import MOST_KEPT
 from twisted_net.terminal.lines import plain_text
 from twisted_net.terminal.server_events import LISTED_NAMES, received
@@ -34,7 +34,7 @@ class ViewCase(SynchronousTestCase):
             match output:
                 case Show(line):
                     lines.append(plain_text(line))
-                case Ring():
+                case RingBell():
                     self.rings += 1
                 case AskHistory(room, before):
                     self.asked.append((room, before))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import TypeAlias
 
 from twisted_net.chat import names
@@ -39,11 +39,11 @@ class AskHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class RingBell:
     """Tell the user that somebody has called."""
 
 
-ViewOutput: TypeAlias = Show | AskHistory | Ring
+ViewOutput: TypeAlias = Show | AskHistory | RingBell
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class ChatView:
             return [Show(line)]
         conversation.offset = max(conversation.offset, offset)
         line = message_line(when, self.nick, message.text, action=message.action, style="class:own")
-        return list(self.place(conversation, [*conversation.day_line(when), line]))
+        return list(self.place(conversation, line, when))
 
     def failed(self, number: int, text: str) -> list[ViewOutput]:
         """Show that a message was not sent, and why."""
@@ -190,7 +190,7 @@ class ChatView:
         if conversation.is_coming_back:  # it is told when the room is joined again
             return []
         line = error_line(f"Messages of {conversation.title} were lost here.")
-        return list(self.place(conversation, [line]))
+        return list(self.place(conversation, line))
 
     def history_failed(self, room: str) -> list[ViewOutput]:
         """Show what has waited for the history of a room, which does not come."""
@@ -228,25 +228,30 @@ class ChatView:
     def place(
         self,
         conversation: Conversation,
-        lines: list[Fragments],
+        line: Fragments,
+        when: datetime | None = None,
         counts: bool = False,
         is_mention: bool = False,
     ) -> Iterator[ViewOutput]:
-        """Show the lines of a conversation, or keep them until the user turns to it.
+        """Show a line of a conversation, or keep it until the user turns to it.
 
-        :param counts: whether the last line is a message, and so counts as unread.
+        :param when: the local time of a message. The first one of a day follows a line with the
+            date.
+        :param counts: whether it counts as unread.
         """
-        for line in lines:
-            is_last = line is lines[-1]
-            if conversation.held is not None:
-                conversation.held.append((line, counts and is_last, is_mention and is_last))
-            elif conversation.title == self.current:
-                yield Show(line)
+        if conversation.held is not None:
+            conversation.held.append((line, when, counts, is_mention))
+            return
+        for each in (*conversation.day_line(when), line):
+            if conversation.title == self.current:
+                yield Show(each)
+            elif each is line:
+                conversation.keep(each, counts, is_mention)
             else:
-                conversation.keep(line, counts and is_last, is_mention and is_last)
+                conversation.keep(each)
 
     def release(self, conversation: Conversation) -> Iterator[ViewOutput]:
         """Show or keep what has waited for the history of a room."""
         held, conversation.held = conversation.held or [], None
-        for line, counts, is_mention in held:
-            yield from self.place(conversation, [line], counts, is_mention)
+        for line, when, counts, is_mention in held:
+            yield from self.place(conversation, line, when, counts, is_mention)

@@ -43,7 +43,7 @@ class Conversation:
         self.is_mentioned = False
         self.is_coming_back = False
         self.is_lost = False
-        self.held: list[tuple[Fragments, bool, bool]] | None = None
+        self.held: list[tuple[Fragments, datetime | None, bool, bool]] | None = None
         self._kept: deque[Fragments] = deque(maxlen=MOST_KEPT)
         self._left_out = 0
         self._day = ""
@@ -57,7 +57,7 @@ class Conversation:
     def is_room(self) -> bool:
         return self.title[0] == "#"
 
-    def keep(self, line: Fragments, counts: bool, is_mention: bool) -> None:
+    def keep(self, line: Fragments, counts: bool = False, is_mention: bool = False) -> None:
         """Keep a line for later.
 
         :param counts: whether it is a message, and so counts as unread.

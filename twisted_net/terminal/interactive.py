@@ -9,16 +9,13 @@ from twisted.internet.defer import Deferred
 
 from twisted_net.chat import ChatClient, ChatError
 from twisted_net.chat.messages import RequestError
-from twisted_net.terminal.chat_view import AskHistory, ChatView, Ring, Show, ViewOutput
+from twisted_net.terminal.chat_view import AskHistory, ChatView, RingBell, Show, ViewOutput
 from twisted_net.terminal.flags import ClientSettings
 from twisted_net.terminal.lines import Fragments, error_line
-from twisted_net.terminal.piped import FAILED, SUCCEEDED, stop_client
+from twisted_net.terminal.piped import EXIT_FAILED, EXIT_STORED, stop_client
 from twisted_net.terminal.server_events import received
 from twisted_net.terminal.typed import parse_typed, pasted_lines
 from twisted_net.terminal.user_requests import UserRequests
-
-CALL_TIMEOUT = 60.0
-"""Seconds until a message without an ack is given up, and its text shown again."""
 
 
 class Screen(Protocol):
@@ -28,7 +25,7 @@ class Screen(Protocol):
         """Show lines above the one that is typed, soon."""
 
     def ring(self) -> None:
-        """Ring the bell."""
+        """RingBell the bell."""
 
     def refresh(self) -> None:
         """Draw the prompt and the toolbar again, soon."""
@@ -85,7 +82,6 @@ class InteractiveClient:
             password=password,
             on_lost=lambda room: self._do(self.view.lost(room)),
             on_disconnected=self._disconnected,
-            call_timeout=CALL_TIMEOUT,
             **settings.tls,
         )
         self._requests = UserRequests(
@@ -109,7 +105,7 @@ class InteractiveClient:
             await self._screen.run(self)
         finally:
             await stop_client(self._client, self._reactor)
-        return FAILED if self.problem else SUCCEEDED
+        return EXIT_FAILED if self.problem else EXIT_STORED
 
     async def _watch(self) -> None:
         try:
@@ -135,7 +131,7 @@ class InteractiveClient:
             match output:
                 case Show(line):
                     lines.append(line)
-                case Ring():
+                case RingBell():
                     self._screen.ring()
                 case AskHistory(room, before):
                     self._ask_history(room, before)

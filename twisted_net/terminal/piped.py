@@ -31,7 +31,7 @@ MOST_UNWRITTEN = 100_000
 CLOSING_TIME = 2.0
 """Seconds that the connection may take to close."""
 
-SUCCEEDED, FAILED = 0, 1
+EXIT_STORED, EXIT_FAILED = 0, 1
 
 BROKEN_PIPE = 128 + 13
 """What a shell gives for a program that SIGPIPE has ended: the reader of its output has gone."""
@@ -110,7 +110,7 @@ class LineSender:
         if self._has_ended and not self._waiting and not self.finished.called:
             if self.failures > 1:
                 self._complain(f"{self.failures} of {self._lines} lines were not sent")
-            self.finished.callback(FAILED if self.failures else SUCCEEDED)
+            self.finished.callback(EXIT_FAILED if self.failures else EXIT_STORED)
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -269,11 +269,11 @@ class PipedClient:
                 line = plain_line(message, is_tagged) if self._settings.listen else ""
                 if line and not self._writer.write(line):
                     self.complain(f"{MOST_UNWRITTEN} lines wait for the reader of the output")
-                    self._finish(FAILED)
+                    self._finish(EXIT_FAILED)
         except ChatError as error:
             if not self._sender.failures:  # otherwise it stands there as the reason
                 self.complain(str(error))
-            self._finish(FAILED)
+            self._finish(EXIT_FAILED)
 
     def _finish(self, status: int) -> None:
         if not self._done.called:
@@ -285,7 +285,7 @@ class PipedClient:
     def _broken(self, error: OSError) -> None:
         if not isinstance(error, BrokenPipeError):
             self.complain(f"the standard output cannot be written: {error.strerror}")
-        self._finish(BROKEN_PIPE if isinstance(error, BrokenPipeError) else FAILED)
+        self._finish(BROKEN_PIPE if isinstance(error, BrokenPipeError) else EXIT_FAILED)
 
     def _lost(self, room: str) -> None:
         self.complain(f"messages of #{printable(room)} were lost")

@@ -32,7 +32,7 @@ class _Impossible(Exception):
     """The program cannot start. The text says why."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_program(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
     :return: its exit status: 0, 1 for a failure, 2 for a wrong command line, 128 and the number of
@@ -170,4 +170,4 @@ def _log_failures(say: Callable[[str], None]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program())

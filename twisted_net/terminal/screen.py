@@ -88,7 +88,7 @@ class TerminalScreen:
             asyncio.get_event_loop().call_later(GATHERING, self._flush)
 
     def ring(self) -> None:
-        """Ring the bell."""
+        """RingBell the bell."""
         self._output.bell()
 
     def refresh(self) -> None:

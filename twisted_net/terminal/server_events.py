@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from twisted_net.chat import names
-from twisted_net.terminal.chat_view import AskHistory, ChatView, Ring, Show, ViewOutput
+from twisted_net.terminal.chat_view import AskHistory, ChatView, RingBell, Show, ViewOutput
 from twisted_net.terminal.conversations import Conversation
 from twisted_net.terminal.lines import (
     Fragments,
@@ -60,7 +61,7 @@ def _joined(view: ChatView, message: dict[str, Any], now: float) -> Iterator[Vie
         topic = f" Topic: {conversation.topic}" if conversation.topic else ""
         others = conversation.count - 1
         text = f"You are in {conversation.title} now, with {_count(others, 'other')}.{topic}"
-        yield from view.place(conversation, [notice_line(text)])
+        yield from view.place(conversation, notice_line(text))
         yield from _ask_history(view, conversation, message)
     elif conversation.is_coming_back:
         yield from _came_back(view, conversation, message)
@@ -80,10 +81,10 @@ def _came_back(
         if fetched:
             were = "was" if fetched == 1 else "were"
             text += f": {_count(fetched, 'message')} {were} fetched"
-        yield from view.place(conversation, [notice_line(f"{text}.")])
+        yield from view.place(conversation, notice_line(f"{text}."))
         return
     line = error_line(f"{back} Messages were lost here.")
-    yield from view.place(conversation, [line])
+    yield from view.place(conversation, line)
     yield from _ask_history(view, conversation, message)
 
 
@@ -110,19 +111,19 @@ def _message(view: ChatView, message: dict[str, Any], now: float) -> Iterator[Vi
     if names.fold(message["from"]) in view.ignored:
         return
     is_mention = mentions(message["text"], view.nick)
-    lines = _message_lines(view, conversation, message, "class:mention" if is_mention else "")
+    line, when = _said(view, message, "class:mention" if is_mention else "")
     if is_mention:
-        yield Ring()
-    yield from view.place(conversation, lines, counts=True, is_mention=is_mention)
+        yield RingBell()
+    yield from view.place(conversation, line, when, counts=True, is_mention=is_mention)
 
 
-def _message_lines(
-    view: ChatView, conversation: Conversation, message: dict[str, Any], style: str = ""
-) -> list[Fragments]:
+def _said(
+    view: ChatView, message: dict[str, Any], style: str = ""
+) -> tuple[Fragments, datetime | None]:
+    """Return the line of a message, and its local time."""
     when = local_time(message["time"], view.zone)
     action = message.get("action") is True
-    line = message_line(when, message["from"], message["text"], action=action, style=style)
-    return [*conversation.day_line(when), line]
+    return message_line(when, message["from"], message["text"], action=action, style=style), when
 
 
 def _history_page(view: ChatView, message: dict[str, Any], now: float) -> Iterator[ViewOutput]:
@@ -134,16 +135,16 @@ def _history_page(view: ChatView, message: dict[str, Any], now: float) -> Iterat
         epoch, offset = conversation.known_before
         stored = [each for each in stored
                   if message["epoch"] != epoch or each["offset"] > offset]  # fmt: skip
-    lines = []
-    if stored:
-        lines.append(rule_line(f"earlier in {conversation.title}"))
-        for each in stored:
-            lines += _message_lines(view, conversation, each)
-        lines.append(rule_line("end of the history" if is_asked else "now"))
-    elif is_asked:
-        lines.append(notice_line(f"There is nothing earlier in {conversation.title}."))
     held, conversation.held = conversation.held, None
-    yield from view.place(conversation, lines)
+    if stored:
+        yield from view.place(conversation, rule_line(f"earlier in {conversation.title}"))
+        for each in stored:
+            yield from view.place(conversation, *_said(view, each))
+        end = "end of the history" if is_asked else "now"
+        yield from view.place(conversation, rule_line(end))
+    elif is_asked:
+        nothing = f"There is nothing earlier in {conversation.title}."
+        yield from view.place(conversation, notice_line(nothing))
     conversation.held = held
     yield from view.release(conversation)
 
@@ -155,7 +156,7 @@ def _private(view: ChatView, message: dict[str, Any], now: float) -> Iterator[Vi
     view.open(f"@{sender}")
     when = local_time(message["time"], view.zone)
     action = message.get("action") is True
-    yield Ring()
+    yield RingBell()
     yield Show(private_line(when, sender, "", message["text"], action))
 
 
@@ -188,7 +189,7 @@ def _presence(view: ChatView, message: dict[str, Any], now: float) -> Iterator[V
         did = "joined" if event == "join" else "left"
         text = f"{nick if 'count' not in message else _count(number, 'person')} {did} {title}."
     if title == view.current:
-        yield from view.place(conversation, [dim_line(text)])
+        yield from view.place(conversation, dim_line(text))
 
 
 def _who(view: ChatView, message: dict[str, Any], now: float) -> Iterator[ViewOutput]:
@@ -222,7 +223,7 @@ def _topic(view: ChatView, message: dict[str, Any], now: float) -> Iterator[View
         yield Show(notice_line(f"The topic of {title}: {topic}"))
     elif conversation is not None:
         text = f"{message['from']} changed the topic of {title}: {topic}"
-        yield from view.place(conversation, [notice_line(text)])
+        yield from view.place(conversation, notice_line(text))
 
 
 def _left(view: ChatView, message: dict[str, Any], now: float) -> Iterator[ViewOutput]:
