@@ -477,6 +477,19 @@ class AnswersTests(ViewCase):
         self.assertEqual(self.view.rooms, {"dev", "a"})
         self.assertEqual(self.receive("rooms", rooms=[], count=0), ["* There are no rooms."])
 
+    def test_bans(self) -> None:
+        """Who is banned, until when, by whom and why."""
+        ban = {"nick": "eve", "until": TIME, "from": "ann", "text": "spam"}
+        self.assertEqual(
+            self.receive("bans", bans=[ban, ban | {"text": ""}], count=3),
+            [
+                "* eve is banned until 26 November 2026 12:00, by ann: spam",
+                "* eve is banned until 26 November 2026 12:00, by ann",
+                "* and 1 more",
+            ],
+        )
+        self.assertEqual(self.receive("bans", bans=[], count=0), ["* Nobody is banned."])
+
     def test_topics(self) -> None:
         """What it is, and who has changed it."""
         self.enter()

@@ -214,6 +214,18 @@ def _rooms(view: ChatView, message: dict[str, Any], now: float) -> Iterator[View
         yield Show(notice_line(f"and {more} more"))
 
 
+def _bans(view: ChatView, message: dict[str, Any], now: float) -> Iterator[ViewOutput]:
+    if not message["bans"]:
+        yield Show(notice_line("Nobody is banned."))
+    for each in message["bans"]:
+        until = local_time(each["until"], view.zone)
+        end = f"{until:%d %B %Y %H:%M}" if until else each["until"]
+        why = f": {each['text']}" if each["text"] else ""
+        yield Show(notice_line(f"{each['nick']} is banned until {end}, by {each['from']}{why}"))
+    if message["count"] > len(message["bans"]):
+        yield Show(notice_line(f"and {message['count'] - len(message['bans'])} more"))
+
+
 def _topic(view: ChatView, message: dict[str, Any], now: float) -> Iterator[ViewOutput]:
     conversation = view.conversations.get(f"#{message['room']}")
     topic, title = message["topic"] or "none", f"#{message['room']}"
@@ -269,6 +281,7 @@ _HANDLERS: dict[str, _Handler] = {
     "presence": _presence,
     "who": _who,
     "rooms": _rooms,
+    "bans": _bans,
     "topic": _topic,
     "history": _history_page,
     "notice": _notice,
