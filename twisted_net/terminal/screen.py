@@ -107,6 +107,7 @@ class TerminalScreen:
     def leave(self) -> None:
         """Leave the terminal as it was."""
         if self._application.is_running and not self._application.is_done:
+            self._flush()
             self._application.exit()
 
     def _left(self, result: Any) -> Any:
@@ -120,11 +121,11 @@ class TerminalScreen:
         if not lines:
             return
         text = [fragment for line in lines for fragment in (*line, ("", "\n"))]
-        is_running = self._application.is_running and not self._application.is_done
-        if is_running:
+        is_drawn = self._application.is_running
+        if is_drawn:
             self._application.renderer.erase()
         print_formatted_text(self._output, FormattedText(text), self._style)
-        if is_running:
+        if is_drawn:
             self._application.renderer.reset()
             self._application.invalidate()
 
