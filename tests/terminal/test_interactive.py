@@ -102,6 +102,7 @@ class InteractiveTests(InteractiveCase):
         self.assertEqual(
             self.shown(),
             [
+                "* Connecting to localhost...",
                 "* Connected. You are me. /help lists commands.",
                 "--- #lobby ---",
                 "* You are in #lobby now, with 1 other.",

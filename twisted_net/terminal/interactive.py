@@ -11,7 +11,7 @@ from twisted_net.chat import ChatClient, ChatError
 from twisted_net.chat.messages import RequestError
 from twisted_net.terminal.chat_view import AskHistory, ChatView, RingBell, Show, ViewOutput
 from twisted_net.terminal.flags import ClientSettings
-from twisted_net.terminal.lines import Fragments, error_line
+from twisted_net.terminal.lines import Fragments, dim_line, error_line
 from twisted_net.terminal.piped import EXIT_FAILED, EXIT_STORED, stop_client
 from twisted_net.terminal.server_events import received
 from twisted_net.terminal.typed import parse_typed, pasted_lines
@@ -97,6 +97,7 @@ class InteractiveClient:
 
         :return: the exit status.
         """
+        self._screen.show([dim_line(f"Connecting to {self._settings.shown}...")])
         Deferred.fromCoroutine(self._watch())
         self._client.startService()
         for room in self._settings.rooms:

@@ -98,6 +98,7 @@ class TerminalScreen:
     def run(self, user: ScreenUser) -> Deferred[None]:
         """Read what is typed until :meth:`leave`. Cancelling leaves too."""
         self._user = user
+        self._flush()  # tmux keeps what is erased at the top of its screen in the scrollback
         running = asyncio.ensure_future(
             self._application.run_async(handle_sigint=False, set_exception_handler=False)
         )
