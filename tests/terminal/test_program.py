@@ -31,6 +31,7 @@ class StartTests(SynchronousTestCase):
         self.errors: list[str] = []
         self.patch(program, "complain", self.errors.append)
         self.terminals(True, True)
+        self.patch(os, "environ", {**os.environ, "TERM": "xterm"})
 
     def terminals(self, input: bool, output: bool) -> None:
         self.patch(sys, "stdin", Teletype(input))
@@ -53,6 +54,13 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(self.start("localhost"), 1)
         (line,) = self.errors
         self.assertIn("pip install 'twisted_net[client]'", line)
+
+    def test_a_dumb_terminal(self) -> None:
+        """One line says that it cannot work there, and what can."""
+        for term in ("dumb", ""):
+            os.environ["TERM"] = term
+            self.assertEqual(self.start("localhost"), 1)
+            self.assertIn("--listen", self.errors[-1])
 
     def test_a_pipe_needs_no_extra(self) -> None:
         """The filter starts without; so does ``--listen`` in a terminal."""

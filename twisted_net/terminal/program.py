@@ -24,6 +24,14 @@ NEEDS_EXTRA = (
     "In a pipe, and with --listen, it works without"
 )
 
+DUMB_TERMINALS = ("", "dumb", "unknown")
+"""Values of ``TERM`` that say that the cursor cannot be moved."""
+
+IS_DUMB = (
+    "the variable TERM says that this terminal cannot move its cursor. With --listen, or in a "
+    "pipe, this program works all the same"
+)
+
 LONGEST_PASSWORD = 4096
 """Bytes of the first line of a password's file."""
 
@@ -43,6 +51,8 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
     try:
         if not is_piped and find_spec("prompt_toolkit") is None:
             raise _Impossible(NEEDS_EXTRA)
+        if not is_piped and os.environ.get("TERM", "") in DUMB_TERMINALS:
+            raise _Impossible(IS_DUMB)
         password = find_password(settings) if settings.user else ""
     except _Impossible as error:
         complain(str(error))
