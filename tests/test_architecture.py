@@ -51,8 +51,9 @@ PURE_FOLDERS = {"wire", "policy"}
 CHAT_BEYOND_PURITY = {
     f"{PACKAGE}.chat.{name}"
     for name in (
-        *("client.attempts", "client.calls", "client.client", "client.delivery"),
-        *("channel", "identity_log", "login", "members", "protocol", "stored_bans"),
+        *("client.attempts", "client.calls", "client.client", "client.delivery", "channel"),
+        *("extension.running", "extension.user", "identity_log", "login", "members", "protocol"),
+        "stored_bans",
     )
 }
 """The files of ``chat/`` that are not pure."""

@@ -24,7 +24,7 @@ WANTED = {
     "Broadcast GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
     "CloseReason Backoff Certificates TLSServerEndpoint Raw Lines Netstrings LengthPrefixed "
     "JsonLines JsonStream TwistedNetError",
-    "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError",
+    "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError ChatUser",
     "twisted_net.eager": "eager install",
 }
 """The names that users may rely on; there may be more."""

@@ -29,7 +29,7 @@ from twisted_net import (
     TwistedNetError,
     connect,
 )
-from twisted_net.chat import ChatClient, ChatFactory, ChatLimits
+from twisted_net.chat import ChatClient, ChatError, ChatFactory, ChatLimits, ChatUser
 from twisted_net.eager import eager
 
 
@@ -62,6 +62,28 @@ class Packets(Connection):
         self.room.publish(packet, sender=self)
 
 
+def dice(user: ChatUser, sides: int = 6) -> None:
+    """Roll a dice."""
+    user.announce(f"{user.name} rolled {sides}.", result=sides)
+
+
+async def tell(user: ChatUser, text: str, loudly: bool = False) -> None:
+    """Say something."""
+    user.reply(text.upper() if loudly else text)
+
+
+class StaffChat(ChatFactory):
+    def check_join(self, user: ChatUser, room: str) -> None:
+        if room == "staff" and not user.account:
+            raise ChatError("staff-only", "Only the staff may join #staff.", "room")
+
+    async def check_text(self, user: ChatUser, room: str, text: str) -> None:
+        await Deferred.fromCoroutine(tell(user, text))
+
+    def check_nick(self, user: ChatUser, nick: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(tell(user, nick))
+
+
 def serve(reactor: Any) -> list[Deferred[Any]]:
     endpoint = TCP4ServerEndpoint(eager(reactor), 8080)
     site = Site(Resource())
@@ -73,7 +95,7 @@ def serve(reactor: Any) -> list[Deferred[Any]]:
     rules.denied.add("192.0.2.0/24")
     rules.change(max_per_address=20)
     print(packets.close_denied(), len(rules.denied), rules.rules.deny)
-    chat = ChatFactory(chat_limits=ChatLimits(history=20), max_message=4096)
+    chat = StaffChat(commands=[dice, tell], chat_limits=ChatLimits(history=20), max_message=4096)
     listening = [endpoint.listen(factory) for factory in factories]
     listening.append(endpoint.listen(IdleTimeoutFactory(site, 60)))
     return [*listening, serverFromString(reactor, "tcp:8081").listen(chat), secure.listen(site)]

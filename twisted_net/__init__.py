@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
     from twisted_net.tls.sessions import TLSSessions as TLSSessions
     from twisted_net.tls.sessions import session_reused as session_reused
+    from twisted_net.web.websocket import WebSocketConnection as WebSocketConnection
+    from twisted_net.web.websocket import WebSocketFactory as WebSocketFactory
     from twisted_net.wire.framing import BaseFraming as BaseFraming
     from twisted_net.wire.framing import Framing as Framing
     from twisted_net.wire.framing import JsonLines as JsonLines
@@ -119,6 +121,8 @@ __all__ = [
     "TLSSessions",
     "TunedServerEndpoint",
     "TwistedNetError",
+    "WebSocketConnection",
+    "WebSocketFactory",
     "connect",
     "listen",
     "parse_range",
@@ -170,6 +174,8 @@ __getattr__, __dir__ = lazy_exports(
         "TLSServerEndpoint": "twisted_net.endpoints.tls",
         "TLSSessions": "twisted_net.tls.sessions",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
+        "WebSocketConnection": "twisted_net.web.websocket",
+        "WebSocketFactory": "twisted_net.web.websocket",
         "connect": "twisted_net.endpoints.client",
         "listen": "twisted_net.endpoints.serving",
         "parse_range": "twisted_net.policy.ranges",

@@ -153,11 +153,25 @@ def _lines(received: bytes) -> list[str]:
     return lines
 
 
+def strict(schema: Any) -> Any:
+    """Return a schema whose objects have no fields but those it names, except an application's.
+
+    The schema itself allows further fields, for later versions. This version sends none.
+    """
+    if isinstance(schema, dict):
+        if "not" in schema.get("properties", {}).get("type", {}):
+            return schema
+        closed = {"additionalProperties": False} if "properties" in schema else {}
+        return {name: strict(value) for name, value in schema.items()} | closed
+    return list(map(strict, schema)) if isinstance(schema, list) else schema
+
+
 @cache
 def _validator(kind: str) -> Any:
     # The whole schema would be slower: it would try each of its types.
-    own = SCHEMA["$defs"][f"server-{kind}"]
-    return jsonschema.Draft202012Validator({**own, "$defs": SCHEMA["$defs"]})
+    definitions = strict(SCHEMA["$defs"])
+    own = definitions[f"server-{kind}"]
+    return jsonschema.Draft202012Validator({**own, "$defs": definitions})
 
 
 def _message(line: str) -> dict[str, Any]:

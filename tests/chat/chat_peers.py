@@ -11,6 +11,7 @@ import jsonschema
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.chat.chat_attack import strict
 from twisted_net.chat.protocol import (
     GREETING_DELAY,
     PRESENCE_DELAY,
@@ -25,7 +26,8 @@ NOW = 1_700_000_000.0
 
 
 def _validator(side: str) -> Any:
-    schema = {**SCHEMA, "anyOf": [{"$ref": f"#/$defs/{side}"}]}
+    definitions = strict(SCHEMA["$defs"]) if side == "server" else SCHEMA["$defs"]
+    schema = {**SCHEMA, "$defs": definitions, "anyOf": [{"$ref": f"#/$defs/{side}"}]}
     return jsonschema.Draft202012Validator(schema)
 
 

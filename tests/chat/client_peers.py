@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from tests.chat.chat_peers import ChatCase
 from twisted_net.chat.client.client import ChatClient
-from twisted_net.chat.client.errors import ChatError
+from twisted_net.chat.messages import ChatError
 from twisted_net.policy.backoff import Backoff
 from twisted_net.testing import Peer, advance, connect_pair, connect_peer
 

@@ -194,6 +194,17 @@ class ListTests(OperatorCase):
         come = self.session(host="192.0.2.7")
         self.assertIsInstance(come.begin(NOW + 120)[-1], End)
 
+    def test_who_was_banned_once_is_not_banned_again(self) -> None:
+        """A ban of a name that has ended does not cover an address again with the next one."""
+        eve = self.enter(host="192.0.2.7")
+        self.said(eve, "/nick eve")
+        self.orders("/ban eve 1")
+        eve.end()
+        later = NOW + 61
+        self.orders("/ban eve 1", later)
+        come = self.session(host="192.0.2.7")
+        self.assertFalse(any(isinstance(each, End) for each in come.begin(later)))
+
     def test_a_banned_name_in_a_lookalike(self) -> None:
         """What looks like a banned name is banned as well."""
         self.orders("/ban alice 10")
@@ -218,7 +229,7 @@ class SanctionsTests(SynchronousTestCase):
         table = Sanctions()
         dropped = []
         for number in range(10_050):
-            dropped += table.add(Sanction(str(number), (f"name {number}",), NOW))[1]
+            dropped += table.add(Sanction(str(number), (f"name {number}",), NOW), NOW)[1]
         self.assertEqual([each.key for each in dropped], [f"name {n}" for n in range(50)])
         self.assertEqual(len(table.current(0.0)), 10_000)
 
@@ -241,7 +252,7 @@ class SanctionsTests(SynchronousTestCase):
         table = Sanctions()
         for number in range(200):
             key = bans.range_key(bans.range_of(f"10.{number}.0.0/16"))  # type: ignore[arg-type]
-            table.add(Sanction("x", (key,), NOW))
+            table.add(Sanction("x", (key,), NOW), NOW)
         self.patch(bans, "is_in", None)
         self.assertEqual(table.of_address("192.0.2.7"), [])
 

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from tests.chat.chat_peers import ChatCase
 from tests.chat.client_peers import WELCOME, ChatClientCase
 from twisted_net.chat.client.client_state import ClientState
-from twisted_net.chat.client.errors import ChatError
 from twisted_net.chat.client.outputs import SendRequest
+from twisted_net.chat.messages import ChatError
 
 
 def is_join(output: Any) -> bool:

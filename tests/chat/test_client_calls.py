@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from tests.chat.client_peers import JOINED, MESSAGE, WELCOME, ChatClientCase, ScriptedCase
 from twisted_net.chat.client.client import CALL_TIMEOUT, HELLO_TIMEOUT, ChatClient
 from twisted_net.chat.client.client_state import MOST_GAPS
-from twisted_net.chat.client.errors import ChatError
 from twisted_net.chat.limits import ChatLimits
+from twisted_net.chat.messages import ChatError
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.limits import Limits
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
-from twisted_net.chat.codecs import json_requests
+from twisted_net.chat.codecs import json_codec, json_requests
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.protocol import GREETING_DELAY, SILENT_PRESENCE_DELAY
@@ -315,6 +317,7 @@ class BadInputTests(ChatCase):
             (say | {"id": 7}, "bad-field", "id"),
             (say | {"id": "x" * 65}, "bad-field", "id"),
             (say | {"id": ""}, "bad-field", "id"),
+            (say | {"id": False}, "bad-field", "id"),
             (say | {"id": "a\nb"}, "bad-field", "id"),
             (say | {"action": 1}, "bad-field", "action"),
             ({"type": "nick", "nick": "x" * 99}, "bad-name", "nick"),
@@ -337,6 +340,42 @@ class BadInputTests(ChatCase):
             self.bob.raw(line)
             (error,) = self.bob.heard()
             self.assertEqual((error["code"], error.get("field")), (code, field), message)
+
+    def test_plain_words(self) -> None:
+        """The text of an error names the field, and says what it must be."""
+        say = b'{"type":"message","room":"lobby",'
+        largest = "9007199254740991"
+        for line, text in (
+            (say + b'"text":42}', "text must be a string."),
+            (say + b'"text":null}', "text is missing."),
+            (say + b'"text":" "}', "text must have a visible character."),
+            (say + b'"text":"x","action":1}', "action must be true or false."),
+            (say + b'"text":"x","id":7}', "id must be a string of 1 to 64 printable characters."),
+            (b"{}", "type is missing."),
+            (b'{"type":[]}', "type must be a string."),
+            (b'{"type":"\\u202edance"}', "There is no type dance."),
+            (b'{"type":"join","room":"a","since":7}',
+             "since must be an object with epoch and offset."),
+            (b'{"type":"join","room":"a","since":{"epoch":7,"offset":7}}',
+             "since.epoch must be a string."),
+            (b'{"type":"join","room":"a","since":{"epoch":"e"}}', "since.offset is missing."),
+            (b'{"type":"history","room":"a","before":"7"}',
+             f"before must be a whole number from 0 to {largest}."),
+            (b'{"type":"mute","nick":"a","minutes":-1}',
+             f"minutes must be a whole number from 0 to {largest}."),
+            (b"[]", "A message must be a JSON object."),
+            (b"hello", "The line is not valid JSON: it goes wrong at character 1."),
+            (b'{"type":"ping"', "The line is not valid JSON: it goes wrong at character 15."),
+            (b'{"a":NaN}', "The line is not valid JSON: NaN is not JSON."),
+            (b'{"a":"\xff"}', "The line is not valid JSON: not UTF-8."),
+            (b'{"a":' + b"9" * 5000 + b"}",
+             "The line is not valid JSON: a number has too many digits."),
+            (b"[" * 9, "The line is not valid JSON: it nests deeper than 8."),
+            (b'{"a":1,"a":2}', "The object has the field a twice."),
+        ):  # fmt: skip
+            self.bob.raw(line)
+            (error,) = self.bob.heard()
+            self.assertEqual(error["text"], text)
 
     def test_every_line_that_is_no_message(self) -> None:
         """Every line that is no message causes one error."""
@@ -466,7 +505,30 @@ class SchemaTests(ChatCase):
     def test_every_request_is_described(self) -> None:
         """The schema describes exactly the requests that there are."""
         described = {name[7:] for name in SCHEMA["$defs"] if name.startswith("client-")}
-        self.assertEqual(described, set(json_requests._REQUESTS))
+        self.assertEqual(described - {"own"}, set(json_requests.REQUESTS))
+
+    def test_unknown_fields(self) -> None:
+        """Unknown fields are allowed in both directions, as the schema says, and do not matter."""
+        self.assertNotIn("additionalProperties", json.dumps(SCHEMA))
+        bob = self.program("bob")
+        (ack,) = bob.asks(type="message", room="lobby", text="hi", mood={"a": [1]})
+        self.assertEqual(ack["type"], "ack")
+        since = {"epoch": "x", "offset": 0, "mood": None}
+        (joined,) = bob.asks(type="join", room="lobby", since=since)
+        self.assertEqual(joined["recovered"], False)
+
+    def test_every_event_is_described(self) -> None:
+        """The schema describes exactly the types of messages that the server sends."""
+        sent = {name[7:] for name in SCHEMA["$defs"] if name.startswith("server-")}
+        source = inspect.getsource(json_codec)
+        self.assertEqual(set(re.findall(r'"type": "([a-z]+)"', source)) | {"ping", "own"}, sent)
+        for side in ("client", "server"):
+            names = {name[7:] for name in SCHEMA["$defs"] if name.startswith(f"{side}-")}
+            own = SCHEMA["$defs"][f"{side}-own"]["properties"]["type"]
+            self.assertEqual(own["not"]["enum"], sorted(names - {"own"}))
+        listed = {each["$ref"][8:] for side in ("client", "server")
+                  for each in SCHEMA["$defs"][side]["oneOf"]}  # fmt: skip
+        self.assertEqual(listed, set(SCHEMA["$defs"]) - {"client", "server"})
 
 
 class RoomsTests(ChatCase):

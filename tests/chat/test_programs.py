@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chat.programs import Disagreement, Programs, options
+from tests.chat.chat_world import Disagreement
+from tests.chat.programs import Programs, options
 from twisted_net.chat.registry import Registry
 
 
@@ -72,7 +73,7 @@ class ProgramTests(SynchronousTestCase):
         self.patch(Registry, "ignorers_of_origin", lambda registry, origin: ())
         day = Programs()
         self.addCleanup(day.close)
-        day.nick("tom", "ann")
+        day.join("tom", "lobby")
         day.ignore("tim", "ann")
         self.assertRaises(Disagreement, day.say, "tom", "lobby")
         self.assertRaises(Disagreement, day.world.settle, defaultdict(list, tom=[("private",)]))

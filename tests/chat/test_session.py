@@ -639,9 +639,10 @@ class OrderTests(SessionCase):
 
     def test_kick(self) -> None:
         """A kick is announced with its text, and closes the connection."""
-        told, _, end = self.acts(self.boss, "/kick ANN too loud")
+        told, _, end, done = self.acts(self.boss, "/kick ANN too loud")
         self.assertEqual(TextCodec().encode(told.event), b"* ann was kicked by boss: too loud\n")
         self.assertEqual((end.user, end.reason), (self.ann.user, KICKED))
+        self.assertEqual(TextCodec().encode(done.event), b"")
         self.assertEqual(self.said(self.boss, "/kick eve"), ["! There is nobody called eve here."])
 
     def test_ban(self) -> None:

@@ -477,6 +477,22 @@ class ApplicationTests(ExampleCase):
         ann.send(b"hi\n")
         await node.expect(rb"^guest-1: hi\n\Z")
 
+    async def test_chat_dice(self) -> None:
+        """Both forms roll the dice, see what others roll, and are told the rule."""
+        port = await self.serve_example("chat_dice.py")
+        ann, bob = await self.connect(port), await self.connect(port)
+        bob.send(b'{"type":"hello","nick":"bob","room":"lobby"}\n')
+        await bob.has(b'"type":"joined"')
+        ann.send(b"/nick ann\n/dice 20\n/dice 1\n/join staff\n/help dice\n")
+        await ann.has(b"! sides must be from 2 to 100.\n! Only the staff may join #staff.\n")
+        await ann.has(b"* /dice [SIDES]: roll a dice, with 6 sides or as many as you say\n")
+        await ann.has(b"* ann rolled ")
+        await bob.has(b'{"type":"dice","room":"lobby","text":"ann rolled ')
+        bob.send(b'{"type":"dice","sides":2,"id":"d"}\n{"type":"join","room":"staff","id":"j"}\n')
+        await bob.has(b',"id":"d"}\n')
+        await bob.has(b'"code":"staff-only"')
+        await ann.has(b"* bob rolled ")
+
     async def test_embedding(self) -> None:
         """The site counts the users in the chat, and sends them what is posted to it."""
         example = self.start("embedding.py", 0, 0)

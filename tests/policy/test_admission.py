@@ -13,6 +13,7 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
 from twisted_net.policy.ranges import Ranges, client_host, parse_range
 
+MAPPED = ip_network("::ffff:0:0/96")
 ANN, BOB, LOOPBACK = "192.0.2.1", "192.0.2.2", "127.0.0.1"
 
 
@@ -80,6 +81,8 @@ class RangeTests(SynchronousTestCase):
             ip_network(f"{address}/{min(size, 32 if '.' in str(address) else 128)}", strict=False)
             for address, size in networks
         ]
+        # A range of mapped addresses is one of IPv4; there is a test of its own for that.
+        parsed = [each for each in parsed if each.version == 4 or not each.subnet_of(MAPPED)]
         fast = Ranges(parsed)
         near = [network.broadcast_address for network in parsed]
         for address in [*addresses, *near]:

@@ -66,18 +66,20 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.status(answer("Host: x", subprotocols=ours)), 101)
 
     def test_compression(self) -> None:
-        """It is agreed without context, and only if one frame can serve everybody."""
-        for offer, deflate in (
-            ("permessage-deflate", True),
-            ("permessage-deflate; client_max_window_bits", True),
-            ("permessage-deflate; server_max_window_bits=12", True),
-            ("permessage-deflate; server_max_window_bits=10", False),
-            ("x-webkit-deflate-frame", False),
+        """It is agreed without context, so that one frame can serve many."""
+        for offer, bits in (
+            ("permessage-deflate", 12),
+            ("permessage-deflate; client_max_window_bits", 12),
+            ("permessage-deflate; server_max_window_bits=15", 12),
+            ("permessage-deflate; server_max_window_bits=12", 12),
+            ("permessage-deflate; server_max_window_bits=9", 9),
+            ("permessage-deflate; server_max_window_bits=8", 0),  # zlib cannot
+            ("x-webkit-deflate-frame", 0),
         ):
             made = answer("Host: x", f"Sec-WebSocket-Extensions: {offer}")
-            self.assertEqual((self.status(made), made.deflate), (101, deflate), offer)
-            self.assertEqual(b"Sec-WebSocket-Extensions" in made.data, deflate)
-            if deflate:
+            self.assertEqual((self.status(made), made.window_bits), (101, bits), offer)
+            self.assertEqual(b"Sec-WebSocket-Extensions" in made.data, bits > 0)
+            if bits:
                 self.assertIn(b"server_no_context_takeover; client_no_context_takeover", made.data)
 
     def test_pages(self) -> None:

@@ -145,7 +145,7 @@ class SkippingLinesTests(FramingTestCase):
 
     def test_the_start_of_a_line_over_the_limit(self) -> None:
         """It is known how a line over the limit began, whether or not its end has arrived."""
-        for data in (b"abcd" + b"x" * 99, b"abcd" + b"x" * 99 + b"\n"):
+        for data in (b"abcd" + b"x" * 300, b"abcd" + b"x" * 300 + b"\n"):
             for pieces in ([data], [data[:2], data[2:]]):
                 parser = self.make()
                 found = [each for piece in pieces for each in parser.feed(piece)]

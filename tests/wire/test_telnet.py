@@ -83,8 +83,11 @@ class TelnetTests(SynchronousTestCase):
     @many
     @given(st.binary(max_size=200))
     def test_noise(self, data: bytes) -> None:
-        """Answers are never longer than the request, and text is part of the input."""
+        """Answers are never longer than the request, and text is part of the input.
+
+        What erases is not: the commands for it become the keys that do the same.
+        """
         text, answers = fed([data])
         self.assertLessEqual(len(answers), len(data))
         left = iter(data)
-        self.assertTrue(all(byte in left for byte in text))
+        self.assertTrue(all(byte in left for byte in text if byte not in b"\x7f\x15"))

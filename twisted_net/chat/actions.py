@@ -1,12 +1,17 @@
-"""The actions that a session returns. ``ChatFactory.act`` carries them out."""
+"""The actions that a session returns. ``ChatFactory.act`` carries them out.
+
+The ``id`` of an action is that of the request which it answers; empty if the request had none, or
+if it answers none. :func:`answering` sets it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from twisted_net.chat.bans import Sanction
-from twisted_net.chat.messages import Event
+from twisted_net.chat.messages import CallCommand, Event, PrivateMessage, TopicEvent
 from twisted_net.chat.registry import Room, User
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.store.log import Message, Position
@@ -18,6 +23,7 @@ class SendEvent:
 
     user: User
     event: Event
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +39,13 @@ class Append:
 class Announce:
     """Send an event to all members of a room, after the messages that were sent before it.
 
-    :ivar but: a user to leave out.
+    :ivar but: a user to leave out. With an ``id``, the user gets the event with it instead.
     """
 
     room: Room
     event: Event
     but: User | None = None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Enter:
     since: Position | None = None
     told: bool = True
     quietly: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class ReadHistory:
     room: Room
     before: int | None
     limit: int
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,7 @@ class KeepBan:
     user: User
     key: str
     ban: Sanction | None
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +108,22 @@ class Verify:
     user: User
     account: str
     password: str
+    id: str = ""
 
     def __repr__(self) -> str:  # keeps the password out of logs
         return f"Verify({self.account!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """Run a command of the application.
+
+    The connection processes no further messages until it is done.
+    """
+
+    user: User
+    call: CallCommand
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +162,26 @@ class End:
     user: User
     reason: CloseReason
     detail: str = ""
+    id: str = ""
 
 
 Action: TypeAlias = (
-    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | LetIn
-    | Introduce | LogLogin | LogName | End
+    SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | RunCommand
+    | LetIn | Introduce | LogLogin | LogName | End
 )  # fmt: skip
+
+
+def answering(actions: Iterable[Action], user: User, id: str) -> list[Action]:
+    """Return the actions with the id of the user's request, where they answer it."""
+    return [_answering(each, user, id) for each in actions] if id else list(actions)
+
+
+def _answering(action: Action, user: User, id: str) -> Action:
+    match action:
+        case Announce(event=TopicEvent(), but=None):
+            return replace(action, but=user, id=id)
+        case SendEvent(event=PrivateMessage()):
+            return action  # of a user to themselves: the ack is the answer
+        case SendEvent() | Enter() | ReadHistory() | KeepBan() | Verify() | RunCommand() | End():
+            return replace(action, id=id) if action.user is user else action
+    return action

@@ -83,8 +83,10 @@ class Sanctions:
         """Return whether there are any."""
         return bool(self._by_key)
 
-    def add(self, sanction: Sanction) -> tuple[Sanction, list[Sanction]]:
-        """Add a sanction. It replaces one with the same key, and covers whom that one covered.
+    def add(self, sanction: Sanction, now: float) -> tuple[Sanction, list[Sanction]]:
+        """Add a sanction. It replaces one with the same key.
+
+        If that one has not ended, the new one covers whom that one covered.
 
         :return: the sanction with the marks of both; and those that are dropped, because there are
             too many.
@@ -92,6 +94,7 @@ class Sanctions:
         old = self._by_key.get(sanction.key)
         if old is not None:
             self._remove(old)
+        if old is not None and old.until > now:
             marks = list(dict.fromkeys((*sanction.marks, *old.marks)))[:_MOST_OF_ONE]
             sanction = replace(sanction, marks=tuple(marks))
         self._by_key[sanction.key] = sanction

@@ -24,6 +24,7 @@ from twisted_net.chat.messages import (
     ErrorReply,
     Event,
     HistoryPage,
+    OwnEvent,
     RequestError,
     RoomJoined,
 )
@@ -66,7 +67,7 @@ class Channel:
         self._expel = expel
         self._broadcasts: dict[Codec, Broadcast] = {}
         self._joining: dict[Member, JoiningMember] = {}
-        self._queue: deque[Message | tuple[Event, Member | None]] = deque()
+        self._queue: deque[Message | tuple[Event, Member | None, str]] = deque()
         self._opening: Deferred[Any] | None = None
         self._open = False
         self._storing = self._working = self._closed = False
@@ -81,13 +82,14 @@ class Channel:
             broadcast = self._broadcasts[codec] = Broadcast(self._clock, self._scheduler)
         return broadcast
 
-    def enter(self, user: User, since: Position | None, told: bool) -> None:
+    def enter(self, user: User, since: Position | None, told: bool, id: str = "") -> None:
         """Add a member. It first receives its history or the messages that it missed.
 
         :param since: the position after which the member asks for missed messages.
         :param told: whether to send it a ``RoomJoined`` event.
+        :param id: the id of the request to join.
         """
-        joining = JoiningMember(user, since, told, 2 * self._limits.recover)
+        joining = JoiningMember(user, since, told, 2 * self._limits.recover, id)
         self._joining[joining.connection] = joining
         if self._open:
             self._receive(joining)
@@ -127,9 +129,12 @@ class Channel:
         self._queue.append(message)
         self._soon()
 
-    def announce(self, event: Event, but: Member | None) -> None:
-        """Queue an event for all members except ``but``."""
-        self._queue.append((event, but))
+    def announce(self, event: Event, but: Member | None, id: str = "") -> None:
+        """Queue an event for all members except ``but``.
+
+        :param id: the id of the request of ``but``, which gets the event with it, as an answer.
+        """
+        self._queue.append((event, but, id))
         self._soon()
 
     def _soon(self) -> None:
@@ -232,24 +237,37 @@ class Channel:
                 ack = codec.encode(Ack(message.id, self.name, stored.offset))
                 broadcast.enqueue(data, speaker, ack)
             if codec.is_text and self._registry.ignorers_of:
-                for each in self._registry.ignorers_of_origin(message.origin):
-                    if each.connection in members and each.connection is not speaker:
-                        broadcast.skip(each.connection)
+                self._skip_ignorers(broadcast, message.origin)
+
+    def _skip_ignorers(self, broadcast: Broadcast, origin: str) -> None:
+        """Do not send what was enqueued last to those who ignore its sender."""
+        sender = self._registry.by_origin.get(origin)
+        for each in self._registry.ignorers_of_origin(origin):
+            if each is not sender and each.connection in broadcast.members:
+                broadcast.skip(each.connection)
 
     def _connection_of(self, message: Message) -> Member | None:
         """Return the connection of a message's sender, if it is connected to this process."""
         user = self._registry.by_origin.get(message.origin)
         return None if user is None else user.connection
 
-    def _enqueue_event(self, event: Event, but: Member | None) -> None:
+    def _enqueue_event(self, event: Event, but: Member | None, id: str) -> None:
+        origin = event.origin if isinstance(event, OwnEvent) else ""
         for codec, broadcast in self._broadcasts.items():
             if broadcast.members:
                 data = codec.encode(event)
                 if data:
-                    broadcast.enqueue(data, but)
+                    broadcast.enqueue(data, but, codec.encode(event, id) if id else b"")
+                    if origin and codec.is_text:
+                        self._skip_ignorers(broadcast, origin)
+        ignorers = self._registry.ignorers_of_origin(origin) if origin else ()
         for connection, joining in self._joining.items():
+            if joining.codec.is_text and joining.user in ignorers:
+                continue
             if connection is not but:
                 joining.heard.append(joining.codec.encode(event))
+            elif id:
+                joining.heard.append(joining.codec.encode(event, id))
 
     def _ack_again(self, appended: Appended, messages: list[Message]) -> None:
         """Ack the messages that had been stored before."""
@@ -293,7 +311,7 @@ class Channel:
         _log.error("{text}", text=text)
         waiting, self._joining = self._joining, {}
         for connection, joining in waiting.items():
-            connection.send_event(ErrorReply("store", text, "room"))
+            connection.send_event(ErrorReply("store", text, "room"), joining.id)
             self._expel(joining.user, self.room)
 
     def _receive(self, joining: JoiningMember) -> None:
@@ -372,4 +390,4 @@ class Channel:
         people, codec = self.room.users, joining.codec
         members = [user.name for _, user in zip(range(codec.listed), people, strict=False)]
         joined = RoomJoined(self.name, self.at, members, len(people), self.room.topic, recovered)
-        joining.connection.send_encoded(codec.encode(joined))
+        joining.connection.send_encoded(codec.encode(joined, joining.id))

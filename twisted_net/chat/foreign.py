@@ -28,6 +28,13 @@ _METHODS = rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS|TRACE|PATCH|CONNECT)"
 _OLD_REQUEST = re.compile(_METHODS + rb" +/\S*\s*")  # HTTP/0.9: it has no version
 _CUT_REQUEST = re.compile(_METHODS + rb" +" + _TARGET)  # the end is not known
 
+MAY_BE_REQUEST = re.compile(
+    rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|TRACE|PATCH|CONNECT|PRI)(?: |\Z)"
+    rb"|(?:G|GE|H|HE|HEA|P|PO|POS|PU|D|DE|DEL|DELE|DELET|O|OP|OPT|OPTI|OPTIO|OPTION|T|TR|TRA|TRAC"
+    rb"|PA|PAT|PATC|C|CO|CON|CONN|CONNE|CONNEC|PR)\Z"
+)
+"""The first bytes of a connection, if they may be those of a request."""
+
 _OTHERS = (
     ("TLS", re.compile(re.escape(TLS_RECORD))),
     ("SSH", re.compile(rb"SSH-\d")),

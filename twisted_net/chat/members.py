@@ -33,9 +33,12 @@ class Member(Heartbeat):
 
     codec: Codec
 
-    def send_event(self, event: Event) -> None:
-        """Send an event to this connection only."""
-        self.send_encoded(self.codec.encode(event))
+    def send_event(self, event: Event, id: str = "") -> None:
+        """Send an event to this connection only.
+
+        :param id: the id of the request that it answers.
+        """
+        self.send_encoded(self.codec.encode(event, id))
 
 
 class JoiningMember:
@@ -43,18 +46,20 @@ class JoiningMember:
 
     :ivar since: the position after which the member asks for missed messages.
     :ivar told: whether to send the member a ``RoomJoined`` event.
+    :ivar id: the id of the request to join.
     :ivar heard: the messages and encoded events since the join. If there are more than the
         maximum, the oldest are dropped; :func:`~twisted_net.chat.recovery.merge` finds the gap.
     :ivar page: what the store returned for the member.
     """
 
-    __slots__ = ("codec", "connection", "heard", "page", "since", "told", "user")
+    __slots__ = ("codec", "connection", "heard", "id", "page", "since", "told", "user")
 
-    def __init__(self, user: User, since: Position | None, told: bool, most: int) -> None:
+    def __init__(self, user: User, since: Position | None, told: bool, most: int, id: str) -> None:
         self.user = user
         self.connection: Member = user.connection
         self.codec = self.connection.codec
         self.since = since
         self.told = told
+        self.id = id
         self.page: Page | None = None
         self.heard: deque[StoredMessage | bytes] = deque(maxlen=most)

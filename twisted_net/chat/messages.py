@@ -6,21 +6,25 @@ A request comes from one connection; an event goes to one or many. The codecs in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from twisted_net import TwistedNetError
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.store.log import Position, StoredMessage
 
 
-class RequestError(Exception):
-    """A request is refused.
+class ChatError(TwistedNetError):
+    """A request is refused. An application raises it in its commands and checks.
 
-    :ivar code: a short and stable word, for programs.
+    To a client, it says that a call has failed.
+
+    :ivar code: a short and stable word, for programs: the server's, or one of the client's own.
+        Those are ``stopped``, ``timeout``, ``not-connected``, ``disconnected``, ``not-in-room``,
+        ``left``, and ``too-long`` or ``bad-field`` if the message cannot be sent.
     :ivar text: a sentence, for users.
     :ivar field: the wrong field in a program's message; may be empty.
-    :ivar id: the id that the program gave its message; may be empty.
     :ivar retry_after: the seconds after which the same request may be accepted; 0 if that does not
         depend on the time.
     """
@@ -30,8 +34,16 @@ class RequestError(Exception):
         self.code = code
         self.text = text
         self.field = field
-        self.id = ""
         self.retry_after = retry_after
+
+
+class RequestError(ChatError):
+    """The chat itself refuses a request.
+
+    :ivar id: the id that the program gave its message; may be empty.
+    """
+
+    id = ""
 
 
 # Requests. An empty room means the current room of a text user.
@@ -173,9 +185,20 @@ class Quit:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class CallCommand:
+    """A user calls a command of the application."""
+
+    name: str
+    run: Callable[..., object]
+    arguments: Mapping[str, Any]
+    room: str = ""
+
+
 Request: TypeAlias = (
     Hello | Login | Join | Leave | SendMessage | SendPrivate | Nick | Who | Rooms | Topic | History
     | Ignore | Kick | Ban | Bans | Mute | Help | Ping | Pong | Quit
+    | CallCommand
 )  # fmt: skip
 
 
@@ -356,9 +379,25 @@ class Goodbye:
     reason: CloseReason
 
 
+@dataclass(frozen=True, slots=True)
+class OwnEvent:
+    """An event of the application, for one user; or for a room, if it has one.
+
+    :ivar text: for text users it is all; they see nothing if it is empty.
+    :ivar fields: further fields for programs.
+    :ivar origin: the origin of the user from whom it is; text users who ignore that do not see it.
+    """
+
+    type: str
+    text: str
+    fields: Mapping[str, Any]
+    room: str = ""
+    origin: str = ""
+
+
 Event: TypeAlias = (
     Welcome | LoginRequired | RoomJoined | RoomLeft | Ack | PrivateMessage
     | Delivered | NickSet | MemberJoined | MemberLeft | PresenceSummary | NickChanged | MemberList
     | RoomList | BanList | TopicEvent | HistoryPage | Notice | ErrorReply | NoticeLines | Pong
-    | Goodbye
+    | Goodbye | OwnEvent
 )  # fmt: skip

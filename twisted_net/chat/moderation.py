@@ -17,6 +17,7 @@ from twisted_net.chat.bans import (
 )
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import (
+    Ack,
     Ban,
     BanList,
     ErrorReply,
@@ -119,7 +120,8 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     """
     _need_operator(user)
     found = registry.require_user(request.nick)
-    return _throw_out(found, user, "kicked", request.text)
+    # A person sees the notice in the room; a program also learns that its request was done.
+    return [*_throw_out(found, user, "kicked", request.text), SendEvent(user, Ack(""))]
 
 
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:
@@ -141,7 +143,7 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
         others = [each for each in registry if is_in(each.host, network) and not each.operator]
     until = now + 60 * request.minutes
     sanction = Sanction(target, tuple(marks), until, user.name, request.text)
-    sanction, dropped = registry.bans.add(sanction)
+    sanction, dropped = registry.bans.add(sanction, now)
     actions: list[Action] = [KeepBan(user, sanction.key, sanction)]
     actions += [KeepBan(user, each.key, None) for each in dropped]
     for found in others:
@@ -226,7 +228,7 @@ def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Acti
             SendEvent(user, Notice(f"{name} {'may speak again' if lifted else 'was not muted'}."))
         ]
     found = registry.require_user(request.nick)
-    registry.mute(found, now + 60 * request.minutes)
+    registry.mute(found, now + 60 * request.minutes, now)
     said = f"{found.name} may not speak for {request.minutes} minutes."
     told: list[Action] = [Announce(room, Notice(said), user) for room in found.rooms]
     return [*told, SendEvent(user, Notice(said))]

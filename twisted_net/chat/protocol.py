@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import cached_property
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, INegotiated, ISSLTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    INegotiated,
+    IProtocolNegotiationFactory,
+    ISSLTransport,
+)
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from twisted_net import __version__
 from twisted_net.chat import moderation, names
@@ -29,15 +35,21 @@ from twisted_net.chat.actions import (
     LogLogin,
     LogName,
     ReadHistory,
+    RunCommand,
     SendEvent,
     Verify,
+    answering,
 )
 from twisted_net.chat.bans import Sanction
 from twisted_net.chat.channel import Channel
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.codecs.json_codec import JsonCodec
+from twisted_net.chat.codecs.own_commands import own_tables
 from twisted_net.chat.codecs.text_codec import TextCodec
-from twisted_net.chat.foreign import TLS_RECORD, Foreign, recognise
+from twisted_net.chat.extension.checks import Checks
+from twisted_net.chat.extension.running import error_reply, run_command
+from twisted_net.chat.extension.user import ChatUser, CommandFunction
+from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
 from twisted_net.chat.identity_log import (
     log_failed_login,
     log_login,
@@ -49,6 +61,7 @@ from twisted_net.chat.login import Accounts
 from twisted_net.chat.login_throttle import delay_after
 from twisted_net.chat.members import Member, store_error_text
 from twisted_net.chat.messages import (
+    ChatError,
     ErrorReply,
     Goodbye,
     HistoryPage,
@@ -83,6 +96,9 @@ from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.text import printable, strip_invisible
+
+HTTP_ALPN = b"http/1.1"
+"""What browsers offer by ALPN (RFC 7301). Programs of the chat, and ``openssl``, offer nothing."""
 
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
@@ -124,6 +140,7 @@ class ChatProtocol(Member):
     session: Session
 
     _telnet: Telnet | None = None
+    _request: bytes | None = None  # what has come, while the first line may be one of HTTP
     login_after = 0.0  # the time until which the next password waits, after a wrong one
     _line_began: tuple[int, int] = -1, 0  # for who types: which message it is, and the tick
 
@@ -136,52 +153,87 @@ class ChatProtocol(Member):
         return self.name if self.ready else ""
 
     def connected(self) -> None:
-        self.factory.enter(self)
+        gateway = self.factory.gateway
+        if gateway is not None and negotiated_protocol(self.transport) == HTTP_ALPN:
+            gateway.take_over(self, b"")
+        else:
+            self.factory.enter(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if data[:2] == TLS_RECORD and not self.bytes_received and self.ready:
-            foreign = recognise(data)  # now, because no line feed may follow
-            if foreign is not None:
+        if not self.bytes_received and self.ready:
+            foreign = recognise(data) if data[:2] == TLS_RECORD else None
+            if foreign is not None:  # now, because no line feed may follow
                 self._turn_away(foreign)
                 return
+            if self.factory.gateway is not None and MAY_BE_REQUEST.match(data):
+                self._request = b""
+        if self._request is not None:
+            self._request += data
         if b"\xff" in data or self._telnet is not None:
             data = self._without_telnet(data)
         super().dataReceived(data)
 
-    def message_received(self, message: bytes | TooLong) -> Deferred[None] | None:
-        session = self.session
-        if session.state in UNDECIDED and message:
-            typed = edit_line(message) if isinstance(message, bytes) else message.start
-            foreign = recognise(typed, isinstance(message, bytes))
-            if foreign is not None:
-                self._turn_away(foreign)
+    def message_received(self, message: bytes | TooLong) -> Coroutine[Any, Any, None] | None:
+        if self.session.state in UNDECIDED and message:
+            first = self._first_line(message)
+            if first is None:
                 return None
-            if isinstance(message, bytes):
-                if not strip_invisible(typed.decode(errors="replace")):
-                    return None
-                json = _from_brace(typed)  # but JSON may contain what is an editing key
-                message = (json and _from_brace(message)) or json or typed
-            self._decide(isinstance(message, bytes) and message[:1] == b"{")
-            if self.reason is not None:  # it is banned
-                return None
+            message = first
+        id = ""
         try:
             if isinstance(message, TooLong):
                 what = f"A line has at most {message.max_size} bytes; yours was not sent."
-                raise RequestError("too-long", what)
+                too_long = RequestError("too-long", what)
+                too_long.id = self.codec.read_id(message.start)
+                raise too_long
             request, id = self.codec.parse(message)
-        except RequestError as error:
-            self.send_event(ErrorReply(error.code, error.text, error.field, error.id))
+            waiting = None if request is None else self.factory.receive(self, request, id)
+        except ChatError as error:
+            self.send_event(error_reply(error), getattr(error, "id", "") or id)
             return None
-        return None if request is None else self.factory.receive(self, request, id)
+        return None if waiting is None else self._finish(waiting, id)
 
-    def _decide(self, is_json: bool) -> None:
-        """Speak the form that the first line shows."""
+    async def _finish(self, waiting: Awaitable[None], id: str) -> None:
+        try:
+            await waiting
+        except ChatError as error:
+            self.send_event(error_reply(error), id)
+
+    def _first_line(self, message: bytes | TooLong) -> bytes | TooLong | None:
+        """Decide by the first line which form the peer speaks.
+
+        :return: the line as that form takes it; None if there is nothing to do with it.
+        """
+        typed = edit_line(message) if isinstance(message, bytes) else message.start
+        foreign = recognise(typed, isinstance(message, bytes))
+        if foreign is not None:
+            self._turn_away(foreign)
+            return None
+        self._request = None
+        json = _from_brace(typed)
+        if isinstance(message, bytes):
+            if not strip_invisible(typed.decode(errors="replace")):
+                return None
+            # JSON may contain what is an editing key.
+            message = (json and _from_brace(message)) or json or typed
+        self.decide(bool(json), message if isinstance(message, bytes) else message.start)
+        return None if self.reason is not None else message  # it may be banned
+
+    @property
+    def json_codec(self) -> Codec:
+        """The codec of this connection if it speaks JSON."""
+        return self.factory.json
+
+    def decide(self, is_json: bool, line: bytes) -> None:
+        """Speak the text form or the JSON form, as the peer's first line shows."""
         if is_json:
-            self.codec = self.factory.json
+            self.codec = self.json_codec
             self.start_heartbeat(self.factory.heartbeat)
             self.factory.limit_login(self)
         self.factory.spoke(self)
-        self.factory.act(self.session.first_line(is_json, self.factory.now()))
+        actions = self.session.first_line(is_json, self.factory.now())
+        if actions:  # a ban is an answer, too
+            self.factory.act(answering(actions, self.user, self.codec.read_id(line)))
 
     def has_more_time(self) -> bool:
         """Who types key by key may take longer for a line; see :data:`LINE_TIMEOUTS`."""
@@ -197,6 +249,11 @@ class ChatProtocol(Member):
     def _turn_away(self, foreign: Foreign) -> None:
         """Answer a peer that speaks another protocol, and close without a goodbye in ours."""
         self.factory.act(self.session.end())
+        request, gateway = self._request, self.factory.gateway
+        if foreign.protocol == "HTTP" and request is not None and gateway is not None:
+            self.factory.leave(self)
+            gateway.take_over(self, request)
+            return
         self.send_encoded(foreign.answer)
         super().close(BAD_INPUT, f"it speaks {foreign.protocol}")
 
@@ -207,11 +264,15 @@ class ChatProtocol(Member):
     def missed_notice(self, count: int) -> bytes:
         return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
 
-    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+    def close(self, reason: CloseReason = CLOSED, detail: str = "", id: str = "") -> None:
+        """Say goodbye and close.
+
+        :param id: the id of the request that asked for it.
+        """
         if self.reason is None and self.ready:
             self.factory.act(self.session.end())
             if reason not in _WITHOUT_LAST_WORDS:
-                self.send_event(Goodbye(reason))
+                self.send_event(Goodbye(reason), id)
         super().close(reason, detail)
 
     def _without_telnet(self, data: bytes) -> bytes:
@@ -229,11 +290,21 @@ class ChatProtocol(Member):
         self.send_encoded(self.codec.ping)
 
 
+def negotiated_protocol(transport: Any) -> bytes | None:
+    """Return what TLS has negotiated, if anything."""
+    found: bytes | None = getattr(transport, "negotiatedProtocol", None)
+    return found
+
+
 def _reservable(name: str) -> str:
     try:
         return names.nick(name)
     except RequestError as error:
         raise ValueError(f"reserved: {name!r}: {error.text}") from None
+
+
+def _overridden(method: Any, base: Any) -> Any:
+    return None if getattr(method, "__func__", method) is base else method
 
 
 def _from_brace(line: bytes) -> bytes:
@@ -242,6 +313,17 @@ def _from_brace(line: bytes) -> bytes:
     return line[line.index(b"{") :] if seen[:1] == "{" else b""
 
 
+class Gateway(Protocol):
+    """Serves peers that speak HTTP on the chat's port: pages and WebSockets."""
+
+    def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
+        """Go on with the transport of a connection, which has no session any more.
+
+        :param data: what the peer has sent.
+        """
+
+
+@implementer(IProtocolNegotiationFactory)
 class ChatFactory(ConnectionFactory):
     """A chat server, with all connected users and all non-empty rooms.
 
@@ -253,11 +335,17 @@ class ChatFactory(ConnectionFactory):
         names, or names that look alike.
     :param reserved: further names that only the accounts of these names may have.
     :param plain_logins: whether to accept passwords on unencrypted connections.
+    :param commands: further commands: functions that take a :class:`ChatUser` and the arguments of
+        the command, which are annotated as ``str``, ``int``, ``float`` or ``bool``. The name of a
+        function is that of the command in the text form, and the type of the request in the JSON
+        form; the first line of its docstring is its help. It may raise :exc:`ChatError`, and may be
+        ``async``: the user's next message waits for it.
     :param now: returns the time, in seconds since 1970.
     :param token: returns a random text of 32 hexadecimal digits, different each time.
     :param settings: as for :class:`ConnectionFactory`. A line has at most :data:`MAX_MESSAGE`
         bytes by default.
-    :raises ValueError: a reserved name is none, or a setting is invalid; the text names it.
+    :raises ValueError: a reserved name is none, a command cannot be one, or a setting is invalid;
+        the text names it.
     """
 
     protocol = ChatProtocol
@@ -272,6 +360,7 @@ class ChatFactory(ConnectionFactory):
         operators: Iterable[str] = (),
         reserved: Iterable[str] = (),
         plain_logins: bool = False,
+        commands: Iterable[CommandFunction] = (),
         now: Callable[[], float] = time.time,
         token: Callable[[], str] = lambda: secrets.token_hex(16),
         **settings: Unpack[FactorySettings],
@@ -290,9 +379,13 @@ class ChatFactory(ConnectionFactory):
             RequestRates(self.chat_limits),
         )
         self.accounts = Accounts(checkers)
+        own, self._requests = own_tables(commands)
+        self._text = TextCodec(own=own) if own else TEXT
+        self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
         self._silent = Countdown(GREETING_DELAY, self._greet)
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
-        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers))
+        self.gateway: Gateway | None = None  # without one, HTTP is turned away
+        self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
@@ -306,6 +399,10 @@ class ChatFactory(ConnectionFactory):
 
     opens_store = True
     """Whether the store is opened when somebody listens. Otherwise, call :meth:`start_store`."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what TLS may negotiate."""
+        return [] if self.gateway is None else [HTTP_ALPN]
 
     def startFactory(self) -> None:
         if self.opens_store:
@@ -353,7 +450,8 @@ class ChatFactory(ConnectionFactory):
             "history": chat.page,
             "recover": chat.recover,
         }
-        return JsonCodec(f"twisted_net/{__version__}", self.heartbeat, announced)
+        server = f"twisted_net/{__version__}"
+        return JsonCodec(server, self.heartbeat, announced, self._requests)
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()
@@ -376,6 +474,8 @@ class ChatFactory(ConnectionFactory):
         """Begin the session of a new connection."""
         host = getattr(connection.peer, "host", "")
         user = connection.user = User(connection, "" if is_loopback(host) else host)
+        if self._text is not TEXT:
+            connection.codec = self._text
         secret = (
             self._plain_logins
             or INegotiated.providedBy(connection.transport)
@@ -419,12 +519,49 @@ class ChatFactory(ConnectionFactory):
 
     # Requests and actions.
 
-    def receive(self, connection: ChatProtocol, request: Request, id: str) -> Deferred[None] | None:
+    def check_join(self, user: ChatUser, room: str) -> Awaitable[None] | None:
+        """Override it to refuse users who want to join a room: raise :exc:`ChatError`.
+
+        It may be ``async``, as all checks: the user's next message waits for it. If it fails
+        otherwise, that is logged, and the request is refused. Text users begin in the lobby, and
+        are not checked for that.
+        """
+        return None
+
+    def check_text(self, user: ChatUser, room: str, text: str) -> Awaitable[None] | None:
+        """Override it to refuse a message or a topic: raise :exc:`ChatError`.
+
+        :param room: the room that would see it; empty for a private message.
+        """
+        return None
+
+    def check_nick(self, user: ChatUser, nick: str) -> Awaitable[None] | None:
+        """Override it to refuse a name that a user asks for: raise :exc:`ChatError`.
+
+        The names of guests and of accounts are not checked.
+        """
+        return None
+
+    @cached_property
+    def _checks(self) -> Checks | None:
+        checks = (
+            _overridden(self.check_join, ChatFactory.check_join),
+            _overridden(self.check_text, ChatFactory.check_text),
+            _overridden(self.check_nick, ChatFactory.check_nick),
+        )
+        return Checks(*checks) if any(checks) else None  # most chats have none: save their time
+
+    def receive(
+        self, connection: ChatProtocol, request: Request, id: str
+    ) -> Awaitable[None] | None:
         """Handle a request. Override it to inspect, change or drop requests.
 
         :param id: the id that a program gave its message.
         :return: fires when the connection may process its next message; None for at once.
+        :raises ChatError: the request is refused; the user is told.
         """
+        if self._checks is not None:
+            return self._checks.receive(self, connection, request, id)
         return self.act(connection.session.receive(request, id, self.now()))
 
     def act(self, actions: Iterable[Action]) -> Deferred[None] | None:
@@ -437,21 +574,23 @@ class ChatFactory(ConnectionFactory):
             match action:
                 case Append(user, room, message):
                     self._append(user, room, message)
-                case SendEvent(user, event):
-                    user.connection.send_event(event)
-                case Announce(room, event, but):
-                    self._channel(room).announce(event, None if but is None else but.connection)
-                case Enter(user, room, since, told, quietly):
+                case SendEvent(user, event, id):
+                    user.connection.send_event(event, id)
+                case Announce(room, event, but, id):
+                    self._channel(room).announce(event, None if but is None else but.connection, id)
+                case Enter(user, room, since, told, quietly, id):
                     self._enter(user, room, quietly)
-                    self._channel(room).enter(user, since, told)
+                    self._channel(room).enter(user, since, told, id)
                 case Exit(user, room, quietly):
                     self._exit(user, room, quietly)
-                case ReadHistory(user, room, before, limit):
-                    self._read_history(user, room, before, limit)
-                case KeepBan(user, key, ban):
-                    self._keep_ban(user, key, ban)
-                case Verify(user, account, password):
-                    waiting = Deferred.fromCoroutine(self._verify(user, account, password))
+                case ReadHistory():
+                    self._read_history(action)
+                case KeepBan(user, key, ban, id):
+                    self._keep_ban(user, key, ban, id)
+                case Verify():
+                    waiting = Deferred.fromCoroutine(self._verify(action))
+                case RunCommand():
+                    waiting = Deferred.fromCoroutine(run_command(self, action))
                 case LetIn(user):
                     self._logging_in.stop(user.connection)
                 case Introduce(user):
@@ -460,8 +599,8 @@ class ChatFactory(ConnectionFactory):
                     log_login(user)
                 case LogName(user, old):
                     log_name(user, old)
-                case End(user, reason, detail):
-                    user.connection.close(reason, detail)
+                case End(user, reason, detail, id):
+                    user.connection.close(reason, detail, id)
         return waiting
 
     def _append(self, user: User, room: Room, message: Message) -> None:
@@ -481,7 +620,7 @@ class ChatFactory(ConnectionFactory):
             room.presence.came(user.name, self.clock.seconds() + delay)
             self._announce_soon(room)
         if len(user.rooms) > 1:
-            self._mark_rooms(user, TEXT, TAGGED)
+            self._mark_rooms(user, self._text, self._tagged)
 
     def _exit(self, user: User, room: Room, quietly: bool) -> None:
         self._channel(room).leave(user.connection)
@@ -493,7 +632,7 @@ class ChatFactory(ConnectionFactory):
         else:
             self._close_room(room)
         if len(user.rooms) == 1:
-            self._mark_rooms(user, TAGGED, TEXT)
+            self._mark_rooms(user, self._tagged, self._text)
 
     def _mark_rooms(self, user: User, old: Codec, new: Codec) -> None:
         """Change the codec of a text user: only users in several rooms see each message's room."""
@@ -526,49 +665,50 @@ class ChatFactory(ConnectionFactory):
         if channel is not None:
             channel.close()
 
-    def _read_history(self, user: User, room: Room, before: int | None, limit: int) -> None:
-        connection, name = user.connection, room.name
+    def _read_history(self, action: ReadHistory) -> None:
+        connection, name, id = action.user.connection, action.room.name, action.id
 
         def show(page: Page) -> None:
             more = bool(page.stored) and page.stored[0].offset > page.first
-            connection.send_event(HistoryPage(name, page.epoch, page.stored, more))
+            connection.send_event(HistoryPage(name, page.epoch, page.stored, more), id)
 
         def fail(failure: Failure) -> None:
-            connection.send_event(
-                ErrorReply("store", f"The past cannot be read: {store_error_text(failure)}.")
-            )
+            text = f"The past cannot be read: {store_error_text(failure)}."
+            connection.send_event(ErrorReply("store", text), id)
 
-        self._store.before(name, before, limit).addCallbacks(show, fail)
+        self._store.before(name, action.before, action.limit).addCallbacks(show, fail)
 
-    def _keep_ban(self, user: User, key: str, ban: Sanction | None) -> None:
+    def _keep_ban(self, user: User, key: str, ban: Sanction | None, id: str) -> None:
         def kept(why: str) -> None:
             if why:
                 text = f"This ends with the server's process, for it cannot be kept: {why}."
-                user.connection.send_event(ErrorReply("store", text))
+                user.connection.send_event(ErrorReply("store", text), id)
 
         self._stored_bans.keep(key, ban).addCallback(kept)
 
-    async def _verify(self, user: User, account: str, password: str) -> None:
+    async def _verify(self, action: Verify) -> None:
+        user, account = action.user, action.account
         connection, session = user.connection, user.connection.session
         delay = connection.login_after - self.clock.seconds()
         delay = min(max(0.0, delay), delay_after(session.failures))  # the clock may have been set
         try:
             verified = await self.accounts.verify(
-                self.clock, account, password, user.host, session.failures, delay
+                self.clock, account, action.password, user.host, session.failures, delay
             )
         except RequestError as error:
             log_refused_login(user, account)
-            self.act(session.login_refused(error))
+            self.act(answering(session.login_refused(error), user, action.id))
             return
         if verified is None:
             log_failed_login(user, account)
             connection.login_after = self.clock.seconds() + delay_after(session.failures + 1)
         if connection.reason is None and session.state is not SessionState.ENDED:
-            self.act(
+            actions = (
                 session.login_failed()
                 if verified is None
                 else session.login_succeeded(verified, self.now())
             )
+            self.act(answering(actions, user, action.id))
 
     # Presence.
 

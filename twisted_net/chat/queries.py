@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted_net.chat import names
 from twisted_net.chat.actions import Action, ReadHistory, SendEvent
-from twisted_net.chat.codecs import text_commands
+from twisted_net.chat.codecs.text_commands import Command, help_lines
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import Help, History, MemberList, NoticeLines, RoomList, Who
 from twisted_net.chat.registry import Registry, User
@@ -39,9 +41,12 @@ def history(registry: Registry, user: User, request: History, most: int) -> list
     return [ReadHistory(user, room, request.before, max(1, min(limit, most)))]
 
 
-def help(user: User, request: Help) -> list[Action]:
+def help(user: User, request: Help, own: Mapping[str, Command]) -> list[Action]:
     """List the commands, or explain one.
+
+    :param own: the commands of the application.
 
     :raises RequestError: ``no-command``.
     """
-    return [SendEvent(user, NoticeLines(text_commands.help_lines(request.command, user.operator)))]
+    lines = help_lines(request.command, user.operator, own)
+    return [SendEvent(user, NoticeLines(lines))]

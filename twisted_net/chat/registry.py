@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted_net.chat import bans, names
 from twisted_net.chat.bans import Sanction, Sanctions
+from twisted_net.chat.delivered import DeliveredIds
 from twisted_net.chat.limits import LONGEST_NAME, ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
@@ -19,9 +20,6 @@ from twisted_net.wire.text import printable
 LOBBY = "lobby"
 
 _MOST_DEPARTED = 1000  # ignored users who are gone, but of whom a message may still be on its way
-
-
-_MOST_PRIVATE = 10_000  # ids of private messages; a client repeats one soon, or never
 
 
 class User:
@@ -101,6 +99,7 @@ class Registry:
     :ivar ignorers_of: the users who ignore a person, by each mark of the person.
     :ivar bans: who may not come in.
     :ivar mutes: who may not send messages.
+    :ivar delivered: the ids of private messages that were delivered.
     """
 
     def __init__(
@@ -124,10 +123,10 @@ class Registry:
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
-        self._private_ids: dict[tuple[str, str], None] = {}  # by origin and id, the oldest first
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
         self.bans = Sanctions()
         self.mutes = Sanctions()
+        self.delivered = DeliveredIds()
         self._last_guest = 0
         self._free_guests: list[int] = []  # a heap of smaller numbers that nobody has seen
         self._origin = origin
@@ -357,22 +356,6 @@ class Registry:
         self._give_origin(user)
         return room
 
-    # Private messages.
-
-    def is_repeated(self, user: User, id: str) -> bool:
-        """Return whether a user has sent a private message with this id before.
-
-        A program sends it again after a reconnection if it has had no ack.
-        """
-        return (user.origin, id) in self._private_ids
-
-    def note_private(self, user: User, id: str) -> None:
-        """Remember the id of a private message that was passed on."""
-        if id:
-            self._private_ids[user.origin, id] = None
-            if len(self._private_ids) > _MOST_PRIVATE:
-                del self._private_ids[next(iter(self._private_ids))]
-
     # Ignoring. It applies to a person under any name, and not to the next who has the name.
 
     def ignore(self, user: User, name: str, most: int) -> User:
@@ -450,11 +433,11 @@ class Registry:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
-    def mute(self, user: User, until: float) -> None:
+    def mute(self, user: User, until: float, now: float) -> None:
         """Stop a user from sending messages, under any name."""
         self._give_origin(user)
         marks = (f"origin {user.origin}", *_marks(user), bans.name_key(user.name))
-        self.mutes.add(Sanction(user.name, marks, until))
+        self.mutes.add(Sanction(user.name, marks, until), now)
 
     def lift_mute(self, name: str) -> bool:
         """Lift the mute of who had this name then, or has it now. Return whether there was one."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted_net.chat import moderation, names, queries
@@ -26,13 +26,17 @@ from twisted_net.chat.actions import (
     LetIn,
     LogLogin,
     LogName,
+    RunCommand,
     SendEvent,
     Verify,
+    answering,
 )
+from twisted_net.chat.codecs.text_commands import Command
 from twisted_net.chat.limits import LONGEST_TOPIC, ChatLimits
 from twisted_net.chat.messages import (
     Ban,
     Bans,
+    CallCommand,
     Delivered,
     ErrorReply,
     Hello,
@@ -128,11 +132,13 @@ class SessionSettings:
 
     :ivar anonymous: whether users without an account may enter.
     :ivar accounts: whether there are accounts.
+    :ivar commands: the commands of the application.
     """
 
     limits: ChatLimits
     anonymous: bool = True
     accounts: bool = False
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
 
 class Session:
@@ -177,6 +183,16 @@ class Session:
 
     def _step(self, step: Step) -> None:
         self.state = SESSION_TRANSITIONS[self.state, step]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the user is in the chat, and not only on the way in or out."""
+        return self.state is SessionState.JSON or self.state is SessionState.TEXT
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the connection is closed or about to be closed."""
+        return self.state is SessionState.ENDED
 
     def begin(self, now: float, account: str = "") -> list[Action]:
         """Greet a peer that has sent nothing for a moment: programs and browsers speak first.
@@ -240,13 +256,14 @@ class Session:
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
         """Return the actions for a request. An error is an action, too: it is not raised."""
         try:
-            if self.state not in (SessionState.TEXT, SessionState.JSON) and not isinstance(
-                request, _OUTSIDE
-            ):
+            if not self.is_inside and not isinstance(request, _OUTSIDE):
                 if self.state is SessionState.JSON_OUT:
                     raise RequestError("hello-first", "Say hello first.")
                 raise RequestError("login-first", "Log in first: /login NAME PASSWORD")
-            return _HANDLERS[type(request)](self, request, now)
+            actions = _HANDLERS[type(request)](self, request, now)
+            if id and type(request) is not SendMessage:  # its id goes with it to the store
+                actions = answering(actions, self.user, id)
+            return actions
         except RequestError as error:
             return [self._problem(error, id)]
 
@@ -271,7 +288,7 @@ class Session:
         nick = names.nick(hello.nick) if hello.nick else ""
         room = names.room(hello.room) if hello.room else ""
         if hello.session and not _SESSION.fullmatch(hello.session):
-            raise RequestError("bad-field", "session: it is what a welcome gave.", "session")
+            raise RequestError("bad-field", "session must be one that a welcome gave.", "session")
         if registry.find(user.name) is not user:  # it was given back
             user.name = ""
         registry.check_ban("", user.account, user.host, now)  # they may be banned since the start
@@ -475,14 +492,15 @@ class Session:
 
     def _tell(self, request: SendPrivate, now: float) -> list[Action]:
         user, registry = self.user, self._registry
-        if registry.is_repeated(user, request.id):  # its ack was lost: ack it, and do no more
+        if request.id and (user.origin, request.id) in registry.delivered:  # its ack was lost
             return [SendEvent(user, Delivered(request.to, request.text, request.id))]
         registry.check_mute(user, now)
         to = registry.require_user(request.to)
-        registry.note_private(user, request.id)
         actions: list[Action] = []
         if to not in registry.ignorers(user):  # senders do not learn of it
             actions.append(SendEvent(to, PrivateMessage(user.name, request.text, now)))
+        if request.id:
+            registry.delivered.add(user.origin, request.id)
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
 
 
@@ -511,8 +529,11 @@ _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {
     Mute: lambda session, request, now: moderation.mute(
         session._registry, session.user, request, now
     ),
-    Help: lambda session, request, now: queries.help(session.user, request),
+    Help: lambda session, request, now: queries.help(
+        session.user, request, session._settings.commands
+    ),
     Ping: lambda session, request, now: [SendEvent(session.user, Pong())],
     Pong: lambda session, request, now: [],
     Quit: lambda session, request, now: [End(session.user, QUIT)],
+    CallCommand: lambda session, request, now: [RunCommand(session.user, request)],
 }

@@ -46,7 +46,7 @@ class StoredBans:
                     _log.warn("The store has {key!r}, which is {error}", key=key, error=error)
                     continue
                 if ban.until > self._now():
-                    self._bans.add(ban)
+                    self._bans.add(ban, self._now())
                 else:
                     self.keep(key, None)
             if self._bans:

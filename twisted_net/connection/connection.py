@@ -625,6 +625,30 @@ class Connection(_Base):
     def _drain_seconds(self) -> float:
         return self._idle_seconds() or self.factory.limits.close_grace
 
+    def set_framing(self, framing: Framing[Any]) -> None:
+        """Read and send with another framing from now on, as after an upgrade.
+
+        A message that had begun is dropped. Messages that the old framing has completed are still
+        delivered. Call it from a hook, or from the framing itself.
+        """
+        self._framing = framing
+        self._is_unframed = self.state is _OPEN and type(framing) is Raw and self._bucket is None
+
+    def detach(self) -> Any:
+        """Give the transport up and return it, for another protocol.
+
+        This connection ends without a hook and without a line in the log. Nothing may wait to be
+        sent. It is for :meth:`ConnectionFactory.continue_as`.
+        """
+        transport = self.transport
+        self._give_back_closing()
+        transport.unregisterProducer()
+        self._peer = self.peer
+        if self._inbox is not None:
+            self._inbox.clear()  # it may be just now that a message of it is delivered
+        self._release()
+        return transport
+
     def start_handshake_timeout(self) -> None:
         """Limit the wait for a TLS handshake to ``handshake_timeout`` seconds."""
         seconds = self.factory.limits.handshake_timeout
@@ -896,9 +920,21 @@ class Connection(_Base):
                 self.transport.pauseProducing()
         if self._full_below is not None:
             self._end_start_tls()
-        if not self.ready:
-            self.ready = True
-            self.call_hook(self.connected)
+        if self.ready:
+            self._tell_ready()
+        else:
+            self.become_ready()
+
+    def become_ready(self) -> None:
+        """Call :meth:`connected`: the transport is there, and over TLS the handshake is done.
+
+        A class that has a handshake of its own overrides this, and calls it when that is done.
+        """
+        self.ready = True
+        self.call_hook(self.connected)
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
         if self._waiting_ready is not None:
             waiting, self._waiting_ready = self._waiting_ready, None
             for each in waiting:
@@ -1390,6 +1426,14 @@ class Connection(_Base):
         assert reason is not None
         if not self.bytes_received and self.bytes_sent and not self.detail:
             self._suspect_tls(reason)
+        self._release()
+        try:
+            self._call_last_hook(reason)
+        finally:  # a SystemExit too must not leave the connection with the factory
+            self.factory.ended(self)
+
+    def _release(self) -> None:
+        """Free what an ended connection holds, and cancel what it waits for."""
         self._enter(State.CLOSED)
         # Setting an attribute that it does not have yet would cost a connection a dictionary.
         if self._idle_timer is not None:
@@ -1407,15 +1451,11 @@ class Connection(_Base):
             waiting, self._waiting_drained = self._waiting_drained, None
             for each in waiting:
                 each.cancel()
-        if self._incoming is not None:
-            self._incoming.end(reason, self.detail, cut=self._is_cut())
+        if self._incoming is not None and self.reason is not None:
+            self._incoming.end(self.reason, self.detail, cut=self._is_cut())
             self._end_loop()
         if self._running_hook is not None:
             self._running_hook.cancel()
-        try:
-            self._call_last_hook(reason)
-        finally:  # a SystemExit too must not leave the connection with the factory
-            self.factory.ended(self)
 
     def _suspect_tls(self, reason: CloseReason) -> None:
         """Note that a server may speak TLS: OpenSSL, sent plain text, closes without an alert."""

@@ -191,7 +191,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """
         if not self.accepts:
             self._refuse(addr, DRAINING)
-            return RejectingProtocol()
+            return self.reject(addr, DRAINING)
         admission = self._admission
         made = self.make(addr) if admission is None else self._admitted(addr, admission)
         if made is None:
@@ -205,7 +205,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         if reason is not None:
             self._rejections.count(reason.code, now)
             self._refuse(addr, reason)
-            return RejectingProtocol(self.rejection_message(reason))
+            return self.reject(addr, reason)
         made = None
         try:
             made = self.make(addr)
@@ -221,6 +221,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def make(self, addr: IAddress | None) -> Connection | None:
         """Make the connection for an admitted client. Return None to reject it after all."""
         return super().buildProtocol(addr)
+
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Return a protocol that tells a client why it is rejected, and closes."""
+        return RejectingProtocol(b"" if reason is DRAINING else self.rejection_message(reason))
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         """Return what to tell a rejected client. If empty, the connection is closed silently."""
@@ -340,10 +344,31 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             return "the reactor has stopped"
         return None
 
-    def ended(self, connection: Connection) -> None:
-        """Forget a connection that has ended; its ``reason`` is set."""
+    def continue_as(self, before: Connection, after: Connection) -> Any:
+        """Let a connection of this factory go on in place of another, as after an upgrade.
+
+        :param before: the connection so far. It may be of another factory that shares the admission
+            with this one. It ends without a hook and a line in the log.
+        :param after: a new connection. It gets the place that admission counts.
+        :return: the transport, which is to be connected with ``after``.
+        """
+        transport, others = before.detach(), before.factory
+        after.factory = self
+        after.place, before.place = before.place, None
+        admission = others._admitted_before.pop(before, others.admission)
+        if after.place is not None and admission is not None and admission is not self.admission:
+            self._admitted_before[after] = admission
+        others.forget(before)
+        return transport
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection."""
         del self.connections[connection.id]
         self.full.discard(connection)
+
+    def ended(self, connection: Connection) -> None:
+        """Forget a connection that has ended; its ``reason`` is set."""
+        self.forget(connection)
         place, connection.place = connection.place, None
         if place is not None:
             admission = self._admission

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.interfaces import ILoggingContext, IProtocol, IReactorTime
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_net.connection.addresses import format_address, format_peer
 
@@ -18,16 +19,22 @@ def switch_protocol(transport: Any, protocol: IProtocol, rest: bytes, clock: IRe
     Nothing remains between the two, so there is no extra cost.
 
     :param transport: a reactor's transport, which delivers to its attribute ``protocol``; Twisted's
-        ``startTLS`` requires the same.
+        ``startTLS`` requires the same. Or one of TLS above it, which delivers to
+        ``wrappedProtocol``.
     :param rest: bytes for the new protocol that were already read.
     :param clock: the reactor's.
     """
     _rename(transport, protocol)
-    transport.protocol = protocol
+    setattr(transport, _receiver(transport), protocol)
     if rest:
         _PendingBytes(transport, rest, clock).connect(protocol)
     else:
         protocol.makeConnection(transport)
+
+
+def _receiver(transport: Any) -> str:
+    """Return the name of the attribute of a transport that has its protocol."""
+    return "wrappedProtocol" if isinstance(transport, ProtocolWrapper) else "protocol"
 
 
 def log_prefix(thing: object) -> str:
@@ -119,7 +126,7 @@ class _PendingBytes:
         data = self._take()
         if data:
             # Use the current protocol: connectionMade may have started TLS.
-            self._transport.protocol.dataReceived(data)
+            getattr(self._transport, _receiver(self._transport)).dataReceived(data)
 
     def _deliver_late(self) -> None:
         transport = self._transport

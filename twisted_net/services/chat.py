@@ -19,6 +19,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.endpoints.listening import Listener
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -26,6 +27,9 @@ from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
+from twisted_net.web.gateway import ChatGateway, WebEndpoint
+from twisted_net.web.pages import page_site
+from twisted_net.web.upgrade import is_origin
 
 _LIMITS = ChatLimits()
 
@@ -52,6 +56,7 @@ _NEW_ROOMS_HELP = (
     "have none of these four limits."
 )
 _ANONYMOUS_HELP = "Let users without an account in as well. Requires --auth."
+_NO_WEB_HELP = "Do not serve the page and WebSockets on the ports of the chat."
 _PLAIN_LOGIN_HELP = "Accept passwords over plain TCP, where others can read them."
 
 
@@ -88,6 +93,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             "Requests a minute",
             {"joins": "N", "nicks": "N", "topics": "N", "new-rooms": "N"},
         ),
+        FlagGroup("Browsers", {"no-web": "", "web": "ENDPOINT", "origin": "URL"}),
         *SHARED_GROUPS,
     )
     optParameters = [
@@ -104,9 +110,10 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     optFlags = [
         ["allow-anonymous", None, _ANONYMOUS_HELP],
         ["allow-plain-login", None, _PLAIN_LOGIN_HELP],
+        ["no-web", None, _NO_WEB_HELP],
     ]
 
-    repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve")
+    repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve", "web", "origin")
     command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
 
     supportedInterfaces = (IUsernamePassword,)
@@ -115,6 +122,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         super().__init__()
         self["credCheckers"] = []
         self["credInterfaces"] = {}
+        self._gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
@@ -160,6 +168,21 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     def opt_operator(self, account: str) -> None:
         """Account that may kick, ban and mute. Nobody else may have its name. Repeatable."""
         self["operator"].append(account)
+
+    def opt_web(self, endpoint: str) -> None:
+        """Further endpoint for browsers alone, such as tcp:8081. It waits for a request, however
+        late that comes. Repeatable."""
+        self["web"].append(endpoint)
+
+    def opt_origin(self, url: str) -> None:
+        """Page that may connect, such as https://chat.example, besides those of this server's own
+        address. Repeatable."""
+        if not is_origin(url):
+            where = f"{self.before('origin', url)}origin {url}"
+            raise usage.UsageError(
+                f"{where}: must be a scheme and a host, such as https://a.example"
+            )
+        self["origin"].append(url)
 
     def opt_reserve(self, name: str) -> None:
         """Name that only the account of this name may have, as the operators' names are.
@@ -213,7 +236,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         except ValueError as error:
             raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
         checkers: list[ICredentialsChecker] = self["credCheckers"]
-        return ChatFactory(
+        chat = ChatFactory(
             store=store,
             chat_limits=self._chat_limits(),
             checkers=checkers,
@@ -223,6 +246,23 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             plain_logins=bool(self["allow-plain-login"]),
             **self.settings(),
         )
+        if not self["no-web"] or self["web"]:
+            self._gateway = ChatGateway(chat, page_site(reactor), self["origin"])
+        if not self["no-web"]:
+            chat.gateway = self._gateway
+        return chat
+
+    def listeners(self, reactor: Any) -> list[Listener]:
+        """Return the listeners, after :meth:`factory` was called.
+
+        :raises StartError: an endpoint, a certificate or a key cannot be used.
+        """
+        found = super().listeners(reactor)
+        for text in self["web"]:
+            assert self._gateway is not None
+            endpoint = WebEndpoint(self.endpoint(reactor, text, "web"), self._gateway)
+            found.append(Listener(endpoint, self.spell("web", text)))
+        return found
 
 
 def account_kinds() -> dict[str, Any]:

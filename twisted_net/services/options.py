@@ -320,7 +320,7 @@ class ServiceOptions(ConfigurableOptions):
             )
             found.append(Listener(endpoint, self.spell("tls-port"), certificates))
         return found + [
-            Listener(self._endpoint(reactor, text), self.spell("listen", text))
+            Listener(self.endpoint(reactor, text), self.spell("listen", text))
             for text in self["listen"]
         ]
 
@@ -342,9 +342,13 @@ class ServiceOptions(ConfigurableOptions):
         trusted = Ranges(each for each in proxies if each != "unix")
         return ProxiedEndpoint(endpoint, trusted, trust_unix="unix" in proxies)
 
-    def _endpoint(self, reactor: Any, text: str) -> IStreamServerEndpoint:
+    def endpoint(self, reactor: Any, text: str, flag: str = "listen") -> IStreamServerEndpoint:
+        """Return the endpoint that a flag describes.
+
+        :raises StartError: it is wrong; the line names the flag.
+        """
         found: IStreamServerEndpoint = parse_endpoint(
-            f"{self.command}: {self.spell('listen', text)}",
+            f"{self.command}: {self.spell(flag, text)}",
             text,
             lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
         )

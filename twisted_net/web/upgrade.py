@@ -24,10 +24,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from twisted_net.wire.websocket import WINDOW_BITS
-
-MAX_HEAD = 8192
-"""The most bytes in the head of a request. Node and Apache take 8 KiB or a little more."""
+from twisted_net.wire.websocket import LEAST_WINDOW_BITS, WINDOW_BITS
 
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\bwebsocket\b", re.IGNORECASE)
 
@@ -58,15 +55,20 @@ class OpeningAnswer:
     :ivar request: the request, if the WebSocket is open now; else None, and the connection has to
         be closed.
     :ivar subprotocol: the one that was chosen; may be empty.
-    :ivar deflate: whether messages may be compressed.
+    :ivar window_bits: the window of compressed messages; 0 if they may not be compressed.
     :ivar why: why it was refused; empty if it was not.
     """
 
     data: bytes
     request: OpeningRequest | None = None
     subprotocol: str = ""
-    deflate: bool = False
+    window_bits: int = 0
     why: str = ""
+
+    def forbidden(self) -> OpeningAnswer:
+        """Return the answer to a client that may not open this WebSocket."""
+        why = "this WebSocket is not for you"
+        return _refusal(ServerProtocol(), HTTPStatus.FORBIDDEN, why)
 
 
 def is_upgrade(head: bytes) -> bool:
@@ -115,14 +117,14 @@ def answer_upgrade(
         protocol.send_response(response)
         data = b"".join(protocol.data_to_send())
         return OpeningAnswer(data, why=_why(protocol.handshake_exc))
-    deflate = _agreed(protocol.extensions)
-    if not deflate and "Sec-WebSocket-Extensions" in response.headers:
+    window_bits = _agreed(protocol.extensions)
+    if not window_bits and "Sec-WebSocket-Extensions" in response.headers:
         del response.headers["Sec-WebSocket-Extensions"]
     return OpeningAnswer(
         response.serialize(),
         OpeningRequest(request.path, request.headers),
         protocol.subprotocol or "",
-        deflate,
+        window_bits,
     )
 
 
@@ -132,12 +134,12 @@ def _select(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprot
     return next((each for each in ours if each in offered), None)
 
 
-def _agreed(extensions: Sequence[Any]) -> bool:
-    """Return whether compression was agreed in a way that one frame can serve everybody."""
-    return any(
-        isinstance(each, PerMessageDeflate) and each.local_max_window_bits >= WINDOW_BITS
-        for each in extensions
-    )
+def _agreed(extensions: Sequence[Any]) -> int:
+    """Return the window of compression, if it was agreed and zlib can do it."""
+    for each in extensions:
+        if isinstance(each, PerMessageDeflate) and each.local_max_window_bits >= LEAST_WINDOW_BITS:
+            return min(each.local_max_window_bits, WINDOW_BITS)
+    return 0
 
 
 def _refusal(protocol: ServerProtocol, status: HTTPStatus, why: str) -> OpeningAnswer:
@@ -164,7 +166,7 @@ def _forbidden(
     host = _split(f"//{hosts[0]}")
     if host is None:
         return f"the host {hosts[0][:100]!r} is none"
-    if on_loopback and not _is_loopback_name(host[1]):
+    if on_loopback and not is_loopback_host(hosts[0]):
         return f"{host[1]!r} is not a name of this machine's loopback interface"
     if not pages or origins is None or pages[0] in origins:
         return ""
@@ -194,7 +196,18 @@ def _split(url: str) -> tuple[str, str, int | None] | None:
     return (parts.scheme, name, port) if name and not rest else None
 
 
-def _is_loopback_name(name: str) -> bool:
+def is_origin(text: str) -> bool:
+    """Return whether a text is what a browser sends as ``Origin``."""
+    parts = _split(text)
+    return parts is not None and bool(parts[0]) and text == text.lower()
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a ``Host`` names the loopback interface, with a port or without."""
+    parts = _split(f"//{host}")
+    if parts is None:
+        return False
+    name = parts[1]
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761, 6.3
         return True
     try:

@@ -25,7 +25,7 @@ KiB."""
 MAX_DEPTH = 64
 """The deepest nesting of arrays and objects in one JSON message."""
 
-SHOWN_OF_TOO_LONG = 64
+SHOWN_OF_TOO_LONG = 256
 """The bytes of a message over the limit that a :class:`TooLong` shows."""
 
 ErrorCode: TypeAlias = Literal["too-long", "bad-input", "peer-closed"]

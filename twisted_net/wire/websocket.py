@@ -2,8 +2,8 @@
 
 :class:`WebSocket` is a framing, as those of :mod:`twisted_net.wire.framing` are. It returns ``str``
 for a text message, ``bytes`` for a binary one, and :class:`PingFrame`, :class:`PongFrame` and
-:class:`CloseFrame` for the frames that control the connection. The opening handshake is HTTP, and
-not done here.
+:class:`CloseFrame` for the frames that control the connection, or gives these to a listener. The
+opening handshake is HTTP, and not done here.
 
 It is strict, and fails as early as it can: text is checked while its frame still arrives, and sizes
 before and while a message is decompressed. :attr:`WebSocket.close_code` then says with which code
@@ -20,7 +20,7 @@ import codecs
 import zlib
 from collections.abc import Callable
 from struct import Struct
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 from twisted_net.wire.framing import (
     DEFAULT_MAX_SIZE,
@@ -47,7 +47,11 @@ COMPRESS_FROM = 1024
 """The bytes of a message from which it is compressed. Below, it is not worth the time."""
 
 WINDOW_BITS = 12
-"""The window of compressed messages that are sent, as a power of two, in bytes."""
+"""The window of compressed messages that are sent, as a power of two in bytes, unless a peer asks
+for less."""
+
+LEAST_WINDOW_BITS = 9
+"""The least that zlib can."""
 
 MAX_DEFLATE_STREAMS = 16
 """The most DEFLATE streams in one message. Compressors make one; each costs the receiver time."""
@@ -57,7 +61,7 @@ NORMAL = 1000
 PROTOCOL_ERROR = 1002
 NO_CODE = 1005
 INVALID_TEXT = 1007
-POLICY = 1008
+POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -100,6 +104,13 @@ class CloseFrame(NamedTuple):
     reason: str = ""
 
 
+class ControlFrames(Protocol):
+    """Is told of control frames as soon as they are here."""
+
+    def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
+        """Handle a ping or a pong, which may come in the middle of a message."""
+
+
 WebSocketMessage: TypeAlias = str | bytes | PingFrame | PongFrame | CloseFrame
 
 
@@ -125,9 +136,9 @@ def encode_frame(first: int, payload: bytes, mask: bytes = b"") -> bytes:
     return b"".join((head, mask, apply_mask(payload, mask))) if mask else head + payload
 
 
-def compress(payload: bytes) -> bytes:
+def compress(payload: bytes, window_bits: int = WINDOW_BITS) -> bytes:
     """Return the payload of a compressed message (RFC 7692, 7.2.1)."""
-    deflater = zlib.compressobj(wbits=-WINDOW_BITS, memLevel=WINDOW_BITS - 7)
+    deflater = zlib.compressobj(wbits=-window_bits, memLevel=WINDOW_BITS - 7)
     return (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
 
 
@@ -135,22 +146,37 @@ class WebSocket(BaseFraming[WebSocketMessage]):
     """The frames of one connection, after its opening handshake.
 
     :param max_size: the most bytes in a message; for text, in UTF-8. It counts after decompression.
-    :param deflate: whether ``permessage-deflate`` was agreed, without context takeover.
+    :param window_bits: the window of compressed messages that are sent, 9 to 15, if
+        ``permessage-deflate`` was agreed without context takeover; 0 if not.
+    :param listener: is given the pings and pongs. The peer's close frame is then the end of its
+        input, a :exc:`RemoteProtocolError` with the code ``peer-closed``. Without a listener,
+        control frames are messages.
     :param make_mask: returns four unpredictable bytes. Only a client has it (RFC 6455, 5.3).
-    :ivar close_code: after an error, the code with which to close the connection.
+    :ivar close_code: after an error, the code with which to close the connection. After a close
+        frame, that frame's.
     """
 
-    __slots__ = ("_head", "_incoming", "_make_mask", "_over", "close_code", "deflate")
+    __slots__ = (
+        "_head",
+        "_incoming",
+        "_make_mask",
+        "_over",
+        "close_code",
+        "listener",
+        "window_bits",
+    )
 
     def __init__(
         self,
         *,
         max_size: int = DEFAULT_MAX_SIZE,
-        deflate: bool = False,
+        window_bits: int = 0,
+        listener: ControlFrames | None = None,
         make_mask: Callable[[], bytes] | None = None,
     ) -> None:
         super().__init__(max_size=max_size)
-        self.deflate = deflate
+        self.window_bits = window_bits
+        self.listener = listener
         self.close_code = NORMAL
         self._make_mask = make_mask
         self._head = b""  # the beginning of a frame, up to its payload
@@ -172,8 +198,8 @@ class WebSocket(BaseFraming[WebSocketMessage]):
             first, payload = _FIN | _BINARY, bytes(message)
         else:
             first, payload = _control(message)
-        if self.deflate and len(payload) >= COMPRESS_FROM:
-            smaller = compress(payload)
+        if self.window_bits and len(payload) >= COMPRESS_FROM:
+            smaller = compress(payload, self.window_bits)
             if len(smaller) < len(payload):
                 first, payload = first | _RSV1, smaller
         return encode_frame(first, payload, self._make_mask() if self._make_mask else b"")
@@ -233,7 +259,7 @@ class WebSocket(BaseFraming[WebSocketMessage]):
     def _check_first(self, first: int, size: int) -> None:
         """Check the first byte of a frame, as soon as it and the next one are here."""
         opcode = first & _OPCODE
-        if first & _RSV2_3 or (first & _RSV1 and not self.deflate):
+        if first & _RSV2_3 or (first & _RSV1 and not self.window_bits):
             self._fail("a reserved bit is set")
         if opcode & _CONTROL:
             if opcode > _PONG:
@@ -254,7 +280,7 @@ class WebSocket(BaseFraming[WebSocketMessage]):
             if first & _RSV1:
                 self._fail("a continuation is marked as compressed")
             if incoming.fragments >= MAX_FRAGMENTS:
-                self._fail(f"a message has more than {MAX_FRAGMENTS} fragments", POLICY)
+                self._fail(f"a message has more than {MAX_FRAGMENTS} fragments", POLICY_VIOLATION)
         elif incoming is not None and incoming.data is not None:
             self._fail("a message begins inside another")
 
@@ -327,11 +353,19 @@ class WebSocket(BaseFraming[WebSocketMessage]):
         if incoming.data is None:
             self._incoming = None
         if opcode == _CLOSE:
-            messages.append(self._parse_close(payload))
+            close = self._parse_close(payload)
+            self.close_code = close.code
             self._over = True  # nothing after it counts (RFC 6455, 5.5.1)
             self.drop_buffers()
+            if self.listener is not None:
+                raise RemoteProtocolError("peer-closed", f"{close.code} {close.reason}".rstrip())
+            messages.append(close)
+            return
+        frame = PingFrame(payload) if opcode == _PING else PongFrame(payload)
+        if self.listener is None:
+            messages.append(frame)
         else:
-            messages.append(PingFrame(payload) if opcode == _PING else PongFrame(payload))
+            self.listener.control_frame(frame)
 
     def _parse_close(self, payload: bytes) -> CloseFrame:
         if not payload:
@@ -355,7 +389,7 @@ class WebSocket(BaseFraming[WebSocketMessage]):
             if piece:  # the stream has ended, and another follows (RFC 7692, 7.2.3.4)
                 incoming.streams += 1
                 if incoming.streams > MAX_DEFLATE_STREAMS:
-                    self._fail("a message has too many compressed streams", POLICY)
+                    self._fail("a message has too many compressed streams", POLICY_VIOLATION)
                 inflater = incoming.inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def _check_text(self, incoming: _Incoming, data: bytearray, is_last: bool) -> None:

@@ -16,7 +16,7 @@ from twisted_net.chat.client.attempts import Attempts
 from twisted_net.chat.client.calls import PendingCalls
 from twisted_net.chat.client.client_state import ClientState
 from twisted_net.chat.client.delivery import Delivery
-from twisted_net.chat.client.errors import ChatError, check_text, check_type
+from twisted_net.chat.client.errors import check_text, check_type
 from twisted_net.chat.client.outputs import (
     Acked,
     Answered,
@@ -32,6 +32,7 @@ from twisted_net.chat.client.outputs import (
     SendRequest,
 )
 from twisted_net.chat.client.server_messages import Malformed, check_server_message
+from twisted_net.chat.messages import ChatError
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.heartbeat import Heartbeat
 from twisted_net.endpoints.client import (

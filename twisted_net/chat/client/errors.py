@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted_net import TwistedNetError
 from twisted_net.wire.numbers import shorten
-
-
-class ChatError(TwistedNetError):
-    """A call of a client failed.
-
-    :ivar code: for programs: the server's code, or one of the client's own. Those are ``stopped``,
-        ``timeout``, ``not-connected``, ``disconnected``, ``not-in-room``, ``left``, and
-        ``too-long`` or ``bad-field`` if the message cannot be sent.
-    """
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def check_type(name: str, value: Any) -> None:

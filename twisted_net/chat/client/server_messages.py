@@ -177,6 +177,11 @@ _MESSAGES: dict[str, dict[str, Check]] = {
         "rooms": _list_of(_object_of({"room": _name, "count": _whole, "topic": _text})),
         "count": _whole,
     },
+    "bans": {
+        **_ANY,
+        "bans": _list_of(_object_of({"nick": _text, "until": _text, "from": _text, "text": _text})),
+        "count": _whole,
+    },
     "topic": {**_ANY, "room": _name, "topic": _text, "from?": _name},
     "history": {
         **_ANY,
@@ -188,7 +193,7 @@ _MESSAGES: dict[str, dict[str, Check]] = {
     "notice": {**_ANY, "text": _text},
     "ping": _ANY,
     "pong": _ANY,
-    "error": {**_ANY, "code": _name, "text": _text, "field?": _text},
+    "error": {**_ANY, "code": _name, "text": _text, "field?": _text, "retry_after?": _whole},
     "goodbye": {**_ANY, "code": _name, "text": _text, "retry": _flag},
 }
 """The fields of the server's messages. Those with a question mark are optional."""

@@ -25,8 +25,14 @@ class Codec(Protocol):
         :raises RequestError: the line is not a valid request.
         """
 
-    def encode(self, event: Event) -> bytes:
-        """Return the bytes of an event; empty if this codec does not send it."""
+    def read_id(self, line: bytes) -> str:
+        """Return the id in a line that may not be valid, or may be cut off; empty for none."""
+
+    def encode(self, event: Event, id: str = "") -> bytes:
+        """Return the bytes of an event; empty if this codec does not send it.
+
+        :param id: the id of the request that the event answers.
+        """
 
     def encode_message(self, room: str, stored: StoredMessage, id: str = "") -> bytes:
         """Return the bytes of a message to a room.

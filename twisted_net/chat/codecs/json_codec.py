@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from twisted_net.chat.codecs import json_requests
 from twisted_net.chat.codecs.codec import format_time
+from twisted_net.chat.codecs.json_requests import JsonRequest
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.messages import (
     Ack,
@@ -24,6 +26,7 @@ from twisted_net.chat.messages import (
     NickSet,
     Notice,
     NoticeLines,
+    OwnEvent,
     Pong,
     PresenceSummary,
     PrivateMessage,
@@ -50,22 +53,34 @@ class JsonCodec:
     :param server: the server's name for the welcome.
     :param heartbeat: seconds, for the welcome.
     :param announced: the limits for the welcome.
+    :param own: the requests of the application.
     """
 
     is_text = False
     listed = LISTED_JSON
     ping = b'{"type":"ping"}\n'
 
-    def __init__(self, server: str, heartbeat: float, announced: dict[str, int]) -> None:
+    def __init__(
+        self,
+        server: str,
+        heartbeat: float,
+        announced: dict[str, int],
+        own: Mapping[str, JsonRequest] = MappingProxyType({}),
+    ) -> None:
+        self._own = own
         self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
 
     def parse(self, line: bytes) -> tuple[Request | None, str]:
         if line in _SIGNS_OF_LIFE or not line or line.isspace():
             return _NOTHING
-        message = json_requests.decode(line)
+        try:
+            message = json_requests.decode(line)
+        except RequestError as error:
+            error.id = self.read_id(line)
+            raise
         id = json_requests.id_of(message)
         try:
-            return json_requests.parse_request(message), id
+            return json_requests.parse_request(message, self._own), id
         except RequestError as error:
             error.id = id
             raise
@@ -76,10 +91,15 @@ class JsonCodec:
             message["id"] = id
         return encode_json(message) + b"\n"
 
-    def encode(self, event: Event) -> bytes:
+    def read_id(self, line: bytes) -> str:
+        return json_requests.read_id(line)
+
+    def encode(self, event: Event, id: str = "") -> bytes:
         message = _JSON[type(event)](event)
         if isinstance(event, Welcome):
             message |= self._greeting
+        if id and message:
+            message["id"] = id
         return encode_json(message) + b"\n" if message else b""
 
 
@@ -144,6 +164,12 @@ def _goodbye_json(event: Goodbye) -> dict[str, Any]:
     return {"type": "goodbye", "code": reason.code, "text": reason.text, "retry": reason.retry}
 
 
+def _own_json(event: OwnEvent) -> dict[str, Any]:
+    room = {"room": event.room} if event.room else {}
+    text = {"text": event.text} if event.text else {}
+    return {"type": event.type, **room, **text, **event.fields}
+
+
 _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     Welcome: lambda event: {"type": "welcome", "nick": event.nick, "session": event.session},
     LoginRequired: lambda event: {},
@@ -199,4 +225,5 @@ _JSON: dict[type, Callable[[Any], dict[str, Any]]] = {
     NoticeLines: lambda event: {"type": "notice", "text": "; ".join(event.lines)},
     Pong: lambda event: {"type": "pong"},
     Goodbye: _goodbye_json,
+    OwnEvent: _own_json,
 }

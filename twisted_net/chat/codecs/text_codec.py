@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.codec import format_time
+from twisted_net.chat.codecs.text_commands import Command, parse_command
 from twisted_net.chat.limits import LISTED
 from twisted_net.chat.messages import (
     Ack,
@@ -25,6 +26,7 @@ from twisted_net.chat.messages import (
     NickSet,
     Notice,
     NoticeLines,
+    OwnEvent,
     Pong,
     PresenceSummary,
     PrivateMessage,
@@ -62,14 +64,18 @@ class TextCodec:
     """Lines of text. The server's own lines begin with ``* `` or ``! ``.
 
     :param tagged: whether messages begin with their room, for users in several rooms.
+    :param own: the commands of the application.
     """
 
     is_text = True
     listed = LISTED
     ping = b""  # text users are not pinged
 
-    def __init__(self, tagged: bool = False) -> None:
+    def __init__(
+        self, tagged: bool = False, own: Mapping[str, Command] = MappingProxyType({})
+    ) -> None:
         self._tagged = tagged
+        self._own = own
 
     def parse(self, line: bytes) -> tuple[Request | None, str]:
         try:
@@ -77,9 +83,9 @@ class TextCodec:
         except RemoteProtocolError as error:
             raise RequestError("bad-input", f"Your line was not sent: {error}.") from None
         if text[:1] == "/":
-            return text_commands.parse_command(text), ""
+            return parse_command(text, self._own), ""
         if "/" in text and _LOGIN.match(strip_invisible(text)):
-            return text_commands.parse_command(strip_invisible(text)), ""
+            return parse_command(strip_invisible(text), self._own), ""
         if ":" in text and _has_password(text):
             raise RequestError("bad-input", _PASSWORD_REFUSED)
         return (None if is_blank(text) else SendMessage(text)), ""
@@ -91,8 +97,13 @@ class TextCodec:
             return f"{before}* {message.sender} {message.text}\n".encode()
         return f"{before}<{message.sender}> {message.text}\n".encode()
 
-    def encode(self, event: Event) -> bytes:
+    def read_id(self, line: bytes) -> str:
+        return ""
+
+    def encode(self, event: Event, id: str = "") -> bytes:
         text = _TEXT[type(event)](event)
+        if self._tagged and text and isinstance(event, OwnEvent) and event.room:
+            text = f"#{event.room} {text}"
         return text.encode() + b"\n" if text else b""
 
 
@@ -195,4 +206,5 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     NoticeLines: lambda event: "\n".join(f"* {line}" for line in event.lines),
     Pong: lambda event: "* pong",
     Goodbye: lambda event: f"* {event.reason.text}",
+    OwnEvent: lambda event: event.text and f"* {event.text}",
 }

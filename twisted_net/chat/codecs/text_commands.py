@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from twisted_net.chat.messages import (
     Ban,
@@ -53,17 +54,18 @@ class Command:
     operator: bool = False
 
 
-def parse_command(line: str) -> Request:
+def parse_command(line: str, own: Mapping[str, Command] = MappingProxyType({})) -> Request:
     """Return the request of a line that begins with a slash.
 
     A line that begins with two slashes is a message that begins with one.
 
+    :param own: the commands of the application.
     :raises RequestError: ``no-command`` for an unknown command, ``usage`` for wrong arguments.
     """
     if line.startswith("//"):
         return SendMessage(line[1:])
     word, _, rest = line.partition(" ")
-    command = COMMANDS.get(word.lower())
+    command = COMMANDS.get(word.lower()) or own.get(word.lower())
     if command is None:
         raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
     try:
@@ -75,16 +77,21 @@ def parse_command(line: str) -> Request:
     return request
 
 
-def help_lines(word: str, operator: bool) -> list[str]:
+def help_lines(
+    word: str, operator: bool, own: Mapping[str, Command] = MappingProxyType({})
+) -> list[str]:
     """Return the help for a command; for an empty ``word``, one line for each command.
 
     :param operator: whether the user is an operator.
+    :param own: the commands of the application.
     :raises RequestError: ``no-command``.
     """
     if not word:
-        shown = [each for each in COMMANDS.values() if operator or not each.operator]
+        rows = [row for _, row in sorted({**COMMANDS, **own}.items())]
+        shown = [each for each in rows if operator or not each.operator]
         return [f"{each.usage}: {each.help}" for each in shown]
-    command = COMMANDS.get(f"/{word.lower().lstrip('/')}")
+    word_typed = f"/{word.lower().lstrip('/')}"
+    command = COMMANDS.get(word_typed) or own.get(word_typed)
     if command is None:
         raise RequestError("no-command", f"There is no command {word}. /help lists commands.")
     return [f"{command.usage}: {command.help}", *filter(None, [command.more])]

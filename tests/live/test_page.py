@@ -1,0 +1,562 @@
+"""The page in a real browser, against a real ``twistd netchat``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import Any
+
+from tests.live.browser import PHONE, WIDE, BrowserTestCase, Tab, axe_source
+from tests.live.harness import LOCALHOST, Client, Server
+
+ALL_SENT = "document.querySelector('.pending') === null"
+OFFLINE = "document.querySelector('.conn.open') === null"
+FOCUSED = "document.activeElement.id || document.activeElement.tagName"
+NEWEST = "#pages .page:last-child"
+COUNT = "document.querySelectorAll('#pages .m').length"
+# Scrolls to the upper end and says what is seen first and where; then, where that is now.
+WATCH_PLACE = """
+const after = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+const all = () => [...document.querySelectorAll('#pages .m')];
+const textOf = (each) => each.querySelector('p').textContent;
+const placeOfElement = (each) => each.getBoundingClientRect().top;
+window.scrollUp = async () => {
+  const log = document.getElementById('log');
+  log.scrollTop = 0;
+  const top = log.getBoundingClientRect().top;
+  const seen = all().find((each) => each.getBoundingClientRect().bottom > top + 1);
+  return [textOf(seen), placeOfElement(seen)];
+};
+window.placeOf = async (text) => {
+  await after();
+  return placeOfElement(all().find((each) => textOf(each) === text));
+};
+null
+"""
+# Measures what the page does before a frame, and the layout that this makes necessary.
+MEASURE_FRAMES = """
+window.times = [];
+const frame = window.requestAnimationFrame.bind(window);
+window.requestAnimationFrame = (action) => frame((time) => {
+  const begin = performance.now();
+  action(time);
+  document.getElementById('log').scrollHeight;
+  window.times.push(performance.now() - begin);
+});
+null
+"""
+READ_OUT = """
+window.read = [];
+const announcer = document.getElementById('announcer');
+new MutationObserver(() => window.read.push(announcer.textContent))
+  .observe(announcer, { childList: true });
+null
+"""
+AXE = """
+axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>
+  [id, nodes.map((node) => [node.html.slice(0, 200), node.failureSummary])]))
+"""
+HEIGHT = "document.getElementById('log').scrollHeight"
+
+
+class JsonProgram(Client):
+    """A program in the chat, over plain TCP."""
+
+    def request(self, **message: Any) -> None:
+        """Send a request."""
+        self.send(json.dumps(message).encode() + b"\n")
+
+    def say(self, *texts: str, room: str = "lobby") -> None:
+        """Send messages."""
+        for text in texts:
+            self.request(type="message", room=room, text=text)
+
+    def messages(self, kind: str) -> list[dict[str, Any]]:
+        """Return the messages of a type that it has received."""
+        lines = [line for line in self.received.split(b"\n") if line.startswith(b"{")]
+        found = [json.loads(line) for line in lines if line.endswith(b"}")]
+        return [each for each in found if each["type"] == kind]
+
+
+class PageTestCase(BrowserTestCase):
+    """Starts a chat and opens pages of it."""
+
+    async def chat(self, *flags: str, port: int = 0) -> Server:
+        """Start a chat on a local port; ``self.port`` and ``self.url`` say where."""
+        where = ("--port", str(port), "--interface", LOCALHOST)
+        server = self.twistd("netchat", *where, *flags)
+        self.port = await server.port(f"--port {port}")
+        self.url = f"http://localhost:{self.port}/"
+        if "PAGE_BRIDGE" in os.environ and not getattr(self, "bridge", None):
+            self.bridge = self.spawn(
+                os.environ["PAGE_BRIDGE_PYTHON"],
+                "-u",
+                os.environ["PAGE_BRIDGE"],
+                "0",
+                str(self.port),
+            )
+            self.bridge_port = int((await self.bridge.expect(rb"Listening on (\d+)"))[1])
+        if "PAGE_BRIDGE" in os.environ:
+            self.url = f"http://localhost:{self.bridge_port}/"
+        return server
+
+    async def program(self, nick: str, room: str = "lobby", **more: str) -> JsonProgram:
+        """Connect a program and join a room."""
+        client: JsonProgram = await self.connect(self.port, JsonProgram)
+        client.request(type="hello", nick=nick, room=room, **more)
+        await client.has(b'"type":"joined"')
+        return client
+
+    async def person(self, nick: str, *rooms: str, **how: Any) -> Tab:
+        """Open a page, and take a name; join further rooms."""
+        tab = await self.open(self.url, **how)
+        await tab.say(f"/nick {nick}")
+        await tab.shows(nick, "#my-name")
+        for room in rooms:
+            await tab.say(f"/join {room}")
+            await tab.shows(room, "#title")
+        return tab
+
+    async def fill(self, program: JsonProgram, count: int, room: str = "lobby") -> None:
+        """Have a program say ``m1``, ``m2`` and so on, and wait until it is stored."""
+        for first in range(1, count + 1, 50):
+            last = min(first + 49, count)
+            program.say(*(f"m{number}" for number in range(first, last + 1)), room=room)
+            await program.until(
+                lambda last=last: f'"offset":{last}}}'.encode() in program.received, f"ack {last}"
+            )
+
+
+class TogetherTests(PageTestCase):
+    async def test_browsers_nc_and_a_program_in_one_room(self) -> None:
+        """Two browsers, ``nc`` and a program talk to each other, on one port."""
+        await self.chat()
+        ann, bea = await self.person("ann"), await self.person("bea")
+        program = await self.program("prog")
+        nc = self.nc(self.port)
+        await nc.expect(rb"Welcome to the chat server!")
+        await ann.shows("prog", "#member-list")
+        await ann.say("hello from a browser")
+        for tab in (ann, bea):
+            await tab.shows("hello from a browser")
+        await nc.expect(rb"<ann> hello from a browser")
+        await program.has(b'"text":"hello from a browser"')
+        nc.write(b"hello from nc\n")
+        program.say("hello from a program")
+        for tab in (ann, bea):
+            await tab.shows("hello from nc")
+            await tab.shows("hello from a program")
+        self.assertEqual(await ann.texts(".pending, .failed"), [])
+
+    async def test_private_conversations(self) -> None:
+        """They go both ways, are counted while they are not seen, and survive a reload."""
+        await self.chat()
+        ann = await self.person("ann")
+        program = await self.program("bea")
+        program.request(type="private", to="ann", text="psst")
+        await ann.shows("1", "#talk-list .mention")
+        await ann.do(lambda tab: tab.click("#talk-list a"))
+        await ann.shows("psst")
+        await ann.say("what?")
+        await program.has(b'"text":"what?"')
+        await ann.waits(ALL_SENT)
+        self.assertEqual(await ann.texts("#talk-list .badge"), [])
+        await ann.reload()
+        for text in ("psst", "what?"):
+            await ann.shows(text)
+        await ann.shows("bea", "#title")
+
+    async def test_topics_names_and_members(self) -> None:
+        """A topic, a new name, and who comes and goes are shown."""
+        await self.chat()
+        ann = await self.person("ann")
+        program = await self.program("bea")
+        await ann.shows("bea", "#member-list")
+        await ann.say("/topic see https://example.org/")
+        await ann.shows("see https://example.org/", "#topic")
+        await program.has(b'"topic":"see https://example.org/"')
+        program.request(type="nick", nick="zoe")
+        await ann.shows("zoe", "#member-list")
+        await ann.shows("bea is zoe now", ".fold")
+        program.request(type="quit")
+        await ann.waits("!document.getElementById('member-list').textContent.includes('zoe')")
+        await ann.shows("left", ".fold")
+
+    async def test_an_account(self) -> None:
+        """With accounts, the page offers a login; a wrong password is told."""
+        users = self.directory() / "users"
+        users.write_text("ann:secret\n")
+        await self.chat("--auth", f"file:{users}", "--allow-anonymous", "--allow-plain-login")
+        tab = await self.open(self.url)
+        await tab.do(lambda page: page.click("#log-in"))
+        for password in ("wrong", "secret"):
+            await tab.do(lambda page, password=password: (
+                page.fill("#login-user", "ann"), page.fill("#login-password", password),
+                page.press("#login-password", "Enter"),
+            ))  # fmt: skip
+            if password == "wrong":
+                await tab.shows("The login failed.", "#login-why")
+        await tab.shows("logged in as ann", "#my-account")
+        self.assertEqual(await tab.texts("#my-name"), ["ann"])
+
+    async def test_accounts_alone(self) -> None:
+        """A server that lets nobody in without an account asks for it at once."""
+        users = self.directory() / "users"
+        users.write_text("ann:secret\n")
+        await self.chat("--auth", f"file:{users}", "--allow-plain-login")
+        tab = await self.open(self.url, is_connected=False)
+        await tab.shows("A user and a password are needed.", "#login-dialog[open]")
+        await tab.do(lambda page: (
+            page.fill("#login-user", "ann"), page.fill("#login-password", "secret"),
+            page.press("#login-password", "Enter"),
+        ))  # fmt: skip
+        await tab.connected()
+        await tab.shows("logged in as ann", "#my-account")
+        await tab.shows("Nothing has been said")
+
+
+class RestartTests(PageTestCase):
+    async def test_nothing_is_missed(self) -> None:
+        """The server restarts: the page comes back by itself, and has everything once."""
+        store = f"sqlite:{self.directory() / 'chat.db'}"
+        server = await self.chat("--store", store)
+        ann, bea = await self.person("ann"), await self.person("bea")
+        await ann.say("before")
+        await bea.shows("before")
+        await server.stop()
+        await ann.waits(OFFLINE)
+        await ann.say("written while it was away")
+        await ann.shows("written while it was away", ".pending")
+        await self.chat("--store", store, port=self.port)
+        program = await self.program("prog")
+        program.say("said before you came back")
+        for tab in (ann, bea):
+            await tab.connected()
+            await tab.shows("said before you came back")
+            await tab.shows("written while it was away")
+        await ann.shows("You missed nothing:", "#banner")
+        await ann.waits(ALL_SENT)
+        for tab in (ann, bea):
+            texts = [text for text in await tab.texts("#pages .m p") if text]
+            self.assertEqual(len(texts), len(set(texts)), texts)
+            self.assertEqual(texts[0], "before")
+
+    async def test_what_is_lost_is_said(self) -> None:
+        """A restart without a lasting store: the banner says so, and so does the place."""
+        server = await self.chat()
+        ann = await self.person("ann")
+        await ann.say("before")
+        await ann.waits(ALL_SENT)
+        await server.stop()
+        await self.chat(port=self.port)
+        await ann.shows("Messages were lost here:", "#banner")
+        await ann.shows("Messages were lost here", ".lost")
+        await ann.say("after")
+        await ann.waits(ALL_SENT)
+        order = await ann.texts("#pages .m p, #pages .lost")
+        self.assertEqual(order, ["before", "Messages were lost here", "after"])
+
+    async def test_a_message_that_is_refused(self) -> None:
+        """It stays, with the reason; Edit takes it back, Discard throws it away."""
+        await self.chat("--max-message", "300")
+        ann = await self.person("ann")
+        for _ in range(2):
+            await ann.say("x" * 400)
+        await ann.shows("Not sent: longer than 300 bytes.", ".failed")
+        await ann.do(lambda tab: tab.click(".failed >> text=Discard >> nth=0"))
+        await ann.do(lambda tab: tab.click(".failed >> text=Edit"))
+        self.assertEqual(await ann.evaluate("document.getElementById('text').value"), "x" * 400)
+        await ann.waits("document.querySelector('.failed') === null")
+
+    async def test_an_operators_kick_is_final(self) -> None:
+        """Who is kicked does not come back by itself, and is told why."""
+        users = self.directory() / "users"
+        users.write_text("boss:secret\n")
+        await self.chat("--auth", f"file:{users}", "--allow-anonymous", "--allow-plain-login",
+                        "--operator", "boss")  # fmt: skip
+        ann = await self.person("ann")
+        boss = await self.program("boss", user="boss", password="secret")
+        boss.request(type="kick", nick="ann")
+        await ann.shows("Not connected", "#conn")
+        await ann.shows("An operator closed the connection.", "#banner")
+        await ann.do(lambda tab: tab.click("#banner-action"))
+        await ann.connected()
+
+
+class TextTests(PageTestCase):
+    async def test_markup_stays_text(self) -> None:
+        """Markup and script as messages, topics and private messages are shown as they are."""
+        await self.chat()
+        ann = await self.person("ann")
+        program = await self.program("eve")
+        hostile = [
+            "<script>alert(1)</script>",
+            "<img src=x onerror=alert(1)>",
+            "`<svg onload=alert(1)>`",
+            "```<iframe src=javascript:alert(1)>```",
+            "https://x.example/\"onmouseover='alert(1)'",
+            "javascript:alert(1) <a href=javascript:alert(1)>x</a>",
+            "&lt;b&gt; {{constructor}} ${alert(1)}",
+        ]
+        program.say(*hostile)
+        program.request(type="topic", room="lobby", topic=hostile[0])
+        program.request(type="private", to="ann", text=hostile[1])
+        await ann.shows(hostile[-1])
+        await ann.shows(hostile[0], "#topic")
+        shown = [text.strip("`") for text in await ann.texts("#pages .m p")]
+        self.assertEqual([re.sub("`", "", text) for text in hostile], shown)
+        await ann.do(lambda tab: tab.click("#talk-list a"))
+        await ann.shows(hostile[1])
+        foreign = "#app img, #app script, #app svg, #app iframe, #app [onerror], #app [onload]"
+        self.assertEqual(await ann.evaluate(f"document.querySelectorAll('{foreign}').length"), 0)
+        links = await ann.evaluate("[...document.querySelectorAll('#log a')].map((a) => a.href)")
+        self.assertEqual([link for link in links if not link.startswith("https://")], [])
+
+    async def test_code_and_links(self) -> None:
+        """Code, fenced code over several lines, and links are formatted."""
+        await self.chat()
+        ann = await self.person("ann")
+        await ann.do(lambda tab: tab.focus("#text"))
+        await ann.type("```", "Shift+Enter")
+        await ann.type("if x:", "Shift+Enter")
+        await ann.type("    `y`", "Shift+Enter")
+        await ann.type("```", "Enter")
+        await ann.say("see `z`, https://example.org/a.")
+        await ann.waits(ALL_SENT)
+        await ann.shows("if x:\n    `y`", "pre code")
+        self.assertEqual(await ann.texts("p code"), ["z"])
+        link = await ann.do(lambda tab: tab.get_attribute("#pages a", "href"))
+        self.assertEqual(link, "https://example.org/a")
+        await ann.reload()
+        await ann.shows("if x:\n    `y`", "pre code")
+
+    async def test_mentions_and_unread(self) -> None:
+        """They are counted in other rooms, in the title too; the line survives a reload."""
+        await self.chat()
+        ann = await self.person("ann", "ops", "lobby")
+        program = await self.program("bea", "ops")
+        program.say("one", "hi ann", "three", room="ops")
+        await ann.waits("document.title.startsWith('(1) #lobby')")
+        await ann.shows("1", "#room-list .badge.mention")
+        for _ in range(2):
+            await ann.reload()
+            await ann.shows("1", "#room-list .badge.mention")
+        await ann.press("Alt+ArrowDown")
+        await ann.shows("three")
+        above = "document.querySelector('.new').nextElementSibling.textContent.includes('one')"
+        self.assertTrue(await ann.evaluate(above))
+        self.assertEqual(await ann.texts(".hit p"), ["hi ann"])
+        self.assertEqual(await ann.texts("#room-list .badge"), [])
+        await ann.reload()
+        await ann.shows("three")
+        self.assertTrue(await ann.evaluate(above))
+
+    async def test_notifications(self) -> None:
+        """A mention in another room makes one, once they are switched on."""
+        await self.chat()
+        ann = await self.person("ann", "ops", permissions=["notifications"])
+        await ann.evaluate(
+            "window.told = []; const { permission } = Notification; window.Notification = class {"
+            " static permission = permission; static requestPermission = async () => permission;"
+            " constructor(title, { body }) { window.told.push([title, body]); } }; null"
+        )
+        program = await self.program("bea")
+        program.say("ann, not yet")
+        await ann.shows("1", "#room-list .mention")
+        await ann.do(lambda tab: tab.click("#notify"))
+        program.say("nothing for you", "ann, look")
+        await ann.waits("window.told.length > 0")
+        self.assertEqual(await ann.evaluate("window.told"), [["bea in #lobby", "ann, look"]])
+
+
+class KeyboardTests(PageTestCase):
+    async def test_everything_by_keys(self) -> None:
+        """Rooms, messages, completion, the list of members: without a mouse."""
+        await self.chat()
+        program = await self.program("dominic")
+        tab = await self.open(self.url)
+        await tab.shows("dominic", "#member-list")
+        await tab.press("Tab", "Enter")  # the link to the message box
+        await tab.type("hi @do", "Tab")
+        await tab.type("there", "Enter")
+        await program.has(b'"text":"hi @dominic there"')
+        await tab.press("Control+k")
+        await tab.type("ops", "Enter")
+        await tab.shows("ops", "#title")
+        await tab.type("in ops", "Enter")
+        await tab.shows("in ops", "#pages")
+        await tab.press("Alt+ArrowUp")
+        await tab.shows("lobby", "#title")
+        await tab.press("Alt+ArrowDown")
+        await tab.shows("ops", "#title")
+        await tab.press("Control+k")
+        await tab.type("@dom", "Enter")
+        await tab.shows("dominic", "#title")
+        await tab.type("psst", "Enter")
+        await program.has(b'"text":"psst"')
+        await tab.type("/nick ann", "Enter")
+        await tab.shows("ann", "#my-name")
+        await tab.type("/help", "Enter")
+        await tab.shows("Keys and commands", "dialog[open]")
+        await tab.press("Escape")
+        self.assertEqual(await tab.texts("dialog[open]"), [])
+
+    async def test_drafts(self) -> None:
+        """Each conversation keeps what was being written, also when a command leads elsewhere."""
+        await self.chat()
+        ann = await self.person("ann", "ops")
+        await ann.do(lambda tab: tab.fill("#text", "a draft"))
+        await ann.press("Alt+ArrowUp")
+        await ann.shows("lobby", "#title")
+        draft = "document.getElementById('text').value"
+        self.assertEqual(await ann.evaluate(draft), "")
+        await ann.say("/join ops")
+        await ann.shows("ops", "#title")
+        self.assertEqual(await ann.evaluate(draft), "a draft")
+        await ann.reload()
+        self.assertEqual(await ann.evaluate(draft), "a draft")
+        await ann.press("Alt+ArrowUp")
+        await ann.shows("lobby", "#title")
+        self.assertEqual(await ann.evaluate(draft), "")
+
+    async def test_tab_leaves_the_box(self) -> None:
+        """Every control is reached by Tab, and the message box does not hold the focus."""
+        await self.chat()
+        await self.program("bea")
+        tab = await self.person("ann")
+        await tab.shows("bea", "#member-list")
+        await tab.evaluate("document.activeElement.blur()")
+        found = []
+        for _ in range(30):
+            await tab.press("Tab")
+            found.append(await tab.evaluate(FOCUSED))
+        for name in ("skip", "find-room", "rename", "help", "who", "log", "text"):
+            self.assertIn(name, found)
+        self.assertGreater(found.count("BODY") + found.count("skip"), 1, found)
+
+    async def test_what_was_not_sent_is_edited(self) -> None:
+        """↑ in the empty box takes back what has not been sent."""
+        server = await self.chat("--store", f"sqlite:{self.directory() / 'chat.db'}")
+        ann = await self.person("ann")
+        await server.stop()
+        await ann.waits(OFFLINE)
+        await ann.do(lambda tab: tab.focus("#text"))
+        await ann.type("a tpyo", "Enter", "ArrowUp")
+        self.assertEqual(await ann.evaluate("document.getElementById('text').value"), "a tpyo")
+        self.assertEqual(await ann.texts(".pending"), [])
+
+    async def test_escape_goes_to_the_newest(self) -> None:
+        """Escape goes to the end; until then, what comes is counted on a button."""
+        await self.chat()
+        ann = await self.person("ann")
+        program = await self.program("bea")
+        await self.fill(program, 120)
+        await ann.shows("m120")
+        await ann.evaluate("document.getElementById('log').scrollTop = 900; null")
+        await ann.waits("!document.getElementById('jump').hidden")
+        program.say("new1", "new2")
+        await ann.shows("↓ 2 new messages", "#jump")
+        await ann.press("Escape")
+        await ann.waits("document.getElementById('jump').hidden")
+        await ann.waits(f"{HEIGHT} - log.scrollTop - log.clientHeight < 2")
+
+
+class AccessibilityTests(PageTestCase):
+    async def test_axe_finds_nothing(self) -> None:
+        """axe-core has no finding: light and dark, wide and narrow, with each panel and dialog."""
+        source = axe_source()
+        await self.chat()
+        program = await self.program("bea")
+        program.request(type="topic", room="lobby", topic="see https://example.org/")
+        program.say("hello", "`code` https://example.org/", "```", "long " * 60, "```", "hi ann")
+        for scheme in ("light", "dark"):
+            for size in (WIDE, PHONE):
+                ann = await self.person("ann", size=size, scheme=scheme, bypass_csp=True)
+                program.request(type="private", to="ann", text="psst")
+                program.say("hi ann", "/me waves")
+                await ann.shows("1", "#talk-list .mention")
+                await ann.say("x" * 9000)
+                await ann.evaluate(source)
+                await self.check_with_axe(ann, f"{scheme}, {size['width']} px")
+                await ann.do(lambda tab: tab.context.close())
+
+    async def check_with_axe(self, ann: Tab, what: str) -> None:
+        """Check the conversation, and each panel and dialog."""
+        for id, more in (
+            ("", ""),
+            ("find-room", ""),
+            ("help", ""),
+            ("rename", ""),
+            ("burger", ""),
+            ("who", ""),
+            ("text", "@b"),
+        ):
+            if id:
+                await ann.press("Escape")
+                await ann.evaluate(f"document.getElementById('{id}').click()")
+            if more:
+                await ann.do(lambda tab: (tab.fill("#text", ""), tab.type("#text", "@b")))
+                await ann.shows("@bea", "#complete")
+            self.assertEqual(await ann.evaluate(AXE), [], f"{id or 'the conversation'}, {what}")
+
+    async def test_what_is_read_out(self) -> None:
+        """New messages are read out one by one; history is not."""
+        await self.chat()
+        program = await self.program("bea")
+        program.say("of the past")
+        ann = await self.person("ann")
+        await ann.shows("of the past")
+        await ann.evaluate(READ_OUT)
+        program.say("now", "and now")
+        await ann.waits("window.read.length >= 2")
+        self.assertEqual(await ann.evaluate("window.read"), ["bea: now", "bea: and now"])
+
+
+class LongTests(PageTestCase):
+    """A room with many messages."""
+
+    async def test_history_comes_in_pages_without_a_jump(self) -> None:
+        """Scrolling up brings what came before, and what is seen stays where it is."""
+        await self.chat()
+        program = await self.program("bea")
+        await self.fill(program, 400)
+        ann = await self.person("ann")
+        await ann.shows("m400")
+        self.assertLess(await ann.evaluate(COUNT), 200)
+        await ann.evaluate(WATCH_PLACE)
+        for _ in range(40):
+            if await ann.evaluate("document.querySelector('.began') !== null"):
+                break
+            count = await ann.evaluate(COUNT)
+            text, place = await ann.evaluate("scrollUp()")
+            is_longer = f"(count) => {COUNT} > count || document.querySelector('.began')"
+            await ann.waits(is_longer, count)
+            self.assertLess(abs(await ann.evaluate("placeOf", text) - place), 3, text)
+        texts = await ann.texts("#pages .m p")
+        self.assertEqual(texts, [f"m{number}" for number in range(1, 401)])
+
+    async def test_ten_thousand_messages(self) -> None:
+        """A new message is shown within a frame, and a reload shows the newest within a second."""
+        await self.chat()
+        ann = await self.person("ann")
+        program = await self.program("bea")
+        for first in range(0, 10_000, 50):
+            program.say(*(f"m{number}" for number in range(first + 1, first + 51)))
+            await ann.shows(f"m{first + 50}", NEWEST)
+        self.assertGreater(await ann.evaluate(COUNT), 9_000)
+        await ann.evaluate(MEASURE_FRAMES)
+        for number in range(100):
+            program.say(f"late {number}")
+            await ann.shows(f"late {number}", NEWEST)
+        times = sorted(await ann.evaluate("window.times"))
+        median = times[len(times) // 2]
+        self.assertGreaterEqual(len(times), 100)
+        begin = time.monotonic()
+        await ann.do(lambda tab: tab.reload(wait_until="commit"))
+        await ann.shows("late 99", NEWEST)
+        seconds = time.monotonic() - begin
+        print(f"append and layout: {median:.1f} ms; reload: {seconds:.2f} s")
+        self.assertLess(median, 16)
+        self.assertLess(seconds, 1)

@@ -1,0 +1,166 @@
+"""People with a browser in the chat: WebSocket members, and the page.
+
+A :class:`ChatGateway` serves peers that speak HTTP on a chat's port. The chat's own protocol
+recognises them by their first line, and gives their transports up. A request for a WebSocket makes
+a member of the chat like any other, in the JSON form with one object a frame. Everything else is
+answered by a ``Site`` of ``twisted.web``, behind a guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocolNegotiationFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from twisted_net.chat.codecs.codec import Codec
+from twisted_net.chat.messages import ErrorReply
+from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, ChatProtocol
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.guard import GuardFactory
+from twisted_net.endpoints.switch_protocol import switch_protocol
+from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
+from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.web.frame_codec import FrameCodec
+from twisted_net.web.request_head import RequestHead
+from twisted_net.web.upgrade import OpeningRequest
+from twisted_net.web.websocket import WebSocketConnection
+
+SUBPROTOCOL = "netchat.v1"
+"""The name of the JSON form in WebSocket frames."""
+
+PATH = "/ws"
+"""Where the WebSocket is."""
+
+
+class WebSocketMember(ChatProtocol, WebSocketConnection):
+    """A member of the chat whose messages come in WebSocket frames."""
+
+    framing = RequestHead  # type: ignore[assignment]
+    subprotocols = (SUBPROTOCOL,)
+
+    factory: ChatFactory
+    gateway: ChatGateway
+
+    @property
+    def origins(self) -> Collection[str] | None:
+        return self.gateway.origins
+
+    def may_open(self, request: OpeningRequest, /) -> bool:
+        return request.target.partition("?")[0] == PATH
+
+    def plain_request(self, head: bytes, rest: bytes, /) -> None:
+        self.gateway.serve_page(self, head + rest)
+
+    @property
+    def json_codec(self) -> Codec:
+        return self.gateway.codec(self.websocket.window_bits)
+
+    def connected(self) -> None:
+        self.factory.enter(self)
+        self.decide(True, b"")
+
+    def dataReceived(self, data: bytes) -> None:
+        Connection.dataReceived(self, data)  # neither telnet nor HTTP is looked for
+
+    def message_received(self, message: Any) -> Any:
+        if isinstance(message, bytes):
+            self.send_event(ErrorReply("bad-json", "Send text frames, not binary ones."))
+            return None
+        return super().message_received(message.encode())
+
+
+class ChatGateway:
+    """Serves HTTP for a chat, on the chat's port if it is its :attr:`~ChatFactory.gateway`.
+
+    :param chat: the chat.
+    :param site: answers what is no WebSocket.
+    :param origins: further pages that may connect; None for any. See
+        :func:`~twisted_net.web.upgrade.answer_upgrade`.
+    """
+
+    def __init__(self, chat: ChatFactory, site: Site, origins: Collection[str] | None = ()) -> None:
+        self.origins = origins
+        self._codecs: dict[int, FrameCodec] = {}
+        self._chat = chat
+        self._pages = GuardFactory(
+            site, clock=chat.clock, admission=chat.admission, limits=chat.limits, log_ends=False
+        )
+
+    def codec(self, window_bits: int) -> FrameCodec:
+        """Return the codec for members with this window: each encodes once for all of them."""
+        codec = self._codecs.get(window_bits)
+        if codec is None:
+            codec = self._codecs[window_bits] = FrameCodec(self._chat.json, window_bits)
+        return codec
+
+    def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
+        """Go on with a connection whose peer speaks HTTP."""
+        member = self.member()
+        transport = self._chat.continue_as(connection, member)
+        switch_protocol(transport, member, data, self._chat.clock)
+
+    def serve_page(self, member: WebSocketMember, data: bytes) -> None:
+        """Answer a request for something else than a WebSocket."""
+        pages = self._pages
+        guard = pages.make(member.peer)
+        if guard is None:
+            member.abort(CLOSED)
+            return
+        transport = pages.continue_as(member, guard)
+        switch_protocol(transport, guard, data, self._chat.clock)
+
+    def member(self) -> WebSocketMember:
+        """Return a member that is not connected yet."""
+        member = WebSocketMember()
+        member.factory, member.gateway = self._chat, self
+        return member
+
+    def close(self, reason: CloseReason = CLOSED) -> None:
+        """Close the connections that pages are served on."""
+        self._pages.close(reason)
+
+
+@implementer(IStreamServerEndpoint)
+class WebEndpoint(AnyInterface):
+    """Listens for a chat as another endpoint does, and speaks HTTP alone.
+
+    :param endpoint: where to listen.
+    :param gateway: serves the peers.
+    """
+
+    def __init__(self, endpoint: ServerEndpoint, gateway: ChatGateway) -> None:
+        self._endpoint = endpoint
+        self._gateway = gateway
+
+    def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
+        """Listen for the gateway's chat."""
+        return self._endpoint.listen(_WebPortFactory(cast(ChatFactory, factory), self._gateway))
+
+
+@implementer(IProtocolNegotiationFactory)
+class _WebPortFactory(Factory, AnyInterface):
+    noisy = False
+
+    def __init__(self, chat: ChatFactory, gateway: ChatGateway) -> None:
+        self._chat = chat
+        self._gateway = gateway
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [HTTP_ALPN]
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        made = self._chat.buildProtocol(addr)
+        if not isinstance(made, ChatProtocol):
+            return made  # it is rejected
+        member = self._gateway.member()
+        member.place = made.place
+        return member

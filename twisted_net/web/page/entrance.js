@@ -1,0 +1,99 @@
+// How the reader comes in: the session, the name and the account.
+
+const MOST_NAMES = 20; // that are tried one after another, if they are taken
+
+export class Entrance {
+  /** @param world - send(message), emit(event); saved - what toJSON() gave */
+  constructor(world, saved) {
+    this.world = world;
+    this.nick = saved.nick ?? ''; // as the server has confirmed it
+    this.wishes = saved.wishes ?? ''; // the name that the reader has chosen
+    this.session = saved.session ?? '';
+    this.account = '';
+    this.accounts = ''; // what is known of logging in: "", "no", "tls" or "yes"
+    this.credentials = null; // never saved
+    this.isIn = false; // whether this connection has had its welcome
+    this.rejected = 0; // names that were taken, on this connection
+  }
+
+  toJSON() {
+    const { nick, wishes, session } = this;
+    return { nick, wishes, session };
+  }
+
+  /** Say hello on a new connection. */
+  begin() {
+    this.isIn = false;
+    this.rejected = 0;
+    this.hello(this.wishes || (this.session && this.nick));
+  }
+
+  hello(nick) {
+    const fields = { nick, session: this.session, ...this.credentials };
+    const given = Object.entries(fields).filter(([, value]) => value);
+    this.world.send({ type: 'hello', ...Object.fromEntries(given) });
+  }
+
+  welcomed({ nick, session }) {
+    Object.assign(this, { nick, session, isIn: true, account: this.credentials?.user ?? '' });
+    // Nobody can log in without a name and a password; the answer tells whether there are accounts.
+    if (!this.account) this.world.send({ type: 'login', user: '', password: '', id: 'accounts' });
+    this.world.emit({ on: 'me' });
+  }
+
+  named({ nick }) {
+    if (this.account === '' && this.credentials !== null) this.account = this.credentials.user;
+    Object.assign(this, { nick, wishes: nick });
+    this.world.emit({ on: 'me' });
+  }
+
+  rename(nick, isOnline) {
+    this.wishes = nick;
+    if (isOnline) this.world.send({ type: 'nick', nick, id: 'nick' });
+  }
+
+  /** Log in, or come in with an account. */
+  login(user, password) {
+    this.credentials = { user, password };
+    if (this.isIn) this.world.send({ type: 'login', user, password, id: 'login' });
+    else this.hello('');
+  }
+
+  /** Take an error. Return whether it was about coming in. */
+  refused({ id, code, text }) {
+    if (id === 'accounts') {
+      this.accounts = { missing: 'yes', 'not-secret': 'tls' }[code] ?? 'no';
+      this.world.emit({ on: 'me' });
+      return true;
+    }
+    if (code === 'login-failed' || code === 'login-first' || id === 'login') {
+      this.askToLogIn(text);
+      return true;
+    }
+    if (this.isIn) {
+      if (id === 'nick') this.wishes = this.nick;
+      return false;
+    }
+    this.notLetIn(code, text);
+    return true;
+  }
+
+  notLetIn(code, text) {
+    if (code === 'taken' && this.rejected < MOST_NAMES) {
+      this.rejected += 1;
+      this.hello(`${(this.wishes || this.nick).slice(0, 20)}-${this.rejected + 1}`);
+    } else if (this.credentials) {
+      this.askToLogIn(text);
+    } else if (this.wishes || this.session) { // what was saved is of no use here
+      this.wishes = this.session = '';
+      this.hello('');
+    } else {
+      this.world.emit({ on: 'notice', text, isWrong: true });
+    }
+  }
+
+  askToLogIn(text) {
+    this.credentials = null;
+    this.world.emit({ on: 'login', text });
+  }
+}

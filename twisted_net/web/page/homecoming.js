@@ -1,0 +1,33 @@
+// What a reconnection has brought, told once all rooms are back.
+
+export class Homecoming {
+  /** @param rooms - all that were joined; earlier - one that was interrupted, or null */
+  constructor(rooms, earlier = null) {
+    this.waiting = new Set(rooms);
+    this.offsets = new Map(earlier?.offsets); // at which the reader was when the connection was lost
+    this.skipped = earlier?.skipped ?? []; // rooms with too much to send at once; it can be fetched
+    this.lost = earlier?.lost ?? []; // rooms of which the server no longer has what was said
+    for (const room of this.waiting) if (!this.offsets.has(room)) this.offsets.set(room, room.offset);
+  }
+
+  /** Take a room that is back: recovered and epoch are those of its join. */
+  joined(room, recovered, epoch) {
+    if (!this.waiting.delete(room) || recovered !== false) return;
+    (epoch === room.epoch ? this.skipped : this.lost).push(room.name);
+  }
+
+  /** Take a room that cannot be joined any more. */
+  gone(room) {
+    this.waiting.delete(room);
+  }
+
+  get isOver() {
+    return this.waiting.size === 0;
+  }
+
+  summary() {
+    let fetched = 0;
+    for (const [room, offset] of this.offsets) fetched += Math.max(0, room.caughtUp - offset);
+    return { fetched, skipped: this.skipped, lost: this.lost };
+  }
+}

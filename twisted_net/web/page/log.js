@@ -1,0 +1,263 @@
+// The messages on the screen: the end of a conversation, and more of it as the reader scrolls up.
+//
+// Entries stand in pages of 50, which the browser does not lay out while they are out of sight
+// (content-visibility). New ones are added once a frame, however many have come.
+
+import { byId, make, oncePerFrame } from './dom.js';
+import { counted } from './format.js';
+import { Rows } from './rows.js';
+import { copyOf, rowsOf, startOfRows } from './timeline.js';
+
+const PAGE = 50;
+const FIRST_PAGES = 2;
+const MOST_PAGES = 250; // in the document; above, the oldest are taken out of it
+const NEAR = 600; // pixels from the upper end at which more is shown, or fetched
+
+export class Log {
+  /** @param hooks - edit(own), discard(own), looked(), seen(): whether the reader looks at all */
+  constructor(chat, hooks) {
+    Object.assign(this, { chat, hooks });
+    this.scroller = byId('log');
+    this.element = byId('pages');
+    this.unsent = byId('unsent');
+    this.jump = byId('jump');
+    this.conversation = null;
+    this.pages = [];
+    this.hidden = 0; // entries before those on the screen
+    this.following = true; // whether the end stays in sight
+    this.missed = 0; // messages that have come below what is in sight
+    this.queue = [];
+    this.isUnsentOld = false;
+    this.lastTop = 0;
+    this.flush = oncePerFrame(() => this.flushed());
+    this.scroller.addEventListener('scroll', () => this.scrolled(), { passive: true });
+    this.jump.addEventListener('click', () => this.toEnd());
+    const observer = new ResizeObserver(() => this.following && this.stick());
+    observer.observe(this.scroller);
+    observer.observe(this.element);
+    observer.observe(this.unsent);
+  }
+
+  /** Show a conversation from its end. */
+  show(conversation) {
+    this.conversation = conversation;
+    this.queue = [];
+    this.pages = [];
+    this.element.replaceChildren();
+    this.hidden = conversation.entries.length;
+    this.beginning();
+    for (let count = 0; count < FIRST_PAGES && this.hidden; count += 1) this.showOlder();
+    this.drawUnsent();
+    this.following = true;
+    this.missed = 0;
+    this.stick();
+    this.more();
+  }
+
+  /** Show it anew, because more than its ends has changed. */
+  reset() {
+    if (this.conversation) this.show(this.conversation);
+  }
+
+  /** Show a new entry, with the next frame. */
+  append(entry) {
+    this.queue.push(entry);
+    this.flush();
+  }
+
+  unsentChanged() {
+    this.isUnsentOld = true;
+    this.flush();
+  }
+
+  flushed() {
+    const entries = this.queue;
+    this.queue = [];
+    if (entries.length > PAGE * FIRST_PAGES && this.following) {
+      this.reset();
+    } else {
+      for (const entry of entries) this.addNewest(entry);
+    }
+    if (this.isUnsentOld) this.drawUnsent();
+    if (!this.following) this.missed += entries.filter((each) => each.kind === 'message').length;
+    if (this.following) {
+      this.shorten();
+      this.stick();
+    }
+    this.drawJump();
+    this.hooks.looked();
+  }
+
+  addNewest(entry) {
+    const { line } = this.conversation;
+    let page = this.pages.at(-1);
+    if (page === undefined || page.entries.length >= PAGE) page = this.newPage(page ? copyOf(page.state) : startOfRows());
+    page.entries.push(entry);
+    const rows = rowsOf(page.state, entry, line);
+    if (rows.some((each) => each.row === 'new')) this.eraseLine();
+    for (const row of rows) page.rows.add(row);
+  }
+
+  newPage(state, before = null) {
+    const element = make('div', { class: 'page' });
+    this.element.insertBefore(element, before);
+    const page = { element, entries: [], start: copyOf(state), state, rows: new Rows(element, this.chat.nick) };
+    if (before === null) this.pages.push(page);
+    else this.pages.unshift(page);
+    return page;
+  }
+
+  draw(page, start) {
+    const { line } = this.conversation;
+    page.start = copyOf(start);
+    page.state = copyOf(start);
+    page.element.replaceChildren();
+    page.rows = new Rows(page.element, this.chat.nick);
+    for (const entry of page.entries) for (const row of rowsOf(page.state, entry, line)) page.rows.add(row);
+  }
+
+  /** Show up to a page more, above what is shown. */
+  showOlder() {
+    const from = Math.max(0, this.hidden - PAGE);
+    const next = this.pages[0];
+    const page = this.newPage(startOfRows(), next?.element ?? null);
+    page.entries = this.conversation.entries.slice(from, this.hidden);
+    this.hidden = from;
+    this.draw(page, startOfRows());
+    // What was the first page may belong to the same day, sender or block of code.
+    if (next) this.draw(next, page.state);
+    this.beginning();
+  }
+
+  /** Take earlier messages that have been fetched. */
+  prepended(count) {
+    this.hidden += count;
+    this.more();
+  }
+
+  /** Take it that the oldest entries were forgotten. */
+  trimmed(count) {
+    while (this.hidden < count && this.pages.length > 1) this.dropOldest();
+    this.hidden = Math.max(0, this.hidden - count);
+  }
+
+  dropOldest() {
+    const page = this.pages.shift();
+    page.element.remove();
+    this.hidden += page.entries.length;
+  }
+
+  /** Show or fetch more while the upper end is near. */
+  more() {
+    const { conversation, scroller } = this;
+    if (conversation === null || scroller.scrollTop > NEAR) return;
+    if (this.hidden > 0) {
+      this.keepPlace(() => this.showOlder());
+      requestAnimationFrame(() => this.more());
+    } else if (conversation.isRoom && conversation.more) {
+      this.chat.fetch(conversation);
+    }
+    this.beginning();
+  }
+
+  /** Change what stands above without moving what the reader sees. */
+  keepPlace(change) {
+    const { scroller } = this;
+    if (this.following) {
+      change();
+      this.stick();
+      return;
+    }
+    // At the very top, browsers keep the top in place, and not what is seen.
+    if (scroller.scrollTop === 0) scroller.scrollTop = 1;
+    const top = scroller.getBoundingClientRect().top;
+    const seen = [...this.element.querySelectorAll('.m')].find((each) => each.getBoundingClientRect().bottom > top);
+    const place = seen?.getBoundingClientRect().top;
+    const page = seen?.closest('.page');
+    const index = page ? [...page.querySelectorAll('.m')].indexOf(seen) - page.querySelectorAll('.m').length : 0;
+    change();
+    if (!seen) return;
+    const now = seen.isConnected ? seen : [...page.querySelectorAll('.m')].at(index);
+    if (now) scroller.scrollTop += now.getBoundingClientRect().top - place;
+    this.lastTop = scroller.scrollTop;
+  }
+
+  /** Say where the conversation begins, or that it is empty. */
+  beginning() {
+    this.start?.remove();
+    this.start = null;
+    const { conversation } = this;
+    if (conversation.loading || conversation.more || this.hidden) return;
+    const isEmpty = !conversation.entries.some((each) => each.kind === 'message');
+    if (isEmpty && conversation.isRoom && !conversation.joined) return;
+    const text = isEmpty
+      ? `Nothing has been said ${conversation.isRoom ? `in #${conversation.title}` : `with ${conversation.title}`} yet. Say hello!`
+      : conversation.first > 1 ? 'Earlier messages are not kept.'
+        : conversation.isRoom ? `The beginning of #${conversation.title}` : 'The beginning of this conversation';
+    this.start = make('p', { class: isEmpty ? 'empty' : 'began' }, text);
+    this.element.prepend(this.start);
+  }
+
+  shorten() {
+    while (this.pages.length > MOST_PAGES) this.dropOldest();
+  }
+
+  drawUnsent() {
+    this.isUnsentOld = false;
+    const { conversation } = this;
+    const rows = new Rows(this.unsent, this.chat.nick);
+    const own = this.chat.outbox.to(conversation.key);
+    const last = this.pages.at(-1)?.state.sender;
+    this.unsent.replaceChildren(
+      ...own.map((each, index) => rows.unsent(each, index > 0 || last === this.chat.nick, this.hooks)),
+    );
+    if (own.length && this.start?.className === 'empty') this.start.remove();
+  }
+
+  /** Take the line "New" away. */
+  eraseLine() {
+    this.element.querySelector('.new')?.remove();
+  }
+
+  // Scrolling.
+
+  get isAtEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight < 40;
+  }
+
+  stick() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.lastTop = this.scroller.scrollTop;
+  }
+
+  scrolled() {
+    const { scrollTop } = this.scroller;
+    if (this.isAtEnd) {
+      this.following = true;
+      this.missed = 0;
+      this.hooks.looked();
+    } else if (scrollTop < this.lastTop - 1) {
+      this.following = false;
+    }
+    this.lastTop = scrollTop;
+    this.drawJump();
+    this.more();
+  }
+
+  drawJump() {
+    const { jump, missed } = this;
+    jump.hidden = this.following;
+    const text = missed ? `↓ ${counted(missed, 'new message')}` : '↓ Newest';
+    if (jump.textContent !== text) jump.textContent = text;
+  }
+
+  /** Go to the newest message. */
+  toEnd() {
+    this.following = true;
+    this.missed = 0;
+    this.drawJump();
+    this.stick();
+    this.hooks.looked();
+  }
+}

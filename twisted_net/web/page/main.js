@@ -1,0 +1,343 @@
+// The page: makes the parts, and passes what happens in one to the others.
+
+import { Chat, LOBBY } from './chat.js';
+import { stepsOf } from './commands.js';
+import { Composer } from './composer.js';
+import { Connection } from './connection.js';
+import { Dialogs } from './dialogs.js';
+import { byId } from './dom.js';
+import { counted, lasted } from './format.js';
+import { listenToKeys } from './keyboard.js';
+import { Log } from './log.js';
+import { bareRoom } from './names.js';
+import { Announcer, Notifications } from './notifications.js';
+import { Banner, Panels } from './panels.js';
+import { Saved } from './saved.js';
+
+const SUBPROTOCOL = 'netchat.v1';
+const SAVE_AFTER = 300; // milliseconds
+
+const now = () => Date.now();
+const token = () => [...crypto.getRandomValues(new Uint8Array(9))].map((each) => each.toString(16).padStart(2, '0')).join('');
+
+const saved = new Saved(sessionStorageOrNull(), localStorageOrNull());
+const before = saved.load();
+const url = new URL('ws', document.baseURI);
+url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+
+const connection = new Connection(url.href, {
+  open: (address) => new WebSocket(address, SUBPROTOCOL),
+  now,
+  random: Math.random,
+  later: (action, milliseconds) => setTimeout(action, milliseconds),
+  cancel: (timer) => clearTimeout(timer),
+}, {
+  opened: () => chat.connected(),
+  received: (message) => {
+    chat.receive(message);
+    saveSoon();
+  },
+  changed: (state) => stateChanged(state),
+});
+
+const chat = new Chat({ send: (message) => connection.send(message), emit: (event) => EVENTS[event.on]?.(event), token, now }, before);
+
+const panels = new Panels(chat, { open: (key) => openHere(key), talk: (nick) => talkTo(nick) });
+const banner = new Banner();
+const announcer = new Announcer(byId('announcer'));
+const notifications = new Notifications(before.notify ?? false, { open: (key) => openHere(key), changed: () => saveSoon() });
+const log = new Log(chat, {
+  looked: () => look(),
+  edit: (own) => editUnsent(own),
+  discard: (own) => chat.takeBack(own),
+});
+const composer = new Composer({ enter: (text) => entered(text), known: () => known(), up: () => takeLastUnsent() });
+const dialogs = new Dialogs({
+  known: () => known(),
+  refresh: () => connection.send({ type: 'rooms' }),
+  go: (label) => (label[0] === '@' ? talkTo(label.slice(1)) : joinRoom(label)),
+  rename: (nick) => nick && renameMe(nick),
+  login: (user, password) => logIn(user, password),
+});
+
+function sessionStorageOrNull() {
+  try { return window.sessionStorage; } catch { return null; }
+}
+
+function localStorageOrNull() {
+  try { return window.localStorage; } catch { return null; }
+}
+
+// Saving.
+
+let savePending = null;
+
+function saveNow() {
+  clearTimeout(savePending);
+  savePending = null;
+  if (chat.here) chat.here.draft = composer.text;
+  saved.save(chat, { notify: notifications.isOn });
+}
+
+function saveSoon() {
+  savePending ??= setTimeout(saveNow, SAVE_AFTER);
+}
+
+// Events of the chat.
+
+const EVENTS = {
+  append: ({ conversation, entry }) => conversation === chat.here && log.append(entry),
+  prepend: ({ conversation, count }) => conversation === chat.here && log.prepended(count),
+  trim: ({ conversation, count }) => conversation === chat.here && log.trimmed(count),
+  reset: ({ conversation }) => conversation === chat.here && log.reset(),
+  unsent: ({ conversation }) => conversation === chat.here && log.unsentChanged(),
+  said: () => {
+    log.eraseLine();
+    log.toEnd();
+  },
+  opened: ({ conversation }) => shown(conversation),
+  list: () => panels.drawList(),
+  members: ({ conversation }) => conversation === chat.here && panels.drawMembers(),
+  topic: ({ conversation }) => conversation === chat.here && panels.drawHead(),
+  me: () => panels.drawMe(),
+  back: (event) => cameBack(event),
+  heard: (event) => heard(event),
+  login: ({ text }) => dialogs.openLogin(text),
+  notice: ({ text, isWrong }) => {
+    announcer.say(text);
+    if (chat.here === undefined) banner.show([text], { isBad: isWrong });
+  },
+  rooms: ({ rooms }) => dialogs.listed(rooms),
+};
+
+let draftsOf = null; // the conversation whose draft is in the message box
+
+function shown(conversation) {
+  if (draftsOf && draftsOf !== conversation) draftsOf.draft = composer.text;
+  if (draftsOf !== conversation) composer.text = conversation.draft;
+  draftsOf = conversation;
+  log.show(conversation);
+  panels.closePanels();
+  panels.drawHead();
+  const fragment = conversation.isRoom ? conversation.title : `@${conversation.title}`;
+  history.replaceState(null, '', `#${encodeURIComponent(fragment)}`);
+  look();
+  saveSoon();
+}
+
+function openHere(key) {
+  chat.open(key);
+  if (!matchMedia('(pointer: coarse)').matches) composer.focus();
+}
+
+function talkTo(nick) {
+  if (!chat.isMe(nick)) openHere(chat.talkWith(nick).key);
+}
+
+function joinRoom(typed) {
+  chat.join(bareRoom(typed));
+  composer.focus();
+}
+
+/** Count what the reader sees as read. */
+function look() {
+  chat.attentive = document.visibilityState === 'visible' && document.hasFocus() && log.following;
+  if (chat.attentive && chat.here?.markRead()) {
+    panels.drawList();
+    saveSoon();
+  }
+}
+
+function heard({ conversation, entry, mention, isSeen }) {
+  if (conversation.caughtUp >= entry.offset) return; // a part of the past
+  if (conversation === chat.here) announcer.say(`${entry.from}: ${entry.text}`);
+  if (mention && !isSeen) notifications.tell(conversation, entry);
+}
+
+// The connection.
+
+function stateChanged(state) {
+  if (state === 'open') {
+    panels.drawState(state, 'Connected');
+    banner.hide('offline');
+    return;
+  }
+  chat.disconnected();
+  if (state === 'connecting') {
+    panels.drawState(state, 'Connecting…');
+  } else if (state === 'waiting') {
+    panels.drawState(state, 'Reconnecting…');
+    const seconds = Math.ceil((connection.retryAt - now()) / 1000);
+    // Short breaks need no banner.
+    if (connection.attempts > 1) {
+      banner.show([`${connection.why} Next attempt in ${lasted(seconds * 1000)}. What you write is kept.`], {
+        isBad: true, kind: 'offline', label: 'Try now', action: () => connection.hurry(),
+      });
+    }
+  } else {
+    panels.drawState(state, 'Not connected');
+    banner.show([connection.why], { isBad: true, kind: 'offline', label: 'Connect', action: () => connection.start() });
+  }
+}
+
+/** Say what a reconnection has brought; of a reload, only what is missing. */
+function cameBack({ fetched, skipped, lost }) {
+  const isReload = connection.lostAt === null;
+  const away = isReload ? '' : `Back after ${lasted(now() - connection.lostAt)}. `;
+  const roomsOf = (names) => names.map((each) => `#${each}`).join(', ');
+  if (lost.length) {
+    banner.show([away, ['Messages were lost here:'], ` the server no longer has what was said in ${roomsOf(lost)} meanwhile.`], { isBad: true });
+  } else if (skipped.length) {
+    banner.show([away, ['Much was said'], ` in ${roomsOf(skipped)}: the newest is shown, scroll up for the rest.`]);
+  } else if (!isReload) {
+    const what = fetched === 0 ? ' nothing was said.' : ` ${counted(fetched, 'message')} ${fetched === 1 ? 'was' : 'were'} fetched.`;
+    banner.show([away, ['You missed nothing:'], what]);
+  }
+}
+
+function logIn(user, password) {
+  if (connection.state === 'stopped') connection.start();
+  chat.entrance.login(user, password);
+}
+
+// What the reader enters.
+
+function known() {
+  const here = chat.here?.isRoom ? chat.here.members : new Set([chat.here?.title].filter(Boolean));
+  const people = new Map();
+  for (const room of chat.rooms.values()) for (const nick of room.members) people.set(nick, `in #${room.name}`);
+  for (const nick of here) people.set(nick, 'here');
+  people.delete(chat.nick);
+  const rooms = new Map([...chat.rooms.values()].map((room) => [room.name, `${room.count} here`]));
+  return { people, rooms };
+}
+
+/** Do what was typed. Return whether the box may be emptied. */
+function entered(text) {
+  const steps = stepsOf(text);
+  const wrong = steps.find((each) => each.do === 'error');
+  if (wrong) {
+    chat.notice(wrong.text, true);
+    return false;
+  }
+  if (chat.here === undefined && steps.some((each) => each.do === 'say')) return false;
+  for (const step of steps) DO[step.do](step);
+  saveSoon();
+  return true;
+}
+
+const DO = {
+  say: ({ text, action }) => chat.say(chat.current, text, action),
+  join: ({ room }) => joinRoom(room),
+  leave: ({ room }) => chat.leave(room ? `#${room.toLowerCase()}` : chat.current),
+  talk: ({ to, text }) => {
+    talkTo(to);
+    if (text) chat.say(chat.talkWith(to).key, text);
+  },
+  nick: ({ nick }) => renameMe(nick),
+  topic: ({ topic }) => chat.here?.isRoom && connection.send({ type: 'topic', room: chat.here.name, topic, id: 'topic' }),
+  who: () => chat.here?.isRoom && chat.notice(`In #${chat.here.name}: ${[...chat.here.members].join(', ')}`),
+  rooms: () => dialogs.openRooms(),
+  ignore: ({ nick }) => chat.ignore(nick),
+  unignore: ({ nick }) => chat.ignore(nick, false),
+  login: () => dialogs.openLogin(),
+  help: () => dialogs.openHelp(),
+  quit: () => {
+    connection.send({ type: 'quit' });
+    connection.stop('You have left the chat.');
+  },
+  request: ({ message }) => connection.send(message),
+};
+
+function editUnsent(own) {
+  const taken = chat.takeBack(own);
+  if (taken === null) return;
+  composer.text = taken.action ? `/me ${taken.text}` : taken.text.replace(/^\//u, '//');
+  composer.focus();
+}
+
+function takeLastUnsent() {
+  const own = chat.outbox.lastTo(chat.current);
+  if (own === null) return null;
+  chat.takeBack(own);
+  return own.action ? `/me ${own.text}` : own.text.replace(/^\//u, '//');
+}
+
+function renameMe(nick) {
+  chat.entrance.rename(nick, chat.online);
+  saveSoon();
+}
+
+/** Go to the conversation above (-1) or below (1). */
+function step(by) {
+  const all = chat.conversations;
+  const place = all.findIndex((each) => each.key === chat.current);
+  if (all.length) openHere(all[(place + by + all.length) % all.length].key);
+}
+
+listenToKeys(document, {
+  rooms: () => dialogs.openRooms(),
+  previous: () => step(-1),
+  next: () => step(1),
+  newest: () => {
+    panels.closePanels();
+    log.eraseLine();
+    if (chat.here) chat.here.line = null;
+    log.toEnd();
+    composer.focus();
+  },
+  isBusy: () => dialogs.isOpen,
+  type: () => composer.focus(),
+  isFree: (element) => element === document.body || element === byId('log'),
+});
+
+byId('find-room').addEventListener('click', () => dialogs.openRooms());
+byId('rename').addEventListener('click', () => dialogs.openName(chat.nick, chat.limits.nick));
+byId('log-in').addEventListener('click', () => dialogs.openLogin());
+byId('help').addEventListener('click', () => dialogs.openHelp());
+byId('skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  composer.focus();
+});
+byId('text').addEventListener('input', saveSoon);
+
+window.addEventListener('focus', look);
+window.addEventListener('blur', look);
+window.addEventListener('online', () => connection.hurry());
+window.addEventListener('hashchange', () => openFragment());
+document.addEventListener('visibilitychange', () => {
+  look();
+  if (document.visibilityState === 'visible') connection.hurry();
+  else saveNow();
+});
+window.addEventListener('pagehide', () => {
+  saveNow();
+  saved.mark(false);
+});
+window.addEventListener('pageshow', (event) => {
+  saved.mark(true);
+  if (event.persisted) connection.hurry();
+});
+
+/** Go to the room or the person that the address names: #ops, #@bea. */
+function openFragment() {
+  let name = '';
+  try {
+    name = decodeURIComponent(location.hash.slice(1));
+  } catch { /* it names nothing */ }
+  if (name.startsWith('@')) talkTo(name.slice(1));
+  else if (name) chat.join(name);
+  return Boolean(name);
+}
+
+// Begin.
+
+const isNew = chat.conversations.length === 0;
+for (const name of before.names ?? []) chat.asked.add(name);
+if (isNew && !before.names?.length) chat.join(LOBBY);
+if (chat.here) shown(chat.here);
+else chat.opening = LOBBY;
+openFragment();
+panels.drawList();
+saved.mark(true);
+connection.start();

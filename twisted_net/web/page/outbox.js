@@ -1,0 +1,70 @@
+// The reader's own messages that the server has not acked: pending, or failed.
+//
+// Each has an id, which stays the same however often it is sent: the server takes it once.
+
+const encoder = new TextEncoder();
+
+export class Outbox {
+  /** @param saved - the messages that an earlier page had */
+  constructor(saved = []) {
+    this.messages = saved;
+  }
+
+  toJSON() {
+    return this.messages;
+  }
+
+  /** Return the messages to a conversation, the oldest first. */
+  to(key) {
+    return this.messages.filter((each) => each.key === key);
+  }
+
+  /**
+   * Add a message: "pending", or "failed" if the server would refuse it.
+   * @param {number} most - bytes that a request may have
+   */
+  add(message, most) {
+    const own = { ...message, state: 'pending', sent: false, why: '' };
+    const { length } = encoder.encode(JSON.stringify(requestOf(own)));
+    if (length > most) this.fail(own, `longer than ${most.toLocaleString('en')} bytes`);
+    this.messages.push(own);
+    return own;
+  }
+
+  find(id) {
+    return this.messages.find((each) => each.id === id) ?? null;
+  }
+
+  fail(own, why) {
+    Object.assign(own, { state: 'failed', why: why.replace(/\.$/u, '') });
+  }
+
+  /** Take a message off the list, because it is acked. */
+  take(id) {
+    const own = id ? this.find(id) : null;
+    if (own !== null) this.messages.splice(this.messages.indexOf(own), 1);
+    return own;
+  }
+
+  /** Return whether a message may be taken back. One that was sent may be stored already. */
+  isMine(own) {
+    return own.state === 'failed' || !own.sent;
+  }
+
+  /** Return the last message to a conversation that may be taken back; null if there is none. */
+  lastTo(key) {
+    return this.to(key).findLast((each) => this.isMine(each)) ?? null;
+  }
+
+  /** Forget what was to be sent to a conversation. */
+  drop(key) {
+    this.messages = this.messages.filter((each) => each.key !== key);
+  }
+}
+
+/** Return the request that sends a message. */
+export function requestOf({ id, key, to, text, action }) {
+  // The schema has no actions in private.
+  if (key[0] === '@') return { type: 'private', to, text: action ? `* ${text}` : text, id };
+  return { type: 'message', room: key.slice(1), text, ...(action && { action }), id };
+}

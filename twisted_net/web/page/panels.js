@@ -1,0 +1,182 @@
+// What stands around the messages: rooms, private conversations, members, the title and the state
+// of the connection.
+
+import { byId, make, oncePerFrame, set, spoken } from './dom.js';
+import { fold, sorted } from './names.js';
+import { nodesOf, square } from './rows.js';
+
+export class Panels {
+  /** @param hooks - open(key), talk(nick) */
+  constructor(chat, hooks) {
+    Object.assign(this, { chat, hooks });
+    this.app = byId('app');
+    this.drawList = oncePerFrame(() => this.listed());
+    this.drawMembers = oncePerFrame(() => this.membersListed());
+    byId('burger').addEventListener('click', () => this.openPanel('rooms'));
+    byId('who').addEventListener('click', () => this.toggleMembers());
+    byId('app').addEventListener('click', (event) => {
+      if (!event.target.closest('nav, aside, .burger, .who')) this.closePanels();
+    });
+    this.phone = matchMedia('(max-width: 640px)');
+    this.phone.addEventListener('change', () => this.drawHead());
+    this.narrow = matchMedia('(max-width: 900px)');
+    this.narrow.addEventListener('change', () => this.closePanels());
+    this.closePanels();
+  }
+
+  // Panels of a narrow window.
+
+  openPanel(name) {
+    const isOpen = this.app.classList.toggle(`${name}-open`);
+    set(byId('burger'), 'aria-expanded', isOpen);
+    if (isOpen) document.querySelector(`#${name} a, #${name} button`)?.focus();
+  }
+
+  toggleMembers() {
+    const isOpen = !this.app.classList.toggle('no-members');
+    set(byId('who'), 'aria-expanded', isOpen);
+    if (isOpen && this.narrow.matches) document.querySelector('#members button')?.focus();
+  }
+
+  /** Close what lies over the conversation. Return whether something did. */
+  closePanels() {
+    const wasOpen = this.app.classList.contains('rooms-open') || (this.narrow.matches && !this.app.classList.contains('no-members'));
+    this.app.classList.remove('rooms-open');
+    this.app.classList.toggle('no-members', this.narrow.matches || !this.chat.here?.isRoom);
+    set(byId('burger'), 'aria-expanded', false);
+    set(byId('who'), 'aria-expanded', !this.app.classList.contains('no-members'));
+    return wasOpen;
+  }
+
+  // The lists.
+
+  listed() {
+    const { chat } = this;
+    this.keepFocus(byId('room-list'), [...chat.rooms.values()].map((room) => this.itemOf(room)));
+    this.keepFocus(byId('talk-list'), [...chat.talks.values()].map((talk) => this.itemOf(talk)));
+    byId('talks').hidden = chat.talks.size === 0;
+    this.drawTitle();
+  }
+
+  /** Replace a list's items. What had the focus has it afterwards. */
+  keepFocus(list, items) {
+    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    list.replaceChildren(...items);
+    if (focused) [...list.querySelectorAll('[data-key]')].find((each) => each.dataset.key === focused)?.focus();
+  }
+
+  itemOf(conversation) {
+    const { chat } = this;
+    const { key, title, unread, mentions, isRoom } = conversation;
+    const isCurrent = key === chat.current;
+    const isHere = !isRoom && chat.isHere(title);
+    const mark = isRoom
+      ? make('span', { class: 'hash', 'aria-hidden': 'true' }, '#')
+      : make('span', { class: isHere ? 'dot on' : 'dot', 'aria-hidden': 'true' });
+    const number = mentions || unread;
+    const badge = number === 0 ? null
+      : make('b', { class: mentions ? 'badge mention' : 'badge' },
+        mentions && isRoom ? spoken(', mentioned, ') : spoken(', '), number > 999 ? '999+' : String(number), spoken(mentions && isRoom ? ' times' : ' unread'));
+    const link = make('a', {
+      href: `#${isRoom ? '' : '@'}${encodeURIComponent(title)}`,
+      class: unread ? 'unread' : null,
+      'aria-current': isCurrent ? 'page' : null,
+      'data-key': key,
+    }, mark, make('span', { class: 'name' }, title), isHere ? spoken(' (here)') : null, badge);
+    link.addEventListener('click', (event) => {
+      event.preventDefault();
+      this.hooks.open(key);
+    });
+    return make('li', {}, link);
+  }
+
+  drawTitle() {
+    const { chat } = this;
+    const mentioned = chat.conversations.reduce((sum, each) => sum + each.mentions, 0);
+    const others = chat.conversations.some((each) => each.unread);
+    const name = chat.current[0] === '#' ? chat.current : (chat.here?.title ?? chat.current);
+    document.title = `${mentioned ? `(${mentioned}) ` : others ? '• ' : ''}${name} – netchat`;
+    byId('burger-badge').hidden = mentioned === 0;
+    byId('burger-badge').replaceChildren(spoken(', mentioned, '), String(mentioned), spoken(' times'));
+  }
+
+  /** Show whose conversation it is: name, topic, members. */
+  drawHead() {
+    const { here } = this.chat;
+    if (here === undefined) return;
+    const { title, isRoom } = here;
+    const mark = isRoom ? make('span', { class: 'hash', 'aria-hidden': 'true' }, '#') : square(title);
+    byId('title').replaceChildren(mark, title);
+    byId('topic').replaceChildren(...(isRoom ? nodesOf(here.topic, '') : ['Only the two of you see this. The server keeps nothing of it.']));
+    byId('topic').title = isRoom ? here.topic : '';
+    const where = isRoom ? `#${title}` : title;
+    byId('log').setAttribute('aria-label', isRoom ? `Messages in ${title}` : `Messages with ${title}`);
+    byId('text-label').textContent = `Message to ${title}`;
+    byId('text').placeholder = this.phone.matches ? `Message ${where}` : `Message ${where}   ( / for commands, Tab completes names )`;
+    byId('who').hidden = !isRoom;
+    this.drawMembers();
+  }
+
+  membersListed() {
+    const { here } = this.chat;
+    if (!here?.isRoom) return;
+    byId('who').textContent = `${here.count} here`;
+    byId('members-title').textContent = `Here, ${here.count}`;
+    byId('members').setAttribute('aria-label', `Members of ${here.title}`);
+    const me = [...here.members].filter((each) => this.chat.isMe(each));
+    const others = sorted([...here.members].filter((each) => !this.chat.isMe(each)));
+    this.keepFocus(byId('member-list'), [...me, ...others].map((nick) => this.memberOf(nick)));
+  }
+
+  memberOf(nick) {
+    const name = make('span', { class: 'name' }, nick);
+    if (this.chat.isMe(nick)) return make('li', {}, make('span', {}, square(nick), name, make('small', {}, 'you')));
+    const button = make('button', { type: 'button', title: `Talk to ${nick} in private`, 'data-key': fold(nick) }, square(nick), name);
+    button.addEventListener('click', () => this.hooks.talk(nick));
+    return make('li', {}, button);
+  }
+
+  /** Show who the reader is. */
+  drawMe() {
+    const { nick, account, accounts } = this.chat.entrance;
+    byId('my-name').textContent = nick || '…';
+    byId('my-square').replaceWith(Object.assign(square(nick || '?'), { id: 'my-square' }));
+    const guest = { yes: 'guest', tls: 'guest (login over TLS only)' }[accounts] ?? 'guest, no login';
+    byId('my-account').textContent = account ? `logged in as ${account}` : guest;
+    byId('log-in').hidden = accounts !== 'yes' || Boolean(account);
+  }
+
+  /** Show the state of the connection. */
+  drawState(state, text) {
+    byId('conn').className = `conn ${state}`;
+    byId('conn-text').textContent = text;
+  }
+}
+
+/** A line above the messages that says what happened, until it is dismissed or out of date. */
+export class Banner {
+  constructor() {
+    this.action = null;
+    byId('banner-close').addEventListener('click', () => this.hide());
+    byId('banner-action').addEventListener('click', () => this.action?.());
+  }
+
+  /**
+   * @param parts - texts; one in a list of its own is shown bold
+   * @param more - isBad, label and action of a button, kind: for hide
+   */
+  show(parts, { isBad = false, label = '', action = null, kind = '' } = {}) {
+    this.kind = kind;
+    this.action = action;
+    byId('banner-text').replaceChildren(...parts.map((each) => (Array.isArray(each) ? make('b', {}, ...each) : each)));
+    byId('banner').className = isBad ? 'banner bad' : 'banner';
+    byId('banner-action').hidden = !label;
+    byId('banner-action').textContent = label;
+    byId('banner').hidden = false;
+  }
+
+  /** Hide it; or only if it is of a kind. */
+  hide(kind) {
+    if (kind === undefined || kind === this.kind) byId('banner').hidden = true;
+  }
+}

@@ -1,0 +1,211 @@
+"""WebSocket servers: connections whose messages are ``str`` and ``bytes``.
+
+A :class:`WebSocketConnection` reads the opening request, answers it, and is then a connection like
+any other, with the same hooks, limits, queue and ends::
+
+    class Echo(WebSocketConnection):
+        def message_received(self, message):
+            self.send(message)
+
+    endpoint.listen(WebSocketFactory.forProtocol(Echo, idle_timeout=60))
+
+:meth:`~WebSocketConnection.connected` is called when the WebSocket is open. Pings are answered.
+When the connection closes, the peer gets a close frame, and nothing after it. Its code is the one
+that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the reason's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar, Unpack
+
+from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from twisted_net.connection.addresses import is_loopback
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory, FactorySettings
+from twisted_net.connection.heartbeat import Heartbeat
+from twisted_net.policy.close_reasons import (
+    BAD_INPUT,
+    CLOSED,
+    DRAINING,
+    FULL,
+    HANDSHAKE,
+    PEER_CLOSED,
+    TOO_FAST,
+    TOO_LONG,
+    TOO_MANY,
+    CloseReason,
+)
+from twisted_net.web.request_head import RequestHead
+from twisted_net.web.upgrade import OpeningAnswer, OpeningRequest, answer_upgrade, is_upgrade
+from twisted_net.wire.websocket import (
+    NO_CODE,
+    NORMAL,
+    CloseFrame,
+    PingFrame,
+    PongFrame,
+    WebSocket,
+    is_close_code,
+)
+
+_TOLD = (FULL, TOO_MANY, TOO_FAST, DRAINING)
+
+MOST_REFUSED = 100
+"""The most clients at a time that are let in only to be told that they cannot stay."""
+
+
+class WebSocketConnection(Heartbeat):
+    """A WebSocket of a server.
+
+    :cvar subprotocols: those that it speaks, the best first.
+    :ivar target: the path and the query that the client has asked for.
+    :ivar subprotocol: the one that was chosen; may be empty.
+    :ivar websocket: its frames, once it is open.
+    :ivar refusal: the reason to close with as soon as it is open; None if it is welcome.
+    """
+
+    framing = RequestHead
+    subprotocols: ClassVar[Sequence[str]] = ()
+
+    factory: Any
+    target = ""
+    subprotocol = ""
+    websocket: WebSocket
+    refusal: CloseReason | None = None
+
+    def message_received(self, message: Any, /) -> Any:
+        """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
+
+    def may_open(self, request: OpeningRequest, /) -> bool:
+        """Return whether a client may open this WebSocket. Otherwise it gets the status 403."""
+        return True
+
+    def plain_request(self, head: bytes, rest: bytes, /) -> None:
+        """Called with a request that does not ask for a WebSocket. Answers 426, and closes.
+
+        :param head: the head, with the empty line at its end.
+        :param rest: what has come after it.
+        """
+        self._refuse(self._answer(head))
+
+    def send_ping(self) -> None:
+        self.send_encoded(self.websocket.encode(PingFrame()), 0)
+
+    @property
+    def origins(self) -> Collection[str] | None:
+        """The pages that may connect, besides this server's own; None for any."""
+        found: Collection[str] | None = self.factory.origins
+        return found
+
+    # The opening handshake.
+
+    def become_ready(self) -> None:
+        """Wait for the opening request. It may take ``handshake_timeout`` seconds."""
+        self.start_handshake_timeout()
+        self.set_framing(RequestHead(on_head=self._opening))
+
+    def _opening(self, head: bytes, rest: bytes) -> WebSocket | None:
+        if not is_upgrade(head):
+            self.plain_request(head, rest)
+            return None
+        answer = self._answer(head)
+        request = answer.request
+        if request is not None and not self.may_open(request):
+            answer = answer.forbidden()
+            request = None
+        if request is None:
+            self._refuse(answer)
+            return None
+        websocket = self.websocket = WebSocket(
+            max_size=self.factory.limits.max_message, window_bits=answer.window_bits, listener=self
+        )
+        self.target, self.subprotocol = request.target, answer.subprotocol
+        self.set_framing(websocket)
+        self.stop_handshake_timeout()
+        self.send_encoded(answer.data, 0)
+        if self.refusal is None:
+            super().become_ready()
+        else:
+            self._send_close(self.refusal)
+            self.close(self.refusal)
+        return websocket
+
+    def _answer(self, head: bytes) -> OpeningAnswer:
+        host = getattr(self.host, "host", "")
+        return answer_upgrade(
+            head,
+            subprotocols=self.subprotocols,
+            origins=self.origins,
+            on_loopback=is_loopback(host),
+            secure=ISSLTransport.providedBy(self.transport),
+        )
+
+    def _refuse(self, answer: OpeningAnswer) -> None:
+        self.send_encoded(answer.data, 0)
+        self.close(HANDSHAKE, answer.why)
+
+    # While it is open.
+
+    def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
+        if isinstance(frame, PingFrame):
+            self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
+
+    # The end.
+
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+        if self.reason is None and self.ready:
+            self._send_close(reason)
+        super().close(reason, detail)
+
+    def _send_close(self, reason: CloseReason) -> None:
+        code, said = reason.websocket, self.websocket.close_code
+        if reason in (BAD_INPUT, TOO_LONG) and said != NORMAL:
+            code = said  # what exactly was wrong
+        elif reason is PEER_CLOSED:
+            code = said if is_close_code(said) else NO_CODE  # the same as the peer's
+        if code == NO_CODE:
+            self.send_encoded(self.websocket.encode(CloseFrame()), 0)
+        elif is_close_code(code):
+            self.send_encoded(self.websocket.encode(CloseFrame(code, reason.code)), 0)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self.ready:
+            self.websocket.listener = None  # so that no cycle keeps both in memory
+
+
+class WebSocketFactory(ConnectionFactory):
+    """Makes WebSockets.
+
+    :param origins: the pages that may connect, besides those of this server's own address, such as
+        ``https://chat.example``; None for any. Programs that are no browsers need not be named.
+    :param settings: as for :class:`ConnectionFactory`.
+    """
+
+    protocol = WebSocketConnection
+
+    def __init__(
+        self, *, origins: Collection[str] | None = (), **settings: Unpack[FactorySettings]
+    ) -> None:
+        super().__init__(**settings)
+        self.origins = origins
+        self._told: set[Connection] = set()  # refused clients that are still here
+
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Open the WebSocket, and close it with the reason: a browser tells no page of a refusal.
+
+        If many are refused at the same time, they are not told.
+        """
+        told = self.make(addr) if reason in _TOLD and len(self._told) < MOST_REFUSED else None
+        if not isinstance(told, WebSocketConnection):
+            return super().reject(addr, reason)
+        told.refusal = reason
+        self._told.add(told)
+        return told
+
+    def forget(self, connection: Connection) -> None:
+        super().forget(connection)
+        self._told.discard(connection)
