@@ -146,7 +146,14 @@ class InTerminalTests(TerminalTestCase):
         self.assertNotIn(b"one", bytes(bob.output))
         await ann.paste(text)
         await ann.sees(r"Send 4 lines to #lobby")
-        await ann.keys("y")
+        await ann.keys("C-c")
+        await ann.sees(r"^#lobby>\s*\n ann \| #lobby")
+        await ann.paste(text)
+        await ann.sees(r"Send 4 lines to #lobby")
+        answer = self.directory() / "answer"
+        answer.write_text("y")
+        await ann.paste(answer)  # this is no answer
+        await ann.keys("Up", "y")
         await bob.expect(rb"^<ann> one\n<ann> /quit\n<ann> three\n<ann> four\n")
         text.write_text("a line\n")
         await ann.paste(text)
@@ -247,6 +254,37 @@ class TLSTests(TerminalTestCase):
         await ann.sees(r"\| connected")
         await ann.type("secret")
         await ann.sees(r"<ann> secret$")
+
+    async def test_a_certificate_of_ones_own(self) -> None:
+        """``--cert`` and ``--key`` are shown to a server that asks for them."""
+        directory = self.directory()
+        people = trustme.CA()
+        people.cert_pem.write_to_path(directory / "people.pem")
+        ann = people.issue_cert("ann@example.org", common_name="ann")
+        ann.private_key_pem.write_to_path(directory / "ann.key")
+        for place, part in enumerate(ann.cert_chain_pems):
+            part.write_to_path(directory / "ann.pem", append=place > 0)
+        where, ca = await self.start("--client-ca", str(directory / "people.pem"))
+        own = ("--cert", str(directory / "ann.pem"), "--key", str(directory / "ann.key"))
+        for flags, status in ((own, 0), ((), 1)):
+            piped = self.spawn(*client(*flags, "--ca", ca, "--timeout", "3", where))
+            piped.write(b"hi\n")
+            piped.end_input()
+            self.assertEqual(await piped.ended(), status)
+
+    async def test_tls_or_not(self) -> None:
+        """TLS on a port without, and no TLS on a port with it, are told so."""
+        where, _ = await self.start()
+        _, plain = await self.serve("netchat")
+        for wrong, why in (
+            (where.removeprefix("tls://"), "perhaps it speaks TLS"),
+            (f"tls://localhost:{plain}", "perhaps .*does not speak TLS|wrong version number"),
+        ):
+            piped = self.spawn(*client("--timeout", "2", wrong))
+            piped.write(b"hi\n")
+            piped.end_input()
+            self.assertEqual(await piped.ended(), 1)
+            self.assertRegex(piped.errors.decode(), why)
 
     async def test_not_trusted(self) -> None:
         """Without it, the program ends and says why; so does the filter."""

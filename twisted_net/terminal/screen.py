@@ -46,6 +46,8 @@ from twisted_net.terminal.typed import completions, pasted_lines
 GATHERING = 0.05
 """Seconds in which lines are gathered before they are shown together. Nobody reads faster."""
 
+_NO = ("n", "\x1b", "\x03", "\x04")  # n, Esc, Ctrl-C, Ctrl-D
+
 PREVIEWED = 3
 """Lines of a pasted text that are shown with the question."""
 
@@ -187,7 +189,7 @@ class TerminalScreen:
         add("c-l")(lambda event: event.app.renderer.clear())
         add("c-z")(lambda event: event.app.suspend_to_background())
         add("<any>", filter=is_asking, eager=True)(self._answer)
-        for key in ("enter", "tab", "escape"):
+        for key in ("enter", "tab", "escape", "c-c", "c-d"):
             add(key, filter=is_asking, eager=True)(self._answer)
         return keys
 
@@ -204,27 +206,26 @@ class TerminalScreen:
             self._buffer.insert_text(lines[0])
 
     def _answer(self, event: KeyPressEvent) -> None:
-        """Send or forget what was pasted. A key that is no answer does nothing."""
-        key = event.data.lower()
+        """Send or forget what was pasted. Any other key, and another paste, does nothing."""
+        pressed = event.key_sequence[-1]
+        if pressed.key == Keys.BracketedPaste:
+            return
+        key = pressed.data.lower()
         if key == "y":
             text, self._pasted = self._pasted, ""
             self._user.pasted(text)
-        elif key in ("n", "\x1b"):
+        elif key in _NO:
             self._pasted = ""
 
     def _clear(self, event: KeyPressEvent) -> None:
-        """Forget what is typed, or the question; with nothing there, leave."""
-        if self._pasted:
-            self._pasted = ""
-        elif self._buffer.text:
+        """Forget what is typed; with nothing there, leave."""
+        if self._buffer.text:
             self._buffer.reset()
         else:
             self.leave()
 
     def _end_of_input(self, event: KeyPressEvent) -> None:
-        if self._pasted:
-            self._pasted = ""
-        elif self._buffer.text:
+        if self._buffer.text:
             self._buffer.delete()
         else:
             self.leave()
