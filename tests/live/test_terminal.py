@@ -222,6 +222,18 @@ class InTerminalTests(TerminalTestCase):
             await terminal.sees(rf"^status {status}\n.* icanon .* echo ")
             self.assertNotIn("| connected", await terminal.screen())
 
+    async def test_colors(self) -> None:
+        """Names have colours, unless NO_COLOR is set (https://no-color.org)."""
+        _, port = await self.serve("netchat")
+        command = client("-n", "ann", f"{LOCALHOST}:{port}")
+        for words, is_colored in ((command, True), (("env", "NO_COLOR=1", *command), False)):
+            ann = await self.terminal(*words)
+            await ann.sees(r"\| connected")
+            await ann.type("colours")
+            await ann.sees(r"> colours$")
+            self.assertEqual("\x1b[38;5;" in await ann.screen("-e"), is_colored)
+            await ann.stop()
+
     async def test_nobody_answers(self) -> None:
         """A wrong address ends the program with a line."""
         terminal = await self.terminal(

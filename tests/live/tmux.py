@@ -78,11 +78,6 @@ class Terminal(Program):
         """Return the process id of the program in the terminal."""
         return int(await self.ask("display-message -p '#{pane_pid}'"))
 
-    async def exit_status(self) -> str:
-        """Wait until the program has ended. Return its status, or the signal that ended it."""
-        match = await self.sees(r"^Pane is dead \((.*?),")
-        return match[1]
-
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"

@@ -31,7 +31,7 @@ from prompt_toolkit.layout import (
     Window,
 )
 from prompt_toolkit.layout.processors import BeforeInput
-from prompt_toolkit.output import Output
+from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
@@ -233,7 +233,9 @@ class TerminalScreen:
 
 def _make_output() -> Output:
     """Return the terminal of the standard output."""
-    output = Vt100_Output.from_pty(sys.stdout, term=os.environ.get("TERM"))
+    output = Vt100_Output.from_pty(
+        sys.stdout, term=os.environ.get("TERM"), default_color_depth=ColorDepth.from_env()
+    )
     # The terminal would answer between the keys where its cursor is. There is no need for that.
     output.enable_cpr = False
     return output
