@@ -1,6 +1,6 @@
-"""The picture of the terminal client in the documentation, from a real terminal.
+"""Takes the picture of the terminal client for ``docs/pictures``, in a real terminal::
 
-``PICTURES=docs/pictures trial tests.live.test_terminal_picture`` makes it again.
+python -m tests.live.test_terminal_picture
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +19,8 @@ from tests.live.tmux import TerminalTestCase
 
 TITLE = "netchat-client in a terminal: a room, what a reconnect has brought, and unread marks"
 COLUMNS = 84
+
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 
 class PictureTests(TerminalTestCase):
@@ -58,3 +61,11 @@ class PictureTests(TerminalTestCase):
         self.assertGreaterEqual(len(set(re.findall(r'fill="(#\w+)"', picture))), 5)
         if os.environ.get("PICTURES"):
             (Path(os.environ["PICTURES"]) / "terminal.svg").write_text(picture)
+
+
+if __name__ == "__main__":
+    from twisted.scripts.trial import run
+
+    os.environ.setdefault("PICTURES", str(PICTURES))
+    sys.argv = ["trial", "tests.live.test_terminal_picture"]
+    run()
