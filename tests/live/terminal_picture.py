@@ -83,7 +83,9 @@ def draw(screen: str, columns: int, title: str) -> str:
     :param screen: what ``tmux capture-pane -e -p`` prints: text with the sequences of its colours.
     :param title: what the picture shows, for those who do not see it.
     """
-    lines = screen.rstrip("\n ").split("\n")
+    lines = screen.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
     width, height = round(columns * _WIDTH + 32), len(lines) * _HEIGHT + 28
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '

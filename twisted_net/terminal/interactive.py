@@ -25,7 +25,7 @@ class Screen(Protocol):
         """Show lines above the one that is typed, soon."""
 
     def ring(self) -> None:
-        """RingBell the bell."""
+        """Ring the bell."""
 
     def refresh(self) -> None:
         """Draw the prompt and the toolbar again, soon."""

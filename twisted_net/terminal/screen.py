@@ -90,7 +90,7 @@ class TerminalScreen:
             asyncio.get_event_loop().call_later(GATHERING, self._flush)
 
     def ring(self) -> None:
-        """RingBell the bell."""
+        """Ring the bell."""
         self._output.bell()
 
     def refresh(self) -> None:
