@@ -240,6 +240,10 @@ class InTerminalTests(TerminalTestCase):
             "sh", "-c", f"{' '.join(client(f'{LOCALHOST}:1'))}; echo status $?; exec cat"
         )
         await terminal.sees(r"^netchat-client: 127\.0\.0\.1:1: .*refused.*\nstatus 1$")
+        terminal = await self.terminal(
+            "sh", "-c", f"{' '.join(client('unix:/nowhere'))}; echo status $?; exec cat"
+        )
+        await terminal.sees(r"^netchat-client: unix:/nowhere: .*No such file.*\nstatus 1$")
 
 
 class TLSTests(TerminalTestCase):
@@ -333,6 +337,16 @@ class TLSTests(TerminalTestCase):
         piped.write(b"hi\n")
         piped.end_input()
         self.assertEqual(await piped.ended(), 0)
+        secret.write_text("wrong\n")
+        for lines in (b"hi\n", b""):  # it does not wait for more of them
+            piped = self.spawn(
+                *client("--user", "ann", "--password-file", str(secret), "--ca", ca, where)
+            )
+            if lines:
+                piped.write(lines)
+            self.assertEqual(await piped.ended(), 1)
+            self.assertNotIn(b"wrong\n", bytes(piped.errors))
+            self.assertRegex(piped.errors.decode(), r"^netchat-client: [^\n]+\n$")
 
 
 class PipeTests(LiveTestCase):

@@ -102,6 +102,16 @@ class FlagsTests(SynchronousTestCase):
             self.assertIn(f"{flag} x: ", line)
             self.assertIn("tls://localhost", line)
 
+    def test_hosts_of_tls(self) -> None:
+        """A name for which there can be no certificate is an error at once."""
+        for host in ("a..b", "x" * 64, "a\udcffb", "-"):
+            self.assertIn("no valid host name", self.refused(f"tls://{host}"))
+            line = self.refused("--server-name", host, "tls://localhost")
+            self.assertIn("--server-name ", line)
+            self.assertIn("no valid host name", line)
+        self.assertEqual(parse("tls://münchen.example").where[0], "münchen.example")
+        self.assertIn("--ca: is empty", self.refused("--ca", "", "tls://localhost"))
+
     def test_passwords_are_not_sent_in_the_clear(self) -> None:
         """Only over TLS, within this machine, or if the user insists."""
         self.assertIn("--user ann: the password", self.refused("--user", "ann", "example.org"))

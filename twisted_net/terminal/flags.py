@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+
+import idna
 
 from twisted_net import __version__
 from twisted_net.chat import names
@@ -90,9 +93,15 @@ def _settings(flags: argparse.Namespace) -> ClientSettings:
         if value is None:
             continue
         flag = f"--{name.replace('_', '-')}"
+        if not value:
+            raise ValueError(f"{flag}: is empty")
         if not is_tls:
             raise ValueError(f"{flag} {shorten(value)}: is about TLS; write tls://{flags.where}")
         tls[name] = value
+    if is_tls:
+        _check_host(repr(shorten(flags.where)), where[0])
+    if flags.server_name:
+        _check_host(f"--server-name {shorten(flags.server_name)}", flags.server_name)
     if flags.password_file is not None and not flags.user:
         raise ValueError(f"--password-file {shorten(flags.password_file)}: requires --user")
     if flags.user and not (is_tls or flags.allow_plain_login or _is_here(where)):
@@ -139,6 +148,17 @@ def parse_where(text: str) -> tuple[str | tuple[str, int], bool]:
         return (host, parse_port(port, least=1)), is_tls
     except ValueError as error:
         raise ValueError(f"{shorten(text)!r}: {error}") from None
+
+
+def _check_host(what: str, name: str) -> None:
+    """:raises ValueError: no certificate can be for this name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            idna.encode(name)
+        except idna.IDNAError as error:
+            raise ValueError(f"{what}: no valid host name ({shorten(str(error))})") from None
 
 
 def _is_here(where: str | tuple[str, int]) -> bool:

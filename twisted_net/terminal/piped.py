@@ -267,7 +267,7 @@ class PipedClient:
         try:
             async for message in self._client:
                 line = plain_line(message, is_tagged) if self._settings.listen else ""
-                if line and not self._writer.write(line):
+                if line and not self._done.called and not self._writer.write(line):
                     self.complain(f"{MOST_UNWRITTEN} lines wait for the reader of the output")
                     self._finish(EXIT_FAILED)
         except ChatError as error:

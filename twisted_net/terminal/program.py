@@ -102,7 +102,9 @@ def _asked_for(user: str) -> str:
         ) from None
     try:
         return getpass.getpass(f"Password of {user}: ")
-    except (EOFError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        raise _Impossible(f"--user {user}: the password is not UTF-8 text") from None
+    except EOFError:
         return ""
 
 

@@ -60,6 +60,7 @@ class TerminalScreen:
         self._style = Style.from_dict(STYLES)
         self._waiting: list[Fragments] = []
         self._is_due = False
+        self._is_left = False
         self._pasted = ""
         self._user: Any = None
         self._buffer = Buffer(
@@ -102,15 +103,22 @@ class TerminalScreen:
         self._user = user
         self._flush()  # tmux keeps what is erased at the top of its screen in the scrollback
         running = asyncio.ensure_future(
-            self._application.run_async(handle_sigint=False, set_exception_handler=False)
+            self._application.run_async(
+                pre_run=self._begun, handle_sigint=False, set_exception_handler=False
+            )
         )
         done: Deferred[None] = Deferred.fromFuture(running)
         return done.addBoth(self._left)
 
     def leave(self) -> None:
-        """Leave the terminal as it was."""
+        """Leave the terminal as it was; at once, if it has not begun."""
+        self._is_left = True
         if self._application.is_running and not self._application.is_done:
             self._flush()
+            self._application.exit()
+
+    def _begun(self) -> None:
+        if self._is_left:
             self._application.exit()
 
     def _left(self, result: Any) -> Any:
