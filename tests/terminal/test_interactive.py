@@ -47,8 +47,8 @@ class ReadScreen:
 class InteractiveCase(ChatClientCase):
     """Somebody at a terminal, in the room lobby."""
 
-    def open(self, *rooms: str, **more: Any) -> None:
-        """Start the client."""
+    def open(self, *rooms: str, is_joined: bool = True, **more: Any) -> None:
+        """Start the client, and wait until it is in its rooms."""
         self.where: Any = ToTheChat(self)
         settings = ClientSettings(
             where=self.where,
@@ -70,7 +70,8 @@ class InteractiveCase(ChatClientCase):
         self.user_client = InteractiveClient(self.clock, settings, "", self.screen, make)
         self.ended = Deferred.fromCoroutine(self.user_client.run())
         self.addCleanup(self.screen.leave)
-        self.turn()
+        if is_joined:
+            self.turn()
 
     def shown(self) -> list[str]:
         """Return the lines since the last call, without times and dates."""
@@ -132,6 +133,14 @@ class InteractiveTests(InteractiveCase):
         self.assertEqual(self.type("to dev"), ["<me> to dev"])
         self.assertEqual(ann.received, before)
 
+    def test_typing_before_the_room_is_joined(self) -> None:
+        """What is typed at once goes to the first room, and is not lost."""
+        self.open("lobby", "dev", is_joined=False)
+        self.user_client.typed("early")
+        self.turn()
+        self.assertEqual(self.shown()[-1], "<me> early")
+        self.assertEqual(self.user_client.view.current, "#lobby")
+
     def test_private_messages(self) -> None:
         """With a text they are sent; without one, what is typed next goes there."""
         ann = self.user("ann")
@@ -157,8 +166,12 @@ class InteractiveTests(InteractiveCase):
         self.assertEqual(self.type("/join lobby"), ["--- #lobby ---"])
         self.assertEqual(self.type("/leave"), ["* You left #lobby.", "--- #dev ---"])
         self.assertEqual(self.type("/leave dev"), ["* You left #dev."])
-        for line in ("hi", "/who", "/topic x", "/me waves", "/history"):
+        for line in ("/who", "/topic x", "/history"):
             self.assertEqual(self.type(line), ["! You are in no room. /join ROOM joins one."])
+        for line in ("hi", "/me hi"):
+            self.assertEqual(
+                self.type(line), ["! You are in no room. /join ROOM joins one. Not sent: hi"]
+            )
         self.assertEqual(self.type("/leave"), ["! You are not in any room."])
 
     def test_rooms_that_cannot_be_joined(self) -> None:
@@ -224,7 +237,9 @@ class InteractiveTests(InteractiveCase):
         self.assertIn(b"<me> one\n<me> /quit\n<me> three\n", ann.received)
         self.type("/leave")
         self.user_client.pasted("one\ntwo")
-        self.assertEqual(self.shown(), ["! You are in no room. /join ROOM joins one."])
+        self.assertEqual(
+            self.shown(), ["! You are in no room. /join ROOM joins one. Not sent: one"]
+        )
 
     def test_leaving(self) -> None:
         """With /quit the program ends well, and the server knows."""

@@ -115,6 +115,11 @@ class ChatView:
         self.wanted = title
         return []
 
+    def unwant(self, room: str) -> None:
+        """Wait no longer for a room, which cannot be joined."""
+        if self.wanted == f"#{room}":
+            self.wanted = ""
+
     def close(self, title: str) -> list[ViewOutput]:
         """Take away a conversation that the user has left."""
         conversation = self.conversations.pop(title, None)

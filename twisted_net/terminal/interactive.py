@@ -100,6 +100,7 @@ class InteractiveClient:
         self._screen.show([dim_line(f"Connecting to {self._settings.shown}...")])
         Deferred.fromCoroutine(self._watch())
         self._client.startService()
+        self.view.want(self._settings.rooms[0])  # what is typed before it is joined goes there
         for room in self._settings.rooms:
             self._requests.watch_join(room)
         try:

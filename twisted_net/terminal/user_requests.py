@@ -73,21 +73,23 @@ class UserRequests:
                 self._ask(**self._message_of(request))
 
     def say(self, text: str, action: bool = False) -> None:
-        """Send a message to the conversation in front.
+        """Send a message to the conversation in front, or to the room that comes to the front.
 
         :raises RequestError: there is none.
         """
-        if not self._view.current:
-            raise asked.RequestError("not-in-room", IN_NO_ROOM)
-        if action:
-            self._room("")
-        self._send(PendingMessage(self._view.current, text, action))
+        to = self._view.current or self._view.wanted
+        if not to:
+            raise asked.RequestError("not-in-room", f"{IN_NO_ROOM} Not sent: {text}")
+        if action and to[0] != "#":
+            raise asked.RequestError("not-in-room", ROOMS_ONLY)
+        self._send(PendingMessage(to, text, action))
 
     def watch_join(self, room: str) -> None:
         """Say so if the server does not let the client into a room."""
 
         def failed(failure: Failure) -> None:
             error: Any = failure.value
+            self._view.unwant(room)
             if getattr(error, "code", "") not in NOT_LEFT:
                 self._client.leave(room)
             if getattr(error, "code", "") not in ("stopped", "left"):
