@@ -224,7 +224,7 @@ class SeveralTests(LiveTestCase):
                 ": guest-1 is called zoe now",
                 ": a login as 'ann' failed",
                 ": 'ann' logged in, and is called ann",
-                " ended: quit",
+                " ended: quit, user ann",
             ],
         )
 

@@ -209,7 +209,8 @@ class ChatProtocol(Member):
         if foreign is not None:
             self._turn_away(foreign)
             return None
-        self._request = None
+        if self._request is not None:  # a new attribute would cost each connection a dictionary
+            self._request = None
         json = _from_brace(typed)
         if isinstance(message, bytes):
             if not strip_invisible(typed.decode(errors="replace")):
