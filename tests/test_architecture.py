@@ -37,6 +37,7 @@ LAYERS = {
     "forward": 7,
     "chat": 7,
     "web": 8,
+    "terminal": 8,
     "services": 9,
     "admin": 9,  # a program of its own, which asks a server
     "testing": 9,  # for tests: nothing else imports it
@@ -67,6 +68,13 @@ PURE_BESIDES = {
         "accounts.hashes",
         "endpoints.drain",
         "store.log",
+        *(
+            f"terminal.{name}"
+            for name in (
+                *("chat_view", "conversations", "flags", "lines", "server_events"),
+                *("status", "typed"),
+            )
+        ),
     )
 }
 """The pure files of other folders."""
