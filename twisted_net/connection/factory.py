@@ -378,17 +378,21 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
                 admission.leave(place or None)
         reason = connection.reason
         assert reason is not None
+        self.note_end(connection, reason)
+        if not self.connections:
+            self._stalls.end()
+            waiting, self._wait_closed = self._wait_closed, []
+            for each in waiting:
+                each.callback(None)
+
+    def note_end(self, connection: Connection, reason: CloseReason) -> None:
+        """Count an end, and log it."""
         self.endings[reason.code] += 1
         # A health check, which says nothing, would fill the log.
         if reason.notable or (self.log_ends and connection.bytes_received):
             self._log_end(connection, reason)
         if reason is HANDSHAKE:
             self._tell_refused(connection.peer, reason)
-        if not self.connections:
-            self._stalls.end()
-            waiting, self._wait_closed = self._wait_closed, []
-            for each in waiting:
-                each.callback(None)
 
     def _log_end(self, connection: Connection, reason: CloseReason) -> None:
         level = LogLevel.info  # so that twist shows the same as twistd
