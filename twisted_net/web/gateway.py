@@ -25,12 +25,12 @@ from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.messages import ErrorReply
 from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, ChatProtocol
 from twisted_net.connection.connection import Connection
-from twisted_net.connection.guard import GuardFactory
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.endpoints.switch_protocol import switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.web.frame_codec import FrameCodec
+from twisted_net.web.page_connection import PageConnection, PageFactory
 from twisted_net.web.refusals import Refusals, RefusedClient
 from twisted_net.web.request_head import RequestHead
 from twisted_net.web.upgrade import OpeningRequest
@@ -108,8 +108,13 @@ class ChatGateway:
         self._chat = chat
         self._refusals = Refusals(chat, origins=origins)
         self._refusals.protocol = _Refused
-        self._pages = GuardFactory(
-            site, clock=chat.clock, admission=chat.admission, limits=chat.limits, log_ends=False
+        self._pages = PageFactory(
+            site,
+            self._upgrade,
+            clock=chat.clock,
+            admission=chat.admission,
+            limits=chat.limits,
+            log_ends=False,
         )
 
     def codec(self, window_bits: int) -> FrameCodec:
@@ -147,6 +152,18 @@ class ChatGateway:
             return
         transport = pages.continue_as(member, guard)
         switch_protocol(transport, guard, data, self._chat.clock)
+
+    def _upgrade(self, page: PageConnection, data: bytes) -> None:
+        """Make a member of a client that has had pages on its connection."""
+        page.give_up()
+        member = self.member()
+        transport = self._chat.continue_as(page, member)
+        switch_protocol(transport, member, data, self._chat.clock)
+
+    @property
+    def pages(self) -> int:
+        """The number of connections that pages are served on."""
+        return len(self._pages)
 
     def member(self) -> WebSocketMember:
         """Return a member that is not connected yet."""
