@@ -238,6 +238,19 @@ class ClosingTests(WebSocketCase):
             server.send(os.urandom(500))
         self.assertEqual(server.reason.code, "slow")
 
+    def test_no_room_for_the_close_frame(self) -> None:
+        """Who has no room for the close frame either is closed all the same."""
+        for close in (lambda server: server.send(b"x"), lambda server: server.close(KICKED)):
+            server, client = self.opened(queue_limit=2000)
+            client.peer.full()
+            for _ in range(2):
+                server.send(os.urandom(3000))  # the first piece may be larger than the limit
+            close(server)
+            self.assertEqual(server.reason.code, "slow")
+            client.peer.advance(8)
+            self.assertFalse(client.peer.connected)
+            self.assertEqual(server.events[-1], "slow")
+
 
 class RejectionTests(WebSocketCase):
     """Browsers do not tell a page why an upgrade was refused, only the code of a close frame."""

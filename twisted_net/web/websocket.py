@@ -80,6 +80,7 @@ class WebSocketConnection(Heartbeat):
     subprotocol = ""
     websocket: WebSocket
     refusal: CloseReason | None = None
+    _ends = False
 
     def message_received(self, message: Any, /) -> Any:
         """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
@@ -161,7 +162,9 @@ class WebSocketConnection(Heartbeat):
     # The end.
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        if self.reason is None and self.ready:
+        # If there is no room for the close frame either, the peer is slow, and this is called again.
+        if self.reason is None and self.ready and not self._ends:
+            self._ends = True
             self._send_close(reason)
         super().close(reason, detail)
 
