@@ -12,6 +12,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     INegotiated,
     IProtocolNegotiationFactory,
@@ -331,6 +332,9 @@ class Gateway(Protocol):
     def compressed_bytes(self) -> int:
         """The bytes of compressed messages, each counted once for all its receivers."""
 
+    def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> Any:
+        """Return a protocol that tells a client why it may not stay; None if it need not."""
+
 
 @implementer(IProtocolNegotiationFactory)
 class ChatFactory(ConnectionFactory):
@@ -465,6 +469,11 @@ class ChatFactory(ConnectionFactory):
         }
         server = f"twisted_net/{__version__}"
         return JsonCodec(server, self.heartbeat, announced, self._requests)
+
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Tell a client in what it speaks, if there is a gateway; else in a line."""
+        told = None if self.gateway is None else self.gateway.refuse(addr, reason)
+        return super().reject(addr, reason) if told is None else told
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()

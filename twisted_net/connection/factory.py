@@ -422,6 +422,15 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
                 admission.leave(place or None)
         reason = connection.reason
         assert reason is not None
+        self.note_end(connection, reason)
+        if not self.connections:
+            self._stalls.end()
+            waiting, self._wait_closed = self._wait_closed, []
+            for each in waiting:
+                each.callback(None)
+
+    def note_end(self, connection: Connection, reason: CloseReason) -> None:
+        """Count an end, and log it."""
         self.endings[reason.code] += 1
         if self.observer is not None:
             self.observer.connection_ended(connection)
@@ -430,11 +439,6 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             self._log_end(connection, reason)
         if reason is HANDSHAKE:
             self._tell_refused(connection.peer, reason)
-        if not self.connections:
-            self._stalls.end()
-            waiting, self._wait_closed = self._wait_closed, []
-            for each in waiting:
-                each.callback(None)
 
     def _log_end(self, connection: Connection, reason: CloseReason) -> None:
         level = LogLevel.info  # so that twist shows the same as twistd
