@@ -145,6 +145,9 @@ class ListenerService(Service):
         """Log that a listener failed after the start."""
         _log.error("{reason}", reason=str(failure))  # "failure" is Twisted's own name
 
+    def listening_late(self) -> None:
+        """Called when a listener begins to listen after the start. Does nothing."""
+
     def _listen(self) -> None:
         self.factory.accepts = True
         self.is_draining = False
@@ -170,6 +173,8 @@ class ListenerService(Service):
                 where=format_address(port.getHost()),
                 label=listener.label,
             )
+            if not starting:
+                self.listening_late()
 
         def failed(failure: Failure) -> None:
             explained = ListenFailed(listener.label, failure.value)

@@ -21,6 +21,7 @@ from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.endpoints.listening import Listener
 from twisted_net.services.admin_flags import add_admin, measured
+from twisted_net.services.completion import completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -118,6 +119,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     ]
 
     repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve", "web", "origin")
+    compData = completions(groups, repeatable)
     command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
 
     supportedInterfaces = (IUsernamePassword,)
@@ -181,7 +183,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
 
     def opt_origin(self, url: str) -> None:
         """Page that may connect, such as https://chat.example, besides those of this server's own
-        address. Repeatable."""
+        address. Name the page behind a proxy on the same machine, too. Repeatable."""
         if not is_origin(url):
             where = f"{self.before('origin', url)}origin {url}"
             raise usage.UsageError(
@@ -254,7 +256,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             **self.settings(),
         )
         if not self["no-web"] or self["web"]:
-            self._gateway = ChatGateway(chat, page_site(reactor), self["origin"])
+            self._gateway = ChatGateway(chat, page_site(reactor, self["origin"]), self["origin"])
         if not self["no-web"]:
             chat.gateway = self._gateway
         return chat

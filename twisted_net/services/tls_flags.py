@@ -86,6 +86,11 @@ def certificates_of(command: str, options: ConfigurableOptions) -> Certificates:
     except CertificateError as error:
         # Name the flag's own value: the error has the absolute path.
         raise StartError(f"{command}: {options.spell(error.what)}: {error}") from None
+    except MemoryError:  # cffi's, for the callbacks that pyOpenSSL gives to OpenSSL
+        raise StartError(
+            f"{command}: {options.spell('tls-port')}: TLS needs memory that is both writable and "
+            "executable, which is forbidden here (in systemd: MemoryDenyWriteExecute=)"
+        ) from None
 
 
 def _self_signed(rules: CertificateSettings) -> Certificates:

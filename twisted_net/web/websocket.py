@@ -168,7 +168,7 @@ class WebSocketConnection(Heartbeat):
     # The end.
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        # If there is no room for the close frame either, the peer is slow, and this is called again.
+        # If there is no room for the close frame, the peer is slow, and this is called again.
         if self.reason is None and self.ready and not self._ends:
             self._ends = True
             self._send_close(reason)
