@@ -21,7 +21,8 @@ FACES = ("twisted_net", "twisted_net.chat", "twisted_net.eager", "twisted_net.te
 
 WANTED = {
     "twisted_net": "Connection ConnectionFactory connect ReconnectingClient ListenerService "
-    "Broadcast GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
+    "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory "
+    "GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
     "CloseReason Backoff Certificates TLSServerEndpoint Raw Lines Netstrings LengthPrefixed "
     "JsonLines JsonStream TwistedNetError",
     "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError ChatUser",
