@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_net.connection.broadcast import Broadcast, WriteScheduler
 from twisted_net.connection.connection import Connection
 
-MessageT = TypeVar("MessageT")
+BroadcastT = TypeVar("BroadcastT")
 
 
-class EncodedBroadcast(Generic[MessageT]):
+class EncodedBroadcast(Generic[BroadcastT]):
     r"""Connections that receive the same messages, each in the encoding of its kind::
 
         def as_line(text: str) -> bytes:
@@ -41,8 +41,8 @@ class EncodedBroadcast(Generic[MessageT]):
     def __init__(self, clock: IReactorTime, scheduler: WriteScheduler | None = None) -> None:
         self._clock = clock
         self._scheduler = scheduler or WriteScheduler(clock)
-        self._broadcasts: dict[Callable[[MessageT], bytes], Broadcast] = {}
-        self._encoders: dict[Connection, Callable[[MessageT], bytes]] = {}
+        self._broadcasts: dict[Callable[[BroadcastT], bytes], Broadcast] = {}
+        self._encoders: dict[Connection, Callable[[BroadcastT], bytes]] = {}
 
     def __len__(self) -> int:
         """Return the number of members."""
@@ -51,7 +51,7 @@ class EncodedBroadcast(Generic[MessageT]):
     def __contains__(self, member: Any) -> bool:
         return member in self._encoders
 
-    def add(self, member: Connection, encode: Callable[[MessageT], bytes]) -> None:
+    def add(self, member: Connection, encode: Callable[[BroadcastT], bytes]) -> None:
         """Send ``member`` everything published from now on.
 
         :param encode: returns the bytes for a message, with the framing.
@@ -78,7 +78,7 @@ class EncodedBroadcast(Generic[MessageT]):
         if not broadcast and self._broadcasts.get(encode) is broadcast:
             del self._broadcasts[encode]
 
-    def publish(self, message: MessageT, sender: Connection | None = None) -> None:
+    def publish(self, message: BroadcastT, sender: Connection | None = None) -> None:
         """Send a message to every member except ``sender``.
 
         If an encoder fails, nobody gets the message.
