@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGE = "twisted_net"
 PLUGINS = "twisted/plugins/twisted_net_plugins.py"
 
-FACES = {PACKAGE, f"{PACKAGE}.chat", f"{PACKAGE}.eager"}
+FACES = {PACKAGE, f"{PACKAGE}.chat", f"{PACKAGE}.eager", f"{PACKAGE}.web"}
 """Packages that only export names of the modules below them, and import nothing themselves."""
 
 LAZY = f"{PACKAGE}.lazy_exports"

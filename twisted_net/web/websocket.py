@@ -16,7 +16,8 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Any, ClassVar, Unpack
 
 from twisted.internet.interfaces import IAddress, ISSLTransport
@@ -98,6 +99,15 @@ class WebSocketConnection(Heartbeat):
         :param rest: what has come after it.
         """
         self._refuse(self._answer(head))
+
+    @property
+    def encoder(self) -> Callable[[str | bytes], bytes]:
+        """Encodes messages for this WebSocket, and for all others with the same compression.
+
+        It is the same object for all of them; see :class:`EncodedBroadcast`. A WebSocket has it
+        once it is open.
+        """
+        return _encoder(self.websocket.window_bits)
 
     def send_ping(self) -> None:
         self.send_encoded(self.websocket.encode(PingFrame()), 0)
@@ -189,6 +199,11 @@ class WebSocketConnection(Heartbeat):
         super().connectionLost(reason)
         if self.ready:
             self.websocket.listener = None  # so that no cycle keeps both in memory
+
+
+@cache
+def _encoder(window_bits: int) -> Callable[[str | bytes], bytes]:
+    return WebSocket(window_bits=window_bits).encode
 
 
 class WebSocketFactory(ConnectionFactory):
