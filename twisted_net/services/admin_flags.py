@@ -42,7 +42,7 @@ def add_admin(
     from twisted_net.chat.protocol import ChatFactory
     from twisted_net.web.admin.service import AdminService
     from twisted_net.web.admin.token_file import TokenError, TokenFile
-    from twisted_net.web.admin.views import ChatView, ServiceView
+    from twisted_net.web.admin.views import ChatServiceView, ServiceView
 
     token = None
     if options["admin-token-file"] is not None:
@@ -51,7 +51,7 @@ def add_admin(
         except TokenError as error:
             flag = options.spell("admin-token-file")
             raise StartError(f"{options.command}: {flag}: {error}") from None
-    kind = ChatView if isinstance(service.factory, ChatFactory) else ServiceView
+    kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
     view = kind(options.command, service, appends=appends)
     service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
     return service

@@ -21,7 +21,7 @@ from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.endpoints.listening import Listener
 from twisted_net.services.admin_flags import add_admin, measured
-from twisted_net.services.completion import completions
+from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -119,7 +119,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     ]
 
     repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve", "web", "origin")
-    compData = completions(groups, repeatable)
+    compData = shell_completions(groups, repeatable)
     command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
 
     supportedInterfaces = (IUsernamePassword,)

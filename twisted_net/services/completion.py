@@ -67,7 +67,7 @@ complete -o bashdefault -o default -F _twistd_netchat twistd
 """
 
 
-def completions(groups: Sequence[FlagGroup], repeatable: Sequence[str]) -> Any:
+def shell_completions(groups: Sequence[FlagGroup], repeatable: Sequence[str]) -> Any:
     """Return what Twisted's completion for zsh has to know of a service.
 
     :param groups: all flags, with the names of their values.

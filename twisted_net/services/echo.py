@@ -6,7 +6,7 @@ from twisted.application.service import IService
 
 from twisted_net.echo import EchoFactory
 from twisted_net.services.admin_flags import add_admin
-from twisted_net.services.completion import completions
+from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import shared_flags
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService
@@ -22,7 +22,7 @@ class Options(ServiceOptions):
         "twistd -n netecho --tls-port 8443 --cert chain.pem --key key.pem",
     )
     optParameters = shared_flags()
-    compData = completions(ServiceOptions.groups, ServiceOptions.repeatable)
+    compData = shell_completions(ServiceOptions.groups, ServiceOptions.repeatable)
 
 
 def makeService(options: Options) -> IService:

@@ -23,7 +23,7 @@ from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
 from twisted_net.services.admin_flags import add_admin
-from twisted_net.services.completion import completions
+from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -54,7 +54,7 @@ class Options(ServiceOptions):
     )
     groups = (FlagGroup("Forwarding", {"upstream": "ENDPOINT"}), *SHARED_GROUPS)
     optParameters = [["upstream", "u", None, _UPSTREAM_HELP], *shared_flags(idle_timeout=60)]
-    compData = completions(groups, ServiceOptions.repeatable)
+    compData = shell_completions(groups, ServiceOptions.repeatable)
 
 
 class IdleService(NamedService):

@@ -181,10 +181,10 @@ def _freeze() -> None:
 class NamedService(ListenerService):
     """A listening service with a name, whose failed start prints one line with that name.
 
-        While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP,
-        which does not end it.
-        While it stops, SIGINT and SIGTERM abort the remaining connections.
-        It tells systemd how it is, if systemd has started it.
+    While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP,
+    which does not end it.
+    While it stops, SIGINT and SIGTERM abort the remaining connections.
+    It tells systemd how it is, if systemd has started it.
 
     :ivar admin: shows this service to operators; it starts and stops with it.
     """

@@ -16,7 +16,7 @@ from twisted_net.endpoints.listening import ListenerService
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.site import AdminResource, AdminSite
-from twisted_net.web.admin.views import ChatView, ServiceView
+from twisted_net.web.admin.views import ChatServiceView, ServiceView
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9191)
 
@@ -82,7 +82,7 @@ class AdminCase(SynchronousTestCase):
         """Show a chat; return its view."""
         factory = ChatFactory(clock=self.clock, now=lambda: 5.0, **settings)
         factory.startFactory()
-        return self.watch(factory, ChatView, name="netchat")
+        return self.watch(factory, ChatServiceView, name="netchat")
 
     def show(self, *views: ServiceView, names: tuple[str, ...] = ()) -> None:
         """Show these services."""

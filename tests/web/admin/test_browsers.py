@@ -11,13 +11,13 @@ from twisted_net.endpoints.listening import ListenerService
 from twisted_net.testing import connect_peer
 from twisted_net.web.admin.figures import count_connections, read_traffic
 from twisted_net.web.admin.tap import Tap
-from twisted_net.web.admin.views import ChatView
+from twisted_net.web.admin.views import ChatServiceView
 
 
 class BrowserTests(GatewayCase):
     def setUp(self) -> None:
         super().setUp()
-        self.view = ChatView("netchat", ListenerService(self.factory, []))
+        self.view = ChatServiceView("netchat", ListenerService(self.factory, []))
         self.view.start()
         self.addCleanup(self.view.stop)
 

@@ -148,7 +148,7 @@ class ServiceView:
                 self.factory.admission.denied.remove(network)
 
 
-class ChatView(ServiceView):
+class ChatServiceView(ServiceView):
     """What is shown of a chat."""
 
     forms = ("json", "text", "websocket")
