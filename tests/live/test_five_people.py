@@ -1,4 +1,4 @@
-"""Two browsers, ``nc``, a program and the terminal client in one room, on one port."""
+"""Two browsers, ``nc``, a program and the terminal client in one room."""
 
 from __future__ import annotations
 
@@ -57,8 +57,19 @@ class FivePeopleTests(PageTestCase, TerminalTestCase):
         for tab in self.tabs:
             await tab.waits(ALL_SENT)
 
-    async def test_on_one_port(self) -> None:
-        """Without TLS. The server is restarted under them, with a store."""
+    async def come_back(self, nc: Program) -> None:
+        """The server was restarted: everybody comes back, and has missed nothing."""
+        await nc.expect(b"Welcome")
+        self.programs[0] = nc
+        nc.write(b"the server is back\n")
+        await self.all_hear("the server is back", nc)
+        for tab in self.tabs:
+            await tab.connected()
+        await self.tina.sees(r"Back in #lobby after \d+ s\. You missed nothing")
+        await self.talk("second")
+
+    async def test_without_tls(self) -> None:
+        """The server is restarted under them, with a store."""
         store = ("--store", f"sqlite:{self.directory() / 'chat.db'}")
         server = await self.chat(*store)
         where = f"{LOCALHOST}:{self.port}"
@@ -71,37 +82,27 @@ class FivePeopleTests(PageTestCase, TerminalTestCase):
             await self.person(name)
         await self.talk("first")
         await server.stop()
-        await nc.expect(rb"^\* The server is restarting\.\n")
         await self.tina.sees(r"\| connecting: ")
-        server = await self.chat(*store, port=self.port)
-        nc = self.nc(self.port)
-        await nc.expect(b"Welcome")
-        self.programs[0] = nc
-        nc.write(b"the server is back\n")
-        await self.all_hear("the server is back", nc)
-        for tab in self.tabs:
-            await tab.connected()
-        await self.tina.sees(r"Back in #lobby after \d+ s\. You missed nothing")
-        await self.talk("second")
+        server = await self.chat(*store, again=True)
+        await self.come_back(self.nc(self.port))
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
-    async def test_over_tls(self) -> None:
-        """The same over TLS, with ``openssl s_client`` in place of ``nc``."""
+    async def test_over_tls_on_one_port(self) -> None:
+        """The same with TLS, all on one port; ``openssl s_client`` is in place of ``nc``."""
         directory = self.directory()
         authority = trustme.CA()
         ca, own = str(directory / "ca.pem"), str(directory / "server.pem")
         authority.cert_pem.write_to_path(ca)
         issued = authority.issue_cert("localhost")
         issued.private_key_and_cert_chain_pem.write_to_path(own)
-        server = self.twistd(
-            *("netchat", "--tls-port", "0", "--interface", LOCALHOST, "--cert", own, "--key", own)
+        flags = (
+            *("--store", f"sqlite:{directory / 'chat.db'}", "--interface", LOCALHOST),
+            *("--cert", own, "--key", own),
         )
+        server = self.twistd("netchat", "--tls-port", "0", *flags)
         self.port = await server.port("--tls-port 0")
         where = f"tls://localhost:{self.port}"
-        nc: Program = self.spawn(
-            *(program("openssl"), "s_client", "-quiet", "-CAfile", ca),
-            *("-connect", f"localhost:{self.port}"),
-        )
+        nc = self.openssl(ca)
         await nc.expect(b"Welcome")
         self.programs = [nc, await self.listening("--ca", ca, where)]
         await nc.expect(b"prog is here")
@@ -110,4 +111,17 @@ class FivePeopleTests(PageTestCase, TerminalTestCase):
         for name in ("ann", "bea"):
             await self.person(name, ignore_https_errors=True)
         await self.talk("first")
+        await server.stop()
+        await self.tina.sees(r"\| connecting: ")
+        server = self.twistd("netchat", "--tls-port", str(self.port), *flags)
+        await server.port(f"--tls-port {self.port}")
+        await self.come_back(self.openssl(ca))
         self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+    def openssl(self, ca: str) -> Program:
+        """Start ``openssl s_client``."""
+        running: Program = self.spawn(
+            *(program("openssl"), "s_client", "-quiet", "-CAfile", ca),
+            *("-connect", f"localhost:{self.port}"),
+        )
+        return running
