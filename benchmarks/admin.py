@@ -23,7 +23,7 @@ from twisted_net.endpoints.listening import ListenerService
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.site import AdminResource, AdminSite
-from twisted_net.web.admin.views import ChatView
+from twisted_net.web.admin.views import ChatServiceView
 
 _HOST = IPv4Address("TCP", "127.0.0.1", 9191)
 
@@ -77,7 +77,7 @@ def _view_of(clock: Clock, connections: int) -> Callable[[str], Peer]:
     factory.startFactory()
     service = ListenerService(factory, [])
     service.running = 1
-    view = ChatView("netchat", service, appends=Histogram())
+    view = ChatServiceView("netchat", service, appends=Histogram())
     view.start()
     for number in range(connections):
         member = Peer(clock)

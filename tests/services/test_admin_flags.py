@@ -13,7 +13,7 @@ from twisted_net.services import chat, echo
 from twisted_net.services.admin_flags import is_open
 from twisted_net.services.starting import StartError
 from twisted_net.web.admin.timed_store import TimedStore
-from twisted_net.web.admin.views import ChatView, ServiceView
+from twisted_net.web.admin.views import ChatServiceView, ServiceView
 
 LOCAL = "tcp:9191:interface=127.0.0.1"
 
@@ -61,7 +61,7 @@ class AdminServiceTests(ServiceCase):
         for module in SERVICES:
             service = self.made(module, "--admin", LOCAL)
             view = next(iter(service.admin._views))
-            self.assertIs(type(view), ChatView if module is chat else ServiceView)
+            self.assertIs(type(view), ChatServiceView if module is chat else ServiceView)
             before = len(self.reactor.tcpServers)
             service.privilegedStartService()
             service.startService()
