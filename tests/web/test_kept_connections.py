@@ -10,10 +10,12 @@ from twisted.web import resource, server
 from tests.web.sockets import WebSocketPeer, opening
 from tests.web.test_gateway import WS, GatewayCase
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.web.gateway import ChatGateway, WebSocketMember
 from twisted_net.web.request_head import MAX_HEAD, RequestHeads
 from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.websocket import CloseFrame
 
 PAGE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -93,6 +95,18 @@ class UpgradeTests(KeptCase):
         client.peer.write_eof()
         self.clock.advance(0)
         self.assertEqual((admission.open, len(self.factory)), (0, 0))
+
+    def test_draining(self) -> None:
+        """Nobody becomes a member any more: a browser is asked to come back."""
+        peer = self.kept()
+        self.factory.accepts = False
+        self.factory.close(DRAINING)
+        client = WebSocketPeer(peer, WS)
+        self.assertEqual(client.status, 101)
+        self.assertEqual(client.close_frame(), CloseFrame(1012, "draining"))
+        peer.write_eof()
+        self.clock.advance(0)
+        self.assertEqual((peer.connected, len(self.factory)), (False, 0))
 
     def test_nothing_of_the_pages_is_left(self) -> None:
         """The site's own timeout does not end the member."""

@@ -28,7 +28,7 @@ from twisted_net.connection.connection import Connection
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.endpoints.switch_protocol import switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
-from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, DRAINING, CloseReason
 from twisted_net.web.frame_codec import FrameCodec
 from twisted_net.web.page_connection import PageConnection, PageFactory
 from twisted_net.web.refusals import Refusals, RefusedClient
@@ -166,6 +166,8 @@ class ChatGateway:
         """Make a member of a client that has had pages on its connection."""
         page.give_up()
         member = self.member()
+        if not self._chat.accepts:
+            member.refusal = DRAINING
         transport = self._chat.continue_as(page, member)
         switch_protocol(transport, member, data, self._chat.clock)
 
