@@ -116,6 +116,7 @@ def _drawn(look: _Look, text: str, left: float, top: int) -> list[str]:
     style = ' font-weight="bold"' if look.bold else ""
     style += ' text-decoration="underline"' if look.underlined else ""
     if text.strip():
+        shown = escape(text).replace(" ", "\u00a0")  # browsers drop others at the end of a text
         parts.append(f'<text x="{left:.1f}" y="{top + 14}" textLength="{width:.1f}" '
-                     f'fill="{color}"{style}>{escape(text)}</text>')  # fmt: skip
+                     f'fill="{color}"{style}>{shown}</text>')  # fmt: skip
     return parts

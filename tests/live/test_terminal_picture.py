@@ -56,6 +56,7 @@ class PictureTests(TerminalTestCase):
         await ann.sees(r"nothing was lo\s")
         picture = draw(await ann.ask("capture-pane -e -p -N"), COLUMNS, TITLE)
         text = "\n".join(ElementTree.fromstring(picture).itertext())
+        text = text.replace("\u00a0", " ")
         for part in ("<bob>", "You missed nothing", "#dev 1!", "Yes, and nothing was lo"):
             self.assertIn(part, text)
         self.assertGreaterEqual(len(set(re.findall(r'fill="(#\w+)"', picture))), 5)
