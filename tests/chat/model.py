@@ -223,6 +223,9 @@ class Model:
             return None
         other = self.called(name)
         until = self.now + 60 * minutes, key(name)
+        for mark, (end, banned) in self.bans.items():
+            if banned == key(name) and end > self.now:  # the new ban replaces it
+                self.bans[mark] = until
         self.bans["name", key(name)] = until
         if other is not None:
             self.bans["address", other.who] = until

@@ -240,6 +240,13 @@ class PageTests(GatewayCase):
         self.clock.advance(0)
         self.assertEqual(admission.open, 0)
 
+    def test_others_pay_nothing(self) -> None:
+        """Looking for requests costs users and programs no attribute, which is 1,300 bytes."""
+        for first in (b"hello\n", b'{"type":"hello"}\n'):
+            peer = connect_peer(self.factory)
+            peer.send(first)
+            self.assertNotIn("_request", vars(peer.protocol))
+
     def test_people_are_not_taken_for_browsers(self) -> None:
         """Words that only look like a method are said; typed letter by letter, too."""
         ann, bob = self.user("ann"), connect_peer(self.factory)

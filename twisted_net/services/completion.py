@@ -24,6 +24,7 @@ _MODULES = {"netchat": "chat", "netecho": "echo", "netidle": "idle"}
 
 CHOICES: Mapping[str, Sequence[str]] = {
     "log-ends": ("all", "notable"),
+    "log-format": ("text", "json"),
     "min-tls": ("1.2", "1.3"),
     "slow": tuple(policy.value for policy in OverflowPolicy),
 }
@@ -67,7 +68,7 @@ complete -o bashdefault -o default -F _twistd_netchat twistd
 """
 
 
-def completions(groups: Sequence[FlagGroup], repeatable: Sequence[str]) -> Any:
+def shell_completions(groups: Sequence[FlagGroup], repeatable: Sequence[str]) -> Any:
     """Return what Twisted's completion for zsh has to know of a service.
 
     :param groups: all flags, with the names of their values.

@@ -190,9 +190,12 @@ class NamedService(ListenerService):
     which does not end it.
     While it stops, SIGINT and SIGTERM abort the remaining connections.
     It tells systemd how it is, if systemd has started it.
+
+    :ivar admin: shows this service to operators; it starts and stops with it.
     """
 
     _reloader: CertificateReloader | None = None
+    admin: ListenerService | None = None
 
     def __init__(
         self, command: str, *args: Any, files: FilesInUse | None = None, **kwargs: Any
@@ -205,12 +208,16 @@ class NamedService(ListenerService):
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
+            if self.admin is not None:
+                self.admin.privilegedStartService()
         except ListenFailed as error:
             raise self._start_error(error) from None
 
     def startService(self) -> None:
         try:
             super().startService()
+            if self.admin is not None:
+                self.admin.startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
         settle()
@@ -241,9 +248,15 @@ class NamedService(ListenerService):
         left = f"connections left: {len(self.factory.connections)}"
         self._manager.stopping(f"Stopping; {left}", self.drain)
         stopped = super().stopService()
+        if self.admin is not None:
+            stopped.addBoth(self._stop_admin, self.admin)
         if not stopped.called:
             _second_signal.begin(self)
         return stopped.addBoth(self._has_stopped)
+
+    def _stop_admin(self, result: Any, admin: ListenerService) -> Deferred[Any]:
+        # Last, so that operators can see how the connections end.
+        return admin.stopService().addBoth(lambda _: result)
 
     def _has_stopped(self, result: Any) -> Any:
         self._manager.close()
