@@ -48,6 +48,7 @@ from twisted_net.wire.text import clean_line, is_blank, strip_invisible
 # login is never said: neither /login after a space, nor what a program sends to log in.
 _LOGIN = re.compile(r"/login(?!\S)", re.IGNORECASE)
 _PASSWORD = re.compile(r"""["']password["']\s*:""", re.IGNORECASE)
+_PASS = re.compile(r"PASS +\S+\s*")  # as IRC, FTP and POP3 have it
 _LOGIN_TYPE = re.compile(r"""["']type["']\s*:\s*["'](?:hello|login)["']""", re.IGNORECASE)
 _PASSWORD_REFUSED = (
     "Your line was not sent: it looks like a program's login. Programs send it as the first line."
@@ -55,7 +56,7 @@ _PASSWORD_REFUSED = (
 
 
 def _has_password(text: str) -> bool:
-    if _PASSWORD.search(text):
+    if _PASSWORD.search(text) or (text[:4] == "PASS" and _PASS.fullmatch(text)):
         return True
     return "{" in text and strip_invisible(text)[0] == "{" and bool(_LOGIN_TYPE.search(text))
 
