@@ -56,7 +56,7 @@ _PASSWORD_REFUSED = (
 
 
 def _has_password(text: str) -> bool:
-    if _PASSWORD.search(text) or (text[:4] == "PASS" and _PASS.fullmatch(text)):
+    if _PASSWORD.search(text):
         return True
     return "{" in text and strip_invisible(text)[0] == "{" and bool(_LOGIN_TYPE.search(text))
 
@@ -87,7 +87,7 @@ class TextCodec:
             return parse_command(text, self._own), ""
         if "/" in text and _LOGIN.match(strip_invisible(text)):
             return parse_command(strip_invisible(text), self._own), ""
-        if ":" in text and _has_password(text):
+        if (":" in text and _has_password(text)) or (text[:4] == "PASS" and _PASS.fullmatch(text)):
             raise RequestError("bad-input", _PASSWORD_REFUSED)
         return (None if is_blank(text) else SendMessage(text)), ""
 
