@@ -187,7 +187,7 @@ def name_key(name: str) -> str:
 
 
 def name_marks(name: str) -> list[str]:
-    """Return the marks of a name: those that look alike have one in common. The first is the key."""
+    """Return the marks of a name: names that look alike have one in common. First is the key."""
     return [f"name {key}" for key in names.keys(name)]
 
 

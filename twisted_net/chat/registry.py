@@ -209,13 +209,13 @@ class Registry:
         ]
         return list(dict.fromkeys(found)) if len(found) > 1 else found
 
-    def free_name(self, name: str, account: str, now: float) -> str:
-        """Return ``name`` if an account may take it, otherwise a similar name that it may take."""
+    def free_name(self, name: str, user: User, now: float) -> str:
+        """Return ``name`` if a user with an account may take it, otherwise a similar one."""
         number = 1
         found = name
         while (
-            self.owners(found)
-            or self.reserved_for(found) not in ("", names.fold(account))
+            any(owner is not user for owner in self.owners(found))
+            or self.reserved_for(found) not in ("", names.fold(user.account))
             or self.bans.until(bans.name_marks(found)) > now
         ):
             number += 1
