@@ -6,35 +6,45 @@ import itertools
 import json
 import re
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.chat.client_peers import Connecting
-from tests.chat.model import Event, Heard, Model, Person
+from tests.chat.model import OPERATOR, Event, Heard, Model, Person
 from twisted_net.chat.client.client import CALL_TIMEOUT, ChatClient
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.policy.backoff import Backoff
-from twisted_net.testing import Peer, advance, connect_peer
+from twisted_net.store.memory import MemoryStore
+from twisted_net.testing import PEER, Peer, advance, connect_peer
 
 LONGEST_PAUSE = 4.0
 """The longest pause of the client between two attempts to connect, in seconds."""
 
-NAMES = ["ann", "Ann", "bob", "b0b", "bot"]
+NAMES = ["ann", "Ann", "bob", "b0b", "bot", "Iris", "lris", "zoe", "z0e", "b0ss"]
 ROOMS = {"lobby": "lobby", "#lobby": "lobby", "tea": "tea", "#Tea": "tea", "Straße": "strasse"}
 """The rooms, by how people spell them."""
 
 TEXT_USERS = ("tom", "tim", "boss")
 ALL = (*TEXT_USERS, "prog", "bot")
 
+RATES = {"joins": 31, "nicks": 7, "topics": 5, "new_rooms": 23}
+"""What is allowed a minute, in the programs in which the server counts it."""
+
+_START = 1_700_000_000.0
+
+_LIMITS = ChatLimits(heartbeat=80_000.0, rooms=5, joins=0, nicks=0, topics=0, new_rooms=0)
+
 _MESSAGE = re.compile(r"(?:#(\S+) )?<([^>]+)> (.*)")
 _PRIVATE = re.compile(r"\* (\S+) tells you: (.*)")
+_RENAMED = re.compile(r"\* You are (guest-\d+) now\.")
 _NAMED = re.compile(r"You are (\S+) in #lobby\.")
 
 
@@ -47,11 +57,15 @@ def agree(found: Any, expected: Any, what: str) -> None:
         raise Disagreement(f"{what}: found {found!r}, expected {expected!r}")
 
 
+def peer_at(address: str) -> IPv4Address | IPv6Address:
+    return (IPv6Address if ":" in address else IPv4Address)("TCP", address, 5000)
+
+
 class TextUser:
     """A connection of somebody with ``nc``."""
 
     def __init__(self, chat: ChatFactory, clock: Clock, address: str) -> None:
-        self.peer = connect_peer(chat, clock=clock, peer=IPv4Address("TCP", address, 5000))
+        self.peer = connect_peer(chat, clock=clock, peer=peer_at(address))
         self.errors: list[str] = []
         self.lines: list[str] = []
 
@@ -75,7 +89,7 @@ class JsonUser:
     """A connection of a program."""
 
     def __init__(self, chat: ChatFactory, clock: Clock, address: str) -> None:
-        self.peer = connect_peer(chat, clock=clock, peer=IPv4Address("TCP", address, 5000))
+        self.peer = connect_peer(chat, clock=clock, peer=peer_at(address))
         self.messages: list[dict[str, Any]] = []
         self.peer.take()
 
@@ -158,23 +172,21 @@ class ClientUser:
 
 
 class World:
-    """A chat with its people, and the model of it."""
+    """A chat with its people, and the model of it.
 
-    def __init__(self) -> None:
+    :param rated: whether the server counts how often people do what costs others something.
+    """
+
+    def __init__(self, rated: bool = False) -> None:
         self.clock = Clock()
-        tokens = itertools.count(1)
-        self.chat = ChatFactory(
-            clock=self.clock,
-            now=lambda: 1_700_000_000.0 + self.clock.seconds(),
-            token=lambda: f"{next(tokens):032x}",
-            checkers=[InMemoryUsernamePasswordDatabaseDontUse(boss=b"secret")],
-            operators=["boss"],
-            plain_logins=True,
-            # The model knows no rates; they have tests of their own.
-            chat_limits=ChatLimits(heartbeat=80_000.0, joins=0, nicks=0, topics=0, new_rooms=0),
-        )
+        self.rated = rated
+        self._tokens = itertools.count(1)
+        self.store = MemoryStore(self.now, self.token)
+        self.chat = self.start_chat()
         self.texts = itertools.count(1)
-        self.model = Model(*(Person(who, self.kind(who)) for who in ALL))
+        self.model = Model(*(Person(who, self.kind(who), self.address(who)) for who in ALL))
+        self.model.rates = RATES if rated else {}
+        self.model.now = self.now()
         self.text: dict[str, TextUser] = {}
         self.program: JsonUser | None = None
         self.session = ""
@@ -189,7 +201,7 @@ class World:
             self.text[who].send(f"/nick {name}")
             agree(self.model.nick(self.person(who), name), "", "the first names")
         self.text["tom"].send("/join tea")
-        self.model.join(self.person("tom"), "tea")
+        self.model.enter(self.person("tom"), "tea")
         self.program_comes("eve")
         self.client.client.startService()
         self.settle(defaultdict(list))
@@ -200,8 +212,31 @@ class World:
         return {"prog": "json", "bot": "client"}.get(who, "text")
 
     @staticmethod
-    def address(who: str) -> str:
-        return f"198.51.100.{1 + ALL.index(who)}"
+    def address(who: str, number: int = 1) -> str:
+        """Return an address of somebody. The program has another one each time."""
+        found = {"prog": f"2001:db8::{number:x}", "bot": PEER.host}
+        return found.get(who) or f"198.51.100.{1 + ALL.index(who)}"
+
+    def now(self) -> float:
+        return _START + self.clock.seconds()
+
+    def token(self) -> str:
+        return f"{next(self._tokens):012x}{0:020x}"
+
+    def start_chat(self) -> ChatFactory:
+        """Start the server, with the messages and the bans of the last one."""
+        chat = ChatFactory(
+            clock=self.clock,
+            now=self.now,
+            token=self.token,
+            store=self.store,
+            checkers=[InMemoryUsernamePasswordDatabaseDontUse(boss=b"secret", zoe=b"secret")],
+            operators=[OPERATOR],
+            plain_logins=True,
+            chat_limits=replace(_LIMITS, **RATES) if self.rated else _LIMITS,
+        )
+        chat.start_store()
+        return chat
 
     def person(self, who: str) -> Person:
         return self.model.people[who]
@@ -216,10 +251,10 @@ class World:
     # Coming.
 
     def text_comes(self, who: str) -> None:
-        user = self.text[who] = TextUser(self.chat, self.clock, self.address(who))
+        user = self.text[who] = TextUser(self.chat, self.clock, self.person(who).address)
         user.send("/help")  # who says something is greeted, and let in, at once
         user.heard()
-        if self.model.is_banned(who):
+        if self.model.is_banned(self.person(who)):
             agree((user.peer.finished, bool(user.errors)), (True, True), f"{who} is banned")
             return
         name = _NAMED.search("\n".join(user.lines))
@@ -227,24 +262,25 @@ class World:
         agree(name[1].startswith("guest-"), True, f"{who} is a guest")
         self.model.come(self.person(who), name[1])
         if who == "boss":
+            error, renamed = self.model.log_in(self.person(who), OPERATOR)
             user.send("/login boss secret")
-            self.person(who).account = self.person(who).name = "boss"
+            user.heard()
+            agree((bool(user.errors), renamed), (bool(error), []), "the operator logs in")
 
     def program_comes(self, nick: str) -> None:
         """Connect the program, also if it is connected: then it takes its session over."""
         person, model = self.person("prog"), self.model
         rooms = list(person.rooms)
         before = self.program if person.online else None
-        self.program = program = JsonUser(self.chat, self.clock, self.address("prog"))
-        if model.is_banned("prog"):
+        person.address = self.address("prog", next(self.texts))
+        self.program = program = JsonUser(self.chat, self.clock, person.address)
+        if model.is_banned(person):
             program.send(type="hello")  # the first line decides who is told, and how
             agree(program.peer.finished, True, "a banned program")
             return
         if before is not None:
             nick = ""  # the name goes on with the session
-        error = "banned" if nick and model.is_banned(name=nick) else ""
-        if not error and nick and model.is_taken(nick, person):
-            error = "taken"
+        error = model.name_error(person, nick) if nick else ""
         more = {"session": self.session} if self.session else {}
         program.send(type="hello", nick=nick, **more)
         program.heard()
@@ -264,6 +300,20 @@ class World:
         for room in rooms or ["lobby"]:
             self.program_joins(room, recovers=room in rooms)
 
+    def learn_new_name(self, person: Person) -> None:
+        """The server has given somebody another name, because an account has it."""
+        user = self.user(person.who)
+        agree(user.heard(), [], "what is heard besides a new name")
+        if person.kind == "text":
+            found = [named[1] for line in user.lines if (named := _RENAMED.fullmatch(line))]
+        elif person.kind == "json":
+            found = [each["nick"] for each in user.of("nick")]
+        else:
+            found = [user.client.state.nick]
+        agree([name.startswith("guest-") for name in found], [True], f"the new name: {found}")
+        agree(self.model.is_taken(found[0], person), False, f"{found[0]} is free")
+        person.name = found[0]
+
     def program_joins(self, room: str, recovers: bool) -> None:
         person, program, model = self.person("prog"), self.program, self.model
         assert program is not None
@@ -272,12 +322,17 @@ class World:
             more = {"since": {"epoch": self.epochs[room], "offset": person.seen[room][0]}}
         program.send(type="join", room=room, **more)
         heard = program.heard()
+        error = model.join(person, room)
+        codes = [each["code"] for each in program.of("error")]
+        agree(codes, [error] * bool(error), f"joining {room}")
+        if error:
+            return
         (joined,) = program.of("joined")
         self.epochs[room] = joined["epoch"]
         agree(joined["offset"], len(model.logs[room]), f"the position in {room}")
         missed = model.missed(person, room) if more else []
         model.see(person, room)
-        model.join(person, room)
+        agree(joined["topic"], model.topics.get(room, ""), f"the topic of {room}")
         agree(set(joined["members"]), model.members(room), f"the members of {room}")
         expected = [("room", room, *each) for each in missed or ()]
         agree(heard, expected, f"what was missed in {room}")
@@ -288,7 +343,7 @@ class World:
     def settle(self, heard: Heard, seconds: float = 1.0) -> None:
         """Let some time pass, and compare what everybody has heard with what they should."""
         advance(self.clock, seconds)
-        self.model.now = self.clock.seconds()
+        self.model.now = self.now()
         self.update_client(heard)
         for who in ALL:
             person = self.person(who)
@@ -310,7 +365,7 @@ class World:
 
     def client_may_come(self) -> bool:
         """Whether nothing keeps the client out."""
-        banned = self.model.ban_end("bot", self.wish) > self.model.now
+        banned = self.model.is_banned(self.person("bot"), self.wish)
         return self.client.up and not self.client.dismissed and not banned
 
     def update_client(self, heard: Heard) -> None:
@@ -327,7 +382,8 @@ class World:
         now = self.clock.seconds()
         if person.online or not self.client_may_come():
             self.client_expected = now + LONGEST_PAUSE + 1
-        ended = self.model.ban_end("bot", self.wish)  # it may have been in the last minute
+        # A ban may have ended in the last minute.
+        ended = self.model.ban_end(self.person("bot"), self.wish) - _START
         self.client_expected = max(self.client_expected, ended + LONGEST_PAUSE + 1)
         agree(now <= self.client_expected, True, "a client comes back in time")
         for sent in self.client.pending:
@@ -345,7 +401,7 @@ class World:
         for room in self.wanted:
             missed = model.missed(person, room) if room in person.seen else []
             model.see(person, room)
-            model.join(person, room)
+            model.enter(person, room)
             heard["bot"] += [("room", room, *each) for each in missed or ()]
             agree(room in self.client.lost, missed is None, f"what is lost in {room}")
         self.client.lost.clear()
@@ -367,5 +423,5 @@ class World:
         agree(sent.results, [expected], f"the call for {sent.text}")
 
     def compare_names(self) -> None:
-        here = [each for each in self.model.people.values() if each.online]
-        agree(len(self.chat.registry), len(here), "the number of people")
+        here = {each.name for each in self.model.people.values() if each.online}
+        agree({user.name for user in self.chat.registry}, here, "the names of all")

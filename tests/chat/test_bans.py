@@ -211,6 +211,32 @@ class ListTests(OperatorCase):
         for name in ("alice", "aIice", "ALICE", "a1ice"):
             self.assertAnswer(f"/nick {name}", "! You are banned for 10 minutes more.")
 
+    def test_a_banned_name_that_looks_like_others(self) -> None:
+        """A name with a capital that looks like a small letter is banned as both."""
+        self.orders("/ban aIice 10")
+        for name in ("alice", "aIice", "aiice"):
+            self.assertAnswer(f"/nick {name}", "! You are banned for 10 minutes more.")
+        self.orders("/unban alice")
+        self.assertAnswer("/nick alice", "* You are alice now.")
+
+    def test_the_ban_of_a_name_is_that_of_the_account(self) -> None:
+        """An account whose name is banned may not log in, and nobody is renamed for it."""
+        self.said(self.bob, "/nick bob")
+        self.orders("/ban b0b 10")
+        (refused,) = self.ann.login_succeeded("bob", NOW)
+        self.assertEqual(refused.event.code, "banned")  # type: ignore[union-attr]
+        self.assertEqual((self.ann.user.account, self.ann.user.name), ("", "ann"))
+        self.assertEqual(self.bob.user.name, "bob")
+        come = self.session()  # with a certificate
+        self.assertIsInstance(come.begin(NOW, "bob")[-1], End)
+
+    def test_a_similar_name_that_is_banned(self) -> None:
+        """An account that gets a similar name does not get one that is banned."""
+        self.orders("/ban bob-2 10")
+        self.ann.login_succeeded("bob", NOW)
+        self.bob.login_succeeded("bob", NOW)
+        self.assertEqual((self.ann.user.name, self.bob.user.name), ("bob", "bob-3"))
+
     def test_a_mute_does_not_end_another(self) -> None:
         """A mute of a second user of a name leaves the first one's."""
         self.orders("/mute ann 1")

@@ -747,6 +747,19 @@ class NameTests(ChatClientCase):
         self.turn(300)
         self.assertEqual(client.state.nick, "zoe")
 
+    def test_a_name_that_an_account_took(self) -> None:
+        """A client that the server renames takes its name back once the account has gone."""
+        client = self.client(jitter=lambda: 1.0)
+        account = self.user()
+        self.factory.act(account.protocol.session.login_succeeded("b0t", 0.0))
+        self.turn()
+        self.assertTrue(client.state.nick.startswith("guest-"), client.state.nick)
+        self.turn(300)
+        self.assertTrue(client.state.nick.startswith("guest-"), client.state.nick)
+        account.reset()
+        self.turn(3)
+        self.assertEqual(client.state.nick, "bot")
+
     def test_somebody_who_stays(self) -> None:
         """Somebody who keeps the name is asked about it seldom."""
         self.user("bot")

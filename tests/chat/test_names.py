@@ -320,6 +320,15 @@ class WhoseTests(SessionCase):
             self.assertEqual(events, [Notice(said), NickSet(self.ann.user.name)])
             account.end()
 
+    def test_a_guest_whose_name_looks_like_the_own_account(self) -> None:
+        """A guest's own name does not keep the guest from having that of the account."""
+        for guest in ("b0b", "BOB", "guest-7"):
+            self.name(self.ann, guest)
+            self.ann.login_succeeded("bob", NOW)
+            self.assertEqual(self.ann.user.name.lower(), "bob")
+            self.ann.end()
+            self.ann = self.enter()
+
     def test_two_guests_who_look_like_an_account(self) -> None:
         """An account's name may look like those of two guests; both get others."""
         self.name(self.ann, "alice")

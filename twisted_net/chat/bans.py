@@ -183,7 +183,12 @@ def marks_of(account: str, host: str) -> list[str]:
 
 def name_key(name: str) -> str:
     """Return the key of the ban of a name."""
-    return f"name {names.key(name)}"
+    return name_marks(name)[0]
+
+
+def name_marks(name: str) -> list[str]:
+    """Return the marks of a name: names that look alike have one in common. First is the key."""
+    return [f"name {key}" for key in names.keys(name)]
 
 
 def range_key(network: Network) -> str:

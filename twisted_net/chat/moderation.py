@@ -10,7 +10,7 @@ from twisted_net.chat.bans import (
     Sanction,
     is_in,
     marks_of,
-    name_key,
+    name_marks,
     range_key,
     range_of,
     shown_range,
@@ -160,7 +160,7 @@ def _covered_by_name(registry: Registry, name: str) -> tuple[list[str], list[Use
     """
     found = registry.find(name)
     if found is None:
-        return [name_key(name)], []
+        return name_marks(name), []
     marks = marks_of(found.account, found.host)
     others = [
         user
@@ -170,13 +170,14 @@ def _covered_by_name(registry: Registry, name: str) -> tuple[list[str], list[Use
         # Somebody with an account is the account, and only a guest is the address.
         and not set(marks).isdisjoint(marks_of(user.account, user.host)[:1])
     ]
-    return [name_key(name), *marks], [found, *others]
+    return [*name_marks(name), *marks], [found, *others]
 
 
 def _lift_ban(registry: Registry, user: User, text: str, network: Network | None) -> list[Action]:
     if network is None:
         target = names.nick(text)
-        lifted = registry.bans.lift(name_key(target))
+        key, *others = name_marks(target)
+        lifted = registry.bans.lift(key, others)
         covered = []
     else:
         target = shown_range(network)

@@ -209,11 +209,15 @@ class Registry:
         ]
         return list(dict.fromkeys(found)) if len(found) > 1 else found
 
-    def free_name(self, name: str, account: str) -> str:
-        """Return ``name`` if an account may take it, otherwise a similar name that it may take."""
+    def free_name(self, name: str, user: User, now: float) -> str:
+        """Return ``name`` if a user with an account may take it, otherwise a similar one."""
         number = 1
         found = name
-        while self.owners(found) or self.reserved_for(found) not in ("", names.fold(account)):
+        while (
+            any(owner is not user for owner in self.owners(found))
+            or self.reserved_for(found) not in ("", names.fold(user.account))
+            or self.bans.until(bans.name_marks(found)) > now
+        ):
             number += 1
             tail = f"-{number}"
             found = name[: LONGEST_NAME - len(tail)] + tail
@@ -422,12 +426,14 @@ class Registry:
     def check_ban(self, name: str, account: str, host: str, now: float) -> None:
         """Check whether a name, an account and an address may enter the chat.
 
+        The ban of a name is one of the account with this name, too.
+
         :raises RequestError: ``banned``.
         """
         if not self.bans:
             return
         marks = bans.marks_of(account, host)
-        marks += [f"name {key}" for key in names.keys(name)] if name else []
+        marks += [mark for each in (name, account) if each for mark in bans.name_marks(each)]
         until = self.bans.until(marks, host)
         if until > now:
             minutes = math.ceil((until - now) / 60)

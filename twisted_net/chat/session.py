@@ -405,7 +405,7 @@ class Session:
         for owner in registry.owners(name):
             if owner is not user and set(names.keys(owner.account)).isdisjoint(names.keys(name)):
                 actions += moderation.evict(registry, owner, name)
-        registry.rename(user, registry.free_name(name, user.account), now)
+        registry.rename(user, registry.free_name(name, user, now), now)
         return actions
 
     # Names.

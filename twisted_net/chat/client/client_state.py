@@ -41,7 +41,7 @@ MOST_GAPS = 5
 _REPLIES = {
     "join": "joined", "leave": "left", "nick": "nick", "login": "nick", "who": "who",
     "rooms": "rooms", "topic": "topic", "history": "history", "ping": "pong", "quit": "goodbye",
-    "kick": "notice", "ban": "notice", "mute": "notice",
+    "kick": "notice", "ban": "notice", "unban": "notice", "bans": "bans", "mute": "notice",
 }  # fmt: skip
 """The type of the answer to each request, for servers that do not repeat the request's id."""
 
@@ -295,14 +295,17 @@ class ClientState:
         self.nick = message["nick"]
         if self._name_request and self._has_wanted_name():
             self._name_request = ""
+        elif not self._is_answer(message):
+            # The server has renamed the client: an account has its name, or one that looks alike.
+            return [Deliver(message), self._next_name_try()]
         elif "user" not in self._hello:  # the program has chosen another name
             self._wanted = self._hello["nick"] = self.nick
         return [Deliver(message)]
 
     def _presence(self, message: JsonObject) -> list[Output]:
-        """Ask for the wanted name as soon as its user is known to have gone."""
+        """Ask for the wanted name as soon as its user, or that of a similar one, has gone."""
         is_free = message["event"] != "join" and message.get("nick") is not None
-        if is_free and names.fold(message["nick"]) == names.fold(self._wanted):
+        if is_free and not set(names.keys(message["nick"])).isdisjoint(names.keys(self._wanted)):
             return self.ask_name_again()
         return []
 
@@ -452,6 +455,12 @@ class ClientState:
             id = next((each for each, asked in self._requests.items()
                        if self._fits(asked, message)), "")  # fmt: skip
         return [Answered(id, message)] if self._requests.pop(id, None) is not None else []
+
+    def _is_answer(self, message: JsonObject) -> bool:
+        """Return whether a request of this client has led to a message, as far as is known."""
+        return bool(message.get("id")) or any(
+            self._fits(asked, message) for asked in self._requests.values()
+        )
 
     def _fits(self, request: JsonObject, message: JsonObject) -> bool:
         if _REPLIES.get(request.get("type", "")) != message["type"]:
