@@ -78,20 +78,50 @@ class PrivilegesTests(LiveTestCase):
     async def test_a_store_that_the_user_cannot_use(self) -> None:
         """The start ends with one line."""
         (self.here / "data").mkdir()
-        for name, why in (("data/chat.db", "Permission denied"), ("x.db", "its directory .*")):
-            if name == "x.db":
-                (self.here / name).touch()
-                os.chown(self.here / name, self.uid, -1)
+        self.owned("own")
+        (self.here / "own/chat.db").touch(0o600)
+        (self.here / "x.db").touch()
+        os.chown(self.here / "x.db", self.uid, -1)
+        for name, why in (
+            ("data/chat.db", f"its directory cannot be written: {self.here}/data"),
+            ("x.db", f"its directory cannot be written: {self.here}"),
+            ("own/chat.db", "Permission denied"),
+        ):
             server = self.twistd(
                 *("--uid", NOBODY, "netchat", *HERE, "--store", f"sqlite:{name}"),
                 cwd=self.here,
                 without=("PYTHONWARNINGS",),
             )
             self.assertEqual(await server.ended(), 1)
-            line = server.errors.decode()
-            self.assertRegex(
-                line, rf"\Anetchat: --store sqlite:{name}: {name}: {why}; it must .*\n\Z"
+            self.assertEqual(
+                server.errors.decode(),
+                f"netchat: --store sqlite:{name}: {name}: {why}; "
+                f"--uid {self.uid} must have access to it\n",
             )
+
+    async def test_a_store_that_the_user_cannot_reach(self) -> None:
+        """The line names the first directory on the way that the user cannot enter, whether the
+        file is there and whoever it belongs to, also for --euid."""
+        inner = self.here / "closed" / "inner"
+        self.owned("closed/inner")
+        (self.here / "closed").chmod(0o700)
+        (inner / "x.db").touch()
+        os.chown(inner / "x.db", self.uid, -1)
+        link = self.here / "link.db"
+        link.symlink_to(inner / "x.db")
+        for more in ((), ("--euid",)):
+            for name in ("x.db", "new.db", f"{inner}/x.db", str(link)):
+                server = self.twistd(
+                    *("--uid", NOBODY, *more, "netchat", *HERE, "--store", f"sqlite:{name}"),
+                    cwd=inner,
+                    without=("PYTHONWARNINGS",),
+                )
+                self.assertEqual(await server.ended(), 1)
+                self.assertEqual(
+                    server.errors.decode(),
+                    f"netchat: --store sqlite:{name}: {name}: {inner.parent} cannot be entered; "
+                    f"--uid {self.uid} must have access to it\n",
+                )
 
     async def test_what_stays_with_root(self) -> None:
         """One warning names every file that the service can no longer change or read."""

@@ -297,7 +297,7 @@ class ChatService(NamedService):
         self._label = options.spell("store")
         flags: Mapping[str, Any] = options.parent or {}
         uid = flags.get("uid")
-        self._owner = "" if uid is None else f"; it must belong to --uid {uid}"
+        self._owner = "" if uid is None else f"; --uid {uid} must have access to it"
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 

@@ -5,9 +5,27 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from pathlib import Path
 from typing import ClassVar
 
 from twisted_net.store.interface import StoreError
+
+
+def closed_directory(path: str) -> str:
+    """Say which directory keeps this process from a file; return an empty text if none does.
+
+    It is the first one on the way that cannot be entered, or else that of the file if nothing can
+    be made in it. The system's errors name only the file, to which its user may have every right.
+    """
+    # The effective user is the one that opens files: with twistd's --euid, it is not the real one.
+    effective = os.access in os.supports_effective_ids
+    directory = Path(os.path.realpath(path)).parent
+    for each in (*reversed(directory.parents), directory):
+        if not os.access(each, os.X_OK, effective_ids=effective):
+            return f"{each} cannot be entered"
+    if not os.access(directory, os.W_OK, effective_ids=effective):
+        return f"its directory cannot be written: {directory}"
+    return ""
 
 
 class FileLock:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from twisted_net.store.files import FileLock, OpenFiles
+from twisted_net.store.files import FileLock, OpenFiles, closed_directory
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 
@@ -96,10 +96,10 @@ class SqliteLog:
                 self._files = OpenFiles(path, "-wal", "-shm")
             except sqlite3.Error as error:
                 why = "another program writes to it" if "locked" in str(error) else str(error)
-                directory = os.path.dirname(os.path.realpath(path))
-                if not os.access(directory, os.W_OK | os.X_OK):  # for the WAL
-                    why = f"its directory cannot be written: {directory}"
-                raise StoreError(f"{path}: {why}") from None
+                # The WAL needs the directory.
+                raise StoreError(f"{path}: {closed_directory(path) or why}") from None
+            except PermissionError as error:
+                raise StoreError(f"{path}: {closed_directory(path) or error.strerror}") from None
             except OSError as error:
                 raise StoreError(f"{path}: {error.strerror}") from None
             except StoreError as error:
