@@ -68,16 +68,21 @@ class OperatorActions(Actions):
         self.ban_range(self.world.person(who).address, 0)
 
     @precondition(_is_there)
-    @rule(who=st.sampled_from(["tom", "tim", "prog"]), place=st.integers(0, 4))
-    def ban_and_come_back(self, who: str, place: int) -> None:
-        """Somebody is banned, the address is not any more, and who it was wants a name again."""
-        self.ban(f"@{who}", 2)
+    @rule(
+        who=st.sampled_from(["tom", "tim", "prog"]),
+        first=st.integers(0, 4),
+        second=st.integers(0, 4),
+    )
+    def come_back_under_a_ban(self, who: str, first: int, second: int) -> None:
+        """Somebody has a name that is banned, comes from another address, and wants a name."""
+        self.nick(who, f"%{first}")
+        self.ban(f"%{first}", 2)
         self.ban_range(self.world.person(who).address, 0)
         if who == "prog":
-            self.program_comes(f"%{place}")
+            self.program_comes(f"%{second}")
         elif not self.world.person(who).online:
             self.text_comes_or_goes(who)
-            self.nick(who, f"%{place}")
+            self.nick(who, f"%{second}")
 
     @precondition(_is_there)
     @rule()
@@ -152,9 +157,11 @@ class OperatorActions(Actions):
         room=ROOM,
     )
     def hurry(self, who: str, what: str, count: int, room: str) -> None:
-        """Somebody does something again and again."""
+        """Somebody does something again and again. New rooms count for the address."""
         self.pause = 0.0
         for number in range(count):
+            if what == "room" and number == count // 2 and who in TEXT_USERS:
+                self.text_comes_or_goes(who)
             if what == "nick" and who != "boss":
                 self.nick(who, f"{who}-{number}")
             elif what == "topic":
