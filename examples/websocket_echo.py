@@ -6,6 +6,9 @@ Run it, open a page of http://localhost:8080 in a browser, and type in its conso
     socket.send("hello")
 """
 
+import sys
+from typing import Any
+
 from twisted.internet import task
 
 from twisted_net import WebSocketConnection, WebSocketFactory, serve
@@ -16,5 +19,9 @@ class Echo(WebSocketConnection):
         self.send(message)
 
 
+async def main(reactor: Any, port: str = "8080") -> None:
+    await serve(reactor, f"tcp:{port}", WebSocketFactory.forProtocol(Echo, idle_timeout=60))
+
+
 if __name__ == "__main__":
-    task.react(serve, ("tcp:8080", WebSocketFactory.forProtocol(Echo, idle_timeout=60)))
+    task.react(main, sys.argv[1:])

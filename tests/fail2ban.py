@@ -20,7 +20,7 @@ def banned(line: str) -> str | None:
     :param line: with or without its time, which fail2ban removes first.
     """
     rules = re.findall(r"^(?:failregex = |            )(\^.*)$", FILTER.read_text(), re.MULTILINE)
-    assert len(rules) == 2, rules
+    assert len(rules) == 3, rules
     line = re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", "", line)
     for rule in rules:
         match = re.search(rule.replace("<ADDR>", _ADDRESS), line)

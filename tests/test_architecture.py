@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PACKAGE = "twisted_net"
 PLUGINS = "twisted/plugins/twisted_net_plugins.py"
 
-FACES = {PACKAGE, f"{PACKAGE}.chat", f"{PACKAGE}.eager"}
+FACES = {PACKAGE, f"{PACKAGE}.chat", f"{PACKAGE}.eager", f"{PACKAGE}.web"}
 """Packages that only export names of the modules below them, and import nothing themselves."""
 
 LAZY = f"{PACKAGE}.lazy_exports"
@@ -37,7 +37,9 @@ LAYERS = {
     "forward": 7,
     "chat": 7,
     "web": 8,
+    "terminal": 8,
     "services": 9,
+    "admin": 9,  # a program of its own, which asks a server
     "testing": 9,  # for tests: nothing else imports it
 }
 """The layer of each folder: a directory of the package, or a file next to them."""
@@ -60,11 +62,19 @@ CHAT_BEYOND_PURITY = {
 PURE_BESIDES = {
     f"{PACKAGE}.{name}"
     for name in (
+        "connection.ages",
         "connection.send_queue",
         "connection.timer_wheel",
         "accounts.hashes",
         "endpoints.drain",
         "store.log",
+        *(
+            f"terminal.{name}"
+            for name in (
+                *("chat_view", "conversations", "flags", "lines", "server_events"),
+                *("status", "typed"),
+            )
+        ),
     )
 }
 """The pure files of other folders."""
@@ -77,8 +87,9 @@ DOCUMENTED = {"_exit", "_current_frames"}
 """Names with an underscore that are public all the same: ``os._exit``, ``sys._current_frames``."""
 
 
-SAME_EVERYWHERE = {"Options", "makeService", "Result", "Item"}
-"""Names that several modules define: twistd calls the first two, the others are type variables."""
+SAME_EVERYWHERE = {"Options", "makeService", "main", "Result", "Item"}
+"""Names that several modules define: twistd calls the first two, ``main`` runs a program, and the
+others are type variables."""
 
 
 class Module:

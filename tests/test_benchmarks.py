@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import admin
 from benchmarks.cases import EVERYTHING, FIGURES, QUICK, WORKS, Case, Choice, chosen
 from benchmarks.goals import GOALS, goal_cases, goal_peers, judge
 from benchmarks.measure import Sample
@@ -135,3 +138,13 @@ class ObjectsTests(SynchronousTestCase):
         self.assertAlmostEqual(count.sizes["bytearray"], 2 * sys.getsizeof(after[0][1]))
         self.assertGreater(count.python, count.sizes["bytearray"])
         self.assertIn(thing, report(count))
+
+
+class OperatorTests(SynchronousTestCase):
+    def test_each_request_is_measured(self) -> None:
+        """Every row is in the table, and all members have come."""
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            admin.main(["--connections", "200", "--rounds", "1"])
+        for row in admin.ROWS:
+            self.assertIn(f"{row.path} ", output.getvalue())

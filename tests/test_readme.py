@@ -1,8 +1,9 @@
-"""README is also the package's page on PyPI, where relative links do not work."""
+"""README is also the package's page on PyPI, where relative links do not work. All pages render."""
 
 from __future__ import annotations
 
 import io
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,7 +11,11 @@ from urllib.parse import urlsplit
 from readme_renderer import rst
 from twisted.trial.unittest import SynchronousTestCase
 
-README = Path(__file__).resolve().parent.parent / "README.rst"
+CHECKOUT = Path(__file__).resolve().parent.parent
+README = CHECKOUT / "README.rst"
+
+# A line of a table or a heading, or a mark that a merge has left behind. Rendered, it is no text.
+_RULE = re.compile(r"(?:={4,}|-{4,}|<{4,}|(?:>|&gt;){4,}|\|{4,})")
 
 
 class Targets(HTMLParser):
@@ -45,6 +50,8 @@ class ReadmeTests(SynchronousTestCase):
         page = rst.render(text, stream=warnings)
         self.assertEqual(warnings.getvalue(), "")
         self.assertIsNotNone(page)
+        prose = re.sub(r"<pre.*?</pre>", "", str(page), flags=re.DOTALL)
+        self.assertIsNone(_RULE.search(re.sub(r"<[^>]*>", "", prose)))
         return str(page)
 
     def test_it_is_rendered(self) -> None:
@@ -52,6 +59,27 @@ class ReadmeTests(SynchronousTestCase):
         page = self.render(README.read_text())
         self.assertIn("<table", page)
         self.assertIn("netchat", page)
+
+    def test_every_page_is_rendered(self) -> None:
+        """So does every other page, and no table is taken for a paragraph."""
+        pages = [
+            *CHECKOUT.glob("*.rst"),
+            *(CHECKOUT / "docs").glob("*.rst"),
+            *CHECKOUT.glob("*/README.rst"),
+        ]
+        self.assertGreater(len(pages), 8)
+        for path in pages:
+            self.render(path.read_text())
+
+    def test_it_lists_the_examples(self) -> None:
+        """README has each example, once."""
+        listed = re.findall(r"^``(examples/\S+)``  ", README.read_text(), re.MULTILINE)
+        found = {
+            f"examples/{path.name}"
+            for path in (CHECKOUT / "examples").iterdir()
+            if path.suffix in (".py", ".js", ".tac") and path.name != "__init__.py"
+        }
+        self.assertEqual(sorted(listed), sorted(found))
 
     def test_nothing_leads_to_a_file(self) -> None:
         """README has no relative links or images."""
@@ -68,3 +96,5 @@ class ReadmeTests(SynchronousTestCase):
     def test_errors_would_be_found(self) -> None:
         """Errors, such as a malformed table, would be found."""
         self.assertRaises(self.failureException, self.render, "=== ===\na\n=== ==\n")
+        torn = "\na  b\n=====  =====\n=======\n=====  =====\na  b\n=====  =====\n"
+        self.assertRaises(self.failureException, self.render, torn)

@@ -33,6 +33,7 @@ class TwistedNetError(Exception):
 if TYPE_CHECKING:
     from twisted_net.connection.broadcast import Broadcast as Broadcast
     from twisted_net.connection.connection import Connection as Connection
+    from twisted_net.connection.encoded_broadcast import EncodedBroadcast as EncodedBroadcast
     from twisted_net.connection.factory import ConnectionFactory as ConnectionFactory
     from twisted_net.connection.guard import GuardFactory as GuardFactory
     from twisted_net.connection.incoming import ConnectionClosed as ConnectionClosed
@@ -95,6 +96,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionFactory",
     "EchoFactory",
+    "EncodedBroadcast",
     "ForwardFactory",
     "Framing",
     "GuardFactory",
@@ -149,6 +151,7 @@ __getattr__, __dir__ = lazy_exports(
         "ConnectionClosed": "twisted_net.connection.incoming",
         "ConnectionFactory": "twisted_net.connection.factory",
         "EchoFactory": "twisted_net.echo",
+        "EncodedBroadcast": "twisted_net.connection.encoded_broadcast",
         "ForwardFactory": "twisted_net.forward",
         "Framing": "twisted_net.wire.framing",
         "GuardFactory": "twisted_net.connection.guard",

@@ -76,7 +76,7 @@ class LogTests(ChatCase):
             with capturedLogs() as events:
                 peer.write_eof()
             (line,) = [formatEvent(each) for each in events]
-            self.assertTrue(line.endswith(f", user {user}"), line)
+            self.assertIn(f", user {user}, ", line)
 
     def test_a_peer_that_was_never_a_user(self) -> None:
         """A handshake that fails has no name."""

@@ -105,6 +105,7 @@ class HelloTests(ChatCase):
             b'x{"type":"login","user":"ann","password":"s3cret"}',
             b' "Password": "s3cret"',
             b'{"user":"s3cret","type" : "hello"}',
+            b"PASS s3cret", b"PASS  s3cret ",
             b"\xff\xfe" + '{"type":"hello","password":"s3cret"}'.encode("utf-16-le"),
         )):  # fmt: skip
             ann = self.user(f"ann{number}")

@@ -11,11 +11,18 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs, eventAsText, formatEvent
+from twisted.logger import (
+    LogLevel,
+    capturedLogs,
+    eventAsText,
+    formatEvent,
+    formatEventAsClassicLogText,
+)
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.chat.chat_peers import ChatCase, Program
+from tests.fail2ban import banned
 from tests.tls.handshakes import Issued
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.login import Accounts
@@ -418,6 +425,9 @@ class LoginTests(ChatCase):
         error, *_ = program.heard()
         self.assertEqual((error["code"], error["retry_after"]), ("try-later", 5))
         refused = [line for line in map(formatEvent, events) if "was refused" in line]
+        for event in events:
+            if formatEvent(event) in refused:
+                self.assertIsNone(banned(str(formatEventAsClassicLogText(event)).strip()))
         self.assertIn(
             "Connection 31 from 192.0.2.2:54321: a login as 'ann' was refused: "
             "too many have failed",
@@ -505,6 +515,9 @@ class LoginTests(ChatCase):
             [each.name_for_log() for each in self.factory.connections.values()],
             ["ann", "boss", "bot"],
         )
+        found = [banned(str(formatEventAsClassicLogText(event)).strip()) for event in shown]
+        failed = ["192.0.2.2" if "failed" in line else None for line in lines]
+        self.assertEqual(found, failed, "the filter of fail2ban finds failed logins only")
 
     def test_an_evicted_guest_is_logged(self) -> None:
         """A guest whose name belongs to an account is logged with the new name."""

@@ -78,3 +78,16 @@ def made_tls(protocol: Any = Recorder, **changes: Any) -> tuple[Any, TLSPeer]:
     peer = connect_tls_peer(factory_of(protocol, **changes))
     peer.handshake()
     return peer.protocol, peer
+
+
+def end_figures(
+    seconds: float = 0.0, received: tuple[int, int] = (0, 0), sent: tuple[int, int] = (0, 0)
+) -> str:
+    """Return what the line about an end has behind the reason and the name.
+
+    :param received: bytes and messages.
+    """
+    return (
+        f", {seconds} s, bytes {received[0]} in, {sent[0]} out, "
+        f"messages {received[1]} in, {sent[1]} out"
+    )

@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.connection.recording import Recorder, Waiting, factory_of, made
+from tests.connection.recording import Recorder, Waiting, end_figures, factory_of, made
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import (
@@ -28,6 +28,9 @@ from twisted_net.policy.close_reasons import (
 )
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 from twisted_net.wire.framing import JsonLines
+
+HELLO = end_figures(received=(6, 1))
+"""What the line about an end has if the peer has said hello."""
 
 
 class StoppingReactor(Clock):
@@ -72,12 +75,15 @@ class EndTests(SynchronousTestCase):
     def test_what_is_logged(self) -> None:
         """The log has every end, or only the notable ones."""
         for settings, lines in (
-            ({"log_ends": False}, ["Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)"]),
+            (
+                {"log_ends": False},
+                [f"Connection 2 from 192.0.2.2:54321 ended: kicked (by ann){end_figures()}"],
+            ),
             (
                 {},
                 [
-                    "Connection 1 from 192.0.2.2:54321 ended: peer-closed",
-                    "Connection 2 from 192.0.2.2:54321 ended: kicked (by ann)",
+                    f"Connection 1 from 192.0.2.2:54321 ended: peer-closed{HELLO}",
+                    f"Connection 2 from 192.0.2.2:54321 ended: kicked (by ann){end_figures()}",
                 ],
             ),
         ):
@@ -123,7 +129,7 @@ class EndTests(SynchronousTestCase):
             peer.write_eof()
         self.assertEqual(
             [formatEvent(event) for event in events],
-            ["Connection 5 from 192.0.2.2:54321 ended: idle"],
+            [f"Connection 5 from 192.0.2.2:54321 ended: idle{end_figures(11.0)}"],
         )
 
     def test_the_name_is_logged(self) -> None:
@@ -151,7 +157,7 @@ class EndTests(SynchronousTestCase):
                 peer.write_eof()
             self.assertEqual(
                 [formatEvent(event) for event in events],
-                [f"Connection {number} from 192.0.2.2:54321 ended: {line}"],
+                [f"Connection {number} from 192.0.2.2:54321 ended: {line}{HELLO}"],
             )
             self.assertEqual(events[0].get("user", ""), line.partition(", user ")[2])
 
@@ -171,7 +177,7 @@ class EndTests(SynchronousTestCase):
         self.successResultOf(waiting)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(
-            formatEvent(events[-1]), "Connection 1 from 192.0.2.2:54321 ended: peer-closed"
+            formatEvent(events[-1]), f"Connection 1 from 192.0.2.2:54321 ended: peer-closed{HELLO}"
         )
 
     def test_a_hook_that_leaves(self) -> None:
@@ -201,7 +207,9 @@ class EndTests(SynchronousTestCase):
                 for peer in peers:
                     peer.protocol.connectionLost(Failure(ConnectionLost()))
             self.assertEqual(factory.endings, {"peer-reset": 1, "closed": 2})
-            line = "Connection 1 from 192.0.2.2:54321 ended: closed (the reactor has stopped)"
+            line = (
+                f"Connection 1 from 192.0.2.2:54321 ended: closed (the reactor has stopped){HELLO}"
+            )
             self.assertEqual([formatEvent(event) for event in events], [line] if says else [])
 
     def test_a_reactor_that_never_ran(self) -> None:

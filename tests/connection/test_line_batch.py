@@ -18,7 +18,7 @@ from twisted.logger import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.connection.recording import Recorder
+from tests.connection.recording import Recorder, end_figures
 from twisted_net.connection import factory as factory_module
 from twisted_net.connection import line_batch
 from twisted_net.connection.factory import ConnectionFactory
@@ -115,10 +115,10 @@ class BatchTestCase(SynchronousTestCase):
         return [line.partition(" ")[2] for line in self.file.getvalue().splitlines()]
 
 
-ENDED = (
-    "[twisted_net.connection.factory#info] Connection {} from 192.0.2.2:54321 ended: peer-closed"
-)
-KICK = "[twisted_net.connection.factory#info] Connection {} from 192.0.2.2:54321 ended: kicked ({})"
+HELLO = end_figures(received=(6, 1))
+BEGINNING = "[twisted_net.connection.factory#info] Connection {} from 192.0.2.2:54321 ended: "
+ENDED = f"{BEGINNING}peer-closed{HELLO}"
+KICK = f"{BEGINNING}kicked ({{}}){HELLO}"
 
 
 class LineBatchTests(BatchTestCase):
@@ -179,8 +179,12 @@ class LineBatchTests(BatchTestCase):
         for _ in names:
             self.end()
         self.clock.end_turn()
-        ends = [ENDED.format(number) for number in (1, 2, 3)]
-        self.assertEqual(self.lines(), [ends[0] + ", user ann", ends[1] + ", user Straße", ends[2]])
+        users = [f", user {name}" if name else "" for name in names]
+        expected = [
+            f"{BEGINNING.format(number)}peer-closed{user}{HELLO}"
+            for number, user in enumerate(users, 1)
+        ]
+        self.assertEqual(self.lines(), expected)
 
     def test_times(self) -> None:
         """Each line has the time of its end, and not of its writing."""
@@ -272,12 +276,24 @@ class OtherObserverTests(BatchTestCase):
         self.assertFalse(self.clock.waits)
         self.assertEqual(
             {key: value for key, value in event.items() if not key.startswith("log_")},
-            {"id": 1, "peer": "192.0.2.2:54321", "reason": "kicked", "detail": " (by ann)"},
+            {
+                "id": 1,
+                "peer": "192.0.2.2:54321",
+                "reason": "kicked",
+                "detail": " (by ann)",
+                "seconds": 0.0,
+                "bytes_received": 6,
+                "bytes_sent": 0,
+                "messages_received": 1,
+                "messages_sent": 0,
+            },
         )
         self.assertEqual(event["log_level"], LogLevel.info)
-        self.assertEqual(event["log_format"], "Connection {id} from {peer} ended: {reason}{detail}")
+        beginning = "Connection {id} from {peer} ended: {reason}{detail}, {seconds} s, "
+        self.assertTrue(event["log_format"].startswith(beginning), event["log_format"])
         self.assertEqual(
-            formatEvent(event), "Connection 1 from 192.0.2.2:54321 ended: kicked (by ann)"
+            formatEvent(event),
+            f"Connection 1 from 192.0.2.2:54321 ended: kicked (by ann){HELLO}",
         )
 
     def test_beside_a_file(self) -> None:

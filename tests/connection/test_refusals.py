@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent, formatEventAsClassicLogText
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.connection.recording import Recorder, factory_of
+from tests.connection.recording import Recorder, end_figures, factory_of
 from tests.fail2ban import banned
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.factory import ConnectionFactory
@@ -20,6 +20,7 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import HANDSHAKE, CloseReason
 from twisted_net.policy.ranges import parse_range
 from twisted_net.testing import PEER, Peer, connect_peer, connect_tls_peer
+from twisted_net.wire.framing import Netstrings
 
 ANY = parse_range("deny", "0.0.0.0/0")
 ANY6 = parse_range("deny", "::/0")
@@ -229,7 +230,27 @@ class Fail2banTests(SynchronousTestCase):
     def test_ends(self) -> None:
         for code in ("handshake (x)", "bad-input (a)", "too-long", "unfinished", "login"):
             line = f"{WHERE}info] Connection 71 from 192.0.2.7:5 ended: {code}"
-            self.assertEqual(banned(line), "192.0.2.7")
+            for more in ("", end_figures(3.2), f", user ann{end_figures()}"):
+                self.assertEqual(banned(line + more), "192.0.2.7")
+
+    def test_ends_of_users(self) -> None:
+        """The same if the line has the user's name, whatever that is."""
+
+        class Named(Recorder):
+            framing = Netstrings
+
+            def name_for_log(self) -> str:
+                return "x, user y from 192.0.2.9:1 ended: login"
+
+        with capturedLogs() as events:
+            factory = factory_of(Named)
+            for data in (b"no netstring", b""):
+                peer = connect_peer(factory)
+                peer.send(data)
+                peer.write_eof()
+        lines = [str(formatEventAsClassicLogText(event)).strip() for event in events]
+        self.assertRegex(lines[0], r"ended: bad-input.*, user x")
+        self.assertEqual(list(map(banned, lines)), ["192.0.2.2"])
 
     def test_others(self) -> None:
         """Ends that say nothing about the client, a full server, and what a client wrote."""

@@ -90,6 +90,7 @@ class EndpointsTests(SynchronousTestCase):
         self.addCleanup(self.forget)
 
     def forget(self) -> None:
+        self.reactor.runUntilCurrent()  # it closes the ports that were stopped
         for each in self.reactor.removeAll():
             each.connectionLost(None)
 

@@ -16,6 +16,7 @@ from tests.tls.handshakes import NOW, Issued
 from twisted_net.chat.client.client import ChatClient
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.client import ReconnectingClient, connect
+from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import peer_subject, self_signed_pair
 from twisted_net.tls.sessions import TLSSessions, session_reused
@@ -96,6 +97,20 @@ class TrustTests(TLSKeywordsCase):
         self.reactor.advance(60)
         self.serve()
         self.successResultOf(client.whenConnected())
+
+    def test_why_a_handshake_has_failed(self) -> None:
+        """The hook and the log get the reason, also if a service waits for the handshake."""
+        failed = []
+
+        class Noting(Client):
+            def handshake_failed(self, reason: CloseReason) -> None:
+                failed.append(f"{reason.code} ({self.detail})")
+
+        client = ReconnectingClient(self.reactor, WHERE, Noting, tls=True, ca=Issued("other").cert)
+        client.startService()
+        self.addCleanup(client.stopService)
+        self.serve()
+        self.assertEqual(failed, ["handshake (certificate verify failed)"])
 
     def test_errors(self) -> None:
         """The error names the keyword and the file."""

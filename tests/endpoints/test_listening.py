@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -206,8 +207,8 @@ class FailureTests(ListeningCase):
 
     def test_for_programs_of_real_ports(self) -> None:
         """The same of a port and of a Unix socket that are in use."""
-        from twisted.internet import reactor
-
+        reactor: Any = SelectReactor()  # it never runs
+        self.addCleanup(reactor.runUntilCurrent)  # it closes the ports that were stopped
         path = self.mktemp()
         first: Any = [
             TCP4ServerEndpoint(reactor, 0, 50, "127.0.0.1"),

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +50,12 @@ addEventListener('securitypolicyviolation', (event) => {
 """
 
 
+# What the browser reports too, and the page handles: a refused connection; and, on a busy machine,
+# a request that came so late that the chat's port greeted a person with a terminal.
+_LATE = "net::ERR_INVALID_HTTP_RESPONSE"
+_HANDLED = ("WebSocket connection to", _LATE)
+
+
 class Tab:
     """A tab with a page.
 
@@ -64,8 +71,7 @@ class Tab:
         tab.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
 
     def _logged(self, message: Any) -> None:
-        # A refused connection is reported here too; the page handles it.
-        if message.type == "error" and "WebSocket connection to" not in message.text:
+        if message.type == "error" and not any(each in message.text for each in _HANDLED):
             self.errors.append(message.text)
 
     async def do(self, action: Callable[[Any], Result]) -> Result:
@@ -115,6 +121,14 @@ class Tab:
             }}""",
             argument,
         )
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true of what the browser has told."""
+        end = time.monotonic() + PATIENCE
+        while not true():
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {PATIENCE:g} s; the page told {self.errors}")
+            await self.do(lambda tab: tab.wait_for_timeout(20))  # which takes its events, too
 
     async def texts(self, selector: str) -> list[str]:
         """Return the texts of all elements of a selector."""
@@ -191,7 +205,7 @@ class BrowserTestCase(LiveTestCase):
         browser = await self.browser()
         tab = await self._call(self._new_tab, browser, size, scheme, how)
         self.tabs.append(tab)
-        await tab.do(lambda page: page.goto(url))
+        await tab.do(lambda page: _load(page, url))
         if is_connected:
             await tab.connected()
         return tab
@@ -202,9 +216,32 @@ class BrowserTestCase(LiveTestCase):
         context.set_default_timeout(PATIENCE * 1000)
         return Tab(context.new_page(), self._call)
 
+    async def duplicate(self, tab: Tab) -> Tab:
+        """Open the same page in a new tab, with a copy of what the first keeps for itself."""
+
+        def open_copy(page: Any) -> Tab:
+            with page.context.expect_page() as opened:
+                page.evaluate("void open(location.href)")
+            return Tab(opened.value, self._call)
+
+        copy = await tab.do(open_copy)
+        self.tabs.append(copy)
+        return copy
+
     def _check_errors(self) -> None:
         for tab in self.tabs:
             self.assertEqual(tab.errors, [])
+
+
+def _load(page: Any, url: str) -> None:
+    """Load a page, as a person does: again, if there is none."""
+    for left in range(5, -1, -1):
+        try:
+            page.goto(url)
+            return
+        except Exception as error:  # Playwright's own, which may not be installed
+            if _LATE not in str(error) or not left:
+                raise
 
 
 def axe_source() -> str:

@@ -42,7 +42,8 @@ class Pictures(PageTestCase):
         await ann.shows("dora", "#member-list")
         await server.stop()
         await ann.waits(OFFLINE)
-        server = await self.chat("--store", store, port=self.port)
+        server = await self.chat("--store", store, again=True)
+        await self.program("dominic", "ops")
         dora, bea, carl = [await self.programs(name) for name in ("dora", "bea", "carl")]
         await self.program("guest-7")
         bea.request(type="topic", room="lobby", topic="Where everybody lands. Docs: "
@@ -62,7 +63,7 @@ class Pictures(PageTestCase):
         await ann.waits(ALL_SENT)
         server.signal(signal.SIGSTOP)
         await ann.say("writing this while the server restarts")
-        await ann.do(lambda tab: (tab.fill("#text", ""), tab.type("#text", "@")))
+        await ann.do(lambda tab: (tab.fill("#text", ""), tab.type("#text", "@do")))
         for scheme in ("light", "dark"):
             await self.take(ann, scheme, f"page-{scheme}.png")
         await ann.press("Escape")

@@ -27,6 +27,14 @@ from tests.live.harness import (
     program,
     script,
 )
+from tests.web.sockets import MASK, opening
+from twisted_net.wire.websocket import WebSocket
+
+
+def client_frame(text: str) -> bytes:
+    """Return a text frame as clients send it."""
+    return WebSocket(make_mask=lambda: MASK).encode(text)
+
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(
@@ -454,6 +462,26 @@ class ApplicationTests(ExampleCase):
         await three.has(b"You are guest 3.")
         four = await self.connect(port)
         await self.hears(four, "You are guest 4. Others here: 2.")
+
+    async def test_websocket_echo(self) -> None:
+        """A browser gets back what it sends."""
+        browser = await self.connect(await self.serve_example("websocket_echo.py"))
+        browser.send(opening(host="localhost") + client_frame("hello"))
+        await browser.has(WebSocket().encode("hello"))
+
+    async def test_websocket_chat(self) -> None:
+        """A browser and a person hear each other, and not themselves."""
+        example = self.start("websocket_chat.py", 0, 0)
+        ann, web = (
+            await self.connect(await self.port(example)),
+            await self.connect(await self.port(example)),
+        )
+        web.send(opening(host="localhost"))
+        await web.has(b"HTTP/1.1 101 ")
+        ann.send(b"hello, web\n")
+        await web.has(WebSocket().encode("hello, web"))
+        web.send(client_frame("hello, ann"))
+        await self.hears(ann, "hello, ann")
 
     async def test_chat_bot(self) -> None:
         """The bot is in the room, and answers."""

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 from tests.live.harness import LOCALHOST, LiveTestCase, program, script
@@ -22,8 +23,10 @@ class PrivilegesTests(LiveTestCase):
         if os.geteuid() != 0:
             self.skipTest("only root can change the user or the root")
         self.uid = pwd.getpwnam(NOBODY).pw_uid
-        self.here = self.directory()
-        self.here.parent.chmod(0o755)  # trial's own may be searched by their owner only
+        # Trial's own directories may lie in one that only root may enter.
+        self.here = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.here)
+        self.here.chmod(0o755)
 
     def owned(self, name: str) -> Path:
         """Make a directory that belongs to nobody."""
@@ -94,6 +97,7 @@ class PrivilegesTests(LiveTestCase):
         """One warning names every file that the service can no longer change or read."""
         files = Certificates(self.here)
         os.chmod(files.key, 0o600)
+        os.chmod(files.cert, 0o644)
         (self.here / "users.txt").write_text("")
         (self.here / "users.txt").chmod(0o600)
         server = self.spawn(
@@ -139,7 +143,7 @@ class PrivilegesTests(LiveTestCase):
             nc = self.nc(await server.port())
             nc.write(b"hello\n")
             tls = self.spawn(
-                *(openssl, "s_client", "-quiet", "-connect"),
+                *(openssl, "s_client", "-quiet", "-no_ign_eof", "-connect"),
                 f"{LOCALHOST}:{await server.port('--tls-port 0')}",
             )
             tls.write(b"hello\n")
@@ -150,6 +154,10 @@ class PrivilegesTests(LiveTestCase):
                     each.send(b"hello\n")
             for each in (nc, tls):
                 await each.expect(b"Welcome" if service == "netchat" else b"hello\n")
+            if service == "netchat":  # the data about scripts are a file
+                nc.write("/nick नमस्ते\n".encode())
+                await nc.expect("You are नमस्ते now".encode())
+            for each in (nc, tls):
                 each.end_input()
             server.signal(signal.SIGTERM)
             await server.ended()

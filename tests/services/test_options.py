@@ -184,6 +184,31 @@ class ValueTests(OptionsCase):
             self.assertEqual(line, "--upstream: unknown flag; see --help")
 
 
+class ForbiddenMemoryTests(OptionsCase):
+    """TLS where memory may not be both writable and executable: pyOpenSSL cannot work there."""
+
+    WHY = "TLS needs memory that is both writable and executable, which is forbidden here"
+
+    def test_certificates(self) -> None:
+        """Each kind of certificate ends the start with a line that names the flag."""
+
+        def forbidden(*arguments: object) -> None:
+            raise MemoryError("Cannot allocate write+execute memory for ffi.callback().")
+
+        self.patch(SSL.Context, "set_alpn_select_callback", forbidden)
+        for service in SERVICES:
+            options = self.parsed("--tls-port", "8443", "--self-signed", service=service)
+            error = self.assertRaises(StartError, options.listeners, self.reactor)
+            self.assertTrue(
+                str(error).startswith(f"{options.command}: --tls-port 8443: {self.WHY}")
+            )
+
+    def test_endpoints(self) -> None:
+        """And so does an endpoint, such as ``nettls:``."""
+        text = format_endpoint_error(MemoryError("Cannot allocate write+execute memory"))
+        self.assertTrue(text.startswith(self.WHY))
+
+
 class TLSTests(OptionsCase):
     def test_flags_that_need_each_other(self) -> None:
         """Missing and conflicting TLS flags are rejected."""

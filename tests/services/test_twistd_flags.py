@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import encodings
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,23 @@ class PrivilegesTests(FlagsCase):
         made = SERVICES[2].Options()
         made.parseOptions(["--auth", "unix"])
         self.assertEqual(made.files_in_use().read_again, ["/etc/shadow"])
+
+
+class LoadingTests(SynchronousTestCase):
+    """In another root, and as another user, a service finds no more files of its own."""
+
+    def test_names_of_the_chat(self) -> None:
+        """The chat judges names of every script after all has been loaded."""
+        program = (
+            "import sys; from twisted_net.services.twistd_flags import load_everything;"
+            "load_everything(); from twisted_net.chat import names; opened = [];"
+            "note = lambda event, args: event in ('open', 'import') and opened.append(args[0]);"
+            "sys.addaudithook(note);"
+            "[names.keys(names.nick(name)) for name in ('नमस्ते', 'क्\\u200dष', 'хелло', 'ann')];"
+            "names.room('#İzmir'); sys.stdout.write(repr(opened))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        self.assertEqual(done.stdout, "[]")

@@ -24,7 +24,7 @@ class GatewayCase(ChatCase):
     def make(self, **settings: Any) -> Any:
         chat = super().make(**settings)
         self.gateway = chat.gateway = ChatGateway(
-            chat, page_site(self.clock), ["https://a.example"]
+            *(chat, page_site(self.clock, ["https://a.example"]), ["https://a.example"])
         )
         return chat
 
@@ -214,6 +214,9 @@ class PageTests(GatewayCase):
             (b"localhost", b"200"),
             (b"127.0.0.1:8080", b"200"),
             (b"evil", b"403"),
+            (b"a.example", b"200"),  # a proxy on this machine
+            (b"A.example.:443", b"200"),
+            (b"b.a.example", b"403"),
         ):
             peer = connect_peer(self.factory, host=local)
             peer.send(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
@@ -236,6 +239,13 @@ class PageTests(GatewayCase):
         peer.write_eof()
         self.clock.advance(0)
         self.assertEqual(admission.open, 0)
+
+    def test_others_pay_nothing(self) -> None:
+        """Looking for requests costs users and programs no attribute, which is 1,300 bytes."""
+        for first in (b"hello\n", b'{"type":"hello"}\n'):
+            peer = connect_peer(self.factory)
+            peer.send(first)
+            self.assertNotIn("_request", vars(peer.protocol))
 
     def test_people_are_not_taken_for_browsers(self) -> None:
         """Words that only look like a method are said; typed letter by letter, too."""

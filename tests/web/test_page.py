@@ -131,9 +131,11 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(found, {path.relative_to(PAGE.parent) for path in PAGE.rglob("*")})
 
     def test_files_are_small(self) -> None:
-        """No module has more than 400 lines, and the whole page less than 150 KiB."""
+        """No module has more than 420 lines, or long ones, and the page is less than 150 KiB."""
         for path in PAGE.glob("*.js"):
-            self.assertLessEqual(len(path.read_text().splitlines()), 400, path.name)
+            lines = path.read_text().splitlines()
+            self.assertLessEqual(len(lines), 420, path.name)
+            self.assertEqual([line for line in lines if len(line) > 100], [], path.name)
         self.assertLess(sum(path.stat().st_size for path in PAGE.iterdir()), 150 * 1024)
 
 

@@ -136,6 +136,22 @@ class AnswerTests(SynchronousTestCase):
             )
             self.assertEqual(self.status(answer(f"Host: {host}", origin)), 101, host)
 
+    def test_a_proxy_on_loopback(self) -> None:
+        """Behind a proxy on this machine, the hosts of the named pages are asked for."""
+        named = {"on_loopback": True, "origins": ["https://chat.example", "https://b.example:444"]}
+        for host, page, status in (
+            ("chat.example", "https://chat.example", 101),
+            ("CHAT.example:8080", "https://chat.example", 101),
+            ("b.example", "https://b.example:444", 101),
+            ("localhost", "https://chat.example", 101),
+            ("chat.example", "https://evil.example", 403),
+            ("evil.example", "https://chat.example", 403),
+            ("evil.example", "https://evil.example", 403),
+            ("x.chat.example", "https://x.chat.example", 403),
+        ):
+            found = answer(f"Host: {host}", f"Origin: {page}", **named)
+            self.assertEqual(self.status(found), status, (host, page))
+
 
 class IsUpgradeTests(SynchronousTestCase):
     def test_it(self) -> None:

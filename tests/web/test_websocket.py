@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.web.sockets import WebSocketPeer, opening
@@ -15,7 +16,12 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DRAINING, KICKED
 from twisted_net.testing import connect_peer, connect_tls_peer
 from twisted_net.web.upgrade import OpeningRequest
-from twisted_net.web.websocket import MOST_REFUSED, WebSocketConnection, WebSocketFactory
+from twisted_net.web.websocket import (
+    MOST_REFUSED,
+    REFUSED_A_SECOND,
+    WebSocketConnection,
+    WebSocketFactory,
+)
 from twisted_net.wire.websocket import CloseFrame, PingFrame, PongFrame
 
 
@@ -232,6 +238,19 @@ class ClosingTests(WebSocketCase):
             server.send(os.urandom(500))
         self.assertEqual(server.reason.code, "slow")
 
+    def test_no_room_for_the_close_frame(self) -> None:
+        """Who has no room for the close frame either is closed all the same."""
+        for close in (lambda server: server.send(b"x"), lambda server: server.close(KICKED)):
+            server, client = self.opened(queue_limit=2000)
+            client.peer.full()
+            for _ in range(2):
+                server.send(os.urandom(3000))  # the first piece may be larger than the limit
+            close(server)
+            self.assertEqual(server.reason.code, "slow")
+            client.peer.advance(8)
+            self.assertFalse(client.peer.connected)
+            self.assertEqual(server.events[-1], "slow")
+
 
 class RejectionTests(WebSocketCase):
     """Browsers do not tell a page why an upgrade was refused, only the code of a close frame."""
@@ -258,6 +277,18 @@ class RejectionTests(WebSocketCase):
         client = WebSocketPeer(connect_peer(factory))
         self.assertEqual(client.close_frame(), CloseFrame(1012, DRAINING.code))
 
+    def test_the_log(self) -> None:
+        """A flood of refusals does not fill the log: only the summary has them."""
+        factory = self.factory(admission=Admission(AdmissionRules(max_connections=1)))
+        connect_peer(factory)
+        with capturedLogs() as events:
+            for _ in range(5):
+                client = WebSocketPeer(connect_peer(factory))
+                client.peer.write_eof()
+        loud = [each for each in events if each["log_level"] is not LogLevel.debug]
+        self.assertEqual(len(loud), 1, loud)
+        self.assertEqual(dict(factory.endings), {})
+
     def test_many(self) -> None:
         """Those who wait to be told are bounded."""
         factory = self.factory(admission=Admission(AdmissionRules(max_connections=1)))
@@ -268,6 +299,8 @@ class RejectionTests(WebSocketCase):
         for _ in range(3):
             self.assertRaises(ConnectionRefusedError, connect_peer, factory)
         last.reset()
+        last.advance(1 / REFUSED_A_SECOND)
         connect_peer(factory)
+        self.assertRaises(ConnectionRefusedError, connect_peer, factory)
         last.advance(30)  # the handshakes of all have taken too long
         self.assertEqual(len(factory), 0)

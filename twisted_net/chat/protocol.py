@@ -12,6 +12,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     INegotiated,
     IProtocolNegotiationFactory,
@@ -149,6 +150,10 @@ class ChatProtocol(Member):
         """The user's current name."""
         return self.user.name
 
+    @property
+    def form(self) -> str:
+        return "text" if self.codec.is_text else "json"
+
     def name_for_log(self) -> str:
         return self.name if self.ready else ""
 
@@ -209,7 +214,8 @@ class ChatProtocol(Member):
         if foreign is not None:
             self._turn_away(foreign)
             return None
-        self._request = None
+        if self._request is not None:  # a new attribute would cost each connection a dictionary
+            self._request = None
         json = _from_brace(typed)
         if isinstance(message, bytes):
             if not strip_invisible(typed.decode(errors="replace")):
@@ -322,6 +328,13 @@ class Gateway(Protocol):
         :param data: what the peer has sent.
         """
 
+    @property
+    def compressed_bytes(self) -> int:
+        """The bytes of compressed messages, each counted once for all its receivers."""
+
+    def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> Any:
+        """Return a protocol that tells a client why it may not stay; None if it need not."""
+
 
 @implementer(IProtocolNegotiationFactory)
 class ChatFactory(ConnectionFactory):
@@ -395,6 +408,10 @@ class ChatFactory(ConnectionFactory):
         self._unannounced: dict[Room, None] = {}  # rooms with joins or leaves to announce
         self._announcement: IDelayedCall | None = None
 
+    @property
+    def compressed_bytes(self) -> int:
+        return 0 if self.gateway is None else self.gateway.compressed_bytes
+
     # The store.
 
     opens_store = True
@@ -452,6 +469,11 @@ class ChatFactory(ConnectionFactory):
         }
         server = f"twisted_net/{__version__}"
         return JsonCodec(server, self.heartbeat, announced, self._requests)
+
+    def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
+        """Tell a client in what it speaks, if there is a gateway; else in a line."""
+        told = None if self.gateway is None else self.gateway.refuse(addr, reason)
+        return super().reject(addr, reason) if told is None else told
 
     def rejection_message(self, reason: CloseReason) -> bytes:
         return f"! {reason.text}\n".encode()

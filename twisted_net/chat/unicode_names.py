@@ -80,6 +80,11 @@ def _data() -> Data:
     return Data(file.read_text(encoding="ascii"))
 
 
+def load() -> None:
+    """Read the data now, for a process that cannot do it later."""
+    _data()
+
+
 def is_loaded() -> bool:
     """Return whether the data were read."""
     return bool(_data.cache_info().currsize)

@@ -210,6 +210,8 @@ class Connection(_Base):
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
     :cvar reads_while_full: whether to read from a peer that does not read what it is sent. Leave it
         False if messages cause answers: then such a peer costs bounded memory.
+    :cvar sent_framing: decodes what this side sends, for an operator who looks on. By default,
+        :attr:`framing` decodes both directions.
     :cvar waits_for_handshake: whether :meth:`connected` is called only after a TLS handshake, and
         not before it.
     :ivar factory: the factory that made the connection.
@@ -231,6 +233,7 @@ class Connection(_Base):
     _closes_on_eof: ClassVar[bool] = True  # nothing of that is overridden
 
     framing: ClassVar[FramingFactory] = Lines
+    sent_framing: ClassVar[FramingFactory | None] = None
     reads_while_full: ClassVar[bool] = False
     waits_for_handshake: ClassVar[bool] = True
 
@@ -362,6 +365,16 @@ class Connection(_Base):
     def queued(self) -> int:
         """The bytes in the send queue, not counting the transport's own buffer."""
         return 0 if self._send_queue is None else self._send_queue.size
+
+    @property
+    def form(self) -> str:
+        """What the peer speaks: one of few words, because it is the label of a metric."""
+        return "bytes"
+
+    @property
+    def missed(self) -> int:
+        """The messages that the overflow policy has dropped since the last notice to the peer."""
+        return 0 if self._send_queue is None else self._send_queue.missed
 
     @property
     def write_buffer_size(self) -> int:
@@ -898,6 +911,9 @@ class Connection(_Base):
             self.abort(BAD_INPUT, "more came in plain text behind the request for TLS")
 
     def handshakeCompleted(self) -> None:
+        observer = self.factory.observer
+        if observer is not None:
+            observer.handshake_completed(self)
         if self.state is _HANDSHAKING:
             self._open()
         elif self._full_below is not None:
@@ -1225,6 +1241,7 @@ class Connection(_Base):
             return
         self.factory.full.discard(self)
         if queue is not None and queue.missed:
+            self.factory.dropped += queue.missed
             notice = self.missed_notice(queue.take_missed())
             self.bytes_sent += len(notice)
             self.transport.write(notice)
@@ -1446,6 +1463,7 @@ class Connection(_Base):
         self._inbox = None
         if self._send_queue is not None:
             self._clear_send_queue()
+            self.factory.dropped += self.missed
             self._send_queue = None
         if self._waiting_drained is not None:
             waiting, self._waiting_drained = self._waiting_drained, None

@@ -6,7 +6,7 @@ The wrapped protocol sees the same kind of transport as without the guard.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Unpack
 
 from twisted.internet.interfaces import (
@@ -326,7 +326,10 @@ class GuardFactory(ConnectionFactory):
         ``queue_limit`` is given, the send queue has no limit: a peer that reads nothing is closed
         after ``stall_timeout``. After the wrapped protocol has closed, ``close_grace`` begins only
         when all that it wrote is sent.
+    :cvar guard: makes the connections.
     """
+
+    guard: Callable[[IProtocol], GuardProtocol] = GuardProtocol
 
     def __init__(
         self,
@@ -366,6 +369,6 @@ class GuardFactory(ConnectionFactory):
         wrapped = self.wrapped.buildProtocol(addr)
         if wrapped is None or isinstance(wrapped, RejectingProtocol):
             return wrapped  # type: ignore[return-value]  # it sends the rejection itself
-        guard = GuardProtocol(wrapped)
+        guard = self.guard(wrapped)
         guard.factory = self
         return guard

@@ -212,9 +212,13 @@ class _PatientPort(tcp.Port):
             names = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
             address = (names[0], *address[1:])
         factory: Any = self.factory
-        protocol: Any = factory.buildProtocol(self._buildAddr(address))
+        protocol: Any = None
+        try:
+            protocol = factory.buildProtocol(self._buildAddr(address))
+        finally:
+            if protocol is None:  # or it has failed: the log would keep the socket open
+                sock.close()
         if protocol is None:
-            sock.close()
             return
         number = self.sessionno
         self.sessionno = number + 1

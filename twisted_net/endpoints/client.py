@@ -273,7 +273,8 @@ def _prepare(proxy: Any) -> Deferred[None]:
         return succeed(None)
 
     def failed(failure: Failure) -> Failure:
-        proxy.abort()
+        if failure.check(CancelledError):  # type: ignore[no-untyped-call]
+            proxy.abort()  # one that is lost ends itself, and knows why
         return failure
 
     waiting: Deferred[None] = proxy.wait_ready()

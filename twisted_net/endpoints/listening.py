@@ -88,6 +88,8 @@ class ListenerService(Service):
     :param listeners: where to listen.
     :param drain: seconds.
     :ivar ports: the ports that are listening now.
+    :ivar ports_by_label: the ports by the labels of their listeners, those that have stopped too.
+    :ivar is_draining: whether it has stopped accepting, and closes its connections.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class ListenerService(Service):
         self.listeners = listeners
         self.drain = drain
         self.ports: list[IListeningPort] = []
+        self.ports_by_label: dict[str, IListeningPort] = {}
+        self.is_draining = False
         self._pending: list[Deferred[Any]] = []
         self._given_up: list[Deferred[Any]] = []
 
@@ -130,12 +134,23 @@ class ListenerService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
+    def begin_drain(self) -> Deferred[None]:
+        """Stop accepting, and close every connection, as :meth:`stopService`; but stay running.
+
+        :return: fires when all are closed.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
     def listen_failed_late(self, failure: ListenFailed) -> None:
         """Log that a listener failed after the start."""
         _log.error("{reason}", reason=str(failure))  # "failure" is Twisted's own name
 
+    def listening_late(self) -> None:
+        """Called when a listener begins to listen after the start. Does nothing."""
+
     def _listen(self) -> None:
         self.factory.accepts = True
+        self.is_draining = False
         failures: list[ListenFailed] = []
         for listener in self.listeners:
             self._listen_on(listener, failures)
@@ -151,12 +166,15 @@ class ListenerService(Service):
 
         def listening(port: IListeningPort) -> None:
             self.ports.append(port)
+            self.ports_by_label[listener.label] = port
             log_rarely(port, self.factory.clock)
             _log.info(
                 "Listening on {where} ({label})",
                 where=format_address(port.getHost()),
                 label=listener.label,
             )
+            if not starting:
+                self.listening_late()
 
         def failed(failure: Failure) -> None:
             explained = ListenFailed(listener.label, failure.value)
@@ -184,6 +202,7 @@ class ListenerService(Service):
 
     async def _stop(self) -> None:
         self.factory.accepts = False
+        self.is_draining = True
         self._give_up()
         stopping: list[Any] = [port.stopListening() for port in self.ports]
         self.ports.clear()

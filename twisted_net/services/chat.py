@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
@@ -20,6 +20,8 @@ from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.endpoints.listening import Listener
+from twisted_net.services.admin_flags import add_admin, measured
+from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -30,6 +32,9 @@ from twisted_net.store.url import store_from_url
 from twisted_net.web.gateway import ChatGateway, WebEndpoint
 from twisted_net.web.pages import page_site
 from twisted_net.web.upgrade import is_origin
+
+if TYPE_CHECKING:
+    from twisted_net.web.admin.histogram import Histogram
 
 _LIMITS = ChatLimits()
 
@@ -114,6 +119,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     ]
 
     repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve", "web", "origin")
+    compData = shell_completions(groups, repeatable)
     command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
 
     supportedInterfaces = (IUsernamePassword,)
@@ -122,6 +128,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         super().__init__()
         self["credCheckers"] = []
         self["credInterfaces"] = {}
+        self.appends: Histogram | None = None  # how long the store takes, if operators ask
         self._gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
@@ -176,7 +183,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
 
     def opt_origin(self, url: str) -> None:
         """Page that may connect, such as https://chat.example, besides those of this server's own
-        address. Repeatable."""
+        address. Name the page behind a proxy on the same machine, too. Repeatable."""
         if not is_origin(url):
             where = f"{self.before('origin', url)}origin {url}"
             raise usage.UsageError(
@@ -235,6 +242,8 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             store = store_from_url(self["store"], reactor)
         except ValueError as error:
             raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
+        if self["admin"] is not None:
+            store, self.appends = measured(store)
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         chat = ChatFactory(
             store=store,
@@ -247,7 +256,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             **self.settings(),
         )
         if not self["no-web"] or self["web"]:
-            self._gateway = ChatGateway(chat, page_site(reactor), self["origin"])
+            self._gateway = ChatGateway(chat, page_site(reactor, self["origin"]), self["origin"])
         if not self["no-web"]:
             chat.gateway = self._gateway
         return chat
@@ -312,4 +321,4 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    return ChatService(reactor, options)
+    return add_admin(ChatService(reactor, options), reactor, options, options.appends)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from twisted_net.echo import EchoFactory
+from twisted_net.services.admin_flags import add_admin
+from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import shared_flags
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService
@@ -20,6 +22,7 @@ class Options(ServiceOptions):
         "twistd -n netecho --tls-port 8443 --cert chain.pem --key key.pem",
     )
     optParameters = shared_flags()
+    compData = shell_completions(ServiceOptions.groups, ServiceOptions.repeatable)
 
 
 def makeService(options: Options) -> IService:
@@ -27,8 +30,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     factory = EchoFactory(**options.settings())
-    return NamedService(
+    service = NamedService(
         *(options.command, factory, options.listeners(reactor)),
         drain=options["drain"],
         files=options.files_in_use(),
     )
+    return add_admin(service, reactor, options)

@@ -85,6 +85,18 @@ _USER_TIMEOUT_HELP = (
 _LOG_ENDS_HELP = (
     "Closed connections to log: all, or only notable ones, such as those closed by a limit."
 )
+_ADMIN_HELP = (
+    "Twisted server endpoint for operators, such as tcp:9191:interface=127.0.0.1 or "
+    "unix:/run/chat.admin:mode=600: metrics, health, connections, bans. See docs/monitoring.rst."
+)
+_TOKEN_HELP = (
+    "File whose first line is the token that operators must know. Without it, --admin listens only "
+    "on loopback addresses and Unix sockets. It is read again when it changes."
+)
+_LOG_FORMAT_HELP = (
+    "How the log is written: text, or json for one object a line. The line about the end of a "
+    "connection has its reason, name, seconds, bytes and messages in fields of their own."
+)
 _DRAIN_HELP = "Seconds that open connections have to end when the service stops."
 _CONFIG_HELP = (
     "File with a flag on each line: port = 8080, self-signed = yes. Repeatable flags have several "
@@ -159,7 +171,11 @@ SHARED_GROUPS = (
             "user-timeout": "SECONDS",
         },
     ),
-    FlagGroup("Logging", {"log-ends": "WHICH"}),
+    FlagGroup(
+        "Operators",
+        {"admin": "ENDPOINT", "admin-token-file": "FILE", "admin-host": "NAME"},
+    ),
+    FlagGroup("Logging", {"log-ends": "WHICH", "log-format": "FORMAT"}),
     FlagGroup("Stopping", {"drain": "SECONDS"}),
     FlagGroup("Configuration", {"config": "FILE"}),
     FlagGroup("Help", {"version": "", "help": ""}),
@@ -204,6 +220,9 @@ def shared_flags(
         ["keepalive-interval", None, str(sockets.keepalive_interval), _KEEPALIVE_INTERVAL_HELP],
         ["keepalive-count", None, str(sockets.keepalive_count), _KEEPALIVE_COUNT_HELP],
         ["user-timeout", None, None, _USER_TIMEOUT_HELP],
+        ["admin", None, None, _ADMIN_HELP],
+        ["admin-token-file", None, None, _TOKEN_HELP],
         ["log-ends", None, "all", _LOG_ENDS_HELP],
+        ["log-format", None, "text", _LOG_FORMAT_HELP],
         ["config", None, None, _CONFIG_HELP],
     ]

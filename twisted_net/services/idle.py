@@ -22,6 +22,8 @@ from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
+from twisted_net.services.admin_flags import add_admin
+from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
@@ -52,6 +54,7 @@ class Options(ServiceOptions):
     )
     groups = (FlagGroup("Forwarding", {"upstream": "ENDPOINT"}), *SHARED_GROUPS)
     optParameters = [["upstream", "u", None, _UPSTREAM_HELP], *shared_flags(idle_timeout=60)]
+    compData = shell_completions(groups, ServiceOptions.repeatable)
 
 
 class IdleService(NamedService):
@@ -103,10 +106,12 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     if options["upstream"] is None:
-        return IdleService(reactor, options, DiscardFactory(**options.settings()), None)
-    upstream = upstream_endpoint(reactor, options)
-    factory = ForwardFactory(upstream, **options.settings(descriptors=2))
-    return IdleService(reactor, options, factory, upstream)
+        service = IdleService(reactor, options, DiscardFactory(**options.settings()), None)
+    else:
+        upstream = upstream_endpoint(reactor, options)
+        factory = ForwardFactory(upstream, **options.settings(descriptors=2))
+        service = IdleService(reactor, options, factory, upstream)
+    return add_admin(service, reactor, options)
 
 
 def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
@@ -47,6 +47,7 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.log_format import use_json
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
@@ -85,7 +86,9 @@ class ServiceOptions(ConfigurableOptions):
         "Write a value as --flag VALUE or --flag=VALUE, and in a --config file as flag = VALUE."
     )
 
-    repeatable: ClassVar[tuple[str, ...]] = ("listen", "allow", "deny", "proxy-protocol")
+    repeatable: ClassVar[tuple[str, ...]] = (
+        *("listen", "allow", "deny", "proxy-protocol", "admin-host"),
+    )
 
     optFlags = [
         ["self-signed", None, SELF_SIGNED_HELP],
@@ -120,6 +123,11 @@ class ServiceOptions(ConfigurableOptions):
             self["proxy-protocol"] += (
                 [each] if each == "unix" else self._ranges("proxy-protocol", each, ranges)
             )
+
+    def opt_admin_host(self, name: str) -> None:
+        """Name of this server in the URL of --admin, besides its addresses and localhost.
+        Repeatable."""
+        self["admin-host"].append(name)
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -186,6 +194,8 @@ class ServiceOptions(ConfigurableOptions):
         self.parse("interface", _ip_address)
         self.parse("min-tls", parse_tls_version)
         self._check_addresses()
+        self._check_admin()
+        self._choose_log_format()
         check_tls_flags(self)
         self._check_twistd()
 
@@ -195,6 +205,23 @@ class ServiceOptions(ConfigurableOptions):
         for flag in ("ipv6-only", "reuse-port"):
             if self[flag] and self["listen"] and self["port"] is None and self["tls-port"] is None:
                 self.refuse(flag, "requires --port or --tls-port")
+
+    def _check_admin(self) -> None:
+        if self["admin"] is None:
+            if self["admin-token-file"] is not None:
+                self.refuse("admin-token-file", "requires --admin")
+            for name in self["admin-host"]:
+                raise usage.UsageError(f"{self.spell('admin-host', name)}: requires --admin")
+
+    def _choose_log_format(self) -> None:
+        if self["log-format"] not in ("text", "json"):
+            self.refuse("log-format", "must be text or json")
+        flags: MutableMapping[str, Any] | None = self.parent
+        if self["log-format"] == "json" and flags is not None:
+            try:
+                use_json(flags)
+            except ValueError as error:
+                self.refuse("log-format", str(error))
 
     def _check_twistd(self) -> None:
         flags: Mapping[str, Any] = self.parent or {}
@@ -251,12 +278,13 @@ class ServiceOptions(ConfigurableOptions):
     def files_in_use(self) -> FilesInUse:
         """Return the files that the service uses later, when it may have another user or root."""
         files = FilesInUse.of_twistd(self.parent or {})
-        for flag in ("cert", "key", "client-ca", "key-passphrase-file", "ticket-key"):
+        read_again = ("cert", "key", "client-ca", "key-passphrase-file", "ticket-key")
+        for flag in (*read_again, "admin-token-file"):
             if self[flag] is not None:
                 files.read_again.append(os.path.abspath(self[flag]))
         if self["tls-dir"] is not None:
             files.directories.append(os.path.abspath(self["tls-dir"]))
-        for endpoint in self["listen"]:
+        for endpoint in filter(None, (*self["listen"], self["admin"])):
             kind, _, rest = endpoint.partition(":")
             if kind == "unix":
                 files.removed.append(os.path.abspath(rest.partition(":")[0]))
@@ -323,6 +351,20 @@ class ServiceOptions(ConfigurableOptions):
             Listener(self.endpoint(reactor, text), self.spell("listen", text))
             for text in self["listen"]
         ]
+
+    def admin_listener(self, reactor: Any) -> Listener | None:
+        """Return where operators are listened to; None if nowhere.
+
+        :raises StartError: the endpoint cannot be used.
+        """
+        text = self["admin"]
+        if text is None:
+            return None
+        endpoint = parse_endpoint(
+            *(f"{self.command}: {self.spell('admin')}", text),
+            lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
+        )
+        return Listener(endpoint, self.spell("admin"))
 
     def _tcp(self, reactor: Any, port: int) -> IStreamServerEndpoint:
         bind = BindOptions(bool(self["reuse-port"]), bool(self["ipv6-only"]))

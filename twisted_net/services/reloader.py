@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from twisted_net.services.service_manager import ServiceManager
 from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
 
@@ -74,9 +75,18 @@ class SignalHandler:
 
 
 class CertificateReloader:
-    """Reloads the certificates of a service while it runs. The service may have none."""
+    """Reloads the certificates of a service while it runs. The service may have none.
 
-    def __init__(self, certificates: Sequence[Certificates], reactor: Any) -> None:
+    :param manager: is told of each SIGHUP.
+    """
+
+    def __init__(
+        self,
+        certificates: Sequence[Certificates],
+        reactor: Any,
+        manager: ServiceManager | None = None,
+    ) -> None:
+        self._manager = manager or ServiceManager(reactor, {})
         self._certificates = certificates
         self._reactor = reactor
         self._watch = CertificateWatch(certificates, reactor)
@@ -98,6 +108,10 @@ class CertificateReloader:
             self._hangup = None
 
     def _reload(self) -> None:
+        with self._manager.reloading():
+            self._reload_all()
+
+    def _reload_all(self) -> None:
         if not any(each.from_disk for each in self._certificates):
             _log.info("SIGHUP: there are no certificate files to read again")
             return

@@ -25,6 +25,7 @@ from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import CertificateReloader
+from twisted_net.services.service_manager import ServiceManager
 
 _log = Logger()
 
@@ -69,6 +70,11 @@ _ENDPOINT_ERRORS = (
 
 def format_endpoint_error(error: BaseException) -> str:
     """Return what is wrong with an endpoint, from whatever error its parser raised."""
+    if isinstance(error, MemoryError):  # cffi's, for the callbacks that pyOpenSSL gives to OpenSSL
+        return (
+            "TLS needs memory that is both writable and executable, which is forbidden here "
+            "(in systemd: MemoryDenyWriteExecute=)"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, SSL.Error | crypto.Error) and error.args:
@@ -183,9 +189,13 @@ class NamedService(ListenerService):
     While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP,
     which does not end it.
     While it stops, SIGINT and SIGTERM abort the remaining connections.
+    It tells systemd how it is, if systemd has started it.
+
+    :ivar admin: shows this service to operators; it starts and stops with it.
     """
 
     _reloader: CertificateReloader | None = None
+    admin: ListenerService | None = None
 
     def __init__(
         self, command: str, *args: Any, files: FilesInUse | None = None, **kwargs: Any
@@ -193,16 +203,21 @@ class NamedService(ListenerService):
         super().__init__(*args, **kwargs)
         self.command = command
         self._files = files
+        self._manager = ServiceManager(self.factory.clock, os.environ)
 
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
+            if self.admin is not None:
+                self.admin.privilegedStartService()
         except ListenFailed as error:
             raise self._start_error(error) from None
 
     def startService(self) -> None:
         try:
             super().startService()
+            if self.admin is not None:
+                self.admin.startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
         settle()
@@ -211,20 +226,40 @@ class NamedService(ListenerService):
         used = [each.certificates for each in self.listeners if each.certificates is not None]
         from twisted.internet import reactor
 
-        self._reloader = CertificateReloader(used, reactor)
+        self._reloader = CertificateReloader(used, reactor, self._manager)
         self._reloader.start()
+        self._tell_if_ready()
+
+    def listening_late(self) -> None:
+        self._tell_if_ready()
+
+    def _tell_if_ready(self) -> None:
+        if self.ready:
+            self._manager.ready(self._count_connections)
+
+    def _count_connections(self) -> str:
+        count = len(self.factory.connections)
+        return f"{count} connection{'s' if count != 1 else ''}"
 
     def stopService(self) -> Deferred[None]:
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None
+        left = f"connections left: {len(self.factory.connections)}"
+        self._manager.stopping(f"Stopping; {left}", self.drain)
         stopped = super().stopService()
+        if self.admin is not None:
+            stopped.addBoth(self._stop_admin, self.admin)
         if not stopped.called:
             _second_signal.begin(self)
-            stopped.addBoth(self._has_stopped)
-        return stopped
+        return stopped.addBoth(self._has_stopped)
+
+    def _stop_admin(self, result: Any, admin: ListenerService) -> Deferred[Any]:
+        # Last, so that operators can see how the connections end.
+        return admin.stopService().addBoth(lambda _: result)
 
     def _has_stopped(self, result: Any) -> Any:
+        self._manager.close()
         _second_signal.end(self)
         return result
 

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_net.services.configurable import ConfigurableOptions
-from twisted_net.services.starting import StartError
+from twisted_net.services.starting import StartError, format_endpoint_error
 from twisted_net.tls.certificates import Certificates, CertificateSettings
 from twisted_net.tls.key_pairs import CertificateError
 from twisted_net.tls.passphrases import (
@@ -86,6 +86,9 @@ def certificates_of(command: str, options: ConfigurableOptions) -> Certificates:
     except CertificateError as error:
         # Name the flag's own value: the error has the absolute path.
         raise StartError(f"{command}: {options.spell(error.what)}: {error}") from None
+    except MemoryError as error:
+        why = format_endpoint_error(error)
+        raise StartError(f"{command}: {options.spell('tls-port')}: {why}") from None
 
 
 def _self_signed(rules: CertificateSettings) -> Certificates:

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 import twisted_net
+from twisted_net.chat import unicode_names
 
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_CHROOT = 6, 7, 18  # capabilities(7), linux/capability.h
 
@@ -66,7 +67,7 @@ def check_twistd_flags(flags: Mapping[str, Any], system: System | None = None) -
 
 
 def load_everything() -> None:
-    """Import what is imported late otherwise.
+    """Import and read what is imported and read late otherwise.
 
     In a new root, Python finds no modules, and another user may not be able to read them.
     """
@@ -74,6 +75,8 @@ def load_everything() -> None:
         if module.name not in _LEFT_OUT:
             with contextlib.suppress(ImportError):  # for another system
                 import_module(module.name)
+    import_module("idna")  # joiners in names of the chat
+    unicode_names.load()
     "localhost".encode("idna")  # names of hosts; a codec is a module too
 
 

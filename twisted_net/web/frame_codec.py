@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.messages import Event, Request
 from twisted_net.store.log import StoredMessage
-from twisted_net.wire.websocket import PingFrame, WebSocket
+from twisted_net.wire.websocket import PingFrame, WebSocket, is_compressed
 
 
 class FrameCodec:
@@ -13,9 +13,11 @@ class FrameCodec:
 
     :param json: encodes one object a line.
     :param window_bits: the window of long messages, which are compressed; 0 for no compression.
+    :ivar compressed_bytes: the bytes of compressed messages so far.
     """
 
     is_text = False
+    compressed_bytes = 0  # of all messages so far
 
     def __init__(self, json: Codec, window_bits: int) -> None:
         self._json = json
@@ -37,4 +39,9 @@ class FrameCodec:
         return self._frame(self._json.encode_message(room, stored, id))
 
     def _frame(self, line: bytes) -> bytes:
-        return self._frames.encode(line.decode().rstrip("\n")) if line else b""
+        if not line:
+            return b""
+        frame = self._frames.encode(line.decode().rstrip("\n"))
+        if is_compressed(frame):
+            self.compressed_bytes += len(frame)
+        return frame

@@ -25,11 +25,13 @@ from twisted_net.chat.codecs.codec import Codec
 from twisted_net.chat.messages import ErrorReply
 from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, ChatProtocol
 from twisted_net.connection.connection import Connection
-from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.endpoints.switch_protocol import switch_protocol
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
-from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, DRAINING, CloseReason
 from twisted_net.web.frame_codec import FrameCodec
+from twisted_net.web.page_connection import PageConnection, PageFactory
+from twisted_net.web.refusals import Refusals, RefusedClient
 from twisted_net.web.request_head import RequestHead
 from twisted_net.web.upgrade import OpeningRequest
 from twisted_net.web.websocket import WebSocketConnection
@@ -51,11 +53,15 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     gateway: ChatGateway
 
     @property
+    def form(self) -> str:
+        return "websocket"
+
+    @property
     def origins(self) -> Collection[str] | None:
         return self.gateway.origins
 
     def may_open(self, request: OpeningRequest, /) -> bool:
-        return request.target.partition("?")[0] == PATH
+        return _is_chat(request)
 
     def plain_request(self, head: bytes, rest: bytes, /) -> None:
         self.gateway.serve_page(self, head + rest)
@@ -78,6 +84,19 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
         return super().message_received(message.encode())
 
 
+class _Refused(RefusedClient):
+    """As a member, a client that may not be one."""
+
+    subprotocols = (SUBPROTOCOL,)
+
+    def may_open(self, request: OpeningRequest, /) -> bool:
+        return _is_chat(request)
+
+
+def _is_chat(request: OpeningRequest) -> bool:
+    return request.target.partition("?")[0] == PATH
+
+
 class ChatGateway:
     """Serves HTTP for a chat, on the chat's port if it is its :attr:`~ChatFactory.gateway`.
 
@@ -91,8 +110,15 @@ class ChatGateway:
         self.origins = origins
         self._codecs: dict[int, FrameCodec] = {}
         self._chat = chat
-        self._pages = GuardFactory(
-            site, clock=chat.clock, admission=chat.admission, limits=chat.limits, log_ends=False
+        self._refusals = Refusals(chat, origins=origins)
+        self._refusals.protocol = _Refused
+        self._pages = PageFactory(
+            site,
+            self._upgrade,
+            clock=chat.clock,
+            admission=chat.admission,
+            limits=chat.limits,
+            log_ends=False,
         )
 
     def codec(self, window_bits: int) -> FrameCodec:
@@ -102,11 +128,29 @@ class ChatGateway:
             codec = self._codecs[window_bits] = FrameCodec(self._chat.json, window_bits)
         return codec
 
+    @property
+    def compressed_bytes(self) -> int:
+        """The bytes of compressed messages, each counted once for all its receivers."""
+        return sum(codec.compressed_bytes for codec in self._codecs.values())
+
     def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
         """Go on with a connection whose peer speaks HTTP."""
         member = self.member()
         transport = self._chat.continue_as(connection, member)
         switch_protocol(transport, member, data, self._chat.clock)
+
+    def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> RefusedClient | None:
+        """Return a protocol that tells a client why it may not stay.
+
+        :return: None if the client needs none, or if too many are being told.
+        """
+        made = self._refusals.reject(addr, reason)
+        return made if isinstance(made, RefusedClient) else None
+
+    @property
+    def refusals(self) -> int:
+        """The number of clients that are being told that they may not stay."""
+        return self._refusals.refusals
 
     def serve_page(self, member: WebSocketMember, data: bytes) -> None:
         """Answer a request for something else than a WebSocket."""
@@ -117,6 +161,20 @@ class ChatGateway:
             return
         transport = pages.continue_as(member, guard)
         switch_protocol(transport, guard, data, self._chat.clock)
+
+    def _upgrade(self, page: PageConnection, data: bytes) -> None:
+        """Make a member of a client that has had pages on its connection."""
+        page.give_up()
+        member = self.member()
+        if not self._chat.accepts:
+            member.refusal = DRAINING
+        transport = self._chat.continue_as(page, member)
+        switch_protocol(transport, member, data, self._chat.clock)
+
+    @property
+    def pages(self) -> int:
+        """The number of connections that pages are served on."""
+        return len(self._pages)
 
     def member(self) -> WebSocketMember:
         """Return a member that is not connected yet."""
@@ -159,8 +217,11 @@ class _WebPortFactory(Factory, AnyInterface):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         made = self._chat.buildProtocol(addr)
+        if isinstance(made, RefusedClient):
+            made.is_browser = True
+            return made
         if not isinstance(made, ChatProtocol):
-            return made  # it is rejected
+            return RejectingProtocol()  # what the chat would say is no HTTP
         member = self._gateway.member()
         member.place = made.place
         return member

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -11,7 +11,7 @@ from twisted.web import http, resource, server
 from twisted.web import pages as web_pages
 
 from twisted_net.connection.addresses import is_loopback
-from twisted_net.web.upgrade import is_loopback_host
+from twisted_net.web.upgrade import is_local_host
 
 POLICY = "; ".join(
     (
@@ -74,22 +74,29 @@ class PageFile(resource.Resource):
 class _Pages(resource.Resource):
     """The files by name. ``/`` is ``index.html``."""
 
+    def __init__(self, origins: Collection[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._origins = origins
+
     def getChild(self, path: bytes, request: Any) -> Any:
         return web_pages.notFound()
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
         host = getattr(request.getHost(), "host", "")
-        if is_loopback(host) and not is_loopback_host(request.getHeader("host") or ""):
+        asked = request.getHeader("host") or ""
+        if is_loopback(host) and not is_local_host(asked, self._origins):
             return web_pages.forbidden(message="Ask by a name of this machine.")
         return super().getChildWithDefault(path, request)  # type: ignore[no-untyped-call]
 
 
-def page_site(clock: Any) -> server.Site:
+def page_site(clock: Any, origins: Collection[str] = ()) -> server.Site:
     """Return the site of the page.
 
     :param clock: the reactor.
+    :param origins: further pages that may connect. On a loopback address, this page is served by
+        their hosts' names too.
     """
-    root = _Pages()  # type: ignore[no-untyped-call]
+    root = _Pages(origins)
     for name, content, kind in _page_files():
         root.putChild(name.encode(), PageFile(content, kind))
         if name == "index.html":

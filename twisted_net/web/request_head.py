@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from twisted_net.wire.framing import Framing, LocalProtocolError, RemoteProtocolError
+from twisted_net.wire.framing import (
+    BaseFraming,
+    Framing,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 
 MAX_HEAD = 8192
 """The most bytes in the head of a request. Apache takes as many in one line; Node 16 KiB in all."""
 
 _END = b"\r\n\r\n"
+
+_BODY = re.compile(
+    rb"\r\n(?:content-length[ \t]*:(?![ \t]*0+[ \t]*\r)|transfer-encoding[ \t]*:)", re.I
+)
 
 
 class RequestHead:
@@ -48,9 +58,7 @@ class RequestHead:
         self._buffer += data
         end = self._buffer.find(_END, searched)
         if end > MAX_HEAD or (end < 0 and len(self._buffer) > MAX_HEAD):
-            raise RemoteProtocolError(
-                "too-long", f"the head of a request is longer than {MAX_HEAD} bytes"
-            )
+            raise _too_long()
         if end < 0:
             return []
         end += len(_END)
@@ -62,3 +70,72 @@ class RequestHead:
     def encode(self, message: Any, /) -> bytes:
         """:raises LocalProtocolError: always: nothing can be sent before the answer."""
         raise LocalProtocolError("the WebSocket is not open yet; send in connected(), or later")
+
+
+class RequestHeads(BaseFraming[bytes]):
+    """Cuts the requests of a connection at their heads: each head is a message.
+
+    After the head of a request with a body, everything is passed on as it comes, because a body may
+    look like a head.
+
+    :param is_last: returns whether a head is the last one. What comes behind it is kept in
+        :attr:`rest`, for somebody else.
+    :ivar is_over: whether the last head was found.
+    """
+
+    __slots__ = ("_buffer", "_is_last", "_is_open_ended", "is_over")
+
+    def __init__(self, *, max_size: int, is_last: Callable[[bytes], bool] | None = None) -> None:
+        super().__init__(max_size=max_size)
+        self._buffer = b""
+        self._is_last = is_last
+        self._is_open_ended = self.is_over = False
+
+    @property
+    def rest(self) -> bytes:
+        """What has come behind the last head."""
+        return self._buffer
+
+    @property
+    def pending(self) -> bool:
+        """Whether a head has begun but is not complete."""
+        return bool(self._buffer) and not self.is_over
+
+    def drop_buffers(self) -> None:
+        self._buffer = b""
+
+    def parse(self, data: bytes, messages: list[bytes]) -> None:
+        """:raises RemoteProtocolError: if a head is longer than :data:`MAX_HEAD`."""
+        if self.is_over:
+            self._buffer += data
+            return
+        searched = max(0, len(self._buffer) - len(_END) + 1)
+        data = self._buffer + data
+        start = 0
+        while not self._is_open_ended:
+            end = data.find(_END, max(start, searched))
+            if (end if end >= 0 else len(data)) - start > MAX_HEAD:
+                raise _too_long()
+            if end < 0:
+                self._buffer = data[start:]
+                return
+            end += len(_END)
+            head = data[start:end]
+            messages.append(head)
+            start = end
+            if self._is_last is not None and self._is_last(head):
+                self.is_over = True
+                self._buffer = data[start:]
+                return
+            self._is_open_ended = _BODY.search(head) is not None
+        self._buffer = b""
+        if start < len(data):
+            messages.append(data[start:])
+
+    def encode(self, message: bytes, /) -> bytes:
+        """Return the bytes as they are: answers have no framing here."""
+        return message
+
+
+def _too_long() -> RemoteProtocolError:
+    return RemoteProtocolError("too-long", f"the head of a request is longer than {MAX_HEAD} bytes")

@@ -95,7 +95,8 @@ def answer_upgrade(
         but none of these, gets an answer without one, and ends the connection.
     :param origins: further pages that may connect, such as ``https://chat.example``; None for any.
     :param on_loopback: whether the server is reached on a loopback address. Then ``Host`` must name
-        one: otherwise a page could get here through a name of its own (DNS rebinding).
+        one, or a host of ``origins``, as behind a proxy on the same machine: otherwise a page could
+        get here through a name of its own (DNS rebinding).
     :param secure: whether the connection is TLS.
     """
     protocol = ServerProtocol(
@@ -166,7 +167,7 @@ def _forbidden(
     host = _split(f"//{hosts[0]}")
     if host is None:
         return f"the host {hosts[0][:100]!r} is none"
-    if on_loopback and not is_loopback_host(hosts[0]):
+    if on_loopback and not is_local_host(hosts[0], origins):
         return f"{host[1]!r} is not a name of this machine's loopback interface"
     if not pages or origins is None or pages[0] in origins:
         return ""
@@ -200,6 +201,18 @@ def is_origin(text: str) -> bool:
     """Return whether a text is what a browser sends as ``Origin``."""
     parts = _split(text)
     return parts is not None and bool(parts[0]) and text == text.lower()
+
+
+def is_local_host(host: str, origins: Collection[str] | None) -> bool:
+    """Return whether a server that is reached on a loopback address may answer to a ``Host``.
+
+    :param origins: pages that may connect. Their hosts may be asked for too.
+    """
+    if is_loopback_host(host):
+        return True
+    asked = _split(f"//{host}")
+    pages = [_split(each) for each in origins or ()]
+    return asked is not None and any(page is not None and page[1] == asked[1] for page in pages)
 
 
 def is_loopback_host(host: str) -> bool:

@@ -16,7 +16,8 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Any, ClassVar, Unpack
 
 from twisted.internet.interfaces import IAddress, ISSLTransport
@@ -39,6 +40,7 @@ from twisted_net.policy.close_reasons import (
     TOO_MANY,
     CloseReason,
 )
+from twisted_net.policy.rate import TokenBucket
 from twisted_net.web.request_head import RequestHead
 from twisted_net.web.upgrade import OpeningAnswer, OpeningRequest, answer_upgrade, is_upgrade
 from twisted_net.wire.websocket import (
@@ -48,6 +50,7 @@ from twisted_net.wire.websocket import (
     PingFrame,
     PongFrame,
     WebSocket,
+    decoder_of_sent,
     is_close_code,
 )
 
@@ -55,6 +58,10 @@ _TOLD = (FULL, TOO_MANY, TOO_FAST, DRAINING)
 
 MOST_REFUSED = 100
 """The most clients at a time that are let in only to be told that they cannot stay."""
+
+REFUSED_A_SECOND = 50
+"""The most such clients a second, after :data:`MOST_REFUSED` at once. Over TLS, each of them costs
+a handshake, which is a thousandth of a second or two."""
 
 
 class WebSocketConnection(Heartbeat):
@@ -68,6 +75,7 @@ class WebSocketConnection(Heartbeat):
     """
 
     framing = RequestHead
+    sent_framing = decoder_of_sent
     subprotocols: ClassVar[Sequence[str]] = ()
 
     factory: Any
@@ -75,6 +83,7 @@ class WebSocketConnection(Heartbeat):
     subprotocol = ""
     websocket: WebSocket
     refusal: CloseReason | None = None
+    _ends = False
 
     def message_received(self, message: Any, /) -> Any:
         """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
@@ -91,8 +100,21 @@ class WebSocketConnection(Heartbeat):
         """
         self._refuse(self._answer(head))
 
+    @property
+    def encoder(self) -> Callable[[str | bytes], bytes]:
+        """Encodes messages for this WebSocket, and for all others with the same compression.
+
+        It is the same object for all of them; see :class:`EncodedBroadcast`. A WebSocket has it
+        once it is open.
+        """
+        return _encoder(self.websocket.window_bits)
+
     def send_ping(self) -> None:
         self.send_encoded(self.websocket.encode(PingFrame()), 0)
+
+    @property
+    def form(self) -> str:
+        return "websocket"
 
     @property
     def origins(self) -> Collection[str] | None:
@@ -156,7 +178,9 @@ class WebSocketConnection(Heartbeat):
     # The end.
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        if self.reason is None and self.ready:
+        # If there is no room for the close frame, the peer is slow, and this is called again.
+        if self.reason is None and self.ready and not self._ends:
+            self._ends = True
             self._send_close(reason)
         super().close(reason, detail)
 
@@ -177,6 +201,11 @@ class WebSocketConnection(Heartbeat):
             self.websocket.listener = None  # so that no cycle keeps both in memory
 
 
+@cache
+def _encoder(window_bits: int) -> Callable[[str | bytes], bytes]:
+    return WebSocket(window_bits=window_bits).encode
+
+
 class WebSocketFactory(ConnectionFactory):
     """Makes WebSockets.
 
@@ -193,18 +222,38 @@ class WebSocketFactory(ConnectionFactory):
         super().__init__(**settings)
         self.origins = origins
         self._told: set[Connection] = set()  # refused clients that are still here
+        self._telling: TokenBucket | None = None
+
+    @property
+    def refusals(self) -> int:
+        """The number of refused clients that are still here."""
+        return len(self._told)
 
     def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
         """Open the WebSocket, and close it with the reason: a browser tells no page of a refusal.
 
-        If many are refused at the same time, they are not told.
+        If many are refused at the same time, or one after the other, they are not told.
         """
-        told = self.make(addr) if reason in _TOLD and len(self._told) < MOST_REFUSED else None
+        told = self.make(addr) if reason in _TOLD and self._may_tell() else None
         if not isinstance(told, WebSocketConnection):
             return super().reject(addr, reason)
         told.refusal = reason
         self._told.add(told)
         return told
+
+    def _may_tell(self) -> bool:
+        if self._telling is None:
+            self._telling = TokenBucket(REFUSED_A_SECOND, MOST_REFUSED)
+        now = self.clock.seconds()
+        if len(self._told) >= MOST_REFUSED or self._telling.wait(1, now):
+            return False
+        self._telling.take(1, now)
+        return True
+
+    def note_end(self, connection: Connection, reason: CloseReason) -> None:
+        # That it was refused was noted when it came.
+        if not isinstance(connection, WebSocketConnection) or connection.refusal is None:
+            super().note_end(connection, reason)
 
     def forget(self, connection: Connection) -> None:
         super().forget(connection)

@@ -136,6 +136,16 @@ def encode_frame(first: int, payload: bytes, mask: bytes = b"") -> bytes:
     return b"".join((head, mask, apply_mask(payload, mask))) if mask else head + payload
 
 
+def is_compressed(frame: bytes) -> bool:
+    """Return whether a frame is the first one of a compressed message."""
+    return bool(frame[0] & _RSV1)
+
+
+def decoder_of_sent(*, max_size: int) -> WebSocket:
+    """Return a framing that reads what a server sends. Nothing is to be sent with it."""
+    return WebSocket(max_size=max_size, window_bits=zlib.MAX_WBITS, make_mask=lambda: bytes(4))
+
+
 def compress(payload: bytes, window_bits: int = WINDOW_BITS) -> bytes:
     """Return the payload of a compressed message (RFC 7692, 7.2.1)."""
     deflater = zlib.compressobj(wbits=-window_bits, memLevel=WINDOW_BITS - 7)

@@ -9,12 +9,15 @@ let chat, sent, events, tokens;
 
 function begin(saved) {
   [sent, events, tokens] = [[], [], 0];
-  chat = new Chat({
-    send: (message) => sent.push(message),
-    emit: (event) => events.push(event),
-    token: () => `t${(tokens += 1)}`,
-    now: () => 1000,
-  }, saved);
+  chat = new Chat(
+    {
+      send: (message) => sent.push(message),
+      emit: (event) => events.push(event),
+      token: () => `t${(tokens += 1)}`,
+      now: () => 1000,
+    },
+    saved,
+  );
   return chat;
 }
 
@@ -26,11 +29,50 @@ function taken(type) {
 }
 
 const told = (on) => events.filter((each) => each.on === on);
-const limits = { message: 200, nick: 24, topic: 300, id: 64, rooms: 50, history: 100, recover: 1000 };
-const welcome = (nick = 'ann') => ({ type: 'welcome', nick, session: 's1', server: 'x', heartbeat: 45, limits });
-const joined = (offset, more = {}) => ({ type: 'joined', room: 'lobby', epoch: 'e', offset, members: ['ann', 'bea'], count: 2, topic: '', recovered: null, ...more });
-const said = (offset, text = 'x', more = {}) => ({ type: 'message', room: 'lobby', offset, from: 'bea', text, time: '2026-11-26T06:33:00.000Z', ...more });
-const page = (...offsets) => ({ type: 'history', room: 'lobby', epoch: 'e', messages: offsets.map((each) => said(each)), more: false });
+const limits = {
+  message: 200,
+  nick: 24,
+  topic: 300,
+  id: 64,
+  rooms: 50,
+  history: 100,
+  recover: 1000,
+};
+const welcome = (nick = 'ann') => ({
+  type: 'welcome',
+  nick,
+  session: 's1',
+  server: 'x',
+  heartbeat: 45,
+  limits,
+});
+const joined = (offset, more = {}) => ({
+  type: 'joined',
+  room: 'lobby',
+  epoch: 'e',
+  offset,
+  members: ['ann', 'bea'],
+  count: 2,
+  topic: '',
+  recovered: null,
+  ...more,
+});
+const said = (offset, text = 'x', more = {}) => ({
+  type: 'message',
+  room: 'lobby',
+  offset,
+  from: 'bea',
+  text,
+  time: '2026-11-26T06:33:00.000Z',
+  ...more,
+});
+const page = (...offsets) => ({
+  type: 'history',
+  room: 'lobby',
+  epoch: 'e',
+  messages: offsets.map((each) => said(each)),
+  more: false,
+});
 
 function enter(offset = 0) {
   chat.join('lobby');
@@ -59,11 +101,19 @@ test('it says hello, joins and fetches history', () => {
   chat.connected();
   assert.deepEqual(sent, [{ type: 'hello' }]);
   chat.receive(welcome('guest-1'));
-  assert.deepEqual(taken('join').map((each) => each.room), ['lobby']);
+  assert.deepEqual(
+    taken('join').map((each) => each.room),
+    ['lobby'],
+  );
   chat.receive(joined(70));
-  assert.deepEqual(taken('history'), [{ type: 'history', room: 'lobby', limit: 50, id: 'history lobby' }]);
+  assert.deepEqual(taken('history'), [
+    { type: 'history', room: 'lobby', limit: 50, id: 'history lobby' },
+  ]);
   chat.receive({ ...page(69, 70), more: true });
-  assert.deepEqual([lobby().unread, lobby().more, chat.current, told('opened').length], [0, true, '#lobby', 1]);
+  assert.deepEqual(
+    [lobby().unread, lobby().more, chat.current, told('opened').length],
+    [0, true, '#lobby', 1],
+  );
   chat.fetch(lobby());
   assert.equal(taken('history')[0].before, 69);
 });
@@ -82,17 +132,29 @@ test('a name that is taken is varied', () => {
   const refuse = () => chat.receive({ type: 'error', code: 'taken', text: 'The name is taken.' });
   refuse();
   refuse();
-  assert.deepEqual(sent.map((each) => each.nick), ['ann', 'ann-2', 'ann-3']);
+  assert.deepEqual(
+    sent.map((each) => each.nick),
+    ['ann', 'ann-2', 'ann-3'],
+  );
 });
 
 test('what was saved and is of no use is dropped', () => {
   begin({ wishes: 'x y', session: 'nonsense' }).connected();
-  chat.receive({ type: 'error', code: 'bad-field', text: 'session: it is what a welcome gave.', field: 'session' });
+  chat.receive({
+    type: 'error',
+    code: 'bad-field',
+    text: 'session: it is what a welcome gave.',
+    field: 'session',
+  });
   assert.deepEqual(sent.at(-1), { type: 'hello' });
 });
 
 test('whether one can log in is asked of the server', () => {
-  for (const [code, accounts] of [['missing', 'yes'], ['not-secret', 'tls'], ['no-accounts', 'no']]) {
+  for (const [code, accounts] of [
+    ['missing', 'yes'],
+    ['not-secret', 'tls'],
+    ['no-accounts', 'no'],
+  ]) {
     begin();
     chat.connected();
     chat.receive(welcome());
@@ -109,7 +171,12 @@ test('a server that wants a login gets one, and again after a lost connection', 
   assert.equal(told('login').length, 1);
   chat.entrance.login('ann', 'secret');
   assert.deepEqual(sent.at(-1), { type: 'hello', user: 'ann', password: 'secret' });
-  chat.receive({ type: 'error', code: 'login-failed', text: 'The login failed.', field: 'password' });
+  chat.receive({
+    type: 'error',
+    code: 'login-failed',
+    text: 'The login failed.',
+    field: 'password',
+  });
   assert.equal(told('login').length, 2);
   chat.entrance.login('ann', 'right');
   chat.receive(welcome());
@@ -163,7 +230,10 @@ test('what was written offline is sent later, once, with its id', () => {
   chat.receive(welcome());
   assert.deepEqual(taken('message'), []);
   chat.receive(joined(0, { recovered: true }));
-  assert.deepEqual(taken('message').map((each) => each.id), ['t1']);
+  assert.deepEqual(
+    taken('message').map((each) => each.id),
+    ['t1'],
+  );
   assert.equal(chat.outbox.lastTo('#lobby'), null);
 });
 
@@ -172,7 +242,10 @@ test('what was not acked is sent again with the same id', () => {
   chat.say('#lobby', 'one');
   comeBack();
   chat.receive(joined(1, { recovered: true }));
-  assert.deepEqual(sent.filter((each) => each.type === 'message').map((each) => each.id), ['t1', 't1']);
+  assert.deepEqual(
+    sent.filter((each) => each.type === 'message').map((each) => each.id),
+    ['t1', 't1'],
+  );
   chat.receive(said(1, 'one', { from: 'ann', id: 't1' })); // it was stored the first time
   chat.receive({ type: 'ack', id: 't1', room: 'lobby', offset: 1 });
   assert.deepEqual([shape(), chat.outbox.messages], [['one'], []]);
@@ -189,10 +262,20 @@ test('a reconnection goes on where it stopped', () => {
   enter();
   chat.receive(said(1, 'a'));
   comeBack();
-  assert.deepEqual(taken('join'), [{ type: 'join', room: 'lobby', since: { epoch: 'e', offset: 1 }, id: 'join lobby' }]);
+  assert.deepEqual(taken('join'), [
+    { type: 'join', room: 'lobby', since: { epoch: 'e', offset: 1 }, id: 'join 2' },
+  ]);
   chat.receive(joined(3, { recovered: true }));
-  for (const [offset, text] of [[2, 'b'], [3, 'c'], [3, 'c']]) chat.receive(said(offset, text));
-  assert.deepEqual([shape(), told('back')], [['a', 'b', 'c'], [{ on: 'back', fetched: 2, skipped: [], lost: [] }]]);
+  for (const [offset, text] of [
+    [2, 'b'],
+    [3, 'c'],
+    [3, 'c'],
+  ])
+    chat.receive(said(offset, text));
+  assert.deepEqual(
+    [shape(), told('back')],
+    [['a', 'b', 'c'], [{ on: 'back', fetched: 2, skipped: [], lost: [] }]],
+  );
 });
 
 test('the first connection brings no banner, and neither does a room that is joined later', () => {
@@ -210,7 +293,10 @@ test('what is lost is said', () => {
   comeBack();
   chat.receive(joined(0, { epoch: 'other', recovered: false }));
   chat.receive({ ...page(), epoch: 'other' });
-  assert.deepEqual([shape(), told('back')], [['a', 'lost'], [{ on: 'back', fetched: 0, skipped: [], lost: ['lobby'] }]]);
+  assert.deepEqual(
+    [shape(), told('back')],
+    [['a', 'lost'], [{ on: 'back', fetched: 0, skipped: [], lost: ['lobby'] }]],
+  );
 });
 
 test('too much to follow at once is not lost', () => {
@@ -227,10 +313,29 @@ test('a connection that breaks again on its return counts from the first', () =>
   chat.receive(joined(0, { room: 'ops' }));
   comeBack();
   chat.receive(joined(2, { recovered: true }));
+  chat.receive(said(1));
   comeBack();
   chat.receive(joined(3, { recovered: true }));
   chat.receive(joined(0, { room: 'ops', recovered: true }));
   assert.equal(told('back')[0].fetched, 3);
+});
+
+test('a room that is left is not waited for', () => {
+  enter();
+  chat.receive(joined(0, { room: 'ops' }));
+  comeBack();
+  chat.receive(joined(0, { recovered: true }));
+  assert.equal(told('back').length, 0);
+  chat.leave('#ops');
+  assert.equal(told('back').length, 1);
+});
+
+test('history of another epoch comes too late', () => {
+  enter(5);
+  chat.receive({ ...page(1, 2), epoch: 'old' });
+  assert.deepEqual(shape(), []);
+  chat.fetch(lobby());
+  assert.equal(taken('history').length, 1); // and it is asked for again
 });
 
 test('a gap is asked for', () => {
@@ -245,11 +350,45 @@ test('a gap is asked for', () => {
 });
 
 test('a room that is not let in any more is dropped', () => {
-  begin({ current: '#ops', rooms: [{ name: 'ops', epoch: 'e', offset: 3, read: { epoch: 'e', offset: 3 }, line: null, mentions: 0, draft: '' }] });
+  begin({
+    current: '#ops',
+    rooms: [
+      {
+        name: 'ops',
+        epoch: 'e',
+        offset: 3,
+        read: { epoch: 'e', offset: 3 },
+        line: null,
+        mentions: 0,
+        draft: '',
+      },
+    ],
+  });
   chat.connected();
   chat.receive(welcome());
-  chat.receive({ type: 'error', code: 'too-many-rooms', text: 'There are too many rooms already.', id: 'join ops' });
+  chat.receive({
+    type: 'error',
+    code: 'too-many-rooms',
+    text: 'There are too many rooms already.',
+    id: taken('join')[0].id,
+  });
   assert.equal(chat.rooms.size, 0);
+  assert.deepEqual(taken('join').map((each) => each.room), ['lobby']); // something is shown
+});
+
+test('whatever room there is is shown, if the one that was wanted cannot be joined', () => {
+  chat.asked.add('den');
+  chat.join('no such\u202e room');
+  chat.connected();
+  chat.receive(welcome());
+  const [den, bad] = taken('join');
+  chat.receive(joined(0, { room: 'den' }));
+  assert.equal(chat.here, undefined);
+  chat.receive({ type: 'error', code: 'bad-name', text: 'The room has a space.', id: bad.id });
+  assert.deepEqual([den.room, chat.current, chat.asked.size], ['den', '#den', 0]);
+  sent.length = 0;
+  comeBack();
+  assert.deepEqual(taken('join').map((each) => each.room), ['den']);
 });
 
 test('a reload goes on from the last offset, and fetches what stood before', () => {
@@ -262,8 +401,14 @@ test('a reload goes on from the last offset, and fetches what stood before', () 
   assert.deepEqual(sent[0], { type: 'hello', nick: 'ann', session: 's1' });
   assert.deepEqual(taken('join')[0].since, { epoch: 'e', offset: 1 });
   chat.receive(joined(2, { recovered: true }));
-  assert.deepEqual(sent.filter((each) => each.type === 'history').map((each) => each.before), [2]);
-  assert.deepEqual(taken('message').map((each) => each.id), ['t1']);
+  assert.deepEqual(
+    sent.filter((each) => each.type === 'history').map((each) => each.before),
+    [2],
+  );
+  assert.deepEqual(
+    taken('message').map((each) => each.id),
+    ['t1'],
+  );
 });
 
 test('the line and the unread count survive a reload', () => {
@@ -275,7 +420,7 @@ test('the line and the unread count survive a reload', () => {
   assert.deepEqual([lobby().line, lobby().unread, lobby().mentions], [0, 2, 1]);
 });
 
-test('the line stays while the conversation is in sight, and goes when one comes back to it', () => {
+test('the line stays while a conversation is in sight, and goes when one comes back', () => {
   enter();
   chat.receive(joined(0, { room: 'ops' }));
   chat.receive(said(1));
@@ -299,6 +444,39 @@ test('what the reader sees is read, and the line stays', () => {
   assert.deepEqual([lobby().unread, lobby().line], [1, 2]);
 });
 
+test('what was not sent to a room goes with it', () => {
+  enter();
+  chat.disconnected();
+  chat.say('#lobby', 'never mind');
+  chat.leave('#lobby');
+  assert.deepEqual(chat.outbox.messages, []);
+});
+
+test('a refused name is not asked for again', () => {
+  enter();
+  chat.entrance.rename('root', true);
+  assert.deepEqual(taken('nick'), [{ type: 'nick', nick: 'root', id: 'nick' }]);
+  chat.receive({ type: 'error', code: 'taken', text: 'The name root is taken.', id: 'nick' });
+  assert.deepEqual(
+    [chat.entrance.wishes, told('notice')[0].text],
+    ['ann', 'The name root is taken.'],
+  );
+});
+
+test('a wrong password is not tried again', () => {
+  enter();
+  chat.entrance.login('ann', 'wrong');
+  chat.receive({
+    type: 'error',
+    code: 'login-failed',
+    text: 'The login failed.',
+    field: 'password',
+  });
+  sent.length = 0;
+  comeBack();
+  assert.equal(taken('hello')[0].password, undefined);
+});
+
 test('private messages have a conversation each', () => {
   enter();
   chat.receive({ type: 'private', from: 'Bea', text: 'psst', time: '2026-11-26T06:33:00.000Z' });
@@ -307,7 +485,13 @@ test('private messages have a conversation each', () => {
   chat.say('@bea', 'what?');
   assert.deepEqual(taken('private'), [{ type: 'private', to: 'Bea', text: 'what?', id: 't1' }]);
   chat.receive({ type: 'ack', id: 't1' });
-  assert.deepEqual(talk.entries.map((each) => [each.offset, each.text]), [[1, 'psst'], [2, 'what?']]);
+  assert.deepEqual(
+    talk.entries.map((each) => [each.offset, each.text]),
+    [
+      [1, 'psst'],
+      [2, 'what?'],
+    ],
+  );
 });
 
 test('a private conversation follows a new name', () => {
@@ -315,12 +499,34 @@ test('a private conversation follows a new name', () => {
   chat.open(chat.talkWith('bea').key);
   chat.receive({ type: 'presence', room: 'lobby', event: 'nick', nick: 'bea', to: 'Zoe' });
   chat.say(chat.current, 'hi');
-  assert.deepEqual([chat.current, taken('private')[0].to, [...lobby().members]], ['@zoe', 'Zoe', ['ann', 'Zoe']]);
+  assert.deepEqual(
+    [chat.current, taken('private')[0].to, [...lobby().members]],
+    ['@zoe', 'Zoe', ['ann', 'Zoe']],
+  );
+  chat.disconnected();
+  chat.say(chat.current, 'later');
+  chat.receive({ type: 'presence', room: 'lobby', event: 'nick', nick: 'Zoe', to: 'eva' });
+  chat.connected();
+  chat.receive(welcome());
+  assert.deepEqual(
+    taken('private').map((each) => each.to),
+    ['eva', 'eva'],
+  );
+  chat.receive({ type: 'ack', id: 't2' });
+  assert.deepEqual(
+    chat.talks.get('@eva').entries.map((each) => each.text),
+    ['later'],
+  );
 });
 
 test('members come and go, and the reader stays', () => {
   enter();
-  for (const [event, nick] of [['join', 'carl'], ['leave', 'bea'], ['leave', 'ann'], ['leave', 'nobody']]) {
+  for (const [event, nick] of [
+    ['join', 'carl'],
+    ['leave', 'bea'],
+    ['leave', 'ann'],
+    ['leave', 'nobody'],
+  ]) {
     chat.receive({ type: 'presence', room: 'lobby', event, nick });
   }
   assert.deepEqual([[...lobby().members], lobby().count], [['ann', 'carl'], 2]);
@@ -348,7 +554,10 @@ test('leaving goes to another conversation, and the lobby is always there', () =
   chat.leave('#ops');
   assert.deepEqual([taken('leave'), chat.current], [[{ type: 'leave', room: 'ops' }], '#lobby']);
   chat.leave('#lobby');
-  assert.deepEqual(taken('join').map((each) => each.room), ['lobby']);
+  assert.deepEqual(
+    taken('join').map((each) => each.room),
+    ['lobby'],
+  );
 });
 
 test('unknown types are passed over', () => {

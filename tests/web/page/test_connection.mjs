@@ -53,17 +53,25 @@ function pass(milliseconds) {
 
 beforeEach(() => {
   [sockets, timers, now, states, received] = [[], [], 0, [], []];
-  connection = new Connection('ws://x/ws', {
-    open: () => new Socket(),
-    now: () => now,
-    random: () => 0.5,
-    later: (action, milliseconds) => {
-      const timer = { action, at: now + milliseconds };
-      timers.push(timer);
-      return timer;
+  connection = new Connection(
+    'ws://x/ws',
+    {
+      open: () => new Socket(),
+      now: () => now,
+      random: () => 0.5,
+      later: (action, milliseconds) => {
+        const timer = { action, at: now + milliseconds };
+        timers.push(timer);
+        return timer;
+      },
+      cancel: (timer) => timers.includes(timer) && timers.splice(timers.indexOf(timer), 1),
     },
-    cancel: (timer) => timers.includes(timer) && timers.splice(timers.indexOf(timer), 1),
-  }, { opened: () => connection.send({ type: 'hello' }), received: (message) => received.push(message.type), changed: (state) => states.push(state) });
+    {
+      opened: () => connection.send({ type: 'hello' }),
+      received: (message) => received.push(message.type),
+      changed: (state) => states.push(state),
+    },
+  );
 });
 
 function open() {
@@ -76,12 +84,21 @@ function open() {
 
 test('it is open once the server has welcomed it', () => {
   const socket = open();
-  assert.deepEqual([states, socket.sent, received], [['connecting', 'open'], [{ type: 'hello' }], ['welcome']]);
+  assert.deepEqual(
+    [states, socket.sent, received],
+    [['connecting', 'open'], [{ type: 'hello' }], ['welcome']],
+  );
 });
 
 test('it comes back, later each time and with jitter', () => {
-  assert.deepEqual([1, 2, 8, 40].map((each) => delayOf(each, 0)), [200, 200, 200, 200]);
-  assert.deepEqual([1, 2, 8, 2000].map((each) => delayOf(each, 1)), [400, 800, 30_000, 30_000]);
+  assert.deepEqual(
+    [1, 2, 8, 40].map((each) => delayOf(each, 0)),
+    [200, 200, 200, 200],
+  );
+  assert.deepEqual(
+    [1, 2, 8, 2000].map((each) => delayOf(each, 1)),
+    [400, 800, 30_000, 30_000],
+  );
   connection.start();
   for (let attempt = 1; attempt <= 4; attempt += 1) {
     sockets.at(-1).ends(1006);
@@ -99,17 +116,43 @@ test('it comes back, later each time and with jitter', () => {
 test('a restart is waited for', () => {
   const socket = open();
   pass(7);
-  socket.says({ type: 'goodbye', code: 'draining', text: 'The server is restarting.', retry: true });
+  socket.says({
+    type: 'goodbye',
+    code: 'draining',
+    text: 'The server is restarting.',
+    retry: true,
+  });
   socket.ends(1012);
-  assert.deepEqual([connection.state, connection.why, connection.lostAt], ['waiting', 'The server is restarting.', 7]);
+  assert.deepEqual(
+    [connection.state, connection.why, connection.lostAt],
+    ['waiting', 'The server is restarting.', 7],
+  );
 });
 
 test('a goodbye that is final stops it; otherwise the close code decides', () => {
   const socket = open();
-  socket.says({ type: 'goodbye', code: 'kicked', text: 'An operator closed the connection.', retry: false });
+  socket.says({
+    type: 'goodbye',
+    code: 'kicked',
+    text: 'An operator closed the connection.',
+    retry: false,
+  });
   socket.ends(1008);
-  assert.deepEqual([connection.state, connection.why], ['stopped', 'An operator closed the connection.']);
-  for (const [code, state] of [[1000, 'stopped'], [1001, 'waiting'], [1006, 'waiting'], [1008, 'stopped'], [1009, 'stopped'], [1011, 'waiting'], [1012, 'waiting'], [1013, 'waiting'], [1014, 'waiting']]) {
+  assert.deepEqual(
+    [connection.state, connection.why],
+    ['stopped', 'An operator closed the connection.'],
+  );
+  for (const [code, state] of [
+    [1000, 'stopped'],
+    [1001, 'waiting'],
+    [1006, 'waiting'],
+    [1008, 'stopped'],
+    [1009, 'stopped'],
+    [1011, 'waiting'],
+    [1012, 'waiting'],
+    [1013, 'waiting'],
+    [1014, 'waiting'],
+  ]) {
     connection.stop('');
     open().ends(code);
     assert.equal(connection.state, state, code);
@@ -130,7 +173,10 @@ test('a refusal has no goodbye; its close frame has the code of the reason', () 
   open().ends(1008, 'slow');
   assert.equal(connection.state, 'waiting');
   open().ends(1008, 'denied');
-  assert.deepEqual([connection.state, connection.why], ['stopped', 'Your address may not connect here.']);
+  assert.deepEqual(
+    [connection.state, connection.why],
+    ['stopped', 'Your address may not connect here.'],
+  );
 });
 
 test('pings are answered, and silence is asked about', () => {
@@ -146,7 +192,10 @@ test('pings are answered, and silence is asked about', () => {
   socket.says({ type: 'pong' });
   pass(45_000);
   pass(10_000);
-  assert.deepEqual([connection.state, connection.why, socket.closedWith], ['waiting', 'The server does not answer.', 1000]);
+  assert.deepEqual(
+    [connection.state, connection.why, socket.closedWith],
+    ['waiting', 'The server does not answer.', 1000],
+  );
   assert.equal(socket.onclose, null);
 });
 
@@ -223,7 +272,16 @@ function chatOf(saved) {
 function savedChat() {
   const chat = chatOf({});
   chat.receive({ type: 'welcome', nick: 'ann', session: 's1', limits: {} });
-  chat.receive({ type: 'joined', room: 'lobby', epoch: 'e', offset: 4, members: [], count: 0, topic: '', recovered: null });
+  chat.receive({
+    type: 'joined',
+    room: 'lobby',
+    epoch: 'e',
+    offset: 4,
+    members: [],
+    count: 0,
+    topic: '',
+    recovered: null,
+  });
   chat.say('#lobby', 'unsent');
   return chat;
 }
@@ -239,9 +297,24 @@ test('a reload has everything; a new tab has the name and the rooms', () => {
   saved.save(chat, { notify: true });
   saved.mark(false);
   const found = saved.load();
-  assert.deepEqual([found.session, found.wishes, found.unsent[0].state, found.rooms[0].offset, found.ignored, found.notify], ['s1', 'bea', 'pending', 4, ['eve'], true]);
+  assert.deepEqual(
+    [
+      found.session,
+      found.wishes,
+      found.unsent[0].state,
+      found.rooms[0].offset,
+      found.ignored,
+      found.notify,
+    ],
+    ['s1', 'bea', 'pending', 4, ['eve'], true],
+  );
   assert.equal(chatOf(found).outbox.messages.length, 1);
-  assert.deepEqual(new Saved(new Storage(), browser).load(), { wishes: 'bea', ignored: ['eve'], notify: true, names: ['lobby'] });
+  assert.deepEqual(new Saved(new Storage(), browser).load(), {
+    wishes: 'bea',
+    ignored: ['eve'],
+    notify: true,
+    names: ['lobby'],
+  });
 });
 
 test('a duplicated tab begins a session of its own, and sends nothing twice', () => {
@@ -254,8 +327,35 @@ test('a duplicated tab begins a session of its own, and sends nothing twice', ()
   assert.ok(found.unsent[0].why);
 });
 
+test('where too much is said in private, the rest is saved all the same', () => {
+  const tab = new Storage();
+  const chat = savedChat();
+  const talk = chat.talkWith('bea');
+  talk.append(talk.numbered({ kind: 'message', from: 'bea', text: 'x'.repeat(10_000), time: 1 }));
+  tab.setItem = (key, value) => {
+    if (value.length > 5000) throw new Error('full');
+    tab.map.set(key, value);
+  };
+  new Saved(tab, null).save(chat, {});
+  const { rooms, talks, unsent } = new Saved(tab, null).load();
+  assert.deepEqual(
+    [rooms[0].offset, unsent.length, talks[0].nick, talks[0].entries],
+    [4, 1, 'bea', []],
+  );
+});
+
 test('storage that fails, or holds nonsense, is as if it were empty', () => {
-  const broken = { getItem() { throw new Error('no'); }, setItem() { throw new Error('full'); }, removeItem() { throw new Error('no'); } };
+  const broken = {
+    getItem() {
+      throw new Error('no');
+    },
+    setItem() {
+      throw new Error('full');
+    },
+    removeItem() {
+      throw new Error('no');
+    },
+  };
   for (const storage of [broken, null]) {
     const saved = new Saved(storage, storage);
     saved.mark(true);

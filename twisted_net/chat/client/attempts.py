@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
 
 from twisted_net.interfaces import ClientEndpoint
@@ -41,6 +42,6 @@ class Attempts:
         return self._backoff.delay(self.failed, jitter)
 
     def _attempt_failed(self, failure: Failure) -> Failure:
-        if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
+        if not failure.check(CancelledError, ConnectingCancelledError):  # type: ignore[no-untyped-call]
             self._note(" ".join(failure.getErrorMessage().split()))
         return failure

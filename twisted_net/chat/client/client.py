@@ -101,7 +101,7 @@ class _ClientConnection(Heartbeat):
         self.client._disconnected(self, f"{reason.text} ({self.detail or reason.code})")
 
     def handshake_failed(self, reason: CloseReason) -> None:
-        self.client._trouble = f"{reason.text} ({self.detail or reason.code})"
+        self.client._attempt_failed(f"{reason.text} ({self.detail or reason.code})")
 
     def send_ping(self) -> None:
         self.send(b'{"type":"ping"}')
@@ -133,6 +133,9 @@ class ChatClient(Service):
     :param user: the name of an account; needs ``password``, and ``tls=True``.
     :param on_message: called with each message, a dictionary.
     :param on_lost: called with the name of a room if some of its messages may have been missed.
+    :param on_disconnected: called with the reason, in one line, when the connection has ended and
+        when an attempt to connect has failed. The client tries again; if it does not, because it
+        was stopped or the server refuses it for good, this is not called.
     :param buffer: messages that may wait for the iteration; the oldest are dropped beyond that.
     :param call_timeout: seconds within which each call ends.
     :raises TypeError: a name or the password is not a string, or a keyword is unknown.
@@ -149,6 +152,7 @@ class ChatClient(Service):
         password: str = "",
         on_message: Callable[[dict[str, Any]], None] | None = None,
         on_lost: Callable[[str], None] | None = None,
+        on_disconnected: Callable[[str], None] | None = None,
         buffer: int = 10_000,
         call_timeout: float = CALL_TIMEOUT,
         backoff: Backoff | None = None,
@@ -163,6 +167,7 @@ class ChatClient(Service):
         self.state = ClientState(**{name: value for name, value in hello.items() if value})
         self.on_message = on_message
         self.on_lost = on_lost
+        self.on_disconnected = on_disconnected
         self._delivery = Delivery(buffer)
         self._clock: IReactorTime = reactor
         self._connection: _ClientConnection | None = None
@@ -381,6 +386,7 @@ class ChatClient(Service):
 
     def _attempt_failed(self, why: str) -> None:
         self._trouble = why
+        self._delivery.tell("on_disconnected", self.on_disconnected, why)
 
     def _connected(self, connection: _ClientConnection) -> None:
         self._connection = connection
@@ -407,6 +413,7 @@ class ChatClient(Service):
             self._trouble = self._trouble or why
             self._cancel_timers()
             self._do(self.state.disconnected())
+            self._delivery.tell("on_disconnected", self.on_disconnected, self._trouble)
 
     def _received(self, message: dict[str, Any]) -> None:
         outputs = self.state.received(message)

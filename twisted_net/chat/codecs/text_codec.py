@@ -48,6 +48,7 @@ from twisted_net.wire.text import clean_line, is_blank, strip_invisible
 # login is never said: neither /login after a space, nor what a program sends to log in.
 _LOGIN = re.compile(r"/login(?!\S)", re.IGNORECASE)
 _PASSWORD = re.compile(r"""["']password["']\s*:""", re.IGNORECASE)
+_PASS = re.compile(r"PASS +\S+\s*")  # as IRC, FTP and POP3 have it
 _LOGIN_TYPE = re.compile(r"""["']type["']\s*:\s*["'](?:hello|login)["']""", re.IGNORECASE)
 _PASSWORD_REFUSED = (
     "Your line was not sent: it looks like a program's login. Programs send it as the first line."
@@ -86,7 +87,7 @@ class TextCodec:
             return parse_command(text, self._own), ""
         if "/" in text and _LOGIN.match(strip_invisible(text)):
             return parse_command(strip_invisible(text), self._own), ""
-        if ":" in text and _has_password(text):
+        if (":" in text and _has_password(text)) or (text[:4] == "PASS" and _PASS.fullmatch(text)):
             raise RequestError("bad-input", _PASSWORD_REFUSED)
         return (None if is_blank(text) else SendMessage(text)), ""
 

@@ -27,21 +27,33 @@ export class Chat {
     this.entrance = new Entrance(world, saved);
     this.outbox = new Outbox(saved.unsent);
     this.rooms = new Map((saved.rooms ?? []).map((each) => [each.name, Room.from(each)]));
-    this.talks = new Map((saved.talks ?? []).map((each) => [`@${fold(each.nick)}`, Talk.from(each)]));
+    this.talks = new Map(
+      (saved.talks ?? []).map((each) => [`@${fold(each.nick)}`, Talk.from(each)]),
+    );
     this.ignored = new Set(saved.ignored ?? []);
     this.current = saved.current ?? `#${LOBBY}`;
     this.limits = { message: 8192, nick: 24, topic: 300, history: CHUNK };
     this.attentive = false; // whether the reader sees the end of the current conversation
     this.online = false;
     this.asked = new Set(); // rooms to join, as they were typed
+    this.joins = 0; // requests to join a room
+    this.joining = new Map(); // their ids, and the rooms as they were asked for
     this.opening = null; // the room that the reader wants to see once it is joined
     // After a lost connection, or a reload, until all rooms are back.
     this.returning = this.rooms.size ? new Homecoming(this.rooms.values()) : null;
   }
 
   toJSON() {
-    const [rooms, talks] = [this.rooms, this.talks].map((each) => [...each.values()].map((one) => one.toJSON()));
-    return { ...this.entrance.toJSON(), unsent: this.outbox.toJSON(), current: this.current, rooms, talks };
+    const [rooms, talks] = [this.rooms, this.talks].map((each) =>
+      [...each.values()].map((one) => one.toJSON()),
+    );
+    return {
+      ...this.entrance.toJSON(),
+      unsent: this.outbox.toJSON(),
+      current: this.current,
+      rooms,
+      talks,
+    };
   }
 
   emit(on, more = {}) {
@@ -80,6 +92,7 @@ export class Chat {
   // The connection.
 
   connected() {
+    this.joining.clear();
     this.entrance.begin();
   }
 
@@ -118,7 +131,7 @@ export class Chat {
       return;
     }
     if (this.entrance.refused({ id, code, text })) return;
-    if (id.startsWith('join ')) this.notJoined(id.slice(5));
+    if (this.joining.has(id)) this.notJoined(this.joining.get(id));
     const room = id.startsWith('history ') && this.rooms.get(id.slice(8));
     if (room) room.loading = false;
     this.notice(text, true);
@@ -139,7 +152,9 @@ export class Chat {
   }
 
   sendJoin(room, since) {
-    this.world.send({ type: 'join', room, ...(since && { since }), id: `join ${room}`.slice(0, 64) });
+    const id = `join ${(this.joins += 1)}`;
+    this.joining.set(id, room);
+    this.world.send({ type: 'join', room, ...(since && { since }), id });
   }
 
   joinAgain(room) {
@@ -152,6 +167,7 @@ export class Chat {
     const room = this.rooms.get(name) ?? this.addRoom(name);
     Object.assign(room, { members: new Set(members), count, topic, joined: true });
     for (const typed of this.asked) if (fold(typed) === fold(name)) this.asked.delete(typed);
+    for (const [id, typed] of this.joining) if (fold(typed) === fold(name)) this.joining.delete(id);
     this.returning?.joined(room, recovered, epoch);
     if (recovered === true) {
       room.caughtUp = offset;
@@ -164,6 +180,7 @@ export class Chat {
     }
     for (const own of this.outbox.to(room.key)) this.pass(own);
     if (this.opening === fold(name)) this.open(room.key);
+    if (this.opening === null) this.showAny();
     for (const each of ['members', 'topic', 'list']) this.emit(each, { conversation: room });
     this.cameBack();
   }
@@ -177,10 +194,16 @@ export class Chat {
   notJoined(typed) {
     this.asked.delete(typed);
     this.opening = null;
-    const room = this.rooms.get(typed);
-    if (room === undefined) return;
-    this.forget(room);
-    this.cameBack();
+    if (this.rooms.has(typed)) this.forget(this.rooms.get(typed));
+    this.showAny();
+  }
+
+  /** See to it that some conversation is shown. */
+  showAny() {
+    if (this.here !== undefined) return;
+    const [next] = this.conversations;
+    if (next) this.open(next.key);
+    else if (!this.asked.has(LOBBY)) this.join(LOBBY);
   }
 
   cameBack() {
@@ -195,7 +218,13 @@ export class Chat {
     if (!this.online || !room.joined || room.loading) return;
     room.loading = true;
     const limit = Math.min(CHUNK, this.limits.history);
-    this.world.send({ type: 'history', room: room.name, ...(before && { before }), limit, id: `history ${room.name}` });
+    this.world.send({
+      type: 'history',
+      room: room.name,
+      ...(before && { before }),
+      limit,
+      id: `history ${room.name}`,
+    });
   }
 
   history({ room: name, epoch, messages, more }) {
@@ -212,7 +241,8 @@ export class Chat {
     const conversation = this.conversation(key);
     if (conversation === undefined) return;
     this.outbox.drop(key);
-    if (conversation.isRoom && this.online) this.world.send({ type: 'leave', room: conversation.name });
+    if (conversation.isRoom && this.online)
+      this.world.send({ type: 'leave', room: conversation.name });
     this.forget(conversation);
   }
 
@@ -220,12 +250,9 @@ export class Chat {
     this.returning?.gone(conversation);
     if (conversation.isRoom) this.rooms.delete(conversation.name);
     else this.talks.delete(conversation.key);
-    if (this.current === conversation.key) {
-      const [next] = this.conversations;
-      if (next) this.open(next.key);
-      else this.join(LOBBY);
-    }
+    this.showAny();
     this.emit('list');
+    this.cameBack();
   }
 
   /** Show a conversation. */
@@ -271,7 +298,7 @@ export class Chat {
   heard(conversation, entry, mention) {
     const isSeen = this.attentive && conversation.key === this.current;
     if (isSeen) conversation.markRead();
-    else if (conversation.unread === 1) conversation.drawLine(); // it stays above the first
+    else conversation.drawLine();
     if (!isSeen && mention) conversation.mentions += 1;
     this.show(conversation, entry);
     this.emit('heard', { conversation, entry, mention, isSeen });
@@ -343,12 +370,16 @@ export class Chat {
   acked({ id, room: name, offset }) {
     const own = this.took(id);
     const room = this.rooms.get(name);
-    if (room !== undefined && !this.advance(room, offset)) return; // it comes, or has come, as history
+    // One that is no step forward comes, or has come, as history.
+    if (room !== undefined && !this.advance(room, offset)) return;
     const conversation = own && this.conversation(own.key);
     if (!conversation) return;
     const { text, time, action } = own;
     const entry = { kind: 'message', from: this.nick, text, time, ...(action && { action }) };
-    this.shownAsRead(conversation, room === undefined ? conversation.numbered(entry) : { ...entry, offset });
+    this.shownAsRead(
+      conversation,
+      room === undefined ? conversation.numbered(entry) : { ...entry, offset },
+    );
   }
 
   // Others.
@@ -356,7 +387,11 @@ export class Chat {
   ignore(nick, isOn = true) {
     if (isOn) this.ignored.add(fold(nick));
     else this.ignored.delete(fold(nick));
-    this.notice(isOn ? `You do not see the messages of ${nick} any more, in this browser.` : `You see the messages of ${nick} again.`);
+    this.notice(
+      isOn
+        ? `You do not see the messages of ${nick} any more, in this browser.`
+        : `You see the messages of ${nick} again.`,
+    );
   }
 }
 

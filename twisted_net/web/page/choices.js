@@ -1,4 +1,4 @@
-// A list of choices below or above a field: the arrows move, Enter takes, the field keeps the focus.
+// A list of choices beside a field: the arrows move, Enter takes, the field keeps the focus.
 
 import { make, set } from './dom.js';
 
@@ -22,8 +22,16 @@ export class Choices {
   /** Show choices: objects with a label and a note. None hides the list. */
   show(choices) {
     this.choices = choices;
-    this.list.replaceChildren(...choices.map(({ label, note }, index) =>
-      make('li', { role: 'option', id: `${this.list.id}-${index}`, 'aria-selected': 'false' }, make('b', {}, label), make('small', {}, note ?? ''))));
+    this.list.replaceChildren(
+      ...choices.map(({ label, note }, index) =>
+        make(
+          'li',
+          { role: 'option', id: `${this.list.id}-${index}`, 'aria-selected': 'false' },
+          make('b', {}, label),
+          make('small', {}, note ?? ''),
+        ),
+      ),
+    );
     this.list.hidden = choices.length === 0;
     this.select(0);
   }

@@ -8,17 +8,44 @@ const [NAME, REST] = ['NAME', 'TEXT'];
 // word, usage, help; and what it makes of its arguments and the current conversation.
 const TABLE = [
   ['/join', 'ROOM', 'join a room', (room) => room && { do: 'join', room: bareRoom(room) }],
-  ['/leave', '[ROOM]', 'leave a room, or close a private conversation', (room) => ({ do: 'leave', room: bareRoom(room) })],
-  ['/msg', `${NAME} [${REST}]`, 'send a private message', (to, text) => to && { do: 'talk', to: to.replace(/^@/u, ''), text }, 2],
+  [
+    '/leave',
+    '[ROOM]',
+    'leave a room, or close a private conversation',
+    (room) => ({ do: 'leave', room: bareRoom(room) }),
+  ],
+  [
+    '/msg',
+    `${NAME} [${REST}]`,
+    'send a private message',
+    (to, text) => to && { do: 'talk', to: to.replace(/^@/u, ''), text },
+    2,
+  ],
   ['/me', REST, 'say what you do', (text) => text && { do: 'say', text, action: true }],
   ['/nick', NAME, 'change your name', (nick) => nick && { do: 'nick', nick }],
-  ['/topic', `[${REST}]`, 'set the topic; - takes it away', (topic) => topic && { do: 'topic', topic: topic === '-' ? '' : topic }],
+  [
+    '/topic',
+    `[${REST}]`,
+    'set the topic; - takes it away',
+    (topic) => topic && { do: 'topic', topic: topic === '-' ? '' : topic },
+  ],
   ['/who', '', 'list the people in the room', () => ({ do: 'who' })],
   ['/rooms', '', 'list the rooms', () => ({ do: 'rooms' })],
-  ['/ignore', NAME, 'hide the messages of someone on this page', (nick) => nick && { do: 'ignore', nick }],
+  [
+    '/ignore',
+    NAME,
+    'hide the messages of someone on this page',
+    (nick) => nick && { do: 'ignore', nick },
+  ],
   ['/unignore', NAME, 'show them again', (nick) => nick && { do: 'unignore', nick }],
   ['/login', '', 'log in to your account', () => ({ do: 'login' })],
-  ['/kick', `${NAME} [WHY]`, "close someone's connection (operators)", (nick, text) => nick && request('kick', { nick, text }), 2],
+  [
+    '/kick',
+    `${NAME} [WHY]`,
+    "close someone's connection (operators)",
+    (nick, text) => nick && request('kick', { nick, text }),
+    2,
+  ],
   ['/ban', `${NAME} [MINUTES [WHY]]`, 'ban someone (operators)', ban, 3],
   ['/unban', NAME, 'end a ban (operators)', (nick) => nick && request('unban', { nick })],
   ['/bans', '', 'list the bans (operators)', () => request('bans', {})],
@@ -27,13 +54,24 @@ const TABLE = [
   ['/quit', '', 'leave the chat', () => ({ do: 'quit' })],
 ];
 
-export const COMMANDS = TABLE.map(([word, usage, help, make, count = 1]) =>
-  ({ word, usage: `${word} ${usage}`.trim(), help, make, count }));
+export const COMMANDS = TABLE.map(([word, usage, help, make, count = 1]) => ({
+  word,
+  usage: `${word} ${usage}`.trim(),
+  help,
+  make,
+  count,
+}));
 
 const BY_WORD = new Map(COMMANDS.map((each) => [each.word, each]));
 
 function request(type, fields) {
-  return { do: 'request', message: { type, ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== '')) } };
+  return {
+    do: 'request',
+    message: {
+      type,
+      ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== '')),
+    },
+  };
 }
 
 const whole = (typed) => (/^\d{1,8}$/u.test(typed) ? Number(typed) : null);
@@ -57,15 +95,22 @@ function mute(nick, minutes) {
 export function stepsOf(typed) {
   const lines = typed.split(/\r\n|\r|\n/u).filter((line) => line.trim());
   const first = lines[0] ?? '';
-  if (first.startsWith('/') && !first.startsWith('//') && lines.length === 1) return [commandOf(first.trim())];
+  if (first.startsWith('/') && !first.startsWith('//') && lines.length === 1)
+    return [commandOf(first.trim())];
   return lines.map((line) => ({ do: 'say', text: line.replace(/^\/\//u, '/') }));
 }
 
 function commandOf(line) {
   const [, word, rest] = /^(\S+)\s*(.*)$/su.exec(line);
   const command = BY_WORD.get(word.toLowerCase());
-  if (command === undefined) return { do: 'error', text: `There is no command ${word}. /help lists commands.` };
-  return command.make(...wordsOf(rest, command.count)) || { do: 'error', text: `Usage: ${command.usage}` };
+  if (command === undefined)
+    return { do: 'error', text: `There is no command ${word}. /help lists commands.` };
+  return (
+    command.make(...wordsOf(rest, command.count)) || {
+      do: 'error',
+      text: `Usage: ${command.usage}`,
+    }
+  );
 }
 
 /** Split into words, the last of which is the whole rest; those that are missing are empty. */

@@ -24,11 +24,19 @@ export function completionsAt(text, caret, known, asked = false) {
 function choicesOf(word, from, before, known, asked) {
   if (word.startsWith('/') && from === 0) return commandsLike(word);
   if (word.startsWith('#')) {
-    return like(known.rooms, word.slice(1)).map(([name, note]) => ({ insert: `#${name} `, label: `#${name}`, note }));
+    return like(known.rooms, word.slice(1)).map(([name, note]) => ({
+      insert: `#${name} `,
+      label: `#${name}`,
+      note,
+    }));
   }
   const isName = /^\/(?:msg|kick|ban|mute|unban|ignore|unignore)\s+\S*$/iu.test(before);
   if (isName) {
-    return like(known.people, word).map(([name, note]) => ({ insert: `${name} `, label: name, note }));
+    return like(known.people, word).map(([name, note]) => ({
+      insert: `${name} `,
+      label: name,
+      note,
+    }));
   }
   if (!word.startsWith('@') && !(asked && word)) return [];
   const found = like(known.people, word.replace(/^@/u, ''));
@@ -45,7 +53,9 @@ const commandsLike = (word) =>
 function like(map, beginning) {
   const start = fold(beginning);
   const notes = new Map(map);
-  return sorted(notes.keys()).filter((name) => fold(name).startsWith(start)).map((name) => [name, notes.get(name)]);
+  return sorted(notes.keys())
+    .filter((name) => fold(name).startsWith(start))
+    .map((name) => [name, notes.get(name)]);
 }
 
 /** Return the text and the caret after a choice was taken. */

@@ -5,7 +5,7 @@ import { completionsAt, withChoice } from './completion.js';
 import { byId } from './dom.js';
 
 export class Composer {
-  /** @param hooks - enter(text): whether it was taken; known(): for completion; up(): a text to edit */
+  /** @param hooks - enter(text): whether it was taken; known(): for completion; up() */
   constructor(hooks) {
     this.hooks = hooks;
     this.field = byId('text');
@@ -51,10 +51,15 @@ export class Composer {
   offer(isAsked = false) {
     this.grow();
     const { value, selectionStart, selectionEnd } = this.field;
-    this.found = selectionStart === selectionEnd ? completionsAt(value, selectionStart, this.hooks.known(), isAsked) : null;
+    this.found =
+      selectionStart === selectionEnd
+        ? completionsAt(value, selectionStart, this.hooks.known(), isAsked)
+        : null;
     const choices = this.found?.choices ?? [];
     // A command that is complete needs no more help.
-    this.choices.show(choices.length === 1 && choices[0].insert.trim() === value.trim() ? [] : choices);
+    this.choices.show(
+      choices.length === 1 && choices[0].insert.trim() === value.trim() ? [] : choices,
+    );
     return this.choices.isOpen;
   }
 
@@ -80,9 +85,16 @@ export class Composer {
   /** Return whether the key was for the list of choices. */
   choiceKey(event) {
     switch (event.key) {
-      case 'ArrowDown': this.choices.move(1); return true;
-      case 'ArrowUp': this.choices.move(-1); return true;
-      case 'Escape': this.offerNothing(); event.stopPropagation(); return true;
+      case 'ArrowDown':
+        this.choices.move(1);
+        return true;
+      case 'ArrowUp':
+        this.choices.move(-1);
+        return true;
+      case 'Escape':
+        this.offerNothing();
+        event.stopPropagation();
+        return true;
       case 'Tab':
         if (event.shiftKey) return false;
         this.choices.takeSelected();
@@ -91,7 +103,8 @@ export class Composer {
         if (event.shiftKey) return false;
         this.choices.takeSelected();
         return true;
-      default: return false;
+      default:
+        return false;
     }
   }
 

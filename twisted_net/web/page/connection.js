@@ -126,7 +126,11 @@ export class Connection {
     this.forget();
     const [retry, text] = this.verdict(code, reason);
     if (!retry) this.stop(text || 'The server has closed the connection.');
-    else this.lost(text || (this.state === 'open' ? 'The connection was lost.' : 'The server cannot be reached.'));
+    else
+      this.lost(
+        text ||
+          (this.state === 'open' ? 'The connection was lost.' : 'The server cannot be reached.'),
+      );
   }
 
   /** Return whether coming back is of use, and why the connection was closed, if that was told. */

@@ -112,7 +112,9 @@ export class Room extends Conversation {
     const lowest = Math.min(before, messages[0]?.offset ?? Infinity, this.offset + 1);
     const closes = attic !== null && attic.epoch === this.epoch && lowest <= attic.offset + 1;
     const from = closes && attic.first !== null ? attic.offset + 1 : 0;
-    const page = messages.filter((each) => each.offset < before && each.offset >= from && isShown(each));
+    const page = messages.filter(
+      (each) => each.offset < before && each.offset >= from && isShown(each),
+    );
     this.entries = [...page, ...entries];
     Object.assign(this, { more, first: lowest });
     if (attic !== null && (closes || !more)) this.bringDown(closes);
@@ -123,7 +125,8 @@ export class Room extends Conversation {
   bringDown(closes) {
     const { attic } = this;
     this.entries = [...attic.entries, ...(closes ? [] : [{ kind: 'lost' }]), ...this.entries];
-    if (closes && attic.first !== null) Object.assign(this, { more: attic.more, first: attic.first });
+    if (closes && attic.first !== null)
+      Object.assign(this, { more: attic.more, first: attic.first });
     this.attic = null;
   }
 

@@ -17,7 +17,10 @@ export const KEYS = [
 ];
 
 export class Dialogs {
-  /** @param hooks - known(): rooms and people; go(typed), rename(nick), login(user, password), refresh() */
+  /**
+   * @param hooks - known(): rooms and people; go(typed), rename(nick), login(user, password);
+   *     refresh(): asks for the list of rooms
+   */
   constructor(hooks) {
     this.hooks = hooks;
     this.rooms = [];
@@ -39,11 +42,23 @@ export class Dialogs {
       this.hooks.login(byId('login-user').value, byId('login-password').value);
       byId('login-password').value = '';
     });
-    byId('help-keys').append(...KEYS.flatMap(([keys, does]) => [
-      make('dt', {}, ...keys.split(' ').flatMap((each, index) => (index ? [' ', make('kbd', {}, each)] : [make('kbd', {}, each)]))),
-      make('dd', {}, does),
-    ]));
-    byId('help-commands').append(...COMMANDS.flatMap(({ usage, help }) => [make('dt', {}, usage), make('dd', {}, help)]));
+    byId('help-keys').append(
+      ...KEYS.flatMap(([keys, does]) => [
+        make(
+          'dt',
+          {},
+          ...keys
+            .split(' ')
+            .flatMap((each, index) =>
+              index ? [' ', make('kbd', {}, each)] : [make('kbd', {}, each)],
+            ),
+        ),
+        make('dd', {}, does),
+      ]),
+    );
+    byId('help-commands').append(
+      ...COMMANDS.flatMap(({ usage, help }) => [make('dt', {}, usage), make('dd', {}, help)]),
+    );
   }
 
   get isOpen() {
@@ -51,11 +66,13 @@ export class Dialogs {
   }
 
   onSubmit(id, action) {
-    byId(id).querySelector('form').addEventListener('submit', (event) => {
-      event.preventDefault(); // the page's policy lets no form be sent
-      byId(id).close();
-      action();
-    });
+    byId(id)
+      .querySelector('form')
+      .addEventListener('submit', (event) => {
+        event.preventDefault(); // the page's policy lets no form be sent
+        byId(id).close();
+        action();
+      });
   }
 
   open(id) {
@@ -84,14 +101,23 @@ export class Dialogs {
     const found = new Map();
     for (const [name, note] of rooms) found.set(`#${name}`, note);
     for (const { room, count, topic } of this.rooms) {
-      if (!found.has(`#${room}`)) found.set(`#${room}`, `${count} here${topic ? `, ${topic}` : ''}`.slice(0, 60));
+      if (!found.has(`#${room}`))
+        found.set(`#${room}`, `${count} here${topic ? `, ${topic}` : ''}`.slice(0, 60));
     }
     for (const [name, note] of people) found.set(`@${name}`, note);
     const wanted = fold(typed);
-    const like = [...found].filter(([label]) => fold(label).startsWith(wanted) || fold(label.slice(1)).includes(wanted));
+    const like = [...found].filter(
+      ([label]) => fold(label).startsWith(wanted) || fold(label.slice(1)).includes(wanted),
+    );
     const choices = like.map(([label, note]) => ({ label, note, go: label }));
-    const isNew = typed && !typed.startsWith('@') && !found.has(`#${fold(bareRoom(typed))}`) && bareRoom(typed);
-    if (isNew) choices.push({ label: `#${bareRoom(typed)}`, note: 'join, or begin', go: `#${bareRoom(typed)}` });
+    const isNew =
+      typed && !typed.startsWith('@') && !found.has(`#${fold(bareRoom(typed))}`) && bareRoom(typed);
+    if (isNew)
+      choices.push({
+        label: `#${bareRoom(typed)}`,
+        note: 'join, or begin',
+        go: `#${bareRoom(typed)}`,
+      });
     this.choices.show(choices.slice(0, 50));
   }
 

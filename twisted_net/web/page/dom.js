@@ -6,7 +6,8 @@ export const byId = (id) => document.getElementById(id);
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? '' : value);
+    if (value !== false && value !== null && value !== undefined)
+      element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.filter((each) => each !== null && each !== undefined));
   return element;

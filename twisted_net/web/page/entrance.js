@@ -81,10 +81,12 @@ export class Entrance {
   notLetIn(code, text) {
     if (code === 'taken' && this.rejected < MOST_NAMES) {
       this.rejected += 1;
-      this.hello(`${(this.wishes || this.nick).slice(0, 20)}-${this.rejected + 1}`);
+      const name = [...(this.wishes || this.nick)].slice(0, 20).join('');
+      this.hello(`${name}-${this.rejected + 1}`);
     } else if (this.credentials) {
       this.askToLogIn(text);
-    } else if (this.wishes || this.session) { // what was saved is of no use here
+    } else if (this.wishes || this.session) {
+      // what was saved is of no use here
       this.wishes = this.session = '';
       this.hello('');
     } else {

@@ -17,11 +17,13 @@ export function partsOf(text, me = '') {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(PIECE)) {
-    if (match.index < end) continue; // inside what was cut off the end of a link
     const [whole, block, code] = match;
-    const part = block !== undefined ? { kind: 'block', value: block.trim() }
-      : code !== undefined ? { kind: 'code', value: code }
-        : linkOf(whole);
+    const part =
+      block !== undefined
+        ? { kind: 'block', value: block.trim() }
+        : code !== undefined
+          ? { kind: 'code', value: code }
+          : linkOf(whole);
     if (part === null) continue;
     addText(parts, text.slice(end, match.index), me);
     parts.push(part);

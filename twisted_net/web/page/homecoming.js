@@ -4,10 +4,11 @@ export class Homecoming {
   /** @param rooms - all that were joined; earlier - one that was interrupted, or null */
   constructor(rooms, earlier = null) {
     this.waiting = new Set(rooms);
-    this.offsets = new Map(earlier?.offsets); // at which the reader was when the connection was lost
+    this.offsets = new Map(earlier?.offsets); // where the reader was when it was lost
     this.skipped = earlier?.skipped ?? []; // rooms with too much to send at once; it can be fetched
     this.lost = earlier?.lost ?? []; // rooms of which the server no longer has what was said
-    for (const room of this.waiting) if (!this.offsets.has(room)) this.offsets.set(room, room.offset);
+    for (const room of this.waiting)
+      if (!this.offsets.has(room)) this.offsets.set(room, room.offset);
   }
 
   /** Take a room that is back: recovered and epoch are those of its join. */

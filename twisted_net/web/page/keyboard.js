@@ -14,7 +14,11 @@ export function listenToKeys(target, actions) {
       return;
     }
     if (actions.isBusy()) return;
-    const action = { 'Alt ArrowUp': actions.previous, 'Alt ArrowDown': actions.next, Escape: actions.newest }[name];
+    const action = {
+      'Alt ArrowUp': actions.previous,
+      'Alt ArrowDown': actions.next,
+      Escape: actions.newest,
+    }[name];
     if (action) {
       event.preventDefault();
       action();
@@ -26,7 +30,11 @@ export function listenToKeys(target, actions) {
 
 /** Return the name of a key with its modifiers; Cmd counts as Ctrl. */
 export function nameOf({ key, ctrlKey, metaKey, altKey, shiftKey }) {
-  const names = [(ctrlKey || metaKey) && 'Ctrl', altKey && 'Alt', shiftKey && key.length > 1 && 'Shift'];
+  const names = [
+    (ctrlKey || metaKey) && 'Ctrl',
+    altKey && 'Alt',
+    shiftKey && key.length > 1 && 'Shift',
+  ];
   return [...names.filter(Boolean), key.length === 1 ? key.toUpperCase() : key].join(' ');
 }
 

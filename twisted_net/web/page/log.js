@@ -91,7 +91,8 @@ export class Log {
   addNewest(entry) {
     const { line } = this.conversation;
     let page = this.pages.at(-1);
-    if (page === undefined || page.entries.length >= PAGE) page = this.newPage(page ? copyOf(page.state) : startOfRows());
+    if (page === undefined || page.entries.length >= PAGE)
+      page = this.newPage(page ? copyOf(page.state) : startOfRows());
     page.entries.push(entry);
     const rows = rowsOf(page.state, entry, line);
     if (rows.some((each) => each.row === 'new')) this.eraseLine();
@@ -101,7 +102,13 @@ export class Log {
   newPage(state, before = null) {
     const element = make('div', { class: 'page' });
     this.element.insertBefore(element, before);
-    const page = { element, entries: [], start: copyOf(state), state, rows: new Rows(element, this.chat.nick) };
+    const page = {
+      element,
+      entries: [],
+      start: copyOf(state),
+      state,
+      rows: new Rows(element, this.chat.nick),
+    };
     if (before === null) this.pages.push(page);
     else this.pages.unshift(page);
     return page;
@@ -113,7 +120,8 @@ export class Log {
     page.state = copyOf(start);
     page.element.replaceChildren();
     page.rows = new Rows(page.element, this.chat.nick);
-    for (const entry of page.entries) for (const row of rowsOf(page.state, entry, line)) page.rows.add(row);
+    for (const entry of page.entries)
+      for (const row of rowsOf(page.state, entry, line)) page.rows.add(row);
   }
 
   /** Show up to a page more, above what is shown. */
@@ -171,10 +179,14 @@ export class Log {
     // At the very top, browsers keep the top in place, and not what is seen.
     if (scroller.scrollTop === 0) scroller.scrollTop = 1;
     const top = scroller.getBoundingClientRect().top;
-    const seen = [...this.element.querySelectorAll('.m')].find((each) => each.getBoundingClientRect().bottom > top);
+    const seen = [...this.element.querySelectorAll('.m')].find(
+      (each) => each.getBoundingClientRect().bottom > top,
+    );
     const place = seen?.getBoundingClientRect().top;
     const page = seen?.closest('.page');
-    const index = page ? [...page.querySelectorAll('.m')].indexOf(seen) - page.querySelectorAll('.m').length : 0;
+    const index = page
+      ? [...page.querySelectorAll('.m')].indexOf(seen) - page.querySelectorAll('.m').length
+      : 0;
     change();
     if (!seen) return;
     const now = seen.isConnected ? seen : [...page.querySelectorAll('.m')].at(index);
@@ -190,12 +202,16 @@ export class Log {
     if (conversation.loading || conversation.more || this.hidden) return;
     const isEmpty = !conversation.entries.some((each) => each.kind === 'message');
     if (isEmpty && conversation.isRoom && !conversation.joined) return;
-    const text = isEmpty
-      ? `Nothing has been said ${conversation.isRoom ? `in #${conversation.title}` : `with ${conversation.title}`} yet. Say hello!`
-      : conversation.first > 1 ? 'Earlier messages are not kept.'
-        : conversation.isRoom ? `The beginning of #${conversation.title}` : 'The beginning of this conversation';
+    const text = this.beginningText(isEmpty);
     this.start = make('p', { class: isEmpty ? 'empty' : 'began' }, text);
     this.element.prepend(this.start);
+  }
+
+  beginningText(isEmpty) {
+    const { isRoom, title, first } = this.conversation;
+    if (isEmpty) return `Nothing has been said ${isRoom ? `in #${title}` : `with ${title}`} yet.`;
+    if (first > 1) return 'Earlier messages are not kept.';
+    return isRoom ? `The beginning of #${title}` : 'The beginning of this conversation';
   }
 
   shorten() {
@@ -209,7 +225,9 @@ export class Log {
     const own = this.chat.outbox.to(conversation.key);
     const last = this.pages.at(-1)?.state.sender;
     this.unsent.replaceChildren(
-      ...own.map((each, index) => rows.unsent(each, index > 0 || last === this.chat.nick, this.hooks)),
+      ...own.map((each, index) =>
+        rows.unsent(each, index > 0 || last === this.chat.nick, this.hooks),
+      ),
     );
     if (own.length && this.start?.className === 'empty') this.start.remove();
   }

@@ -18,40 +18,62 @@ const SUBPROTOCOL = 'netchat.v1';
 const SAVE_AFTER = 300; // milliseconds
 
 const now = () => Date.now();
-const token = () => [...crypto.getRandomValues(new Uint8Array(9))].map((each) => each.toString(16).padStart(2, '0')).join('');
+const token = () =>
+  [...crypto.getRandomValues(new Uint8Array(9))]
+    .map((each) => each.toString(16).padStart(2, '0'))
+    .join('');
 
 const saved = new Saved(sessionStorageOrNull(), localStorageOrNull());
 const before = saved.load();
 const url = new URL('ws', document.baseURI);
 url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
 
-const connection = new Connection(url.href, {
-  open: (address) => new WebSocket(address, SUBPROTOCOL),
-  now,
-  random: Math.random,
-  later: (action, milliseconds) => setTimeout(action, milliseconds),
-  cancel: (timer) => clearTimeout(timer),
-}, {
-  opened: () => chat.connected(),
-  received: (message) => {
-    chat.receive(message);
-    saveSoon();
+const connection = new Connection(
+  url.href,
+  {
+    open: (address) => new WebSocket(address, SUBPROTOCOL),
+    now,
+    random: Math.random,
+    later: (action, milliseconds) => setTimeout(action, milliseconds),
+    cancel: (timer) => clearTimeout(timer),
   },
-  changed: (state) => stateChanged(state),
-});
+  {
+    opened: () => chat.connected(),
+    received: (message) => {
+      chat.receive(message);
+      saveSoon();
+    },
+    changed: (state) => stateChanged(state),
+  },
+);
 
-const chat = new Chat({ send: (message) => connection.send(message), emit: (event) => EVENTS[event.on]?.(event), token, now }, before);
+const chat = new Chat(
+  {
+    send: (message) => connection.send(message),
+    emit: (event) => EVENTS[event.on]?.(event),
+    token,
+    now,
+  },
+  before,
+);
 
 const panels = new Panels(chat, { open: (key) => openHere(key), talk: (nick) => talkTo(nick) });
 const banner = new Banner();
 const announcer = new Announcer(byId('announcer'));
-const notifications = new Notifications(before.notify ?? false, { open: (key) => openHere(key), changed: () => saveSoon() });
+const notifications = new Notifications(before.notify ?? false, {
+  open: (key) => openHere(key),
+  changed: () => saveSoon(),
+});
 const log = new Log(chat, {
   looked: () => look(),
   edit: (own) => editUnsent(own),
   discard: (own) => chat.takeBack(own),
 });
-const composer = new Composer({ enter: (text) => entered(text), known: () => known(), up: () => takeLastUnsent() });
+const composer = new Composer({
+  enter: (text) => entered(text),
+  known: () => known(),
+  up: () => takeLastUnsent(),
+});
 const dialogs = new Dialogs({
   known: () => known(),
   refresh: () => connection.send({ type: 'rooms' }),
@@ -61,11 +83,19 @@ const dialogs = new Dialogs({
 });
 
 function sessionStorageOrNull() {
-  try { return window.sessionStorage; } catch { return null; }
+  try {
+    return window.sessionStorage;
+  } catch {
+    return null;
+  }
 }
 
 function localStorageOrNull() {
-  try { return window.localStorage; } catch { return null; }
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
+  }
 }
 
 // Saving.
@@ -170,13 +200,19 @@ function stateChanged(state) {
     const seconds = Math.ceil((connection.retryAt - now()) / 1000);
     // Short breaks need no banner.
     if (connection.attempts > 1) {
-      banner.show([`${connection.why} Next attempt in ${lasted(seconds * 1000)}. What you write is kept.`], {
-        isBad: true, kind: 'offline', label: 'Try now', action: () => connection.hurry(),
-      });
+      banner.show(
+        [`${connection.why} Next attempt in ${lasted(seconds * 1000)}. What you write is kept.`],
+        { isBad: true, kind: 'offline', label: 'Try now', action: () => connection.hurry() },
+      );
     }
   } else {
     panels.drawState(state, 'Not connected');
-    banner.show([connection.why], { isBad: true, kind: 'offline', label: 'Connect', action: () => connection.start() });
+    banner.show([connection.why], {
+      isBad: true,
+      kind: 'offline',
+      label: 'Connect',
+      action: () => connection.start(),
+    });
   }
 }
 
@@ -186,11 +222,25 @@ function cameBack({ fetched, skipped, lost }) {
   const away = isReload ? '' : `Back after ${lasted(now() - connection.lostAt)}. `;
   const roomsOf = (names) => names.map((each) => `#${each}`).join(', ');
   if (lost.length) {
-    banner.show([away, ['Messages were lost here:'], ` the server no longer has what was said in ${roomsOf(lost)} meanwhile.`], { isBad: true });
+    banner.show(
+      [
+        away,
+        ['Messages were lost here:'],
+        ` the server no longer has what was said in ${roomsOf(lost)} meanwhile.`,
+      ],
+      { isBad: true },
+    );
   } else if (skipped.length) {
-    banner.show([away, ['Much was said'], ` in ${roomsOf(skipped)}: the newest is shown, scroll up for the rest.`]);
+    banner.show([
+      away,
+      ['Much was said'],
+      ` in ${roomsOf(skipped)}: the newest is shown, scroll up for the rest.`,
+    ]);
   } else if (!isReload) {
-    const what = fetched === 0 ? ' nothing was said.' : ` ${counted(fetched, 'message')} ${fetched === 1 ? 'was' : 'were'} fetched.`;
+    const what =
+      fetched === 0
+        ? ' nothing was said.'
+        : ` ${counted(fetched, 'message')} ${fetched === 1 ? 'was' : 'were'} fetched.`;
     banner.show([away, ['You missed nothing:'], what]);
   }
 }
@@ -205,7 +255,8 @@ function logIn(user, password) {
 function known() {
   const here = chat.here?.isRoom ? chat.here.members : new Set([chat.here?.title].filter(Boolean));
   const people = new Map();
-  for (const room of chat.rooms.values()) for (const nick of room.members) people.set(nick, `in #${room.name}`);
+  for (const room of chat.rooms.values())
+    for (const nick of room.members) people.set(nick, `in #${room.name}`);
   for (const nick of here) people.set(nick, 'here');
   people.delete(chat.nick);
   const rooms = new Map([...chat.rooms.values()].map((room) => [room.name, `${room.count} here`]));
@@ -235,8 +286,11 @@ const DO = {
     if (text) chat.say(chat.talkWith(to).key, text);
   },
   nick: ({ nick }) => renameMe(nick),
-  topic: ({ topic }) => chat.here?.isRoom && connection.send({ type: 'topic', room: chat.here.name, topic, id: 'topic' }),
-  who: () => chat.here?.isRoom && chat.notice(`In #${chat.here.name}: ${[...chat.here.members].join(', ')}`),
+  topic: ({ topic }) =>
+    chat.here?.isRoom &&
+    connection.send({ type: 'topic', room: chat.here.name, topic, id: 'topic' }),
+  who: () =>
+    chat.here?.isRoom && chat.notice(`In #${chat.here.name}: ${[...chat.here.members].join(', ')}`),
   rooms: () => dialogs.openRooms(),
   ignore: ({ nick }) => chat.ignore(nick),
   unignore: ({ nick }) => chat.ignore(nick, false),
@@ -324,7 +378,9 @@ function openFragment() {
   let name = '';
   try {
     name = decodeURIComponent(location.hash.slice(1));
-  } catch { /* it names nothing */ }
+  } catch {
+    /* it names nothing */
+  }
   if (name.startsWith('@')) talkTo(name.slice(1));
   else if (name) chat.join(name);
   return Boolean(name);
@@ -332,11 +388,11 @@ function openFragment() {
 
 // Begin.
 
-const isNew = chat.conversations.length === 0;
-for (const name of before.names ?? []) chat.asked.add(name);
-if (isNew && !before.names?.length) chat.join(LOBBY);
+const names = before.names ?? [];
+for (const name of names) chat.asked.add(name);
 if (chat.here) shown(chat.here);
-else chat.opening = LOBBY;
+else if (chat.conversations.length) chat.showAny();
+else chat.join(names.includes(LOBBY) ? LOBBY : (names[0] ?? LOBBY));
 openFragment();
 panels.drawList();
 saved.mark(true);

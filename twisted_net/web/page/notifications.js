@@ -1,4 +1,4 @@
-// Notifications of the desktop, once the reader has asked for them; and the lines that are read out.
+// Notifications of the desktop, once the reader has asked for them; and what is read out.
 
 import { byId } from './dom.js';
 
@@ -28,7 +28,11 @@ export class Notifications {
   tell(conversation, { from, text }) {
     if (!this.isOn) return;
     const title = conversation.isRoom ? `${from} in #${conversation.title}` : from;
-    const shown = new Notification(title, { body: text.slice(0, 200), tag: conversation.key, icon: 'icon.svg' });
+    const shown = new Notification(title, {
+      body: text.slice(0, 200),
+      tag: conversation.key,
+      icon: 'icon.svg',
+    });
     shown.onclick = () => {
       window.focus();
       this.hooks.open(conversation.key);

@@ -40,7 +40,9 @@ export class Panels {
 
   /** Close what lies over the conversation. Return whether something did. */
   closePanels() {
-    const wasOpen = this.app.classList.contains('rooms-open') || (this.narrow.matches && !this.app.classList.contains('no-members'));
+    const wasOpen =
+      this.app.classList.contains('rooms-open') ||
+      (this.narrow.matches && !this.app.classList.contains('no-members'));
     this.app.classList.remove('rooms-open');
     this.app.classList.toggle('no-members', this.narrow.matches || !this.chat.here?.isRoom);
     set(byId('burger'), 'aria-expanded', false);
@@ -52,17 +54,28 @@ export class Panels {
 
   listed() {
     const { chat } = this;
-    this.keepFocus(byId('room-list'), [...chat.rooms.values()].map((room) => this.itemOf(room)));
-    this.keepFocus(byId('talk-list'), [...chat.talks.values()].map((talk) => this.itemOf(talk)));
+    this.keepFocus(
+      byId('room-list'),
+      [...chat.rooms.values()].map((room) => this.itemOf(room)),
+    );
+    this.keepFocus(
+      byId('talk-list'),
+      [...chat.talks.values()].map((talk) => this.itemOf(talk)),
+    );
     byId('talks').hidden = chat.talks.size === 0;
     this.drawTitle();
   }
 
   /** Replace a list's items. What had the focus has it afterwards. */
   keepFocus(list, items) {
-    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const focused = list.contains(document.activeElement)
+      ? document.activeElement.dataset.key
+      : null;
     list.replaceChildren(...items);
-    if (focused) [...list.querySelectorAll('[data-key]')].find((each) => each.dataset.key === focused)?.focus();
+    if (focused)
+      [...list.querySelectorAll('[data-key]')]
+        .find((each) => each.dataset.key === focused)
+        ?.focus();
   }
 
   itemOf(conversation) {
@@ -74,15 +87,29 @@ export class Panels {
       ? make('span', { class: 'hash', 'aria-hidden': 'true' }, '#')
       : make('span', { class: isHere ? 'dot on' : 'dot', 'aria-hidden': 'true' });
     const number = mentions || unread;
-    const badge = number === 0 ? null
-      : make('b', { class: mentions ? 'badge mention' : 'badge' },
-        mentions && isRoom ? spoken(', mentioned, ') : spoken(', '), number > 999 ? '999+' : String(number), spoken(mentions && isRoom ? ' times' : ' unread'));
-    const link = make('a', {
-      href: `#${isRoom ? '' : '@'}${encodeURIComponent(title)}`,
-      class: unread ? 'unread' : null,
-      'aria-current': isCurrent ? 'page' : null,
-      'data-key': key,
-    }, mark, make('span', { class: 'name' }, title), isHere ? spoken(' (here)') : null, badge);
+    const badge =
+      number === 0
+        ? null
+        : make(
+            'b',
+            { class: mentions ? 'badge mention' : 'badge' },
+            mentions && isRoom ? spoken(', mentioned, ') : spoken(', '),
+            number > 999 ? '999+' : String(number),
+            spoken(mentions && isRoom ? ' times' : ' unread'),
+          );
+    const link = make(
+      'a',
+      {
+        href: `#${isRoom ? '' : '@'}${encodeURIComponent(title)}`,
+        class: unread ? 'unread' : null,
+        'aria-current': isCurrent ? 'page' : null,
+        'data-key': key,
+      },
+      mark,
+      make('span', { class: 'name' }, title),
+      isHere ? spoken(' (here)') : null,
+      badge,
+    );
     link.addEventListener('click', (event) => {
       event.preventDefault();
       this.hooks.open(key);
@@ -97,7 +124,11 @@ export class Panels {
     const name = chat.current[0] === '#' ? chat.current : (chat.here?.title ?? chat.current);
     document.title = `${mentioned ? `(${mentioned}) ` : others ? '• ' : ''}${name} – netchat`;
     byId('burger-badge').hidden = mentioned === 0;
-    byId('burger-badge').replaceChildren(spoken(', mentioned, '), String(mentioned), spoken(' times'));
+    byId('burger-badge').replaceChildren(
+      spoken(', mentioned, '),
+      String(mentioned),
+      spoken(' times'),
+    );
   }
 
   /** Show whose conversation it is: name, topic, members. */
@@ -105,14 +136,25 @@ export class Panels {
     const { here } = this.chat;
     if (here === undefined) return;
     const { title, isRoom } = here;
-    const mark = isRoom ? make('span', { class: 'hash', 'aria-hidden': 'true' }, '#') : square(title);
+    const mark = isRoom
+      ? make('span', { class: 'hash', 'aria-hidden': 'true' }, '#')
+      : square(title);
     byId('title').replaceChildren(mark, title);
-    byId('topic').replaceChildren(...(isRoom ? nodesOf(here.topic, '') : ['Only the two of you see this. The server keeps nothing of it.']));
+    byId('topic').replaceChildren(
+      ...(isRoom
+        ? nodesOf(here.topic, '')
+        : ['Only the two of you see this. The server keeps nothing of it.']),
+    );
     byId('topic').title = isRoom ? here.topic : '';
     const where = isRoom ? `#${title}` : title;
-    byId('log').setAttribute('aria-label', isRoom ? `Messages in ${title}` : `Messages with ${title}`);
+    byId('log').setAttribute(
+      'aria-label',
+      isRoom ? `Messages in ${title}` : `Messages with ${title}`,
+    );
     byId('text-label').textContent = `Message to ${title}`;
-    byId('text').placeholder = this.phone.matches ? `Message ${where}` : `Message ${where}   ( / for commands, Tab completes names )`;
+    byId('text').placeholder = this.phone.matches
+      ? `Message ${where}`
+      : `Message ${where}   ( / for commands, Tab completes names )`;
     byId('who').hidden = !isRoom;
     this.drawMembers();
   }
@@ -125,13 +167,22 @@ export class Panels {
     byId('members').setAttribute('aria-label', `Members of ${here.title}`);
     const me = [...here.members].filter((each) => this.chat.isMe(each));
     const others = sorted([...here.members].filter((each) => !this.chat.isMe(each)));
-    this.keepFocus(byId('member-list'), [...me, ...others].map((nick) => this.memberOf(nick)));
+    this.keepFocus(
+      byId('member-list'),
+      [...me, ...others].map((nick) => this.memberOf(nick)),
+    );
   }
 
   memberOf(nick) {
     const name = make('span', { class: 'name' }, nick);
-    if (this.chat.isMe(nick)) return make('li', {}, make('span', {}, square(nick), name, make('small', {}, 'you')));
-    const button = make('button', { type: 'button', title: `Talk to ${nick} in private`, 'data-key': fold(nick) }, square(nick), name);
+    if (this.chat.isMe(nick))
+      return make('li', {}, make('span', {}, square(nick), name, make('small', {}, 'you')));
+    const button = make(
+      'button',
+      { type: 'button', title: `Talk to ${nick} in private`, 'data-key': fold(nick) },
+      square(nick),
+      name,
+    );
     button.addEventListener('click', () => this.hooks.talk(nick));
     return make('li', {}, button);
   }
@@ -141,7 +192,8 @@ export class Panels {
     const { nick, account, accounts } = this.chat.entrance;
     byId('my-name').textContent = nick || '…';
     byId('my-square').replaceWith(Object.assign(square(nick || '?'), { id: 'my-square' }));
-    const guest = { yes: 'guest', tls: 'guest (login over TLS only)' }[accounts] ?? 'guest, no login';
+    const guest =
+      { yes: 'guest', tls: 'guest (login over TLS only)' }[accounts] ?? 'guest, no login';
     byId('my-account').textContent = account ? `logged in as ${account}` : guest;
     byId('log-in').hidden = accounts !== 'yes' || Boolean(account);
   }
@@ -168,7 +220,9 @@ export class Banner {
   show(parts, { isBad = false, label = '', action = null, kind = '' } = {}) {
     this.kind = kind;
     this.action = action;
-    byId('banner-text').replaceChildren(...parts.map((each) => (Array.isArray(each) ? make('b', {}, ...each) : each)));
+    byId('banner-text').replaceChildren(
+      ...parts.map((each) => (Array.isArray(each) ? make('b', {}, ...each) : each)),
+    );
     byId('banner').className = isBad ? 'banner bad' : 'banner';
     byId('banner-action').hidden = !label;
     byId('banner-action').textContent = label;

@@ -55,11 +55,15 @@ function topic(chat, { room: name, topic: text, from }) {
   if (from) chat.show(room, { kind: 'topic', from, topic: text, time: chat.world.now() });
 }
 
+const timeOf = (text) => new Date(text).toLocaleString('en-GB');
+
 /** Take the list of bans, which an operator has asked for. */
 function banned(chat, { bans }) {
   if (!bans.length) chat.notice('Nobody is banned.');
   for (const { nick, until, from, text } of bans) {
-    chat.notice(`${nick} is banned by ${from} until ${new Date(until).toLocaleString('en-GB')}${text && `: ${text}`}`);
+    chat.notice(
+      `${nick} is banned by ${from} until ${timeOf(until)}${text && `: ${text}`}`,
+    );
   }
 }
 

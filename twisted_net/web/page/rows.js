@@ -17,9 +17,11 @@ export function nodesOf(text, me) {
 }
 
 // It scrolls, so it has to be reachable by keys.
-const codeBlock = (text) => make('pre', { tabindex: 0, role: 'group', 'aria-label': 'Code' }, make('code', {}, text));
+const codeBlock = (text) =>
+  make('pre', { tabindex: 0, role: 'group', 'aria-label': 'Code' }, make('code', {}, text));
 
-export const square = (nick) => make('span', { class: `av c${colourOf(nick)}`, 'aria-hidden': 'true' }, initialOf(nick));
+export const square = (nick) =>
+  make('span', { class: `av c${colourOf(nick)}`, 'aria-hidden': 'true' }, initialOf(nick));
 
 const nameOf = (nick) => make('b', { class: `nick c${colourOf(nick)}` }, nick);
 
@@ -45,7 +47,11 @@ export class Rows {
   }
 
   newRow() {
-    return make('div', { class: 'new', role: 'separator', 'aria-label': 'New messages' }, make('span', { 'aria-hidden': 'true' }, 'New'));
+    return make(
+      'div',
+      { class: 'new', role: 'separator', 'aria-label': 'New messages' },
+      make('span', { 'aria-hidden': 'true' }, 'New'),
+    );
   }
 
   lostRow() {
@@ -91,7 +97,10 @@ export class Rows {
     const { from, text, time, action } = entry;
     const isHit = from !== this.me && mentions(text, this.me);
     const classes = ['m', more && 'more', isHit && 'hit'].filter(Boolean).join(' ');
-    const article = make('article', { class: classes, title: new Date(time).toLocaleString('en-GB') });
+    const article = make('article', {
+      class: classes,
+      title: new Date(time).toLocaleString('en-GB'),
+    });
     if (action) {
       article.append(...this.actionOf(entry));
       return article;
@@ -123,7 +132,9 @@ export class Rows {
     if (!isMore) article.append(...this.head(this.me, own.time));
     const said = [own.action ? `/me ${own.text}` : own.text];
     if (own.state === 'pending') {
-      said.push(make('span', { class: 'state', title: 'Not confirmed yet' }, '◌', spoken(' sending')));
+      said.push(
+        make('span', { class: 'state', title: 'Not confirmed yet' }, '◌', spoken(' sending')),
+      );
     } else {
       const edit = make('button', { type: 'button' }, 'Edit');
       const discard = make('button', { type: 'button' }, 'Discard');

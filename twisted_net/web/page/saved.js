@@ -27,20 +27,46 @@ export class Saved {
   load() {
     const browser = read(this.browser, BROWSER);
     const tab = read(this.tab, TAB);
-    const shared = { wishes: browser.wishes ?? '', ignored: browser.ignored ?? [], notify: browser.notify ?? false };
+    const shared = {
+      wishes: browser.wishes ?? '',
+      ignored: browser.ignored ?? [],
+      notify: browser.notify ?? false,
+    };
     const rooms = (browser.rooms ?? []).filter((each) => typeof each === 'string');
     if (tab.rooms === undefined) return { ...shared, names: rooms };
     const isCopy = get(this.tab, OPEN) !== null;
-    const doubtful = (tab.unsent ?? []).map((each) => ({ ...each, state: 'failed', why: DOUBTFUL }));
+    const doubtful = (tab.unsent ?? []).map((each) => ({
+      ...each,
+      state: 'failed',
+      why: DOUBTFUL,
+    }));
     const own = isCopy ? { session: '', nick: '', unsent: doubtful } : {};
-    return { ...tab, wishes: tab.wishes || shared.wishes, ignored: shared.ignored, notify: shared.notify, ...own, names: [] };
+    return {
+      ...tab,
+      wishes: tab.wishes || shared.wishes,
+      ignored: shared.ignored,
+      notify: shared.notify,
+      ...own,
+      names: [],
+    };
   }
 
   save(chat, settings) {
     const { rooms, ignored } = chat;
     const { wishes } = chat.entrance;
-    write(this.tab, TAB, { version: VERSION, ...chat.toJSON() });
-    write(this.browser, BROWSER, { version: VERSION, wishes, rooms: [...rooms.keys()], ignored: [...ignored], ...settings });
+    const state = { version: VERSION, ...chat.toJSON() };
+    // Where the rooms go on, and what is not sent, matters more than old private messages.
+    if (!write(this.tab, TAB, state)) {
+      const talks = state.talks.map((each) => ({ ...each, entries: [] }));
+      write(this.tab, TAB, { ...state, talks });
+    }
+    write(this.browser, BROWSER, {
+      version: VERSION,
+      wishes,
+      rooms: [...rooms.keys()],
+      ignored: [...ignored],
+      ...settings,
+    });
   }
 
   /** Say that the page is open, or that it is left. */
@@ -48,7 +74,9 @@ export class Saved {
     try {
       if (isOpen) this.tab.setItem(OPEN, '1');
       else this.tab.removeItem(OPEN);
-    } catch { /* without storage, nothing survives */ }
+    } catch {
+      /* without storage, nothing survives */
+    }
   }
 }
 
@@ -72,5 +100,8 @@ function read(storage, key) {
 function write(storage, key, value) {
   try {
     storage.setItem(key, JSON.stringify(value));
-  } catch { /* full or forbidden: the page works, and forgets */ }
+    return true;
+  } catch {
+    return false; // full or forbidden: the page works, and forgets
+  }
 }

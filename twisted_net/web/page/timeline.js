@@ -10,7 +10,14 @@ const GROUP = 5 * 60_000;
 const FENCE_PATIENCE = 60_000;
 
 /** Return the state before the first entry. */
-export const startOfRows = () => ({ day: '', sender: null, time: 0, offset: null, fold: false, fences: new Map() });
+export const startOfRows = () => ({
+  day: '',
+  sender: null,
+  time: 0,
+  offset: null,
+  fold: false,
+  fences: new Map(),
+});
 
 export const copyOf = (state) => ({ ...state, fences: new Map(state.fences) });
 
@@ -94,13 +101,20 @@ export function dayName(time, now) {
   if (dayOf(time) === dayOf(yesterday.getTime())) return 'Yesterday';
   const date = new Date(time);
   const year = date.getFullYear() === new Date(now).getFullYear() ? {} : { year: 'numeric' };
-  return date.toLocaleDateString('en-GB', { weekday: 'long', day: 'numeric', month: 'long', ...year });
+  return date.toLocaleDateString('en-GB', {
+    weekday: 'long',
+    day: 'numeric',
+    month: 'long',
+    ...year,
+  });
 }
 
 /** Return the time of a day: 06:33. */
 export function clockOf(time) {
   const date = new Date(time);
-  return [date.getHours(), date.getMinutes()].map((each) => String(each).padStart(2, '0')).join(':');
+  return [date.getHours(), date.getMinutes()]
+    .map((each) => String(each).padStart(2, '0'))
+    .join(':');
 }
 
 /** Return folded joins and leaves in a few words: "4 came, 2 left, 1 changed name". */
@@ -116,7 +130,8 @@ export function foldedText(entries) {
 
 /** Return one join, leave or change of name in words. */
 export function presenceText({ event, nick, to, count }) {
-  if (nick === undefined) return `${counted(count, 'person', 'people')} ${event === 'join' ? 'came' : 'left'}`;
+  if (nick === undefined)
+    return `${counted(count, 'person', 'people')} ${event === 'join' ? 'came' : 'left'}`;
   if (event === 'nick') return `${nick} is ${to} now`;
   return `${nick} ${event === 'join' ? 'came' : 'left'}`;
 }

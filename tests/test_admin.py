@@ -1,0 +1,183 @@
+"""Tests for :mod:`twisted_net.admin`. The live tests run it against a server."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net import admin
+from twisted_net.admin import (
+    AdminError,
+    Figures,
+    Server,
+    format_bytes,
+    format_seconds,
+    format_table,
+    format_tapped,
+    main,
+)
+
+ROW = {
+    "id": 7,
+    "peer": "192.0.2.1:5",
+    "name": "ann\x1b[2J",
+    "rooms": ["lobby", "tea"],
+    "form": "text",
+    "seconds": 61,
+    "bytes_received": 1500,
+    "bytes_sent": 3_000_000,
+    "queued": 0,
+}
+
+
+class FormatTests(SynchronousTestCase):
+    def test_sizes(self) -> None:
+        """Numbers stay short."""
+        for number, text in (
+            (0, "0"),
+            (999, "999"),
+            (1500, "1.5k"),
+            (2e5, "200k"),
+            (3.21e9, "3.2G"),
+        ):
+            self.assertEqual(format_bytes(number), text)
+
+    def test_durations(self) -> None:
+        """In the largest unit of which there are two."""
+        for seconds, text in ((0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200000, "2d")):
+            self.assertEqual(format_seconds(seconds), text)
+
+    def test_a_table(self) -> None:
+        """Its columns are aligned, and names cannot move the cursor."""
+        lines = format_table([ROW, {**ROW, "id": 1234, "name": "bob"}])
+        self.assertEqual(lines[0].split()[:4], ["ID", "FROM", "NAME", "ROOMS"])
+        self.assertTrue(lines[1].startswith("   7  192.0.2.1:5  "))
+        self.assertIn("#lobby #tea", lines[1])
+        self.assertNotIn("\x1b", "\n".join(lines))
+        self.assertEqual({line.index("192.0.2.1") for line in lines[1:]}, {6})
+
+    def test_without_names(self) -> None:
+        """A service without people has no columns for them."""
+        (heading, _) = format_table([{**ROW, "name": "", "rooms": []}])
+        self.assertEqual(heading.split(), ["ID", "FROM", "FORM", "OPEN", "IN", "OUT", "QUEUED"])
+        self.assertEqual(len(format_table([])), 1)
+
+    def test_a_tap(self) -> None:
+        """Each kind of line."""
+        for line, text in (
+            ({"time": 0, "dir": "in", "text": "hi\x07"}, "-> hi"),
+            ({"time": 0, "dir": "out", "text": "ho"}, "<- ho"),
+            ({"time": 0, "dir": "out", "base64": "/w==", "size": 1}, "<- 1 bytes in base64: /w=="),
+            ({"time": 0, "dir": "in", "too_long": True}, "-> a message over the limit"),
+            ({"gap": 3}, "... 3 lines were missed ..."),
+            ({"time": 0, "ended": "slow", "detail": "x"}, "ended: slow x"),
+            ({"time": 0, "tap": 3, "peer": "p", "name": ""}, "looking on at 3 p"),
+        ):
+            self.assertTrue(format_tapped(line).endswith(text), format_tapped(line))
+
+    def test_figures(self) -> None:
+        """Sums over labels, and rates between two looks."""
+        text = (
+            "# HELP twisted_net_connections x\n"
+            'twisted_net_connections{service="a",state="open"} 3.0\n'
+            'twisted_net_connections{service="a",state="closing"} 1.0\n'
+            "twisted_net_ready 1.0\n"
+            "twisted_net_received_messages_total %s\n"
+        )
+        before, now = Figures(text % 10), Figures(text % 30)
+        self.assertEqual(now["connections"], 4)
+        self.assertIn("ready   4 connections", now.summary(before, 2)[0])
+        self.assertIn("messages 10/s in", now.summary(before, 2)[1])
+        self.assertIn("messages 0/s in", now.summary(None, 2)[1])
+
+
+class CommandLineTests(SynchronousTestCase):
+    def run_main(self, *words: str) -> tuple[Any, str, str]:
+        """Return status, output and errors of a command line."""
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            try:
+                status: Any = main(words)
+            except SystemExit as error:
+                status = error.code
+        return status, output.getvalue(), errors.getvalue()
+
+    def test_help(self) -> None:
+        """Every command has help, of at most 80 columns."""
+        self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})
+        for words in ((), ("top",), ("who",), ("close",), ("tap",), ("drain",)):
+            status, output, _ = self.run_main(*words, "--help")
+            self.assertEqual(status, 0)
+            self.assertLessEqual(max(map(len, output.splitlines())), 80)
+
+    def test_errors(self) -> None:
+        """One line that names what is wrong."""
+        for words, text in (
+            (("--at", "ftp://x", "who"), "--at ftp://x: must be a URL, or unix:PATH"),
+            (("--at", "localhost", "who"), "--at localhost: must be a URL"),
+            (("--at", "unix:/nonexistent/x", "who"), "No such file or directory"),
+            (("--token-file", "/nonexistent", "who"), "--token-file /nonexistent: No such file"),
+        ):
+            status, output, errors = self.run_main(*words)
+            self.assertEqual((status, output, errors.count("\n")), (1, "", 1), errors)
+            self.assertIn(text, errors)
+
+    def test_wrong_arguments(self) -> None:
+        """The parser names the argument and the value."""
+        for words, text in (
+            (("close", "x"), "x: must be a whole number"),
+            (("tap", "0"), "0: must be a whole number"),
+            (("who", "-n", "-1"), "-n"),
+            (("who", "--sort", "x"), "invalid choice: 'x'"),
+            (("top", "--every", "0"), "0: must be from 0.1"),
+            (("top", "--every", "x"), "x: must be from 0.1"),
+            ((), "required: COMMAND"),
+        ):
+            status, _, errors = self.run_main(*words)
+            self.assertEqual(status, 2)
+            self.assertIn(text, errors)
+
+    def test_pages(self) -> None:
+        """``who`` follows the pages, up to its limit."""
+        asked: list[str] = []
+
+        def ask(server: object, path: str) -> Any:
+            asked.append(path)
+            first = "after" not in path
+            rows = [{**ROW, "id": 1 if first else 2}]
+            return {"connections": rows, "next": "7:1" if first else None}
+
+        self.patch(Server, "ask", ask)
+        status, output, _ = self.run_main("who", "--room", "#tea")
+        self.assertEqual((status, len(output.splitlines())), (0, 3))
+        self.assertIn("room=tea", asked[0])
+        self.assertIn("after=7%3A1", asked[1])
+        asked.clear()
+        self.run_main("who", "-n", "1")
+        self.assertEqual(len(asked), 1)
+
+    def test_the_end_of_an_answer(self) -> None:
+        """A server that goes away is one line, and so is Ctrl-C."""
+
+        def gone(server: Server, options: argparse.Namespace) -> None:
+            raise admin.http.client.IncompleteRead(b"")
+
+        def interrupted(server: Server, options: argparse.Namespace) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(admin, "_who", gone)
+        status, _, errors = self.run_main("who")
+        self.assertEqual((status, errors.count("\n")), (1, 1))
+        self.patch(admin, "_who", interrupted)
+        self.assertEqual(self.run_main("who")[0], 130)
+
+    def test_an_address(self) -> None:
+        """Must be usable."""
+        self.assertRaises(AdminError, Server, "nonsense")
+        Server("https://chat.example:9191")
+        Server("unix:/run/chat.admin")

@@ -1,0 +1,88 @@
+"""People with a browser, as operators see them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.web.sockets import WebSocketPeer, opening
+from tests.web.test_gateway import WS, GatewayCase
+from twisted_net.endpoints.listening import ListenerService
+from twisted_net.testing import connect_peer
+from twisted_net.web.admin.figures import count_connections, read_traffic
+from twisted_net.web.admin.tap import Tap
+from twisted_net.web.admin.views import ChatServiceView
+
+
+class BrowserTests(GatewayCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.view = ChatServiceView("netchat", ListenerService(self.factory, []))
+        self.view.start()
+        self.addCleanup(self.view.stop)
+
+    def test_form(self) -> None:
+        """A WebSocket is a form of its own."""
+        self.browser()
+        self.user("ann")
+        counts = count_connections(self.factory.connections.values())
+        self.assertEqual(
+            {form: n for (form, _), n in counts.items() if n}, {"websocket": 1, "text": 1}
+        )
+
+    def test_counters_never_fall(self) -> None:
+        """Not when a connection turns out to be a browser's, and goes on as another."""
+        before = 0
+        peer = connect_peer(self.factory)
+        for piece in (WS[:40], WS[40:]):
+            peer.send(piece)
+            self.clock.advance(0)
+            now = read_traffic(self.view).bytes_received
+            self.assertGreaterEqual(now, before)
+            before = now
+        self.assertGreaterEqual(before, len(WS))
+
+    def test_a_tap(self) -> None:
+        """Frames are taken apart, compressed ones too, and secrets are hidden."""
+        client = WebSocketPeer(
+            connect_peer(self.factory),
+            opening("/ws", "Sec-WebSocket-Extensions: permessage-deflate"),
+            window_bits=12,
+        )
+        (connection,) = self.factory.connections.values()
+        lines: list[Any] = []
+
+        def write(data: bytes) -> None:
+            lines.extend(map(json.loads, data.splitlines()))
+
+        tap = Tap(connection, write, lambda: None, self.view.hide, lambda: 0.0)
+        tap.begin()
+        self.says(client, type="hello", nick="web", room="lobby")
+        ann = self.user("ann")
+        ann.send(b"x" * 3000 + b"\n")
+        self.clock.advance(1)
+        shown = [json.loads(each["text"]) for each in lines if each.get("text", "")[:1] == "{"]
+        self.assertEqual(shown[0]["type"], "hello")
+        self.assertEqual(shown[1]["session"], "***")
+        self.assertIn("x" * 3000, [each.get("text") for each in shown])
+        self.assertGreater(self.factory.compressed_bytes, 0)
+        self.assertLess(self.factory.compressed_bytes, 1000)
+        tap.end()
+
+    def test_a_tap_from_before(self) -> None:
+        """Of a connection that turns out to be a browser's: it ends, because the text form does."""
+        peer = connect_peer(self.factory)
+        (connection,) = self.factory.connections.values()
+        lines: list[Any] = []
+
+        def write(data: bytes) -> None:
+            lines.extend(map(json.loads, data.splitlines()))
+
+        tap = Tap(connection, write, lambda: None, self.view.hide, lambda: 0.0)
+        tap.begin()
+        self.view.endings.tell(connection, tap.connection_ended)
+        peer.send(WS)
+        self.clock.advance(0)
+        self.assertEqual(lines[-1]["ended"], "upgraded")
+        self.assertNotIn("write", vars(peer))
+        self.assertEqual(len(self.view.endings.last), 0)

@@ -1,0 +1,399 @@
+"""``netchat-admin``: the operator's view on the command line.
+
+``python -m twisted_net.admin`` is the same program. It needs a server with ``--admin``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from twisted_net import __version__
+from twisted_net.wire.text import printable
+
+USUAL_ADDRESS = "http://127.0.0.1:9191"
+"""Where a server is asked by default; the variable ``NETCHAT_ADMIN`` replaces it."""
+
+PATIENCE = 10.0
+"""Seconds to wait for an answer."""
+
+_SORTS = ("id", "queued", "bytes_received", "bytes_sent", "messages_received", "messages_sent")
+
+_DESCRIPTION = (
+    "Look at a running netchat, netecho or netidle, and act on it. The server needs --admin."
+)
+
+_AT_HELP = (
+    "URL of the server's --admin, or unix:PATH. [default: the variable NETCHAT_ADMIN, or "
+    f"{USUAL_ADDRESS}]"
+)
+
+
+class AdminError(Exception):
+    """The server cannot be asked, or refuses. The text is one line for the user."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Server:
+    """A server's operator's view.
+
+    :param address: a URL, or ``unix:PATH``.
+    :param token: its token, if it has one.
+    :raises AdminError: the address is none.
+    """
+
+    def __init__(self, address: str, token: str = "") -> None:
+        self.address = address
+        self._token = token
+        if not address.startswith("unix:"):
+            parts = urlsplit(address)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise AdminError(f"--at {address}: must be a URL, or unix:PATH")
+            self._host = parts.netloc.rpartition("@")[2]
+            self._is_secure = parts.scheme == "https"
+
+    def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
+        if self.address.startswith("unix:"):
+            return UnixConnection(self.address.removeprefix("unix:"), timeout)
+        kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
+        return kind(self._host, timeout=timeout)
+
+    def open(
+        self, path: str, body: Mapping[str, Any] | None = None, timeout: float | None = PATIENCE
+    ) -> http.client.HTTPResponse:
+        """Ask for a path.
+
+        :param body: an object to send with POST; without one, it is GET.
+        :raises AdminError: there is no answer, or it is an error.
+        """
+        headers = {"Connection": "close"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            headers["X-Netchat-Admin"] = "1"
+            data = json.dumps(body)
+        connection = self._connection(timeout)
+        try:
+            connection.request("GET" if body is None else "POST", path, data, headers)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise AdminError(f"{self.address}: {why}") from None
+        if answer.status != 200:
+            raise AdminError(f"{self.address}: {_error_text(answer)}")
+        return answer
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON value of an answer.
+
+        :raises AdminError: as :meth:`open`.
+        """
+        try:
+            return json.loads(self.open(path, body).read())
+        except (OSError, ValueError, http.client.HTTPException):
+            raise AdminError(f"{self.address}: this is no --admin of twisted_net") from None
+
+
+def _error_text(answer: http.client.HTTPResponse) -> str:
+    data = answer.read(65536)
+    answer.close()
+    try:
+        return str(json.loads(data)["error"])
+    except (ValueError, LookupError, TypeError):
+        return f"HTTP {answer.status}: {data[:200].decode(errors='replace').strip()}"
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    heading: str
+    show: Callable[[Mapping[str, Any]], str]
+    right: bool = False
+
+
+def format_bytes(number: float) -> str:
+    """Return a number of bytes in at most seven characters."""
+    for unit in ("", "k", "M", "G"):
+        if number < 1000:
+            return f"{number:.0f}{unit}" if not unit or number >= 100 else f"{number:.1f}{unit}"
+        number /= 1000
+    return f"{number:.1f}T"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration, such as ``59s``, ``12m`` or ``3d``."""
+    for unit, most, size in (("s", 120, 1), ("m", 7200, 60), ("h", 172800, 3600)):
+        if seconds < most:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds // 86400:.0f}d"
+
+
+_COLUMNS = (
+    Column("ID", lambda row: str(row["id"]), True),
+    Column("FROM", lambda row: printable(row["peer"])),
+    Column("NAME", lambda row: printable(row.get("name", ""))),
+    Column("ROOMS", lambda row: printable(" ".join(f"#{room}" for room in row.get("rooms", ())))),
+    Column("FORM", lambda row: printable(row["form"])),
+    Column("OPEN", lambda row: format_seconds(row["seconds"]), True),
+    Column("IN", lambda row: format_bytes(row["bytes_received"]), True),
+    Column("OUT", lambda row: format_bytes(row["bytes_sent"]), True),
+    Column("QUEUED", lambda row: format_bytes(row["queued"]), True),
+)
+
+
+def format_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return connections as lines; columns without anything are left out."""
+    columns = []
+    for column in _COLUMNS:
+        cells = [column.show(row) for row in rows]
+        if any(cells) or not rows:
+            width = max(map(len, [column.heading, *cells]))
+            pad = str.rjust if column.right else str.ljust
+            columns.append([pad(cell, width) for cell in (column.heading, *cells)])
+    return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+
+
+def _pages(server: Server, options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+    left, query = options.limit, {"sort": options.sort}
+    if options.room:
+        query["room"] = options.room.lstrip("#")
+    while left > 0:
+        query["limit"] = str(min(left, 1000))
+        page = server.ask(f"/connections?{urlencode(query)}")
+        yield page["connections"]
+        left -= len(page["connections"])
+        if page["next"] is None:
+            return
+        query["after"] = page["next"]
+
+
+# The commands.
+
+
+def _who(server: Server, options: argparse.Namespace) -> None:
+    rows = [row for page in _pages(server, options) for row in page]
+    print("\n".join(format_table(rows)))
+
+
+def _top(server: Server, options: argparse.Namespace) -> None:
+    seen: Figures | None = None
+    while True:
+        began = time.monotonic()
+        figures = Figures(server.open("/metrics").read().decode())
+        rows = next(_pages(server, options), [])
+        lines = [*figures.summary(seen, options.every), "", *format_table(rows)]
+        if sys.stdout.isatty():
+            size = os.get_terminal_size()
+            shown = [line[: size.columns] for line in lines[: size.lines - 1]]
+            print("\x1b[H\x1b[2J" + "\n".join(shown), flush=True)
+        else:
+            print("\n".join(lines), flush=True)
+        seen = figures
+        if options.once:
+            return
+        time.sleep(max(0.0, began + options.every - time.monotonic()))
+
+
+class Figures:
+    """The sums of metrics.
+
+    :param text: Prometheus' text format.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._sums: dict[str, float] = {}
+        found = re.findall(r"^twisted_net_([a-z_]+)(?:\{[^\n]*\})? (\S+)$", text, re.MULTILINE)
+        for name, value in found:
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+
+    def __getitem__(self, name: str) -> float:
+        return self._sums.get(name, 0.0)
+
+    def summary(self, before: Figures | None, seconds: float) -> list[str]:
+        """Return lines about the server.
+
+        :param before: the figures ``seconds`` ago; without them, there are no rates.
+        """
+
+        def rate(name: str) -> float:
+            return 0.0 if before is None else max(0.0, self[name] - before[name]) / seconds
+
+        def since(name: str) -> float:
+            return self[name] - (0.0 if before is None else before[name])
+
+        turns = since("reactor_turn_duration_seconds_count")
+        turn = since("reactor_turn_duration_seconds_sum") / max(1.0, turns)
+        return [
+            f"{'ready' if self['ready'] else 'NOT READY'}"
+            f"   {self['connections']:.0f} connections,"
+            f" {rate('connections_accepted_total'):.1f}/s new"
+            f"   refused {self['connections_refused_total']:.0f}"
+            f"   ended {self['connections_ended_total']:.0f}",
+            f"messages {rate('received_messages_total'):.0f}/s in,"
+            f" {rate('sent_messages_total'):.0f}/s out"
+            f"   bytes {format_bytes(rate('received_bytes_total'))}/s in,"
+            f" {format_bytes(rate('sent_bytes_total'))}/s out",
+            f"queued {format_bytes(self['queued_bytes'])}"
+            f"   dropped {self['dropped_messages_total']:.0f}"
+            f"   turn {turn * 1000:.2f} ms",
+        ]
+
+
+def _close(server: Server, options: argparse.Namespace) -> None:
+    for number in options.id:
+        print(server.ask(f"/connections/{number}/close", {"text": options.text})["done"])
+
+
+def _drain(server: Server, options: argparse.Namespace) -> None:
+    done = server.ask("/drain", {})
+    print(f"{done['done']} {done['open']} connections are open.", flush=True)
+    while options.wait and done["open"]:
+        time.sleep(0.5)
+        done = server.ask("/drain", {})
+    if options.wait:
+        print("All connections have ended.")
+
+
+def _tap(server: Server, options: argparse.Namespace) -> None:
+    answer = server.open(f"/connections/{options.id}/tap", timeout=None)
+    while line := answer.readline():
+        text = line.decode() if options.json else f"{format_tapped(json.loads(line))}\n"
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def format_tapped(line: Mapping[str, Any]) -> str:
+    """Return a line of a tap for people."""
+    if "gap" in line:
+        return f"... {line['gap']} lines were missed ..."
+    clock = time.strftime("%H:%M:%S", time.localtime(line["time"]))
+    if "tap" in line:
+        return printable(
+            f"{clock} looking on at {line['tap']} {line['peer']} {line['name']}"
+        ).rstrip()
+    if "ended" in line:
+        return printable(f"{clock} ended: {line['ended']} {line.get('detail', '')}").rstrip()
+    arrow = "->" if line["dir"] == "in" else "<-"
+    if "base64" in line:
+        return f"{clock} {arrow} {line['size']} bytes in base64: {line['base64']}"
+    return f"{clock} {arrow} {printable(line.get('text', 'a message over the limit'))}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="netchat-admin", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"twisted_net {__version__}")
+    parser.add_argument(
+        "--at", metavar="ADDRESS", default=os.environ.get("NETCHAT_ADMIN", USUAL_ADDRESS),
+        help=_AT_HELP,
+    )  # fmt: skip
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="file with the token of --admin-token-file"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[..., None], help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        added.set_defaults(run=run)
+        return added
+
+    for name, run, limit, text in (
+        ("top", _top, 20, "show figures and connections, again and again; Ctrl-C ends it"),
+        ("who", _who, 1_000_000, "list connections"),
+    ):
+        listing = add(name, run, text)
+        listing.add_argument(
+            *("--sort", "-s"), choices=_SORTS, default="id", metavar="FIGURE",
+            help=f"largest first by one of {', '.join(_SORTS[1:])}; id is oldest first",
+        )  # fmt: skip
+        listing.add_argument("--room", "-r", metavar="ROOM", default="", help="only this room")
+        listing.add_argument(
+            *("--limit", "-n"), type=_count, default=limit, metavar="N", help="connections, at most"
+        )
+        if name == "top":
+            listing.add_argument(
+                *("--every", "-e"), type=_positive, default=2.0, metavar="SECONDS",
+                help="time between two looks [default: 2]",
+            )  # fmt: skip
+            listing.add_argument("--once", action="store_true", help="look once, and end")
+    closing = add("close", _close, "close connections")
+    closing.add_argument("id", type=_count, nargs="+", metavar="ID", help="number of a connection")
+    closing.add_argument("--text", "-t", metavar="TEXT", default="", help="why, for the log")
+    tap = add("tap", _tap, "show what one connection says and hears; Ctrl-C ends it")
+    tap.add_argument("id", type=_count, metavar="ID", help="number of the connection")
+    tap.add_argument("--json", action="store_true", help="one JSON object a line")
+    drain = add("drain", _drain, "stop accepting, and close all connections; the server runs on")
+    drain.add_argument("--wait", "-w", action="store_true", help="until all have ended")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 100_000_000):
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 1")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text}: must be from 0.1 to 3600")
+    return value
+
+
+def _token(path: str | None) -> str:
+    if path is None:
+        return ""
+    try:
+        with open(path) as file:
+            return file.readline().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "is not text"
+        raise AdminError(f"--token-file {path}: {why}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program, and return its exit status: 0, 1 for an error, or 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(Server(options.at, _token(options.token_file)), options)
+    except AdminError as error:
+        print(f"netchat-admin: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # as with head(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, http.client.HTTPException) as error:  # in the middle of an answer
+        print(f"netchat-admin: {options.at}: the server has gone ({error})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

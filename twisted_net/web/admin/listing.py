@@ -1,0 +1,168 @@
+"""Pages of connections: which, in what order, and where the next page begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from twisted_net.connection.addresses import format_address
+from twisted_net.connection.connection import Connection
+from twisted_net.web.admin.endings import Ended, tls_version
+from twisted_net.web.admin.views import ServiceView
+
+USUAL_LIMIT, MOST = 100, 1000
+
+SORTS: dict[str, Callable[[Connection], int] | None] = {
+    "id": None,
+    "queued": attrgetter("queued"),
+    "bytes_received": attrgetter("bytes_received"),
+    "bytes_sent": attrgetter("bytes_sent"),
+    "messages_received": attrgetter("messages_received"),
+    "messages_sent": attrgetter("messages_sent"),
+}
+"""The orders of a page: by number, the oldest first, or by a figure, the largest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which connections are wanted.
+
+    :ivar room: only those in this room; empty for all.
+    :ivar sort: one of :data:`SORTS`.
+    :ivar after: where the page before ended: its figure and its number; None for the first page.
+    """
+
+    room: str = ""
+    sort: str = "id"
+    limit: int = USUAL_LIMIT
+    after: tuple[int, int] | None = None
+
+
+def parse_query(arguments: dict[str, str]) -> Query:
+    """Return the query of a request's arguments.
+
+    :raises ValueError: one of them is wrong; the text names it.
+    """
+    sort = arguments.get("sort", "id")
+    if sort not in SORTS:
+        raise ValueError(f"sort: must be one of {', '.join(SORTS)}, not {sort!r}")
+    limit = _whole("limit", arguments.get("limit", str(USUAL_LIMIT)))
+    if not 1 <= limit <= MOST:
+        raise ValueError(f"limit: must be from 1 to {MOST}, not {limit}")
+    after = None
+    if "after" in arguments:
+        figure, _, number = arguments["after"].rpartition(":")
+        after = (_whole("after", figure or "0"), _whole("after", number))
+    return Query(arguments.get("room", ""), sort, limit, after)
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"{name}: must be a whole number, not {text[:40]!r}")
+    return int(text)
+
+
+def list_connections(view: ServiceView, query: Query) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of a service's connections, and where the next page begins, if there is one."""
+    connections: Iterable[Connection] = (
+        view.members(query.room) if query.room else view.factory.connections.values()
+    )
+    figure = SORTS[query.sort]
+    if figure is None:
+        found = _by_number(connections, query)
+    else:
+        found = _by_figure(connections, query, figure)
+    rows = [connection_row(view, each) for each in found[: query.limit]]
+    if len(found) <= query.limit:
+        return rows, None
+    last = found[query.limit - 1]
+    return rows, f"{last.id}" if figure is None else f"{figure(last)}:{last.id}"
+
+
+def _by_number(connections: Iterable[Connection], query: Query) -> list[Connection]:
+    if query.after is not None:
+        _, after = query.after
+        connections = (each for each in connections if each.id > after)
+    return list(islice(connections, query.limit + 1))
+
+
+def _by_figure(
+    connections: Iterable[Connection], query: Query, figure: Callable[[Connection], int]
+) -> list[Connection]:
+    found = list(connections)  # in the order of their numbers
+    values = list(map(figure, found))
+    if query.after is not None:
+        most, number = query.after
+        places = [
+            place
+            for place, value in enumerate(values)
+            if value < most or (value == most and found[place].id > number)
+        ]
+        found = [found[place] for place in places]
+        values = [values[place] for place in places]
+    wanted = query.limit + 1
+    # Sorting numbers is faster than sorting connections, of which only a few are needed.
+    least = sorted(values, reverse=True)[wanted - 1] if len(values) > wanted else -1
+    places = [place for place, value in enumerate(values) if value > least]
+    places.sort(key=lambda place: -values[place])
+    place = -1
+    while len(places) < min(wanted, len(values)):
+        place = values.index(least, place + 1)
+        places.append(place)
+    return [found[place] for place in places]
+
+
+def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
+    """Return what a page shows of a connection."""
+    return {
+        "id": connection.id,
+        "service": view.name,
+        "peer": format_address(connection.peer),
+        **view.describe(connection),
+        "form": connection.form,
+        "state": connection.state.name.lower(),
+        "seconds": int(view.factory.age(connection.id)),
+        "bytes_received": connection.bytes_received,
+        "bytes_sent": connection.bytes_sent,
+        "messages_received": connection.messages_received,
+        "messages_sent": connection.messages_sent,
+        "queued": connection.queued,
+    }
+
+
+def connection_details(view: ServiceView, connection: Connection) -> dict[str, Any]:
+    """Return all that is known about a connection."""
+    reason = connection.reason
+    return connection_row(view, connection) | {
+        "host": format_address(connection.host),
+        "tls": tls_version(connection.transport),
+        "unsent": connection.write_buffer_size,
+        "missed": connection.missed,
+        "is_full": connection.is_full,
+        "is_paused": connection.is_paused,
+        "idle_timeout": view.factory.limits.idle_timeout
+        if connection.idle_timeout is None
+        else connection.idle_timeout,
+        "closing": None if reason is None else reason.code,
+    }
+
+
+def ended_row(view: ServiceView, ended: Ended) -> dict[str, Any]:
+    """Return what is shown of a connection that has ended."""
+    return {
+        "id": ended.id,
+        "service": view.name,
+        "peer": format_address(ended.peer),
+        "name": ended.name,
+        "reason": ended.reason,
+        "detail": ended.detail,
+        "time": ended.at,
+        "seconds": int(ended.seconds),
+        "bytes_received": ended.bytes_received,
+        "bytes_sent": ended.bytes_sent,
+        "messages_received": ended.messages_received,
+        "messages_sent": ended.messages_sent,
+    }

@@ -1,0 +1,80 @@
+"""Hides passwords in what a tap shows. Pure.
+
+These are hidden: the password of ``/login`` and of a program's ``hello`` and ``login``, the secret
+of a session, and the passwords of other protocols that a service may carry: ``AUTH`` of Redis and
+SMTP, ``PASS`` of FTP, POP and IRC, and the headers in which HTTP has secrets. Passwords that other
+protocols have elsewhere are not recognised.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted_net.wire.json_values import check_depth, encode_json, make_decoder
+from twisted_net.wire.line_editing import edit_line
+from twisted_net.wire.text import strip_invisible
+
+HIDDEN = "***"
+"""Stands for a secret."""
+
+_SECRETS = {"password", "session", "token", "secret"}
+
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+_DEEPEST = 64
+_decode = make_decoder(finite=False, unique=False)
+
+# Typed by people, so anything may stand before it.
+_LOGIN = re.compile(r"(/login(?:\s+\S+)?)\s.*", re.IGNORECASE | re.DOTALL)
+
+_COMMAND = re.compile(rb"(?im)^([ \t]*(?:PASS|AUTH(?:[ \t]+(?:PLAIN|LOGIN))?)[ \t]+)[^\r\n]+")
+_REDIS_AUTH = re.compile(rb"(?i)(\$4\r\nAUTH\r\n).*", re.DOTALL)
+_HEADER = re.compile(
+    rb"(?im)^((?:Proxy-)?Authorization|Cookie|Set-Cookie|X-Api-Key)([ \t]*:[ \t]*)[^\r\n]+"
+)
+_JSON_SECRET = re.compile(
+    rb"""(?i)(["'](?:password|session|token|secret)["']\s*:\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|[^,}\s]+)"""
+)
+
+
+def hide_typed_secrets(line: bytes) -> bytes:
+    """Return a line of the chat without its passwords, and without what the typist has erased."""
+    line = edit_line(line)
+    if b"login" in line.lower():
+        text = strip_invisible(line.decode(errors="replace"))
+        found = _LOGIN.search(text)
+        if found is not None:
+            return f"{text[: found.start()]}{found[1]} {HIDDEN}".encode()
+    return hide_secrets(line)
+
+
+def hide_secrets(data: bytes) -> bytes:
+    """Return a message without its passwords. One without any is returned as it is."""
+    start = data.lstrip(_BEFORE_JSON)
+    if start[:1] == b"{":
+        return _hide_in_json(start)
+    data = _COMMAND.sub(rb"\1***", data)
+    data = _REDIS_AUTH.sub(rb"\1***", data)
+    data = _HEADER.sub(rb"\1\2***", data)
+    return _JSON_SECRET.sub(rb'\1"***"', data)
+
+
+def _hide_in_json(data: bytes) -> bytes:
+    try:
+        check_depth(data, _DEEPEST)
+        hidden = _without_secrets(value := _decode(data))
+        return data if hidden == value else encode_json(hidden)
+    except ValueError:
+        # An escape could hide the word, and a missing quote the end of the password.
+        if b"\\u" in data or _JSON_SECRET.search(data):
+            return f"{HIDDEN} ({len(data)} bytes that are not JSON)".encode()
+        return data
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if key.lower() in _SECRETS and each else _without_secrets(each)
+            for key, each in value.items()
+        }
+    return [_without_secrets(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,417 @@
+"""Answers the requests of operators, of Prometheus, and of load balancers.
+
+=======  ============================  =============================================================
+GET      ``/``                         the dashboard
+GET      ``/metrics``                  for Prometheus
+GET      ``/healthz``, ``/readyz``     200, or 503 and why
+GET      ``/connections``              a page: ``service``, ``room``, ``sort``, ``limit``, ``after``
+GET      ``/connections/ID``           one connection
+GET      ``/connections/ID/tap``       what it says and hears, a JSON object a line
+GET      ``/rooms``, ``/ended``        rooms; the last hundred connections that have ended
+GET      ``/bans``, ``/log-level``     what is banned; the least level that is logged
+POST     ``/connections/ID/close``     close it; ``{"text": WHY}``
+POST     ``/drain``                    stop accepting, and close all connections
+POST     ``/bans``                     ``{"target": NAME OR RANGE, "minutes": N, "text": WHY}``
+POST     ``/log-level``                ``{"level": LEVEL}``
+=======  ============================  =============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, ClassVar
+
+from twisted.internet.address import UNIXAddress
+from twisted.logger import Logger, LogLevel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from twisted_net.connection.addresses import format_address, is_loopback
+from twisted_net.connection.connection import Connection, State
+from twisted_net.policy.close_reasons import KICKED
+from twisted_net.web.admin.access import OPEN_PATHS, RequestFacts, find_refusal
+from twisted_net.web.admin.histogram import Histogram
+from twisted_net.web.admin.listing import (
+    connection_details,
+    ended_row,
+    list_connections,
+    parse_query,
+)
+from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
+from twisted_net.web.admin.metrics import CONTENT_TYPE, ServiceCollector
+from twisted_net.web.admin.responses import (
+    answer,
+    answer_error,
+    answer_json,
+    answer_text,
+    begin_answer,
+)
+from twisted_net.web.admin.tap import Tap
+from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.wire.json_values import check_depth, make_decoder
+from twisted_net.wire.text import printable
+
+MOST_BODY = 65536
+"""The most bytes in the body of a request."""
+
+LONGEST_BAN = 99_999_999
+"""Minutes: 190 years, as in the chat."""
+
+_LONGEST_TEXT = 400
+
+_KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+          ".svg": "image/svg+xml", "": "text/html; charset=utf-8"}  # fmt: skip
+
+_log = Logger()
+_decode = make_decoder(finite=True, unique=True)
+
+
+class BadRequest(Exception):
+    """A request cannot be answered.
+
+    :param status: of HTTP.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class AdminRequest(Request):
+    """A request with a bounded body. Twisted itself would keep any number of bytes in a file."""
+
+    _body = 0
+    _is_refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        if length is not None and length > MOST_BODY:
+            self._refuse_body()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._body += len(data)
+        if self._body > MOST_BODY:
+            self._refuse_body()
+        elif not self._is_refused:
+            super().handleContentChunk(data)
+
+    def _refuse_body(self) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
+        channel: Any = self.channel
+        channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
+        channel.transport.loseConnection()
+
+
+class AdminSite(Site):
+    """The HTTP server of the operator's view. It has no access log; changes are logged."""
+
+    requestFactory = AdminRequest
+    noisy = False
+
+    def log(self, request: HTTPRequest) -> None:
+        """Log nothing: Prometheus asks all the time."""
+
+
+class AdminResource(Resource):
+    """Answers every path.
+
+    :param views: the services that are shown.
+    :param turns: the sampled turns of the reactor.
+    :param token: returns the token that who asks must know; None if there is none.
+    :param names: names of this server besides its addresses.
+    """
+
+    isLeaf = True
+    _routes: ClassVar[dict[tuple[str, str], str]] = {
+        ("GET", "/metrics"): "_metrics",
+        ("GET", "/healthz"): "_health",
+        ("GET", "/readyz"): "_readiness",
+        ("GET", "/connections"): "_connections",
+        ("GET", "/connections/ID"): "_connection",
+        ("GET", "/connections/ID/tap"): "_tap",
+        ("GET", "/rooms"): "_rooms",
+        ("GET", "/ended"): "_ended",
+        ("GET", "/bans"): "_bans",
+        ("GET", "/log-level"): "_log_level",
+        ("POST", "/connections/ID/close"): "_close",
+        ("POST", "/drain"): "_drain",
+        ("POST", "/bans"): "_ban",
+        ("POST", "/log-level"): "_set_log_level",
+    }
+
+    def __init__(
+        self,
+        views: Sequence[ServiceView],
+        turns: Histogram,
+        token: Callable[[], bytes | None] = lambda: None,
+        names: Collection[str] = (),
+    ) -> None:
+        super().__init__()
+        self._views = {view.name: view for view in views}
+        self._collector = ServiceCollector(views, turns)
+        self._token = token
+        self._names = frozenset(name.lower().rstrip(".") for name in names)
+        self._tapped: set[Connection] = set()
+        for path in OPEN_PATHS:
+            page_file(path)  # now, because the process may soon have another root
+
+    @classmethod
+    def routes(cls) -> list[tuple[str, str]]:
+        """Return the methods and paths that are answered, besides the files of the dashboard."""
+        return sorted(cls._routes)
+
+    def render(self, request: Request) -> int:
+        try:
+            self._answer(request)
+        except BadRequest as error:
+            answer_error(request, error.status, str(error))
+        except Exception:
+            _log.failure("A request of an operator failed")
+            answer_error(request, 500, "The server made a mistake; its log says more.")
+        return NOT_DONE_YET
+
+    def _answer(self, request: Request) -> None:
+        method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
+        if method == "HEAD":
+            method = "GET"
+        refusal = find_refusal(_facts(request, method), token=self._token(), names=self._names)
+        if refusal is not None:
+            if refusal.status == 401:
+                request.setHeader("WWW-Authenticate", "Bearer")
+            raise BadRequest(refusal.status, refusal.text)
+        pattern, number = _split(path)
+        allowed = sorted(each for each, known in self._routes if known == pattern)
+        if path in OPEN_PATHS:
+            allowed = ["GET"]
+        if not allowed:
+            raise BadRequest(404, "There is no such page.")
+        if method not in allowed:
+            request.setHeader("Allow", ", ".join(allowed))
+            raise BadRequest(405, f"Only {' and '.join(allowed)} work here.")
+        if path in OPEN_PATHS:
+            kind, body = page_file(path)
+            answer(request, 200, kind, body)
+        elif number is None:
+            getattr(self, self._routes[method, pattern])(request)
+        else:
+            getattr(self, self._routes[method, pattern])(request, number)
+
+    # What is asked.
+
+    def _view(self, request: Request) -> ServiceView:
+        """Return the service that is meant: the only one, or ``?service=NAME``."""
+        views = self._views
+        name = _arguments(request).get("service", next(iter(views)))
+        if name not in views:
+            raise BadRequest(404, f"There is no service {name!r} here, but {', '.join(views)}.")
+        return views[name]
+
+    def _metrics(self, request: Request) -> None:
+        answer(request, 200, CONTENT_TYPE, self._collector.text())
+
+    def _health(self, request: Request) -> None:
+        answer_text(request, "ok")
+
+    def _readiness(self, request: Request) -> None:
+        problems = [view.not_ready for view in self._views.values() if view.not_ready]
+        answer_text(request, "; ".join(problems) or "ready", 503 if problems else 200)
+
+    def _connections(self, request: Request) -> None:
+        view = self._view(request)
+        try:
+            query = parse_query(_arguments(request))
+        except ValueError as error:
+            raise BadRequest(400, f"{error}.") from None
+        rows, more = list_connections(view, query)
+        answer_json(request, {"connections": rows, "total": len(view.factory), "next": more})
+
+    def _connection(self, request: Request, number: int) -> None:
+        view, connection = self._found(request, number)
+        answer_json(request, connection_details(view, connection))
+
+    def _rooms(self, request: Request) -> None:
+        answer_json(request, {"rooms": self._view(request).rooms()})
+
+    def _ended(self, request: Request) -> None:
+        view = self._view(request)
+        rows = [ended_row(view, each) for each in reversed(view.endings.last)]
+        answer_json(request, {"ended": rows})
+
+    def _bans(self, request: Request) -> None:
+        answer_json(request, {"bans": self._view(request).bans()})
+
+    def _log_level(self, request: Request) -> None:
+        answer_json(request, {"level": log_level().name})
+
+    def _found(self, request: Request, number: int) -> tuple[ServiceView, Connection]:
+        view = self._view(request)
+        connection = view.factory.connections.get(number)
+        if connection is None:
+            raise BadRequest(404, f"There is no connection {number}.")
+        return view, connection
+
+    # What is done.
+
+    def _close(self, request: Request, number: int) -> None:
+        _, connection = self._found(request, number)
+        text = _text(_body(request, "text"), "text")
+        _log.info("{who} closes connection {id}: {text}", who=_who(request), id=number, text=text)
+        connection.close(KICKED, text)
+        answer_json(request, {"done": f"Connection {number} is being closed."})
+
+    def _drain(self, request: Request) -> None:
+        view = self._view(request)
+        _body(request)
+        if not view.service.is_draining:
+            _log.info("{who} drains {name}", who=_who(request), name=view.name)
+            view.service.begin_drain()
+        answer_json(request, {"done": f"{view.name} is draining.", "open": len(view.factory)})
+
+    def _ban(self, request: Request) -> None:
+        view = self._view(request)
+        body = _body(request, "target", "minutes", "text")
+        minutes = body.get("minutes", 60)
+        if type(minutes) is not int or not 0 <= minutes <= LONGEST_BAN:
+            raise BadRequest(400, f"minutes: must be a whole number from 0 to {LONGEST_BAN}.")
+        target, text = _text(body, "target"), _text(body, "text")
+        if not target:
+            raise BadRequest(400, "target: must be a name or a range of addresses.")
+        try:
+            done = view.ban(target, minutes, text)
+        except CannotBan as error:
+            raise BadRequest(400, str(error)) from None
+        _log.info("{who} bans: {done}", who=_who(request), done=done)
+        answer_json(request, {"done": done})
+
+    def _set_log_level(self, request: Request) -> None:
+        name = _text(_body(request, "level"), "level")
+        if name not in LEVELS:
+            raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
+        if not set_log_level(LogLevel.levelWithName(name)):
+            raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
+        _log.info("{who} sets the log level to {name}", who=_who(request), name=name)
+        answer_json(request, {"level": name})
+
+    # Looking on.
+
+    def _tap(self, request: Request, number: int) -> None:
+        view, connection = self._found(request, number)
+        if request.method == b"HEAD":
+            begin_answer(request, 200, "application/x-ndjson")
+            request.finish()
+            return
+        if connection.state is not State.OPEN:
+            raise BadRequest(409, f"Connection {number} is {connection.state.name.lower()}.")
+        if connection in self._tapped:
+            raise BadRequest(409, f"Somebody looks on at connection {number} already.")
+        who = _who(request)
+
+        def end() -> None:
+            request.unregisterProducer()
+            request.finish()
+
+        tap = Tap(connection, request.write, end, view.hide, view.now)
+        begin_answer(request, 200, "application/x-ndjson")
+        request.registerProducer(tap, True)
+        try:
+            tap.begin()
+        except AttributeError:
+            request.unregisterProducer()
+            raise BadRequest(501, "The transport of this connection cannot be watched.") from None
+        self._tapped.add(connection)
+        view.endings.tell(connection, tap.connection_ended)
+        _log.info("{who} looks on at connection {id}", who=who, id=number)
+
+        def over(_: object) -> None:
+            tap.end()
+            view.endings.forget(connection)
+            self._tapped.discard(connection)
+            _log.info(
+                "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
+                who=who,
+                id=number,
+                lines=tap.queue.lines,
+                missed=tap.queue.missed,
+            )
+
+        request.notifyFinish().addBoth(over)
+
+
+@cache
+def page_file(path: str) -> tuple[str, bytes]:
+    """Return the content type and the text of a file of the dashboard."""
+    name = path.strip("/") or "dashboard.html"
+    body = resources.files("twisted_net.web.admin").joinpath("page", name).read_bytes()
+    return _KINDS[path[path.rfind(".") :] if "." in path else ""], body
+
+
+def _split(path: str) -> tuple[str, int | None]:
+    """Return the pattern of a path, and the connection's number in it."""
+    parts = path.split("/")
+    if len(parts) > 2 and parts[1] == "connections":
+        text = parts[2]
+        if text.isascii() and text.isdigit() and len(text) < 20:
+            return "/".join(["", "connections", "ID", *parts[3:]]), int(text)
+        return "", None
+    return path, None
+
+
+def _facts(request: Request, method: str) -> RequestFacts:
+    def all_of(name: str) -> tuple[str, ...]:
+        return tuple(request.requestHeaders.getRawHeaders(name, []))
+
+    host = request.getHost()
+    return RequestFacts(
+        method=method,
+        path=request.path.decode("latin-1"),
+        hosts=all_of("Host"),
+        origins=all_of("Origin"),
+        fetch_site=",".join(all_of("Sec-Fetch-Site")),
+        admin=",".join(all_of("X-Netchat-Admin")),
+        authorization=",".join(all_of("Authorization")),
+        is_local=isinstance(host, UNIXAddress) or is_loopback(getattr(host, "host", "")),
+    )
+
+
+def _arguments(request: Request) -> dict[str, str]:
+    return {
+        name.decode("latin-1"): values[-1].decode(errors="replace")
+        for name, values in request.args.items()
+    }
+
+
+def _body(request: Request, *known: str) -> dict[str, Any]:
+    """Return the JSON object in a request's body; an empty body is an empty object."""
+    content: Any = request.content
+    data = content.read().strip()
+    if not data:
+        return {}
+    try:
+        check_depth(data, 8)
+        value = _decode(data)
+    except ValueError:
+        raise BadRequest(400, "The body is no JSON.") from None
+    if not isinstance(value, dict):
+        raise BadRequest(400, "The body is no JSON object.")
+    unknown = [name for name in value if name not in known]
+    if unknown:
+        raise BadRequest(400, f"{printable(unknown[0])[:40]}: is unknown here.")
+    return value
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name, "")
+    if not isinstance(value, str):
+        raise BadRequest(400, f"{name}: must be text.")
+    return printable(value)[:_LONGEST_TEXT]
+
+
+def _who(request: Request) -> str:
+    """Return who asks, for the log."""
+    return f"An operator from {format_address(request.getClientAddress())}"

@@ -1,0 +1,74 @@
+"""Measures how long a store takes, without the store or the chat knowing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+
+from twisted_net.store.interface import KeyValueStore, Store, Subscriber
+from twisted_net.store.log import Appended, Message, Page, Position
+from twisted_net.web.admin.histogram import Histogram
+
+
+class TimedStore:
+    """Passes everything on, and measures appends.
+
+    :param store: does the work.
+    :param appends: gets the seconds of each append.
+    :param seconds: a clock.
+    """
+
+    def __init__(self, store: Store, appends: Histogram, seconds: Callable[[], float]) -> None:
+        self._store = store
+        self._appends = appends
+        self._seconds = seconds
+
+    def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
+        began, seconds = self._seconds(), self._seconds
+        stored = self._store.append(room, messages)
+        if stored.called:  # at once, as in memory
+            self._appends.observe(seconds() - began)
+            return stored
+
+        def measured(result: Appended) -> Appended:
+            self._appends.observe(seconds() - began)
+            return result
+
+        return stored.addBoth(measured)
+
+    def start(self) -> None:
+        self._store.start()
+
+    def stop(self) -> Deferred[None]:
+        return self._store.stop()
+
+    def since(self, room: str, epoch: str, offset: int, limit: int) -> Deferred[Page | None]:
+        return self._store.since(room, epoch, offset, limit)
+
+    def before(self, room: str, offset: int | None, limit: int) -> Deferred[Page]:
+        return self._store.before(room, offset, limit)
+
+    def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
+        return self._store.subscribe(room, deliver)
+
+    def unsubscribe(self, room: str, deliver: Subscriber) -> None:
+        self._store.unsubscribe(room, deliver)
+
+
+class TimedKeyValueStore(TimedStore):
+    """The same for a store that keeps small texts as well."""
+
+    def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
+        assert isinstance(self._store, KeyValueStore)
+        return self._store.put(kind, key, value)
+
+    def values(self, kind: str) -> Deferred[dict[str, str]]:
+        assert isinstance(self._store, KeyValueStore)
+        return self._store.values(kind)
+
+
+def time_appends(store: Store, appends: Histogram, seconds: Callable[[], float]) -> Store:
+    """Return a store that does what ``store`` does, and measures its appends."""
+    kind = TimedKeyValueStore if isinstance(store, KeyValueStore) else TimedStore
+    return kind(store, appends, seconds)

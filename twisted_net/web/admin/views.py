@@ -1,0 +1,223 @@
+"""What the operator's view shows of one service, and what it can do to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from twisted.internet.interfaces import IDelayedCall
+
+from twisted_net.chat import moderation
+from twisted_net.chat.messages import Ban, Event, Notice, RequestError
+from twisted_net.chat.protocol import ChatFactory
+from twisted_net.chat.registry import User
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.endpoints.listening import ListenerService
+from twisted_net.policy.ranges import Network, parse_range
+from twisted_net.web.admin.endings import Endings
+from twisted_net.web.admin.histogram import Histogram
+from twisted_net.web.admin.redaction import hide_secrets, hide_typed_secrets
+
+
+class CannotBan(ValueError):
+    """A ban is not possible. The text says why."""
+
+
+class ServiceView:
+    """What is shown of one service.
+
+    :cvar forms: what its clients usually speak; see :attr:`Connection.form`.
+    :param name: the service's name, the label of its metrics.
+    :param now: returns the time, in seconds since 1970.
+    :ivar appends: how long the store's appends take; None if there is no store.
+    """
+
+    forms: ClassVar[tuple[str, ...]] = ("bytes",)
+
+    def __init__(
+        self,
+        name: str,
+        service: ListenerService,
+        *,
+        appends: Histogram | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.service = service
+        self.now = now
+        self.appends = appends
+        self.endings = Endings(now)
+        self._bans: dict[Network, IDelayedCall] = {}
+
+    @property
+    def factory(self) -> ConnectionFactory:
+        """The service's factory."""
+        return self.service.factory
+
+    def start(self) -> None:
+        """Begin to observe."""
+        self.factory.observer = self.endings
+
+    def stop(self) -> None:
+        """Stop observing."""
+        self.factory.observer = None
+        bans, self._bans = self._bans, {}
+        for call in bans.values():
+            call.cancel()
+
+    @property
+    def not_ready(self) -> str:
+        """Why the service does not accept connections; empty if it does."""
+        if self.service.is_draining:
+            return f"{self.name} is draining"
+        if not self.service.ready:
+            return f"{self.name} does not listen"
+        return ""
+
+    def describe(self, connection: Connection) -> dict[str, Any]:
+        """Return what is special about this service's connections."""
+        return {}
+
+    def hide(self, message: bytes) -> bytes:
+        """Return a message without its passwords."""
+        return hide_secrets(message)
+
+    @property
+    def room_count(self) -> int | None:
+        """The number of rooms; None if the service has none."""
+        return None
+
+    def rooms(self) -> list[dict[str, Any]]:
+        """Return the rooms, those with most members first."""
+        return []
+
+    def members(self, room: str) -> Iterable[Connection]:
+        """Return the connections in a room, by their numbers."""
+        return []
+
+    # Bans.
+
+    def bans(self) -> list[dict[str, Any]]:
+        """Return what is banned."""
+        admission = self.factory.admission
+        networks = () if admission is None else admission.denied
+        clock = self.factory.clock
+        found = []
+        for network in networks:
+            call = self._bans.get(network)
+            left = None if call is None else round(call.getTime() - clock.seconds())
+            found.append({"target": str(network), "seconds": left})
+        return found
+
+    def ban(self, target: str, minutes: int, text: str) -> str:
+        """Ban somebody for some minutes; 0 lifts the ban.
+
+        :return: what was done, one sentence.
+        :raises CannotBan: ``target`` is none that can be banned.
+        """
+        admission = self.factory.admission
+        if admission is None:
+            raise CannotBan("The service admits everybody.")
+        try:
+            network = parse_range("target", target)
+        except ValueError as error:
+            raise CannotBan(f"{error}.") from None
+        call = self._bans.pop(network, None)
+        if call is not None:
+            call.cancel()
+        if not minutes:
+            try:
+                admission.denied.remove(network)
+            except ValueError:
+                return f"{network} was not banned."
+            return f"{network} may connect again."
+        if call is None and network in set(admission.denied):
+            raise CannotBan(f"{network} is banned already, by --deny.")
+        admission.denied.add(network)
+        self._bans[network] = self.factory.clock.callLater(60 * minutes, self._lift, network)
+        closed = self.factory.close_denied()
+        return f"{network} may not connect for {minutes} minutes; {closed} connections closed."
+
+    def _lift(self, network: Network) -> None:
+        del self._bans[network]
+        if self.factory.admission is not None:
+            with suppress(ValueError):  # somebody else has lifted it
+                self.factory.admission.denied.remove(network)
+
+
+class ChatServiceView(ServiceView):
+    """What is shown of a chat."""
+
+    forms = ("json", "text", "websocket")
+
+    @property
+    def chat(self) -> ChatFactory:
+        """The chat."""
+        factory = self.factory
+        assert isinstance(factory, ChatFactory)
+        return factory
+
+    def describe(self, connection: Connection) -> dict[str, Any]:
+        user: User | None = getattr(connection, "user", None)
+        if user is None:
+            return {"name": "", "account": "", "rooms": []}
+        rooms = [room.name for room in user.rooms]
+        return {"name": user.name, "account": user.account, "rooms": rooms}
+
+    def hide(self, message: bytes) -> bytes:
+        return hide_typed_secrets(message)
+
+    @property
+    def room_count(self) -> int | None:
+        return len(self.chat.registry.rooms)
+
+    def rooms(self) -> list[dict[str, Any]]:
+        found = self.chat.registry.rooms.values()
+        rows = [
+            {"name": room.name, "topic": room.topic, "members": len(room.users)} for room in found
+        ]
+        return sorted(rows, key=lambda row: (-int(str(row["members"])), row["name"]))
+
+    def members(self, room: str) -> Iterable[Connection]:
+        found = self.chat.registry.rooms.get(room)
+        if found is None:
+            return []
+        return sorted((user.connection for user in found.users), key=lambda each: int(each.id))
+
+    def bans(self) -> list[dict[str, Any]]:
+        now = self.chat.now()
+        return [
+            {
+                "target": each.target,
+                "seconds": round(each.until - now),
+                "by": each.by,
+                "text": each.text,
+            }
+            for each in self.chat.registry.bans.current(now)
+        ]
+
+    def ban(self, target: str, minutes: int, text: str) -> str:
+        console = _Console()
+        operator = User(console)
+        operator.name, operator.operator = "the operator", True
+        try:
+            request = Ban(target, minutes, text)
+            actions = moderation.ban(self.chat.registry, operator, request, self.chat.now())
+        except RequestError as error:
+            raise CannotBan(error.text) from None
+        self.chat.act(actions)
+        return " ".join(console.said)
+
+
+class _Console:
+    """Stands for the connection of an operator who is not in the chat."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def send_event(self, event: Event, id: str = "") -> None:
+        said = event.text if isinstance(event, Notice) else getattr(event, "text", "")
+        self.said.append(str(said))
