@@ -14,7 +14,6 @@ from twisted.logger import globalLogPublisher
 from tests.chat.chat_world import (
     ALL,
     LONGEST_PAUSE,
-    NAMES,
     ROOMS,
     TEXT_USERS,
     Sent,
@@ -26,9 +25,12 @@ from twisted_net.testing import advance
 
 _TEXT_USER = st.sampled_from(TEXT_USERS)
 _WHO = st.sampled_from(ALL)
-_NAME = st.sampled_from(NAMES)
-ANYBODY = st.sampled_from([*(f"@{who}" for who in ALL)] * 3 + [*NAMES, "BOT", "bot-2"])
-"""A name, or the person whose present name it is: ``@tom``."""
+_NAMES = [f"%{number}" for number in range(5)]
+_NAME = st.sampled_from(_NAMES)
+"""One of the names of the program: see :data:`NAMES`."""
+
+ANYBODY = st.sampled_from([*(f"@{who}" for who in ALL)] * 3 + [*_NAMES * 2, "BOT", "bot-2"])
+"""One of the names, or the person whose present name it is: ``@tom``."""
 ROOM = st.sampled_from(list(ROOMS))
 
 
@@ -104,11 +106,12 @@ class Actions(RuleBasedStateMachine):
         elif person.online:
             where = person.here if person.kind == "text" else name
             error = model.say(person, where, text, heard)
+            offset = len(model.logs[name])  # the client may say something after the answer
             self.ask(who, text, error, heard, type="message", room=room, text=text)
             if who == "prog" and not error:
                 assert world.program is not None
                 (ack,) = world.program.of("ack")
-                agree(ack["offset"], len(model.logs[name]), "the offset of an ack")
+                agree(ack["offset"], offset, "the offset of an ack")
 
     @rule(who=_WHO, name=ANYBODY)
     def tell(self, who: str, name: str) -> None:
@@ -153,6 +156,7 @@ class Actions(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(["tom", "tim", "prog"]), name=_NAME)
     def nick(self, who: str, name: str) -> None:
+        name = self.world.name_of(name)
         person = self.world.person(who)
         if person.online:
             error = self.world.model.nick(person, name)
@@ -161,6 +165,7 @@ class Actions(RuleBasedStateMachine):
     @rule(name=_NAME)
     def client_nick(self, name: str) -> None:
         world = self.world
+        name = world.name_of(name)
         person = world.person("bot")
         call = world.client.client.request(type="nick", nick=name)
         sent = Sent(world.clock.seconds(), "", name, call)
@@ -274,7 +279,7 @@ class Actions(RuleBasedStateMachine):
     @rule(nick=_NAME)
     def program_comes(self, nick: str) -> None:
         """The program connects; its earlier connection may still be there."""
-        self.world.program_comes(nick)
+        self.world.program_comes(self.world.name_of(nick))
         self.done()
 
     @rule()

@@ -28,7 +28,14 @@ from twisted_net.testing import PEER, Peer, advance, connect_peer
 LONGEST_PAUSE = 4.0
 """The longest pause of the client between two attempts to connect, in seconds."""
 
-NAMES = ["ann", "Ann", "bob", "b0b", "bot", "Iris", "lris", "zoe", "z0e", "b0ss"]
+NAMES = (
+    ("ann", "Ann", "bob", "b0b", "bot"),
+    ("Iris", "lris", "iris", "bot", "zoe"),
+    ("zoe", "z0e", "zoe-2", "Zoe", "bot"),
+    ("b0ss", "B0T", "b0t", "bot", "bot-2"),
+)
+"""Names that people want. Those of one row are alike; a program uses one row, so that they meet."""
+
 ROOMS = {"lobby": "lobby", "#lobby": "lobby", "tea": "tea", "#Tea": "tea", "Straße": "strasse"}
 """The rooms, by how people spell them."""
 
@@ -174,10 +181,12 @@ class ClientUser:
 class World:
     """A chat with its people, and the model of it.
 
+    :param names: the names that people want.
     :param rated: whether the server counts how often people do what costs others something.
     """
 
-    def __init__(self, rated: bool = False) -> None:
+    def __init__(self, names: tuple[str, ...] = NAMES[0], rated: bool = False) -> None:
+        self.names = names
         self.clock = Clock()
         self.rated = rated
         self._tokens = itertools.count(1)
@@ -242,7 +251,9 @@ class World:
         return self.model.people[who]
 
     def name_of(self, name: str) -> str:
-        """Return a name, or the present or last one of a person."""
+        """Return a name as it is, one of the names by its number, or that of a person."""
+        if name[0] == "%":
+            return self.names[int(name[1:])]
         return self.person(name[1:]).name or "nobody" if name[0] == "@" else name
 
     def new_text(self) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.chat.actions import ANYBODY, ROOM, Actions
-from tests.chat.chat_world import TEXT_USERS, World, agree
+from tests.chat.chat_world import ALL, NAMES, TEXT_USERS, World, agree
 from tests.chat.model import Person
 from twisted_net.chat.codecs.codec import format_time
 from twisted_net.testing import advance
@@ -32,11 +32,11 @@ def _is_there(machine: Actions) -> bool:
 
 
 class OperatorActions(Actions):
-    @initialize(rated=st.sampled_from([False] * 4 + [True]))
-    def begin(self, rated: bool) -> None:
+    @initialize(names=st.sampled_from(NAMES), rated=st.sampled_from([False] * 4 + [True]))
+    def begin(self, names: tuple[str, ...], rated: bool) -> None:
         """In some programs the server counts how often people do something."""
-        if rated:
-            self.world = World(rated)
+        if rated or names != self.world.names:
+            self.world = World(names, rated)
 
     @precondition(_is_there)
     @rule(name=ANYBODY, minutes=_MINUTES)
@@ -60,6 +60,29 @@ class OperatorActions(Actions):
         self.thrown_out(out)
         line = f"/ban {text} {minutes}" if minutes else f"/unban {text}"
         self.ask("boss", line, error, defaultdict(list))
+
+    @precondition(_is_there)
+    @rule(who=st.sampled_from(ALL).filter(lambda who: who != "boss"))
+    def unban_address(self, who: str) -> None:
+        """The address of somebody is not banned any more, by no name, unless its range is."""
+        self.ban_range(self.world.person(who).address, 0)
+
+    @precondition(_is_there)
+    @rule(
+        who=st.sampled_from(["tom", "tim", "prog"]),
+        first=st.integers(0, 4),
+        second=st.integers(0, 4),
+    )
+    def come_back_under_a_ban(self, who: str, first: int, second: int) -> None:
+        """Somebody has a name that is banned, comes from another address, and wants a name."""
+        self.nick(who, f"%{first}")
+        self.ban(f"%{first}", 2)
+        self.ban_range(self.world.person(who).address, 0)
+        if who == "prog":
+            self.program_comes(f"%{second}")
+        elif not self.world.person(who).online:
+            self.text_comes_or_goes(who)
+            self.nick(who, f"%{second}")
 
     @precondition(_is_there)
     @rule()
@@ -134,9 +157,11 @@ class OperatorActions(Actions):
         room=ROOM,
     )
     def hurry(self, who: str, what: str, count: int, room: str) -> None:
-        """Somebody does something again and again."""
+        """Somebody does something again and again. New rooms count for the address."""
         self.pause = 0.0
         for number in range(count):
+            if what == "room" and number == count // 2 and who in TEXT_USERS:
+                self.text_comes_or_goes(who)
             if what == "nick" and who != "boss":
                 self.nick(who, f"{who}-{number}")
             elif what == "topic":
