@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -226,6 +227,18 @@ class FailureTests(ListeningCase):
             self.assertEqual((error.code, error.errno), ("EADDRINUSE", 98))
             self.assertEqual((error.address, error.port), expected)
             self.assertEqual(str(error), "--0: Address already in use")
+
+    def test_for_programs_of_a_missing_directory(self) -> None:
+        """The address is the socket's path, neither its lock's nor what the lock holds."""
+        for name in ("chat", "chat.lock"):
+            path = os.path.join(self.mktemp(), name)
+            endpoint: Any = UNIXServerEndpoint(
+                SelectReactor(),
+                path,
+                wantPID=True,  # type: ignore[no-untyped-call]
+            )
+            error: Any = self.assertRaises(ListenFailed, self.service(endpoint).startService)
+            self.assertEqual((error.code, error.address, error.port), ("ENOENT", path, 0))
 
     def test_an_endpoint_that_raises(self) -> None:
         """An endpoint that raises is a failure, and the others stop listening."""

@@ -231,6 +231,9 @@ def _place(error: BaseException | None) -> tuple[str, int]:
         where, address = error.port, error.interface or ""
     else:
         where, address = getattr(error, "filename", None), ""
+        lock = getattr(error, "filename2", None)
+        if lock is not None:  # a link beside a Unix socket, to this process's id
+            where = os.fsdecode(lock).removesuffix(".lock")
     if isinstance(where, int):
         return str(address), where
     return os.fsdecode(where) if isinstance(where, str | bytes) else str(address), 0
