@@ -167,6 +167,7 @@ class ConnectTests(ClientCase):
         """What cannot be an endpoint is refused at once, and the error says what to write."""
         for where, advice in (
             ("chat.example:7000", "'tcp:chat.example:7000' or ('chat.example', 7000)"),
+            ("7000", "'tcp:HOST:7000' or ('HOST', 7000)"),
             ("chat.example", "'tcp:chat.example:PORT' or ('chat.example', PORT)"),
             ("[::1]:7000", r"('::1', 7000)"),
             ("carrier-pigeon:chat.example", "'tcp:HOST:PORT' or ('HOST', PORT)"),

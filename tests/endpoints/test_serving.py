@@ -78,6 +78,19 @@ class ListenTests(SynchronousTestCase):
             error = self.assertRaises(ValueError, listen, Clock(), wrong, Recorder)
             self.assertRegex(str(error), rf"^[^\n]*; write {advice}$|^[^\n]*: write {advice}$")
 
+    def test_wrong_ports(self) -> None:
+        """A port that is none is named, wherever it stands."""
+        for wrong, port in (
+            ("tcp:x", "x"),
+            ("tcp:65536", "65536"),
+            ("tcp:-1:interface=127.0.0.1", "-1"),
+            ("tcp:interface=127.0.0.1:port=1.5", "1.5"),
+            ("tcp6:x", "x"),
+            ("ssl:x", "x"),
+        ):
+            error = self.assertRaises(ValueError, listen, Clock(), wrong, Recorder)
+            self.assertEqual(str(error), f"port {port}: must be a whole number from 0 to 65535")
+
     def test_wrong_protocols(self) -> None:
         """A protocol that makes no connections is refused at once."""
         wrong: Any = object()

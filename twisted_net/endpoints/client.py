@@ -29,6 +29,7 @@ from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.tls_layers import uses_tls
 from twisted_net.eager.privates import hold_back_loss
 from twisted_net.eager.reactor_interfaces import eager, eager_for_tls, plain
+from twisted_net.endpoints.descriptions import find_port, split_description
 from twisted_net.endpoints.socket_options import (
     DEFAULT_SOCKET_OPTIONS,
     SocketOptions,
@@ -366,7 +367,7 @@ def _from_string(calls: Any, where: str) -> ClientEndpoint:
 
     :raises ValueError: it describes none; the message says what to write.
     """
-    port = _port_in(where)
+    port = find_port(where)
     if port is not None:
         parse_port(port, least=1)
     try:
@@ -382,6 +383,8 @@ def _from_string(calls: Any, where: str) -> ClientEndpoint:
 
 def _advice(where: str) -> str:
     """Return what to write in place of a string that is no endpoint."""
+    if re.fullmatch("[0-9]+", where):
+        return f"'tcp:HOST:{where}' or ('HOST', {where})"
     host = re.fullmatch(r"([\w.-]+)(?::([0-9]+))?", where)
     if host is not None:
         name, port = host[1], host[2] or "PORT"
@@ -390,26 +393,10 @@ def _advice(where: str) -> str:
     return _FORMS if address is None else f"('{address[1]}', {address[2]})"
 
 
-def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
-    """Split an endpoint string into its kind, its positional parts and its named parts."""
-    kind, *parts = (re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", description))
-    named = dict(part.split("=", 1) for part in parts if "=" in part)
-    return kind, [part for part in parts if "=" not in part], named
-
-
 def _host_in(description: str) -> str:
     """Return the host of an endpoint string, for the kinds that have one."""
-    kind, parts, named = _parts(description)
+    kind, parts, named = split_description(description)
     return named.get("host", parts[0] if parts else "") if kind in ("tcp", "tls", "ssl") else ""
-
-
-def _port_in(description: str) -> str | None:
-    """Return the port of an endpoint string, for the kinds that have one; None if it is missing."""
-    kind, parts, named = _parts(description)
-    if kind not in ("tcp", "tls", "ssl"):
-        return None
-    position = 0 if "host" in named else 1
-    return named.get("port", parts[position] if len(parts) > position else None)
 
 
 def _place(where: EndpointSpec) -> tuple[str, int]:
@@ -418,9 +405,9 @@ def _place(where: EndpointSpec) -> tuple[str, int]:
         return where
     if not isinstance(where, str):
         return repr(where), 0
-    kind, parts, named = _parts(where)
+    kind, parts, named = split_description(where)
     if kind == "unix":
         return named.get("path", parts[0] if parts else where), 0
     host = _host_in(where)
-    port = _port_in(where)
+    port = find_port(where)
     return (host, parse_port(port)) if host and port else (where, 0)

@@ -16,9 +16,10 @@ from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager
+from twisted_net.endpoints.descriptions import find_server_port
 from twisted_net.endpoints.listening import ListenFailed
 from twisted_net.interfaces import ProtocolFactory, ServerEndpoint
-from twisted_net.wire.numbers import shorten
+from twisted_net.wire.numbers import parse_port, shorten
 
 Served: TypeAlias = Callable[[], Connection] | ProtocolFactory
 
@@ -86,6 +87,9 @@ def _endpoint(reactor: Any, where: str | ServerEndpoint) -> tuple[ServerEndpoint
         advice = f"write 'tcp:{where}'"
     if not isinstance(where, str):
         raise ValueError(f"{shorten(repr(where))} is no endpoint: {advice}")
+    port = find_server_port(where)
+    if port is not None:
+        parse_port(port)
     try:
         endpoint: ServerEndpoint = serverFromString(eager(reactor), where)  # type: ignore[no-untyped-call]
         return endpoint, where
