@@ -7,8 +7,9 @@ import random
 import sys
 from typing import Any
 
-from twisted.internet import defer, endpoints, task
+from twisted.internet import task
 
+from twisted_net import serve
 from twisted_net.chat import ChatError, ChatFactory, ChatUser
 
 
@@ -28,9 +29,7 @@ class StaffChat(ChatFactory):
 
 async def main(reactor: Any, port: str = "8080") -> None:
     chat = StaffChat(commands=[dice])
-    listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(chat)
-    print("Listening on port", listening.getHost().port)
-    await defer.Deferred()
+    await serve(reactor, f"tcp:{port}", chat)
 
 
 if __name__ == "__main__":

@@ -141,7 +141,9 @@ class RoadTests(SynchronousTestCase):
         self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
 
 
-SERVERS = sorted(path.name for path in FILES if "await serve(" in path.read_text())
+SERVERS = sorted(
+    path.name for path in FILES if re.search(r"await serve\(|Listening on", path.read_text())
+)
 
 README_SERVER = re.compile(
     r"Your first server\n-+\n\n\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
