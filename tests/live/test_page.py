@@ -422,6 +422,8 @@ class RestartTests(PageTestCase):
         ann = await self.person("ann", "ops")
         await ann.say("before")
         await ann.waits(ALL_SENT)
+        # The copy gets what the tab has saved, and that is a moment behind what it shows.
+        await ann.waits("Object.values(sessionStorage).some((each) => each.includes('ops'))")
         copy = await self.duplicate(ann)
         await copy.connected()
         await copy.shows("ann-2", "#my-name")

@@ -936,10 +936,10 @@ class Connection(_Base):
                 self.transport.pauseProducing()
         if self._full_below is not None:
             self._end_start_tls()
-        if self.ready:
-            self._tell_ready()
-        else:
+        if not self.ready:
             self.become_ready()
+        elif self._waiting_ready is not None:
+            self._tell_ready()
 
     def become_ready(self) -> None:
         """Call :meth:`connected`: the transport is there, and over TLS the handshake is done.
@@ -948,13 +948,13 @@ class Connection(_Base):
         """
         self.ready = True
         self.call_hook(self.connected)
-        self._tell_ready()
+        if self._waiting_ready is not None:
+            self._tell_ready()
 
     def _tell_ready(self) -> None:
-        if self._waiting_ready is not None:
-            waiting, self._waiting_ready = self._waiting_ready, None
-            for each in waiting:
-                each.callback(None)
+        waiting, self._waiting_ready = self._waiting_ready, None
+        for each in waiting or ():
+            each.callback(None)
 
     def _handshake_expired(self) -> None:
         self._deadline = None

@@ -413,8 +413,9 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def ended(self, connection: Connection) -> None:
         """Forget a connection that has ended; its ``reason`` is set."""
         self.forget(connection)
-        place, connection.place = connection.place, None
+        place = connection.place
         if place is not None:
+            connection.place = None
             admission = self._admission
             if self._admitted_before:
                 admission = self._admitted_before.pop(connection, admission)
