@@ -247,6 +247,24 @@ class PageTests(GatewayCase):
             peer.send(first)
             self.assertNotIn("_request", vars(peer.protocol))
 
+    def test_they_stop(self) -> None:
+        """Connections of pages close with the service, and are aborted if the browser does not."""
+        peers = [connect_peer(self.factory) for _ in range(2)]
+        for peer in peers:
+            peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.clock.advance(0)
+        self.assertEqual(self.gateway.pages, 2)
+        stopped = self.gateway.stop(3)
+        self.clock.advance(0)
+        self.assertTrue(all(peer.finished for peer in peers))
+        peers[0].write_eof()
+        self.clock.advance(2)
+        self.assertEqual(self.gateway.pages, 1)
+        self.assertNoResult(stopped)
+        self.clock.advance(2)
+        self.successResultOf(stopped)
+        self.assertEqual(self.gateway.pages, 0)
+
     def test_people_are_not_taken_for_browsers(self) -> None:
         """Words that only look like a method are said; typed letter by letter, too."""
         ann, bob = self.user("ann"), connect_peer(self.factory)

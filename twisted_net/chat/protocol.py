@@ -14,9 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    INegotiated,
     IProtocolNegotiationFactory,
-    ISSLTransport,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -500,8 +498,7 @@ class ChatFactory(ConnectionFactory):
             connection.codec = self._text
         secret = (
             self._plain_logins
-            or INegotiated.providedBy(connection.transport)
-            or ISSLTransport.providedBy(connection.transport)
+            or connection.is_encrypted
             or isinstance(connection.peer, UNIXAddress)
         )
         user.account = peer_subject(connection.transport) or ""

@@ -11,7 +11,7 @@ from twisted.application.service import IService
 from twisted.cred import strcred
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python import usage
 
 from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
@@ -129,7 +129,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         self["credCheckers"] = []
         self["credInterfaces"] = {}
         self.appends: Histogram | None = None  # how long the store takes, if operators ask
-        self._gateway: ChatGateway | None = None
+        self.gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
@@ -256,9 +256,9 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             **self.settings(),
         )
         if not self["no-web"] or self["web"]:
-            self._gateway = ChatGateway(chat, page_site(reactor, self["origin"]), self["origin"])
+            self.gateway = ChatGateway(chat, page_site(reactor, self["origin"]), self["origin"])
         if not self["no-web"]:
-            chat.gateway = self._gateway
+            chat.gateway = self.gateway
         return chat
 
     def listeners(self, reactor: Any) -> list[Listener]:
@@ -268,8 +268,8 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         """
         found = super().listeners(reactor)
         for text in self["web"]:
-            assert self._gateway is not None
-            endpoint = WebEndpoint(self.endpoint(reactor, text, "web"), self._gateway)
+            assert self.gateway is not None
+            endpoint = WebEndpoint(self.endpoint(reactor, text, "web"), self.gateway)
             found.append(Listener(endpoint, self.spell("web", text)))
         return found
 
@@ -298,6 +298,7 @@ class ChatService(NamedService):
         flags: Mapping[str, Any] = options.parent or {}
         uid = flags.get("uid")
         self._owner = "" if uid is None else f"; --uid {uid} must have access to it"
+        self._gateway = options.gateway
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 
@@ -306,7 +307,10 @@ class ChatService(NamedService):
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        return super().stopService().addBoth(lambda _: self.factory.stop_store())
+        stopping = [super().stopService()]
+        if self._gateway is not None:
+            stopping.append(self._gateway.stop(self.drain))
+        return DeferredList(stopping).addBoth(lambda _: self.factory.stop_store())
 
     def _open(self) -> None:
         try:

@@ -182,9 +182,21 @@ class ChatGateway:
         member.factory, member.gateway = self._chat, self
         return member
 
-    def close(self, reason: CloseReason = CLOSED) -> None:
-        """Close the connections that pages are served on."""
-        self._pages.close(reason)
+    def stop(self, seconds: float) -> Deferred[None]:
+        """Close the connections that pages are served on, and abort those that stay.
+
+        :param seconds: the time that they have.
+        :return: fires when all have ended.
+        """
+        pages = self._pages
+        deadline = self._chat.clock.callLater(seconds, pages.abort, DRAINING)
+        pages.close(DRAINING)
+
+        def stopped(result: None) -> None:
+            if deadline.active():
+                deadline.cancel()
+
+        return pages.wait_closed().addCallback(stopped)
 
 
 @implementer(IStreamServerEndpoint)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any, ClassVar, Unpack
 
-from twisted.internet.interfaces import IAddress, ISSLTransport
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -162,7 +162,7 @@ class WebSocketConnection(Heartbeat):
             subprotocols=self.subprotocols,
             origins=self.origins,
             on_loopback=is_loopback(host),
-            secure=ISSLTransport.providedBy(self.transport),
+            secure=self.is_encrypted,
         )
 
     def _refuse(self, answer: OpeningAnswer) -> None:

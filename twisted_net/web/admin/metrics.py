@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -214,19 +215,18 @@ def _drops(view: ServiceView) -> dict[str, float]:
     return {each.value: dropped if each is rule else 0 for each in OverflowPolicy}
 
 
-def _gauge(
-    name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str]
+def _family(
+    kind: type[GaugeMetricFamily] | type[CounterMetricFamily],
+    name: str,
+    text: str,
+    values: Mapping[tuple[str, ...], float],
+    labels: Sequence[str],
 ) -> Metric:
-    family = GaugeMetricFamily(f"twisted_net_{name}", text, labels=labels)
+    family = kind(f"twisted_net_{name}", text, labels=labels)
     for label_values, value in values.items():
         family.add_metric(label_values, value)
     return family
 
 
-def _counter(
-    name: str, text: str, values: Mapping[tuple[str, ...], float], labels: Sequence[str]
-) -> Metric:
-    family = CounterMetricFamily(f"twisted_net_{name}", text, labels=labels)
-    for label_values, value in values.items():
-        family.add_metric(label_values, value)
-    return family
+_gauge = partial(_family, GaugeMetricFamily)
+_counter = partial(_family, CounterMetricFamily)
