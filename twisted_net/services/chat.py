@@ -1,4 +1,4 @@
-"""``twistd netchat``: a chat server for ``nc``, telnet and programs."""
+"""``twistd netchat``: a chat server for browsers, ``nc``, telnet and programs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     """
 
     command = "netchat"
-    summary = "Run a chat server with rooms, for nc, telnet and programs that speak JSON."
+    summary = "Run a chat server with rooms, for browsers, nc, telnet and programs."
     examples = (
         "twistd -n netchat --port 8080",
         "twistd -n netchat --store sqlite:chat.db --auth file:users.txt",
@@ -177,8 +177,8 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         self["operator"].append(account)
 
     def opt_web(self, endpoint: str) -> None:
-        """Further endpoint for browsers alone, such as tcp:8081. It waits for a request, however
-        late that comes. Repeatable."""
+        """Further endpoint for browsers alone, such as tcp:8081. A browser that is silent at first
+        is not taken for a person there. Repeatable."""
         self["web"].append(endpoint)
 
     def opt_origin(self, url: str) -> None:

@@ -74,7 +74,9 @@ _BUDGET_HELP = (
 )
 _IDLE_HELP = "Seconds without data from a client until it is closed. 0 means never."
 _MESSAGE_HELP = "Seconds until a client with an incomplete message is closed. 0 means never."
-_HANDSHAKE_HELP = "Seconds that a TLS handshake may take. 0 means no limit."
+_HANDSHAKE_HELP = (
+    "Seconds that a TLS handshake may take, or a browser's first request. 0 means no limit."
+)
 _KEEPALIVE_HELP = "Seconds of silence until TCP sends a keepalive probe. 0 means never."
 _KEEPALIVE_INTERVAL_HELP = "Seconds between probes."
 _KEEPALIVE_COUNT_HELP = "Unanswered probes until the connection is lost."
@@ -83,7 +85,8 @@ _USER_TIMEOUT_HELP = (
     "system's setting. [default: keepalive + keepalive-interval * keepalive-count]"
 )
 _LOG_ENDS_HELP = (
-    "Closed connections to log: all, or only notable ones, such as those closed by a limit."
+    "Closed connections to log: all but those of clients that sent nothing, or only notable ones, "
+    "such as those closed by a limit."
 )
 _ADMIN_HELP = (
     "Twisted server endpoint for operators, such as tcp:9191:interface=127.0.0.1 or "
