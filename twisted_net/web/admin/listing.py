@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
 from twisted_net.web.admin.endings import Ended, tls_version
+from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
 
 USUAL_LIMIT, MOST = 100, 1000
@@ -24,6 +25,8 @@ SORTS: dict[str, Callable[[Connection], int] | None] = {
     "messages_sent": attrgetter("messages_sent"),
 }
 """The orders of a page: by number, the oldest first, or by a figure, the largest first."""
+
+_id: Callable[[Connection], int] = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,30 @@ def parse_query(arguments: dict[str, str]) -> Query:
     sort = arguments.get("sort", "id")
     if sort not in SORTS:
         raise ValueError(f"sort: must be one of {', '.join(SORTS)}, not {sort!r}")
-    limit = _whole("limit", arguments.get("limit", str(USUAL_LIMIT)))
-    if not 1 <= limit <= MOST:
-        raise ValueError(f"limit: must be from 1 to {MOST}, not {limit}")
     after = None
     if "after" in arguments:
         figure, _, number = arguments["after"].rpartition(":")
         after = (_whole("after", figure or "0"), _whole("after", number))
-    return Query(arguments.get("room", ""), sort, limit, after)
+    return Query(arguments.get("room", ""), sort, _limit(arguments), after)
+
+
+def parse_room_query(arguments: dict[str, str]) -> tuple[int, tuple[int, str] | None]:
+    """Return how many rooms are wanted, and the members and the name of the last one before.
+
+    :raises ValueError: one of the arguments is wrong; the text names it.
+    """
+    after = None
+    if "after" in arguments:
+        members, _, name = arguments["after"].partition(":")
+        after = (_whole("after", members), name)
+    return _limit(arguments), after
+
+
+def _limit(arguments: dict[str, str]) -> int:
+    limit = _whole("limit", arguments.get("limit", str(USUAL_LIMIT)))
+    if not 1 <= limit <= MOST:
+        raise ValueError(f"limit: must be from 1 to {MOST}, not {limit}")
+    return limit
 
 
 def _whole(name: str, text: str) -> int:
@@ -65,16 +84,23 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
-def list_connections(view: ServiceView, query: Query) -> tuple[list[dict[str, Any]], str | None]:
+async def list_connections(
+    view: ServiceView, query: Query
+) -> tuple[list[dict[str, Any]], str | None]:
     """Return a page of a service's connections, and where the next page begins, if there is one."""
-    connections: Iterable[Connection] = (
-        view.members(query.room) if query.room else view.factory.connections.values()
-    )
+    slices = Slices(view.factory.clock)
+    connections = await _members(view, query.room, slices) if query.room else view.connections()
     figure = SORTS[query.sort]
     if figure is None:
-        found = _by_number(connections, query)
+        start = 0 if query.after is None else bisect_right(connections, query.after[1], key=_id)
+        found: Sequence[Connection] = connections[start : start + query.limit + 1]
     else:
-        found = _by_figure(connections, query, figure)
+        found, least = [], -1
+        async for part in slices.of(connections):
+            better = [each for each in part if figure(each) > least]
+            if better:
+                found = _largest([*found, *better], query, figure)
+                least = figure(found[-1]) if len(found) > query.limit else -1
     rows = [connection_row(view, each) for each in found[: query.limit]]
     if len(found) <= query.limit:
         return rows, None
@@ -82,17 +108,23 @@ def list_connections(view: ServiceView, query: Query) -> tuple[list[dict[str, An
     return rows, f"{last.id}" if figure is None else f"{figure(last)}:{last.id}"
 
 
-def _by_number(connections: Iterable[Connection], query: Query) -> list[Connection]:
-    if query.after is not None:
-        _, after = query.after
-        connections = (each for each in connections if each.id > after)
-    return list(islice(connections, query.limit + 1))
+async def _members(view: ServiceView, room: str, slices: Slices) -> list[Connection]:
+    """Return the connections in a room, by their numbers."""
+    found: list[Connection] = []
+    async for part in slices.of(view.members(room)):
+        found += sorted(part, key=_id)
+        found.sort(key=_id)  # two sorted parts are merged
+    return found
 
 
-def _by_figure(
-    connections: Iterable[Connection], query: Query, figure: Callable[[Connection], int]
+def _largest(
+    connections: Sequence[Connection], query: Query, figure: Callable[[Connection], int]
 ) -> list[Connection]:
-    found = list(connections)  # in the order of their numbers
+    """Return the first connections of a page, and one more if there is one.
+
+    :param connections: of those with the same figure, the one with the lower number comes first.
+    """
+    found = connections
     values = list(map(figure, found))
     if query.after is not None:
         most, number = query.after
@@ -115,6 +147,26 @@ def _by_figure(
     return [found[place] for place in places]
 
 
+async def list_rooms(
+    view: ServiceView, limit: int, after: tuple[int, str] | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of the rooms, those with most members first, and where the next page begins.
+
+    :param after: the members and the name of the last room of the page before.
+    """
+    place = None if after is None else (-after[0], after[1])
+    found: list[tuple[int, str, str]] = []
+    async for part in Slices(view.factory.clock).of(view.rooms()):
+        rooms = [(-len(room.users), room.name, room.topic) for room in part]
+        found += [room for room in rooms if place is None or room[:2] > place]
+        found = sorted(found)[: limit + 1]
+    rows = [
+        {"name": name, "topic": topic, "members": -members}
+        for members, name, topic in found[:limit]
+    ]
+    return rows, f"{rows[-1]['members']}:{rows[-1]['name']}" if len(found) > limit else None
+
+
 def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
     """Return what a page shows of a connection."""
     return {
@@ -124,7 +176,7 @@ def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
         **view.describe(connection),
         "form": connection.form,
         "state": connection.state.name.lower(),
-        "seconds": int(view.factory.age(connection.id)),
+        "seconds": int(connection.factory.age(connection.id)),
         "bytes_received": connection.bytes_received,
         "bytes_sent": connection.bytes_sent,
         "messages_received": connection.messages_received,
@@ -143,7 +195,7 @@ def connection_details(view: ServiceView, connection: Connection) -> dict[str, A
         "missed": connection.missed,
         "is_full": connection.is_full,
         "is_paused": connection.is_paused,
-        "idle_timeout": view.factory.limits.idle_timeout
+        "idle_timeout": connection.factory.limits.idle_timeout
         if connection.idle_timeout is None
         else connection.idle_timeout,
         "closing": None if reason is None else reason.code,
@@ -157,6 +209,7 @@ def ended_row(view: ServiceView, ended: Ended) -> dict[str, Any]:
         "service": view.name,
         "peer": format_address(ended.peer),
         "name": ended.name,
+        "form": ended.form,
         "reason": ended.reason,
         "detail": ended.detail,
         "time": ended.at,
