@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -95,12 +96,7 @@ async def list_connections(
         start = 0 if query.after is None else bisect_right(connections, query.after[1], key=_id)
         found: Sequence[Connection] = connections[start : start + query.limit + 1]
     else:
-        found, least = [], -1
-        async for part in slices.of(connections):
-            better = [each for each in part if figure(each) > least]
-            if better:
-                found = _largest([*found, *better], query, figure)
-                least = figure(found[-1]) if len(found) > query.limit else -1
+        found = await _largest(slices, connections, query, figure)
     rows = [connection_row(view, each) for each in found[: query.limit]]
     if len(found) <= query.limit:
         return rows, None
@@ -117,34 +113,56 @@ async def _members(view: ServiceView, room: str, slices: Slices) -> list[Connect
     return found
 
 
-def _largest(
-    connections: Sequence[Connection], query: Query, figure: Callable[[Connection], int]
+async def _largest(
+    slices: Slices,
+    connections: Sequence[Connection],
+    query: Query,
+    figure: Callable[[Connection], int],
 ) -> list[Connection]:
-    """Return the first connections of a page, and one more if there is one.
+    """Return the connections of a page, and one more if there is one.
 
     :param connections: of those with the same figure, the one with the lower number comes first.
     """
-    found = connections
-    values = list(map(figure, found))
-    if query.after is not None:
+    wanted, least = query.limit + 1, -1
+    found: list[Connection] = []
+    values: list[int] = []
+    async for part in slices.of(connections):
+        figures = list(map(figure, part))
+        if max(figures) <= least:
+            continue
+        places = _first_places(part, figures, query, least)
+        found = [*found, *(part[place] for place in places)]
+        values = [*values, *(figures[place] for place in places)]
+        order = sorted(range(len(found)), key=values.__getitem__, reverse=True)[:wanted]
+        found, values = [found[place] for place in order], [values[place] for place in order]
+        if len(found) == wanted:
+            least = values[-1]
+    return found
+
+
+def _first_places(
+    part: Sequence[Connection], figures: Sequence[int], query: Query, least: int
+) -> list[int]:
+    """Return the places of all that may be on the page, and of few others.
+
+    :param least: they have more than this.
+    """
+    if query.after is None:
+        places = [place for place, value in enumerate(figures) if value > least]
+    else:
         most, number = query.after
         places = [
             place
-            for place, value in enumerate(values)
-            if value < most or (value == most and found[place].id > number)
+            for place, value in enumerate(figures)
+            if least < value < most or (least < value == most and part[place].id > number)
         ]
-        found = [found[place] for place in places]
-        values = [values[place] for place in places]
-    wanted = query.limit + 1
+    if len(places) <= query.limit:
+        return places
     # Sorting numbers is faster than sorting connections, of which only a few are needed.
-    least = sorted(values, reverse=True)[wanted - 1] if len(values) > wanted else -1
-    places = [place for place, value in enumerate(values) if value > least]
-    places.sort(key=lambda place: -values[place])
-    place = -1
-    while len(places) < min(wanted, len(values)):
-        place = values.index(least, place + 1)
-        places.append(place)
-    return [found[place] for place in places]
+    least = sorted((figures[place] for place in places), reverse=True)[query.limit]
+    above = [place for place in places if figures[place] > least]
+    equal = (place for place in places if figures[place] == least)
+    return sorted([*above, *islice(equal, query.limit + 1 - len(above))])
 
 
 async def list_rooms(
