@@ -23,16 +23,6 @@ class SlicedCase(AdminCase):
         super().setUp()
         self.patch(slices_module, "SLICE", SLICE)
 
-    def later(self) -> int:
-        """Run one turn of the reactor; return the number of calls that it had."""
-        now = self.clock.seconds()
-        due = [call for call in self.clock.calls if call.getTime() <= now]
-        for call in due:
-            self.clock.calls.remove(call)
-            call.called = 1
-            call.func(*call.args, **call.kw)
-        return len(due)
-
 
 class SlicesTests(SlicedCase):
     def test_turns(self) -> None:
@@ -49,7 +39,7 @@ class SlicesTests(SlicedCase):
         working = Deferred.fromCoroutine(work())
         while True:
             sizes.append(len(seen) - sum(sizes))
-            if not self.later():
+            if not self.one_turn():
                 break
         self.successResultOf(working)
         self.assertEqual(seen, [0, 1, *range(8), 0])
@@ -83,9 +73,9 @@ class AnswersTests(SlicedCase):
         reading: Any = Deferred.fromCoroutine(read_figures(self.view))
         self.peers[-1].protocol.abort()
         self.peers[0].protocol.abort()
-        self.later()
+        self.one_turn()
         self.assertNoResult(reading)
-        while self.later():
+        while self.one_turn():
             pass
         figures = self.successResultOf(reading)
         self.assertEqual(figures.bytes_received, sum(number % 4 + 2 for number in range(10)))

@@ -18,13 +18,14 @@ POST     ``/log-level``                ``{"level": LEVEL}``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
@@ -158,6 +159,7 @@ class AdminResource(Resource):
         super().__init__()
         self._views = {view.name: view for view in views}
         self._turns = turns
+        self._clock = views[0].factory.clock
         self._lock = DeferredLock()  # one long answer at a time
         self._token = token
         self._names = frozenset(name.lower().rstrip(".") for name in names)
@@ -178,6 +180,9 @@ class AdminResource(Resource):
 
     async def _render(self, request: Request) -> None:
         try:
+            # Each answer has a turn of its own: twisted.web would answer a thousand requests that
+            # come together in this one.
+            await deferLater(self._clock, 0)
             await self._answer(request)
         except CancelledError:
             return
@@ -388,7 +393,9 @@ def _split(path: str) -> tuple[str, int | None]:
 
 def _facts(request: Request, method: str) -> RequestFacts:
     def all_of(name: str) -> tuple[str, ...]:
-        return tuple(request.requestHeaders.getRawHeaders(name, []))
+        # As bytes: what is no UTF-8 would be an error.
+        values: Iterable[bytes] = request.requestHeaders.getRawHeaders(name.encode(), [])
+        return tuple(value.decode("latin-1") for value in values)
 
     host = request.getHost()
     return RequestFacts(
