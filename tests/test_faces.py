@@ -30,7 +30,7 @@ WANTED = {
     "JsonLines JsonStream TwistedNetError",
     "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError ChatUser",
     "twisted_net.eager": "eager install",
-    "twisted_net.web": "ChatGateway WebEndpoint page_site",
+    "twisted_net.web": "AdminFactory ChatGateway WebEndpoint page_site",
 }
 """The names that users may rely on; there may be more."""
 

@@ -396,6 +396,7 @@ class ChatFactory(ConnectionFactory):
         self._browsers = RecentBrowsers()
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
         self.gateway: Gateway | None = None  # without one, HTTP is turned away
+        self.gateways: list[Gateway] = []  # that one, and those of other ports
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
@@ -408,7 +409,7 @@ class ChatFactory(ConnectionFactory):
 
     @property
     def compressed_bytes(self) -> int:
-        return 0 if self.gateway is None else self.gateway.compressed_bytes
+        return sum(each.compressed_bytes for each in self.gateways)
 
     # The store.
 

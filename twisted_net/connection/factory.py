@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack
@@ -100,6 +100,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :ivar dropped: the messages that the overflow policy has dropped and whose receivers were told,
         or have ended.
     :ivar accepts: set to False to reject all further connections.
+    :ivar auxiliaries: the factories that belong to this one, see :meth:`belong_to`.
+    :ivar counts_ends: whether the ends of its connections are of interest to operators.
     :ivar observer: is told about ends and handshakes; None, the default, costs nothing.
     """
 
@@ -123,6 +125,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.endings: Counter[str] = Counter()
         self.dropped = 0
         self.accepts = True
+        self.auxiliaries: list[ConnectionFactory] = []
+        self.counts_ends = True
         self.observer: ConnectionObserver | None = None
         self._admission: Admission | None = None
         self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
@@ -134,6 +138,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self._rejections = RejectionLog()
         self._clock = clock
         self._last_id = 0
+        self._main: ConnectionFactory | None = None
         self._host: IAddress | None = None
         self._wait_closed: list[Deferred[None]] = []
 
@@ -203,7 +208,22 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def age(self, number: int) -> float:
         """Return how many seconds ago a connection began: at most 0.1 s, or a 64th, too many."""
-        return self._ages.age(number, self.clock.seconds())
+        main = self._main or self
+        return main._ages.age(number, main.clock.seconds())
+
+    def belong_to(self, main: ConnectionFactory) -> None:
+        """Belong to another factory, which has none itself: both are parts of one service.
+
+        The connections of both have numbers of one sequence. Operators see them together, and they
+        end together.
+        """
+        self._main = main
+        main.auxiliaries.append(self)
+
+    def take_number(self) -> int:
+        """Count a connection, and return its number."""
+        self._last_id += 1
+        return self._last_id
 
     @cached_property
     def timers(self) -> Timers:
@@ -313,11 +333,12 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         for connection in list(self.connections.values()):
             connection.close(reason)
 
-    def close_denied(self) -> int:
+    def close_denied(self, among: Iterable[Connection] | None = None) -> int:
         """Close the open connections whose addresses may not connect any more (``denied``).
 
         Call it after a change of :attr:`admission` that shall hold for them, too.
 
+        :param among: only these; by default, all.
         :return: their number.
         """
         admission = self._admission
@@ -325,7 +346,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             return 0
         denied = [
             connection
-            for connection in self.connections.values()
+            for connection in (self.connections.values() if among is None else among)
             if connection.reason is None
             and (host := _host_of(connection.peer)) is not None
             and admission.denies(host)
@@ -367,13 +388,14 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def opened(self, connection: Connection) -> int:
         """Register a new connection and return its number."""
-        self._last_id += 1
-        self.connections[self._last_id] = connection
-        if self._last_id == 1:
+        main = self._main
+        number = self.take_number() if main is None else main.take_number()
+        self.connections[number] = connection
+        if number == 1:
             watch_stop(self.clock)
         if self.limits.stall_timeout:
             self._stalls.begin()
-        return self._last_id
+        return number
 
     def own_end(self, failure: Failure) -> str | None:
         """Return what this process did to end a connection that its transport calls lost.
@@ -386,16 +408,22 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             return "the reactor has stopped"
         return None
 
-    def continue_as(self, before: Connection, after: Connection) -> Any:
+    def continue_as(self, before: Connection, after: Connection, unread: int = 0) -> Any:
         """Let a connection of this factory go on in place of another, as after an upgrade.
 
         :param before: the connection so far. It may be of another factory that shares the admission
             with this one. It ends without a hook and a line in the log.
         :param after: a new connection. It gets the place that admission counts.
+        :param unread: the bytes that ``before`` has received and ``after`` will receive again.
         :return: the transport, which is to be connected with ``after``.
         """
         transport, others = before.detach(), before.factory
         after.factory = self
+        before.bytes_received -= unread
+        main = self._main or self
+        now = main.clock.seconds()
+        if now >= main._ages.due:  # the connection may have gone on as another for a long time
+            main._ages.note(main._last_id, now)
         after.place, before.place = before.place, None
         admission = others._admitted_before.pop(before, others.admission)
         if after.place is not None and admission is not None and admission is not self.admission:
@@ -447,7 +475,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         detail = connection.detail and f" ({connection.detail})"
         user = user_for_log(connection)
         clock = self.clock
-        seconds = self._ages.age(connection.id, clock.seconds())
+        seconds = self.age(connection.id)
         if _ends.is_usable(clock):
             number = connection.id
             text = f"Connection {number} from {peer} ended: {reason.code}{detail}"

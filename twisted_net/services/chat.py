@@ -11,7 +11,7 @@ from twisted.application.service import IService
 from twisted.cred import strcred
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
@@ -298,7 +298,6 @@ class ChatService(NamedService):
         flags: Mapping[str, Any] = options.parent or {}
         uid = flags.get("uid")
         self._owner = "" if uid is None else f"; --uid {uid} must have access to it"
-        self._gateway = options.gateway
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 
@@ -307,10 +306,7 @@ class ChatService(NamedService):
         super().startService()
 
     def stopService(self) -> Deferred[None]:
-        stopping = [super().stopService()]
-        if self._gateway is not None:
-            stopping.append(self._gateway.stop(self.drain))
-        return DeferredList(stopping).addBoth(lambda _: self.factory.stop_store())
+        return super().stopService().addBoth(lambda _: self.factory.stop_store())
 
     def _open(self) -> None:
         try:

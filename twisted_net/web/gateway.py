@@ -27,8 +27,10 @@ from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, ChatProtocol
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.rejection import RejectingProtocol
 from twisted_net.endpoints.switch_protocol import switch_protocol
+from twisted_net.endpoints.tls import endpoint_certificates
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.close_reasons import CLOSED, DRAINING, CloseReason
+from twisted_net.tls.certificates import Certificates
 from twisted_net.web.frame_codec import FrameCodec
 from twisted_net.web.page_connection import PageConnection, PageFactory
 from twisted_net.web.refusals import Refusals, RefusedClient
@@ -120,6 +122,9 @@ class ChatGateway:
             limits=chat.limits,
             log_ends=False,
         )
+        for factory in (self._pages, self._refusals):
+            factory.belong_to(chat)
+        chat.gateways.append(self)
 
     def codec(self, window_bits: int) -> FrameCodec:
         """Return the codec for members with this window: each encodes once for all of them."""
@@ -136,7 +141,7 @@ class ChatGateway:
     def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
         """Go on with a connection whose peer speaks HTTP."""
         member = self.member()
-        transport = self._chat.continue_as(connection, member)
+        transport = self._chat.continue_as(connection, member, len(data))
         switch_protocol(transport, member, data, self._chat.clock)
 
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> RefusedClient | None:
@@ -159,7 +164,7 @@ class ChatGateway:
         if guard is None:
             member.abort(CLOSED)
             return
-        transport = pages.continue_as(member, guard)
+        transport = pages.continue_as(member, guard, len(data))
         switch_protocol(transport, guard, data, self._chat.clock)
 
     def _upgrade(self, page: PageConnection, data: bytes) -> None:
@@ -168,7 +173,7 @@ class ChatGateway:
         member = self.member()
         if not self._chat.accepts:
             member.refusal = DRAINING
-        transport = self._chat.continue_as(page, member)
+        transport = self._chat.continue_as(page, member, len(data))
         switch_protocol(transport, member, data, self._chat.clock)
 
     @property
@@ -210,6 +215,11 @@ class WebEndpoint(AnyInterface):
     def __init__(self, endpoint: ServerEndpoint, gateway: ChatGateway) -> None:
         self._endpoint = endpoint
         self._gateway = gateway
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates of the endpoint below, if it uses TLS."""
+        return endpoint_certificates(self._endpoint)
 
     def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
         """Listen for the gateway's chat."""

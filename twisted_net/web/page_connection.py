@@ -15,15 +15,21 @@ from twisted.internet.protocol import connectionDone
 from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.web.request_head import RequestHeads
 from twisted_net.web.upgrade import is_upgrade
+from twisted_net.wire.framing import Raw
 
 
 class PageConnection(GuardProtocol):
     """Serves pages until a request asks for a WebSocket."""
 
     framing = RequestHeads  # type: ignore[assignment]
+    sent_framing = Raw
 
     factory: PageFactory
     _heads: RequestHeads
+
+    @property
+    def form(self) -> str:
+        return "page"
 
     def connected(self) -> None:
         self._heads = RequestHeads(max_size=0, is_last=is_upgrade)

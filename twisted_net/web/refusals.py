@@ -48,6 +48,10 @@ class RefusedClient(WebSocketConnection):
     is_browser = False
     _start: bytes | None = None  # what has come, while it is not known what it is
 
+    @property
+    def form(self) -> str:
+        return "refused"
+
     def become_ready(self) -> None:
         super().become_ready()
         if not self.is_browser and negotiated_protocol(self.transport) != HTTP_ALPN:
@@ -122,6 +126,7 @@ class Refusals(WebSocketFactory):
         super().__init__(clock=chat.clock, limits=limits, log_ends=False, **settings)
         self.undecided: Countdown[RefusedClient] = Countdown(DECISION_TIME, RefusedClient.silent)
         self._chat = chat
+        self.counts_ends = False  # they are counted as refused
 
     def line(self, reason: CloseReason) -> bytes:
         """Return the line for a person, as without a gateway."""

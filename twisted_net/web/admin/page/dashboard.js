@@ -302,9 +302,9 @@ async function listEnded() {
 async function listRooms(metrics) {
   if (!metrics.has("rooms")) return;
   byId("rooms-section").hidden = byId("room-label").hidden = false;
-  const { rooms } = await askJson("/rooms");
-  byId("rooms-title").textContent = `Rooms: ${count(rooms.length)}`;
-  fill(byId("rooms"), rooms.slice(0, 100).map((room) => {
+  const { rooms, total } = await askJson("/rooms");
+  byId("rooms-title").textContent = `Rooms: ${count(total)}`;
+  fill(byId("rooms"), rooms.map((room) => {
     const tr = make("tr");
     tr.append(cell(`#${room.name}`, "text"), cell(count(room.members), "number"));
     return tr;
