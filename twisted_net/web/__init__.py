@@ -4,7 +4,8 @@
 request. Both are pure. ``websocket`` has WebSocket connections for any program. ``gateway`` lets
 people with a browser into a chat, ``refusals`` tells those who may not stay, ``page_connection``
 finds the request for a WebSocket behind others, ``plain_answers`` has what refused requests get,
-and ``frame_codec`` encodes. ``pages`` serves the page, whose files are in ``page/``.
+and ``frame_codec`` encodes. ``pages`` serves the page, whose files are in ``page/``;
+``bounded_request`` refuses large bodies.
 """
 
 from typing import TYPE_CHECKING
