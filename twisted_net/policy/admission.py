@@ -268,13 +268,13 @@ class Admission:
         elif address is not None and self.denies(address):
             reason = DENIED
         else:
-            key = self._key(address)
-            reason = self._is_full()
-            if key is not None:
-                reason = self._count_in(key, now, reason)
+            key, full = self._key(address), self._is_full()
+            reason = full if key is None else self._count_in(key, now, full)
         if reason is None:
             self.open += 1
-        return self._note(reason)
+        else:
+            self.refused[reason.code] += 1
+        return reason
 
     def admit_proxy(self, address: str | None) -> CloseReason | None:
         """Decide about a connection of a trusted proxy. If admitted, it is counted for all clients.
