@@ -24,7 +24,7 @@ FACES = (
 
 WANTED = {
     "twisted_net": "Connection ConnectionFactory connect ReconnectingClient ListenerService "
-    "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory "
+    "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory TrustedProxies "
     "GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
     "CloseReason Backoff Certificates TLSServerEndpoint Raw Lines Netstrings LengthPrefixed "
     "JsonLines JsonStream TwistedNetError",

@@ -153,6 +153,16 @@ class ChatProtocol(Member):
     def name_for_log(self) -> str:
         return self.name if self.ready else ""
 
+    @property
+    def certificate_name(self) -> str:
+        """The subject of the client's certificate; empty if it has none."""
+        return peer_subject(self.transport) or ""
+
+    @property
+    def is_confidential(self) -> bool:
+        """Whether nobody on the way can read passwords."""
+        return self.is_encrypted or isinstance(self.peer, UNIXAddress)
+
     def connected(self) -> None:
         gateway = self.factory.gateway
         if gateway is not None and negotiated_protocol(self.transport) == HTTP_ALPN:
@@ -497,12 +507,8 @@ class ChatFactory(ConnectionFactory):
         user = connection.user = User(connection, "" if is_loopback(host) else host)
         if self._text is not TEXT:
             connection.codec = self._text
-        secret = (
-            self._plain_logins
-            or connection.is_encrypted
-            or isinstance(connection.peer, UNIXAddress)
-        )
-        user.account = peer_subject(connection.transport) or ""
+        secret = self._plain_logins or connection.is_confidential
+        user.account = connection.certificate_name
         connection.session = Session(user, self.registry, self._settings, self._token, secret)
         is_near = self._browsers.is_near(host, self.clock.seconds())
         silent = self._silent_near_browsers if is_near else self._silent

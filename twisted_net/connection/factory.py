@@ -24,8 +24,9 @@ from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
 from twisted_net.connection.stopping import has_stopped, watch_stop
 from twisted_net.connection.timers import Timers, reactor_clock
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.interfaces import AnyInterface
-from twisted_net.policy.admission import Admission
+from twisted_net.policy.admission import EXEMPT, Admission
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import CLOSED, DENIED, DRAINING, HANDSHAKE, CloseReason
 from twisted_net.policy.keywords import check_keywords
@@ -103,6 +104,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :ivar auxiliaries: the factories that belong to this one, see :meth:`belong_to`.
     :ivar counts_ends: whether the ends of its connections are of interest to operators.
     :ivar observer: is told about ends and handshakes; None, the default, costs nothing.
+    :ivar trusted_proxies: the HTTP proxies in front of this server; None if there are none. Their
+        own addresses have no limits: :meth:`admit_client` counts a connection as its client's.
     """
 
     noisy = False  # do not log the factory's start: the port's start is logged already
@@ -128,6 +131,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.auxiliaries: list[ConnectionFactory] = []
         self.counts_ends = True
         self.observer: ConnectionObserver | None = None
+        self.trusted_proxies: TrustedProxies | None = None
         self._admission: Admission | None = None
         self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
         self.admission = admission
@@ -263,10 +267,13 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def _admitted(self, addr: IAddress | None, admission: Admission, now: float) -> Any:
         host = _host_of(addr)
-        reason = admission.admit(host, now)
+        if self.trusted_proxies is not None and self.trusted_proxies.trusts(addr):
+            reason = admission.admit_proxy(host)
+            host = EXEMPT
+        else:
+            reason = admission.admit(host, now)
         if reason is not None:
-            self._rejections.count(reason.code, now)
-            self._refuse(addr, reason)
+            self._reject(addr, reason, now)
             return self.reject(addr, reason)
         made = None
         try:
@@ -279,6 +286,46 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             else:
                 admission.leave(host)
         return made
+
+    def admit_client(self, connection: Connection, client: IAddress) -> CloseReason | None:
+        """Take a connection for one of a client whose address a trusted proxy has told.
+
+        From now on, it has and counts under that address.
+
+        :return: None if the client may connect; otherwise the reason to close with.
+        """
+        connection.peer = client
+        admission, place, host = self._admission, connection.place, _host_of(client)
+        if admission is None or place is None or host is None:
+            return None
+        now = self.clock.seconds()
+        before = self._admitted_before.get(connection, admission)
+        if before is admission:
+            reason = admission.move(place or None, host, now)
+        else:
+            reason = admission.admit(host, now)
+            if reason is None:
+                del self._admitted_before[connection]
+                before.leave(place or None)
+        if reason is None:
+            connection.place = host
+        else:
+            self._reject(client, reason, now)
+        return reason
+
+    def check_client(self, client: IAddress) -> CloseReason | None:
+        """Decide about one request of a client whose address a trusted proxy has told.
+
+        :return: None if the client may send it; otherwise the reason to refuse it.
+        """
+        host = _host_of(client)
+        if self._admission is None or host is None:
+            return None
+        now = self.clock.seconds()
+        reason = self._admission.check(host, now)
+        if reason is not None:
+            self._reject(client, reason, now)
+        return reason
 
     def make(self, addr: IAddress | None) -> Connection | None:
         """Make the connection for an admitted client. Return None to reject it after all."""
@@ -304,6 +351,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """
         if self.on_refused is not None:
             self.on_refused(address, reason)
+
+    def _reject(self, addr: IAddress | None, reason: CloseReason, now: float) -> None:
+        self._rejections.count(reason.code, now)
+        self._refuse(addr, reason)
 
     def _refuse(self, addr: IAddress | None, reason: CloseReason) -> None:
         """Log that a client is refused, and tell it to whoever wants to know."""
@@ -349,7 +400,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             for connection in (self.connections.values() if among is None else among)
             if connection.reason is None
             and (host := _host_of(connection.peer)) is not None
-            and admission.denies(host)
+            and (host in admission.denied if connection.place == EXEMPT else admission.denies(host))
         ]
         for connection in denied:
             connection.close(DENIED)
@@ -460,6 +511,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def note_end(self, connection: Connection, reason: CloseReason) -> None:
         """Count an end, and log it."""
+        if connection.refusal is not None:  # that was noted when the client was refused
+            return
         self.endings[reason.code] += 1
         if self.observer is not None:
             self.observer.connection_ended(connection)

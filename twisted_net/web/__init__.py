@@ -3,8 +3,9 @@
 ``upgrade`` decides what to answer to a WebSocket's opening request; ``request_head`` reads that
 request. Both are pure. ``websocket`` has WebSocket connections for any program. ``gateway`` lets
 people with a browser into a chat, ``refusals`` tells those who may not stay, ``page_connection``
-finds the request for a WebSocket behind others, and ``frame_codec`` encodes. ``pages`` serves the
-page, whose files are in ``page/``. ``admin/`` is the operator's view.
+finds the request for a WebSocket behind others, ``plain_answers`` has what refused requests get,
+and ``frame_codec`` encodes. ``pages`` serves the page, whose files are in ``page/``;
+``bounded_request`` refuses large bodies. ``admin/`` is the operator's view.
 """
 
 from typing import TYPE_CHECKING

@@ -26,6 +26,7 @@ from twisted_net.chat.messages import ErrorReply
 from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, ChatProtocol
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.rejection import RejectingProtocol
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.endpoints.switch_protocol import switch_protocol
 from twisted_net.endpoints.tls import endpoint_certificates
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
@@ -61,6 +62,15 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     @property
     def origins(self) -> Collection[str] | None:
         return self.gateway.origins
+
+    @property
+    def certificate_name(self) -> str:
+        # The certificate of a proxy is not that of its client.
+        return super().certificate_name if self.forwarded is None else ""
+
+    @property
+    def is_confidential(self) -> bool:
+        return super().is_confidential if self.forwarded is None else self.is_encrypted
 
     def may_open(self, request: OpeningRequest, /) -> bool:
         return _is_chat(request)
@@ -106,10 +116,19 @@ class ChatGateway:
     :param site: answers what is no WebSocket.
     :param origins: further pages that may connect; None for any. See
         :func:`~twisted_net.web.upgrade.answer_upgrade`.
+    :param trusted_proxies: the HTTP proxies in front of the chat, which tell the addresses of their
+        clients.
     """
 
-    def __init__(self, chat: ChatFactory, site: Site, origins: Collection[str] | None = ()) -> None:
+    def __init__(
+        self,
+        chat: ChatFactory,
+        site: Site,
+        origins: Collection[str] | None = (),
+        trusted_proxies: TrustedProxies | None = None,
+    ) -> None:
         self.origins = origins
+        chat.trusted_proxies = trusted_proxies
         self._codecs: dict[int, FrameCodec] = {}
         self._chat = chat
         self._refusals = Refusals(chat, origins=origins)
@@ -121,10 +140,12 @@ class ChatGateway:
             admission=chat.admission,
             limits=chat.limits,
             log_ends=False,
+            on_refused=chat.refused,
         )
         for factory in (self._pages, self._refusals):
             factory.belong_to(chat)
         chat.gateways.append(self)
+        self._pages.trusted_proxies = trusted_proxies
 
     def codec(self, window_bits: int) -> FrameCodec:
         """Return the codec for members with this window: each encodes once for all of them."""

@@ -16,7 +16,7 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import connect_peer
 from twisted_net.web.admin import log_level as log_level_module
 from twisted_net.web.admin.log_level import log_level, set_log_level
-from twisted_net.web.admin.site import MOST_BODY
+from twisted_net.web.bounded_request import MOST_BODY
 
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 9191)
 

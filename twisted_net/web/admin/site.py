@@ -55,11 +55,9 @@ from twisted_net.web.admin.responses import (
 )
 from twisted_net.web.admin.tap import Tap
 from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.web.bounded_request import BoundedRequest
 from twisted_net.wire.json_values import check_depth, make_decoder
 from twisted_net.wire.text import printable
-
-MOST_BODY = 65536
-"""The most bytes in the body of a request."""
 
 LONGEST_BAN = 99_999_999
 """Minutes: 190 years, as in the chat."""
@@ -84,38 +82,10 @@ class BadRequest(Exception):
         self.status = status
 
 
-class AdminRequest(Request):
-    """A request with a bounded body. Twisted itself would keep any number of bytes in a file."""
-
-    _body = 0
-    _is_refused = False
-
-    def gotLength(self, length: int | None) -> None:
-        if length is not None and length > MOST_BODY:
-            self._refuse_body()
-        else:
-            super().gotLength(length)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._body += len(data)
-        if self._body > MOST_BODY:
-            self._refuse_body()
-        elif not self._is_refused:
-            super().handleContentChunk(data)
-
-    def _refuse_body(self) -> None:
-        if self._is_refused:
-            return
-        self._is_refused = True
-        channel: Any = self.channel
-        channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
-        channel.transport.loseConnection()
-
-
 class AdminSite(Site):
     """The HTTP server of the operator's view. It has no access log; changes are logged."""
 
-    requestFactory = AdminRequest
+    requestFactory = BoundedRequest
     noisy = False
 
     def log(self, request: HTTPRequest) -> None:
