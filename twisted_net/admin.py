@@ -277,6 +277,10 @@ def _drain(server: Server, options: argparse.Namespace) -> None:
         print("All connections have ended.")
 
 
+def _reload(server: Server, options: argparse.Namespace) -> None:
+    print(server.ask("/reload", {})["done"])
+
+
 def _tap(server: Server, options: argparse.Namespace) -> None:
     answer = server.open(f"/connections/{options.id}/tap", timeout=None)
     while line := answer.readline():
@@ -346,6 +350,7 @@ def _parser() -> argparse.ArgumentParser:
     tap.add_argument("--json", action="store_true", help="one JSON object a line")
     drain = add("drain", _drain, "stop accepting, and close all connections; the server runs on")
     drain.add_argument("--wait", "-w", action="store_true", help="until all have ended")
+    add("reload", _reload, "read the server's --config file and certificates again, as on SIGHUP")
     return parser
 
 

@@ -35,6 +35,9 @@ _twistd_netchat() {
         netchat--log-ends)
             COMPREPLY=($(compgen -W "all notable" -- "$current"))
             return ;;
+        netchat--log-level)
+            COMPREPLY=($(compgen -W "debug info warn error critical" -- "$current"))
+            return ;;
         netchat--log-format)
             COMPREPLY=($(compgen -W "text json" -- "$current"))
             return ;;
@@ -55,6 +58,9 @@ _twistd_netchat() {
             return ;;
         netecho--log-ends)
             COMPREPLY=($(compgen -W "all notable" -- "$current"))
+            return ;;
+        netecho--log-level)
+            COMPREPLY=($(compgen -W "debug info warn error critical" -- "$current"))
             return ;;
         netecho--log-format)
             COMPREPLY=($(compgen -W "text json" -- "$current"))
@@ -77,6 +83,9 @@ _twistd_netchat() {
         netidle--log-ends)
             COMPREPLY=($(compgen -W "all notable" -- "$current"))
             return ;;
+        netidle--log-level)
+            COMPREPLY=($(compgen -W "debug info warn error critical" -- "$current"))
+            return ;;
         netidle--log-format)
             COMPREPLY=($(compgen -W "text json" -- "$current"))
             return ;;
@@ -91,9 +100,9 @@ _twistd_netchat() {
             return ;;
     esac
     case $service in
-        netchat) flags="--store --history --heartbeat --auth --operator --reserve --login-timeout --allow-anonymous --allow-plain-login --help-auth --help-auth-type --joins --nicks --topics --new-rooms --no-web --web --origin --trusted-proxy --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-format --drain --config --version --help" ;;
-        netecho) flags="--port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-format --drain --config --version --help" ;;
-        netidle) flags="--upstream --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-format --drain --config --version --help" ;;
+        netchat) flags="--store --history --heartbeat --auth --operator --reserve --login-timeout --allow-anonymous --allow-plain-login --help-auth --help-auth-type --joins --nicks --topics --new-rooms --no-web --web --origin --trusted-proxy --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-level --log-format --drain --config --version --help" ;;
+        netecho) flags="--port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-level --log-format --drain --config --version --help" ;;
+        netidle) flags="--upstream --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-level --log-format --drain --config --version --help" ;;
         *) flags="netchat netecho netidle --chroot --debug --encrypted --euid --file --gid --help --help-reactors --logfile --logger --no_save --nodaemon --originalname --pidfile --prefix --profile --profiler --python --reactor --rundir --savestats --source --spew --syslog --uid --umask --version" ;;
     esac
     COMPREPLY=($(compgen -W "$flags" -- "$current"))

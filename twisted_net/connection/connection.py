@@ -83,7 +83,7 @@ from twisted_net.policy.close_reasons import (
     UNFINISHED,
     CloseReason,
 )
-from twisted_net.policy.limits import at_least
+from twisted_net.policy.limits import Limits, at_least
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.wire.framing import (
@@ -630,14 +630,38 @@ class Connection(_Base):
             if value is not None:
                 at_least(name, value, 0)
         self.idle_timeout = seconds
+        self._restart_idle_limit(self._idle_seconds() if first is None else first)
+
+    def _restart_idle_limit(self, wait: float) -> None:
         if self.state is State.DRAINING_INPUT:
             self._set_timer(self._drain_expired, self._drain_seconds())
         elif self.state is _OPEN or self.state is _HANDSHAKING:
-            wait = self._idle_seconds() if first is None else first
             if wait:
                 self._set_timer(self._idle_timer_expired, wait)
             else:
                 self._stop_timer()
+
+    def limits_changed(self, before: Limits) -> None:
+        """Obey the factory's limits as they are now; see :meth:`ConnectionFactory.change_limits`.
+
+        :param before: the limits so far.
+        """
+        limits = self.factory.limits
+        if limits.idle_timeout != before.idle_timeout and self.idle_timeout is None:
+            self._restart_idle_limit(limits.idle_timeout)
+        if self._send_queue is not None:
+            self._send_queue.change(limits.queue_limit, limits.overflow_policy)
+        if (limits.rate, limits.burst) != (before.rate, before.burst):
+            self._bucket = TokenBucket(limits.rate, limits.burst) if limits.rate else None
+            self._is_unframed = (
+                self.state is _OPEN
+                and not self._eof_received
+                and type(self._framing) is Raw
+                and self._bucket is None
+            )
+            if self._rate_call is not None:  # it waits as long as the old rate wants
+                self._rate_call.cancel()
+                self._rate_pause_over()
 
     def _idle_seconds(self) -> float:
         own = self.idle_timeout

@@ -94,7 +94,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :raises TypeError: if there is no such limit.
     :ivar limits: the limits of connections. It may be replaced: new connections have the new ones;
         open ones keep their idle timeouts that run, and ``max_message``, ``queue_limit`` and
-        ``rate``.
+        ``rate``. :meth:`change_limits` changes those of open ones too.
     :ivar connections: the open connections, by number.
     :ivar full: the open connections whose transports are full because their peers read too slowly.
     :ivar endings: the number of connections that have ended, by the code of the reason.
@@ -183,6 +183,40 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         for connection in self.connections.values():
             if connection.place is not None:
                 self._admitted_before.setdefault(connection, before)
+
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        """Change some limits, by name, of new connections and of open ones.
+
+        An open connection keeps ``max_message``, and an idle timeout of its own. A new idle timeout
+        starts anew for all. What waits in a queue stays, even if it is more than the new limit. A
+        new rate begins with a whole burst.
+
+        :raises ValueError: if a value is invalid; then nothing changes.
+        :raises TypeError: if there is no such limit.
+        """
+        check_keywords(self.change_limits, changes, LIMIT_NAMES)
+        before, self.limits = self.limits, replace(self.limits, **changes)
+        if self.limits == before:
+            return
+        if self.limits.stall_timeout != before.stall_timeout:
+            self._stalls.end()
+            del self._stalls
+            if self.connections and self.limits.stall_timeout:
+                self._stalls.begin()
+        for connection in list(self.connections.values()):
+            connection.limits_changed(before)
+
+    def change_budget(self, budget: MemoryBudget[Connection] | None) -> None:
+        """Count the bytes that wait for slow peers in another budget, or in none.
+
+        If they are too many already, peers are closed when the next bytes have to wait.
+        """
+        before, self.budget = self.budget, budget
+        for connection in self.connections.values():
+            if before is not None:
+                before.forget(connection)
+            if budget is not None and connection.queued:
+                budget.charge(connection, connection.queued)
 
     @property
     def clock(self) -> IReactorTime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
@@ -141,6 +141,9 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
         that --help-auth lists. Repeatable. [default: none; anyone may join]"""
+        if self.earlier is not None and description in self.earlier["auth"]:
+            self["auth"].append(description)  # its accounts are open, maybe as another user
+            return
         kind, _, rest = description.partition(":")  # the rest may be a password
         where = f"{self.before('auth', description)}auth {kind}"
         factory = account_kinds().get(kind)
@@ -237,7 +240,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             files.read_again.append("/etc/shadow")
         return files
 
-    def _chat_limits(self) -> ChatLimits:
+    def chat_limits(self) -> ChatLimits:
         return ChatLimits(
             history=self["history"],
             heartbeat=self["heartbeat"],
@@ -262,7 +265,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         chat = ChatFactory(
             store=store,
-            chat_limits=self._chat_limits(),
+            chat_limits=self.chat_limits(),
             checkers=checkers,
             anonymous=bool(not checkers or self["allow-anonymous"]),
             operators=self["operator"],
@@ -314,6 +317,7 @@ class ChatService(NamedService):
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
+            options=options,
         )
         self._label = options.spell("store")
         flags: Mapping[str, Any] = options.parent or {}
@@ -328,6 +332,14 @@ class ChatService(NamedService):
 
     def stopService(self) -> Deferred[None]:
         return super().stopService().addBoth(lambda _: self.factory.stop_store())
+
+    def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        super().apply_flags(before, now, changed)
+        if self._gateway is not None:  # it may be that of --web alone, unknown to the chat
+            self._gateway.change_limits(**now.limit_changes())
+        self.factory.change_chat_limits(now.chat_limits())
+        if not {"operator", "reserve"}.isdisjoint(changed):
+            self.factory.change_accounts(now["operator"], now["reserve"])
 
     def _open(self) -> None:
         try:

@@ -9,7 +9,7 @@ answered by a ``Site`` of ``twisted.web``, behind a guard.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -31,6 +31,7 @@ from twisted_net.endpoints.switch_protocol import switch_protocol
 from twisted_net.endpoints.tls import endpoint_certificates
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.close_reasons import CLOSED, DRAINING, CloseReason
+from twisted_net.policy.limits import LimitChanges
 from twisted_net.tls.certificates import Certificates
 from twisted_net.web.frame_codec import FrameCodec
 from twisted_net.web.page_connection import PageConnection, PageFactory
@@ -153,6 +154,10 @@ class ChatGateway:
         if codec is None:
             codec = self._codecs[window_bits] = FrameCodec(self._chat.json, window_bits)
         return codec
+
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        """Change some limits of the connections that pages are served on."""
+        self._pages.change_limits(**changes)
 
     @property
     def compressed_bytes(self) -> int:

@@ -16,6 +16,7 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import connect_peer
 from twisted_net.web.admin import log_level as log_level_module
 from twisted_net.web.admin.log_level import log_level, set_log_level
+from twisted_net.web.admin.views import CannotReload
 from twisted_net.web.bounded_request import MOST_BODY
 
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 9191)
@@ -449,6 +450,38 @@ class TapTests(AdminCase):
         """There is nothing to look at any more."""
         self.peer.protocol.close()
         self.assertEqual(self.ask("/connections/1/tap").status, 409)
+
+
+class ReloadTests(AdminCase):
+    """The configuration that is read again."""
+
+    def test_it_tells_what_has_changed(self) -> None:
+        asked: list[str] = []
+
+        def reload(who: str) -> str:
+            asked.append(who)
+            if len(asked) > 1:
+                raise CannotReload("netecho: c.conf, line 3: rate x: must be a number")
+            return "netecho: c.conf: changed: rate 1 -> 2"
+
+        self.watch(self.recorders(), reload=reload)
+        answer = self.do("/reload")
+        self.assertEqual(answer.json(), {"done": "netecho: c.conf: changed: rate 1 -> 2"})
+        self.assertEqual(self.ask("/reload").status, 405)
+        self.assertEqual(self.ask("/reload", "POST", X_Netchat_Admin="").status, 403)
+        self.assertEqual(self.do("/reload", config="x").status, 400)
+        self.assertEqual(len(asked), 1)
+        answer = self.do("/reload")
+        text = "netecho: c.conf, line 3: rate x: must be a number; nothing has changed"
+        self.assertEqual((answer.status, answer.json()["error"]), (400, text))
+        self.assertTrue(asked[0].startswith("An operator from "))
+
+    def test_a_service_without_a_configuration(self) -> None:
+        """It is somebody's own, in a program of theirs."""
+        self.watch(self.recorders())
+        answer = self.do("/reload")
+        text = "netecho has no configuration to read again."
+        self.assertEqual((answer.status, answer.json()["error"]), (501, text))
 
 
 class LogLevelTests(AdminCase):

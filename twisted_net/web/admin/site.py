@@ -11,6 +11,7 @@ GET      ``/rooms``, ``/ended``        rooms; the last hundred connections that 
 GET      ``/bans``, ``/log-level``     what is banned; the least level that is logged
 POST     ``/connections/ID/close``     close it; ``{"text": WHY}``
 POST     ``/drain``                    stop accepting, and close all connections
+POST     ``/reload``                   read the ``--config`` file and the certificates again
 POST     ``/bans``                     ``{"target": NAME OR RANGE, "minutes": N, "text": WHY}``
 POST     ``/log-level``                ``{"level": LEVEL}``
 =======  ============================  =============================================================
@@ -54,7 +55,7 @@ from twisted_net.web.admin.responses import (
     begin_answer,
 )
 from twisted_net.web.admin.tap import Tap
-from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
 from twisted_net.web.bounded_request import BoundedRequest
 from twisted_net.wire.json_values import check_depth, make_decoder
 from twisted_net.wire.text import printable
@@ -115,6 +116,7 @@ class AdminResource(Resource):
         ("GET", "/log-level"): "_log_level",
         ("POST", "/connections/ID/close"): "_close",
         ("POST", "/drain"): "_drain",
+        ("POST", "/reload"): "_reload",
         ("POST", "/bans"): "_ban",
         ("POST", "/log-level"): "_set_log_level",
     }
@@ -270,6 +272,17 @@ class AdminResource(Resource):
             _log.info("{who} drains {name}", who=_who(request), name=view.name)
             view.service.begin_drain()
         answer_json(request, {"done": f"{view.name} is draining.", "open": view.connection_count})
+
+    async def _reload(self, request: Request) -> None:
+        view = self._view(request)
+        _body(request)
+        if view.reload is None:
+            raise BadRequest(501, f"{view.name} has no configuration to read again.")
+        try:
+            done = view.reload(_who(request))
+        except CannotReload as error:
+            raise BadRequest(400, f"{error}; nothing has changed") from None
+        answer_json(request, {"done": done})
 
     async def _ban(self, request: Request) -> None:
         view = self._view(request)

@@ -31,12 +31,18 @@ class CannotBan(ValueError):
     """A ban is not possible. The text says why."""
 
 
+class CannotReload(ValueError):
+    """The configuration cannot be read again. The text says why."""
+
+
 class ServiceView:
     """What is shown of one service.
 
     :cvar forms: what its clients usually speak; see :attr:`Connection.form`.
     :param name: the service's name, the label of its metrics.
     :param now: returns the time, in seconds since 1970.
+    :param reload: reads the configuration again, and returns a line about it; raises
+        :exc:`CannotReload`. It is called with who asks, for the log. None if there is none.
     :ivar appends: how long the store's appends take; None if there is no store.
     """
 
@@ -49,7 +55,9 @@ class ServiceView:
         *,
         appends: Histogram | None = None,
         now: Callable[[], float] = time.time,
+        reload: Callable[[str], str] | None = None,
     ) -> None:
+        self.reload = reload
         self.name = name
         self.service = service
         self.now = now
