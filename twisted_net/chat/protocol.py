@@ -491,8 +491,8 @@ class ChatFactory(ConnectionFactory):
     def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
         super().change_limits(**changes)
         self._announce_limits()
-        if self.gateway is not None:
-            self.gateway.change_limits(**changes)
+        for gateway in self.gateways:
+            gateway.change_limits(**changes)
 
     def change_chat_limits(self, limits: ChatLimits) -> None:
         """Change the limits of the chat, for all who are there.

@@ -335,8 +335,6 @@ class ChatService(NamedService):
 
     def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
         super().apply_flags(before, now, changed)
-        if self._gateway is not None:  # it may be that of --web alone, unknown to the chat
-            self._gateway.change_limits(**now.limit_changes())
         self.factory.change_chat_limits(now.chat_limits())
         if not {"operator", "reserve"}.isdisjoint(changed):
             self.factory.change_accounts(now["operator"], now["reserve"])
