@@ -60,7 +60,7 @@ class AdminServiceTests(ServiceCase):
         """The operator's view listens and stops with its service."""
         for module in SERVICES:
             service = self.made(module, "--admin", LOCAL)
-            view = next(iter(service.admin._views))
+            view = next(iter(service.admin.factory.views))
             self.assertIs(type(view), ChatServiceView if module is chat else ServiceView)
             before = len(self.reactor.tcpServers)
             service.privilegedStartService()
