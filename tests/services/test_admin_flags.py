@@ -67,9 +67,11 @@ class AdminServiceTests(ServiceCase):
             service.startService()
             ports = [port for port, *_ in self.reactor.tcpServers[before:]]
             self.assertEqual(ports, [8080, 9191])
+            service.admin.factory.doStart()  # as real ports do
             self.assertIs(service.factory.observer, view.endings)
             self.assertEqual(view.not_ready, "")
             self.successResultOf(service.stopService())
+            service.admin.factory.doStop()
             self.assertIsNone(service.factory.observer)
             self.assertEqual(view.not_ready, f"{view.name} is draining")
 
