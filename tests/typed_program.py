@@ -31,6 +31,7 @@ from twisted_net import (
 )
 from twisted_net.chat import ChatClient, ChatError, ChatFactory, ChatLimits, ChatUser
 from twisted_net.eager import eager
+from twisted_net.web import AdminFactory
 
 
 class MyFactory(ConnectionFactory):
@@ -96,6 +97,7 @@ def serve(reactor: Any) -> list[Deferred[Any]]:
     rules.change(max_per_address=20)
     print(packets.close_denied(), len(rules.denied), rules.rules.deny)
     chat = StaffChat(commands=[dice, tell], chat_limits=ChatLimits(history=20), max_message=4096)
+    factories.append(AdminFactory({"packets": packets, "chat": chat}, token="x" * 16, hosts=["a"]))
     listening = [endpoint.listen(factory) for factory in factories]
     listening.append(endpoint.listen(IdleTimeoutFactory(site, 60)))
     return [*listening, serverFromString(reactor, "tcp:8081").listen(chat), secure.listen(site)]

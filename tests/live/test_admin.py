@@ -265,6 +265,15 @@ class CommandLiveTests(AdminLiveCase):
         self.assertEqual(await module.ended(), 1)
         self.assertIn(f"There is no connection {number}.".encode(), module.errors)
 
+    async def test_something_else(self) -> None:
+        """A server that is none of ours is one line, whatever it answers."""
+        _, port = await self.serve("netchat")
+        who = self.admin(f"http://{LOCALHOST}:{port}", "who")
+        self.assertEqual(await who.ended(), 1)
+        lines = who.errors.decode().splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("HTTP 404 Not Found: this is no --admin of twisted_net", lines[0])
+
     async def test_a_ban_and_the_log_level(self) -> None:
         """By ``curl``, as the documents show."""
         server, port, url = await self.operated("netchat")

@@ -473,8 +473,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def opened(self, connection: Connection) -> int:
         """Register a new connection and return its number."""
-        main = self._main
-        number = self.take_number() if main is None else main.take_number()
+        if self._main is None:
+            number = self._last_id = self._last_id + 1
+        else:
+            number = self._main.take_number()
         self.connections[number] = connection
         if number == 1:
             watch_stop(self.clock)

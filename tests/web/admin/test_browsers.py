@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from tests.web.sockets import WebSocketPeer, opening
 from tests.web.test_gateway import WS, GatewayCase
 from twisted_net.endpoints.listening import ListenerService
+from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import connect_peer
 from twisted_net.web.admin.figures import ServiceFigures, read_figures
 from twisted_net.web.admin.tap import Tap
@@ -57,6 +58,38 @@ class BrowserTests(GatewayCase):
         self.assertEqual([each.form for each in self.view.endings.last], ["page"])
         last.write_eof()
         self.assertEqual(self.view.connection_count, 1)
+
+    def test_draining(self) -> None:
+        """Pages end with the service, and those that stay are aborted in time."""
+        pages = [connect_peer(self.factory) for _ in range(2)]
+        for page in pages:
+            page.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.clock.advance(1)
+        drained = self.view.service.begin_drain()
+        self.clock.advance(0)
+        self.assertTrue(all(page.finished for page in pages))
+        pages[0].write_eof()
+        self.clock.advance(1)
+        self.assertEqual(self.view.connection_count, 1)
+        self.assertNoResult(drained)
+        self.clock.advance(self.view.service.drain)
+        self.successResultOf(drained)
+        self.assertEqual(self.view.connection_count, 0)
+        self.assertEqual(self.factory.endings, {})  # they are no members
+
+    def test_the_refused(self) -> None:
+        """Who is being told that it may not stay is shown meanwhile, and counted as refused."""
+        self.factory.admission = Admission(AdmissionRules(max_connections=1))
+        self.user("ann")
+        late = connect_peer(self.factory)
+        late.send(WS[:20])
+        counts = self.figures().connections
+        self.assertEqual(counts["refused", "open"], 1)
+        self.assertEqual(len({each.id for each in self.view.connections()}), 2)
+        late.write_eof()
+        self.clock.advance(10)
+        self.assertEqual(len(self.view.endings.last), 0)
+        self.assertEqual(self.factory.admission.refused["full"], 1)
 
     def test_the_age_of_a_late_member(self) -> None:
         """A page that becomes a member after some time begins then, for its new number."""

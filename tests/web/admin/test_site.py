@@ -228,7 +228,15 @@ class ConnectionsTests(AdminCase):
     def test_wrong_arguments(self) -> None:
         """Each is named."""
         self.watch(self.recorders())
-        for query in ("sort=x", "limit=0", "limit=1001", "limit=x", "after=x", "after=1:x"):
+        for query in (
+            "bogus=1",
+            "sort=x",
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "after=x",
+            "after=1:x",
+        ):
             answer = self.ask(f"/connections?{query}")
             self.assertEqual(answer.status, 400, query)
             self.assertTrue(answer.json()["error"].startswith(query.partition("=")[0]))

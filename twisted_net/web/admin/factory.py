@@ -42,6 +42,7 @@ class AdminFactory(GuardFactory):
         Unix socket are answered.
     :param hosts: names of this server that operators use, besides its addresses and ``localhost``.
     :param clock: the source of time; by default, the reactor.
+    :ivar views: what is shown of each service.
     :raises ValueError: there is no service, or the token is too short, or no ASCII text.
     """
 
@@ -56,9 +57,9 @@ class AdminFactory(GuardFactory):
         if not services:
             raise ValueError("services: there is none to show")
         clock = clock or reactor_clock(None)
-        self._views = [_view(name, shown) for name, shown in services.items()]
+        self.views = [_view(name, shown) for name, shown in services.items()]
         self._probe = TurnProbe(clock)
-        resource = AdminResource(self._views, self._probe.turns, _token(token), hosts)
+        resource = AdminResource(self.views, self._probe.turns, _token(token), hosts)
         super().__init__(
             AdminSite(resource, reactor=clock),  # type: ignore[no-untyped-call]
             clock=clock,
@@ -72,13 +73,13 @@ class AdminFactory(GuardFactory):
 
     def startFactory(self) -> None:
         super().startFactory()  # type: ignore[no-untyped-call]
-        for view in self._views:
+        for view in self.views:
             view.start()
         self._probe.start()
 
     def stopFactory(self) -> None:
         self._probe.stop()
-        for view in self._views:
+        for view in self.views:
             view.stop()
         super().stopFactory()  # type: ignore[no-untyped-call]
 

@@ -14,6 +14,7 @@ from twisted_net.connection.connection import Connection
 from twisted_net.web.admin.endings import Ended, tls_version
 from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
+from twisted_net.wire.text import printable
 
 USUAL_LIMIT, MOST = 100, 1000
 
@@ -50,6 +51,7 @@ def parse_query(arguments: dict[str, str]) -> Query:
 
     :raises ValueError: one of them is wrong; the text names it.
     """
+    _check_names(arguments, "room", "sort", "limit", "after")
     sort = arguments.get("sort", "id")
     if sort not in SORTS:
         raise ValueError(f"sort: must be one of {', '.join(SORTS)}, not {sort!r}")
@@ -65,11 +67,19 @@ def parse_room_query(arguments: dict[str, str]) -> tuple[int, tuple[int, str] | 
 
     :raises ValueError: one of the arguments is wrong; the text names it.
     """
+    _check_names(arguments, "limit", "after")
     after = None
     if "after" in arguments:
         members, _, name = arguments["after"].partition(":")
         after = (_whole("after", members), name)
     return _limit(arguments), after
+
+
+def _check_names(arguments: dict[str, str], *known: str) -> None:
+    for name in arguments:
+        if name != "service" and name not in known:
+            names = ", ".join(("service", *known))
+            raise ValueError(f"{printable(name)[:40]}: is unknown here; there are {names}")
 
 
 def _limit(arguments: dict[str, str]) -> int:
