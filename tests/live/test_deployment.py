@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -330,6 +332,79 @@ class ContainerTests(LiveTestCase):
         ill = await self.run_step(*check, cwd=place)
         self.assertEqual(ill.returncode, 1)
         self.assertTrue((place / "chat.db").exists())
+
+
+class ScalingTests(LiveTestCase):
+    """The balancer of ``docs/scaling.rst``."""
+
+    async def test_haproxy(self) -> None:
+        """HAProxy understands every line."""
+        text = (DEPLOYMENT.parent / "scaling.rst").read_text()
+        (block,) = re.findall(r"^\*\*HAProxy\*\*.*::\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+        path = self.directory() / "haproxy.cfg"
+        path.write_text(textwrap.dedent(block))
+        done = await deferToThread(
+            subprocess.run,
+            [program("haproxy"), "-c", "-f", str(path)],
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("WARNING", done.stdout + done.stderr)
+
+
+class KubernetesTests(LiveTestCase):
+    """``kubernetes.yaml``, without a cluster."""
+
+    async def kubectl(self, *words: str, given: str = "") -> list[Any]:
+        """Return the objects that ``kubectl`` writes. It changes only what it has read."""
+        done = await deferToThread(
+            subprocess.run,
+            [program("kubectl"), *words, "--local", "--output=json"],
+            cwd=DEPLOYMENT,
+            input=given,
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        objects, decoder, rest = [], json.JSONDecoder(), done.stdout.strip()
+        while rest:
+            found, end = decoder.raw_decode(rest)
+            objects.append(found)
+            rest = rest[end:].strip()
+        return objects
+
+    def assertWithin(self, part: Any, whole: Any, where: str = "") -> None:
+        """Assert that nothing of ``part`` is missing in ``whole``, or different."""
+        if isinstance(part, dict):
+            for name, value in part.items():
+                self.assertIn(name, whole, where)
+                self.assertWithin(value, whole[name], f"{where}.{name}")
+        elif isinstance(part, list):
+            self.assertEqual(len(part), len(whole), where)
+            for number, (each, other) in enumerate(zip(part, whole, strict=True)):
+                self.assertWithin(each, other, f"{where}[{number}]")
+        else:
+            self.assertEqual(part, whole, where)
+
+    async def test_it_is_understood(self) -> None:
+        """Every object is read, and no field of the pods is unknown, and so dropped."""
+        objects = await self.kubectl("label", "--filename=kubernetes.yaml", "read=yes")
+        self.assertEqual(
+            [each["kind"] for each in objects],
+            ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget"],
+        )
+        (pods,) = (each for each in objects if each["kind"] == "Deployment")
+        words = ("set", "image", "--filename=-", "netchat=other:1")
+        (typed,) = await self.kubectl(*words, given=json.dumps(pods))
+        typed["spec"]["template"]["spec"]["containers"][0]["image"] = (
+            "registry.example/netchat:0.1.0"
+        )
+        self.assertWithin(pods, typed)
+        for each in objects[2:]:
+            selector = each["spec"]["selector"]
+            labels = pods["spec"]["template"]["metadata"]["labels"]
+            self.assertIn(labels, (selector, selector.get("matchLabels")))
 
 
 class SystemdTests(LiveTestCase):

@@ -81,7 +81,7 @@ class AdminServiceTests(ServiceCase):
         with open(path, "w") as file:
             file.write("rate = 1\n")
         service = self.made(echo, "--admin", LOCAL, "--config", path)
-        view = next(iter(service.admin._views))
+        (view,) = service.admin.factory.views
         service.privilegedStartService()
         service.startService()
         self.addCleanup(service.stopService)
