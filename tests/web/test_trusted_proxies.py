@@ -315,9 +315,11 @@ class BodyTests(ProxiedCase):
         self.assertTrue(kept.finished)
 
     def test_refused(self) -> None:
-        kept = self.proxy()
-        request = page(came_from(ANN), "Content-Length: 1", method="POST")
-        self.assertEqual(self.asks(kept, request + b"x"), 403)
+        """The site does not get the request."""
+        request = page(came_from(ANN), "Content-Length: 1", method="POST") + b"x"
+        with mock.patch.object(Form, "render_POST") as post:
+            self.assertEqual(self.asks(self.proxy(), request), 403)
+        post.assert_not_called()
 
     def test_others(self) -> None:
         """Connections without a proxy are kept, as ever."""
