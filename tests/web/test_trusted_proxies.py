@@ -163,12 +163,14 @@ class LimitTests(ProxiedCase):
     def check_refused(self, code: int, reason: str, status: int) -> None:
         """Check that Ann may not connect through the proxy, and Bob may."""
         self.refused.clear()
+        ends = self.factory.endings[reason]
         with capturedLogs() as events:
             client = self.through(came_from(ANN))
             self.assertEqual(client.status, 101)
             self.assertEqual(client.close_frame(), CloseFrame(code, reason))
             client.peer.write_eof()
         self.assertEqual([each for each in events if "ended" in formatEvent(each)], [])
+        self.assertEqual(self.factory.endings[reason], ends + 1)
         self.assertEqual(self.asks(self.proxy(), page(came_from(ANN))), status)
         address = IPv4Address("TCP", ANN, 0)
         self.assertEqual(self.refused, [(address, reason)] * 2)
