@@ -69,7 +69,7 @@ class SecurityPageTests(SynchronousTestCase):
         for said in (
             f"reads nothing at all for {limits.stall_timeout:g} seconds",
             f"at most {REFUSED_A_SECOND} a second, that are told why",
-            f"in at most {chat.rooms} rooms, of which there are {chat.all_rooms:,}",
+            f"in at most {chat.rooms} rooms at a time, and at most {chat.all_rooms:,} rooms have",
             f"nests at most {MAX_DEPTH} deep",
             f"at most {MAX_HEAD // 1024} KiB, its body {MOST_BODY // 1024} KiB.",
             f"at most {MAX_FRAGMENTS:,} fragments",

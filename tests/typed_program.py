@@ -26,7 +26,10 @@ from twisted_net import (
     LengthPrefixed,
     Lines,
     TLSServerEndpoint,
+    TrustedProxies,
     TwistedNetError,
+    WebSocketConnection,
+    WebSocketFactory,
     connect,
 )
 from twisted_net.chat import ChatClient, ChatError, ChatFactory, ChatLimits, ChatUser
@@ -93,6 +96,8 @@ def serve(reactor: Any) -> list[Deferred[Any]]:
     factories = [MyFactory.forProtocol(Shout, idle_timeout=60), packets, GuardFactory(site)]
     rules = Admission(AdmissionRules(max_connections=100))
     packets.admission = rules
+    proxies = TrustedProxies(["10.0.0.0/8"], unix=True)
+    factories.append(WebSocketFactory.forProtocol(WebSocketConnection, trusted_proxies=proxies))
     rules.denied.add("192.0.2.0/24")
     rules.change(max_per_address=20)
     print(packets.close_denied(), len(rules.denied), rules.rules.deny)

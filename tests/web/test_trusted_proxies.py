@@ -163,12 +163,14 @@ class LimitTests(ProxiedCase):
     def check_refused(self, code: int, reason: str, status: int) -> None:
         """Check that Ann may not connect through the proxy, and Bob may."""
         self.refused.clear()
+        ends = self.factory.endings[reason]
         with capturedLogs() as events:
             client = self.through(came_from(ANN))
             self.assertEqual(client.status, 101)
             self.assertEqual(client.close_frame(), CloseFrame(code, reason))
             client.peer.write_eof()
         self.assertEqual([each for each in events if "ended" in formatEvent(each)], [])
+        self.assertEqual(self.factory.endings[reason], ends + 1)
         self.assertEqual(self.asks(self.proxy(), page(came_from(ANN))), status)
         address = IPv4Address("TCP", ANN, 0)
         self.assertEqual(self.refused, [(address, reason)] * 2)
@@ -315,9 +317,11 @@ class BodyTests(ProxiedCase):
         self.assertTrue(kept.finished)
 
     def test_refused(self) -> None:
-        kept = self.proxy()
-        request = page(came_from(ANN), "Content-Length: 1", method="POST")
-        self.assertEqual(self.asks(kept, request + b"x"), 403)
+        """The site does not get the request."""
+        request = page(came_from(ANN), "Content-Length: 1", method="POST") + b"x"
+        with mock.patch.object(Form, "render_POST") as post:
+            self.assertEqual(self.asks(self.proxy(), request), 403)
+        post.assert_not_called()
 
     def test_others(self) -> None:
         """Connections without a proxy are kept, as ever."""

@@ -547,11 +547,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def note_end(self, connection: Connection, reason: CloseReason) -> None:
         """Count an end, and log it."""
-        if connection.refusal is not None:  # that was noted when the client was refused
-            return
         self.endings[reason.code] += 1
         if self.observer is not None:
             self.observer.connection_ended(connection)
+        if connection.refusal not in (None, DRAINING):
+            return  # that was logged and told when the client was refused
         # A health check, which says nothing, would fill the log.
         if reason.notable or (self.log_ends and connection.bytes_received):
             self._log_end(connection, reason)

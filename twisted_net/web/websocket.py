@@ -295,6 +295,10 @@ class WebSocketFactory(ConnectionFactory):
         self._telling.take(1, now)
         return True
 
+    def note_end(self, connection: Connection, reason: CloseReason) -> None:
+        if connection.refusal is None:  # otherwise, that was noted when it came
+            super().note_end(connection, reason)
+
     def forget(self, connection: Connection) -> None:
         super().forget(connection)
         self._told.discard(connection)
