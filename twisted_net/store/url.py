@@ -1,4 +1,4 @@
-"""Makes the store for a URL: ``memory:`` or ``sqlite:PATH``, with options after ``?``."""
+"""Makes the store for a URL: ``memory:``, ``sqlite:PATH`` or ``redis://HOST``, with options."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
+from twisted_net.store.redis.location import REDIS_BOUNDS, SCHEMES, parse_location
 from twisted_net.store.sqlite import FILE_BOUNDS, SqliteStore, ThreadWorker
 from twisted_net.wire.numbers import (
     MOST_BYTES,
@@ -40,15 +41,18 @@ def store_from_url(url: str, reactor: Any) -> Store:
 
     ``memory:`` and ``sqlite:PATH`` take the options of :class:`Bounds`, such as
     ``memory:?count=500&age=3600`` (age in seconds). ``sqlite:`` also takes ``durable=power``: an
-    acknowledged message then survives a power cut, and not only the end of the process.
+    acknowledged message then survives a power cut, and not only the end of the process. The URLs of
+    Redis, with their options, are in ``docs/stores.rst``.
 
     :raises ValueError: the store, an option or its value is invalid; the text says why.
     """
     kind, colon, rest = url.partition(":")
     path, _, query = rest.partition("?")
-    if not colon or kind not in ("memory", "sqlite"):
-        raise ValueError("a store must be memory: or sqlite:PATH")
+    if not colon or kind not in ("memory", "sqlite", *SCHEMES):
+        raise ValueError("a store must be memory:, sqlite:PATH or redis://HOST")
     options = _options(query)
+    if kind in SCHEMES:
+        return _redis_store(f"{kind}:{path}", options, reactor)
     durable = options.pop("durable", "process") if kind == "sqlite" else "process"
     if durable not in ("process", "power"):
         raise ValueError(f"durable={durable}: must be process or power")
@@ -73,6 +77,19 @@ def store_from_url(url: str, reactor: Any) -> Store:
         bounds,
         power_safe=durable == "power",
     )
+
+
+def _redis_store(url: str, options: dict[str, str], reactor: Any) -> Store:
+    location = parse_location(url, options)
+    bounds = _bounds(options, REDIS_BOUNDS)
+    try:
+        from twisted_net.store.redis.opening import redis_store
+    except ImportError as error:
+        if error.name != "hiredis":
+            raise
+        text = "redis: requires hiredis: pip install 'twisted_net[redis]'"
+        raise ValueError(text) from None
+    return redis_store(reactor, location, epoch, bounds)
 
 
 def _options(query: str) -> dict[str, str]:
