@@ -45,6 +45,7 @@ class RedisServer:
     def __init__(self, directory: Path, *options: str, sentinel: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        self.directory = directory
         self._config = directory / "redis.conf"
         lines = [f"port {self.port}", f"bind {LOCALHOST}", f'dir "{directory}"', *options]
         if not sentinel:

@@ -2,58 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import TypeVar
-
-from twisted.internet.defer import Deferred
-
-from tests.live.redis_server import Pumped, RedisServer
-from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, make_message
-from twisted_net.store.interface import SharedStore, Store, StoreError
-from twisted_net.store.log import Bounds
-from twisted_net.store.redis.location import parse_location
-from twisted_net.store.redis.preflight import check_redis
-from twisted_net.store.redis.primary import PrimaryEndpoint
-from twisted_net.store.redis.store import RedisStore
-
-Result = TypeVar("Result")
-
-
-class RedisCase(StoreCase):
-    """Makes stores in a Redis of the test's own."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.server = RedisServer(Path(self.mktemp()).absolute())
-        self.addCleanup(self.server.kill)
-        self.stores: list[RedisStore] = []
-        self.pumped = Pumped()
-        self.addCleanup(self.pumped.stop)
-
-    def make(self, bounds: Bounds, url: str = "", **options: str) -> RedisStore:
-        location = parse_location(url or self.server.url, options)
-        return RedisStore(
-            *(self.pumped.reactor, location),
-            partial(PrimaryEndpoint, self.pumped.reactor, location),
-            partial(check_redis, location),
-            *(lambda: self.now, self.token, bounds),
-        )
-
-    def started(self, **bounds: float) -> Store:
-        store = super().started(**bounds)
-        assert isinstance(store, RedisStore)
-        self.stores.append(store)
-        self.pumped.until(lambda: not store.trouble, "the store to work")
-        return store
-
-    def value(self, result: Deferred[Result]) -> Result:
-        self.pumped.until(lambda: result.called and not result.paused, "a result")
-        return self.successResultOf(result)
-
-    def settle(self) -> None:
-        for store in self.stores:
-            self.value(store.values("none"))  # it is answered after everything before
+from tests.live.redis_case import RedisCase
+from tests.store.store_contract import NOW, Heard, StoreContract, make_message
+from twisted_net.store.interface import SharedStore, StoreError
 
 
 class RedisStoreTests(StoreContract, RedisCase):
@@ -82,8 +33,7 @@ class RedisStoreTests(StoreContract, RedisCase):
         for room in ("a", "b"):
             self.value(store.subscribe(room, Heard()))
         for refused in (store.subscribe("c", Heard()), store.append("c", [make_message("x")])):
-            self.pumped.run(refused)
-            self.assertIn("2 rooms", str(self.failureResultOf(refused, StoreError).value))
+            self.assertIn("2 rooms", self.failure(refused, StoreError))
         self.fill(store, "a", 1)
 
 

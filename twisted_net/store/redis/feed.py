@@ -152,8 +152,8 @@ class RoomFeed:
         try:
             while True:
                 opened = await self._commands.open(self.room)
-                self._held.clear()  # all that has come until now is in the log
-                self._adopt(opened)
+                held, self._held = self._held, []  # all of it is in the log
+                self._adopt(opened, held)
                 while self.ring.top < opened.top and await self._read_on():
                     pass
                 if self.ring.top >= opened.top and self._take_held():
@@ -168,16 +168,18 @@ class RoomFeed:
             self._reading = False
             self._settle()
 
-    def _adopt(self, opened: Opened) -> None:
+    def _adopt(self, opened: Opened, held: Sequence[NewMessages]) -> None:
         """Take over the epoch of the log.
 
         If the log has lost messages, those that follow have offsets that were used before, in the
-        old epoch. If it cannot be told how the epochs are connected, go on at its end.
+        old epoch. If it cannot be told how the epochs are connected, go on with the first message
+        that is known to be new, or at the end.
         """
         ring = self.ring
         if opened.epoch == ring.epoch:
             return
-        top = opened.top
+        bases = [batch.base for batch in held if batch.epoch == opened.epoch]
+        top = min([opened.top, *bases])
         if ring.epoch and opened.old == ring.epoch:
             top = min(ring.top, opened.cut)
         ring.begin(opened.epoch, top, opened.first)

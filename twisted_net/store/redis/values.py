@@ -1,4 +1,4 @@
-"""The small texts in Redis: a hash for each kind. Each value begins with a number, for the order."""
+"""The small texts in Redis: one hash for each kind. A number before each value is for the order."""
 
 from __future__ import annotations
 
