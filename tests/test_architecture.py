@@ -68,6 +68,8 @@ PURE_BESIDES = {
         "accounts.hashes",
         "endpoints.drain",
         "store.log",
+        *(f"store.redis.{name}" for name in ("errors", "location", "names", "records", "ring")),
+        "store.redis.scripts",
         *(
             f"terminal.{name}"
             for name in (
@@ -83,8 +85,9 @@ PURE_BESIDES = {
 PRIVATES = f"{PACKAGE}.eager"
 """Where private names of other packages may be used; ``privates.py`` there lists them."""
 
-DOCUMENTED = {"_exit", "_current_frames"}
-"""Names with an underscore that are public all the same: ``os._exit``, ``sys._current_frames``."""
+DOCUMENTED = {"_exit", "_current_frames", "_replace"}
+"""Names with an underscore that are public all the same: ``os._exit``, ``sys._current_frames``, and
+``_replace`` of named tuples."""
 
 
 SAME_EVERYWHERE = {"Options", "makeService", "main", "Result", "Item"}

@@ -1,10 +1,12 @@
-"""Makes the store for a URL: ``memory:`` or ``sqlite:PATH``, with options after ``?``."""
+"""Makes the store for a URL: ``memory:``, ``sqlite:PATH`` or ``redis://HOST``, with options."""
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -12,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 from twisted_net.store.interface import Store
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
+from twisted_net.store.redis.location import REDIS_BOUNDS, SCHEMES, parse_location
 from twisted_net.store.sqlite import FILE_BOUNDS, SqliteStore, ThreadWorker
 from twisted_net.wire.numbers import (
     MOST_BYTES,
@@ -40,14 +43,17 @@ def store_from_url(url: str, reactor: Any) -> Store:
 
     ``memory:`` and ``sqlite:PATH`` take the options of :class:`Bounds`, such as
     ``memory:?count=500&age=3600`` (age in seconds). ``sqlite:`` also takes ``durable=power``: an
-    acknowledged message then survives a power cut, and not only the end of the process.
+    acknowledged message then survives a power cut, and not only the end of the process. The URLs of
+    Redis, with their options, are in ``docs/stores.rst``.
 
     :raises ValueError: the store, an option or its value is invalid; the text says why.
     """
     kind, colon, rest = url.partition(":")
     path, _, query = rest.partition("?")
-    if not colon or kind not in ("memory", "sqlite"):
-        raise ValueError("a store must be memory: or sqlite:PATH")
+    if not colon or kind not in ("memory", "sqlite", *SCHEMES):
+        raise ValueError("a store must be memory:, sqlite:PATH or redis://HOST")
+    if kind in SCHEMES:
+        return _redis_store(kind, path, query, reactor)
     options = _options(query)
     durable = options.pop("durable", "process") if kind == "sqlite" else "process"
     if durable not in ("process", "power"):
@@ -73,6 +79,25 @@ def store_from_url(url: str, reactor: Any) -> Store:
         bounds,
         power_safe=durable == "power",
     )
+
+
+def _redis_store(scheme: str, path: str, query: str, reactor: Any) -> Store:
+    if "@" in query:  # otherwise an error below would show a part of the password
+        text = f"{scheme}: a ? in the user name or the password must be written as %3F"
+        raise ValueError(f"{text}, and an @ in an option as %40")
+    options = _options(query)
+    location = parse_location(f"{scheme}:{path}", options)
+    if location.cafile:
+        location = replace(location, cafile=os.path.abspath(location.cafile))
+    bounds = _bounds(options, REDIS_BOUNDS)
+    try:
+        from twisted_net.store.redis.opening import redis_store
+    except ImportError as error:
+        if error.name != "hiredis":
+            raise
+        text = "redis: requires hiredis: pip install 'twisted_net[redis]'"
+        raise ValueError(text) from None
+    return redis_store(reactor, location, epoch, bounds)
 
 
 def _options(query: str) -> dict[str, str]:

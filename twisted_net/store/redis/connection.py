@@ -1,0 +1,214 @@
+"""A connection to Redis: many commands may wait for their replies, each with a limit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.store.redis.errors import (
+    WRONG_SERVER,
+    RedisReplyError,
+    RedisUnavailable,
+    TooManyCommands,
+)
+from twisted_net.store.redis.framing import Push, RedisCommand, Resp, encode_command
+from twisted_net.store.redis.handshake import log_in
+from twisted_net.store.redis.location import RedisLocation
+
+MOST_COMMANDS = 20_000
+"""Commands that may wait for their replies. Further ones fail at once."""
+
+MOST_COMMAND_BYTES = 32 << 20
+"""The bytes of these commands."""
+
+MOST_REPLY_BYTES = 64 << 20
+"""The bytes of one reply."""
+
+_CONFIRMATIONS = (b"subscribe", b"unsubscribe")
+
+_Answer = TypeVar("_Answer")
+
+
+class _Waiting(NamedTuple):
+    """A command that waits for its reply.
+
+    :ivar replies: how many replies it has: ``SUBSCRIBE`` has one for each channel.
+    """
+
+    result: Deferred[Any]
+    due: float
+    size: int
+    replies: int
+
+
+class RedisConnection(Connection):
+    """A connection to Redis. Commands go out at once; each has a Deferred for its reply."""
+
+    framing = Resp
+    factory: RedisConnectionFactory
+
+    def __init__(self) -> None:
+        self._commands: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._replies = 0  # what has come of the first command's replies
+        self._reply_deadline: IDelayedCall | None = None
+
+    # The beginning.
+
+    def become_ready(self) -> None:
+        """Log in first."""
+        self.run(self.factory.first_steps()).addCallbacks(self._logged_in, self._refused)
+
+    def run(self, steps: Generator[RedisCommand, Any, _Answer]) -> Deferred[_Answer]:
+        """Send the commands of a generator, one after the other, and send it the replies."""
+        return Deferred.fromCoroutine(self._run(steps))
+
+    async def _run(self, steps: Generator[RedisCommand, Any, _Answer]) -> _Answer:
+        reply: Any = None
+        while True:
+            try:
+                command = steps.send(reply)
+            except StopIteration as end:
+                answer: _Answer = end.value
+                return answer
+            try:
+                reply = await self.execute(command)
+            except RedisReplyError as error:
+                reply = error
+
+    def _logged_in(self, _: object) -> None:
+        if self.reason is None:
+            super().become_ready()
+
+    def _refused(self, failure: Failure) -> None:
+        self.abort(detail=failure.getErrorMessage())
+
+    def connected(self) -> None:
+        self.factory.owner.opened(self)
+
+    # Commands.
+
+    def execute(self, command: RedisCommand, replies: int = 1) -> Deferred[Any]:
+        """Send a command.
+
+        :param replies: how many replies it has, if they are not an error.
+        :return: fires with the last reply. Fails with :exc:`RedisReplyError`; with
+            :exc:`TooManyCommands` if too much waits, and nothing was sent; and with
+            :exc:`RedisUnavailable` if the connection is lost, or the reply does not come in time.
+        """
+        if self.reason is not None:
+            return fail(RedisUnavailable(self.detail or "the connection to Redis was lost"))
+        data = encode_command(command)
+        commands, size = self._commands, len(data)
+        if len(commands) >= MOST_COMMANDS or self._bytes + size > MOST_COMMAND_BYTES:
+            return fail(TooManyCommands(f"{len(commands)} commands wait for Redis already"))
+        factory = self.factory
+        clock, timeout = factory.clock, factory.location.timeout
+        result: Deferred[Any] = Deferred()
+        commands.append(_Waiting(result, clock.seconds() + timeout, size, replies))
+        self._bytes += size
+        if self._reply_deadline is None:
+            self._reply_deadline = clock.callLater(timeout, self._check_deadline)
+        self.send_encoded(data)
+        return result
+
+    def message_received(self, message: Any) -> None:
+        if type(message) is Push:
+            kind = message[0]
+            if kind == b"message":
+                self.factory.owner.pushed(message[1], message[2])
+                return
+            if kind not in _CONFIRMATIONS:
+                return
+        if not self._commands:
+            self.abort(detail="Redis sent a reply without a command")
+            return
+        result, _, size, replies = self._commands[0]
+        is_error = isinstance(message, RedisReplyError)
+        if replies > 1 and not is_error:
+            self._replies += 1
+            if self._replies < replies:
+                return
+        self._replies = 0
+        self._commands.popleft()
+        self._bytes -= size
+        if not is_error:
+            result.callback(message)
+            return
+        result.errback(message)
+        if self.ready and message.code in WRONG_SERVER:
+            self.abort(detail=str(message))
+
+    def _check_deadline(self) -> None:
+        self._reply_deadline = None
+        if not self._commands or self.reason is not None:
+            return
+        clock = self.factory.clock
+        left = self._commands[0].due - clock.seconds()
+        if left > 0:
+            self._reply_deadline = clock.callLater(left, self._check_deadline)
+        else:
+            self.abort(detail=f"Redis does not answer within {self.factory.location.timeout:g} s")
+
+    # The end.
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._reply_deadline is not None:
+            self._reply_deadline.cancel()
+            self._reply_deadline = None
+        problem = self.detail or "the connection to Redis was lost"
+        commands, self._commands = self._commands, deque()
+        self.factory.owner.closed(self, problem)
+        for waiting in commands:
+            waiting.result.errback(RedisUnavailable(problem))
+
+
+class ConnectionOwner(Protocol):
+    """What a connection tells about itself."""
+
+    def opened(self, connection: RedisConnection, /) -> None:
+        """It has logged in."""
+
+    def closed(self, connection: RedisConnection, problem: str, /) -> None:
+        """It has ended, perhaps before it had logged in."""
+
+    def pushed(self, channel: bytes, data: bytes, /) -> None:
+        """Something was published on a channel that it has subscribed to."""
+
+
+class RedisConnectionFactory(ConnectionFactory):
+    """Makes the connections of one client.
+
+    :param name: the connections' name, for ``CLIENT LIST``.
+    :param owner: is told about them.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, location: RedisLocation, name: str, owner: ConnectionOwner
+    ) -> None:
+        super().__init__(
+            clock=clock,
+            max_message=MOST_REPLY_BYTES,
+            queue_limit=2 * MOST_COMMAND_BYTES,
+            handshake_timeout=location.timeout,
+            message_timeout=0,  # each command has a limit of its own
+            close_grace=1,
+            log_ends=False,
+        )
+        self.protocol = RedisConnection
+        self.location = location
+        self.name = name
+        self.owner = owner
+
+    def first_steps(self) -> Generator[RedisCommand, Any, None]:
+        """Return what a connection does before it is ready."""
+        return log_in(self.location, self.name)
