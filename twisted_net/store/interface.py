@@ -14,6 +14,19 @@ Subscriber: TypeAlias = Callable[[str, Sequence[StoredMessage]], None]
 """Called with an epoch and the messages that were added in it, in the order of their offsets."""
 
 
+Lessee: TypeAlias = str
+"""The id of a process that uses a shared store: random, and new with each start of the store."""
+
+LeaseWatcher: TypeAlias = Callable[[str, str | None, Lessee], None]
+"""Called with a key, its value (None: it ended), and the process that holds it or held it last."""
+
+Listener: TypeAlias = Callable[[bytes, Lessee], None]
+"""Called with the data of a notification, and the process that sent it."""
+
+LEASE_SECONDS = 15.0
+"""Seconds after which the leases of a process end that has died, or that has lost the store."""
+
+
 class StoreError(TwistedNetError):
     """The store failed. The text says why, for users."""
 
@@ -75,3 +88,84 @@ class KeyValueStore(Protocol):
 
     def values(self, kind: str) -> Deferred[dict[str, str]]:
         """Read all texts of a kind, by their keys: the one that was kept first comes first."""
+
+
+@runtime_checkable
+class SharedStore(KeyValueStore, Protocol):
+    """A store that several processes share. It also carries what they have to know of each other.
+
+    A *lease* is a text under a key of some kind, and belongs to the process that took it. It ends
+    when that process releases it or stops the store, and by itself :data:`LEASE_SECONDS` after the
+    process died or lost the store. While the process lives and has the store, the store renews the
+    leases: the process does not have to.
+
+    A process that loses the store for so long loses its leases, too. When the store is back, it
+    takes them again with :meth:`lease`, and learns in that way what others have taken meanwhile.
+    """
+
+    @property
+    def process(self) -> Lessee:
+        """The id of this process; new with each start of the store."""
+
+    def lease(self, kind: str, keys: Sequence[str], value: str) -> Deferred[str | None]:
+        """Take all of the keys of a kind, or none of them.
+
+        Those that this process holds already are renewed, with the new value. The calls of a
+        process take effect in their order.
+
+        :return: fires with None if all are this process's now; otherwise with the value of one that
+            another process holds. Fails with :exc:`StoreError`: it is not known whether they are.
+        """
+
+    def release(self, kind: str, keys: Sequence[str]) -> Deferred[None]:
+        """Give keys up. Keys of other processes are left alone.
+
+        :return: fails with :exc:`StoreError`.
+        """
+
+    def leases(self, kind: str) -> Deferred[dict[str, tuple[str, Lessee]]]:
+        """Read all leases of a kind: the value and the process, by key.
+
+        :return: fails with :exc:`StoreError`.
+        """
+
+    def watch_leases(self, kind: str, changed: LeaseWatcher) -> Deferred[None]:
+        """Call ``changed`` for each lease of a kind that *another* process takes or changes, gives
+        up, or loses by dying.
+
+        Those that exist already are told as changes, too. After an interruption of the store, all
+        differences are told as changes.
+
+        :return: fires once nothing is missed any more: all existing leases were told. Fails with
+            :exc:`StoreError`: nothing is told then.
+        """
+
+    def unwatch_leases(self, kind: str, changed: LeaseWatcher) -> None:
+        """Undo :meth:`watch_leases`."""
+
+    def notify(self, topic: str, data: bytes, process: Lessee = "") -> Deferred[int]:
+        """Send something to all other processes that listen to a topic, or to one of them.
+
+        It arrives at most once: what is sent while a process is away is lost to that process. What
+        one process sends arrives in the order of the calls.
+
+        :param process: the only process to send it to; empty for all others.
+        :return: fires with the number of processes that were reached; fails with
+            :exc:`StoreError`.
+        """
+
+    def listen(self, topic: str, received: Listener) -> Deferred[None]:
+        """Call ``received`` with each notification of a topic that another process sends.
+
+        :return: fires once nothing is missed any more; fails with :exc:`StoreError`.
+        """
+
+    def unlisten(self, topic: str, received: Listener) -> None:
+        """Undo :meth:`listen`."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the store cannot be used now, in one sentence for operators; empty if it can."""
+
+    def watch_trouble(self, changed: Callable[[str], None]) -> None:
+        """Call ``changed`` with :attr:`trouble` each time it begins, changes, or ends ("")."""
