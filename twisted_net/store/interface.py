@@ -20,7 +20,7 @@ Lessee: TypeAlias = str
 LeaseWatcher: TypeAlias = Callable[[str, str | None, Lessee], None]
 """Called with a key, its value (None: it ended), and the process that holds it or held it last."""
 
-Listener: TypeAlias = Callable[[bytes, Lessee], None]
+NotificationListener: TypeAlias = Callable[[bytes, Lessee], None]
 """Called with the data of a notification, and the process that sent it."""
 
 LEASE_SECONDS = 15.0
@@ -154,13 +154,13 @@ class SharedStore(KeyValueStore, Protocol):
             :exc:`StoreError`.
         """
 
-    def listen(self, topic: str, received: Listener) -> Deferred[None]:
+    def listen(self, topic: str, received: NotificationListener) -> Deferred[None]:
         """Call ``received`` with each notification of a topic that another process sends.
 
         :return: fires once nothing is missed any more; fails with :exc:`StoreError`.
         """
 
-    def unlisten(self, topic: str, received: Listener) -> None:
+    def unlisten(self, topic: str, received: NotificationListener) -> None:
         """Undo :meth:`listen`."""
 
     @property
