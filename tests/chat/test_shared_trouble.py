@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import fail
 
 from tests.chat.shared_chat import Process, SharedCase
-from twisted_net.chat.shared.cluster import BACK, LOST
+from twisted_net.chat.shared.cluster import BACK, LOST, START_PATIENCE
 from twisted_net.chat.shared.session import AWAY_TEXT
 from twisted_net.store.interface import LEASE_SECONDS, StoreError
 
@@ -61,7 +61,7 @@ class AwayTests(SharedCase):
         self.assertEqual(self.asks(prog, type="ping")[0]["type"], "pong")
 
     def test_who_comes(self) -> None:
-        """A text user is told and closed; a program is told, and may say hello again."""
+        """Who comes is told, and closed with a reason to come back."""
         self.one.store.cut()
         peer = self.one.connect()
         peer.send(b"/nick ann\n")
@@ -72,10 +72,11 @@ class AwayTests(SharedCase):
         self.pass_presence()
         self.assertTrue(silent.finished)
         prog = self.one.program("prog")
-        self.assertEqual([each["code"] for each in prog.greeting], ["store"])
+        self.assertEqual([each["code"] for each in prog.greeting], ["store", "upstream"])
+        self.assertTrue(prog.greeting[1]["retry"])
         self.one.store.heal()
         self.pass_presence()
-        self.assertEqual(self.asks(prog, type="hello", nick="prog")[0]["type"], "welcome")
+        self.assertEqual(self.one.program("prog").greeting[0]["type"], "welcome")
 
     def test_a_claim_under_way(self) -> None:
         """Who waits for a name when the store goes is told."""
@@ -195,7 +196,6 @@ class BackTests(SharedCase):
     def test_away_from_the_start(self) -> None:
         """A process that starts while the store is away joins the chat when it is back."""
         self.one.text("ann")
-        late = Process.__new__(Process)
         make = self.hub.store
 
         def cut_store() -> object:
@@ -204,15 +204,38 @@ class BackTests(SharedCase):
             return store
 
         self.hub.store = cut_store  # type: ignore[method-assign,assignment]
-        late.__init__(self)  # type: ignore[misc]
-        peer = late.connect()
-        peer.send(b"/help\n")
-        self.pass_presence()
-        self.assertTrue(peer.finished)
+        late = Process(self)
+        cid = late.connect()
+        cid.send(b"/help\n")
+        self.clock.advance(START_PATIENCE + 1)
+        self.settle()
+        self.assertEqual(self.lines(cid)[0], f"! {AWAY_TEXT}")
+        self.assertTrue(cid.finished)
         late.store.heal()
         self.pass_presence()
         bob = late.text("bob")
         self.assertEqual(self.says(bob, "/who"), ["* 2 in #lobby: ann, bob"])
+
+    def test_connecting(self) -> None:
+        """Who comes before the store is connected waits for it."""
+        make = self.hub.store
+
+        def connecting_store() -> object:
+            store = make()
+            store.trouble = "connecting"
+            return store
+
+        self.hub.store = connecting_store  # type: ignore[method-assign,assignment]
+        late = Process(self)
+        peer = late.connect()
+        peer.send(b"/nick ann\n")
+        self.clock.advance(1)
+        self.assertEqual(self.lines(peer), [])
+        late.store.heal()
+        self.pass_presence()
+        self.assertIn("* You are ann now.", self.lines(peer))
+        self.clock.advance(START_PATIENCE + 1)
+        self.assertFalse(peer.finished)
 
     def test_a_lease_that_failed_for_once(self) -> None:
         """It is taken again after some seconds, although the store was never away."""

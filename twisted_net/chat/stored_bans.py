@@ -22,6 +22,7 @@ class StoredBans:
     :param bans: the bans of the chat.
     :param now: returns the time, in seconds since 1970.
     :param kind: under which they are kept: ``ban``, or ``mute``.
+    :ivar unkept: the bans that could not be kept, and None for those that could not be forgotten.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class StoredBans:
         self._bans = bans
         self._now = now
         self._kind = kind
+        self.unkept: dict[str, Sanction | None] = {}
 
     def load(self, loaded: Callable[[], object], exactly: bool = False) -> None:
         """Read the bans, and call ``loaded`` if there are any. Those that have ended are deleted.
@@ -76,8 +78,14 @@ class StoredBans:
         """
         if self._store is None:
             return succeed("")
+
+        def failed(failure: Failure) -> str:
+            self.unkept[key] = ban
+            return self._failed(failure, "written")
+
+        self.unkept.pop(key, None)
         kept = self._store.put(self._kind, key, None if ban is None else ban.to_json())
-        return kept.addCallbacks(lambda _: "", lambda failure: self._failed(failure, "written"))
+        return kept.addCallbacks(lambda _: "", failed)
 
     def _failed(self, failure: Failure, how: str) -> str:
         text = store_error_text(failure)

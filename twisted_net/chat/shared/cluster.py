@@ -39,6 +39,9 @@ from twisted_net.store.interface import SharedStore, StoreError
 LOST = "The store cannot be reached; messages are refused until it is back."
 BACK = "The store is back."
 
+START_PATIENCE = 5.0
+"""Seconds for which those who come wait at the start, until the store can be used."""
+
 RETRY = 5.0
 """Seconds until leases that could not be changed are taken again, if the store is not away."""
 
@@ -85,11 +88,19 @@ class Cluster:
     def start(self) -> None:
         """Learn what other processes have. The store is open."""
         self._is_running = True
-        self._directory.away = bool(self._store.trouble)
+        self._directory.away = False
+        if self._store.trouble:  # it may only be connecting yet
+            self._retry = self._chat.clock.callLater(START_PATIENCE, self._give_up_start)
         if not self._is_watching_trouble:
             self._is_watching_trouble = True
             self._store.watch_trouble(self._trouble_changed)
         self._retake()
+
+    def _give_up_start(self) -> None:
+        self._retry = None
+        if not self._has_begun:
+            self._lose(self._store.trouble)
+            self._retake_later()
 
     def stop(self) -> None:
         """Stop, because the store is about to be closed. It gives the leases up."""
@@ -113,39 +124,52 @@ class Cluster:
             each.callback(None)
 
     def _read_sanctions(self) -> None:
+        for kind, stored in (("ban", self._bans), ("mute", self._mutes)):
+            for key, sanction in list(stored.unkept.items()):
+                stored.keep(key, sanction)
+                self._calls.tell(_sanction_order(kind, key, sanction))
         self._bans.load(self._end_banned, exactly=True)
         self._mutes.load(lambda: None, exactly=True)
 
     def _trouble_changed(self, why: str) -> None:
-        was, self._directory.away = self._directory.away, bool(why)
-        if not self._is_running or was == bool(why):
+        if not self._is_running or (why and not self._has_begun):
             return
-        self._chat.send_to_all(LOST if why else BACK)
         if why:
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.errback(StoreError(why))
-        else:
-            self._retake()
+            if not self._directory.away:
+                self._chat.send_to_all(LOST)
+                self._lose(why)
+            return
+        if self._directory.away:
+            self._directory.away = False
+            self._chat.send_to_all(BACK)
+        self._retake()
+
+    def _lose(self, why: str) -> None:
+        self._directory.away = True
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.errback(StoreError(why))
 
     def _retake_later(self) -> None:
         """Take all leases again in a moment, because one could not be changed."""
-        if self._is_running and self._retry is None and not self._directory.away:
+        if self._is_running and self._retry is None and not self._store.trouble:
             self._retry = self._chat.clock.callLater(RETRY, self._retake_now)
 
     def _retake_now(self) -> None:
         self._retry = None
-        if not self._directory.away:
-            self._retake()
+        self._retake()
 
     def _retake(self) -> None:
-        if self._is_running and not self._is_retaking and not self._directory.away:
+        if self._is_running and not self._is_retaking and not self._store.trouble:
             self._is_retaking = True
             Deferred.fromCoroutine(self._retake_all()).addBoth(self._retaken)
 
     async def _retake_all(self) -> None:
         if not self._has_begun:
             await self._begin()
+            if self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
             return
         await self._names.retake()
         await self.rooms.retake()
@@ -156,6 +180,8 @@ class Cluster:
         if isinstance(result, Failure):
             _log.warn("Other processes cannot be reached: {why}", why=store_error_text(result))
             self._retake_later()
+        elif not self._store.trouble:
+            self._directory.away = False
 
     # Actions.
 
@@ -226,8 +252,12 @@ class Cluster:
             await self._names.guests()
 
     async def _ask(self, action: AskProcess) -> None:
-        answer = await self._calls.ask(action.to.process, action.order)
         registry = self._chat.registry
+        answer = await self._calls.ask(action.to.process, action.order)
+        if answer is not None and "name" not in answer:
+            moved = self._directory.find(action.to.name)  # to a third process, just now
+            if moved is not None and moved.process != action.to.process:
+                answer = await self._calls.ask(moved.process, action.order)
         self._chat.act(answered(registry, action, answer, self._chat.now()))
 
     async def _list(self, action: ListElsewhere) -> None:

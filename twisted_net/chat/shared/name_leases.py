@@ -129,9 +129,14 @@ class NameLeases:
             if value is None:
                 self._release(keys)
             else:
-                self._store.lease(KIND, keys, value).addErrback(self._not_changed)
+                leased = self._store.lease(KIND, keys, value)
+                leased.addCallbacks(self._renewed, self._not_changed)
         if self.directory.wants_guests() and not self.directory.away:
             self._stock_up()
+
+    def _renewed(self, refusal: str | None) -> None:
+        if refusal is not None:  # the lease had ended, and another process was faster
+            self._failed()
 
     def _release(self, keys: list[str]) -> None:
         def not_released(failure: Failure) -> None:

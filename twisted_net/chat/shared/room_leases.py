@@ -63,6 +63,8 @@ class RoomLeases:
 
         def known(results: Sequence[object]) -> None:
             room.is_known = True
+            if room not in self._watchers:  # it was closed meanwhile
+                self._store.unwatch_leases(room_kind(room.name), changed)
 
         self._watchers[room] = changed
         watched = self._store.watch_leases(room_kind(room.name), changed)

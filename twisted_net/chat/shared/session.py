@@ -79,7 +79,9 @@ class SharedSession(Session):
 
     def receive(self, request: Request, id: str, now: float) -> list[Action]:
         if self._directory.away and _needs_store(request):
-            return [SendEvent(self.user, ErrorReply("store", AWAY_TEXT, id=id))]
+            refused = SendEvent(self.user, ErrorReply("store", AWAY_TEXT, id=id))
+            # Who is not in the chat is closed, with a reason to come back: another server may do.
+            return [refused] if self.is_inside else [refused, End(self.user, UPSTREAM)]
         if self.is_inside and isinstance(request, Rooms | Who):
             listed = self._list_elsewhere(request, id)
             if listed is not None:
@@ -121,9 +123,8 @@ class SharedSession(Session):
         self._again = None
         self._directory.settle(self.user)
         self.user.account = self._account_before
-        if self.is_inside or not self.user.connection.codec.is_text:
-            return [SendEvent(self.user, ErrorReply("store", AWAY_TEXT))]
-        return self._refuse()
+        refused = self._refuse()
+        return refused[:1] if self.is_inside else refused
 
     def _forward(self, request: Request, to: RemoteUser, id: str) -> list[Action]:
         try:
