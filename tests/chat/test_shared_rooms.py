@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from tests.chat.chat_peers import Program
+import json
+from typing import Any
+
 from tests.chat.shared_chat import Process, SharedCase
+from tests.web.sockets import WebSocketPeer, opening
 from twisted_net.chat.moderation import NAMED_AT_MOST
 from twisted_net.store.interface import LEASE_SECONDS
 from twisted_net.testing import connect_peer
 from twisted_net.web.gateway import ChatGateway
+from twisted_net.web.pages import page_site
 
 
 class PresenceTests(SharedCase):
@@ -160,7 +164,6 @@ class MessageTests(SharedCase):
     def test_all_forms(self) -> None:
         """Text users, programs and browsers of all processes hear each other."""
         ann, prog = self.one.text("ann"), self.two.program("prog")
-        self.two.chat.gateway = None
         self.says(ann, "hello")
         said = [each for each in prog.heard() if each["type"] == "message"]
         self.assertEqual([(each["from"], each["text"]) for each in said], [("ann", "hello")])
@@ -271,6 +274,29 @@ class MessageTests(SharedCase):
         self.assertIn("<cid> hello", self.lines(ann))
 
     def test_websockets(self) -> None:
-        """A user over WebSocket is one as any other."""
-        self.assertTrue(ChatGateway)
-        self.assertTrue(Program)
+        """A user over WebSocket is one as any other, and goes on in another process."""
+        ann = self.one.text("ann")
+        web, heard = self.browser(self.two, nick="web")
+        self.assertEqual([each["type"] for each in heard], ["welcome", "joined"])
+        self.assertEqual(set(heard[1]["members"]), {"ann", "web"})
+        self.lines(ann)
+        web.send('{"type":"message","room":"lobby","text":"hi","id":"1"}')
+        web.send('{"type":"private","to":"ann","text":"psst","id":"2"}')
+        self.pass_presence()
+        acks = [json.loads(each) for each in web.take() if isinstance(each, str)]
+        self.assertEqual([each["id"] for each in acks if each["type"] == "ack"], ["1", "2"])
+        self.assertEqual(self.lines(ann), ["<web> hi", "* web tells you: psst"])
+        _, again = self.browser(self.one, session=heard[0]["session"])
+        self.assertEqual(again[0]["nick"], "web")
+        self.pass_presence()
+        self.assertTrue(web.peer.finished)
+
+    def browser(self, process: Process, **hello: str) -> tuple[WebSocketPeer, list[Any]]:
+        """Connect over WebSocket, and say hello."""
+        chat = process.chat
+        chat.gateway = chat.gateway or ChatGateway(chat, page_site(self.clock), [])
+        opened = opening("/ws", "Sec-WebSocket-Protocol: netchat.v1")
+        client = WebSocketPeer(process.connect(), opened)
+        client.send(json.dumps({"type": "hello", "room": "lobby", **hello}))
+        self.pass_presence()
+        return client, [json.loads(each) for each in client.take() if isinstance(each, str)]
