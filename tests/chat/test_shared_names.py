@@ -202,6 +202,20 @@ class SessionTests(SharedCase):
         self.assertEqual(before.heard()[-1]["code"], "closed")
         self.assertIsNone(self.one.chat.registry.find("bot"))
 
+    def test_the_name_is_free_before_the_answer(self) -> None:
+        """The other process releases the name before it answers."""
+        session = self.one.program("bot").greeting[0]["session"]
+        guest = self.one.text("zoe")
+        self.hub.order.clear()
+        self.two.program(session=session)
+        self.two.program(user="zoe", password="secret")
+        self.assertIn("* zoe is an account's name.", self.lines(guest))
+        ours = [name for process, name in self.hub.order if process == self.one.store.process]
+        kinds = [name for name in ours if name in ("notify", "release", "lease")]
+        for answer in [place for place, name in enumerate(kinds) if name == "notify"]:
+            self.assertIn("release", kinds[:answer])
+            kinds = ["lease"] * (answer + 1) + kinds[answer + 1 :]
+
     def test_it_asks_for_its_name(self) -> None:
         """It may say its name, or ask for another one."""
         session = self.one.program("bot").greeting[0]["session"]

@@ -30,6 +30,7 @@ class Hub:
     :ivar delay: seconds until an answer, or what others are told, arrives.
     :ivar leases: the value and the process, by kind and key.
     :ivar calls: how often each method was called.
+    :ivar order: the calls: each the process and the method.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -40,6 +41,7 @@ class Hub:
         self.leases: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         self.stores: list[HubStore] = []
         self.calls: dict[str, int] = defaultdict(int)
+        self.order: list[tuple[str, str]] = []
         self.numbers = itertools.count(1)
 
     def store(self) -> HubStore:
@@ -123,6 +125,7 @@ class HubStore:
 
     def _later(self, name: str, work: Callable[[], Any]) -> Deferred[Any]:
         self._hub.calls[name] += 1
+        self._hub.order.append((self.process, name))
         done: Deferred[Any] = Deferred()
 
         def do() -> None:

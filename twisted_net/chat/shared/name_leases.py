@@ -125,6 +125,10 @@ class NameLeases:
 
     def _flush(self) -> None:
         self._is_due = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Change now what is to be changed. What is sent to the store later comes after it."""
         for keys, value in self.directory.take_changes():
             if value is None:
                 self._release(keys)

@@ -109,6 +109,7 @@ class Orders:
             return _DONE
         delivered = self._registry.delivered.of(ghost.origin)
         self._chat.act([End(ghost, CLOSED, "it has connected anew")])
+        self._leases.flush()  # the answer must not be faster than the release of the name
         return {"name": ghost.name, "delivered": delivered}
 
     async def _evict(self, order: Order) -> Answer:
@@ -120,6 +121,7 @@ class Orders:
         for owner in self._registry.owners(name):
             if keys.isdisjoint(names.keys(owner.account)):
                 self._chat.act(moderation.evict(self._registry, owner, name))
+        self._leases.flush()
         return {"name": name}
 
     # Of rooms.
