@@ -150,12 +150,28 @@ class PresenceTests(SharedCase):
             self.pass_presence()
         self.assertEqual(len(self.hub.leases["room:lobby"]), 1)
 
+    def test_a_name_that_changes_hands(self) -> None:
+        """Members hear that a name's user has left before they hear of the next one."""
+        watchers = [each.program() for each in (self.one, self.two, Process(self))]
+        zed, bob = self.one.text("zed"), self.two.text("bob")
+        for watcher in watchers:
+            watcher.heard()
+        zed.reset()
+        self.clock.pump([0.004] * 5)
+        bob.send(b"/nick zed\n")
+        self.pass_presence()
+        for watcher in watchers:
+            heard = [each["event"] for each in watcher.heard() if "zed" in each.values()]
+            self.assertEqual(heard, ["leave", "nick"])
+
     def test_moving_to_another_process(self) -> None:
         """A program that goes on elsewhere is in its room once."""
         ann = self.one.text("ann")
         session = self.one.program("bot").greeting[0]["session"]
-        self.two.program(session=session)
-        self.assertEqual(self.says(ann, "/who"), ["* 2 in #lobby: ann, bot"])
+        self.two.text("bob")
+        joined = self.two.program(session=session).greeting[1]
+        self.assertEqual(sorted(joined["members"]), ["ann", "bob", "bot"])
+        self.assertEqual(self.says(ann, "/who"), ["* 3 in #lobby: ann, bob, bot"])
 
 
 class MessageTests(SharedCase):

@@ -68,7 +68,8 @@ def announce_changes(
             continue
         for name in count:
             told: Event = make(room.name, name)
-            actions.append(Announce(room, told, registry.find(name) if event == "join" else None))
+            # Who has just taken the name over was not in the room before: it is not news to them.
+            actions.append(Announce(room, told, registry.find(name)))
     return actions
 
 

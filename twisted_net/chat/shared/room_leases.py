@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted_net.chat import moderation
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.members import store_error_text
-from twisted_net.chat.messages import MemberList, NickChanged, RoomList, TopicEvent
+from twisted_net.chat.messages import MemberLeft, MemberList, NickChanged, RoomList, TopicEvent
 from twisted_net.chat.registry import Room
 from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.gathering import gather, in_batches
@@ -73,7 +73,6 @@ class RoomLeases:
     def close(self, room: Room) -> None:
         """Forget a room whose last user here has left."""
         assert isinstance(room, SharedRoom)
-        room.presence.take()  # nobody is here to hear of it, but others are
         watcher = self._watchers.pop(room, None)
         if watcher is not None:
             self._store.unwatch_leases(room_kind(room.name), watcher)
@@ -88,6 +87,7 @@ class RoomLeases:
     def _changed(self, room: SharedRoom, key: str, value: str | None) -> None:
         old, new = room.lease_changed(key, value)
         if new:
+            self._announce_former(room, [new])
             self._chat.announce_here(room, NickChanged(room.name, old, new))
         if room.remote:
             self._unannounced[room] = None
@@ -102,15 +102,28 @@ class RoomLeases:
         rooms, self._unannounced = self._unannounced, {}
         registry = self._chat.registry
         for room in rooms:
-            self._chat.act(moderation.announce_changes(registry, room, *room.remote.take()))
+            gone, come = room.remote.take()
+            self._announce_former(room, come)
+            self._chat.act(moderation.announce_changes(registry, room, gone, come))
         counted, self._uncounted = self._uncounted, {}
         for name in counted:
             self._count(name)
 
+    def _announce_former(self, room: SharedRoom, come: Sequence[str]) -> None:
+        """Announce that the former users of these names have left, before others have them."""
+        for name in come:
+            left_here, left_there = room.presence.take_leave(name), room.remote.take_leave(name)
+            if left_here or left_there:
+                now = self._chat.registry.find(name)
+                self._chat.announce_here(room, MemberLeft(room.name, name), now)
+
     # Members here.
 
     def _told(self, room: str, gone: Sequence[str], come: Sequence[str], former: str) -> None:
-        """Tell other processes what was announced here."""
+        """Tell other processes who has left, and whose join is about to be announced here."""
+        here = self._chat.registry.rooms.get(room)
+        if isinstance(here, SharedRoom):
+            self._announce_former(here, come)
         if former:  # the value says so, until others have learnt it
             self._lease(room, come, former)
             self._release(room, gone)

@@ -2,8 +2,11 @@
 
 The members of a process are leases of the kind :func:`room_kind`. Their keys have the process and
 the name, so the joins of a moment are one call, and no two processes can have the same key. The
-value is the member's former name, if that has just changed. Leases change when a join or a leave is
-announced, so health checks are never told to others.
+value is the member's former name, if that has just changed.
+
+A member is leased when the join is announced, so health checks are never told to others. The lease
+ends as soon as the member leaves, and before the name is free: so others see that a member has left
+before they see the next one of this name.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ def member_name(key: str) -> str:
 
 
 class SharedPresence(Presence):
-    """The joins and leaves of a room that are not announced yet. It says what is announced."""
+    """The joins and leaves of a room that are not announced yet.
+
+    :param told: called for joins when they are announced, and for leaves at once.
+    """
 
     __slots__ = ("_room", "_told")
 
@@ -43,6 +49,12 @@ class SharedPresence(Presence):
         super().__init__()
         self._room = room
         self._told = told
+
+    def left(self, name: str, due: float = 0.0) -> None:
+        is_new = name in self.arrivals
+        super().left(name, due)
+        if not is_new:
+            self._told(self._room, [name], [], "")
 
     def renamed(self, old: str, new: str) -> bool:
         announced = super().renamed(old, new)
@@ -56,16 +68,10 @@ class SharedPresence(Presence):
             self._told(self._room, [], [name], "")
         return found
 
-    def take_leave(self, name: str) -> bool:
-        found = super().take_leave(name)
-        if found:
-            self._told(self._room, [name], [], "")
-        return found
-
     def take(self, until: float = math.inf) -> tuple[list[str], list[str]]:
         gone, come = super().take(until)
-        if gone or come:
-            self._told(self._room, gone, come, "")
+        if come:
+            self._told(self._room, [], come, "")
         return gone, come
 
 
@@ -104,7 +110,7 @@ class SharedRoom(Room):
         if value and self.elsewhere.pop(before, None) is not None:
             if self.is_known and self.remote.renamed(value, name):
                 return value, name
-        elif self.is_known:
+        elif self.is_known and not self.remote.take_leave(name):  # it was gone for a moment only
             self.remote.came(name)
         return "", ""
 
