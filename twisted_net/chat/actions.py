@@ -6,13 +6,14 @@ if it answers none. :func:`answering` sets it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from twisted_net.chat.bans import Sanction
 from twisted_net.chat.messages import CallCommand, Event, PrivateMessage, TopicEvent
 from twisted_net.chat.registry import Room, User
+from twisted_net.chat.shared.directory import AskFirst, RemoteUser
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.store.log import Message, Position
 
@@ -127,6 +128,47 @@ class RunCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimName:
+    """Claim a name that several processes could give, and tell the session, which goes on then.
+
+    The connection processes no further messages until then.
+
+    :ivar name: the name; empty for a guest's.
+    :ivar ask: what another process is asked for first, instead of claiming a name.
+    """
+
+    user: User
+    name: str
+    ask: AskFirst | None = None
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskProcess:
+    """Ask the process of a user there to do something, and pass its answer to the user here.
+
+    The connection processes no further messages until then.
+
+    :ivar to: whom the request names.
+    :ivar order: what to do; see ``chat/shared/orders.py``.
+    """
+
+    user: User
+    to: RemoteUser
+    order: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListElsewhere:
+    """List the users of a room that is open in other processes only; or all rooms, if it is ""."""
+
+    user: User
+    room: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LetIn:
     """Stop the time limit for logging in: a user is in the chat."""
 
@@ -167,7 +209,7 @@ class End:
 
 Action: TypeAlias = (
     SendEvent | Append | Announce | Enter | Exit | ReadHistory | KeepBan | Verify | RunCommand
-    | LetIn | Introduce | LogLogin | LogName | End
+    | ClaimName | AskProcess | ListElsewhere | LetIn | Introduce | LogLogin | LogName | End
 )  # fmt: skip
 
 
@@ -182,6 +224,8 @@ def _answering(action: Action, user: User, id: str) -> Action:
             return replace(action, but=user, id=id)
         case SendEvent(event=PrivateMessage()):
             return action  # of a user to themselves: the ack is the answer
+        case ClaimName() | AskProcess() | ListElsewhere():
+            return replace(action, id=id)
         case SendEvent() | Enter() | ReadHistory() | KeepBan() | Verify() | RunCommand() | End():
             return replace(action, id=id) if action.user is user else action
     return action

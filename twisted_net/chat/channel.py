@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -43,6 +44,7 @@ class Channel:
     :param scheduler: shares the turns of the reactor between the rooms.
     :param registry: used to look up who sent a message and who ignores whom.
     :param expel: called for each user who cannot join, because the store cannot open the room.
+    :param prepare: reads what other processes know of the room, before anybody is told.
     :ivar at: the position of the last message that was sent to the members.
     """
 
@@ -55,6 +57,7 @@ class Channel:
         limits: ChatLimits,
         registry: Registry,
         expel: Callable[[User, Room], None],
+        prepare: Callable[[Room], Deferred[None]] | None = None,
     ) -> None:
         self.room = room
         self.name = room.name
@@ -65,6 +68,7 @@ class Channel:
         self._limits = limits
         self._registry = registry
         self._expel = expel
+        self._prepare = prepare
         self._broadcasts: dict[Codec, Broadcast] = {}
         self._joining: dict[Member, JoiningMember] = {}
         self._queue: deque[Message | tuple[Event, Member | None, str]] = deque()
@@ -94,8 +98,14 @@ class Channel:
         if self._open:
             self._receive(joining)
         elif self._opening is None:
-            self._opening = self._store.subscribe(self.name, self._deliver)
+            self._opening = self._subscribe()
             self._opening.addCallbacks(self._opened, self._not_opened)
+
+    def _subscribe(self) -> Deferred[Position]:
+        if self._prepare is None:
+            return self._store.subscribe(self.name, self._deliver)
+        prepared = self._prepare(self.room)
+        return prepared.addCallback(lambda _: self._store.subscribe(self.name, self._deliver))
 
     def leave(self, connection: Member) -> None:
         """Remove a member, after sending it what was published before."""
@@ -391,7 +401,7 @@ class Channel:
         self.broadcast(connection.codec).add(connection)
 
     def _send_joined(self, joining: JoiningMember, recovered: bool | None) -> None:
-        people, codec = self.room.users, joining.codec
-        members = [user.name for _, user in zip(range(codec.listed), people, strict=False)]
-        joined = RoomJoined(self.name, self.at, members, len(people), self.room.topic, recovered)
+        room, codec = self.room, joining.codec
+        members = list(islice(room.names(), codec.listed))
+        joined = RoomJoined(self.name, self.at, members, room.count, room.topic, recovered)
         joining.connection.send_encoded(codec.encode(joined, joining.id))

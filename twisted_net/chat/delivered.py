@@ -25,6 +25,10 @@ class DeliveredIds:
     def __len__(self) -> int:
         return sum(map(len, self._ids.values()))
 
+    def of(self, origin: str) -> list[str]:
+        """Return the ids of a sender, the oldest first."""
+        return list(self._ids.get(origin, ()))
+
     def add(self, origin: str, id: str) -> None:
         """Remember an id. Forget the oldest if there are too many."""
         ids = self._ids.setdefault(origin, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from twisted_net.chat import names
 from twisted_net.chat.actions import Action, Announce, End, Exit, KeepBan, LogName, SendEvent
@@ -53,7 +54,13 @@ def announce_name(user: User, old: str) -> list[Action]:
 
 def announce_presence(registry: Registry, room: Room, until: float = math.inf) -> list[Action]:
     """Announce to a room who joined and left up to ``until``: a few by name, many by number."""
-    gone, come = room.presence.take(until)
+    return announce_changes(registry, room, *room.presence.take(until))
+
+
+def announce_changes(
+    registry: Registry, room: Room, gone: Sequence[str], come: Sequence[str]
+) -> list[Action]:
+    """Announce to a room who left and who joined: a few by name, many by number."""
     actions: list[Action] = []
     for event, count, make in (("leave", gone, MemberLeft), ("join", come, MemberJoined)):
         if len(count) > NAMED_AT_MOST:
@@ -61,7 +68,8 @@ def announce_presence(registry: Registry, room: Room, until: float = math.inf) -
             continue
         for name in count:
             told: Event = make(room.name, name)
-            actions.append(Announce(room, told, registry.find(name) if event == "join" else None))
+            # Who has just taken the name over was not in the room before: it is not news to them.
+            actions.append(Announce(room, told, registry.find(name)))
     return actions
 
 
@@ -80,12 +88,18 @@ def evict(registry: Registry, owner: User, name: str) -> list[Action]:
     :param name: the name of the account.
     """
     old = owner.name
-    registry.assign_guest_name(owner)
     is_it = names.fold(old) == names.fold(name)
     said = f"{old} is an account's name" if is_it else f"{old} looks like {name}, an account's name"
+    return give_guest_name(registry, owner, f"{said}.")
+
+
+def give_guest_name(registry: Registry, owner: User, said: str) -> list[Action]:
+    """Give a user a guest's name, and say why."""
+    old = owner.name
+    registry.assign_guest_name(owner)
     return [
         LogName(owner, old),
-        SendEvent(owner, Notice(f"{said}.")),
+        SendEvent(owner, Notice(said)),
         SendEvent(owner, NickSet(owner.name)),
         *announce_name(owner, old),
     ]
@@ -121,7 +135,7 @@ def kick(registry: Registry, user: User, request: Kick) -> list[Action]:
     _need_operator(user)
     found = registry.require_user(request.nick)
     # A person sees the notice in the room; a program also learns that its request was done.
-    return [*_throw_out(found, user, "kicked", request.text), SendEvent(user, Ack(""))]
+    return [*throw_out(found, user.name, "kicked", request.text), SendEvent(user, Ack(""))]
 
 
 def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action]:
@@ -147,7 +161,7 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
     actions: list[Action] = [KeepBan(user, sanction.key, sanction)]
     actions += [KeepBan(user, each.key, None) for each in dropped]
     for found in others:
-        actions += _throw_out(found, user, "banned", request.text)
+        actions += throw_out(found, user.name, "banned", request.text)
     said = f"{target} is kept out for {request.minutes} minutes."
     return [*actions, SendEvent(user, Notice(said))]
 
@@ -155,13 +169,24 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
 def _covered_by_name(registry: Registry, name: str) -> tuple[list[str], list[User]]:
     """Return the marks of a ban of a name, and the users whom it covers.
 
-    They are who has the name, and everybody else who is the same to the ban: the account's other
-    connections, and other guests from the address. Operators among these are spared.
+    They are who has the name here, and everybody else here who is the same to the ban: the
+    account's other connections, and other guests from the address. Operators among these are
+    spared.
     """
-    found = registry.find(name)
+    found = registry.find_person(name)
     if found is None:
         return name_marks(name), []
     marks = marks_of(found.account, found.host)
+    return [*name_marks(name), *marks], covered_users(registry, name, marks)
+
+
+def covered_users(registry: Registry, name: str, marks: Sequence[str]) -> list[User]:
+    """Return the users of this process whom the ban of a name covers.
+
+    :param name: the name.
+    :param marks: further marks of the ban.
+    """
+    found = registry.find(name)
     others = [
         user
         for user in registry
@@ -170,7 +195,7 @@ def _covered_by_name(registry: Registry, name: str) -> tuple[list[str], list[Use
         # Somebody with an account is the account, and only a guest is the address.
         and not set(marks).isdisjoint(marks_of(user.account, user.host)[:1])
     ]
-    return [*name_marks(name), *marks], [found, *others]
+    return others if found is None else [found, *others]
 
 
 def _lift_ban(registry: Registry, user: User, text: str, network: Network | None) -> list[Action]:
@@ -235,7 +260,12 @@ def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Acti
     return [*told, SendEvent(user, Notice(said))]
 
 
-def _throw_out(found: User, by: User, how: str, why: str) -> list[Action]:
-    said = f"{found.name} was {how} by {by.name}{why and f': {why}'}"
+def throw_out(found: User, by: str, how: str, why: str) -> list[Action]:
+    """Close a user's connection, and tell the rooms.
+
+    :param by: the operator's name.
+    :param how: ``kicked`` or ``banned``.
+    """
+    said = f"{found.name} was {how} by {by}{why and f': {why}'}"
     told: list[Action] = [Announce(room, Notice(said), found) for room in found.rooms]
     return [*told, SendEvent(found, Notice(said)), End(found, KICKED, said)]

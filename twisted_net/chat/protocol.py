@@ -26,12 +26,15 @@ from twisted_net.chat.actions import (
     Action,
     Announce,
     Append,
+    AskProcess,
+    ClaimName,
     End,
     Enter,
     Exit,
     Introduce,
     KeepBan,
     LetIn,
+    ListElsewhere,
     LogLogin,
     LogName,
     ReadHistory,
@@ -64,6 +67,7 @@ from twisted_net.chat.members import Member, store_error_text
 from twisted_net.chat.messages import (
     ChatError,
     ErrorReply,
+    Event,
     Goodbye,
     HistoryPage,
     MemberJoined,
@@ -74,6 +78,7 @@ from twisted_net.chat.messages import (
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.chat.request_rates import RequestRates
 from twisted_net.chat.session import UNDECIDED, Session, SessionSettings, SessionState
+from twisted_net.chat.shared.cluster import Cluster
 from twisted_net.chat.stored_bans import StoredBans
 from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
@@ -89,7 +94,7 @@ from twisted_net.policy.close_reasons import (
     CloseReason,
 )
 from twisted_net.policy.limits import LimitChanges, Limits
-from twisted_net.store.interface import Store
+from twisted_net.store.interface import SharedStore, Store
 from twisted_net.store.log import Message, Page
 from twisted_net.store.memory import MemoryStore
 from twisted_net.tls.key_pairs import peer_subject
@@ -187,10 +192,15 @@ class ChatProtocol(Member):
 
     def message_received(self, message: bytes | TooLong) -> Coroutine[Any, Any, None] | None:
         if self.session.state in UNDECIDED and message:
-            first = self._first_line(message)
-            if first is None:
-                return None
-            message = first
+            named = self.factory.wait_for_name(self)
+            if named is None:
+                first = self._first_line(message)
+                if first is None:
+                    return None
+                message = first
+                named = self.factory.wait_for_name(self)
+            if named is not None:
+                return self._receive_after(named, message)
         id = ""
         try:
             if isinstance(message, TooLong):
@@ -204,6 +214,13 @@ class ChatProtocol(Member):
             self.send_event(error_reply(error), getattr(error, "id", "") or id)
             return None
         return None if waiting is None else self._finish(waiting, id)
+
+    async def _receive_after(self, waiting: Awaitable[None], message: bytes | TooLong) -> None:
+        await waiting
+        if self.reason is None:
+            more = ChatProtocol.message_received(self, message)
+            if more is not None:
+                await more
 
     async def _finish(self, waiting: Awaitable[None], id: str) -> None:
         try:
@@ -417,6 +434,9 @@ class ChatFactory(ConnectionFactory):
         self._plain_logins = plain_logins
         self._store = store or MemoryStore(now, token)
         self._stored_bans = StoredBans(self._store, self.registry.bans, now)
+        self._cluster: Cluster | None = None
+        if isinstance(self._store, SharedStore):
+            self._cluster = Cluster(self._store, self, self._stored_bans, self._end_banned)
         self._started = False
         self._channels: dict[Room, Channel] = {}
         self._unannounced: dict[Room, None] = {}  # rooms with joins or leaves to announce
@@ -447,13 +467,19 @@ class ChatFactory(ConnectionFactory):
         if not self._started:
             self._store.start()
             self._started = True
-            self._stored_bans.load(
-                lambda: self.act(moderation.end_banned(self.registry, self.now()))
-            )
+            if self._cluster is not None:
+                self._cluster.start()
+            else:
+                self._stored_bans.load(self._end_banned)
+
+    def _end_banned(self) -> None:
+        self.act(moderation.end_banned(self.registry, self.now()))
 
     def stop_store(self) -> Deferred[None]:
         """Store all pending messages and close the store."""
         self._started = False
+        if self._cluster is not None:
+            self._cluster.stop()
         return self._store.stop()
 
     @cached_property
@@ -560,7 +586,11 @@ class ChatFactory(ConnectionFactory):
             connection.codec = self._text
         secret = self._plain_logins or connection.is_confidential
         user.account = connection.certificate_name
-        connection.session = Session(user, self.registry, self._settings, self._token, secret)
+        if self._cluster is None:
+            session = Session(user, self.registry, self._settings, self._token, secret)
+        else:
+            session = self._cluster.session(user, self._settings, self._token, secret)
+        connection.session = session
         is_near = self._browsers.is_near(host, self.clock.seconds())
         silent = self._silent_near_browsers if is_near else self._silent
         silent.start(connection, self.clock)
@@ -595,6 +625,14 @@ class ChatFactory(ConnectionFactory):
     def _end_login(self, connection: ChatProtocol) -> None:
         if connection.reason is None:
             self.act(connection.session.login_late())
+
+    def wait_for_name(self, connection: ChatProtocol) -> Deferred[None] | None:
+        """Return what fires when a connection has the name that it waits for; None for none."""
+        return None if self._cluster is None else self._cluster.wait_for_name(connection.user)
+
+    def announce_here(self, room: Room, event: Event, but: User | None = None) -> None:
+        """Send an event to the members of a room who are in this process."""
+        self._channel(room).announce(event, None if but is None else but.connection)
 
     def expel(self, user: User, room: Room) -> None:
         """Remove a user from a room that the store cannot open."""
@@ -663,6 +701,8 @@ class ChatFactory(ConnectionFactory):
                     user.connection.send_event(event, id)
                 case Announce(room, event, but, id):
                     self._channel(room).announce(event, None if but is None else but.connection, id)
+                    if self._cluster is not None:
+                        self._cluster.announced(room, event, but.origin if but is not None else "")
                 case Enter(user, room, since, told, quietly, id):
                     self._enter(user, room, quietly)
                     self._channel(room).enter(user, since, told, id)
@@ -686,6 +726,9 @@ class ChatFactory(ConnectionFactory):
                     log_name(user, old)
                 case End(user, reason, detail, id):
                     user.connection.close(reason, detail, id)
+                case ClaimName() | AskProcess() | ListElsewhere():
+                    assert self._cluster is not None  # only a session of its makes them
+                    waiting = self._cluster.act(action)
         return waiting
 
     def _append(self, user: User, room: Room, message: Message) -> None:
@@ -733,7 +776,11 @@ class ChatFactory(ConnectionFactory):
             registry = self.registry
             channel = self._channels[room] = Channel(
                 *(room, self._store, self.clock, self._scheduler, self.chat_limits),
-                *(registry, self.expel),
+                *(
+                    registry,
+                    self.expel,
+                    None if self._cluster is None else self._cluster.rooms.open,
+                ),
             )
         return channel
 
@@ -749,6 +796,8 @@ class ChatFactory(ConnectionFactory):
         channel = self._channels.pop(room, None)
         if channel is not None:
             channel.close()
+        if self._cluster is not None:
+            self._cluster.rooms.close(room)
 
     def _read_history(self, action: ReadHistory) -> None:
         connection, name, id = action.user.connection, action.room.name, action.id
@@ -770,6 +819,8 @@ class ChatFactory(ConnectionFactory):
                 user.connection.send_event(ErrorReply("store", text), id)
 
         self._stored_bans.keep(key, ban).addCallback(kept)
+        if self._cluster is not None:
+            self._cluster.ban_kept(key, ban)
 
     async def _verify(self, action: Verify) -> None:
         user, account = action.user, action.account
@@ -793,7 +844,9 @@ class ChatFactory(ConnectionFactory):
                 if verified is None
                 else session.login_succeeded(verified, self.now())
             )
-            self.act(answering(actions, user, action.id))
+            more = self.act(answering(actions, user, action.id))
+            if more is not None:
+                await more
 
     # Presence.
 

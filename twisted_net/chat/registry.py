@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from twisted_net.chat import bans, names
@@ -14,6 +15,7 @@ from twisted_net.chat.limits import LONGEST_NAME, ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.presence import Presence
 from twisted_net.chat.request_rates import RequestKind, RequestRates
+from twisted_net.chat.shared.directory import IsElsewhere, NameDirectory, Person, RemoteUser
 from twisted_net.policy.ranges import client_host
 from twisted_net.wire.text import printable
 
@@ -72,9 +74,13 @@ class Room:
     :ivar presence: the joins and leaves that are not announced yet.
     :ivar alone: the ``rooms`` of each user who is in this room only, as most are. Sharing the tuple
         saves memory.
+    :ivar elsewhere: the names of the users of other processes in the room, by their leases. Only a
+        ``SharedRoom`` has any.
     """
 
     __slots__ = ("alone", "name", "presence", "topic", "users")
+
+    elsewhere: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -82,6 +88,17 @@ class Room:
         self.topic = ""
         self.presence = Presence()
         self.alone = (self,)
+
+    @property
+    def count(self) -> int:
+        """The number of users, those of other processes included."""
+        return len(self.users) + len(self.elsewhere)
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of all users, those of this process first."""
+        for user in self.users:
+            yield user.name
+        yield from self.elsewhere.values()
 
 
 class Registry:
@@ -101,6 +118,8 @@ class Registry:
     :ivar bans: who may not come in.
     :ivar mutes: who may not send messages.
     :ivar delivered: the ids of private messages that were delivered.
+    :ivar elsewhere: the names of other processes; None if there are none.
+    :ivar make_room: makes a room.
     """
 
     def __init__(
@@ -124,6 +143,8 @@ class Registry:
         self.bans = Sanctions()
         self.mutes = Sanctions()
         self.delivered = DeliveredIds()
+        self.elsewhere: NameDirectory | None = None
+        self.make_room: Callable[[str], Room] = Room
         self._last_guest = 0
         self._free_guests: list[int] = []  # a heap of smaller numbers that nobody has seen
         self._origin = origin
@@ -155,6 +176,11 @@ class Registry:
 
     def assign_guest_name(self, user: User) -> None:
         """Give a user a guest name that is free."""
+        while self.elsewhere is not None:
+            name = self.elsewhere.guest_name()
+            if not self.owners(name):
+                self._name(user, name)
+                return
         while True:
             if self._free_guests:
                 number = heapq.heappop(self._free_guests)
@@ -170,6 +196,9 @@ class Registry:
         key = names.key(user.name)
         if self._users.get(key) is user:
             self._forget_name(user)
+            if self.elsewhere is not None:
+                self.elsewhere.give_back_guest(user.name)
+                return
             heapq.heappush(self._free_guests, int(user.name.removeprefix("guest-")))
 
     def find(self, name: str) -> User | None:
@@ -177,16 +206,25 @@ class Registry:
         user = self._users.get(names.key(name)) if len(name) <= 200 else None
         return user if user and names.fold(user.name) == names.fold(name) else None
 
+    def find_person(self, name: str) -> User | RemoteUser | None:
+        """Return the user of any process with this name, in any case; None if there is none."""
+        user = self.find(name)
+        if user is None and self.elsewhere is not None:
+            return self.elsewhere.find(name)
+        return user
+
     def require_user(self, name: str) -> User:
         """Return the user with this name, in any case.
 
         :raises RequestError: ``no-such-nick``.
+        :raises IsElsewhere: it is a user of another process.
         """
-        user = self.find(name)
-        if user is None:
-            shown = printable(name)[:80]  # a program may send any characters
-            raise RequestError("no-such-nick", f"There is nobody called {shown} here.", "to")
-        return user
+        user = self.find_person(name)
+        if isinstance(user, User):
+            return user
+        if user is not None:
+            raise IsElsewhere(user)
+        raise no_such_nick(name)
 
     def rename(self, user: User, name: str, now: float) -> None:
         """Change a user's name.
@@ -203,6 +241,8 @@ class Registry:
             if names.fold(owner.name) == names.fold(name):
                 raise RequestError("taken", f"The name {name} is taken.", "nick")
             raise RequestError("taken", f"The name {name} looks like {owner.name}.", "nick")
+        if self.elsewhere is not None:
+            self.elsewhere.check(user, name)
         self._name(user, name)
 
     def reserved_for(self, name: str) -> str:
@@ -220,12 +260,16 @@ class Registry:
         ]
         return list(dict.fromkeys(found)) if len(found) > 1 else found
 
-    def free_name(self, name: str, user: User, now: float) -> str:
-        """Return ``name`` if a user with an account may take it, otherwise a similar one."""
+    def free_name(self, name: str, user: User, now: float, besides: Collection[User] = ()) -> str:
+        """Return ``name`` if a user with an account may take it, otherwise a similar one.
+
+        :param besides: users who are about to lose their names.
+        """
         number = 1
         found = name
         while (
-            any(owner is not user for owner in self.owners(found))
+            any(owner is not user and owner not in besides for owner in self.owners(found))
+            or (self.elsewhere is not None and self.elsewhere.has(found, user))
             or self.reserved_for(found) not in ("", names.fold(user.account))
             or self.bans.until(bans.name_marks(found)) > now
         ):
@@ -242,6 +286,9 @@ class Registry:
         self._users[name if key == name else key] = user  # share the string object if possible
         for other in others:
             self._lookalikes[other] = user
+        if self.elsewhere is not None:
+            self._give_origin(user)
+            self.elsewhere.took(user, name)
 
     def _forget_name(self, user: User) -> None:
         key, *others = names.keys(user.name)
@@ -250,6 +297,8 @@ class Registry:
         for other in others:
             if self._lookalikes.get(other) is user:
                 del self._lookalikes[other]
+        if self.elsewhere is not None:
+            self.elsewhere.gave_up(user, user.name)
 
     def remove(self, user: User) -> None:
         """Remove a user who has left all rooms.
@@ -269,15 +318,21 @@ class Registry:
         """Set the origin of a user's messages."""
         user.origin = origin
         self.by_origin[origin] = user
+        if self.elsewhere is not None:
+            self.elsewhere.touch(user)
 
     def forget_origin(self, user: User) -> None:
         """Forget the origin of a user whose connection is gone, so no message can be acked."""
         if self.by_origin.get(user.origin) is user:
             del self.by_origin[user.origin]
-            if self.ignorers(user):
-                self._departed[user.origin] = _person(user)
-                if len(self._departed) > _MOST_DEPARTED:
-                    del self._departed[next(iter(self._departed))]
+            self.note_departed(user)
+
+    def note_departed(self, user: Person) -> None:
+        """Remember who is gone, if ignored: a message may still be on its way."""
+        if self.ignorers(user):
+            self._departed[user.origin] = _person(user)
+            if len(self._departed) > _MOST_DEPARTED:
+                del self._departed[next(iter(self._departed))]
 
     def _give_origin(self, user: User) -> None:
         if not user.origin:
@@ -295,7 +350,7 @@ class Registry:
         """Return the user of a session, if there is one."""
         return self._sessions.get(session)
 
-    def may_take_name_of(self, user: User, ghost: User, nick: str) -> bool:
+    def may_take_name_of(self, user: User, ghost: Person, nick: str) -> bool:
         """Return whether a user who continues ``ghost``'s session takes over the name as well.
 
         :param nick: the name that the user asks for; empty for none.
@@ -322,7 +377,7 @@ class Registry:
         if room is None:
             if len(self.rooms) >= self.most_rooms:
                 raise RequestError("too-many-rooms", "There are too many rooms already.", "room")
-            room = self.rooms[name] = Room(name)
+            room = self.rooms[name] = self.make_room(name)
         room.users[user] = None
         user.rooms = (*user.rooms, room) if user.rooms else room.alone
         user.here = name
@@ -335,6 +390,8 @@ class Registry:
 
         :raises RequestError: ``rate-limited``.
         """
+        if kind == "nicks" and self.elsewhere is not None and self.elsewhere.has_claims(user):
+            return  # it was counted before it waited for the name
         if not user.operator:
             marks = _marks(user)[:1] if kind == "new_rooms" else []
             self._rates.count(marks[0] if marks else user, kind, now)
@@ -381,6 +438,14 @@ class Registry:
         """
         found = self.require_user(name)
         self._give_origin(found)
+        self.ignore_person(user, found, most)
+        return found
+
+    def ignore_person(self, user: User, found: Person, most: int) -> None:
+        """Hide the messages of a person, of any process, from ``user``.
+
+        :raises RequestError: ``too-many``: the user ignores ``most`` people.
+        """
         marks = _person(found)
         if user.ignoring is None:
             user.ignoring = {}
@@ -389,13 +454,12 @@ class Registry:
         user.ignoring[marks] = found.name
         for mark in marks:
             self.ignorers_of.setdefault(mark, set()).add(user)
-        return found
 
     def unignore(self, user: User, name: str) -> bool:
         """Stop ignoring who had this name then, or has it now. Return whether there was anyone."""
         ignoring = user.ignoring or {}
         ended = [each for each, had in ignoring.items() if names.fold(had) == names.fold(name)]
-        found = None if ended else self.find(name)
+        found = None if ended else self.find_person(name)
         if found is not None:
             ended = [each for each in ignoring if not set(each).isdisjoint(_person(found))]
         for marks in ended:
@@ -415,7 +479,7 @@ class Registry:
         if not self.ignorers_of:
             self._departed.clear()
 
-    def ignorers(self, user: User) -> Collection[User]:
+    def ignorers(self, user: Person) -> Collection[User]:
         """Return the users who ignore ``user``."""
         return self._ignorers(_person(user)) if self.ignorers_of else ()
 
@@ -426,6 +490,9 @@ class Registry:
         user = self.by_origin.get(origin)
         if user is not None:
             return self.ignorers(user)
+        remote = None if self.elsewhere is None else self.elsewhere.of_origin(origin)
+        if remote is not None:
+            return self.ignorers(remote)
         return self._ignorers(self._departed.get(origin) or (f"origin {origin}",))
 
     def _ignorers(self, marks: tuple[str, ...]) -> Collection[User]:
@@ -450,15 +517,16 @@ class Registry:
             minutes = math.ceil((until - now) / 60)
             raise RequestError("banned", f"You are banned for {minutes} minutes more.")
 
-    def mute(self, user: User, until: float, now: float) -> None:
+    def mute(self, user: User | RemoteUser, until: float, now: float) -> None:
         """Stop a user from sending messages, under any name."""
-        self._give_origin(user)
+        if isinstance(user, User):
+            self._give_origin(user)
         marks = (f"origin {user.origin}", *_marks(user), bans.name_key(user.name))
         self.mutes.add(Sanction(user.name, marks, until), now)
 
     def lift_mute(self, name: str) -> bool:
         """Lift the mute of who had this name then, or has it now. Return whether there was one."""
-        found = self.find(name)
+        found = self.find_person(name)
         marks = [] if found is None else [*_marks(found), f"origin {found.origin}"]
         return bool(self.mutes.lift(bans.name_key(name), marks))
 
@@ -475,7 +543,13 @@ class Registry:
                 )
 
 
-def _person(user: User) -> tuple[str, ...]:
+def no_such_nick(name: str) -> RequestError:
+    """Return the error for a name that nobody has."""
+    shown = printable(name)[:80]  # a program may send any characters
+    return RequestError("no-such-nick", f"There is nobody called {shown} here.", "to")
+
+
+def _person(user: Person) -> tuple[str, ...]:
     """Return the marks by which those who ignore a person recognise the person.
 
     They are the session, which is the connection of a text user, and the account. A guest who comes
@@ -488,5 +562,5 @@ def _person(user: User) -> tuple[str, ...]:
     return (session, f"guest {names.key(user.name)} {user.host}") if user.host else (session,)
 
 
-def _marks(user: User) -> list[str]:
+def _marks(user: Person) -> list[str]:
     return bans.marks_of(user.account, user.host)

@@ -68,6 +68,7 @@ from twisted_net.chat.messages import (
     Welcome,
     Who,
 )
+from twisted_net.chat.naming import prepare_account_name, prepare_name, take_account_name
 from twisted_net.chat.registry import LOBBY, Registry, User
 from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
 from twisted_net.store.log import Message
@@ -202,14 +203,14 @@ class Session:
         self.user.account = account or self.user.account
         if self.state is not SessionState.NEW:
             return []
-        return self._refuse_banned(now) or self._greet_person(now)
+        return self._refuse_banned(now) or self.greet_person(now)
 
     def first_line(self, is_json: bool, now: float) -> list[Action]:
         """Handle the first line, which decides between the text form and the JSON form."""
         was = self.state
         self._step(Step.JSON_LINE if is_json else Step.TEXT_LINE)
         if was is SessionState.NEW:
-            return self._refuse_banned(now) or ([] if is_json else self._greet_person(now))
+            return self._refuse_banned(now) or ([] if is_json else self.greet_person(now))
         if was is not SessionState.GUEST:
             return []
         if is_json:  # a program chooses its name and its rooms itself
@@ -229,7 +230,8 @@ class Session:
             return [SendEvent(user, problem), End(user, CLOSED, "banned")]
         return []
 
-    def _greet_person(self, now: float) -> list[Action]:
+    def greet_person(self, now: float) -> list[Action]:
+        """Let in who does not have to log in, and tell others to."""
         if self._settings.anonymous or self.user.account:
             return self._let_in(now)
         if self.state is SessionState.NEW:
@@ -293,7 +295,10 @@ class Session:
             user.name = ""
         registry.check_ban("", user.account, user.host, now)  # they may be banned since the start
         ghost = registry.session(hello.session) if hello.session else None
+        origin = _origin_of(hello.session) if hello.session else ""
         keeps = ghost is not None and registry.may_take_name_of(user, ghost, nick)
+        if not keeps or user.account:
+            nick = prepare_name(registry, user, origin, nick, ghost, now)
         if nick and nick != user.name and not keeps and not user.account:
             registry.rename(user, nick, now)  # first, because it may raise
         actions: list[Action] = []
@@ -304,13 +309,11 @@ class Session:
             ]
             registry.take_name_of(user, ghost) if keeps else registry.remove(ghost)
         if user.account:
-            actions += self._take_account_name(now)
+            actions += take_account_name(registry, user, now)
         if not user.name:
             registry.assign_guest_name(user)
         session = hello.session or self._token()
-        # The store keeps a hash only, so reading the store does not give access to sessions.
-        origin = hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
-        registry.begin_session(user, session, origin)
+        registry.begin_session(user, session, origin or _origin_of(session))
         self._step(Step.LET_IN)
         actions.append(LetIn(user))
         if user.account:
@@ -341,26 +344,32 @@ class Session:
     def login_succeeded(self, account: str, now: float) -> list[Action]:
         """Handle a right password. ``account`` is the account's name."""
         user, registry = self.user, self._registry
-        hello, self._hello = self._hello, None
+        hello = self._hello
         try:
             # The address again: it may have been banned since the connection was made.
             registry.check_ban("", account, user.host, now)
             user.account = account
             if self.state is SessionState.JSON_OUT:
-                return self._welcome(hello or Hello(), now)
+                actions = self._welcome(hello or Hello(), now)
+                self._hello = None
+                return actions
             if self.state is SessionState.TEXT_OUT:
                 return self._let_in(now)
             old = user.name
-            actions = self._take_account_name(now)
+            prepare_account_name(registry, user, now)
+            actions = take_account_name(registry, user, now)
         except RequestError as error:
+            self._hello = None
             return [self._problem(error)]
         actions += [LogLogin(user), SendEvent(user, NickSet(user.name))]
         return actions + moderation.announce_name(user, old)
 
     def _let_in(self, now: float) -> list[Action]:
         user, registry = self.user, self._registry
+        if user.account:
+            prepare_account_name(registry, user, now)
         registry.assign_guest_name(user)
-        actions = self._take_account_name(now) if user.account else []
+        actions = take_account_name(registry, user, now) if user.account else []
         self._step(Step.LET_IN)
         room = registry.join(user, LOBBY)
         greeting = SendEvent(user, Welcome(user.name, LOBBY))
@@ -393,24 +402,6 @@ class Session:
         if self.failures >= MOST_FAILURES:
             return [problem, End(self.user, LOGIN)]
         return [problem]
-
-    def _take_account_name(self, now: float) -> list[Action]:
-        user, registry = self.user, self._registry
-        user.operator = names.fold(user.account) in registry.operators
-        try:
-            name = names.nick(user.account)
-        except RequestError:
-            return []  # the account's name is not a valid name in the chat
-        if registry.find(name) is user:
-            return []
-        # The name belongs to the account, so others who have it get another one. So do those whose
-        # names look like it, except accounts that have their own names.
-        actions: list[Action] = []
-        for owner in registry.owners(name):
-            if owner is not user and set(names.keys(owner.account)).isdisjoint(names.keys(name)):
-                actions += moderation.evict(registry, owner, name)
-        registry.rename(user, registry.free_name(name, user, now), now)
-        return actions
 
     # Names.
 
@@ -506,6 +497,12 @@ class Session:
         if request.id:
             registry.delivered.add(user.origin, request.id)
         return [*actions, SendEvent(user, Delivered(to.name, request.text, request.id))]
+
+
+def _origin_of(session: str) -> str:
+    """Return the origin of a session. The store keeps this hash only, so reading the store does not
+    give access to sessions."""
+    return hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
 
 
 _HANDLERS: dict[type, Callable[[Session, Any, float], list[Action]]] = {

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.store.interface import KeyValueStore, StoreError
+from tests.store.shared_hub import Hub
+from twisted_net.store.interface import KeyValueStore, SharedStore, StoreError
 from twisted_net.store.log import Message
 from twisted_net.store.memory import MemoryStore
 from twisted_net.web.admin.histogram import Histogram
@@ -106,6 +107,34 @@ class TimedStoreTests(SynchronousTestCase):
         self.assertEqual(self.appends.count, 1)
         self.assertEqual(len(self.successResultOf(store.before("a", None, 5)).stored), 1)
         self.successResultOf(store.stop())
+
+    def test_shared(self) -> None:
+        """It is shared if, and only if, the store is; all that is common is passed on."""
+        clock = Clock()
+        hub = Hub(clock)
+        one, two = hub.store(), hub.store()
+        shared, other = self.timed(one), self.timed(two)
+        self.assertIsInstance(shared, SharedStore)
+        self.assertNotIsInstance(self.timed(MemoryStore(lambda: 0.0, str)), SharedStore)
+        shared.start()
+        other.start()
+        self.assertEqual(shared.process, one.process)
+        told: list[Any] = []
+        shared.watch_trouble(told.append)
+        shared.watch_leases("a", lambda *change: told.append(change))
+        shared.listen("t", lambda *received: told.append(received))
+        other.lease("a", ["k"], "v")
+        found = shared.leases("a")
+        other.release("a", ["k"])
+        other.notify("t", b"data")
+        clock.pump([0, 0, 0])
+        self.assertEqual(self.successResultOf(found), {"k": ("v", two.process)})
+        changes = [("k", "v", two.process), ("k", None, two.process), (b"data", two.process)]
+        self.assertEqual(told, changes)
+        shared.unwatch_leases("a", None)
+        shared.unlisten("t", None)
+        one.cut()
+        self.assertEqual(shared.trouble, told[-1])
 
     def test_kinds(self) -> None:
         """It keeps texts if, and only if, the store does."""
