@@ -26,12 +26,17 @@ if TYPE_CHECKING:
 
 
 def add_admin(
-    service: NamedService, reactor: Any, options: Any, appends: Histogram | None = None
+    service: NamedService,
+    reactor: Any,
+    options: Any,
+    appends: Histogram | None = None,
+    store: Store | None = None,
 ) -> NamedService:
     """Add the operator's view to a service, if ``--admin`` asks for it.
 
     :param options: the service's command line.
     :param appends: how long the store takes, if there is one.
+    :param store: the store, if there is one.
     :raises StartError: the token file or the endpoint cannot be used.
     """
     listener = options.admin_listener(reactor)
@@ -60,7 +65,7 @@ def add_admin(
         except ReloadError as error:
             raise CannotReload(str(error)) from None
 
-    view = kind(options.command, service, appends=appends, reload=reload)
+    view = kind(options.command, service, appends=appends, reload=reload, store=store)
     service.admin = AdminService(reactor, view, listener, token, options["admin-host"])
     return service
 

@@ -28,7 +28,7 @@ from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
-from twisted_net.store.interface import StoreError
+from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.url import store_from_url
 from twisted_net.web.gateway import ChatGateway, WebEndpoint
 from twisted_net.web.pages import page_site
@@ -43,8 +43,8 @@ _MOST_A_MINUTE = 1_000_000
 
 _STORE_HELP = (
     "Where to keep messages: memory:, sqlite:PATH, or redis://HOST, which several processes share. "
-    "Options follow a question mark: count=10000 and age=86400 limit each room; durable=power makes "
-    "acknowledged messages survive a power cut (sqlite only). docs/stores.rst has the rest."
+    "Options follow a question mark: count=10000 and age=86400 limit each room; durable=power "
+    "makes acknowledged messages survive a power cut (sqlite only). docs/stores.rst has the rest."
 )
 _HISTORY_HELP = "Messages that are shown to a user who joins a room."
 _HEARTBEAT_HELP = (
@@ -136,6 +136,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         self["credCheckers"] = []
         self["credInterfaces"] = {}
         self.appends: Histogram | None = None  # how long the store takes, if operators ask
+        self.store: Store | None = None
         self.gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
@@ -262,6 +263,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
         if self["admin"] is not None:
             store, self.appends = measured(store)
+        self.store = store
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         chat = ChatFactory(
             store=store,
@@ -352,4 +354,5 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    return add_admin(ChatService(reactor, options), reactor, options, options.appends)
+    service = ChatService(reactor, options)
+    return add_admin(service, reactor, options, options.appends, options.store)
