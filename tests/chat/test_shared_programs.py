@@ -90,16 +90,15 @@ class ProgramsTests(SharedCase):
         return [each for each in self.processes if each.store.is_alive]
 
     def step(self, chance: random.Random) -> None:
+        self.announce()
         what = chance.choice(("come", "come", "go", "nick", "nick", "nick", "move", "cut", "die"))
         process = chance.choice(self.alive())
         here = [each for each in self.users if each[0] is process]
         if what == "come" and len(here) < MOST_USERS:
-            # Who joins at this moment is told of the guest, and nobody says that it has a name soon.
-            self.clock.pump([0.02] * 5)
             peer = process.connect()
             peer.send(f"/nick {chance.choice(NICKS)}\n".encode())
             self.users.append((process, peer))
-            self.clock.pump([0.02] * 5)
+            self.announce()
         elif what == "go" and here:
             self.users.remove(gone := chance.choice(here))
             gone[1].reset()
@@ -118,6 +117,11 @@ class ProgramsTests(SharedCase):
             process.store.die()
             self.watchers = [each for each in self.watchers if each.process is not process]
             self.users = [each for each in self.users if each[0] is not process]
+
+    def announce(self) -> None:
+        """Let joins be announced. Who joins before hears of nobody who leaves, or has another name,
+        before that: in one process it is the same."""
+        self.clock.pump([0.05] * 10)
 
     def check(self, about: str) -> None:
         found = {process: list(process.chat.registry) for process in self.alive()}

@@ -6,9 +6,11 @@ to, with the help of ``registry``, and returns ``actions``. ``protocol`` carries
 
 ``moderation`` and ``queries`` are parts of ``session``, ``presence`` is a part of ``registry``, and
 ``members`` and ``recovery`` are parts of ``channel``. ``login`` checks passwords, and
-``login_throttle`` slows down clients that guess them. ``extension/`` runs the commands and checks
-of an application. ``protocol``, ``channel``, ``members``, ``login``, ``user`` and ``running`` in
-``extension/``, and in ``client/`` all that is not its state, use Twisted; other modules are pure.
+``login_throttle`` slows down clients that guess them. ``naming`` is a part of ``session``, too.
+``shared/`` makes several processes one chat. ``extension/`` runs the commands and checks of an
+application. ``protocol``, ``channel``, ``members``, ``login``, ``user`` and ``running`` in
+``extension/``, and in ``client/`` all that is not its state, use Twisted; other modules are pure,
+except some of ``shared/``.
 
 The schema of the JSON form is ``netchat.schema.json`` in this package.
 """

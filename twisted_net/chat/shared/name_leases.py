@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted_net.chat import moderation, names
 from twisted_net.chat.actions import Action, End
 from twisted_net.chat.members import store_error_text
+from twisted_net.chat.messages import MemberJoined
 from twisted_net.chat.registry import User
 from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.directory import (
@@ -185,7 +186,11 @@ class NameLeases:
         await self.enough_guests(1)
         if not user.connection.session.has_ended:
             said = f"Somebody else took the name {user.name} while the store was away."
+            name = user.name
             self._act(moderation.give_guest_name(self._chat.registry, user, said))
+            for room in user.rooms:
+                if name in room.names():  # members have heard only that nobody has it any more
+                    self._chat.announce_here(room, MemberJoined(room.name, name))
 
     async def enough_guests(self, count: int) -> None:
         """Wait until there are names for so many guests.

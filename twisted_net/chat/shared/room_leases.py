@@ -13,7 +13,13 @@ from twisted.python.failure import Failure
 from twisted_net.chat import moderation
 from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.members import store_error_text
-from twisted_net.chat.messages import MemberLeft, MemberList, NickChanged, RoomList, TopicEvent
+from twisted_net.chat.messages import (
+    MemberLeft,
+    MemberList,
+    NickChanged,
+    RoomList,
+    TopicEvent,
+)
 from twisted_net.chat.registry import Room
 from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.gathering import gather, in_batches

@@ -12,7 +12,7 @@ before they see the next one of this name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from twisted_net.chat.presence import Presence
 from twisted_net.chat.registry import Room
@@ -113,6 +113,18 @@ class SharedRoom(Room):
         elif self.is_known and not self.remote.take_leave(name):  # it was gone for a moment only
             self.remote.came(name)
         return "", ""
+
+    @property
+    def count(self) -> int:
+        return super().count - len(self.remote.arrivals)
+
+    def names(self) -> Iterator[str]:
+        waiting = self.remote.arrivals  # who joins now is told of them when all are
+        for user in self.users:
+            yield user.name
+        for name in self.elsewhere.values():
+            if name not in waiting:
+                yield name
 
     def local_members(self) -> list[str]:
         """Return the names of the users of this process whose joins are announced."""
