@@ -252,6 +252,8 @@ class ProxyTests(SynchronousTestCase):
             (web,) = options["web"]
             path = Path(web.split(":")[1])
             self.assertIn(f"{path}", text.partition("\n\n")[2])
+            self.assertEqual(options["trusted-proxy"], ["unix"])
+            self.assertIn("option forwardfor" if name == "haproxy.cfg" else "X-Forwarded-For", text)
             for flag in ("port", "tls-port"):
                 if options[flag] is not None:
                     self.assertIn(f"127.0.0.1:{options[flag]} send-proxy-v2", text)

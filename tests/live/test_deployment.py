@@ -50,7 +50,7 @@ WELCOME = b"/help lists commands.\n"
 UPGRADE = (
     "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\n"
     "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: netchat.v1\r\n\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: netchat.v1\r\n{fields}\r\n"
 )
 
 
@@ -66,13 +66,13 @@ def file_with(name: str, replacements: Mapping[str, str]) -> str:
 class Browser(Client):
     """A connection that speaks HTTP, and then WebSocket."""
 
-    def ask(self, path: str = "/", host: str = HOST) -> None:
+    def ask(self, path: str = "/", host: str = HOST, fields: str = "") -> None:
         """Ask for a page."""
-        self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode())
 
-    def upgrade(self, origin: str = f"https://{HOST}", host: str = HOST) -> None:
+    def upgrade(self, origin: str = f"https://{HOST}", host: str = HOST, fields: str = "") -> None:
         """Ask for a WebSocket."""
-        self.send(UPGRADE.format(host=host, origin=origin).encode())
+        self.send(UPGRADE.format(host=host, origin=origin, fields=fields).encode())
 
     def say(self, text: str) -> None:
         """Send a text frame."""
@@ -119,12 +119,12 @@ class DeploymentTestCase(LiveTestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(running.stop()))
         return [int(each.getsockname()[1]) for each in sockets]
 
-    async def come(self, port: int, kind: type[Client], tls: Any = None) -> Any:
-        """Connect from Ann's address, over TLS if there are options for it."""
+    async def come(self, port: int, kind: type[Client], tls: Any = None, address: str = ANN) -> Any:
+        """Connect from Ann's address, or another, over TLS if there are options for it."""
         from twisted.internet import reactor
 
         endpoint: Any = TCP4ClientEndpoint(
-            reactor, LOCALHOST, port, timeout=PATIENCE, bindAddress=(ANN, 0)
+            reactor, LOCALHOST, port, timeout=PATIENCE, bindAddress=(address, 0)
         )
         if tls is not None:
             endpoint = wrapClientTLS(tls, endpoint)
@@ -157,6 +157,44 @@ class DeploymentTestCase(LiveTestCase):
         page.say('{"type":"message","room":"lobby","text":"from a page"}')
         return page  # type: ignore[no-any-return]
 
+    async def check_logged(self, server: Server, client: Client, where: str) -> None:
+        """Leave, and wait for the line in the log, with the client's own address."""
+        client.transport.loseConnection()  # type: ignore[union-attr]
+        await server.until(
+            lambda: server.log(rf"Connection \d+ from {re.escape(where)} ended"),
+            f"the end of {where}",
+        )
+
+    async def nginx(self, replacements: Mapping[str, str] | None = None) -> tuple[int, int]:
+        """Start nginx with its file, in which more may be changed; return its ports."""
+        path = program("nginx")
+        sockets = [self.listening() for _ in range(2)]
+        http, https = (each.getsockname()[1] for each in sockets)
+        live = f"/etc/letsencrypt/live/{HOST}"
+        both = str(self.place / "both.pem")
+        site = file_with(
+            "nginx-site.conf",
+            {
+                "listen 80": f"listen {LOCALHOST}:{http}",
+                "listen 443": f"listen {LOCALHOST}:{https}",
+                f"{live}/fullchain.pem": both,
+                f"{live}/privkey.pem": both,
+                "unix:/run/netchat/web.sock": f"unix:{self.web}",
+                **(replacements or {}),
+            },
+        )
+        temporary = "".join(
+            f"{name}_temp_path {self.place}/{name};\n"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (self.place / "nginx.conf").write_text(
+            f"daemon off; user root; pid {self.place}/pid; error_log stderr;\n"
+            f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
+        )
+        command = (path, "-e", "stderr", "-p", str(self.place), "-c", "nginx.conf")
+        self.inheriting(command, sockets, NGINX="3;4;")
+        return http, https
+
 
 class HAProxyTests(DeploymentTestCase):
     """``haproxy.cfg``."""
@@ -167,7 +205,7 @@ class HAProxyTests(DeploymentTestCase):
         server = self.twistd(
             *("netchat", "--port=0", "--tls-port=0", f"--tls-dir={self.place}", "--no-web"),
             *(f"--interface={LOCALHOST}", f"--web=unix:{self.web}:mode=666"),
-            *("--proxy-protocol=127.0.0.1/32,unix", f"--origin=https://{HOST}"),
+            *("--proxy-protocol=127.0.0.1/32", "--trusted-proxy=unix"),
         )
         port, tls_port = await server.port(), await server.port("--tls-port 0")
         text = file_with(
@@ -202,15 +240,10 @@ class HAProxyTests(DeploymentTestCase):
         encrypted.send(b"from TLS\n")  # the end of a client that never says a word is not logged
         for text in (b"from nc", b"from TLS"):
             await member.has(text)
-        for each in (plain, encrypted, member):
-            each.transport.loseConnection()
-            await server.until(
-                lambda where=each.address: server.log(
-                    rf"Connection \d+ from {re.escape(where)} ended"
-                ),
-                f"the end of {each.address}",
-            )
+        # HTTP does not tell the port of a client.
+        for each, where in ((plain, ""), (encrypted, ""), (member, f"{ANN}:0")):
             self.assertTrue(each.address.startswith(f"{ANN}:"))
+            await self.check_logged(server, each, where or each.address)
         self.assertEqual(server.log("Traceback|Unhandled|without a PROXY"), [])
 
     async def test_its_own_check(self) -> None:
@@ -232,39 +265,18 @@ class NginxTests(DeploymentTestCase):
 
     async def test_browsers(self) -> None:
         """The page and its WebSocket come through nginx, over TLS."""
-        path = program("nginx")
-        server = self.twistd("netchat", "--port=0", f"--web=unix:{self.web}:mode=666")
+        server = self.twistd(
+            *("netchat", "--port=0", f"--web=unix:{self.web}:mode=666", "--trusted-proxy=unix")
+        )
         port = await server.port()
-        sockets = [self.listening() for _ in range(2)]
-        http, https = (each.getsockname()[1] for each in sockets)
-        live = f"/etc/letsencrypt/live/{HOST}"
-        both = str(self.place / "both.pem")
-        site = file_with(
-            "nginx-site.conf",
-            {
-                "listen 80": f"listen {LOCALHOST}:{http}",
-                "listen 443": f"listen {LOCALHOST}:{https}",
-                f"{live}/fullchain.pem": both,
-                f"{live}/privkey.pem": both,
-                "unix:/run/netchat/web.sock": f"unix:{self.web}",
-            },
-        )
-        temporary = "".join(
-            f"{name}_temp_path {self.place}/{name};\n"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (self.place / "nginx.conf").write_text(
-            f"daemon off; user root; pid {self.place}/pid; error_log stderr;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
-        )
-        command = (path, "-e", "stderr", "-p", str(self.place), "-c", "nginx.conf")
-        self.inheriting(command, sockets, NGINX="3;4;")
+        http, https = await self.nginx()
         plain = await self.connect(port)
         await plain.has(WELCOME)
         member = await self.check_browsers(https, http)
         await plain.has(b"<web> from a page\n")
         plain.send(b"from nc\n")
         await member.has(b"from nc")
+        await self.check_logged(server, member, f"{ANN}:0")
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
 

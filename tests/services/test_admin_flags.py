@@ -60,16 +60,18 @@ class AdminServiceTests(ServiceCase):
         """The operator's view listens and stops with its service."""
         for module in SERVICES:
             service = self.made(module, "--admin", LOCAL)
-            view = next(iter(service.admin._views))
+            view = next(iter(service.admin.factory.views))
             self.assertIs(type(view), ChatServiceView if module is chat else ServiceView)
             before = len(self.reactor.tcpServers)
             service.privilegedStartService()
             service.startService()
             ports = [port for port, *_ in self.reactor.tcpServers[before:]]
             self.assertEqual(ports, [8080, 9191])
+            service.admin.factory.doStart()  # as real ports do
             self.assertIs(service.factory.observer, view.endings)
             self.assertEqual(view.not_ready, "")
             self.successResultOf(service.stopService())
+            service.admin.factory.doStop()
             self.assertIsNone(service.factory.observer)
             self.assertEqual(view.not_ready, f"{view.name} is draining")
 
@@ -79,7 +81,7 @@ class AdminServiceTests(ServiceCase):
         with open(path, "w") as file:
             file.write("rate = 1\n")
         service = self.made(echo, "--admin", LOCAL, "--config", path)
-        view = next(iter(service.admin._views))
+        (view,) = service.admin.factory.views
         service.privilegedStartService()
         service.startService()
         self.addCleanup(service.stopService)

@@ -50,6 +50,7 @@ from twisted_net.chat.extension.checks import Checks
 from twisted_net.chat.extension.running import error_reply, run_command
 from twisted_net.chat.extension.user import ChatUser, CommandFunction
 from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
+from twisted_net.chat.greeting import BROWSER_DELAY, GREETING_DELAY, RecentBrowsers
 from twisted_net.chat.identity_log import (
     log_failed_login,
     log_login,
@@ -103,9 +104,6 @@ HTTP_ALPN = b"http/1.1"
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
 
-GREETING_DELAY = 0.15
-"""Seconds for which a peer may be silent until it is greeted. Programs and browsers speak first."""
-
 SILENT_PRESENCE_DELAY = 3.0
 """Seconds after which the join of a user is announced who has not said anything. A check that only
 holds the port for a moment is not announced."""
@@ -155,6 +153,16 @@ class ChatProtocol(Member):
 
     def name_for_log(self) -> str:
         return self.name if self.ready else ""
+
+    @property
+    def certificate_name(self) -> str:
+        """The subject of the client's certificate; empty if it has none."""
+        return peer_subject(self.transport) or ""
+
+    @property
+    def is_confidential(self) -> bool:
+        """Whether nobody on the way can read passwords."""
+        return self.is_encrypted or isinstance(self.peer, UNIXAddress)
 
     def connected(self) -> None:
         gateway = self.factory.gateway
@@ -256,7 +264,7 @@ class ChatProtocol(Member):
         self.factory.act(self.session.end())
         request, gateway = self._request, self.factory.gateway
         if foreign.protocol == "HTTP" and request is not None and gateway is not None:
-            self.factory.leave(self)
+            self.factory.leave_for_http(self)
             gateway.take_over(self, request)
             return
         self.send_encoded(foreign.answer)
@@ -399,8 +407,11 @@ class ChatFactory(ConnectionFactory):
         self._text = TextCodec(own=own) if own else TEXT
         self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
         self._silent = Countdown(GREETING_DELAY, self._greet)
+        self._silent_near_browsers = Countdown(BROWSER_DELAY, self._greet)
+        self._browsers = RecentBrowsers()
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
         self.gateway: Gateway | None = None  # without one, HTTP is turned away
+        self.gateways: list[Gateway] = []  # that one, and those of other ports
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
@@ -413,7 +424,7 @@ class ChatFactory(ConnectionFactory):
 
     @property
     def compressed_bytes(self) -> int:
-        return 0 if self.gateway is None else self.gateway.compressed_bytes
+        return sum(each.compressed_bytes for each in self.gateways)
 
     # The store.
 
@@ -480,8 +491,8 @@ class ChatFactory(ConnectionFactory):
     def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
         super().change_limits(**changes)
         self._announce_limits()
-        if self.gateway is not None:
-            self.gateway.change_limits(**changes)
+        for gateway in self.gateways:
+            gateway.change_limits(**changes)
 
     def change_chat_limits(self, limits: ChatLimits) -> None:
         """Change the limits of the chat, for all who are there.
@@ -547,25 +558,29 @@ class ChatFactory(ConnectionFactory):
         user = connection.user = User(connection, "" if is_loopback(host) else host)
         if self._text is not TEXT:
             connection.codec = self._text
-        secret = (
-            self._plain_logins
-            or connection.is_encrypted
-            or isinstance(connection.peer, UNIXAddress)
-        )
-        user.account = peer_subject(connection.transport) or ""
+        secret = self._plain_logins or connection.is_confidential
+        user.account = connection.certificate_name
         connection.session = Session(user, self.registry, self._settings, self._token, secret)
-        self._silent.start(connection, self.clock)
+        is_near = self._browsers.is_near(host, self.clock.seconds())
+        silent = self._silent_near_browsers if is_near else self._silent
+        silent.start(connection, self.clock)
         self.limit_login(connection)
 
     def spoke(self, connection: ChatProtocol) -> None:
         """Do not greet a connection any more as one that is silent."""
         self._silent.stop(connection)
+        self._silent_near_browsers.stop(connection)
 
     def leave(self, connection: ChatProtocol) -> None:
         """Forget a connection that has ended."""
-        self._silent.stop(connection)
+        self.spoke(connection)
         self._logging_in.stop(connection)
         self.registry.forget_origin(connection.user)
+
+    def leave_for_http(self, connection: ChatProtocol) -> None:
+        """Forget a connection whose peer speaks HTTP."""
+        self.leave(connection)
+        self._browsers.add(getattr(connection.peer, "host", ""), self.clock.seconds())
 
     def _greet(self, connection: ChatProtocol) -> None:
         """Greet a peer that has been silent, unless its first line is on its way."""

@@ -228,6 +228,8 @@ class Connection(_Base):
         :meth:`set_idle_timeout`; 0 means no limit, None the factory's.
     :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
+    :ivar refusal: the reason to close with as soon as it is open, because the client may not stay;
+        None if it is welcome.
     """
 
     _closes_on_eof: ClassVar[bool] = True  # nothing of that is overridden
@@ -255,9 +257,10 @@ class Connection(_Base):
     detail = ""
     idle_timeout: float | None = None
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
+    refusal: CloseReason | None = None
     broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
-    _peer: IAddress | None = None  # set when the transport is gone
+    _peer: IAddress | None = None  # set when the transport is gone, or if a proxy has told it
     _framing: Framing[Any] = _NoFraming()
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
@@ -360,6 +363,11 @@ class Connection(_Base):
         """The remote address."""
         # The transport keeps the parts of the address, so the connection does not.
         return self._peer or address_of(self.transport.getPeer)
+
+    @peer.setter
+    def peer(self, address: IAddress) -> None:
+        """Set the address of the client, if a proxy that is trusted has told it."""
+        self._peer = address
 
     @property
     def queued(self) -> int:

@@ -61,7 +61,7 @@ def add_admin(
             raise CannotReload(str(error)) from None
 
     view = kind(options.command, service, appends=appends, reload=reload)
-    service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
+    service.admin = AdminService(reactor, view, listener, token, options["admin-host"])
     return service
 
 

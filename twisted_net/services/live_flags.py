@@ -34,7 +34,7 @@ RESTART_FLAGS = frozenset(
         *("keepalive", "keepalive-interval", "keepalive-count", "user-timeout"),
         *("admin", "admin-token-file", "admin-host", "log-format"),
         *("upstream", "store", "auth", "allow-anonymous", "allow-plain-login"),
-        *("no-web", "web", "origin"),
+        *("no-web", "web", "origin", "trusted-proxy"),
     )
 )
 """Flags that a service has read for good when it starts."""

@@ -121,10 +121,7 @@ class ServiceOptions(ConfigurableOptions):
     def opt_proxy_protocol(self, ranges: str) -> None:
         """Address ranges of proxies that send a PROXY protocol header, or unix for Unix sockets.
         Repeatable."""
-        for each in ranges.split(","):
-            self["proxy-protocol"] += (
-                [each] if each == "unix" else self._ranges("proxy-protocol", each, ranges)
-            )
+        self.add_proxies("proxy-protocol", ranges)
 
     def opt_admin_host(self, name: str) -> None:
         """Name of this server in the URL of --admin, besides its addresses and localhost.
@@ -270,6 +267,14 @@ class ServiceOptions(ConfigurableOptions):
         :raises usage.UsageError: always; the message has flag, value and reason.
         """
         raise usage.UsageError(f"{self.spell(flag)}: {why}")
+
+    def add_proxies(self, flag: str, ranges: str) -> None:
+        """Parse a list of address ranges, in which ``unix`` stands for Unix sockets.
+
+        :raises usage.UsageError: one is not a range; the message names it.
+        """
+        for each in ranges.split(","):
+            self[flag] += [each] if each == "unix" else self._ranges(flag, each, ranges)
 
     def _ranges(self, flag: str, text: str, given: str = "") -> list[Network]:
         try:

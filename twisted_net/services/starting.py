@@ -160,7 +160,8 @@ class SecondSignal:
     def _end_all(self, reactor: IReactorCore) -> None:
         _log.info("A signal to stop, while stopping: every connection is aborted")
         for service in list(self._stopping):
-            service.factory.abort(DRAINING)
+            for factory in (service.factory, *service.factory.auxiliaries):
+                factory.abort(DRAINING)
         with contextlib.suppress(ReactorNotRunning):
             reactor.stop()  # if only the service was being stopped
 
