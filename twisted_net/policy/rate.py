@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 BucketKey = TypeVar("BucketKey", bound=Hashable)
@@ -61,6 +61,16 @@ class TokenBucket:
         if short <= 0:
             return 0.0
         return max(0.0, short / self._rate - (now - self._full_at))
+
+    def export_state(self, now: float) -> list[float]:
+        """Return the level for :meth:`restore_state`: JSON, without a time of this clock."""
+        self.wait(1, now)
+        return [self._taken, now - self._full_at]
+
+    def restore_state(self, state: Sequence[float], now: float) -> None:
+        """Take the level of another bucket, which may be one of another process."""
+        taken, age = state
+        self._taken, self._full_at, self._now = int(taken), now - age, now
 
 
 class TokenBuckets(Generic[BucketKey]):

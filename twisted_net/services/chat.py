@@ -293,6 +293,7 @@ class ChatService(NamedService):
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
+            launch=options.launch,
         )
         self._label = options.spell("store")
         flags: Mapping[str, Any] = options.parent or {}
@@ -302,9 +303,11 @@ class ChatService(NamedService):
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 
-    def startService(self) -> None:
-        self._open()
-        super().startService()
+    def drain_rest(self) -> Deferred[Any]:
+        stopping = [super().drain_rest()]
+        if self._gateway is not None:
+            stopping.append(self._gateway.stop(self.drain))
+        return DeferredList(stopping)
 
     def stopService(self) -> Deferred[None]:
         stopping = [super().stopService()]
@@ -312,7 +315,7 @@ class ChatService(NamedService):
             stopping.append(self._gateway.stop(self.drain))
         return DeferredList(stopping).addBoth(lambda _: self.factory.stop_store())
 
-    def _open(self) -> None:
+    def open(self) -> None:
         try:
             self.factory.start_store()
         except StoreError as error:

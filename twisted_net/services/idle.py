@@ -75,6 +75,7 @@ class IdleService(NamedService):
             *(options.command, factory, options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
+            launch=options.launch,
         )
         self._reactor = reactor
         self._upstream = upstream

@@ -15,17 +15,21 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from twisted_net.connection.timers import reactor_clock
 from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.privileges import FilesInUse
-from twisted_net.services.reloader import CertificateReloader
+from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.upgrading import Launch, Upgrader
+from twisted_net.upgrade.frames import UpgradeFailed
 
 _log = Logger()
 
@@ -183,6 +187,10 @@ def _freeze() -> None:
     gc.freeze()
 
 
+def _was_logged(failure: Failure) -> None:
+    failure.trap(UpgradeFailed)
+
+
 class NamedService(ListenerService):
     """A listening service with a name, whose failed start prints one line with that name.
 
@@ -195,17 +203,56 @@ class NamedService(ListenerService):
     """
 
     _reloader: CertificateReloader | None = None
+    _upgrade_signal: SignalHandler | None = None
     admin: ListenerService | None = None
 
     def __init__(
-        self, command: str, *args: Any, files: FilesInUse | None = None, **kwargs: Any
+        self,
+        command: str,
+        *args: Any,
+        files: FilesInUse | None = None,
+        launch: Launch | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.command = command
         self._files = files
+        self._launch = launch or Launch()
         self._manager = ServiceManager(self.factory.clock, os.environ)
+        self._upgrader = Upgrader(
+            command, self._all_services, self._launch, self._manager, self.drain_rest
+        )
+
+    def _all_services(self) -> dict[str, ListenerService]:
+        """Return what an upgrade moves, by name."""
+        return {self.command: self} | ({} if self.admin is None else {"admin": self.admin})
+
+    def open(self) -> None:
+        """Open what the service needs, before it serves anybody. Does nothing."""
+
+    def upgrade(self) -> Deferred[str]:
+        """Let new code go on in another process, without closing a plain connection.
+
+        :return: fires with what was done, one sentence, and the end of this process follows; fails
+            with :exc:`~twisted_net.upgrade.frames.UpgradeFailed`, and nothing has changed.
+        """
+        from twisted.internet import reactor
+
+        return self._upgrader.upgrade(reactor)
+
+    def drain_rest(self) -> Deferred[Any]:
+        """Close what has stayed after an upgrade.
+
+        :return: fires when all have ended.
+        """
+        stopping = [self.begin_drain()]
+        if self.admin is not None:
+            stopping.append(self.admin.begin_drain())
+        return DeferredList(stopping)
 
     def privilegedStartService(self) -> None:
+        if self._launch.succession is not None:
+            return  # the listening sockets come from the old process
         try:
             super().privilegedStartService()
             if self.admin is not None:
@@ -214,13 +261,19 @@ class NamedService(ListenerService):
             raise self._start_error(error) from None
 
     def startService(self) -> None:
+        self._upgrader.wait()
+        self.open()
         try:
             super().startService()
             if self.admin is not None:
                 self.admin.startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
-        settle()
+        if self._launch.succession is None:
+            settle()
+        else:
+            make_steady(reactor_clock(None))
+        self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
@@ -228,7 +281,12 @@ class NamedService(ListenerService):
 
         self._reloader = CertificateReloader(used, reactor, self._manager)
         self._reloader.start()
+        if threading.current_thread() is threading.main_thread():
+            self._upgrade_signal = SignalHandler(reactor, signal.SIGUSR2, self._signalled)
         self._tell_if_ready()
+
+    def _signalled(self) -> None:
+        self.upgrade().addErrback(_was_logged)
 
     def listening_late(self) -> None:
         self._tell_if_ready()
@@ -245,6 +303,9 @@ class NamedService(ListenerService):
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None
+        if self._upgrade_signal is not None:
+            self._upgrade_signal.restore()
+            self._upgrade_signal = None
         left = f"connections left: {len(self.factory.connections)}"
         self._manager.stopping(f"Stopping; {left}", self.drain)
         stopped = super().stopService()

@@ -1,0 +1,387 @@
+"""The old process of an upgrade: starts the new code, and gives it everything; see the package."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import TimeoutError as WaitedTooLong
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_net import TwistedNetError
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager.moving import export_transport
+from twisted_net.endpoints.listening import ListenerService
+from twisted_net.endpoints.proxied import export_proxy
+from twisted_net.upgrade.frames import (
+    MOST_DESCRIPTORS,
+    FrameSocket,
+    UpgradeFailed,
+    encode_state,
+)
+from twisted_net.upgrade.new_process import ENVIRONMENT, STATE_VERSION
+
+_log = Logger()
+
+START_SECONDS = 60.0
+"""Seconds that the new process has to load its code and to read its flags."""
+
+PREPARE_SECONDS = 5.0
+"""Seconds that hooks and the store have to finish. Hooks that take longer stay."""
+
+HOOK_SECONDS = 0.25
+"""Seconds for which hooks that run are waited for."""
+
+ADOPT_SECONDS = 10.0
+"""Seconds that the new process has to adopt everything. Nobody is served meanwhile."""
+
+_LOOK = 0.005  # seconds between two looks at the hooks
+
+
+@dataclass(slots=True)
+class Command:
+    """How to start the new code: the command line of this process, as a rule.
+
+    :ivar words: the program and its arguments.
+    :ivar directory: where it starts.
+    :ivar environment: its environment.
+    """
+
+    words: Sequence[str] = field(default_factory=lambda: [sys.executable, *sys.orig_argv[1:]])
+    directory: str = field(default_factory=os.getcwd)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The result of an upgrade.
+
+    :ivar pid: the new process.
+    :ivar count: the connections that it has adopted.
+    :ivar stayed: those that have not moved, and are about to be closed.
+    :ivar seconds: how long nobody was served.
+    """
+
+    pid: int
+    count: int
+    stayed: int
+    seconds: float
+
+
+class _Child:
+    """The new process, as long as it may still fail."""
+
+    def __init__(self, command: Command) -> None:
+        ours, theirs = socket.socketpair()
+        # Why it cannot start is for the log of the old process as well. The new one writes to the
+        # real standard error when it goes on.
+        self._said = os.memfd_create("stderr")
+        error = os.dup(2)
+        passed = (theirs.fileno(), error)
+        environment = dict(command.environment)
+        environment.pop("WATCHDOG_PID", None)  # systemd's watchdog is for the service's process
+        environment[ENVIRONMENT] = ",".join(map(str, passed))
+        try:
+            self._process = subprocess.Popen(
+                command.words,
+                cwd=command.directory,
+                env=environment,
+                stderr=self._said,
+                pass_fds=passed,
+            )
+        except BaseException:
+            os.close(self._said)
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(error)
+        self.frames = FrameSocket(ours)
+        self.pid = self._process.pid  # of twistd's first process, until it says its own
+
+    def end(self) -> str:
+        """End it, and return what it has said last; may be empty."""
+        self.frames.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, 9)
+        self._process.kill()
+        self._process.wait()
+        try:
+            return self._last_line()
+        finally:
+            os.close(self._said)
+
+    def status(self, wait: float) -> str:
+        """Return how it has ended: it has closed its end of the socket."""
+        with suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(wait)
+            return f"signal {-status}" if status < 0 else f"status {status}"
+        return ""
+
+    def forget(self) -> None:
+        """Close what only this process needs."""
+        self.frames.close()
+        os.close(self._said)
+
+    def _last_line(self) -> str:
+        size = os.fstat(self._said).st_size
+        text = os.pread(self._said, 4096, max(0, size - 4096)).decode(errors="replace")
+        return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+class Upgrade:
+    """One attempt to let new code go on with the services of this process.
+
+    :param reactor: the reactor, which runs.
+    :param services: by names that the new code has for them, too.
+    :param command: how to start the new code.
+    :param before_go: called with the new process's id right before it goes on. Whatever must know
+        that id can be told. It is called again with this process's own if that fails.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        services: Mapping[str, ListenerService],
+        command: Command,
+        before_go: Callable[[int], object] = lambda pid: None,
+        adopt_seconds: float = ADOPT_SECONDS,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        self._reactor = reactor
+        self._services = services
+        self._command = command
+        self._before_go = before_go
+        self._adopt_seconds = adopt_seconds
+        self._start_seconds = start_seconds
+        self._moving: list[tuple[ConnectionFactory, Connection]] = []
+
+    def start(self) -> Deferred[Moved]:
+        """Begin.
+
+        :return: fires when the new process goes on; fails with :exc:`UpgradeFailed`, and then
+            nothing has changed.
+        """
+        return Deferred.fromCoroutine(self._run())
+
+    async def _run(self) -> Moved:
+        try:
+            child = _Child(self._command)
+        except OSError as error:
+            raise UpgradeFailed(f"{self._command.words[0]}: {error.strerror}") from None
+        factories = [factory for each in self._services.values() for factory in each.factories]
+        try:
+            await self._until_ready(child)
+            try:
+                began = time.monotonic()
+                await self._prepare(factories)
+                count = self._transfer(child, factories)
+            except BaseException:
+                _go_on(factories)
+                raise
+        except BaseException as error:
+            said = child.end()
+            raise _explained(error, said) from None
+        child.forget()
+        stayed = sum(len(factory.connections) for factory in factories) - count
+        return Moved(child.pid, count, stayed, time.monotonic() - began)
+
+    async def _until_ready(self, child: _Child) -> None:
+        """Wait until the new process has loaded its code and waits for the state."""
+        readable: Deferred[None] = Deferred()
+        reader = _Reader(child.frames, readable)
+        self._reactor.addReader(reader)
+        readable.addTimeout(self._start_seconds, self._reactor)
+        try:
+            await readable
+        except WaitedTooLong:
+            raise UpgradeFailed(
+                f"the new process was not ready within {self._start_seconds:g} s"
+            ) from None
+        finally:
+            self._reactor.removeReader(reader)
+        child.frames.deadline = time.monotonic() + self._adopt_seconds
+        try:
+            ready, _ = child.frames.receive()
+        except (EOFError, ConnectionError):
+            status = child.status(1.0)
+            raise UpgradeFailed(
+                "the new process ended" + (f" with {status}" if status else "")
+            ) from None
+        if ready["version"] != STATE_VERSION:
+            raise UpgradeFailed(
+                f"the new code takes states of version {ready['version']}, and not {STATE_VERSION}"
+            )
+        child.pid = ready["pid"]
+
+    async def _prepare(self, factories: Sequence[ConnectionFactory]) -> None:
+        """Read nothing more, and let hooks and stores finish."""
+        for factory in factories:
+            for connection in list(factory.connections.values()):
+                connection.pause_for_move()
+        until = time.monotonic() + HOOK_SECONDS
+        while time.monotonic() < until and any(
+            each.is_busy for factory in factories for each in factory.connections.values()
+        ):
+            await deferLater(self._reactor, _LOOK)
+        waits = gatherResults([each.prepare_move() for each in factories], consumeErrors=True)
+        waits.addTimeout(PREPARE_SECONDS, self._reactor)
+        try:
+            await waits
+        except WaitedTooLong:
+            raise UpgradeFailed(
+                f"the store has not finished within {PREPARE_SECONDS:g} s"
+            ) from None
+
+    def _transfer(self, child: _Child, factories: Sequence[ConnectionFactory]) -> int:
+        """Send everything, and wait until it is adopted. The reactor does not run meanwhile.
+
+        :return: the number of connections.
+        """
+        frames = child.frames
+        frames.deadline = time.monotonic() + self._adopt_seconds
+        try:
+            self._send_services(frames)
+            count = sum(
+                self._send_connections(frames, number, factory)
+                for number, factory in enumerate(factories)
+            )
+            frames.send({"end": count})
+            answer, _ = frames.receive()
+        except EOFError:
+            status = child.status(0.5)
+            raise UpgradeFailed(
+                "the new process ended before it had adopted everything"
+                + (f": {status}" if status else "")
+            ) from None
+        except TimeoutError:
+            raise UpgradeFailed(
+                f"the new process has not adopted everything within {self._adopt_seconds:g} s"
+            ) from None
+        if "failed" in answer:
+            raise UpgradeFailed(answer["failed"])
+        self._go(child)
+        return count
+
+    def _go(self, child: _Child) -> None:
+        self._before_go(child.pid)
+        try:
+            if child.frames.has_ended():
+                raise EOFError
+            child.frames.send({"go": True})
+        except (EOFError, OSError):
+            self._before_go(os.getpid())
+            raise UpgradeFailed("the new process ended when it had adopted everything") from None
+
+    def _send_services(self, frames: FrameSocket) -> None:
+        services, descriptors = [], []
+        for name, service in self._services.items():
+            labels = []
+            for label, port in service.ports_by_label.items():
+                if port in service.ports:
+                    labels.append(label)
+                    descriptors.append(port.fileno())  # type: ignore[attr-defined]
+            states = [factory.export_state() for factory in service.factories]
+            services.append({"name": name, "labels": labels, "factories": states})
+        if len(descriptors) > MOST_DESCRIPTORS:
+            raise UpgradeFailed(f"there are more than {MOST_DESCRIPTORS} listeners")
+        frames.send({"services": services}, descriptors)
+
+    def _send_connections(
+        self, frames: FrameSocket, number: int, factory: ConnectionFactory
+    ) -> int:
+        """Send the connections of a factory, and return their number."""
+        states: list[bytes] = []
+        descriptors: list[int] = []
+
+        def flush() -> None:
+            data = b'{"factory":%d,"connections":[%s]}' % (number, b",".join(states))
+            frames.send_encoded(data, descriptors)
+            states.clear()
+            descriptors.clear()
+
+        count = 0
+        for connection in factory.moving():
+            transport = connection.transport
+            try:
+                state = [
+                    *(export_transport(transport), export_proxy(transport)),
+                    connection.export_state(),
+                ]
+                states.append(encode_state(state))
+            except Exception:
+                _log.failure("Connection {id} is not moved", id=connection.id)
+                continue
+            descriptors.append(transport.fileno())
+            self._moving.append((factory, connection))
+            count += 1
+            if len(states) == MOST_DESCRIPTORS:
+                flush()
+        if states:
+            flush()
+        return count
+
+    def finish(self) -> None:
+        """Forget what has moved; the reactor goes on with what has stayed."""
+        for service in self._services.values():
+            service.release_ports()
+        for factory, connection in self._moving:
+            connection.give_up()
+            factory.forget(connection)
+        for service in self._services.values():
+            for factory in service.factories:
+                factory.accepts = False
+                for connection in list(factory.connections.values()):
+                    connection.resume_after_move()
+                factory.finish_move()
+
+
+def _go_on(factories: Sequence[ConnectionFactory]) -> None:
+    """Serve everybody again: nothing has moved."""
+    for factory in factories:
+        factory.cancel_move()
+        for connection in list(factory.connections.values()):
+            connection.resume_after_move()
+
+
+def _explained(error: BaseException, said: str) -> BaseException:
+    """Return the error with what the new process has said last."""
+    if isinstance(error, FirstError):
+        error = error.subFailure.value or error
+    if isinstance(error, TwistedNetError):
+        return UpgradeFailed(f"{error}: {said}" if said else str(error))
+    if isinstance(error, OSError):
+        return UpgradeFailed(f"{error.strerror or error}: {said}" if said else str(error))
+    return error
+
+
+class _Reader:
+    """Fires as soon as the other process has said something, or has ended."""
+
+    def __init__(self, frames: FrameSocket, readable: Deferred[None]) -> None:
+        self._frames = frames
+        self._readable = readable
+
+    def fileno(self) -> int:
+        return self._frames.fileno()
+
+    def logPrefix(self) -> str:
+        return "upgrade"
+
+    def doRead(self) -> None:
+        if not self._readable.called:
+            self._readable.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.doRead()
