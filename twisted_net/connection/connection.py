@@ -1555,18 +1555,18 @@ class Connection(_Base):
         }
         framing = self._framing
         assert isinstance(framing, MovableFraming)
-        for name, value in (
-            ("framing", framing.export_state()),
-            ("pauses", self._pause_reasons & ~PauseReason.MOVE),
-            ("inbox", self._inbox),
-            ("full", self.is_full),
-            ("eof_received", self._eof_received),
-            ("eof_reported", self._eof_reported),
-            ("eof_written", self.eof_written),
-            ("queue", self._send_queue and self._send_queue.export_state()),
-        ):
-            if value:
-                state[name] = value
+        more = {
+            "framing": framing.export_state(),
+            "pauses": self._pause_reasons & ~PauseReason.MOVE,
+            "inbox": self._inbox,
+            "full": self.is_full,
+            "eof_received": self._eof_received,
+            "eof_reported": self._eof_reported,
+            "eof_written": self.eof_written,
+        }
+        state |= {name: value for name, value in more.items() if value}
+        if self._send_queue is not None:
+            state["queue"] = self._send_queue.export_state()
         if self.idle_timeout is not None:
             state["idle_timeout"] = self.idle_timeout
         if self._idle_timer is not None:

@@ -114,6 +114,15 @@ class TokenBuckets(Generic[BucketKey]):
         if key in self._buckets:
             self._buckets[key].take(-1, now)
 
+    def export_state(self, now: float) -> list[tuple[BucketKey, list[float]]]:
+        """Return the keys whose buckets are not full, with their states; oldest first."""
+        return [(key, bucket.export_state(now)) for key, bucket in self._buckets.items()]
+
+    def restore_state(self, key: BucketKey, state: Sequence[float], now: float) -> None:
+        """Give a key the bucket that it had in another process."""
+        bucket = self._buckets[key] = TokenBucket(*self._size(key))
+        bucket.restore_state(state, now)
+
     def forget(self, key: BucketKey) -> None:
         """Fill the bucket of a key, or forget a key that is gone."""
         self._buckets.pop(key, None)

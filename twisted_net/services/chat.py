@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
@@ -19,6 +19,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener
 from twisted_net.services.admin_flags import add_admin, measured
 from twisted_net.services.completion import shell_completions
@@ -302,6 +303,11 @@ class ChatService(NamedService):
         self._gateway = options.gateway
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
+
+    @property
+    def factories(self) -> Sequence[ConnectionFactory]:
+        pages = () if self._gateway is None else (self._gateway.page_factory,)
+        return [self.factory, *pages]
 
     def drain_rest(self) -> Deferred[Any]:
         stopping = [super().drain_rest()]

@@ -188,7 +188,7 @@ def _freeze() -> None:
 
 
 def _was_logged(failure: Failure) -> None:
-    failure.trap(UpgradeFailed)
+    failure.trap(UpgradeFailed)  # type: ignore[no-untyped-call]
 
 
 class NamedService(ListenerService):

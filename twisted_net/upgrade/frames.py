@@ -1,4 +1,4 @@
-"""What two processes say to each other during an upgrade: JSON with descriptors, over a Unix socket.
+"""What two processes say to each other during an upgrade: JSON and descriptors, over a Unix socket.
 
 A frame has a head, the length of its JSON and the number of its descriptors, and the JSON.
 Descriptors go with the head (``SCM_RIGHTS``).

@@ -16,7 +16,7 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Unpack
 
@@ -43,6 +43,7 @@ from twisted_net.policy.close_reasons import (
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.web.request_head import RequestHead
 from twisted_net.web.upgrade import OpeningAnswer, OpeningRequest, answer_upgrade, is_upgrade
+from twisted_net.wire.framing import Framing
 from twisted_net.wire.websocket import (
     NO_CODE,
     NORMAL,
@@ -174,6 +175,17 @@ class WebSocketConnection(Heartbeat):
     def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
         if isinstance(frame, PingFrame):
             self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
+
+    def moved_framing(self, state: Mapping[str, Any]) -> Framing[Any]:
+        self.websocket = WebSocket(max_size=self.factory.limits.max_message, listener=self)
+        return self.websocket
+
+    def export_state(self) -> dict[str, Any]:
+        return {**super().export_state(), "opened": [self.target, self.subprotocol]}
+
+    def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
+        self.target, self.subprotocol = state["opened"]
+        super().continue_on(transport, state)
 
     # The end.
 
