@@ -15,7 +15,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from twisted_net.eager.ports import EagerServer, EagerUNIXServer
-from twisted_net.eager.privates import Group, usable
+from twisted_net.eager.privates import Group, drop_unsent, is_ending, unsent_bytes, usable
 from twisted_net.eager.transports import Eager
 
 _MOVABLE = (tcp.Server, tcp.Client, unix.Server, unix.Client)
@@ -28,21 +28,18 @@ def can_move(transport: Any) -> bool:
         and isinstance(transport, _MOVABLE)
         and not transport.TLS
         and bool(transport.connected)
-        and not transport.disconnecting
-        and not transport._aborting
-        and not getattr(transport, "_broken", False)
-        and not getattr(transport, "_sendmsgQueue", ())
+        and not is_ending(transport)
     )
 
 
 def export_transport(transport: Any) -> dict[str, Any]:
     """Return what the transport holds, besides its descriptor."""
-    unsent = transport.dataBuffer[transport.offset :] + b"".join(transport._tempDataBuffer)
+    unsent = unsent_bytes(transport)
     found: dict[str, Any] = {"peer": _peer(transport), "family": int(transport.socket.family)}
     if isinstance(transport, Eager):
         found["eager"] = True
     if unsent:
-        found["unsent"] = bytes(unsent)
+        found["unsent"] = unsent
     if transport.producerPaused:
         found["full"] = True
     return found
@@ -56,9 +53,7 @@ def release(transport: Any) -> None:
         transport.unregisterProducer()
         transport.closer = None
     transport.producer = None
-    transport._tempDataBuffer.clear()
-    transport._tempDataLen = 0
-    transport.dataBuffer = b""
+    drop_unsent(transport)
     transport.connected, transport.disconnected = 0, 1
     transport.socket.close()
 
@@ -78,7 +73,7 @@ def adopt_transport(
     peer: Any = state["peer"] if is_unix else tuple(state["peer"])
     kinds = (tcp.Server, EagerServer), (unix.Server, EagerUNIXServer)
     kind: Any = kinds[is_unix][state.get("eager", False)]
-    protocol = make(_address(state["family"], peer))
+    protocol = make(_address_of(state["family"], peer))
     sock.setblocking(False)
     transport = kind(sock, protocol, peer, None, 0, reactor)
     transport.repstr = f"<{type(protocol).__name__} #0, adopted>"
@@ -106,7 +101,7 @@ def _peer(transport: Any) -> Any:
     return [address.host, address.port, *((0, 0) if isinstance(address, IPv6Address) else ())]
 
 
-def _address(family: int, peer: Any) -> Any:
+def _address_of(family: int, peer: Any) -> Any:
     if family == socket.AF_UNIX:
         return UNIXAddress(peer or None)
     return (IPv6Address if family == socket.AF_INET6 else IPv4Address)("TCP", *peer)

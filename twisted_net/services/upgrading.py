@@ -22,7 +22,7 @@ from twisted_net.endpoints.listening import ListenerService
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.upgrade.new_process import Succession
-from twisted_net.upgrade.old_process import Command, Moved, Upgrade
+from twisted_net.upgrade.old_process import Moved, StartCommand, Upgrade
 
 _log = Logger()
 
@@ -37,7 +37,7 @@ class Launch:
     """
 
     def __init__(self, flags: MutableMapping[str, Any] | None = None) -> None:
-        self.command = Command()
+        self.command = StartCommand()
         self.succession = Succession.from_environment(os.environ)
         self._flags = {} if flags is None else flags
         self._pid_file = ""

@@ -18,7 +18,7 @@ from twisted_net.upgrade.frames import FrameSocket
 
 _log = Logger()
 
-ENVIRONMENT = "TWISTED_NET_UPGRADE"
+UPGRADE_VARIABLE = "TWISTED_NET_UPGRADE"
 """The variable with the descriptors that a new process has from the old one: the Unix socket, and
 standard error, which the old one keeps for itself until the new one goes on."""
 
@@ -44,7 +44,7 @@ class Succession:
 
         The variable is removed, so that other programs do not get it.
         """
-        text = environment.pop(ENVIRONMENT, None)
+        text = environment.pop(UPGRADE_VARIABLE, None)
         if text is None:
             return None
         try:

@@ -30,7 +30,7 @@ from twisted_net.upgrade.frames import (
     UpgradeFailed,
     encode_state,
 )
-from twisted_net.upgrade.new_process import ENVIRONMENT, STATE_VERSION
+from twisted_net.upgrade.new_process import STATE_VERSION, UPGRADE_VARIABLE
 
 _log = Logger()
 
@@ -50,7 +50,7 @@ _LOOK = 0.005  # seconds between two looks at the hooks
 
 
 @dataclass(slots=True)
-class Command:
+class StartCommand:
     """How to start the new code: the command line of this process, as a rule.
 
     :ivar words: the program and its arguments.
@@ -82,7 +82,7 @@ class Moved:
 class _Child:
     """The new process, as long as it may still fail."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: StartCommand) -> None:
         ours, theirs = socket.socketpair()
         # Why it cannot start is for the log of the old process as well. The new one writes to the
         # real standard error when it goes on.
@@ -91,7 +91,7 @@ class _Child:
         passed = (theirs.fileno(), error)
         environment = dict(command.environment)
         environment.pop("WATCHDOG_PID", None)  # systemd's watchdog is for the service's process
-        environment[ENVIRONMENT] = ",".join(map(str, passed))
+        environment[UPGRADE_VARIABLE] = ",".join(map(str, passed))
         try:
             self._process = subprocess.Popen(
                 command.words,
@@ -154,7 +154,7 @@ class Upgrade:
         self,
         reactor: Any,
         services: Mapping[str, ListenerService],
-        command: Command,
+        command: StartCommand,
         before_go: Callable[[int], object] = lambda pid: None,
         adopt_seconds: float = ADOPT_SECONDS,
         start_seconds: float = START_SECONDS,
