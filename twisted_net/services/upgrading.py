@@ -157,10 +157,11 @@ class Upgrader:
     def _end(self, reactor: Any, attempt: Upgrade, moved: Moved) -> None:
         """End this process: now, or when what has stayed is closed."""
         _log.info(
-            "Upgrade: process {pid} goes on with {count} connections after {seconds} s; {stayed} "
-            "stay here until they are closed",
+            "Upgrade: process {pid} goes on with {count} connections and {unsent} unsent bytes "
+            "after {seconds} s; {stayed} stay here until they are closed",
             pid=moved.pid,
             count=moved.count,
+            unsent=moved.unsent,
             seconds=round(moved.seconds, 3),
             stayed=moved.stayed,
         )

@@ -1,7 +1,7 @@
 """What two processes say to each other during an upgrade: JSON and descriptors, over a Unix socket.
 
-A frame has a head, the length of its JSON and the number of its descriptors, and the JSON.
-Descriptors go with the head (``SCM_RIGHTS``).
+A frame has a head, JSON, and bytes that are too many for JSON. The head has the lengths of both,
+and the number of the descriptors, which go with it (``SCM_RIGHTS``).
 """
 
 from __future__ import annotations
@@ -23,43 +23,65 @@ from twisted_net.wire.framing import TooLong
 MOST_DESCRIPTORS = 253
 """The most descriptors in one message; Linux allows no more (``SCM_MAX_FD`` in unix(7))."""
 
-_HEAD = Struct("!IH")
-_BYTES, _TOO_LONG = "$bytes", "$too_long"
+_HEAD = Struct("!IQH")
+_BYTES, _LONG_BYTES, _TOO_LONG = "$bytes", "$long", "$too_long"
+
+_LONG = 256  # bytes from which they stand behind the JSON, and not in it
 
 
 class UpgradeFailed(TwistedNetError):
     """An upgrade has failed, and the old process goes on. The text says why, in one line."""
 
 
-def encode_state(state: Any) -> bytes:
-    """Return a state as JSON.
+class StateEncoder:
+    """Turns the states in one frame into JSON.
 
-    :raises TypeError: something in it is neither JSON nor bytes.
-    :raises ValueError: it contains itself.
+    :ivar behind: the bytes that stand behind the JSON.
     """
-    return json.dumps(state, default=_encode_other, separators=(",", ":")).encode()
+
+    def __init__(self) -> None:
+        self.behind: list[bytes] = []
+        self._size = 0
+        self._encoder = json.JSONEncoder(default=self._encode_other, separators=(",", ":"))
+
+    def encode(self, state: Any) -> bytes:
+        """Return a state as JSON.
+
+        :raises TypeError: something in it is neither JSON nor bytes.
+        :raises ValueError: it contains itself.
+        """
+        return self._encoder.encode(state).encode()
+
+    def _encode_other(self, value: object) -> dict[str, Any]:
+        if isinstance(value, bytes | bytearray):
+            if len(value) < _LONG:
+                return {_BYTES: b64encode(value).decode()}
+            start, self._size = self._size, self._size + len(value)
+            self.behind.append(bytes(value))
+            return {_LONG_BYTES: [start, self._size]}
+        if isinstance(value, TooLong):
+            return {_TOO_LONG: [value.max_size, value.start]}
+        raise TypeError(f"{type(value).__name__} is neither JSON nor bytes")
 
 
-def decode_state(data: bytes) -> Any:
-    """Return the state of a text from :func:`encode_state`."""
-    return json.loads(data, object_hook=_decode_other)
+def decode_state(data: bytes, behind: bytes = b"") -> Any:
+    """Return the state of a text from :class:`StateEncoder`.
 
+    :param behind: the bytes that stood behind it.
+    """
 
-def _encode_other(value: object) -> dict[str, Any]:
-    if isinstance(value, bytes | bytearray):
-        return {_BYTES: b64encode(value).decode()}
-    if isinstance(value, TooLong):
-        return {_TOO_LONG: [value.max_size, value.start]}
-    raise TypeError(f"{type(value).__name__} is neither JSON nor bytes")
+    def decode_other(found: dict[str, Any]) -> Any:
+        if len(found) == 1:
+            if _BYTES in found:
+                return b64decode(found[_BYTES])
+            if _LONG_BYTES in found:
+                start, end = found[_LONG_BYTES]
+                return behind[start:end]
+            if _TOO_LONG in found:
+                return TooLong(*found[_TOO_LONG])
+        return found
 
-
-def _decode_other(found: dict[str, Any]) -> Any:
-    if len(found) == 1:
-        if _BYTES in found:
-            return b64decode(found[_BYTES])
-        if _TOO_LONG in found:
-            return TooLong(*found[_TOO_LONG])
-    return found
+    return json.loads(data, object_hook=decode_other)
 
 
 class FrameSocket:
@@ -91,15 +113,21 @@ class FrameSocket:
 
         :raises OSError: the other process has ended, or does not read in time.
         """
-        self.send_encoded(encode_state(message), descriptors)
+        encoder = StateEncoder()
+        self.send_encoded(encoder.encode(message), descriptors, encoder.behind)
 
-    def send_encoded(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Send a frame whose JSON is encoded already. Otherwise like :meth:`send`."""
+    def send_encoded(
+        self, data: bytes, descriptors: Sequence[int] = (), behind: Sequence[bytes] = ()
+    ) -> None:
+        """Send a frame whose JSON is encoded already. Otherwise like :meth:`send`.
+
+        :param behind: the encoder's.
+        """
         self._set_timeout()
-        head = _HEAD.pack(len(data), len(descriptors))
+        head = _HEAD.pack(len(data), sum(map(len, behind)), len(descriptors))
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
         sent = self._end.sendmsg([head], rights if descriptors else [])
-        self._end.sendall(head[sent:] + data)
+        self._end.sendall(b"".join((head[sent:], data, *behind)))
 
     def receive(self) -> tuple[Any, list[int]]:
         """Wait for a frame.
@@ -110,8 +138,9 @@ class FrameSocket:
         """
         descriptors: list[int] = []
         try:
-            size, count = _HEAD.unpack(self._read(_HEAD.size, descriptors))
-            message = decode_state(self._read(size, descriptors))
+            size, more, count = _HEAD.unpack(self._read(_HEAD.size, descriptors))
+            data = self._read(size, descriptors)
+            message = decode_state(data, self._read(more, descriptors))
             if len(descriptors) != count:  # the limit of this process on them was reached
                 raise OSError(f"{count - len(descriptors)} of {count} descriptors did not arrive")
         except BaseException:

@@ -27,8 +27,8 @@ from twisted_net.endpoints.proxied import export_proxy
 from twisted_net.upgrade.frames import (
     MOST_DESCRIPTORS,
     FrameSocket,
+    StateEncoder,
     UpgradeFailed,
-    encode_state,
 )
 from twisted_net.upgrade.new_process import STATE_VERSION, UPGRADE_VARIABLE
 
@@ -70,11 +70,13 @@ class Moved:
     :ivar pid: the new process.
     :ivar count: the connections that it has adopted.
     :ivar stayed: those that have not moved, and are about to be closed.
+    :ivar unsent: the bytes that wait for their peers.
     :ivar seconds: how long nobody was served.
     """
 
     pid: int
     count: int
+    unsent: int
     stayed: int
     seconds: float
 
@@ -195,7 +197,8 @@ class Upgrade:
             raise _explained(error, said) from None
         child.forget()
         stayed = sum(len(factory.connections) for factory in factories) - count
-        return Moved(child.pid, count, stayed, time.monotonic() - began)
+        unsent = sum(connection.write_buffer_size for _, connection in self._moving)
+        return Moved(child.pid, count, unsent, stayed, time.monotonic() - began)
 
     async def _until_ready(self, child: _Child) -> None:
         """Wait until the new process has loaded its code and waits for the state."""
@@ -304,10 +307,11 @@ class Upgrade:
         """Send the connections of a factory, and return their number."""
         states: list[bytes] = []
         descriptors: list[int] = []
+        encoder = StateEncoder()
 
         def flush() -> None:
             data = b'{"factory":%d,"connections":[%s]}' % (number, b",".join(states))
-            frames.send_encoded(data, descriptors)
+            frames.send_encoded(data, descriptors, encoder.behind)
             states.clear()
             descriptors.clear()
 
@@ -319,7 +323,7 @@ class Upgrade:
                     *(export_transport(transport), export_proxy(transport)),
                     connection.export_state(),
                 ]
-                states.append(encode_state(state))
+                states.append(encoder.encode(state))
             except Exception:
                 _log.failure("Connection {id} is not moved", id=connection.id)
                 continue
@@ -328,6 +332,7 @@ class Upgrade:
             count += 1
             if len(states) == MOST_DESCRIPTORS:
                 flush()
+                encoder = StateEncoder()
         if states:
             flush()
         return count
