@@ -33,7 +33,17 @@ BURST, SIZE = 1500, 7000
 """Messages in the burst for slow readers, and their bytes: more than the kernel's buffers take."""
 
 QUIET = ("--joins", "0", "--new-rooms", "0", "--nicks", "0", "--rate", "0", "--drain", "2")
-FLAGS = (*QUIET, "--queue-limit", "100000000", "--memory-budget", "0", "--history", "0")
+FLAGS = (
+    *QUIET,
+    "--heartbeat",
+    "1000",
+    "--queue-limit",
+    "100000000",
+    "--memory-budget",
+    "0",
+    "--history",
+    "0",
+)
 
 
 class Client(asyncio.Protocol):

@@ -806,13 +806,16 @@ class ChatFactory(ConnectionFactory):
                 connection.pause()
                 self.act(connection.session.end())
 
-    def export_state(self) -> dict[str, Any]:
+    def moving(self) -> Sequence[Connection]:
         for channel in list(self._channels.values()):
-            channel.flush()
-        moving = {connection.id for connection in self.moving()}
-        rooms = [self._export_room(room, moving) for room in self.registry.rooms.values()]
+            channel.flush()  # first: it may close those that read too slowly
+        return super().moving()
+
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
+        numbers = {connection.id for connection in moving}
+        rooms = [self._export_room(room, numbers) for room in self.registry.rooms.values()]
         return {
-            **super().export_state(),
+            **super().export_state(moving),
             "registry": self.registry.export_state(self.now()),
             "throttle": self.accounts.throttle.export_state(self.clock.seconds()),
             "rooms": [room for room in rooms if room["users"]],

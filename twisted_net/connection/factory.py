@@ -422,11 +422,12 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def finish_move(self) -> None:
         """Called in the old process, when the other one goes on. What has stayed is closed next."""
 
-    def export_state(self) -> dict[str, Any]:
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
         """Return what another process needs to go on with this factory, besides the connections.
 
         A subclass that overrides it adds its own; the same for :meth:`restore_state`.
 
+        :param moving: the connections that follow, from :meth:`moving`.
         :return: JSON and ``bytes``, as :meth:`Connection.save_state`.
         """
         now = self.clock.seconds()

@@ -255,9 +255,10 @@ class Upgrade:
         frames = child.frames
         frames.deadline = time.monotonic() + self._adopt_seconds
         try:
-            self._send_services(frames)
+            moving = {factory: factory.moving() for factory in factories}
+            self._send_services(frames, moving)
             count = sum(
-                self._send_connections(frames, number, factory)
+                self._send_connections(frames, number, factory, moving[factory])
                 for number, factory in enumerate(factories)
             )
             frames.send({"end": count})
@@ -287,7 +288,9 @@ class Upgrade:
             self._before_go(os.getpid())
             raise UpgradeFailed("the new process ended when it had adopted everything") from None
 
-    def _send_services(self, frames: FrameSocket) -> None:
+    def _send_services(
+        self, frames: FrameSocket, moving: Mapping[ConnectionFactory, Sequence[Connection]]
+    ) -> None:
         services, descriptors = [], []
         for name, service in self._services.items():
             labels = []
@@ -295,14 +298,18 @@ class Upgrade:
                 if port in service.ports:
                     labels.append(label)
                     descriptors.append(port.fileno())  # type: ignore[attr-defined]
-            states = [factory.export_state() for factory in service.factories]
+            states = [each.export_state(moving[each]) for each in service.factories]
             services.append({"name": name, "labels": labels, "factories": states})
         if len(descriptors) > MOST_DESCRIPTORS:
             raise UpgradeFailed(f"there are more than {MOST_DESCRIPTORS} listeners")
         frames.send({"services": services}, descriptors)
 
     def _send_connections(
-        self, frames: FrameSocket, number: int, factory: ConnectionFactory
+        self,
+        frames: FrameSocket,
+        number: int,
+        factory: ConnectionFactory,
+        moving: Sequence[Connection],
     ) -> int:
         """Send the connections of a factory, and return their number."""
         states: list[bytes] = []
@@ -316,7 +323,7 @@ class Upgrade:
             descriptors.clear()
 
         count = 0
-        for connection in factory.moving():
+        for connection in moving:
             transport = connection.transport
             try:
                 state = [
