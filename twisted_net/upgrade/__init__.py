@@ -7,8 +7,9 @@
 3. From here on it does nothing else, not even run its reactor, until the end of 5. It sends each
    listening socket and each connection: the descriptor, and the state as JSON (:mod:`.frames`).
 4. The new process adopts everything, without reading or writing a socket, and says so.
-5. The old process says ``go``. If nothing has stayed with it, it ends at once. Otherwise it closes
-   what has stayed, and then ends.
+5. The old process says ``go``, and the new one answers. If nothing has stayed with the old one, it
+   ends at once. Otherwise it closes what has stayed, and then ends.
 
-Until ``go``, the old process can go on as if nothing had been: it has only read its own state.
+Until that answer, the old process can go on as if nothing had been: it has only read its own state.
+If the new one ends before, its copies of the descriptors are just closed.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import time
 from array import array
@@ -101,12 +100,6 @@ class FrameSocket:
     def close(self) -> None:
         """Close this end; the other process is told."""
         self._end.close()
-
-    def has_ended(self) -> bool:
-        """Return whether the other process has closed its end. It must have nothing to say."""
-        poller = select.poll()
-        poller.register(self._end, select.POLLIN)
-        return bool(poller.poll(0))
 
     def send(self, message: Any, descriptors: Sequence[int] = ()) -> None:
         """Send a frame.

@@ -117,6 +117,7 @@ class Succession:
                 factory.all_adopted()
         self._frames.send({"adopted": len(adopted)})
         self._frames.receive()  # go
+        self._frames.send({"started": True})  # from here on the old one does nothing any more
         for connection, state in adopted:
             resume_transport(connection.transport, state)
             connection.resume_after_move()

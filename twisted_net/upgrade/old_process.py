@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,9 @@ HOOK_SECONDS = 0.25
 
 ADOPT_SECONDS = 10.0
 """Seconds that the new process has to adopt everything. Nobody is served meanwhile."""
+
+END_SECONDS = 2.0
+"""Seconds for which the end of a killed process is waited for."""
 
 _LOOK = 0.005  # seconds between two looks at the hooks
 
@@ -114,11 +118,15 @@ class _Child:
 
     def end(self) -> str:
         """End it, and return what it has said last; may be empty."""
-        self.frames.close()
         with suppress(ProcessLookupError):
-            os.kill(self.pid, 9)
+            os.kill(self.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
+        self.frames.deadline = time.monotonic() + END_SECONDS
+        with suppress(EOFError, OSError):
+            while True:  # until nobody has the other end any more
+                self.frames.receive()
+        self.frames.close()
         try:
             return self._last_line()
         finally:
@@ -183,17 +191,16 @@ class Upgrade:
         except OSError as error:
             raise UpgradeFailed(f"{self._command.words[0]}: {error.strerror}") from None
         factories = [factory for each in self._services.values() for factory in each.factories]
+        began = None
         try:
             await self._until_ready(child)
-            try:
-                began = time.monotonic()
-                await self._prepare(factories)
-                count = self._transfer(child, factories)
-            except BaseException:
-                _go_on(factories)
-                raise
+            began = time.monotonic()
+            await self._prepare(factories)
+            count = self._transfer(child, factories)
         except BaseException as error:
-            said = child.end()
+            said = child.end()  # first, because it may have opened the store
+            if began is not None:
+                _go_on(factories)
             raise _explained(error, said) from None
         child.forget()
         stayed = sum(len(factory.connections) for factory in factories) - count
@@ -279,14 +286,16 @@ class Upgrade:
         return count
 
     def _go(self, child: _Child) -> None:
+        """Let the new process go on, and wait until it does: it may have been killed just now."""
         self._before_go(child.pid)
         try:
-            if child.frames.has_ended():
-                raise EOFError
             child.frames.send({"go": True})
-        except (EOFError, OSError):
+            child.frames.receive()
+        except (EOFError, OSError) as error:
             self._before_go(os.getpid())
-            raise UpgradeFailed("the new process ended when it had adopted everything") from None
+            late = isinstance(error, TimeoutError)
+            what = "did not go on" if late else "ended when it had adopted everything"
+            raise UpgradeFailed(f"the new process {what}") from None
 
     def _send_services(
         self, frames: FrameSocket, moving: Mapping[ConnectionFactory, Sequence[Connection]]
