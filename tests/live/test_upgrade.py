@@ -5,17 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 
-from tests.live.harness import LOCALHOST, PATIENCE, Bounded, Client, LiveTestCase, Server
+from tests.live.harness import (
+    LOCALHOST,
+    PATIENCE,
+    Bounded,
+    Client,
+    LiveTestCase,
+    Server,
+    script,
+)
 from tests.live.test_websocket import WS, frame
 
 PROGRAM = str(Path(__file__).with_name("upgrade_program.py"))
@@ -131,7 +141,7 @@ class EchoTests(UpgradeCase):
         server, port = await self.start("netecho")
         client: Any = await self.connect(port, Bounded)
         client.transport.pauseProducing()
-        data = b"".join(b"%08d" % number for number in range(200_000))
+        data = b"".join(b"%08d" % number for number in range(3_000_000))
         client.send(data)
         # The server stops reading when it cannot send: its own buffer is full then.
         await self._until_stuck(client)
@@ -193,6 +203,127 @@ class FailureTests(UpgradeCase):
         ]
         self.assertEqual(offsets, list(range(1, 14)))
         self.assertIsNone(person.lost)
+
+
+OWN = '''
+from twisted.application.service import Application
+from twisted.internet import endpoints, reactor
+from twisted_net import (
+    Connection, ConnectionFactory, Listener, ListenerService, UpgradableService
+)
+
+class Count(Connection):
+    """Counts the lines of its client."""
+    count = 0
+    def connected(self):
+        self.send("hello")
+    def message_received(self, line):
+        self.count += 1
+        self.send(f"{self.count} {line.decode()}")
+
+class Moving(Count):
+    def save_state(self):
+        return {"count": self.count}
+    def load_state(self, state):
+        self.count = state["count"]
+
+application = Application("own")
+services = {}
+for kind in Count, Moving:
+    endpoint = endpoints.serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+    factory = ConnectionFactory.forProtocol(kind, clock=reactor)
+    services[kind.__name__] = ListenerService(factory, [Listener(endpoint, kind.__name__)], 1)
+UpgradableService(services).setServiceParent(application)
+'''
+
+
+class OwnConnectionTests(UpgradeCase):
+    """Somebody's own classes, on Twisted's own transports."""
+
+    async def test_own_state_moves(self) -> None:
+        """A class that saves its state moves; connections of one that does not are closed."""
+        directory = self.directory()
+        (directory / "own.tac").write_text(OWN)
+        command = self.command("-y", "own.tac")
+        server: UpgradingServer = self.spawn(*command, kind=UpgradingServer, cwd=directory)
+        moving = await self.connect(await server.port("Moving"))
+        other = await self.connect(await server.port("Count"))
+        for each in (moving, other):
+            each.send(b"one\nha")
+            await each.has(b"1 one")
+        await server.upgrade()
+        moving.send(b"lf\n")
+        await moving.has(b"2 half\n")
+        self.assertEqual(moving.received, b"hello\n1 one\n2 half\n", "connected() is not run again")
+        await other.closed()
+        new = await self.connect(await server.port("Count"))
+        new.send(b"new\n")
+        await new.has(b"1 new")
+
+
+class OperatorTests(UpgradeCase):
+    """What operators see: netchat-admin, the pid file, the service manager."""
+
+    async def test_netchat_admin(self) -> None:
+        """``netchat-admin upgrade`` says what was done, or why it has failed."""
+        how = self.directory() / "how"
+        label = f"--admin tcp:0:interface={LOCALHOST}"
+        server, port = await self.start("netecho", *label.split(), how=how)
+        client = await self.connect(port)
+        client.send(b"before")
+        await client.has(b"before")
+        at = f"http://{LOCALHOST}:{await server.port(label)}"
+        how.write_text("import")
+        admin: Any = self.spawn(script("netchat-admin"), "--at", at, "upgrade")
+        self.assertEqual(await admin.ended(), 1)
+        self.assertIn(b"No module named 'no_such_module'", admin.errors)
+        how.write_text("")
+        admin = self.spawn(script("netchat-admin"), "--at", at, "upgrade")
+        self.assertEqual(await admin.ended(), 0)
+        self.assertRegex(bytes(admin.output), rb"Process \d+ goes on with 1 connections")
+        client.send(b"after")
+        await client.has(b"after")
+        listing: Any = self.spawn(script("netchat-admin"), "--at", at, "who")
+        self.assertEqual(await listing.ended(), 0)
+        self.assertIn(client.address.encode(), listing.output)
+
+    async def test_a_daemon(self) -> None:
+        """A daemon's pid file names the new process at once, and goes with the last one."""
+        directory = self.directory()
+        words = [script("twistd"), *("--pidfile", "pid", "--logfile", "log")]
+        words += ["netecho", "--port", "0", "--interface", LOCALHOST]
+        starter: Any = self.spawn(*words, cwd=directory)
+        self.assertEqual(await starter.ended(), 0)
+        pid, log = directory / "pid", directory / "log"
+        first = int(pid.read_text())
+        self.addCleanup(self._end, pid)
+        found = re.search(r"Listening on \S+:(\d+)", log.read_text())
+        assert found is not None
+        client = await self.connect(int(found[1]))
+        os.kill(first, signal.SIGUSR2)
+        await self.poll(lambda: "this process goes on with" in log.read_text())
+        second = int(pid.read_text())
+        self.assertNotEqual(first, second)
+        client.send(b"hello")
+        await client.has(b"hello")
+        os.kill(second, signal.SIGTERM)
+        await client.closed()
+        client.transport.loseConnection()
+        await self.poll(lambda: not pid.exists())
+
+    def _end(self, pid: Path) -> None:
+        if pid.exists():
+            os.kill(int(pid.read_text()), signal.SIGKILL)
+
+    async def poll(self, true: Callable[[], bool]) -> None:
+        """Wait for what only files show."""
+        from twisted.internet import reactor, task
+
+        for _ in range(int(PATIENCE / 0.05)):
+            if true():
+                return
+            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        self.fail("it did not happen")
 
 
 class ChatTests(UpgradeCase):

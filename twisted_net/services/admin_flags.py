@@ -53,6 +53,7 @@ def add_admin(
             raise StartError(f"{options.command}: {flag}: {error}") from None
     kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
     view = kind(options.command, service, appends=appends)
+    view.upgrade = service.upgrade
     service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
     return service
 

@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.eager.steady import make_steady
@@ -28,8 +27,7 @@ from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.services.service_manager import ServiceManager
-from twisted_net.services.upgrading import Launch, Upgrader
-from twisted_net.upgrade.frames import UpgradeFailed
+from twisted_net.services.upgrading import Launch, Upgrader, was_logged
 
 _log = Logger()
 
@@ -187,10 +185,6 @@ def _freeze() -> None:
     gc.freeze()
 
 
-def _was_logged(failure: Failure) -> None:
-    failure.trap(UpgradeFailed)  # type: ignore[no-untyped-call]
-
-
 class NamedService(ListenerService):
     """A listening service with a name, whose failed start prints one line with that name.
 
@@ -286,7 +280,7 @@ class NamedService(ListenerService):
         self._tell_if_ready()
 
     def _signalled(self) -> None:
-        self.upgrade().addErrback(_was_logged)
+        self.upgrade().addErrback(was_logged)
 
     def listening_late(self) -> None:
         self._tell_if_ready()

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twisted_net.connection.factory import flush_log
+from twisted_net.connection.timers import reactor_clock
 from twisted_net.endpoints.listening import ListenerService
+from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.upgrade.new_process import Succession
@@ -177,4 +184,67 @@ class Upgrader:
             with suppress(ReactorNotRunning):
                 reactor.stop()
 
-        self._drain().addBoth(over)
+        # In a later turn, so that an operator who has asked for it is answered before.
+        deferLater(reactor, 0, self._drain).addBoth(over)
+
+
+class UpgradableService(MultiService):
+    """Runs listening services of your own, and upgrades them in place on SIGUSR2::
+
+        service = ListenerService(ConnectionFactory.forProtocol(Shout), [listener])
+        UpgradableService({"shout": service}).setServiceParent(application)
+
+    The new process is started with the same command line. Connections whose class has
+    ``save_state()`` and ``load_state()`` move to it; the others are closed (``draining``).
+
+    :param services: by names, which are the same in the new code.
+    """
+
+    def __init__(self, services: Mapping[str, ListenerService]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._services = dict(services)
+        for each in self._services.values():
+            each.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self._launch = Launch()
+        self._signal: SignalHandler | None = None
+        name = ", ".join(self._services)
+        manager = ServiceManager(reactor_clock(None), os.environ)
+        self._upgrader = Upgrader(
+            name, lambda: self._services, self._launch, manager, self._drain_rest
+        )
+
+    def privilegedStartService(self) -> None:
+        if self._launch.succession is None:  # else the listening sockets come from the old process
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        self._upgrader.wait()
+        super().startService()  # type: ignore[no-untyped-call]
+        self._upgrader.adopt()
+        if threading.current_thread() is threading.main_thread():
+            self._signal = SignalHandler(reactor_clock(None), signal.SIGUSR2, self._signalled)
+
+    def stopService(self) -> Any:
+        if self._signal is not None:
+            self._signal.restore()
+            self._signal = None
+        return super().stopService()  # type: ignore[no-untyped-call]
+
+    def upgrade(self) -> Deferred[str]:
+        """Let new code go on in another process, without closing a connection that can move.
+
+        :return: fires with what was done, one sentence, and the end of this process follows; fails
+            with :exc:`UpgradeFailed`, and nothing has changed.
+        """
+        return self._upgrader.upgrade(reactor_clock(None))
+
+    def _signalled(self) -> None:
+        self.upgrade().addErrback(was_logged)
+
+    def _drain_rest(self) -> Deferred[Any]:
+        return DeferredList([each.begin_drain() for each in self._services.values()])
+
+
+def was_logged(failure: Failure) -> None:
+    """Ignore that an upgrade has failed: the log says so."""
+    failure.trap(UpgradeFailed)  # type: ignore[no-untyped-call]

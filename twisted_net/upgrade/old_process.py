@@ -270,7 +270,7 @@ class Upgrade:
             )
             frames.send({"end": count})
             answer, _ = frames.receive()
-        except EOFError:
+        except (EOFError, ConnectionError):
             status = child.status(0.5)
             raise UpgradeFailed(
                 "the new process ended before it had adopted everything"

@@ -11,6 +11,7 @@ GET      ``/rooms``, ``/ended``        rooms; the last hundred connections that 
 GET      ``/bans``, ``/log-level``     what is banned; the least level that is logged
 POST     ``/connections/ID/close``     close it; ``{"text": WHY}``
 POST     ``/drain``                    stop accepting, and close all connections
+POST     ``/upgrade``                  let new code go on with all plain connections
 POST     ``/bans``                     ``{"target": NAME OR RANGE, "minutes": N, "text": WHY}``
 POST     ``/log-level``                ``{"level": LEVEL}``
 =======  ============================  =============================================================
@@ -25,6 +26,7 @@ from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -141,6 +143,7 @@ class AdminResource(Resource):
         ("GET", "/log-level"): "_log_level",
         ("POST", "/connections/ID/close"): "_close",
         ("POST", "/drain"): "_drain",
+        ("POST", "/upgrade"): "_upgrade",
         ("POST", "/bans"): "_ban",
         ("POST", "/log-level"): "_set_log_level",
     }
@@ -272,6 +275,25 @@ class AdminResource(Resource):
             _log.info("{who} drains {name}", who=_who(request), name=view.name)
             view.service.begin_drain()
         answer_json(request, {"done": f"{view.name} is draining.", "open": len(view.factory)})
+
+    def _upgrade(self, request: Request) -> None:
+        view = self._view(request)
+        _body(request)
+        if view.upgrade is None:
+            raise BadRequest(501, f"{view.name} cannot be upgraded in place.")
+        _log.info("{who} upgrades {name}", who=_who(request), name=view.name)
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+
+        def done(what: str) -> None:
+            if not gone:
+                answer_json(request, {"done": what})
+
+        def failed(failure: Failure) -> None:
+            if not gone:
+                answer_error(request, 409, f"The upgrade has failed: {failure.value}.")
+
+        view.upgrade().addCallbacks(done, failed)
 
     def _ban(self, request: Request) -> None:
         view = self._view(request)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from twisted_net.chat import moderation
@@ -32,6 +33,8 @@ class ServiceView:
     :cvar forms: what its clients usually speak; see :attr:`Connection.form`.
     :param name: the service's name, the label of its metrics.
     :param now: returns the time, in seconds since 1970.
+    :ivar upgrade: lets new code go on in another process; None if that is not possible. Fires with
+        what was done, or fails.
     :ivar appends: how long the store's appends take; None if there is no store.
     """
 
@@ -50,6 +53,7 @@ class ServiceView:
         self.now = now
         self.appends = appends
         self.endings = Endings(now)
+        self.upgrade: Callable[[], Deferred[str]] | None = None
         self._bans: dict[Network, IDelayedCall] = {}
 
     @property
