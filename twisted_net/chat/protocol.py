@@ -799,6 +799,12 @@ class ChatFactory(ConnectionFactory):
         except StoreError as error:
             _log.error("The store cannot be opened again: {reason}", reason=str(error))
 
+    def give_up(self, connection: Connection) -> None:
+        if isinstance(connection, ChatProtocol):
+            self._silent.stop(connection)
+            self._logging_in.stop(connection)
+        super().give_up(connection)
+
     def finish_move(self) -> None:
         """End the sessions of those that have stayed: what they would say now would be lost."""
         for connection in list(self.connections.values()):

@@ -1672,9 +1672,8 @@ class Connection(_Base):
     def give_up(self) -> None:
         """Forget this connection: another process has it. No hook is called."""
         self._peer = self.peer
+        self._give_back_closing()
         release(self.transport)
-        if self._inbox is not None:
-            self._inbox = None
         self._release()
 
 

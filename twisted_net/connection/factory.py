@@ -419,6 +419,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def cancel_move(self) -> None:
         """Go on as before: no other process has gone on. Undoes :meth:`prepare_move`."""
 
+    def give_up(self, connection: Connection) -> None:
+        """Forget a connection that another process has."""
+        connection.give_up()
+        self.forget(connection)
+
     def finish_move(self) -> None:
         """Called in the old process, when the other one goes on. What has stayed is closed next."""
 

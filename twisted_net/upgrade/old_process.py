@@ -358,8 +358,7 @@ class Upgrade:
         for service in self._services.values():
             service.release_ports()
         for factory, connection in self._moving:
-            connection.give_up()
-            factory.forget(connection)
+            factory.give_up(connection)
         for service in self._services.values():
             for factory in service.factories:
                 factory.accepts = False
