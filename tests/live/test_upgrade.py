@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,8 +25,10 @@ from tests.live.harness import (
     Client,
     LiveTestCase,
     Server,
+    program,
     script,
 )
+from tests.live.test_service_manager import ManagedTestCase
 from tests.live.test_websocket import WS, frame
 
 PROGRAM = str(Path(__file__).with_name("upgrade_program.py"))
@@ -261,7 +264,7 @@ class OwnConnectionTests(UpgradeCase):
         await new.has(b"1 new")
 
 
-class OperatorTests(UpgradeCase):
+class OperatorTests(UpgradeCase, ManagedTestCase):
     """What operators see: netchat-admin, the pid file, the service manager."""
 
     async def test_netchat_admin(self) -> None:
@@ -310,6 +313,37 @@ class OperatorTests(UpgradeCase):
         await client.closed()
         client.transport.loseConnection()
         await self.poll(lambda: not pid.exists())
+
+    async def test_systemd(self) -> None:
+        """systemd is told the new main process, and its sockets are the next process's too."""
+        activate = program("systemd-socket-activate")
+        with socket.create_server((LOCALHOST, 0)) as free:
+            port = free.getsockname()[1]
+        path = self.path()
+        manager = self.manage(path)
+        running: UpgradingServer = self.spawn(
+            *(activate, "--fdname=netchat", f"--listen={LOCALHOST}:{port}"),
+            *("-E", f"NOTIFY_SOCKET={path}"),
+            *(script("twistd"), "--nodaemon", "--pidfile=", "--reactor=eager", "netchat"),
+            *("--listen", "systemd:domain=INET:name=netchat"),
+            kind=UpgradingServer,
+        )
+        await running.until(lambda: b"Listening on" in running.errors, "the socket")
+        client = await self.connect(port)
+        await client.has(b"Welcome")
+        await manager.hears("READY")
+        for number in range(2):
+            await running.upgrade()
+            told = await manager.hears("MAINPID")
+            self.assertEqual(told["MAINPID"], str(running.serving))
+            await manager.hears("READY")
+            client.send(b"/ping\n")
+            await client.until(
+                lambda number=number: client.received.count(b"pong") == number + 1, "the pong"
+            )
+            new = await self.connect(port)
+            await new.has(b"Welcome")
+        self.assertEqual([each for each in manager.messages if "STOPPING" in each], [])
 
     def _end(self, pid: Path) -> None:
         if pid.exists():

@@ -25,6 +25,7 @@ from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.moving import export_transport
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.endpoints.proxied import export_proxy
+from twisted_net.upgrade import launcher
 from twisted_net.upgrade.frames import (
     MOST_DESCRIPTORS,
     FrameSocket,
@@ -47,10 +48,39 @@ HOOK_SECONDS = 0.25
 ADOPT_SECONDS = 10.0
 """Seconds that the new process has to adopt everything. Nobody is served meanwhile."""
 
+FIRST_ACTIVATED = 3
+"""The first socket of systemd's (``SD_LISTEN_FDS_START`` in sd_listen_fds(3))."""
+
 END_SECONDS = 2.0
 """Seconds for which the end of a killed process is waited for."""
 
 _LOOK = 0.005  # seconds between two looks at the hooks
+
+
+def copy_activated() -> list[int]:
+    """Return copies of the sockets that systemd has passed to this process, in order.
+
+    Whoever listens on them closes them, and the next process needs them again.
+    """
+    variables = _listen_variables()
+    if variables.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    try:
+        count = int(variables.get("LISTEN_FDS", ""))
+        return [os.dup(FIRST_ACTIVATED + number) for number in range(count)]
+    except (ValueError, OSError):  # Twisted's endpoints report it
+        return []
+
+
+def _listen_variables() -> dict[str, str]:
+    """Return the variables with which systemd has started this process: Twisted deletes some."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = (each.partition(b"=") for each in file.read().split(b"\0"))
+            found = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    except OSError:
+        return {}
+    return {name: value for name, value in found.items() if name.startswith("LISTEN_")}
 
 
 @dataclass(slots=True)
@@ -60,11 +90,15 @@ class StartCommand:
     :ivar words: the program and its arguments.
     :ivar directory: where it starts.
     :ivar environment: its environment.
+    :ivar activated: copies of the sockets that systemd has passed to this process.
+    :ivar listen_variables: the variables that name them.
     """
 
     words: Sequence[str] = field(default_factory=lambda: [sys.executable, *sys.orig_argv[1:]])
     directory: str = field(default_factory=os.getcwd)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    activated: Sequence[int] = field(default_factory=copy_activated)
+    listen_variables: Mapping[str, str] = field(default_factory=_listen_variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +128,19 @@ class _Child:
         # real standard error when it goes on.
         self._said = os.memfd_create("stderr")
         error = os.dup(2)
-        passed = (theirs.fileno(), error)
+        passed: tuple[int, ...] = (theirs.fileno(), error)
         environment = dict(command.environment)
         environment.pop("WATCHDOG_PID", None)  # systemd's watchdog is for the service's process
         environment[UPGRADE_VARIABLE] = ",".join(map(str, passed))
+        words = list(command.words)
+        if command.activated:
+            numbers = ",".join(map(str, command.activated))
+            words = [sys.executable, launcher.__file__, numbers, *words]
+            passed = (*passed, *command.activated)
+            environment |= command.listen_variables
         try:
             self._process = subprocess.Popen(
-                command.words,
+                words,
                 cwd=command.directory,
                 env=environment,
                 stderr=self._said,
