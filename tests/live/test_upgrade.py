@@ -113,9 +113,25 @@ class UpgradeCase(LiveTestCase):
         self.addCleanup(self._disconnect, client)
         return client
 
+    async def _until_stuck(self, client: Any) -> None:
+        """Wait until the kernel takes nothing more of what the client sends."""
+        from twisted.internet import reactor, task
+
+        before, same = -1, 0
+        while same < 10:
+            left = client.transport.dataBuffer, client.transport.offset
+            now = hash((len(left[0]), left[1]))
+            same, before = (same + 1, now) if now == before else (0, now)
+            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
+
     def ask(self, client: Client, **request: Any) -> None:
         """Send a request of the JSON form."""
         client.send(json.dumps(request).encode() + b"\n")
+
+
+def unsent(server: UpgradingServer) -> int:
+    """Return how many bytes waited for slow readers at the last upgrade."""
+    return int(server.log("unsent bytes")[-1].partition(" and ")[2].split()[0])
 
 
 class EchoTests(UpgradeCase):
@@ -125,14 +141,17 @@ class EchoTests(UpgradeCase):
         server, port = await self.start("netecho", "--listen", f"unix:{path}")
         await server.until(lambda: os.path.exists(path), "the Unix socket")
         client, local = await self.connect(port), await self.unix(path)
+        for each in (client, local):
+            each.send(b"-;")
+            await each.has(b"-;")
         for number in range(3):
             await server.upgrade()
             new = await self.connect(port)
             for each in (client, local, new, await self.unix(path)):
                 each.send(b"%d;" % number)
                 await each.has(b"%d;" % number)
-        self.assertEqual(client.received, b"0;1;2;")
-        self.assertEqual(local.received, b"0;1;2;")
+        self.assertEqual(client.received, b"-;0;1;2;")
+        self.assertEqual(local.received, b"-;0;1;2;")
         self.assertEqual(os.readlink(f"{path}.lock"), str(server.serving))
         os.kill(server.serving, signal.SIGTERM)
         await client.closed()
@@ -149,22 +168,39 @@ class EchoTests(UpgradeCase):
         # The server stops reading when it cannot send: its own buffer is full then.
         await self._until_stuck(client)
         await server.upgrade()
-        unsent = int(server.log("unsent bytes")[0].partition(" and ")[2].split()[0])
-        self.assertGreater(unsent, 0)
+        self.assertGreater(unsent(server), 0)
         client.transport.resumeProducing()
         await client.until(lambda: len(client.received) >= len(data), "everything")
         self.assertEqual(bytes(client.received), data)
 
-    async def _until_stuck(self, client: Any) -> None:
-        """Wait until the kernel takes nothing more of what the client sends."""
-        from twisted.internet import reactor, task
 
-        before, same = -1, 0
-        while same < 10:
-            left = client.transport.dataBuffer, client.transport.offset
-            now = hash((len(left[0]), left[1]))
-            same, before = (same + 1, now) if now == before else (0, now)
-            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
+class ForwardTests(UpgradeCase):
+    """``netidle`` between a client and an upstream."""
+
+    async def test_both_sides_go_on(self) -> None:
+        """Bytes that wait on either side arrive, in order, and the ends are passed on."""
+        upstream = self.listen(Bounded)
+        server, port = await self.start("netidle", "--upstream", upstream.endpoint)
+        client: Any = await self.connect(port, Bounded)
+        client.send(b"hello")
+        other = await upstream.hears(b"hello")
+        other.transport.pauseProducing()
+        data = b"".join(b"%08d" % number for number in range(3_000_000))
+        client.send(data)
+        await self._until_stuck(client)
+        for _ in range(2):
+            await server.upgrade()
+        self.assertGreater(unsent(server), 0)
+        other.send(b"back")
+        await client.has(b"back")
+        other.transport.resumeProducing()
+        await other.until(lambda: len(other.received) >= len(data) + 5, "everything")
+        self.assertEqual(bytes(other.received), b"hello" + data)
+        client.transport.loseConnection()
+        await other.closed()
+        again = await self.connect(port)
+        again.send(b"again")
+        await upstream.hears(b"again")
 
 
 class FailureTests(UpgradeCase):

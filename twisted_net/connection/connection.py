@@ -1530,8 +1530,7 @@ class Connection(_Base):
             return "TLS" if uses_tls(self.transport) else "its transport"
         if self.state is not _OPEN or not self.ready or self._protocol_error is not None:
             return "it is closing" if self.reason is not None else "it has just begun"
-        busy = self._pause_reasons & PauseReason.BUSY or self._incoming is not None
-        if busy or self._waiting_drained or (self._flushes is not None and self._flushes.waiting):
+        if self.is_awaited():
             return "something waits for it"
         if not all(type(message) in _MOVABLE_MESSAGES for message in self._inbox or ()):
             return "its messages"
@@ -1539,6 +1538,20 @@ class Connection(_Base):
         if not isinstance(framing, MovableFraming) or framing.export_state() is None:
             return "its framing"
         return ""
+
+    def is_awaited(self) -> bool:
+        """Return whether a hook, or something else that cannot be moved, waits for it."""
+        return bool(
+            self._pause_reasons & PauseReason.BUSY
+            or self._incoming is not None
+            or self.drain_waits
+            or (self._flushes is not None and self._flushes.waiting)
+        )
+
+    @property
+    def drain_waits(self) -> int:
+        """The number of those who wait for :meth:`drained`."""
+        return len(self._waiting_drained or ())
 
     def export_state(self) -> dict[str, Any]:
         """Return what another process needs to go on with this connection, besides its transport.

@@ -267,6 +267,9 @@ class NamedService(ListenerService):
             settle()
         else:
             make_steady(reactor_clock(None))
+        if threading.current_thread() is threading.main_thread():
+            clock = reactor_clock(None)
+            self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
         self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()
@@ -275,8 +278,6 @@ class NamedService(ListenerService):
 
         self._reloader = CertificateReloader(used, reactor, self._manager)
         self._reloader.start()
-        if threading.current_thread() is threading.main_thread():
-            self._upgrade_signal = SignalHandler(reactor, signal.SIGUSR2, self._signalled)
         self._tell_if_ready()
 
     def _signalled(self) -> None:

@@ -220,9 +220,9 @@ class UpgradableService(MultiService):
     def startService(self) -> None:
         self._upgrader.wait()
         super().startService()  # type: ignore[no-untyped-call]
-        self._upgrader.adopt()
         if threading.current_thread() is threading.main_thread():
             self._signal = SignalHandler(reactor_clock(None), signal.SIGUSR2, self._signalled)
+        self._upgrader.adopt()
 
     def stopService(self) -> Any:
         if self._signal is not None:
