@@ -8,7 +8,7 @@ answered by a ``Site`` of ``twisted.web``, behind a guard.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Unpack, cast
 
 from twisted.internet.defer import Deferred
@@ -86,6 +86,12 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     def connected(self) -> None:
         self.factory.enter(self)
         self.decide(True, b"")
+
+    def save_state(self) -> dict[str, Any]:
+        return {**super().save_state(), "websocket": True}
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        super().load_state(state)
 
     def dataReceived(self, data: bytes) -> None:
         Connection.dataReceived(self, data)  # neither telnet nor HTTP is looked for
@@ -201,6 +207,11 @@ class ChatGateway:
             member.refusal = DRAINING
         transport = self._chat.continue_as(page, member, len(data))
         switch_protocol(transport, member, data, self._chat.clock)
+
+    @property
+    def page_factory(self) -> PageFactory:
+        """Makes the connections that pages are served on."""
+        return self._pages
 
     @property
     def pages(self) -> int:

@@ -16,7 +16,7 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Unpack
 
@@ -28,7 +28,7 @@ from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.heartbeat import Heartbeat
-from twisted_net.connection.trusted_proxies import TrustedProxies
+from twisted_net.connection.trusted_proxies import TrustedProxies, client_address
 from twisted_net.policy.close_reasons import (
     BAD_INPUT,
     CLOSED,
@@ -51,7 +51,7 @@ from twisted_net.web.upgrade import (
     is_upgrade,
 )
 from twisted_net.wire.forwarded import Forwarded
-from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.framing import Framing, RemoteProtocolError
 from twisted_net.wire.websocket import (
     NO_CODE,
     NORMAL,
@@ -211,6 +211,26 @@ class WebSocketConnection(Heartbeat):
     def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
         if isinstance(frame, PingFrame):
             self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
+
+    def moved_framing(self, state: Mapping[str, Any]) -> Framing[Any]:
+        self.websocket = WebSocket(max_size=self.factory.limits.max_message, listener=self)
+        return self.websocket
+
+    def export_state(self) -> dict[str, Any]:
+        state = {**super().export_state(), "opened": [self.target, self.subprotocol]}
+        said = self.forwarded
+        if said is not None:
+            state["forwarded"] = [list(said.nodes), said.is_secure, getattr(self.peer, "host", "")]
+        return state
+
+    def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
+        self.target, self.subprotocol = state["opened"]
+        if "forwarded" in state:
+            nodes, is_secure, host = state["forwarded"]
+            self.forwarded = Forwarded(tuple(nodes), is_secure)
+            if host:
+                self.peer = client_address(host)
+        super().continue_on(transport, state)
 
     # The end.
 

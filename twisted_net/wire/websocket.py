@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import codecs
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
@@ -68,6 +68,12 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _FIN, _RSV1, _RSV2_3, _OPCODE, _CONTROL = 0x80, 0x40, 0x30, 0x0F, 0x08
 _MASKED, _LENGTH = 0x80, 0x7F
 _WHOLE = {_FIN | _TEXT: True, _FIN | _BINARY: False}  # first byte -> whether it is text
+
+_MOVED = (
+    *("first", "left", "mask", "control", "data", "is_text", "checked"),
+    *("fragments", "announced"),
+)
+"""What another process needs of a message of which a part has come."""
 
 _TAIL = b"\x00\x00\xff\xff"  # left out at the end of a compressed message (RFC 7692, 7.2.1)
 _SHORT = Struct("!BB")
@@ -265,6 +271,33 @@ class WebSocket(BaseFraming[WebSocketMessage]):
             position = self._take_payload(data, start, messages)
         if position < end and not self._over:
             self._head = data[position:]
+
+    def export_state(self) -> dict[str, Any] | None:
+        """Return what has come of a message; None in the middle of a compressed one.
+
+        zlib cannot tell what it has of a stream.
+        """
+        incoming = self._incoming
+        if self._over or (incoming is not None and incoming.inflater is not None):
+            return None
+        state: dict[str, Any] = {"window_bits": self.window_bits}
+        if self._head:
+            state["head"] = self._head
+        if incoming is not None:
+            state["incoming"] = {name: getattr(incoming, name) for name in _MOVED}
+        return state
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        """Go on where another one has stopped. The listener has to be set besides."""
+        self.window_bits = state["window_bits"]
+        self._head = state.get("head", b"")
+        if "incoming" in state:
+            incoming = self._incoming = _Incoming()
+            for name, value in state["incoming"].items():
+                setattr(incoming, name, value)
+            incoming.control = bytearray(incoming.control)
+            if incoming.data is not None:
+                incoming.data = bytearray(incoming.data)
 
     def _check_first(self, first: int, size: int) -> None:
         """Check the first byte of a frame, as soon as it and the next one are here."""
