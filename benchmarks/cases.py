@@ -208,7 +208,7 @@ EVERYTHING = (
     Case("idle", 10_000),
     Case("idle", 15_000, form="json"),
     Case("idle", 2000, tls=True),
-    Case("idle", 5000, form="websocket"),
+    Case("idle", 10_000, form="websocket"),
     *(Case("acked", 50, form="json", store=store) for store in ("memory:", "sqlite:")),
 )
 

@@ -56,7 +56,7 @@ _IDLE_TLS = Case("idle", 2000, tls=True)
 _IDLE_MANY = Case("idle", 15_000, form="json")
 _FRAMES_RARE = Case("broadcast", 500, 20, form="websocket")
 _FRAMES = Case("broadcast", 500, 200, form="websocket")
-_IDLE_FRAMES = Case("idle", 5000, form="websocket")
+_IDLE_FRAMES = Case("idle", 10_000, form="websocket")
 
 GOALS = (
     Goal("broadcast, 500 members, 200/s, CPU", _CALM, "cpu_us", 1.15, than="c"),

@@ -79,15 +79,19 @@ def _module(name: str) -> Callable[[], str]:
 # Ours.
 
 
-def _twistd(setup: Setup) -> list[str]:
+def twistd_command(reactor: str) -> list[str]:
+    """Return the command line of ``twistd``, up to the name of the service.
+
+    :param reactor: empty means Twisted's default.
+    """
     beside = Path(sys.executable).parent / "twistd"
     twistd = str(beside) if beside.exists() else shutil.which("twistd") or "twistd"
-    reactor = ["--reactor", setup.reactor] if setup.reactor else []
-    return [sys.executable, twistd, *reactor, "--pidfile=", "--nodaemon"]
+    chosen = ["--reactor", reactor] if reactor else []
+    return [sys.executable, twistd, *chosen, "--pidfile=", "--nodaemon"]
 
 
 def _ours_command(case: Case, setup: Setup) -> list[str]:
-    command = [*_twistd(setup), "net" + _service(case)]
+    command = [*twistd_command(setup.reactor), "net" + _service(case)]
     if case.tls:
         files = ["--cert", str(setup.built.cert), "--key", str(setup.built.key)]
         command += ["--tls-port", "0", *files]
@@ -150,6 +154,11 @@ def _script(name: str, *more: str) -> Callable[[Case, Setup], list[str]]:
         return [sys.executable, str(_PEERS / name), *_common(case, setup), *more]
 
     return command
+
+
+def _bare_command(case: Case, setup: Setup) -> list[str]:
+    reactor = ["--reactor", setup.reactor] if setup.reactor else []
+    return [sys.executable, str(_PEERS / "our_server.py"), *reactor]
 
 
 def _ws_command(case: Case, setup: Setup) -> list[str]:
@@ -255,6 +264,7 @@ _ALL = (
         _module("uvloop"),
         _no_store,
     ),
+    _websocket_peer("ours-bare", "twisted_net, no more than they", _bare_command, _present),
     _websocket_peer("ws", "Node, `ws`", _ws_command, _node_absent),
     _websocket_peer("websockets", "`websockets`", _library("websockets"), _module("websockets")),
     _websocket_peer("picows", "`picows`", _library("picows"), _module("picows")),

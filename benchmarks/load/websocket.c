@@ -87,8 +87,10 @@ bool websocket_answered(struct conn *c, const char *data, size_t size, const cha
         return false;
     }
     end[2] = 0;
-    if (strncmp(ws->answer, switched, sizeof switched - 1) != 0 || !strcasestr(ws->answer, accepted))
+    if (strncmp(ws->answer, switched, sizeof switched - 1) != 0 || !strcasestr(ws->answer, accepted)) {
+        fprintf(stderr, "%.*s\n", (int)strcspn(ws->answer, "\r"), ws->answer);
         fail("a server has refused a WebSocket");
+    }
     *rest = data + (end + 4 - ws->answer) - before;
     *left = (size_t)(data + size - *rest);
     free(c->websocket); /* a quiet connection has none */

@@ -47,6 +47,7 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     """A member of the chat whose messages come in WebSocket frames."""
 
     framing = RequestHead  # type: ignore[assignment]
+    shared_keys = (*ChatProtocol.shared_keys, "gateway", "_opened", "broadcasts")
     subprotocols = (SUBPROTOCOL,)
 
     factory: ChatFactory
@@ -137,7 +138,7 @@ class ChatGateway:
         """Go on with a connection whose peer speaks HTTP."""
         member = self.member()
         transport = self._chat.continue_as(connection, member)
-        switch_protocol(transport, member, data, self._chat.clock)
+        switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
 
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> RefusedClient | None:
         """Return a protocol that tells a client why it may not stay.
@@ -169,7 +170,7 @@ class ChatGateway:
         if not self._chat.accepts:
             member.refusal = DRAINING
         transport = self._chat.continue_as(page, member)
-        switch_protocol(transport, member, data, self._chat.clock)
+        switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
 
     @property
     def pages(self) -> int:

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from typing import Any, ClassVar, Unpack
+from sys import intern
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -64,6 +65,14 @@ REFUSED_A_SECOND = 50
 a handshake, which is a thousandth of a second or two."""
 
 
+class _Opened(NamedTuple):
+    """What an open WebSocket has, in one attribute: see :attr:`Connection.shared_keys`."""
+
+    websocket: WebSocket
+    target: str
+    subprotocol: str
+
+
 class WebSocketConnection(Heartbeat):
     """A WebSocket of a server.
 
@@ -78,12 +87,26 @@ class WebSocketConnection(Heartbeat):
     sent_framing = decoder_of_sent
     subprotocols: ClassVar[Sequence[str]] = ()
 
+    shared_keys = (*Heartbeat.shared_keys, "_opened", "broadcasts")
+
     factory: Any
-    target = ""
-    subprotocol = ""
-    websocket: WebSocket
     refusal: CloseReason | None = None
+    _opened: _Opened | None = None
     _ends = False
+
+    @property
+    def target(self) -> str:
+        return "" if self._opened is None else self._opened.target
+
+    @property
+    def subprotocol(self) -> str:
+        return "" if self._opened is None else self._opened.subprotocol
+
+    @property
+    def websocket(self) -> WebSocket:
+        if self._opened is None:
+            raise AttributeError("a WebSocket has frames once it is open")
+        return self._opened.websocket
 
     def message_received(self, message: Any, /) -> Any:
         """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
@@ -141,10 +164,11 @@ class WebSocketConnection(Heartbeat):
         if request is None:
             self._refuse(answer)
             return None
-        websocket = self.websocket = WebSocket(
+        websocket = WebSocket(
             max_size=self.factory.limits.max_message, window_bits=answer.window_bits, listener=self
         )
-        self.target, self.subprotocol = request.target, answer.subprotocol
+        # Most clients ask for the same, and then all have one string.
+        self._opened = _Opened(websocket, intern(request.target), intern(answer.subprotocol))
         self.set_framing(websocket)
         self.stop_handshake_timeout()
         self.send_encoded(answer.data, 0)
