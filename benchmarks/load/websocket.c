@@ -14,7 +14,7 @@
 #define CONTROL_MOST 125
 
 static const char key[] = "dGhlIHNhbXBsZSBub25jZQ=="; /* and what it must be answered with: RFC 6455, 1.3 */
-static const char accepted[] = "\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+static const char accept_field[] = "\r\nsec-websocket-accept:", accepted[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 static const char switched[] = "HTTP/1.1 101 ";
 
 enum { FIN = 0x80, MASKED = 0x80, OPCODE = 0x0f, TEXT = 1, PING = 9, PONG = 10 };
@@ -70,6 +70,13 @@ void websocket_write(struct conn *c, const char *data, size_t size) {
     conn_write_bytes(c, frame, frame_write(frame, TEXT, data, size));
 }
 
+static bool is_accepted(const char *answer) {
+    const char *field = strcasestr(answer, accept_field);
+    if (!field || strncmp(answer, switched, sizeof switched - 1) != 0) return false;
+    field += sizeof accept_field - 1;
+    return strncmp(field + strspn(field, " "), accepted, sizeof accepted - 1) == 0;
+}
+
 /* Keeps what has come of the answer to the opening request. Returns whether it is complete; then
  * `rest` and `left` are what came behind it. */
 bool websocket_answered(struct conn *c, const char *data, size_t size, const char **rest, size_t *left) {
@@ -87,7 +94,7 @@ bool websocket_answered(struct conn *c, const char *data, size_t size, const cha
         return false;
     }
     end[2] = 0;
-    if (strncmp(ws->answer, switched, sizeof switched - 1) != 0 || !strcasestr(ws->answer, accepted)) {
+    if (!is_accepted(ws->answer)) {
         fprintf(stderr, "%.*s\n", (int)strcspn(ws->answer, "\r"), ws->answer);
         fail("a server has refused a WebSocket");
     }
@@ -100,7 +107,8 @@ bool websocket_answered(struct conn *c, const char *data, size_t size, const cha
 
 /* The length of the head of a frame of which at least two bytes are here. */
 static size_t head_size(const uint8_t *head) {
-    return head[1] < 126 ? 2 : head[1] == 126 ? 4 : 10;
+    int size = head[1] & ~MASKED;
+    return size < 126 ? 2 : size == 126 ? 4 : 10;
 }
 
 static uint64_t payload_size(const uint8_t *head) {
@@ -111,6 +119,7 @@ static uint64_t payload_size(const uint8_t *head) {
     return size;
 }
 
+/* Checks the first two bytes of a frame. */
 static void check(const uint8_t *head) {
     int opcode = head[0] & OPCODE;
     if (head[0] & ~(FIN | OPCODE) || !(head[0] & FIN) || (opcode != TEXT && opcode < 8))
@@ -147,10 +156,8 @@ static size_t resume(struct conn *c, const char *data, size_t size) {
     while (ws->headed < 2 || ws->headed < head_size(ws->head)) {
         if (taken == size) return taken;
         ws->head[ws->headed++] = (uint8_t)data[taken++];
-        if (ws->headed >= 2 && ws->headed == head_size(ws->head)) {
-            check(ws->head);
-            ws->left = payload_size(ws->head);
-        }
+        if (ws->headed == 2) check(ws->head);
+        if (ws->headed >= 2 && ws->headed == head_size(ws->head)) ws->left = payload_size(ws->head);
     }
     size_t piece = size - taken < ws->left ? size - taken : (size_t)ws->left;
     ws->left -= piece;
