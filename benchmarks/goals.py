@@ -102,6 +102,14 @@ GOALS = (
     Goal("WebSocket, 500 members, 200/s, CPU", _FRAMES, "cpu_us", 1.15, than="ours-lines"),
     Goal("idle WebSocket member, resident KB", _IDLE_FRAMES, "rss_kb_each", 2.5),
     Goal("idle WebSocket member, resident", _IDLE_FRAMES, "rss_kb_each", 0.3, than="ws"),
+    Goal(
+        "idle WebSocket connection, resident",
+        _IDLE_FRAMES,
+        "rss_kb_each",
+        0.3,
+        than="ws",
+        who="ours-bare",
+    ),
 )
 
 
