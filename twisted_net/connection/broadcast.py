@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from itertools import compress
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -317,16 +316,17 @@ class Broadcast:
         for member in members:
             (even if positions.get(member) == start else others).append(member)
         size = len(data)
-        transports = [member.transport for member in even]
-        free = are_free(transports)
+        transports = []
+        free = are_free([member.transport for member in even])
         for member, is_free in zip(even, free, strict=True):
             if is_free:
                 positions[member] = head
                 member.bytes_sent += size
                 member.messages_sent += count
+                transports.append(member.transport)
             else:
                 others.append(member)
-        send_to_all(list(compress(transports, free)), data)
+        send_to_all(transports, data)
         return others
 
     def _between(self, start: int, end: int) -> tuple[bytes, int]:

@@ -67,7 +67,6 @@ class EagerServer(Eager, tcp.Server):
         self.reactor = reactor
         self._tempDataBuffer = []
         self._tempDataLen = 0
-        self.dataBuffer = b""  # Twisted's is an attribute of the class, which takes longer to find
         self.socket = sock
         self.protocol = protocol
         self._batch = batch = batch_of(reactor)
@@ -118,11 +117,10 @@ class EagerServer(Eager, tcp.Server):
 
 
 SHARED_KEYS = (
-    # What free() and send_to_all() read is together, in one cache line.
-    *("_is_plain", "_tempDataLen", "dataBuffer", "socket"),
-    *("reactor", "_tempDataBuffer", "protocol", "_batch", "server", "client", "sessionno"),
-    *("prefix", "kind", "connected", "producer", "streamingProducer", "_in_batch", "_room"),
-    *("offset", "producerPaused", "disconnected", "closer", "is_shared"),
+    *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_batch", "server"),
+    *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
+    *("_in_batch", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
+    *("closer", "is_shared"),
 )
 """All attributes that an accepted connection may get; see :func:`share_keys`."""
 
