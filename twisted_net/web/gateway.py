@@ -51,6 +51,7 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     """A member of the chat whose messages come in WebSocket frames."""
 
     framing = RequestHead  # type: ignore[assignment]
+    shared_keys = (*ChatProtocol.shared_keys, "gateway", "_opened", "broadcasts")
     subprotocols = (SUBPROTOCOL,)
 
     factory: ChatFactory
@@ -174,7 +175,7 @@ class ChatGateway:
         """Go on with a connection whose peer speaks HTTP."""
         member = self.member()
         transport = self._chat.continue_as(connection, member, len(data))
-        switch_protocol(transport, member, data, self._chat.clock)
+        switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
 
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> RefusedClient | None:
         """Return a protocol that tells a client why it may not stay.
@@ -206,7 +207,7 @@ class ChatGateway:
         if not self._chat.accepts:
             member.refusal = DRAINING
         transport = self._chat.continue_as(page, member, len(data))
-        switch_protocol(transport, member, data, self._chat.clock)
+        switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
 
     @property
     def page_factory(self) -> PageFactory:

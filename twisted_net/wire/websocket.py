@@ -56,6 +56,8 @@ LEAST_WINDOW_BITS = 9
 MAX_DEFLATE_STREAMS = 16
 """The most DEFLATE streams in one message. Compressors make one; each costs the receiver time."""
 
+_INFLATED_AT_ONCE = 1 << 16  # bytes, so that a message is not in memory twice
+
 # The codes of the close frame (RFC 6455, 7.4.1).
 NORMAL = 1000
 PROTOCOL_ERROR = 1002
@@ -423,16 +425,19 @@ class WebSocket(BaseFraming[WebSocketMessage]):
         inflater = incoming.inflater
         while piece:
             try:
-                into += inflater.decompress(piece, self.max_size - len(into) + 1)
+                most = min(self.max_size - len(into) + 1, _INFLATED_AT_ONCE)
+                into += inflater.decompress(piece, most)
             except zlib.error as error:
                 self._fail(f"a message cannot be decompressed: {error}")
             if len(into) > self.max_size:
                 self._too_big()
-            piece = inflater.unused_data
-            if piece:  # the stream has ended, and another follows (RFC 7692, 7.2.3.4)
+            piece = inflater.unconsumed_tail
+            if not piece and inflater.unused_data:
+                # The stream has ended, and another follows (RFC 7692, 7.2.3.4).
                 incoming.streams += 1
                 if incoming.streams > MAX_DEFLATE_STREAMS:
                     self._fail("a message has too many compressed streams", POLICY_VIOLATION)
+                piece = inflater.unused_data
                 inflater = incoming.inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def _check_text(self, incoming: _Incoming, data: bytearray, is_last: bool) -> None:
