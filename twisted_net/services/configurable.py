@@ -27,6 +27,7 @@ class ConfigurableOptions(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._places: dict[tuple[str, str | None], str] = {}
+        self.shared_certificate: tuple[str, str] | None = None  # of a process that serves as well
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse a command line, and the file that it names.

@@ -101,6 +101,10 @@ _LOG_FORMAT_HELP = (
     "connection has its reason, name, seconds, bytes and messages in fields of their own."
 )
 _DRAIN_HELP = "Seconds that open connections have to end when the service stops."
+_WORKERS_HELP = (
+    "Serve with this many processes behind one port: a number, or auto for one per CPU. See "
+    "docs/workers.rst. [default: this process alone]"
+)
 _CONFIG_HELP = (
     "File with a flag on each line: port = 8080, self-signed = yes. Repeatable flags have several "
     "lines. A flag on the command line replaces all lines with its name."
@@ -179,6 +183,7 @@ SHARED_GROUPS = (
         {"admin": "ENDPOINT", "admin-token-file": "FILE", "admin-host": "NAME"},
     ),
     FlagGroup("Logging", {"log-ends": "WHICH", "log-format": "FORMAT"}),
+    FlagGroup("Processes", {"workers": "N"}),
     FlagGroup("Stopping", {"drain": "SECONDS"}),
     FlagGroup("Configuration", {"config": "FILE"}),
     FlagGroup("Help", {"version": "", "help": ""}),
@@ -227,5 +232,6 @@ def shared_flags(
         ["admin-token-file", None, None, _TOKEN_HELP],
         ["log-ends", None, "all", _LOG_ENDS_HELP],
         ["log-format", None, "text", _LOG_FORMAT_HELP],
+        ["workers", None, None, _WORKERS_HELP],
         ["config", None, None, _CONFIG_HELP],
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -47,12 +47,16 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.listening_sockets import ListeningSockets, OwnSockets
 from twisted_net.services.log_format import use_json
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.services.tls_flags import certificates_of, check_tls_flags
 from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
+from twisted_net.services.workers.numbers import parse_workers
+from twisted_net.services.workers.privileges import keep_privileges, twistd_flags
+from twisted_net.services.workers.this_process import worker_settings
 from twisted_net.tls.contexts import parse_tls_version
 from twisted_net.wire.numbers import (
     MOST_BYTES,
@@ -64,6 +68,9 @@ from twisted_net.wire.numbers import (
     shorten,
 )
 
+if TYPE_CHECKING:
+    from twisted_net.web.admin.histogram import Histogram
+
 
 class ServiceOptions(ConfigurableOptions):
     """The command line of every service.
@@ -74,6 +81,12 @@ class ServiceOptions(ConfigurableOptions):
     :cvar summary: the first paragraph of ``--help``.
     :cvar examples: command lines that ``--help`` shows.
     :cvar groups: all flags, as ``--help`` groups them.
+    :ivar words: the command line, without the service's name.
+    :ivar directory: where the program was started.
+    :ivar twistd: the flags of ``twistd`` that workers get.
+    :ivar sockets: makes the endpoints of this process.
+    :ivar make_admission: makes what decides who may connect.
+    :ivar appends: how long the store takes, if there is one, and operators ask.
     """
 
     command: ClassVar[str]
@@ -102,6 +115,12 @@ class ServiceOptions(ConfigurableOptions):
         super().__init__()
         for flag in self.repeatable:
             self[flag] = []
+        self.words: tuple[str, ...] = ()
+        self.directory = os.getcwd()
+        self.twistd: tuple[str, ...] = ()
+        self.sockets: ListeningSockets = OwnSockets()
+        self.make_admission: Callable[[AdmissionRules], Admission] = Admission
+        self.appends: Histogram | None = None
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -161,6 +180,7 @@ class ServiceOptions(ConfigurableOptions):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
+        self.words = tuple(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -193,6 +213,7 @@ class ServiceOptions(ConfigurableOptions):
         self.parse("log-ends", _all_or_notable)
         self.parse("interface", _ip_address)
         self.parse("min-tls", parse_tls_version)
+        self.parse("workers", parse_workers)
         self._check_addresses()
         self._check_admin()
         self._choose_log_format()
@@ -217,19 +238,22 @@ class ServiceOptions(ConfigurableOptions):
         if self["log-format"] not in ("text", "json"):
             self.refuse("log-format", "must be text or json")
         flags: MutableMapping[str, Any] | None = self.parent
-        if self["log-format"] == "json" and flags is not None:
+        if self["log-format"] == "json" and flags is not None and worker_settings() is None:
             try:
                 use_json(flags)
             except ValueError as error:
                 self.refuse("log-format", str(error))
 
     def _check_twistd(self) -> None:
-        flags: Mapping[str, Any] = self.parent or {}
+        flags: MutableMapping[str, Any] = self.parent or {}
         try:
             check_twistd_flags(flags)
         except ValueError as error:
             raise usage.UsageError(str(error)) from None
-        if flags.get("chroot") is not None or flags.get("uid") is not None:
+        if self["workers"] is not None and worker_settings() is None:
+            self.twistd = twistd_flags(flags)
+            keep_privileges(flags)
+        elif flags.get("chroot") is not None or flags.get("uid") is not None:
             load_everything()
 
     # Parsers of values, for this class and its subclasses.
@@ -275,6 +299,11 @@ class ServiceOptions(ConfigurableOptions):
 
     # The parts of a service.
 
+    @property
+    def descriptors_each(self) -> int:
+        """File descriptors that one connection takes."""
+        return 1
+
     def files_in_use(self) -> FilesInUse:
         """Return the files that the service uses later, when it may have another user or root."""
         files = FilesInUse.of_twistd(self.parent or {})
@@ -284,17 +313,16 @@ class ServiceOptions(ConfigurableOptions):
                 files.read_again.append(os.path.abspath(self[flag]))
         if self["tls-dir"] is not None:
             files.directories.append(os.path.abspath(self["tls-dir"]))
+        if worker_settings() is not None:  # the supervisor has made the sockets
+            return files
         for endpoint in filter(None, (*self["listen"], self["admin"])):
             kind, _, rest = endpoint.partition(":")
             if kind == "unix":
                 files.removed.append(os.path.abspath(rest.partition(":")[0]))
         return files
 
-    def settings(self, descriptors: int = 1) -> dict[str, Any]:
-        """Return the arguments of a connection factory: limits, admission, budget and logging.
-
-        :param descriptors: file descriptors that one connection takes.
-        """
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of a connection factory: limits, admission, budget and logging."""
         limits = Limits(
             idle_timeout=self["idle-timeout"],
             handshake_timeout=self["handshake-timeout"],
@@ -307,7 +335,7 @@ class ServiceOptions(ConfigurableOptions):
         )
         most = self["max-connections"]
         rules = AdmissionRules(
-            max_connections=most_connections(descriptors) if most is None else most,
+            max_connections=most_connections(self.descriptors_each) if most is None else most,
             max_per_address=self["max-per-address"],
             accept_rate=self["accept-rate"],
             allow=tuple(self["allow"]),
@@ -316,7 +344,7 @@ class ServiceOptions(ConfigurableOptions):
         budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
         return {
             "limits": limits,
-            "admission": Admission(rules),
+            "admission": self.make_admission(rules),
             "budget": budget,
             "log_ends": self["log-ends"],
         }
@@ -371,7 +399,9 @@ class ServiceOptions(ConfigurableOptions):
         interface = self["interface"] or ""
         endpoint: IStreamServerEndpoint = parse_endpoint(
             *(f"{self.command}: --port {port}", ""),
-            lambda: tcp_endpoint(reactor, port, interface, bind),
+            lambda: self.sockets.endpoint(
+                reactor, "tcp", lambda each: tcp_endpoint(each, port, interface, bind)
+            ),
         )
         return self._at_the_socket(endpoint)
 
@@ -392,9 +422,16 @@ class ServiceOptions(ConfigurableOptions):
         found: IStreamServerEndpoint = parse_endpoint(
             f"{self.command}: {self.spell(flag, text)}",
             text,
-            lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
+            lambda: self.sockets.endpoint(
+                *(reactor, text.partition(":")[0]),
+                lambda each: serverFromString(eager(each), text),  # type: ignore[no-untyped-call]
+            ),
         )
         return self._at_the_socket(found)
+
+    def divide(self, count: int) -> None:
+        """Keep one of ``count`` parts of what all connections share, for one of as many workers."""
+        self["memory-budget"] = -(-self["memory-budget"] // count)
 
 
 def _all_or_notable(text: str) -> bool:

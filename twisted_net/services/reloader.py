@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.service_manager import ServiceManager, StateListener
 from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
 
@@ -84,9 +84,9 @@ class CertificateReloader:
         self,
         certificates: Sequence[Certificates],
         reactor: Any,
-        manager: ServiceManager | None = None,
+        manager: StateListener | None = None,
     ) -> None:
-        self._manager = manager or ServiceManager(reactor, {})
+        self._manager: StateListener = manager or ServiceManager(reactor, {})
         self._certificates = certificates
         self._reactor = reactor
         self._watch = CertificateWatch(certificates, reactor)

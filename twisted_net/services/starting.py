@@ -25,7 +25,7 @@ from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import CertificateReloader
-from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.service_manager import ServiceManager, StateListener
 
 _log = Logger()
 
@@ -162,7 +162,8 @@ class SecondSignal:
             reactor.stop()  # if only the service was being stopped
 
 
-_second_signal = SecondSignal()
+second_signal = SecondSignal()
+"""That of this process."""
 
 
 def settle() -> None:
@@ -192,10 +193,13 @@ class NamedService(ListenerService):
     It tells systemd how it is, if systemd has started it.
 
     :ivar admin: shows this service to operators; it starts and stops with it.
+    :ivar manager: is told how the service is.
+    :ivar takes_second_signal: whether SIGINT and SIGTERM abort connections while it stops.
     """
 
     _reloader: CertificateReloader | None = None
     admin: ListenerService | None = None
+    takes_second_signal = True
 
     def __init__(
         self, command: str, *args: Any, files: FilesInUse | None = None, **kwargs: Any
@@ -203,7 +207,7 @@ class NamedService(ListenerService):
         super().__init__(*args, **kwargs)
         self.command = command
         self._files = files
-        self._manager = ServiceManager(self.factory.clock, os.environ)
+        self.manager: StateListener = ServiceManager(self.factory.clock, os.environ)
 
     def privilegedStartService(self) -> None:
         try:
@@ -226,7 +230,7 @@ class NamedService(ListenerService):
         used = [each.certificates for each in self.listeners if each.certificates is not None]
         from twisted.internet import reactor
 
-        self._reloader = CertificateReloader(used, reactor, self._manager)
+        self._reloader = CertificateReloader(used, reactor, self.manager)
         self._reloader.start()
         self._tell_if_ready()
 
@@ -235,7 +239,7 @@ class NamedService(ListenerService):
 
     def _tell_if_ready(self) -> None:
         if self.ready:
-            self._manager.ready(self._count_connections)
+            self.manager.ready(self._count_connections)
 
     def _count_connections(self) -> str:
         count = len(self.factory.connections)
@@ -246,12 +250,12 @@ class NamedService(ListenerService):
             self._reloader.stop()
             self._reloader = None
         left = f"connections left: {len(self.factory.connections)}"
-        self._manager.stopping(f"Stopping; {left}", self.drain)
+        self.manager.stopping(f"Stopping; {left}", self.drain)
         stopped = super().stopService()
         if self.admin is not None:
             stopped.addBoth(self._stop_admin, self.admin)
-        if not stopped.called:
-            _second_signal.begin(self)
+        if not stopped.called and self.takes_second_signal:
+            second_signal.begin(self)
         return stopped.addBoth(self._has_stopped)
 
     def _stop_admin(self, result: Any, admin: ListenerService) -> Deferred[Any]:
@@ -259,8 +263,8 @@ class NamedService(ListenerService):
         return admin.stopService().addBoth(lambda _: result)
 
     def _has_stopped(self, result: Any) -> Any:
-        self._manager.close()
-        _second_signal.end(self)
+        self.manager.close()
+        second_signal.end(self)
         return result
 
     def listen_failed_late(self, failure: ListenFailed) -> None:

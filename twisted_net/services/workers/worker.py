@@ -1,0 +1,182 @@
+"""The worker's end: it takes connections, and does what the supervisor says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
+from typing import Any
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.logger import Logger
+
+from twisted_net.eager.reactor_interfaces import eager
+from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.services.starting import NamedService
+from twisted_net.services.workers.channel import Channel, ChannelError, open_channel
+from twisted_net.services.workers.dispatcher import bare_host
+from twisted_net.services.workers.handoff import Decision, HandoffReader
+from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
+from twisted_net.services.workers.shared_admission import SharedAdmission
+from twisted_net.services.workers.sockets import HandedSockets
+
+_log = Logger()
+
+
+class WorkerEnd:
+    """Connects a service of this process with the supervisor.
+
+    In place of the service manager, the supervisor is told when the service is ready.
+
+    :param reactor: the reactor.
+    :param sockets: the ports of the service.
+    :param admission: that of the service.
+    """
+
+    def __init__(self, reactor: Any, sockets: HandedSockets) -> None:
+        self._reactor = reactor
+        self._sockets = sockets
+        self._service: NamedService | None = None
+        self._admission: SharedAdmission | None = None
+        self._answer: Callable[[str, dict[str, Any]], Any] | None = None
+        self._channel = Channel(self._told, self._asked, self._lost)
+        self._reader: HandoffReader | None = None
+        self._gone: list[str | None] = []
+        self._is_stopping = False
+
+    def serve(
+        self,
+        service: NamedService,
+        admission: SharedAdmission,
+        answer: Callable[[str, dict[str, Any]], Any] | None,
+    ) -> None:
+        """Serve with a service.
+
+        :param answer: answers what operators ask, if they can.
+        """
+        self._service = service
+        self._admission = admission
+        self._answer = answer
+        service.manager = self
+        service.takes_second_signal = False
+        self._reactor.callWhenRunning(self._connect)
+
+    def left(self, address: str | None) -> None:
+        """Tell, soon, that a connection has ended which the supervisor has admitted."""
+        if not self._gone:
+            self._reactor.callLater(0, self._tell_left)
+        self._gone.append(None if address is None else bare_host(address))
+
+    # In place of the service manager.
+
+    def ready(self, describe: Callable[[], str]) -> None:
+        """Begin to take connections."""
+        if self._reader is None:
+            self._reactor.callWhenRunning(self._begin)
+
+    def reloading(self) -> AbstractContextManager[None]:
+        """The supervisor says so."""
+        return nullcontext()
+
+    def stopping(self, status: str, seconds: float) -> None:
+        """The supervisor knows."""
+
+    def close(self) -> None:
+        """Nothing is left to be told."""
+
+    def stop(self) -> None:
+        """Serve what was passed on, close all connections, and end. More than once is as once."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        if self._reader is not None:
+            self._reader.take_all()
+        reactor: IReactorCore = self._reactor
+        reactor.stop()
+
+    def _connect(self) -> None:
+        for descriptor in (CONTROL_FD, HANDOFF_FD):
+            os.set_inheritable(descriptor, False)
+        # systemd sends SIGTERM to all processes of a service, and the supervisor tells us, too.
+        signal.signal(signal.SIGTERM, self._terminated)
+        open_channel(self._reactor, socket.socket(fileno=CONTROL_FD), self._channel)
+
+    def _begin(self) -> None:
+        if self._is_stopping or self._reader is not None:
+            return
+        handoff = socket.socket(fileno=HANDOFF_FD)
+        handoff.setblocking(False)
+        self._reader = HandoffReader(self._reactor, handoff, self._take)
+        self._reader.start()
+        self._channel.tell("ready")
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self.stop)
+
+    def _take(
+        self, listener: int, descriptor: int, family: socket.AddressFamily, decision: Decision
+    ) -> None:
+        port = self._sockets.ports.get(listener)
+        admission = self._admission
+        assert admission is not None
+        admission.decide(decision)
+        address = None
+        try:
+            if port is None or port.factory is None:  # it has just stopped listening
+                return
+            address = _host_of(descriptor, family)
+            port.sessionno += 1
+            eager(self._reactor).adoptStreamConnection(descriptor, family, port.factory)
+        except OSError:  # the peer has gone
+            pass
+        finally:
+            admission.settle(address)
+
+    def _tell_left(self) -> None:
+        gone, self._gone = self._gone, []
+        self._channel.tell("left", addresses=gone)
+
+    # The supervisor.
+
+    def _told(self, name: str, values: dict[str, Any]) -> None:
+        service = self._service
+        assert service is not None
+        if name == "stop":
+            self.stop()
+        elif name == "abort":
+            service.factory.abort(DRAINING)
+        elif name == "drain":
+            if self._reader is not None:
+                self._reader.take_all()
+            service.begin_drain()
+        elif name == "ticket-key":
+            for listener in service.listeners:
+                if listener.certificates is not None:
+                    listener.certificates.use_ticket_key(bytes.fromhex(values["key"]))
+
+    def _asked(self, name: str, values: dict[str, Any]) -> Any:
+        assert self._service is not None
+        if name == "ping":
+            return {"connections": len(self._service.factory)}
+        if self._answer is None:
+            raise ChannelError(404, "There is no operator's view.")
+        return self._answer(name, values)
+
+    def _lost(self) -> None:
+        if not self._is_stopping:
+            _log.error("The supervisor is gone: this worker closes its connections, and ends")
+            self.stop()
+
+
+def _host_of(descriptor: int, family: socket.AddressFamily) -> str | None:
+    """Return the address of a connection's peer.
+
+    :raises OSError: the peer has gone.
+    """
+    if family == socket.AF_UNIX:
+        return None
+    with socket.socket(family, socket.SOCK_STREAM, fileno=os.dup(descriptor)) as copy:
+        return str(copy.getpeername()[0])
