@@ -34,12 +34,17 @@ NEW_TICKET_KEY_EVERY = 12 * 60 * 60
 class AbortingFactory(ConnectionFactory):
     """Stands for the connections of all workers: a second signal aborts them.
 
+    :param name: the service's name, for the log.
     :param abort: aborts them.
     """
 
-    def __init__(self, abort: Callable[[], object], clock: Any) -> None:
+    def __init__(self, name: str, abort: Callable[[], object], clock: Any) -> None:
         super().__init__(clock=clock)
+        self._name = name
         self._abort_all = abort
+
+    def logPrefix(self) -> str:
+        return self._name
 
     def abort(self, reason: CloseReason = CLOSED) -> None:
         self._abort_all()
@@ -86,7 +91,9 @@ class Supervisor(ListenerService):
     admin: ListenerService | None = None
 
     def __init__(self, reactor: Any, parts: SupervisorParts) -> None:
-        super().__init__(AbortingFactory(self._abort, reactor), parts.listeners, parts.drain)
+        super().__init__(
+            AbortingFactory(parts.command, self._abort, reactor), parts.listeners, parts.drain
+        )
         self.command = parts.command
         self.admission = parts.admission
         self.pool = WorkerPool(
