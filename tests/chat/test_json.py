@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
 from twisted_net.chat.codecs import json_codec, json_requests
+from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
-from twisted_net.chat.protocol import GREETING_DELAY, SILENT_PRESENCE_DELAY
+from twisted_net.chat.protocol import SILENT_PRESENCE_DELAY
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.store.log import Position
 from twisted_net.testing import connect_peer, same_for_every_split

@@ -56,6 +56,23 @@ class CountdownTests(SynchronousTestCase):
         self.assertEqual(self.expired, ["a"])
         self.assertNothingLeft()
 
+    def test_what_came_in_time(self) -> None:
+        """An item that is stopped in the turn of the reactor in which it is due does not expire.
+
+        A reactor runs its timers first, and then reads what has come meanwhile.
+        """
+        for read in ((), ("a",)):
+            self.countdown.start("a", self.clock)
+            self.clock.rightNow += 2
+            for timer in list(self.clock.calls):  # advance() would run those of later turns, too
+                self.clock.calls.remove(timer)
+                timer.func(*timer.args)
+            for item in read:
+                self.countdown.stop(item)
+            self.clock.advance(0)
+        self.assertEqual(self.expired, ["a"])
+        self.assertNothingLeft()
+
     def test_what_expires_may_start_and_stop(self) -> None:
         """What is called may stop and start items."""
 

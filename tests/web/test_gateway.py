@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address
 
 from tests.chat.chat_peers import GREETING_DELAY, ChatCase
 from tests.web.sockets import WebSocketPeer, opening
+from twisted_net.chat.greeting import BROWSER_DELAY, BROWSER_MEMORY
 from twisted_net.chat.protocol import HTTP_ALPN
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DRAINING
@@ -161,6 +162,30 @@ class MemberTests(GatewayCase):
         other.handshake()
         self.clock.advance(2 * GREETING_DELAY)
         self.assertIn(b"Welcome", other.take())
+
+    def test_silent_beside_a_browser(self) -> None:
+        """Where a browser has just asked for something, who is silent is greeted later."""
+        first, other = self.silent("192.0.2.1"), self.silent("192.0.2.2")
+        first.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        second, third = self.silent("192.0.2.1"), self.silent("192.0.2.2")
+        self.clock.advance(BROWSER_DELAY - 0.1)
+        self.assertIn(b"Welcome", other.take())
+        self.assertIn(b"Welcome", third.take())
+        self.assertEqual(second.take(), b"")
+        second.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")  # it was lost once
+        self.clock.advance(0)
+        self.assertIn(b"HTTP/1.1 200 OK", second.take())
+        fourth = self.silent("192.0.2.1")
+        self.clock.advance(BROWSER_DELAY)
+        self.assertIn(b"Welcome", fourth.take())
+        self.clock.advance(BROWSER_MEMORY)
+        fifth = self.silent("192.0.2.1")
+        self.clock.advance(GREETING_DELAY)
+        self.assertIn(b"Welcome", fifth.take())
+
+    def silent(self, host: str) -> Peer:
+        """Connect from an address."""
+        return connect_peer(self.factory, peer=IPv4Address("TCP", host, 50000))
 
     def test_places(self) -> None:
         """A browser has one place of the admission, also after it has become a member."""

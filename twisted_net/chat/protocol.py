@@ -49,6 +49,7 @@ from twisted_net.chat.extension.checks import Checks
 from twisted_net.chat.extension.running import error_reply, run_command
 from twisted_net.chat.extension.user import ChatUser, CommandFunction
 from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
+from twisted_net.chat.greeting import BROWSER_DELAY, GREETING_DELAY, RecentBrowsers
 from twisted_net.chat.identity_log import (
     log_failed_login,
     log_login,
@@ -101,9 +102,6 @@ HTTP_ALPN = b"http/1.1"
 
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
-
-GREETING_DELAY = 0.15
-"""Seconds for which a peer may be silent until it is greeted. Programs and browsers speak first."""
 
 SILENT_PRESENCE_DELAY = 3.0
 """Seconds after which the join of a user is announced who has not said anything. A check that only
@@ -255,7 +253,7 @@ class ChatProtocol(Member):
         self.factory.act(self.session.end())
         request, gateway = self._request, self.factory.gateway
         if foreign.protocol == "HTTP" and request is not None and gateway is not None:
-            self.factory.leave(self)
+            self.factory.leave_for_http(self)
             gateway.take_over(self, request)
             return
         self.send_encoded(foreign.answer)
@@ -394,6 +392,8 @@ class ChatFactory(ConnectionFactory):
         self._text = TextCodec(own=own) if own else TEXT
         self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
         self._silent = Countdown(GREETING_DELAY, self._greet)
+        self._silent_near_browsers = Countdown(BROWSER_DELAY, self._greet)
+        self._browsers = RecentBrowsers()
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
         self.gateway: Gateway | None = None  # without one, HTTP is turned away
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
@@ -503,18 +503,26 @@ class ChatFactory(ConnectionFactory):
         )
         user.account = peer_subject(connection.transport) or ""
         connection.session = Session(user, self.registry, self._settings, self._token, secret)
-        self._silent.start(connection, self.clock)
+        is_near = self._browsers.is_near(host, self.clock.seconds())
+        silent = self._silent_near_browsers if is_near else self._silent
+        silent.start(connection, self.clock)
         self.limit_login(connection)
 
     def spoke(self, connection: ChatProtocol) -> None:
         """Do not greet a connection any more as one that is silent."""
         self._silent.stop(connection)
+        self._silent_near_browsers.stop(connection)
 
     def leave(self, connection: ChatProtocol) -> None:
         """Forget a connection that has ended."""
-        self._silent.stop(connection)
+        self.spoke(connection)
         self._logging_in.stop(connection)
         self.registry.forget_origin(connection.user)
+
+    def leave_for_http(self, connection: ChatProtocol) -> None:
+        """Forget a connection whose peer speaks HTTP."""
+        self.leave(connection)
+        self._browsers.add(getattr(connection.peer, "host", ""), self.clock.seconds())
 
     def _greet(self, connection: ChatProtocol) -> None:
         """Greet a peer that has been silent, unless its first line is on its way."""
