@@ -15,6 +15,7 @@ from twisted_net.connection.guard import GuardFactory
 from twisted_net.endpoints.listening import Listener, ListenerService
 from twisted_net.interfaces import ServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.web.admin.answers import Answers, ServiceAnswers
 from twisted_net.web.admin.probe import TurnProbe
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.views import ServiceView
@@ -66,6 +67,7 @@ class AdminService(ListenerService):
     :param token: returns the token that operators must know; None if there is none. Then it listens
         only on loopback addresses and Unix sockets.
     :param names: names of this server that operators use, besides its addresses.
+    :param answers: answers what they ask, in place of the views.
     """
 
     def __init__(
@@ -75,10 +77,13 @@ class AdminService(ListenerService):
         listener: Listener,
         token: Callable[[], bytes] | None = None,
         names: Collection[str] = (),
+        answers: Answers | None = None,
     ) -> None:
         self._views = views
         self._probe = TurnProbe(reactor)
-        resource = AdminResource(views, self._probe.turns, token or (lambda: None), names)
+        resource = AdminResource(
+            answers or ServiceAnswers(views, self._probe.turns), token or (lambda: None), names
+        )
         site = AdminSite(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         factory = GuardFactory(
             site,

@@ -18,66 +18,36 @@ POST     ``/log-level``                ``{"level": LEVEL}``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
-from twisted.logger import Logger, LogLevel
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twisted_net.connection.addresses import format_address, is_loopback
-from twisted_net.connection.connection import Connection, State
-from twisted_net.policy.close_reasons import KICKED
 from twisted_net.web.admin.access import OPEN_PATHS, RequestFacts, find_refusal
-from twisted_net.web.admin.histogram import Histogram
-from twisted_net.web.admin.listing import (
-    connection_details,
-    ended_row,
-    list_connections,
-    parse_query,
-)
-from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
-from twisted_net.web.admin.metrics import CONTENT_TYPE, ServiceCollector
-from twisted_net.web.admin.responses import (
-    answer,
-    answer_error,
-    answer_json,
-    answer_text,
-    begin_answer,
-)
-from twisted_net.web.admin.tap import Tap
-from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.web.admin.answers import Answers, BadRequest, OpenTap, Plain, Question
+from twisted_net.web.admin.responses import answer, answer_error, answer_json, begin_answer
 from twisted_net.wire.json_values import check_depth, make_decoder
 from twisted_net.wire.text import printable
 
 MOST_BODY = 65536
 """The most bytes in the body of a request."""
 
-LONGEST_BAN = 99_999_999
-"""Minutes: 190 years, as in the chat."""
-
-_LONGEST_TEXT = 400
+_FIELDS = {"close": ("text",), "ban": ("target", "minutes", "text"), "set_log_level": ("level",)}
 
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
           ".svg": "image/svg+xml", "": "text/html; charset=utf-8"}  # fmt: skip
 
 _log = Logger()
 _decode = make_decoder(finite=True, unique=True)
-
-
-class BadRequest(Exception):
-    """A request cannot be answered.
-
-    :param status: of HTTP.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 class AdminRequest(Request):
@@ -121,43 +91,39 @@ class AdminSite(Site):
 class AdminResource(Resource):
     """Answers every path.
 
-    :param views: the services that are shown.
-    :param turns: the sampled turns of the reactor.
+    :param answers: answers what is asked.
     :param token: returns the token that who asks must know; None if there is none.
     :param names: names of this server besides its addresses.
     """
 
     isLeaf = True
     _routes: ClassVar[dict[tuple[str, str], str]] = {
-        ("GET", "/metrics"): "_metrics",
-        ("GET", "/healthz"): "_health",
-        ("GET", "/readyz"): "_readiness",
-        ("GET", "/connections"): "_connections",
-        ("GET", "/connections/ID"): "_connection",
-        ("GET", "/connections/ID/tap"): "_tap",
-        ("GET", "/rooms"): "_rooms",
-        ("GET", "/ended"): "_ended",
-        ("GET", "/bans"): "_bans",
-        ("GET", "/log-level"): "_log_level",
-        ("POST", "/connections/ID/close"): "_close",
-        ("POST", "/drain"): "_drain",
-        ("POST", "/bans"): "_ban",
-        ("POST", "/log-level"): "_set_log_level",
+        ("GET", "/metrics"): "metrics",
+        ("GET", "/healthz"): "health",
+        ("GET", "/readyz"): "readiness",
+        ("GET", "/connections"): "connections",
+        ("GET", "/connections/ID"): "connection",
+        ("GET", "/connections/ID/tap"): "tap",
+        ("GET", "/rooms"): "rooms",
+        ("GET", "/ended"): "ended",
+        ("GET", "/bans"): "bans",
+        ("GET", "/log-level"): "log_level",
+        ("POST", "/connections/ID/close"): "close",
+        ("POST", "/drain"): "drain",
+        ("POST", "/bans"): "ban",
+        ("POST", "/log-level"): "set_log_level",
     }
 
     def __init__(
         self,
-        views: Sequence[ServiceView],
-        turns: Histogram,
+        answers: Answers,
         token: Callable[[], bytes | None] = lambda: None,
         names: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self._views = {view.name: view for view in views}
-        self._collector = ServiceCollector(views, turns)
+        self._answers = answers
         self._token = token
         self._names = frozenset(name.lower().rstrip(".") for name in names)
-        self._tapped: set[Connection] = set()
         for path in OPEN_PATHS:
             page_file(path)  # now, because the process may soon have another root
 
@@ -169,11 +135,8 @@ class AdminResource(Resource):
     def render(self, request: Request) -> int:
         try:
             self._answer(request)
-        except BadRequest as error:
-            answer_error(request, error.status, str(error))
         except Exception:
-            _log.failure("A request of an operator failed")
-            answer_error(request, 500, "The server made a mistake; its log says more.")
+            _fail(request, Failure())
         return NOT_DONE_YET
 
     def _answer(self, request: Request) -> None:
@@ -197,150 +160,90 @@ class AdminResource(Resource):
         if path in OPEN_PATHS:
             kind, body = page_file(path)
             answer(request, 200, kind, body)
-        elif number is None:
-            getattr(self, self._routes[method, pattern])(request)
-        else:
-            getattr(self, self._routes[method, pattern])(request, number)
-
-    # What is asked.
-
-    def _view(self, request: Request) -> ServiceView:
-        """Return the service that is meant: the only one, or ``?service=NAME``."""
-        views = self._views
-        name = _arguments(request).get("service", next(iter(views)))
-        if name not in views:
-            raise BadRequest(404, f"There is no service {name!r} here, but {', '.join(views)}.")
-        return views[name]
-
-    def _metrics(self, request: Request) -> None:
-        answer(request, 200, CONTENT_TYPE, self._collector.text())
-
-    def _health(self, request: Request) -> None:
-        answer_text(request, "ok")
-
-    def _readiness(self, request: Request) -> None:
-        problems = [view.not_ready for view in self._views.values() if view.not_ready]
-        answer_text(request, "; ".join(problems) or "ready", 503 if problems else 200)
-
-    def _connections(self, request: Request) -> None:
-        view = self._view(request)
-        try:
-            query = parse_query(_arguments(request))
-        except ValueError as error:
-            raise BadRequest(400, f"{error}.") from None
-        rows, more = list_connections(view, query)
-        answer_json(request, {"connections": rows, "total": len(view.factory), "next": more})
-
-    def _connection(self, request: Request, number: int) -> None:
-        view, connection = self._found(request, number)
-        answer_json(request, connection_details(view, connection))
-
-    def _rooms(self, request: Request) -> None:
-        answer_json(request, {"rooms": self._view(request).rooms()})
-
-    def _ended(self, request: Request) -> None:
-        view = self._view(request)
-        rows = [ended_row(view, each) for each in reversed(view.endings.last)]
-        answer_json(request, {"ended": rows})
-
-    def _bans(self, request: Request) -> None:
-        answer_json(request, {"bans": self._view(request).bans()})
-
-    def _log_level(self, request: Request) -> None:
-        answer_json(request, {"level": log_level().name})
-
-    def _found(self, request: Request, number: int) -> tuple[ServiceView, Connection]:
-        view = self._view(request)
-        connection = view.factory.connections.get(number)
-        if connection is None:
-            raise BadRequest(404, f"There is no connection {number}.")
-        return view, connection
-
-    # What is done.
-
-    def _close(self, request: Request, number: int) -> None:
-        _, connection = self._found(request, number)
-        text = _text(_body(request, "text"), "text")
-        _log.info("{who} closes connection {id}: {text}", who=_who(request), id=number, text=text)
-        connection.close(KICKED, text)
-        answer_json(request, {"done": f"Connection {number} is being closed."})
-
-    def _drain(self, request: Request) -> None:
-        view = self._view(request)
-        _body(request)
-        if not view.service.is_draining:
-            _log.info("{who} drains {name}", who=_who(request), name=view.name)
-            view.service.begin_drain()
-        answer_json(request, {"done": f"{view.name} is draining.", "open": len(view.factory)})
-
-    def _ban(self, request: Request) -> None:
-        view = self._view(request)
-        body = _body(request, "target", "minutes", "text")
-        minutes = body.get("minutes", 60)
-        if type(minutes) is not int or not 0 <= minutes <= LONGEST_BAN:
-            raise BadRequest(400, f"minutes: must be a whole number from 0 to {LONGEST_BAN}.")
-        target, text = _text(body, "target"), _text(body, "text")
-        if not target:
-            raise BadRequest(400, "target: must be a name or a range of addresses.")
-        try:
-            done = view.ban(target, minutes, text)
-        except CannotBan as error:
-            raise BadRequest(400, str(error)) from None
-        _log.info("{who} bans: {done}", who=_who(request), done=done)
-        answer_json(request, {"done": done})
-
-    def _set_log_level(self, request: Request) -> None:
-        name = _text(_body(request, "level"), "level")
-        if name not in LEVELS:
-            raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
-        if not set_log_level(LogLevel.levelWithName(name)):
-            raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
-        _log.info("{who} sets the log level to {name}", who=_who(request), name=name)
-        answer_json(request, {"level": name})
-
-    # Looking on.
-
-    def _tap(self, request: Request, number: int) -> None:
-        view, connection = self._found(request, number)
-        if request.method == b"HEAD":
-            begin_answer(request, 200, "application/x-ndjson")
-            request.finish()
             return
-        if connection.state is not State.OPEN:
-            raise BadRequest(409, f"Connection {number} is {connection.state.name.lower()}.")
-        if connection in self._tapped:
-            raise BadRequest(409, f"Somebody looks on at connection {number} already.")
-        who = _who(request)
+        name = self._routes[method, pattern]
+        question = Question(
+            _arguments(request),
+            number or 0,
+            _body(request, *_FIELDS.get(name, ())) if method == "POST" else {},
+            _who(request),
+        )
+        if name == "tap":
+            self._tap(request, question)
+        else:
+            _when_known(request, maybeDeferred(self._answers.answer, name, question), _send)
 
-        def end() -> None:
+    def _tap(self, request: Request, question: Question) -> None:
+        def ended() -> None:
             request.unregisterProducer()
             request.finish()
 
-        tap = Tap(connection, request.write, end, view.hide, view.now)
-        begin_answer(request, 200, "application/x-ndjson")
-        request.registerProducer(tap, True)
-        try:
-            tap.begin()
-        except AttributeError:
-            request.unregisterProducer()
-            raise BadRequest(501, "The transport of this connection cannot be watched.") from None
-        self._tapped.add(connection)
-        view.endings.tell(connection, tap.connection_ended)
-        _log.info("{who} looks on at connection {id}", who=who, id=number)
+        opened = maybeDeferred(self._answers.open_tap, question, request.write, ended)
+        _when_known(request, opened, lambda request, tap: _look_on(request, tap, question))
 
-        def over(_: object) -> None:
-            tap.end()
-            view.endings.forget(connection)
-            self._tapped.discard(connection)
-            _log.info(
-                "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
-                who=who,
-                id=number,
-                lines=tap.queue.lines,
-                missed=tap.queue.missed,
-            )
 
-        request.notifyFinish().addBoth(over)
+def _when_known(
+    request: Request, known: Deferred[Any], go_on: Callable[[Request, Any], object]
+) -> None:
+    """Go on with a result, unless the operator is gone by then."""
+    gone: list[object] = []
+    if not known.called:
+        request.notifyFinish().addErrback(gone.append)
+
+    def go_on_or_end(result: Any) -> None:
+        if not gone:
+            go_on(request, result)
+        elif hasattr(result, "over"):
+            result.over()
+
+    def failed(failure: Failure) -> None:
+        if not gone:
+            _fail(request, failure)
+
+    known.addCallback(go_on_or_end).addErrback(failed)
+
+
+def _fail(request: Request, failure: Failure) -> None:
+    error = failure.value
+    if isinstance(error, BadRequest):
+        answer_error(request, error.status, str(error))
+    else:
+        _log.failure("A request of an operator failed", failure)
+        answer_error(request, 500, "The server made a mistake; its log says more.")
+
+
+def _send(request: Request, found: Any) -> None:
+    if isinstance(found, Plain):
+        answer(request, found.status, found.kind, found.body)
+    else:
+        answer_json(request, found)
+
+
+def _look_on(request: Request, tap: OpenTap, question: Question) -> None:
+    begin_answer(request, 200, "application/x-ndjson")
+    if request.method == b"HEAD":
+        request.finish()
+        return
+    request.registerProducer(tap, True)
+    try:
+        tap.begin()
+    except AttributeError:
+        request.unregisterProducer()
+        raise BadRequest(501, "The transport of this connection cannot be watched.") from None
+    who, number = question.who, question.number
+    _log.info("{who} looks on at connection {id}", who=who, id=number)
+
+    def over(_: object) -> None:
+        lines, missed = tap.over()
+        _log.info(
+            "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
+            who=who,
+            id=number,
+            lines=lines,
+            missed=missed,
+        )
+
+    request.notifyFinish().addBoth(over)
 
 
 @cache
@@ -403,13 +306,6 @@ def _body(request: Request, *known: str) -> dict[str, Any]:
     if unknown:
         raise BadRequest(400, f"{printable(unknown[0])[:40]}: is unknown here.")
     return value
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name, "")
-    if not isinstance(value, str):
-        raise BadRequest(400, f"{name}: must be text.")
-    return printable(value)[:_LONGEST_TEXT]
 
 
 def _who(request: Request) -> str:
