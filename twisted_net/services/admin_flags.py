@@ -21,7 +21,10 @@ OPEN_TO_OTHERS = (
 _TCP = ("tcp", "tcp4", "tcp6", "ssl", "net", "nettls")
 
 if TYPE_CHECKING:
+    from twisted_net.web.admin.answers import Answers
     from twisted_net.web.admin.histogram import Histogram
+    from twisted_net.web.admin.service import AdminService
+    from twisted_net.web.admin.views import ServiceView
 
 
 def add_admin(
@@ -33,16 +36,35 @@ def add_admin(
     :param appends: how long the store takes, if there is one.
     :raises StartError: the token file or the endpoint cannot be used.
     """
+    if options["admin"] is not None:
+        view = view_of(service, options, appends)
+        service.admin = admin_service(reactor, options, view)
+    return service
+
+
+def view_of(service: NamedService, options: Any, appends: Histogram | None) -> ServiceView:
+    """Return what is shown of a service."""
+    from twisted_net.chat.protocol import ChatFactory
+    from twisted_net.web.admin.views import ChatServiceView, ServiceView
+
+    kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
+    return kind(options.command, service, appends=appends)
+
+
+def admin_service(
+    reactor: Any, options: Any, view: ServiceView, answers: Answers | None = None
+) -> AdminService:
+    """Return the service that ``--admin`` asks for.
+
+    :param answers: answers operators, in place of the view.
+    :raises StartError: the token file or the endpoint cannot be used.
+    """
     listener = options.admin_listener(reactor)
-    if listener is None:
-        return service
     if options["admin-token-file"] is None and is_open(options["admin"]):
         where = f"{options.command}: {options.spell('admin')}"
         raise StartError(f"{where}: {OPEN_TO_OTHERS}")
-    from twisted_net.chat.protocol import ChatFactory
     from twisted_net.web.admin.service import AdminService
     from twisted_net.web.admin.token_file import TokenError, TokenFile
-    from twisted_net.web.admin.views import ChatServiceView, ServiceView
 
     token = None
     if options["admin-token-file"] is not None:
@@ -51,10 +73,7 @@ def add_admin(
         except TokenError as error:
             flag = options.spell("admin-token-file")
             raise StartError(f"{options.command}: {flag}: {error}") from None
-    kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
-    view = kind(options.command, service, appends=appends)
-    service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
-    return service
+    return AdminService(reactor, [view], listener, token, options["admin-host"], answers)
 
 
 def is_open(endpoint: str) -> bool:

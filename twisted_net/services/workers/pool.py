@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -23,6 +23,19 @@ END_SECONDS = 5.0
 """Seconds that a worker has to end after its last connection; then it is killed."""
 
 
+class PoolObserver(Protocol):
+    """Observes workers, for operators."""
+
+    def worker_ready(self, worker: Worker, /) -> None:
+        """A worker has begun to serve."""
+
+    def metrics_known(self, worker: Worker, families: list[dict[str, Any]], /) -> None:
+        """A worker has told its last metrics."""
+
+    def worker_gone(self, worker: Worker, /) -> None:
+        """A worker has ended."""
+
+
 class WorkerPool:
     """Starts workers, again when they die, and new ones in their place.
 
@@ -38,6 +51,8 @@ class WorkerPool:
     :param jitter: returns random numbers from 0 to 1.
     :ivar workers: the workers that serve, or will, by their numbers.
     :ivar retired: workers that serve their last connections.
+    :ivar starts: how many processes were started.
+    :ivar observer: is told about workers, if somebody observes them.
     :ivar has_served: whether all numbers have had a worker that serves.
     """
 
@@ -60,6 +75,8 @@ class WorkerPool:
         self.workers: dict[int, Worker] = {}
         self.retired: list[Worker] = []
         self.has_served = False
+        self.starts = 0
+        self.observer: PoolObserver | None = None
         self._clock = clock
         self._settings = settings
         self._spawn = spawn
@@ -72,6 +89,7 @@ class WorkerPool:
         self._jitter = jitter
         self._calls: set[Any] = set()
         self._stopping = False
+        self._is_proven = False  # a worker has lived for some seconds
         self._is_replacing = False
 
     @property
@@ -163,6 +181,7 @@ class WorkerPool:
         self._spawn_process(worker)
 
     def _spawn_process(self, worker: Worker) -> bool:
+        self.starts += 1
         try:
             worker.start(self._spawn, self._settings(worker.number))
         except OSError as error:
@@ -211,15 +230,23 @@ class WorkerPool:
         if len(self.workers) == self.count and all(each.ready for each in self.running):
             self.has_served = True
         self._later(QUICK, self._note_survival, worker)
+        if self.observer is not None:
+            self.observer.worker_ready(worker)
         self._changed()
 
     def connections_left(self, worker: Worker, addresses: list[str | None]) -> None:
         self._left(worker, addresses)
 
+    def metrics_known(self, worker: Worker, families: list[dict[str, Any]]) -> None:
+        if self.observer is not None:
+            self.observer.metrics_known(worker, families)
+
     def worker_ended(self, worker: Worker, status: int) -> None:
         number, was_first = worker.number, self.workers.get(worker.number) is worker
         self._forget(worker)
         self._gone(worker)
+        if self.observer is not None:
+            self.observer.worker_gone(worker)
         self._changed()
         if self._stopping:
             return
@@ -229,8 +256,10 @@ class WorkerPool:
             else:
                 self._log_death(worker, status)
             return
-        if not self.has_served and not worker.has_served and status >= 0:
-            self._fail("\n".join(worker.complaints) or f"worker {number}: {_how(status)}")
+        if status > 0 and not self._is_proven and worker.lifetime < QUICK:
+            # Its own line says why it cannot start, such as a store that is not there.
+            reason = worker.complaints[-1] if worker.complaints else ""
+            self._fail(reason or f"worker {number} {_how(status)}")
             return
         self._log_death(worker, status)
         delay = self._deaths.died(worker.lifetime, self._jitter())
@@ -254,6 +283,7 @@ class WorkerPool:
 
     def _note_survival(self, worker: Worker) -> None:
         if not worker.has_ended:
+            self._is_proven = True
             self._deaths.survived()
 
 

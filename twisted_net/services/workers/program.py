@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 
 from twisted_net.services.workers.settings import SETTINGS_FD, WorkerSettings, read_settings
 from twisted_net.services.workers.this_process import become_worker
@@ -21,6 +22,10 @@ def twistd_arguments(settings: WorkerSettings) -> list[str]:
     return [*own, *settings.twistd, settings.command, *settings.words]
 
 
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal that is the supervisor's."""
+
+
 def main() -> None:
     """Run a worker until it ends."""
     settings = read_settings(SETTINGS_FD)
@@ -28,6 +33,9 @@ def main() -> None:
     # Ctrl-C goes to all processes of a terminal. The supervisor tells when it is time to stop.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is sent to all processes of a service must not end the workers.
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, _do_nothing)
     sys.argv = twistd_arguments(settings)
     from twisted.scripts.twistd import run
 

@@ -20,7 +20,7 @@ from twisted_net.eager.session_tickets import (
 from twisted_net.endpoints.descriptors import most_connections
 from twisted_net.endpoints.listening import Listener
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.services.admin_flags import add_admin
+from twisted_net.services.admin_flags import add_admin, admin_service, view_of
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.services.workers.settings import WorkerSettings
@@ -29,7 +29,7 @@ from twisted_net.services.workers.sockets import AcceptingSockets, HandedSockets
 from twisted_net.services.workers.spawning import Spawner, reactor_flags
 from twisted_net.services.workers.supervisor import Supervisor, SupervisorParts
 from twisted_net.services.workers.this_process import worker_settings
-from twisted_net.services.workers.worker import WorkerEnd
+from twisted_net.services.workers.worker import OperatorAnswers, WorkerEnd
 
 _COUNTED = re.compile(r":(maxConnections|perAddress|acceptRate)=")
 
@@ -87,8 +87,18 @@ def _worker(
                 listener.certificates.use_ticket_key(bytes.fromhex(settings.ticket_key))
     admission = service.factory.admission
     assert isinstance(admission, SharedAdmission)
-    end.serve(service, admission, None)
+    end.serve(service, admission, _answers(options, reactor, service, end))
     return service
+
+
+def _answers(
+    options: ServiceOptions, reactor: Any, service: NamedService, end: WorkerEnd
+) -> OperatorAnswers | None:
+    if options["admin"] is None:
+        return None
+    from twisted_net.services.workers.admin.in_worker import WorkerAnswers
+
+    return WorkerAnswers(reactor, view_of(service, options, options.appends), end.tell)
 
 
 def _supervisor(options: ServiceOptions, reactor: Any, count: int) -> Supervisor:
@@ -110,7 +120,7 @@ def _supervisor(options: ServiceOptions, reactor: Any, count: int) -> Supervisor
             certificate,
         )
 
-    return Supervisor(
+    supervisor = Supervisor(
         reactor,
         SupervisorParts(
             command=options.command,
@@ -125,6 +135,19 @@ def _supervisor(options: ServiceOptions, reactor: Any, count: int) -> Supervisor
             renew_ticket_key=keys.renew if keys.current else None,
         ),
     )
+    if options["admin"] is not None:
+        _add_admin(supervisor, options, reactor)
+    return supervisor
+
+
+def _add_admin(supervisor: Supervisor, options: ServiceOptions, reactor: Any) -> None:
+    from twisted_net.services.workers.admin.in_supervisor import PoolAnswers
+    from twisted_net.web.admin.views import ServiceView
+
+    view = ServiceView(options.command, supervisor)
+    answers = PoolAnswers(reactor, supervisor, view, decides_bans=options.command != "netchat")
+    supervisor.pool.observer = answers
+    supervisor.admin = admin_service(reactor, options, view, answers)
 
 
 def _rules_for_all(options: ServiceOptions, count: int) -> AdmissionRules:

@@ -35,6 +35,19 @@ class WorkerOwner(Protocol):
     def connections_left(self, worker: Worker, addresses: list[str | None], /) -> None:
         """Connections from these addresses, which the supervisor has admitted, have ended."""
 
+    def metrics_known(self, worker: Worker, families: list[dict[str, Any]], /) -> None:
+        """A worker has told its metrics, because it is about to end."""
+
+
+class TapEnd(Protocol):
+    """Gets what a worker's connection says and hears."""
+
+    def add_line(self, text: str, /) -> None:
+        """Get a line."""
+
+    def end(self) -> None:
+        """There are no more."""
+
 
 Spawn = Callable[[WorkerProcess, WorkerSettings], WorkerEnds]
 
@@ -50,6 +63,7 @@ class Worker:
     :ivar started_at: when it was started, by the clock.
     :ivar complaints: the last lines of its standard error.
     :ivar places: the addresses of its connections that the supervisor has admitted.
+    :ivar taps: where the lines of its taps go, by their numbers.
     :ivar connections: its open connections, as of its last answer.
     """
 
@@ -59,6 +73,7 @@ class Worker:
         self.started_at = clock.seconds()
         self.complaints: deque[str] = deque(maxlen=_REMEMBERED)
         self.places: Counter[str | None] = Counter()
+        self.taps: dict[int, TapEnd] = {}
         self.connections = 0
         self._clock = clock
         self._owner = owner
@@ -170,6 +185,12 @@ class Worker:
             self._tell_ready(True)
         elif name == "left":
             self._owner.connections_left(self, values["addresses"])
+        elif name == "final":
+            self._owner.metrics_known(self, values["metrics"])
+        elif name == "tap-line" and values["tap"] in self.taps:
+            self.taps[values["tap"]].add_line(values["text"])
+        elif name == "tap-ended" and values["tap"] in self.taps:
+            self.taps.pop(values["tap"]).end()
 
     def _asked(self, name: str, values: dict[str, Any]) -> Any:
         raise ValueError(f"a worker asks for {name}")
@@ -197,6 +218,9 @@ class Worker:
             self._handoff.close()
             self._handoff = None
         self._channel.abort()
+        taps, self.taps = self.taps, {}
+        for tap in taps.values():
+            tap.end()
         self._owner.worker_ended(self, status)
         self._tell_ready(False)
         waiting, self._wait_ended = self._wait_ended, []

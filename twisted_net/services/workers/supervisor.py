@@ -36,10 +36,13 @@ class AbortingFactory(ConnectionFactory):
 
     :param name: the service's name, for the log.
     :param abort: aborts them.
+    :param admission: decides which clients may connect.
     """
 
-    def __init__(self, name: str, abort: Callable[[], object], clock: Any) -> None:
-        super().__init__(clock=clock)
+    def __init__(
+        self, name: str, abort: Callable[[], object], clock: Any, admission: Admission
+    ) -> None:
+        super().__init__(clock=clock, admission=admission)
         self._name = name
         self._abort_all = abort
 
@@ -92,7 +95,9 @@ class Supervisor(ListenerService):
 
     def __init__(self, reactor: Any, parts: SupervisorParts) -> None:
         super().__init__(
-            AbortingFactory(parts.command, self._abort, reactor), parts.listeners, parts.drain
+            AbortingFactory(parts.command, self._abort, reactor, parts.admission),
+            parts.listeners,
+            parts.drain,
         )
         self.command = parts.command
         self.admission = parts.admission

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
@@ -24,6 +25,28 @@ from twisted_net.services.workers.shared_admission import SharedAdmission
 from twisted_net.services.workers.sockets import HandedSockets
 
 _log = Logger()
+
+
+class OperatorAnswers(Protocol):
+    """Answers what operators ask through the supervisor."""
+
+    def start(self) -> None:
+        """Begin to observe the service."""
+
+    def stop(self) -> None:
+        """Stop observing."""
+
+    def answer(self, name: str, values: dict[str, Any], /) -> Any:
+        """Return a JSON value.
+
+        :raises ChannelError: it cannot be answered.
+        """
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the metrics."""
+
+    def told(self, name: str, values: dict[str, Any], /) -> None:
+        """Do what the supervisor says about a tap."""
 
 
 class WorkerEnd:
@@ -41,7 +64,7 @@ class WorkerEnd:
         self._sockets = sockets
         self._service: NamedService | None = None
         self._admission: SharedAdmission | None = None
-        self._answer: Callable[[str, dict[str, Any]], Any] | None = None
+        self._answers: OperatorAnswers | None = None
         self._channel = Channel(self._told, self._asked, self._lost)
         self._reader: HandoffReader | None = None
         self._gone: list[str | None] = []
@@ -51,15 +74,15 @@ class WorkerEnd:
         self,
         service: NamedService,
         admission: SharedAdmission,
-        answer: Callable[[str, dict[str, Any]], Any] | None,
+        answers: OperatorAnswers | None,
     ) -> None:
         """Serve with a service.
 
-        :param answer: answers what operators ask, if they can.
+        :param answers: answers what operators ask, if they can.
         """
         self._service = service
         self._admission = admission
-        self._answer = answer
+        self._answers = answers
         service.manager = self
         service.takes_second_signal = False
         self._reactor.callWhenRunning(self._connect)
@@ -69,6 +92,10 @@ class WorkerEnd:
         if not self._gone:
             self._reactor.callLater(0, self._tell_left)
         self._gone.append(None if address is None else bare_host(address))
+
+    def tell(self, name: str, **values: Any) -> None:
+        """Tell the supervisor something."""
+        self._channel.tell(name, **values)
 
     # In place of the service manager.
 
@@ -94,6 +121,24 @@ class WorkerEnd:
         self._is_stopping = True
         if self._reader is not None:
             self._reader.take_all()
+        Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        """Stop the service, tell what it has counted, and end."""
+        service = self._service
+        assert service is not None
+        try:
+            # Not with the reactor's own end: what is told then would not be sent any more.
+            leave: Any = service.disownServiceParent if service.parent else service.stopService
+            await leave()
+            self._tell_left()
+            if self._answers is not None:
+                self._channel.tell("final", metrics=self._answers.metrics())
+                self._answers.stop()
+            if self._channel.ready:
+                await self._channel.flushed()
+        except Exception:
+            _log.failure("The worker could not stop in good order")
         reactor: IReactorCore = self._reactor
         reactor.stop()
 
@@ -111,6 +156,8 @@ class WorkerEnd:
         handoff.setblocking(False)
         self._reader = HandoffReader(self._reactor, handoff, self._take)
         self._reader.start()
+        if self._answers is not None:
+            self._answers.start()
         self._channel.tell("ready")
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
@@ -137,7 +184,8 @@ class WorkerEnd:
 
     def _tell_left(self) -> None:
         gone, self._gone = self._gone, []
-        self._channel.tell("left", addresses=gone)
+        if gone:
+            self._channel.tell("left", addresses=gone)
 
     # The supervisor.
 
@@ -152,6 +200,8 @@ class WorkerEnd:
             if self._reader is not None:
                 self._reader.take_all()
             service.begin_drain()
+        elif name.endswith("-tap") and self._answers is not None:
+            self._answers.told(name, values)
         elif name == "ticket-key":
             for listener in service.listeners:
                 if listener.certificates is not None:
@@ -161,9 +211,9 @@ class WorkerEnd:
         assert self._service is not None
         if name == "ping":
             return {"connections": len(self._service.factory)}
-        if self._answer is None:
+        if self._answers is None:
             raise ChannelError(404, "There is no operator's view.")
-        return self._answer(name, values)
+        return self._answers.answer(name, values)
 
     def _lost(self) -> None:
         if not self._is_stopping:
