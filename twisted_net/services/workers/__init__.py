@@ -14,7 +14,8 @@ a connection, in the order of the files:
 6. ``channel`` is the line between both: JSON lines with ids.
 7. ``rotation`` says who gets the next connection, and ``deaths`` when a worker is started again, or
    the service ends (both pure).
-8. ``supervisor`` is the service of the supervisor, ``slot`` one of its workers, and ``worker`` the
-   other end. ``serving`` decides which of them a process is.
+8. ``dispatcher`` hands over what was accepted, ``pool`` keeps the workers running,
+   ``supervisor`` is the service of the supervisor, ``handle`` one of its workers, and ``worker``
+   the other end. ``serving`` decides which of them a process is.
 9. ``admin`` has the operator's view of all workers.
 """

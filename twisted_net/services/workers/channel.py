@@ -40,13 +40,14 @@ class ChannelError(TwistedNetError):
         self.status = status
 
 
-class Channel(Connection):
+class ControlChannel(Connection):
     """One end of the line.
 
     :param told: called with the name and the values of what the other end tells.
     :param asked: called with the same of what it asks; returns the answer, or a Deferred of it. A
         :exc:`ChannelError` is passed on to who asks.
     :param lost: called when the line is lost, which means that the other end has ended.
+    :ivar is_lost: whether it is.
     """
 
     framing = JsonLines
@@ -63,17 +64,19 @@ class Channel(Connection):
         self._lost = lost
         self._waiting: dict[int, Deferred[Any]] = {}
         self._last = 0
+        self.is_lost = False
 
     def tell(self, name: str, **values: Any) -> None:
         """Tell the other end something. If it is gone, nothing happens."""
-        self.send({"tell": name, **values})
+        if not self.is_lost:
+            self.send({"tell": name, **values})
 
     def ask(self, name: str, **values: Any) -> Deferred[Any]:
         """Ask the other end.
 
         :return: fires with the answer; fails with :exc:`ChannelError`. Cancel it to stop waiting.
         """
-        if not self.ready:
+        if self.is_lost or not self.ready:
             return fail(_gone())
         self._last += 1
         number = self._last
@@ -96,6 +99,7 @@ class Channel(Connection):
             self._answered(message)
 
     def disconnected(self, reason: CloseReason, /) -> None:
+        self.is_lost = True
         waiting, self._waiting = self._waiting, {}
         for each in waiting.values():
             each.errback(_gone())
@@ -103,16 +107,20 @@ class Channel(Connection):
 
     def _answer(self, name: str, number: int, values: dict[str, Any]) -> None:
         def answered(value: Any) -> None:
-            self.send({"id": number, "answer": value})
+            self._reply({"id": number, "answer": value})
 
         def failed(failure: Failure) -> None:
             error = failure.value
             if not isinstance(error, ChannelError):
                 _log.failure("{name} failed", failure, name=name)
                 error = ChannelError(500, "The server made a mistake; its log says more.")
-            self.send({"id": number, "error": str(error), "status": error.status})
+            self._reply({"id": number, "error": str(error), "status": error.status})
 
         maybeDeferred(self._asked, name, values).addCallback(answered).addErrback(failed)
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        if not self.is_lost:
+            self.send(message)
 
     def _answered(self, message: dict[str, Any]) -> None:
         waiting = self._waiting.pop(message["id"], None)
@@ -128,7 +136,7 @@ def _gone() -> ChannelError:
     return ChannelError(503, "The worker has ended.")
 
 
-def open_channel(reactor: Any, end: socket.socket, channel: Channel) -> None:
+def open_channel(reactor: Any, end: socket.socket, channel: ControlChannel) -> None:
     """Connect a channel to its end of the socket pair, which it closes."""
     factory = ConnectionFactory.forProtocol(
         lambda: channel,

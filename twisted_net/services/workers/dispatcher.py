@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.ranges import Network, Ranges
-from twisted_net.services.workers.handoff import UNDECIDED, Decision
+from twisted_net.services.workers.handle import WorkerHandle
+from twisted_net.services.workers.handoff import LEFT_TO_WORKER, Decision
 from twisted_net.services.workers.rotation import Rotation
-from twisted_net.services.workers.slot import Worker
 
 _log = Logger()
 
@@ -35,7 +35,7 @@ class Dispatcher:
     def __init__(
         self,
         clock: Any,
-        workers: Callable[[], Sequence[Worker]],
+        workers: Callable[[], Sequence[WorkerHandle]],
         admission: Admission,
         trusted: Sequence[Network | str],
         hold: Callable[[bool], object],
@@ -46,7 +46,7 @@ class Dispatcher:
         self._trusted = Ranges(each for each in trusted if not isinstance(each, str))
         self._trusts_unix = "unix" in trusted
         self._hold = hold
-        self._rotation: Rotation[Worker] = Rotation(lambda worker: worker.may_take)
+        self._rotation: Rotation[WorkerHandle] = Rotation(lambda worker: worker.may_take)
         self._held: deque[tuple[int, socket.socket, Decision, str | None]] = deque()
         self._call: Any = None
 
@@ -62,7 +62,7 @@ class Dispatcher:
             self._held.append((listener, connection, decision, host))
             self._wait()
 
-    def left(self, worker: Worker, addresses: Sequence[str | None]) -> None:
+    def left(self, worker: WorkerHandle, addresses: Sequence[str | None]) -> None:
         """Count out connections of a worker."""
         for address in addresses:
             if worker.places[address] > 0:
@@ -71,7 +71,7 @@ class Dispatcher:
                     del worker.places[address]
                 self.admission.leave(address)
 
-    def worker_gone(self, worker: Worker) -> None:
+    def worker_gone(self, worker: WorkerHandle) -> None:
         """Count out what a worker had that has ended."""
         for address, count in worker.places.items():
             for _ in range(count):
@@ -91,7 +91,7 @@ class Dispatcher:
 
     def _decide(self, host: str | None) -> Decision:
         if self._trusts_unix if host is None else host in self._trusted:
-            return UNDECIDED
+            return LEFT_TO_WORKER
         return Decision(refusal=self.admission.admit(host, self._clock.seconds()))
 
     def _offer(

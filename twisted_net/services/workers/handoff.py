@@ -52,7 +52,7 @@ class Decision:
 
 
 ADMITTED = Decision()
-UNDECIDED = Decision(is_open=True)
+LEFT_TO_WORKER = Decision(is_open=True)
 
 
 def make_pair() -> tuple[socket.socket, socket.socket]:
@@ -147,7 +147,7 @@ class HandoffReader:
             _log.warn("A connection was lost: this worker has no free file descriptor")
             return True
         listener, family, code = _MESSAGE.unpack(data)
-        decision = UNDECIDED if code == _OPEN else Decision(refusal=_REFUSALS[code])
+        decision = LEFT_TO_WORKER if code == _OPEN else Decision(refusal=_REFUSALS[code])
         try:
             self._take(listener, descriptors[0], _FAMILIES[family], decision)
         except Exception:

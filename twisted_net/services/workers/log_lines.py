@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from time import time as current_time
 from typing import Any
 
-from twisted.logger import FileLogObserver, Logger, LogLevel
+from twisted.logger import (
+    FileLogObserver,
+    InvalidLogLevelError,
+    LogEvent,
+    LogLevel,
+    globalLogPublisher,
+)
 
 from twisted_net.services.log_format import OWN_MESSAGE, OWN_TRACEBACK, json_observer
 from twisted_net.wire.json_values import make_decoder
@@ -67,20 +74,26 @@ class WorkerLog:
         more: dict[str, Any],
         time: float | None,
     ) -> None:
-        fields = {name: value for name, value in more.items() if not name.startswith("log_")}
-        fields |= {"worker": self._number, OWN_MESSAGE: message, "log_text": message}
+        # Not through a Logger: a field may have the name of one of its arguments.
+        event: LogEvent = {name: value for name, value in more.items() if name[:4] != "log_"}
+        event |= {
+            "log_namespace": namespace or __name__,
+            "log_level": level,
+            "log_time": current_time() if time is None else time,
+            "log_format": "[worker {worker}] {log_text}",
+            "log_text": message,
+            "worker": self._number,
+            OWN_MESSAGE: message,
+        }
         if isinstance(traceback, str):
-            fields |= {OWN_TRACEBACK: traceback, "log_text": f"{message}\n{traceback}"}
-        if time is not None:
-            fields["log_time"] = time
-        logger = Logger(namespace=namespace or __name__)
-        logger.emit(level, "[worker {worker}] {log_text}", **fields)
+            event |= {OWN_TRACEBACK: traceback, "log_text": f"{message}\n{traceback}"}
+        globalLogPublisher(event)
 
 
 def _level(name: object) -> Any:
     try:
         return LogLevel.levelWithName(str(name))
-    except ValueError:
+    except InvalidLogLevelError:
         return LogLevel.info
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK, Deaths
+from twisted_net.services.workers.handle import Spawn, WorkerHandle
 from twisted_net.services.workers.settings import WorkerSettings
-from twisted_net.services.workers.slot import Spawn, Worker
 
 _log = Logger()
 
@@ -26,13 +27,13 @@ END_SECONDS = 5.0
 class PoolObserver(Protocol):
     """Observes workers, for operators."""
 
-    def worker_ready(self, worker: Worker, /) -> None:
+    def worker_ready(self, worker: WorkerHandle, /) -> None:
         """A worker has begun to serve."""
 
-    def metrics_known(self, worker: Worker, families: list[dict[str, Any]], /) -> None:
+    def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]], /) -> None:
         """A worker has told its last metrics."""
 
-    def worker_gone(self, worker: Worker, /) -> None:
+    def worker_gone(self, worker: WorkerHandle, /) -> None:
         """A worker has ended."""
 
 
@@ -65,15 +66,15 @@ class WorkerPool:
         *,
         drain: float,
         changed: Callable[[], object],
-        gone: Callable[[Worker], object],
-        left: Callable[[Worker, list[str | None]], object],
+        gone: Callable[[WorkerHandle], object],
+        left: Callable[[WorkerHandle, list[str | None]], object],
         failed: Callable[[str], object],
         deaths: Deaths | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.count = count
-        self.workers: dict[int, Worker] = {}
-        self.retired: list[Worker] = []
+        self.workers: dict[int, WorkerHandle] = {}
+        self.retired: list[WorkerHandle] = []
         self.has_served = False
         self.starts = 0
         self.observer: PoolObserver | None = None
@@ -89,16 +90,17 @@ class WorkerPool:
         self._jitter = jitter
         self._calls: set[Any] = set()
         self._stopping = False
+        self._last_death = -math.inf
         self._is_proven = False  # a worker has lived for some seconds
         self._is_replacing = False
 
     @property
-    def running(self) -> list[Worker]:
+    def running(self) -> list[WorkerHandle]:
         """The workers, in the order of their numbers, without the retired."""
         return [self.workers[number] for number in sorted(self.workers)]
 
     @property
-    def everybody(self) -> list[Worker]:
+    def everybody(self) -> list[WorkerHandle]:
         """All workers, those too that serve their last connections."""
         return [*self.running, *self.retired]
 
@@ -161,7 +163,7 @@ class WorkerPool:
 
     async def _replace(self, number: int) -> bool:
         before = self.workers.get(number)
-        successor = Worker(number, self._clock, self)
+        successor = WorkerHandle(number, self._clock, self)
         self.retired.append(successor)  # until it serves: it is no one's first choice
         if not self._spawn_process(successor) or not await successor.wait_ready():
             return False
@@ -177,10 +179,10 @@ class WorkerPool:
         return True
 
     def _start(self, number: int) -> None:
-        worker = self.workers[number] = Worker(number, self._clock, self)
+        worker = self.workers[number] = WorkerHandle(number, self._clock, self)
         self._spawn_process(worker)
 
-    def _spawn_process(self, worker: Worker) -> bool:
+    def _spawn_process(self, worker: WorkerHandle) -> bool:
         self.starts += 1
         try:
             worker.start(self._spawn, self._settings(worker.number))
@@ -191,7 +193,7 @@ class WorkerPool:
             return False
         return True
 
-    def _retire(self, worker: Worker) -> None:
+    def _retire(self, worker: WorkerHandle) -> None:
         if worker not in self.retired:
             self.retired.append(worker)
         if self.workers.get(worker.number) is worker:
@@ -199,13 +201,13 @@ class WorkerPool:
         worker.stop()
         self._later(self._drain + END_SECONDS, self._kill, worker)
 
-    def _forget(self, worker: Worker) -> None:
+    def _forget(self, worker: WorkerHandle) -> None:
         if worker in self.retired:
             self.retired.remove(worker)
         if self.workers.get(worker.number) is worker:
             del self.workers[worker.number]
 
-    def _kill(self, worker: Worker) -> None:
+    def _kill(self, worker: WorkerHandle) -> None:
         if not worker.has_ended:
             _log.warn("Worker {worker} does not end; it is killed", worker=worker.number)
             worker.signal(signal.SIGKILL)
@@ -225,7 +227,7 @@ class WorkerPool:
 
     # What workers do.
 
-    def worker_ready(self, worker: Worker) -> None:
+    def worker_ready(self, worker: WorkerHandle) -> None:
         _log.info("Worker {worker} serves, pid {pid}", worker=worker.number, pid=worker.pid)
         if len(self.workers) == self.count and all(each.ready for each in self.running):
             self.has_served = True
@@ -234,14 +236,14 @@ class WorkerPool:
             self.observer.worker_ready(worker)
         self._changed()
 
-    def connections_left(self, worker: Worker, addresses: list[str | None]) -> None:
+    def connections_left(self, worker: WorkerHandle, addresses: list[str | None]) -> None:
         self._left(worker, addresses)
 
-    def metrics_known(self, worker: Worker, families: list[dict[str, Any]]) -> None:
+    def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]]) -> None:
         if self.observer is not None:
             self.observer.metrics_known(worker, families)
 
-    def worker_ended(self, worker: Worker, status: int) -> None:
+    def worker_ended(self, worker: WorkerHandle, status: int) -> None:
         number, was_first = worker.number, self.workers.get(worker.number) is worker
         self._forget(worker)
         self._gone(worker)
@@ -262,6 +264,7 @@ class WorkerPool:
             self._fail(reason or f"worker {number} {_how(status)}")
             return
         self._log_death(worker, status)
+        self._last_death = self._clock.seconds()
         delay = self._deaths.died(worker.lifetime, self._jitter())
         if delay is None:
             self._fail(
@@ -271,7 +274,7 @@ class WorkerPool:
             return
         self._later(delay, self._start, number)
 
-    def _log_death(self, worker: Worker, status: int) -> None:
+    def _log_death(self, worker: WorkerHandle, status: int) -> None:
         _log.error(
             "Worker {worker} {how}, after {seconds} s, with {connections} connections{why}",
             worker=worker.number,
@@ -281,9 +284,11 @@ class WorkerPool:
             why=": " + worker.complaints[-1] if worker.complaints else "",
         )
 
-    def _note_survival(self, worker: Worker) -> None:
-        if not worker.has_ended:
-            self._is_proven = True
+    def _note_survival(self, worker: WorkerHandle) -> None:
+        if worker.has_ended:
+            return
+        self._is_proven = True
+        if worker.started_at > self._last_death:
             self._deaths.survived()
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import CloseReason
-from twisted_net.services.workers.handoff import UNDECIDED, Decision
+from twisted_net.services.workers.handoff import LEFT_TO_WORKER, Decision
 
 
 def share_of(rules: AdmissionRules, workers: int) -> AdmissionRules:
@@ -40,7 +40,7 @@ class SharedAdmission(Admission):
 
     def __init__(self, rules: AdmissionRules, left: Callable[[str | None], object]) -> None:
         super().__init__(rules)
-        self.decision = UNDECIDED
+        self.decision = LEFT_TO_WORKER
         self._handed: Counter[str | None] = Counter()
         self._left = left
 
@@ -49,7 +49,7 @@ class SharedAdmission(Admission):
         self.decision = decision
 
     def admit(self, address: str | None, now: float) -> CloseReason | None:
-        decision, self.decision = self.decision, UNDECIDED
+        decision, self.decision = self.decision, LEFT_TO_WORKER
         if decision.is_open:
             return super().admit(address, now)
         if decision.refusal is None:
@@ -60,7 +60,7 @@ class SharedAdmission(Admission):
 
     def settle(self, address: str | None) -> None:
         """End the making of a connection: if nobody has asked about it, it is gone already."""
-        decision, self.decision = self.decision, UNDECIDED
+        decision, self.decision = self.decision, LEFT_TO_WORKER
         if not decision.is_open and decision.refusal is None:
             self._left(address)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_net.eager.reactor_interfaces import ReactorView, plain, tls_factory
+from twisted_net.services.listening_sockets import EndpointT
 from twisted_net.services.workers.handoff import MOST_LISTENERS
 
 _AT_ONCE = 64  # connections that are accepted in a turn: handing them over takes little
@@ -30,8 +31,6 @@ _BOUND_ELSEWHERE = ("tcp", "tcp4", "tcp6", "unix", "systemd")
 _log = Logger()
 
 Accepted = Callable[[int, socket.socket, Any], object]
-
-EndpointT = TypeVar("EndpointT")
 
 
 class AcceptingSockets:

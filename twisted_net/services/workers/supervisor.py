@@ -20,9 +20,9 @@ from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.services.starting import StartError, fail_late, second_signal, settle
 from twisted_net.services.workers.dispatcher import Dispatcher
+from twisted_net.services.workers.handle import Spawn
 from twisted_net.services.workers.pool import END_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
-from twisted_net.services.workers.slot import Spawn
 from twisted_net.services.workers.sockets import AcceptingSockets
 
 _log = Logger()

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.starting import NamedService
-from twisted_net.services.workers.channel import Channel, ChannelError, open_channel
+from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
 from twisted_net.services.workers.handoff import Decision, HandoffReader
 from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
@@ -65,7 +65,7 @@ class WorkerEnd:
         self._service: NamedService | None = None
         self._admission: SharedAdmission | None = None
         self._answers: OperatorAnswers | None = None
-        self._channel = Channel(self._told, self._asked, self._lost)
+        self._channel = ControlChannel(self._told, self._asked, self._lost)
         self._reader: HandoffReader | None = None
         self._gone: list[str | None] = []
         self._is_stopping = False
@@ -135,7 +135,7 @@ class WorkerEnd:
             if self._answers is not None:
                 self._channel.tell("final", metrics=self._answers.metrics())
                 self._answers.stop()
-            if self._channel.ready:
+            if not self._channel.is_lost:
                 await self._channel.flushed()
         except Exception:
             _log.failure("The worker could not stop in good order")

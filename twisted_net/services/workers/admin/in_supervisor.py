@@ -23,9 +23,9 @@ from twisted_net.services.workers.admin.pages import (
     place_of,
     with_worker,
 )
-from twisted_net.services.workers.admin.sums import Family, MetricSums, gauge
+from twisted_net.services.workers.admin.sums import MetricFamily, MetricSums, gauge
 from twisted_net.services.workers.channel import ChannelError
-from twisted_net.services.workers.slot import Worker
+from twisted_net.services.workers.handle import WorkerHandle
 from twisted_net.services.workers.supervisor import Supervisor
 from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in
 from twisted_net.web.admin.endings import REMEMBERED
@@ -34,7 +34,7 @@ from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
 from twisted_net.web.admin.metrics import CONTENT_TYPE
 from twisted_net.web.admin.views import CannotBan, ServiceView
 
-PATIENCE = 5.0
+ANSWER_SECONDS = 5.0
 """Seconds that a worker has to answer; then the answer is without it."""
 
 _CLOSED = re.compile(r"; (\d+) connections closed")
@@ -84,15 +84,15 @@ class PoolAnswers:
 
     # For the supervisor.
 
-    def metrics_known(self, worker: Worker, families: list[Family]) -> None:
+    def metrics_known(self, worker: WorkerHandle, families: list[MetricFamily]) -> None:
         """Note the metrics of a worker."""
         self._sums.add(worker, families)
 
-    def worker_gone(self, worker: Worker) -> None:
+    def worker_gone(self, worker: WorkerHandle) -> None:
         """Note that a worker has ended."""
         self._sums.end(worker)
 
-    def worker_ready(self, worker: Worker) -> None:
+    def worker_ready(self, worker: WorkerHandle) -> None:
         """Tell a new worker what was banned before."""
         if self._decides_bans:
             for row in self._view.bans():
@@ -233,14 +233,14 @@ class PoolAnswers:
 
     # Asking workers.
 
-    def _found(self, question: Question) -> tuple[Worker, int]:
+    def _found(self, question: Question) -> tuple[WorkerHandle, int]:
         number, own = place_of(question.number, self._supervisor.pool.count)
         worker = self._supervisor.pool.workers.get(number)
         if worker is None:
             raise BadRequest(404, f"There is no connection {question.number}.")
         return worker, own
 
-    async def _ask_one(self, worker: Worker, name: str, **values: Any) -> Any:
+    async def _ask_one(self, worker: WorkerHandle, name: str, **values: Any) -> Any:
         try:
             return await self._ask(worker, name, **values)
         except ChannelError as error:
@@ -252,12 +252,12 @@ class PoolAnswers:
             ) from None
 
     async def _ask_all(
-        self, name: str, *, workers: list[Worker] | None = None, **values: Any
-    ) -> dict[Worker, Any]:
+        self, name: str, *, workers: list[WorkerHandle] | None = None, **values: Any
+    ) -> dict[WorkerHandle, Any]:
         asked = self._supervisor.pool.running if workers is None else workers
         return await self._gather({each: self._ask(each, name, **values) for each in asked})
 
-    async def _gather(self, asked: dict[Worker, Deferred[Any]]) -> dict[Worker, Any]:
+    async def _gather(self, asked: dict[WorkerHandle, Deferred[Any]]) -> dict[WorkerHandle, Any]:
         """Return the answers of those that answer.
 
         :raises BadRequest: all that answer refuse.
@@ -279,9 +279,9 @@ class PoolAnswers:
             raise BadRequest(refused[0].status, str(refused[0]))
         return found
 
-    def _ask(self, worker: Worker, name: str, **values: Any) -> Deferred[Any]:
+    def _ask(self, worker: WorkerHandle, name: str, **values: Any) -> Deferred[Any]:
         asked = worker.ask(name, **values)
-        asked.addTimeout(PATIENCE, self._clock)
+        asked.addTimeout(ANSWER_SECONDS, self._clock)
 
         def late(failure: Failure) -> Failure:
             if not isinstance(failure.value, CancelledError | DeferredTimeout):
@@ -299,7 +299,7 @@ class RemoteTap:
 
     def __init__(
         self,
-        worker: Worker,
+        worker: WorkerHandle,
         number: int,
         write: Callable[[bytes], object],
         ended: Callable[[], None],
@@ -345,7 +345,7 @@ class RemoteTap:
         self._worker.tell("pause-tap", tap=self._number)
 
 
-def _as_text(families: list[Family]) -> bytes:
+def _as_text(families: list[MetricFamily]) -> bytes:
     """Return metrics in Prometheus' text format."""
 
     class Collected:
@@ -355,7 +355,7 @@ def _as_text(families: list[Family]) -> bytes:
     return generate_latest(Collected())
 
 
-def _metric(family: Family) -> Metric:
+def _metric(family: MetricFamily) -> Metric:
     metric = Metric(family["name"], family["help"], family["type"])
     for name, labels, value in family["samples"]:
         metric.add_sample(name, labels, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted_net.services.workers.admin.sums import Family
+from twisted_net.services.workers.admin.sums import MetricFamily
 from twisted_net.services.workers.channel import ChannelError
 from twisted_net.web.admin.answers import BadRequest, OpenTap, Plain, Question, ServiceAnswers
 from twisted_net.web.admin.probe import TurnProbe
@@ -58,7 +58,7 @@ class WorkerAnswers:
             return {"text": found.body.decode(), "status": found.status}
         return found
 
-    def metrics(self) -> list[Family]:
+    def metrics(self) -> list[MetricFamily]:
         """Return the metrics."""
         return [
             {

@@ -15,7 +15,7 @@ _CUMULATIVE = ("counter", "histogram")
 _SMALLEST = ("twisted_net_certificate_expiry_timestamp_seconds",)
 _LARGEST = ("twisted_net_build_info", "twisted_net_ready")
 
-Family = dict[str, Any]
+MetricFamily = dict[str, Any]
 """A family of metrics: ``name``, ``help``, ``type`` and ``samples``, each of which is a list of the
 sample's name, its labels and its value."""
 
@@ -26,10 +26,10 @@ class MetricSums:
     """Remembers the last metrics of each process."""
 
     def __init__(self) -> None:
-        self._last: dict[Hashable, list[Family]] = {}
-        self._ended: dict[str, Family] = {}
+        self._last: dict[Hashable, list[MetricFamily]] = {}
+        self._ended: dict[str, MetricFamily] = {}
 
-    def add(self, process: Hashable, families: list[Family]) -> None:
+    def add(self, process: Hashable, families: list[MetricFamily]) -> None:
         """Note what a process has now."""
         self._last[process] = families
 
@@ -39,20 +39,20 @@ class MetricSums:
         cumulative = [each for each in families if each["type"] in _CUMULATIVE]
         self._ended = _by_name([*self._ended.values(), *cumulative])
 
-    def totals(self) -> list[Family]:
+    def totals(self) -> list[MetricFamily]:
         """Return the sums over all processes, in the order in which the families came."""
         living = [family for families in self._last.values() for family in families]
         return list(_by_name([*living, *self._ended.values()]).values())
 
 
-def _by_name(families: Iterable[Family]) -> dict[str, Family]:
-    grouped: dict[str, list[Family]] = {}
+def _by_name(families: Iterable[MetricFamily]) -> dict[str, MetricFamily]:
+    grouped: dict[str, list[MetricFamily]] = {}
     for family in families:
         grouped.setdefault(family["name"], []).append(family)
     return {name: _merged(found) for name, found in grouped.items()}
 
 
-def _merged(families: Sequence[Family]) -> Family:
+def _merged(families: Sequence[MetricFamily]) -> MetricFamily:
     first = families[0]
     merge = _merge_rule(first["name"])
     values: dict[_Key, float] = {}
@@ -72,7 +72,7 @@ def _merge_rule(name: str) -> Callable[[float, float], float]:
     return lambda one, other: one + other
 
 
-def gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Family:
+def gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> MetricFamily:
     """Return a family with one value for each value of a label."""
     samples = [[name, {label: key}, value] for key, value in values.items()]
     return {"name": name, "help": text, "type": "gauge", "samples": samples}

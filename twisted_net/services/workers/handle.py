@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.services.workers.channel import Channel, open_channel
+from twisted_net.services.workers.channel import ControlChannel, open_channel
 from twisted_net.services.workers.handoff import Decision, hand_over
 from twisted_net.services.workers.log_lines import WorkerLog
 from twisted_net.services.workers.settings import WorkerSettings
@@ -26,16 +26,16 @@ _REMEMBERED = 20  # lines of its standard error
 class WorkerOwner(Protocol):
     """What a worker's events go to."""
 
-    def worker_ready(self, worker: Worker, /) -> None:
+    def worker_ready(self, worker: WorkerHandle, /) -> None:
         """A worker has begun to serve."""
 
-    def worker_ended(self, worker: Worker, status: int, /) -> None:
+    def worker_ended(self, worker: WorkerHandle, status: int, /) -> None:
         """A worker's process has ended, with this status, or by minus this signal."""
 
-    def connections_left(self, worker: Worker, addresses: list[str | None], /) -> None:
+    def connections_left(self, worker: WorkerHandle, addresses: list[str | None], /) -> None:
         """Connections from these addresses, which the supervisor has admitted, have ended."""
 
-    def metrics_known(self, worker: Worker, families: list[dict[str, Any]], /) -> None:
+    def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]], /) -> None:
         """A worker has told its metrics, because it is about to end."""
 
 
@@ -52,7 +52,7 @@ class TapEnd(Protocol):
 Spawn = Callable[[WorkerProcess, WorkerSettings], WorkerEnds]
 
 
-class Worker:
+class WorkerHandle:
     """A process that serves connections.
 
     :param number: its number.
@@ -80,7 +80,7 @@ class Worker:
         self._log = WorkerLog(number)
         self._process = WorkerProcess(self._log.add, self._complain, self._ended)
         self._handoff: socket.socket | None = None
-        self._channel = Channel(self._told, self._asked, self._lost)
+        self._channel = ControlChannel(self._told, self._asked, self._lost)
         self._ping: Deferred[Any] | None = None
         self._is_late = False
         self._wait_ready: list[Deferred[bool]] = []
@@ -139,11 +139,11 @@ class Worker:
         self._ping = self.ask("ping").addCallbacks(self._answered, self._unanswered)
 
     def ask(self, name: str, **values: Any) -> Deferred[Any]:
-        """Ask it: see :meth:`Channel.ask`."""
+        """Ask it: see :meth:`ControlChannel.ask`."""
         return self._channel.ask(name, **values)
 
     def tell(self, name: str, **values: Any) -> None:
-        """Tell it: see :meth:`Channel.tell`."""
+        """Tell it: see :meth:`ControlChannel.tell`."""
         self._channel.tell(name, **values)
 
     def wait_ready(self) -> Deferred[bool]:
