@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner, FakeWorker
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK
 from twisted_net.services.workers.handle import WorkerHandle
-from twisted_net.services.workers.pool import END_SECONDS, WorkerPool
+from twisted_net.services.workers.pool import END_SECONDS, START_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 
 DRAIN = 30.0
@@ -194,6 +194,16 @@ class ReplacementTests(PoolTestCase):
         self.assertEqual(self.pool.workers[1].pid, old.pid)
         self.assertEqual(self.states(), [(1, True), (2, True)])
         self.assertEqual((self.failures, old.heard()), ([], []))
+
+    def test_a_successor_that_hangs(self) -> None:
+        """It is killed after a while, and the old worker goes on."""
+        old, _ = self.serving()
+        replaced = self.pool.replace_worker(1)
+        self.reactor.advance(START_SECONDS)
+        self.assertEqual(self.spawner.started[2].signals, ["KILL"])
+        self.spawner.started[2].end(killed_by=SIGKILL)
+        self.assertFalse(self.successResultOf(replaced))
+        self.assertEqual(self.pool.workers[1].pid, old.pid)
 
     def test_all(self) -> None:
         """They are replaced one after another."""

@@ -20,6 +20,9 @@ _log = Logger()
 _CHECK_EVERY = 1.0
 """Seconds between two questions whether a worker answers."""
 
+START_SECONDS = 60.0
+"""Seconds that a successor has until it serves; then the old worker stays."""
+
 END_SECONDS = 5.0
 """Seconds that a worker has to end after its last connection; then it is killed."""
 
@@ -165,7 +168,10 @@ class WorkerPool:
         before = self.workers.get(number)
         successor = WorkerHandle(number, self._clock, self)
         self.retired.append(successor)  # until it serves: it is no one's first choice
-        if not self._spawn_process(successor) or not await successor.wait_ready():
+        if not self._spawn_process(successor):
+            return False
+        self._later(START_SECONDS, self._give_up, successor)
+        if not await successor.wait_ready():
             return False
         if self._stopping:
             return True
@@ -200,6 +206,11 @@ class WorkerPool:
             del self.workers[worker.number]
         worker.stop()
         self._later(self._drain + END_SECONDS, self._kill, worker)
+
+    def _give_up(self, successor: WorkerHandle) -> None:
+        if not successor.has_served and not successor.has_ended:
+            _log.error("Worker {worker} takes too long to start", worker=successor.number)
+            successor.signal(signal.SIGKILL)
 
     def _forget(self, worker: WorkerHandle) -> None:
         if worker in self.retired:

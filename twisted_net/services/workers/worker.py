@@ -26,6 +26,10 @@ from twisted_net.services.workers.sockets import HandedSockets
 
 _log = Logger()
 
+_GATHER = 0.005
+"""Seconds for which ended connections are gathered, so that short ones cost less. For as long,
+their places are not free."""
+
 
 class OperatorAnswers(Protocol):
     """Answers what operators ask through the supervisor."""
@@ -90,7 +94,7 @@ class WorkerEnd:
     def left(self, address: str | None) -> None:
         """Tell, soon, that a connection has ended which the supervisor has admitted."""
         if not self._gone:
-            self._reactor.callLater(0, self._tell_left)
+            self._reactor.callLater(_GATHER, self._tell_left)
         self._gone.append(None if address is None else bare_host(address))
 
     def tell(self, name: str, **values: Any) -> None:
