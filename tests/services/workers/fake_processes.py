@@ -45,7 +45,6 @@ class FakeWorker:
         self._place = len(reactor.peers)
         self._framing = JsonLines()
         process.transport = self
-        self.handoff: socket.socket | None = None
 
     def signalProcess(self, name: str) -> None:
         if self.pid is None:
@@ -94,6 +93,7 @@ class FakeSpawner:
         self._reactor = reactor
         self.started: list[FakeWorker] = []
         self.error: OSError | None = None
+        self._handoffs: list[socket.socket] = []
 
     def spawn(self, process: WorkerProcess, settings: WorkerSettings) -> WorkerEnds:
         if self.error is not None:
@@ -102,14 +102,14 @@ class FakeSpawner:
         self.started.append(worker)
         control, its_control = socket.socketpair()
         its_control.close()
-        handoff, worker.handoff = make_pair()
+        handoff, its = make_pair()
+        self._handoffs += [handoff, its]
         return WorkerEnds(control, handoff)
 
     def close(self) -> None:
-        """Close the workers' ends of sockets."""
-        for worker in self.started:
-            if worker.handoff is not None:
-                worker.handoff.close()
+        """Close the sockets, for workers that a test has left running."""
+        for each in self._handoffs:
+            each.close()
 
 
 SIGKILL = int(signal.SIGKILL)

@@ -21,6 +21,7 @@ from twisted_net.services.workers.handoff import (
     ADMITTED,
     LEFT_TO_WORKER,
     Decision,
+    HandedConnection,
     HandoffReader,
     hand_over,
     make_pair,
@@ -120,10 +121,10 @@ class HandoffTests(SynchronousTestCase):
         if reader in self.readers:
             self.readers.remove(reader)
 
-    def take(self, listener: int, descriptor: int, family: int, decision: Decision) -> None:
-        copy = socket.socket(fileno=os.dup(descriptor))
+    def take(self, handed: HandedConnection) -> None:
+        copy = socket.socket(fileno=os.dup(handed.descriptor))
         self.addCleanup(copy.close)
-        self.taken.append((listener, family, decision, copy))
+        self.taken.append((handed, copy))
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
         one, other = socket.socketpair()
@@ -138,15 +139,17 @@ class HandoffTests(SynchronousTestCase):
         decisions += [Decision(refusal=each) for each in (FULL, TOO_MANY, TOO_FAST, DENIED)]
         for number, decision in enumerate(decisions):
             one, other = self.pair()
-            self.assertTrue(hand_over(self.ours, one, number, decision))
+            host = f"10.0.0.{number}" if number else None
+            self.assertTrue(hand_over(self.ours, one, number, decision, host))
             one.close()
             other.sendall(b"%d" % number)
         self.reader.doRead()
         while len(self.taken) < len(decisions):  # a read may be short
             self.reader.doRead()
-        for number, (listener, family, decision, copy) in enumerate(self.taken):
-            self.assertEqual((listener, family), (number, socket.AF_UNIX))
-            self.assertEqual(decision, decisions[number])
+        for number, (handed, copy) in enumerate(self.taken):
+            self.assertEqual((handed.listener, handed.family), (number, socket.AF_UNIX))
+            self.assertEqual(handed.decision, decisions[number])
+            self.assertEqual(handed.host, f"10.0.0.{number}" if number else None)
             self.assertEqual(copy.recv(9), b"%d" % number)
 
     def test_no_room(self) -> None:
@@ -198,7 +201,9 @@ class FakeTaker:
         self.places: Counter[str | None] = Counter()
         self.taken: list[Decision] = []
 
-    def take(self, connection: socket.socket, listener: int, decision: Decision) -> bool:
+    def take(
+        self, connection: socket.socket, listener: int, decision: Decision, host: str | None
+    ) -> bool:
         if self.has_room:
             self.taken.append(decision)
         return self.has_room

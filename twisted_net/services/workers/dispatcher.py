@@ -98,7 +98,7 @@ class Dispatcher:
         self, listener: int, connection: socket.socket, decision: Decision, host: str | None
     ) -> bool:
         for worker in self._rotation.candidates(self._workers()):
-            if worker.take(connection, listener, decision):
+            if worker.take(connection, listener, decision, host):
                 if decision == Decision():
                     worker.places[host] += 1
                 connection.close()

@@ -113,7 +113,9 @@ class WorkerHandle:
         self._handoff = ends.handoff
         open_channel(self._clock, ends.control, self._channel)
 
-    def take(self, connection: socket.socket, listener: int, decision: Decision) -> bool:
+    def take(
+        self, connection: socket.socket, listener: int, decision: Decision, host: str | None
+    ) -> bool:
         """Give it a connection. The supervisor's own descriptor stays open.
 
         :return: False if it has no room, or is gone.
@@ -121,7 +123,7 @@ class WorkerHandle:
         if self._handoff is None:
             return False
         try:
-            return hand_over(self._handoff, connection, listener, decision)
+            return hand_over(self._handoff, connection, listener, decision, host)
         except OSError:  # it dies; its end will be heard soon
             self.ready = False
             return False

@@ -1,7 +1,7 @@
 """Passes accepted connections from the supervisor to a worker, over a pair of Unix sockets.
 
-A message is one descriptor (``SCM_RIGHTS``, unix(7)) and three bytes: the listener's number, the
-address family, and what the supervisor has decided. The sockets keep the borders of messages
+A message is one descriptor (``SCM_RIGHTS``, unix(7)), and the listener's number, the address family,
+what the supervisor has decided, and the address of the peer, which may be gone by then. The sockets keep the borders of messages
 (``SOCK_SEQPACKET``), so that half a message cannot happen.
 """
 
@@ -28,6 +28,7 @@ MOST_LISTENERS = 255
 
 _MESSAGE = struct.Struct("!BBB")
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+_LARGEST = 256  # bytes of a message; an address has up to 45
 _OPEN = 255  # the worker decides
 _REFUSALS = (None, FULL, TOO_MANY, TOO_FAST, DENIED)
 
@@ -51,6 +52,21 @@ class Decision:
     refusal: CloseReason | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HandedConnection:
+    """A connection that was passed on.
+
+    :ivar listener: the number of the listener that has accepted it.
+    :ivar host: the address of its peer; None for a Unix socket.
+    """
+
+    listener: int
+    descriptor: int
+    family: socket.AddressFamily
+    decision: Decision
+    host: str | None
+
+
 ADMITTED = Decision()
 LEFT_TO_WORKER = Decision(is_open=True)
 
@@ -63,14 +79,22 @@ def make_pair() -> tuple[socket.socket, socket.socket]:
     return ours, its
 
 
-def hand_over(to: socket.socket, connection: socket.socket, listener: int, what: Decision) -> bool:
+def hand_over(
+    to: socket.socket,
+    connection: socket.socket,
+    listener: int,
+    what: Decision,
+    host: str | None = None,
+) -> bool:
     """Pass a connection on. This process should then close its own descriptor.
 
+    :param host: the address of its peer; None for a Unix socket.
     :return: False if the worker has so many waiting that there is no room.
     :raises OSError: the worker is gone.
     """
     code = _OPEN if what.is_open else _REFUSALS.index(what.refusal)
     data = _MESSAGE.pack(listener, _FAMILIES.index(connection.family), code)
+    data += (host or "").encode()
     rights = array.array("i", [connection.fileno()])
     try:
         to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -86,15 +110,14 @@ class HandoffReader:
     """Takes the connections that the supervisor passes on.
 
     :param source: the worker's end.
-    :param take: called with the listener's number, the descriptor, its address family and the
-        decision. It keeps no descriptor: a copy is enough for it.
+    :param take: called with each connection. It may keep a copy of the descriptor.
     """
 
     def __init__(
         self,
         reactor: Any,
         source: socket.socket,
-        take: Callable[[int, int, socket.AddressFamily, Decision], object],
+        take: Callable[[HandedConnection], object],
     ) -> None:
         self._reactor = reactor
         self._source = source
@@ -131,7 +154,7 @@ class HandoffReader:
     def _take_one(self) -> bool:
         size = socket.CMSG_SPACE(array.array("i").itemsize)
         try:
-            data, rights, _, _ = self._source.recvmsg(_MESSAGE.size, size)
+            data, rights, _, _ = self._source.recvmsg(_LARGEST, size)
         except BlockingIOError:
             return False
         except OSError:
@@ -146,10 +169,13 @@ class HandoffReader:
         if not descriptors:  # none was free here: the kernel has closed the connection
             _log.warn("A connection was lost: this worker has no free file descriptor")
             return True
-        listener, family, code = _MESSAGE.unpack(data)
+        listener, family, code = _MESSAGE.unpack_from(data)
         decision = LEFT_TO_WORKER if code == _OPEN else Decision(refusal=_REFUSALS[code])
+        host = data[_MESSAGE.size :].decode() or None
         try:
-            self._take(listener, descriptors[0], _FAMILIES[family], decision)
+            self._take(
+                HandedConnection(listener, descriptors[0], _FAMILIES[family], decision, host)
+            )
         except Exception:
             _log.failure("A connection that was passed on could not be served")
         finally:

@@ -19,7 +19,7 @@ from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.starting import NamedService
 from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
-from twisted_net.services.workers.handoff import Decision, HandoffReader
+from twisted_net.services.workers.handoff import HandedConnection, HandoffReader
 from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
 from twisted_net.services.workers.shared_admission import SharedAdmission
 from twisted_net.services.workers.sockets import HandedSockets
@@ -167,24 +167,20 @@ class WorkerEnd:
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self.stop)
 
-    def _take(
-        self, listener: int, descriptor: int, family: socket.AddressFamily, decision: Decision
-    ) -> None:
-        port = self._sockets.ports.get(listener)
+    def _take(self, handed: HandedConnection) -> None:
+        port = self._sockets.ports.get(handed.listener)
         admission = self._admission
         assert admission is not None
-        admission.decide(decision)
-        address = None
+        admission.decide(handed.decision)
         try:
-            if port is None or port.factory is None:  # it has just stopped listening
-                return
-            address = _host_of(descriptor, family)
-            port.sessionno += 1
-            eager(self._reactor).adoptStreamConnection(descriptor, family, port.factory)
+            if port is not None and port.factory is not None:  # else it has just stopped listening
+                port.sessionno += 1
+                adopt = eager(self._reactor).adoptStreamConnection
+                adopt(handed.descriptor, handed.family, port.factory)
         except OSError:  # the peer has gone
             pass
         finally:
-            admission.settle(address)
+            admission.settle(handed.host)
 
     def _tell_left(self) -> None:
         gone, self._gone = self._gone, []
@@ -223,14 +219,3 @@ class WorkerEnd:
         if not self._is_stopping:
             _log.error("The supervisor is gone: this worker closes its connections, and ends")
             self.stop()
-
-
-def _host_of(descriptor: int, family: socket.AddressFamily) -> str | None:
-    """Return the address of a connection's peer.
-
-    :raises OSError: the peer has gone.
-    """
-    if family == socket.AF_UNIX:
-        return None
-    with socket.socket(family, socket.SOCK_STREAM, fileno=os.dup(descriptor)) as copy:
-        return str(copy.getpeername()[0])
