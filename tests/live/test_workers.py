@@ -270,6 +270,35 @@ class SharedTests(WorkersTestCase):
         for client in clients:
             await client.closed()
 
+    async def test_the_log_as_json(self) -> None:
+        """Each line of a worker is one object, with its number."""
+        server = self.twistd("netecho", "--port", "0", "--workers", "2", "--log-format", "json")
+        await self.serving(server, 2)
+        events = [json.loads(line) for line in server.log()]
+        (listening,) = [each for each in events if each.get("label") == "--port 0"]
+        port = int(listening["where"].rpartition(":")[2])
+        for client in await self.echoes(port, 2):
+            client.transport.loseConnection()
+        await server.until(lambda: len(server.log('"reason":"peer-closed"')) == 2, "two ends")
+        ends = [json.loads(line) for line in server.log('"reason":"peer-closed"')]
+        self.assertEqual(sorted(each["worker"] for each in ends), [1, 2])
+        self.assertTrue(all(each["message"].startswith("Connection 1 ") for each in ends))
+
+    async def test_clients_of_a_proxy(self) -> None:
+        """Each worker applies its share of the limits by address."""
+        server, port = await self.serve_with(
+            *(2, "netecho", "--proxy-protocol", "127.0.0.1", "--max-per-address", "2")
+        )
+        clients = [await self.connect(port) for _ in range(4)]
+        for client in clients:
+            client.send(b"PROXY TCP4 192.0.2.9 10.0.0.1 5000 80\r\nhello\n")
+        for client in clients[:2]:
+            await client.has(b"hello\n")
+        for client in clients[2:]:
+            await client.closed()
+        self.assertEqual([bytes(each.received) for each in clients[2:]], [b"", b""])
+        del server
+
     async def test_a_socket_with_a_path(self) -> None:
         """A Unix socket is the supervisor's, and goes with it."""
         path = Path(f"/tmp/workers-{os.getpid()}")

@@ -1,8 +1,9 @@
 """Passes accepted connections from the supervisor to a worker, over a pair of Unix sockets.
 
-A message is one descriptor (``SCM_RIGHTS``, unix(7)), and the listener's number, the address family,
-what the supervisor has decided, and the address of the peer, which may be gone by then. The sockets keep the borders of messages
-(``SOCK_SEQPACKET``), so that half a message cannot happen.
+A message is one descriptor (``SCM_RIGHTS``, unix(7)) and some bytes: the listener's number, the
+address family, what the supervisor has decided, and the address of the peer, which may be gone by
+then. The sockets keep the borders of messages (``SOCK_SEQPACKET``), so that half a message cannot
+happen.
 """
 
 from __future__ import annotations
