@@ -418,7 +418,7 @@ class BadInputTests(ChatCase):
             self.assertEqual(error["code"], "no-such-nick")
             self.assertEqual(error["text"], f"There is nobody called {shown} here.")
 
-    @settings(deadline=None, max_examples=150, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.data())
     def test_anything(self, data: Any) -> None:
         """Messages with any fields, and noise, are answered and do not affect others."""
@@ -456,7 +456,7 @@ class BadInputTests(ChatCase):
         ann.send(b"/ping\n")
         self.assertIn(b"* pong\n", ann.take())
 
-    @settings(deadline=None, max_examples=300, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.binary(max_size=60))
     def test_any_bytes(self, line: bytes) -> None:
         """Any bytes are a request or raise RequestError."""
