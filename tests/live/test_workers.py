@@ -16,6 +16,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 
 from tests.live.harness import LOCALHOST, PATIENCE, Client, LiveTestCase, Server
+from tests.live.test_tls_reload import Authority
 
 _SERVES = re.compile(r"Worker (\d+) serves, pid (\d+)")
 
@@ -286,18 +287,50 @@ class SharedTests(WorkersTestCase):
 
     async def test_clients_of_a_proxy(self) -> None:
         """Each worker applies its share of the limits by address."""
-        server, port = await self.serve_with(
+        _, port = await self.serve_with(
             *(2, "netecho", "--proxy-protocol", "127.0.0.1", "--max-per-address", "2")
         )
         clients = [await self.connect(port) for _ in range(4)]
-        for client in clients:
-            client.send(b"PROXY TCP4 192.0.2.9 10.0.0.1 5000 80\r\nhello\n")
         for client in clients[:2]:
+            client.send(b"PROXY TCP4 192.0.2.9 10.0.0.1 5000 80\r\nhello\n")
             await client.has(b"hello\n")
         for client in clients[2:]:
+            client.send(b"PROXY TCP4 192.0.2.9 10.0.0.1 5000 80\r\nhello\n")
             await client.closed()
         self.assertEqual([bytes(each.received) for each in clients[2:]], [b"", b""])
-        del server
+
+    async def test_looking_on(self) -> None:
+        """An operator sees what a connection of any worker says."""
+        admin = f"tcp:0:interface={LOCALHOST}"
+        server, port = await self.serve_with(2, "netecho", "--admin", admin)
+        view = await server.port(f"--admin {admin}")
+        clients = await self.echoes(port, 2)
+        rows = (await self.ask(view, "/connections"))["connections"]
+        for client in clients:
+            (number,) = [row["id"] for row in rows if row["peer"] == client.address]
+            tap = await self.connect(view)
+            tap.send(f"GET /connections/{number}/tap HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await tap.has(b'"tap":1')
+            client.send(b"look\n")
+            await tap.has(b'"text":"look\\n"')
+            client.transport.loseConnection()
+            await tap.has(b'"ended":"peer-closed"')
+
+    async def test_certificates_are_read_again(self) -> None:
+        """SIGHUP reaches all workers."""
+        directory = self.directory()
+        cert, key = directory / "cert.pem", directory / "key.pem"
+        Authority(directory).issue(cert, key, "localhost")
+        server = self.twistd(
+            *("netecho", "--tls-port", "0", "--interface", LOCALHOST, "--workers", "2"),
+            *("--cert", str(cert), "--key", str(key)),
+        )
+        await self.serving(server, 2)
+        server.signal(signal.SIGHUP)
+        for number in (1, 2):
+            await server.until(
+                lambda each=number: server.log(rf"\[worker {each}\] SIGHUP: reading"), "its line"
+            )
 
     async def test_a_socket_with_a_path(self) -> None:
         """A Unix socket is the supervisor's, and goes with it."""

@@ -16,6 +16,6 @@ a connection, in the order of the files:
    the service ends (both pure).
 8. ``dispatcher`` hands over what was accepted, ``pool`` keeps the workers running,
    ``supervisor`` is the service of the supervisor, ``handle`` one of its workers, and ``worker``
-   the other end. ``serving`` decides which of them a process is.
+   the other end. ``making`` makes both, and ``serving`` decides which of them a process is.
 9. ``admin`` has the operator's view of all workers.
 """
