@@ -84,6 +84,8 @@ class ServingTests(WorkersTestCase):
         os.kill(self.pids(server)[1], signal.SIGKILL)
         await server.until(lambda: server.log("Worker 1 was killed by SIGKILL"), "its death")
         lost, kept = clients[::2], clients[1::2]
+        for client in clients:
+            client.on_change = server.changed
         await server.until(
             lambda: lost[0].lost is not None or kept[0].lost is not None, "lost connections"
         )
@@ -150,6 +152,21 @@ class ServingTests(WorkersTestCase):
         await server.until(lambda: server.log(r"Port \d+ Closed"), "it to stop listening")
         server.signal(signal.SIGTERM)
         self.assertEqual(await server.ended(), -signal.SIGTERM)
+
+    async def test_one_worker_is_asked_to_end(self) -> None:
+        """SIGTERM replaces it: its connections get their time, and nobody is refused."""
+        server, port = await self.serve_with(2, "netecho")
+        clients = await self.echoes(port, 4)
+        for client in clients:
+            client.on_change = server.changed
+        os.kill(self.pids(server)[1], signal.SIGTERM)
+        await self.echoes(port, 6)
+        await server.until(lambda: server.log("Worker 1 has ended, after its last"), "its end")
+        await server.until(
+            lambda: [each.lost is None for each in clients].count(False) == 2, "ends"
+        )
+        await self.serving(server, 3)
+        await self.echoes(port, 2)
 
     async def test_orphans_end(self) -> None:
         """When the supervisor is killed, workers close their connections and end."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner, FakeWorker
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK
-from twisted_net.services.workers.handle import WorkerHandle
+from twisted_net.services.workers.handle import HUNG_SECONDS, WorkerHandle
 from twisted_net.services.workers.pool import END_SECONDS, START_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 
@@ -163,6 +163,27 @@ class DeathTests(PoolTestCase):
         first.send({"id": ping["id"], "answer": {"connections": 7}})
         self.assertTrue(worker.may_take)
         self.assertEqual(self.pool.connections, 7)
+
+    def test_who_hangs(self) -> None:
+        """A worker that does not answer for a minute is killed, once."""
+        first, _ = self.serving()
+        self.reactor.pump([1.0] * int(HUNG_SECONDS))
+        self.assertEqual(first.signals, [])
+        self.reactor.pump([1.0] * 10)
+        self.assertEqual(first.signals, ["KILL"])
+
+    def test_who_wants_to_end(self) -> None:
+        """A worker that somebody has sent SIGTERM is replaced, and serves its connections."""
+        first, _ = self.serving()
+        first.tell("leaving")
+        self.assertIn({"tell": "stop"}, first.heard())
+        self.assertEqual(self.states(), [(1, False), (2, True)])
+        self.spawner.started[2].tell("ready")
+        first.tell("leaving")
+        first.end()
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.reactor.advance(60.0)
+        self.assertEqual((len(self.spawner.started), self.failures), (3, []))
 
 
 class ReplacementTests(PoolTestCase):

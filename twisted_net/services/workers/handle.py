@@ -20,6 +20,9 @@ from twisted_net.services.workers.spawning import WorkerEnds, WorkerProcess
 
 _log = Logger()
 
+HUNG_SECONDS = 60.0
+"""Seconds after which a worker that does not answer is killed. gunicorn has 30."""
+
 _REMEMBERED = 20  # lines of its standard error
 
 
@@ -34,6 +37,9 @@ class WorkerOwner(Protocol):
 
     def connections_left(self, worker: WorkerHandle, addresses: list[str | None], /) -> None:
         """Connections from these addresses, which the supervisor has admitted, have ended."""
+
+    def worker_leaving(self, worker: WorkerHandle, /) -> None:
+        """A worker wants to end, and waits until it is told to stop."""
 
     def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]], /) -> None:
         """A worker has told its metrics, because it is about to end."""
@@ -82,7 +88,8 @@ class WorkerHandle:
         self._handoff: socket.socket | None = None
         self._channel = ControlChannel(self._told, self._asked, self._lost)
         self._ping: Deferred[Any] | None = None
-        self._is_late = False
+        self._asked_at = 0.0
+        self._is_late = self._is_killed = False
         self._wait_ready: list[Deferred[bool]] = []
         self._wait_ended: list[Deferred[None]] = []
 
@@ -137,7 +144,12 @@ class WorkerHandle:
             return
         if self._ping is not None:
             self._is_late = True
+            if not self._is_killed and self._clock.seconds() - self._asked_at >= HUNG_SECONDS:
+                self._is_killed = True
+                _log.error("Worker {worker} hangs; it is killed", worker=self.number)
+                self.signal(signal.SIGKILL)
             return
+        self._asked_at = self._clock.seconds()
         self._ping = self.ask("ping").addCallbacks(self._answered, self._unanswered)
 
     def ask(self, name: str, **values: Any) -> Deferred[Any]:
@@ -187,6 +199,8 @@ class WorkerHandle:
             self._tell_ready(True)
         elif name == "left":
             self._owner.connections_left(self, values["addresses"])
+        elif name == "leaving":
+            self._owner.worker_leaving(self)
         elif name == "final":
             self._owner.metrics_known(self, values["metrics"])
         elif name == "tap-line" and values["tap"] in self.taps:

@@ -250,6 +250,14 @@ class WorkerPool:
     def connections_left(self, worker: WorkerHandle, addresses: list[str | None]) -> None:
         self._left(worker, addresses)
 
+    def worker_leaving(self, worker: WorkerHandle) -> None:
+        if self._stopping or self.workers.get(worker.number) is not worker:
+            return  # it is told to stop anyway
+        _log.info("Worker {worker} was asked to end; its place is taken", worker=worker.number)
+        self._retire(worker)
+        self._start(worker.number)
+        self._changed()
+
     def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]]) -> None:
         if self.observer is not None:
             self.observer.metrics_known(worker, families)

@@ -26,6 +26,9 @@ from twisted_net.services.workers.sockets import HandedSockets
 
 _log = Logger()
 
+_LEAVE_SECONDS = 2.0
+"""Seconds that the supervisor has to say that a worker may end."""
+
 _GATHER = 0.005
 """Seconds for which ended connections are gathered, so that short ones cost less. For as long,
 their places are not free."""
@@ -72,7 +75,7 @@ class WorkerEnd:
         self._channel = ControlChannel(self._told, self._asked, self._lost)
         self._reader: HandoffReader | None = None
         self._gone: list[str | None] = []
-        self._is_stopping = False
+        self._is_stopping = self._is_leaving = False
 
     def serve(
         self,
@@ -165,7 +168,14 @@ class WorkerEnd:
         self._channel.tell("ready")
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self.stop)
+        self._reactor.callFromThread(self._leave)
+
+    def _leave(self) -> None:
+        """End once the supervisor hands over nothing more, or does not answer."""
+        if not self._is_stopping and not self._is_leaving:
+            self._is_leaving = True
+            self._channel.tell("leaving")
+            self._reactor.callLater(_LEAVE_SECONDS, self.stop)
 
     def _take(self, handed: HandedConnection) -> None:
         port = self._sockets.ports.get(handed.listener)
