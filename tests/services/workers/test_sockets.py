@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -136,7 +137,7 @@ class HandedTests(SynchronousTestCase):
         made: Any = self.sockets.endpoint(
             self.reactor,
             "ssl",
-            lambda view: view.listenSSL(443, Factory.forProtocol(Protocol), None),
+            lambda view: view.listenSSL(443, Factory.forProtocol(Protocol), CertificateOptions()),
         )
         self.assertIsInstance(made.factory, TLSMemoryBIOFactory)
 
