@@ -14,6 +14,7 @@ from twisted_net.chat.protocol import HTTP_ALPN
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
+from twisted_net.web.bounded_request import MOST_BODY
 from twisted_net.web.gateway import ChatGateway, WebEndpoint, WebSocketMember
 from twisted_net.web.pages import POLICY, page_site
 from twisted_net.wire.websocket import CloseFrame, PingFrame, PongFrame
@@ -231,6 +232,19 @@ class PageTests(GatewayCase):
         self.assertTrue(self.page(head + body).startswith(b"HTTP/1.1 405 "))
         self.pass_presence()
         self.assertEqual(ann.take(), b"")
+
+    def test_a_large_body(self) -> None:
+        """It is refused before it has come: Twisted would keep any number of bytes in a file."""
+        start = b"POST / HTTP/1.1\r\nHost: x\r\n"
+        for rest in (
+            b"Content-Length: %d\r\n\r\n" % (MOST_BODY + 1),
+            b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (1 << 30) + b"x" * (MOST_BODY + 1),
+        ):
+            peer = connect_peer(self.factory)
+            peer.send(start + rest)
+            self.clock.advance(0)
+            self.assertTrue(peer.take().startswith(b"HTTP/1.1 413 "))
+            self.assertTrue(peer.finished)
 
     def test_rebinding(self) -> None:
         """On loopback, a page is served only by a name of the loopback interface."""

@@ -44,6 +44,15 @@ class Countdown(Generic[Item]):
             self._call = None
         self._schedule(clock)
 
+    def change(self, seconds: float, clock: IReactorTime) -> None:
+        """Give each item another time, also those whose time is running. 0 stops all of those."""
+        later, self._seconds = seconds - self._seconds, seconds
+        self._due = {item: due + later for item, due in self._due.items()} if seconds else {}
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._schedule(clock)
+
     def stop(self, item: Item) -> None:
         """Stop the time of an item, if it is running."""
         self._due.pop(item, None)

@@ -6,10 +6,12 @@ What it takes is imported only if it is wanted: twisted.web and the client of Pr
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted_net.connection.addresses import is_loopback
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import Store
 
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
     from twisted_net.web.admin.views import ServiceView
 
 
+class Reloadable(Protocol):
+    """A service that can read its configuration again."""
+
+    def reload(self, why: str) -> str:
+        """Read it again, and return a line about it.
+
+        :raises ReloadError: it is wrong.
+        """
+
+
 def add_admin(
     service: NamedService, reactor: Any, options: Any, appends: Histogram | None = None
 ) -> NamedService:
@@ -37,8 +49,7 @@ def add_admin(
     :raises StartError: the token file or the endpoint cannot be used.
     """
     if options["admin"] is not None:
-        view = view_of(service, options, appends)
-        service.admin = admin_service(reactor, options, view)
+        service.admin = admin_service(reactor, options, view_of(service, options, appends))
     return service
 
 
@@ -48,7 +59,20 @@ def view_of(service: NamedService, options: Any, appends: Histogram | None) -> S
     from twisted_net.web.admin.views import ChatServiceView, ServiceView
 
     kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
-    return kind(options.command, service, appends=appends)
+    return kind(options.command, service, appends=appends, reload=reloading(service))
+
+
+def reloading(service: Reloadable) -> Callable[[str], str]:
+    """Return what reads the configuration of a service again, for a view."""
+    from twisted_net.web.admin.views import CannotReload
+
+    def reload(who: str) -> str:
+        try:
+            return service.reload(who)
+        except ReloadError as error:
+            raise CannotReload(str(error)) from None
+
+    return reload
 
 
 def admin_service(
@@ -73,7 +97,7 @@ def admin_service(
         except TokenError as error:
             flag = options.spell("admin-token-file")
             raise StartError(f"{options.command}: {flag}: {error}") from None
-    return AdminService(reactor, [view], listener, token, options["admin-host"], answers)
+    return AdminService(reactor, view, listener, token, options["admin-host"], answers)
 
 
 def is_open(endpoint: str) -> bool:

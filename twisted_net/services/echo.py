@@ -35,6 +35,7 @@ def makeService(options: Options) -> IService:
             *(options.command, factory, options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
+            options=options,
         )
 
     return service_for(options, reactor, make)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 from typing import Any
 
 from twisted.application.service import IService
@@ -57,8 +58,7 @@ class Options(ServiceOptions):
     compData = shell_completions(groups, ServiceOptions.repeatable)
 
     @property
-    def descriptors_each(self) -> int:
-        """File descriptors that one connection takes: the upstream has one too."""
+    def descriptors(self) -> int:
         return 1 if self["upstream"] is None else 2
 
 
@@ -80,6 +80,7 @@ class IdleService(NamedService):
             *(options.command, factory, options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
+            options=options,
         )
         self._reactor = reactor
         self._upstream = upstream
@@ -89,6 +90,11 @@ class IdleService(NamedService):
         super().startService()
         if self._upstream is not None:
             Deferred.fromCoroutine(self._look(self._upstream))
+
+    def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        super().apply_flags(before, now, changed)
+        if isinstance(self.factory, ForwardFactory):
+            self.factory.upstream_factory.log_ends = self.factory.log_ends
 
     async def _look(self, upstream: IStreamClientEndpoint) -> None:
         try:

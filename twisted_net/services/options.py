@@ -6,7 +6,8 @@ import ipaddress
 import os
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, cast
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -27,7 +28,7 @@ from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.limits import Limits, OverflowPolicy
+from twisted_net.policy.limits import LimitChanges, Limits, OverflowPolicy
 from twisted_net.policy.ranges import Network, Ranges, parse_range
 from twisted_net.services.configurable import ConfigurableOptions
 from twisted_net.services.flags import (
@@ -58,6 +59,7 @@ from twisted_net.services.workers.numbers import parse_workers
 from twisted_net.services.workers.privileges import keep_privileges, twistd_flags
 from twisted_net.services.workers.this_process import worker_settings
 from twisted_net.tls.contexts import parse_tls_version
+from twisted_net.web.admin.log_level import LEVELS
 from twisted_net.wire.numbers import (
     MOST_BYTES,
     MOST_COUNT,
@@ -86,6 +88,7 @@ class ServiceOptions(ConfigurableOptions):
     :ivar twistd: the flags of ``twistd`` that workers get.
     :ivar sockets: makes the endpoints of this process.
     :ivar make_admission: makes what decides who may connect.
+    :ivar parts: the number of workers, in one of them.
     :ivar appends: how long the store takes, if there is one, and operators ask.
     """
 
@@ -121,6 +124,7 @@ class ServiceOptions(ConfigurableOptions):
         self.sockets: ListeningSockets = OwnSockets()
         self.make_admission: Callable[[AdmissionRules], Admission] = Admission
         self.appends: Histogram | None = None
+        self.parts = 1
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -138,10 +142,7 @@ class ServiceOptions(ConfigurableOptions):
     def opt_proxy_protocol(self, ranges: str) -> None:
         """Address ranges of proxies that send a PROXY protocol header, or unix for Unix sockets.
         Repeatable."""
-        for each in ranges.split(","):
-            self["proxy-protocol"] += (
-                [each] if each == "unix" else self._ranges("proxy-protocol", each, ranges)
-            )
+        self.add_proxies("proxy-protocol", ranges)
 
     def opt_admin_host(self, name: str) -> None:
         """Name of this server in the URL of --admin, besides its addresses and localhost.
@@ -186,6 +187,11 @@ class ServiceOptions(ConfigurableOptions):
         except usage.UsageError as error:
             raise StartError(f"{self.command}: {_flag_first(error)}") from None
 
+    def parse_again(self) -> Self:
+        again = super().parse_again()
+        again.parts = self.parts
+        return again
+
     def parseArgs(self, *rest: str) -> None:
         if rest:
             raise usage.UsageError(f"{rest[0]}: unexpected argument; flags begin with --")
@@ -211,6 +217,7 @@ class ServiceOptions(ConfigurableOptions):
         self.amount("rate")
         self.number("burst", 1, MOST_COUNT)
         self.parse("log-ends", _all_or_notable)
+        self.parse("log-level", _level)
         self.parse("interface", _ip_address)
         self.parse("min-tls", parse_tls_version)
         self.parse("workers", parse_workers)
@@ -265,6 +272,7 @@ class ServiceOptions(ConfigurableOptions):
             reason.
         """
         if self[flag] is not None:
+            self.keep_text(flag)
             try:
                 self[flag] = parse(self[flag])
             except ValueError as error:
@@ -291,6 +299,14 @@ class ServiceOptions(ConfigurableOptions):
         """
         raise usage.UsageError(f"{self.spell(flag)}: {why}")
 
+    def add_proxies(self, flag: str, ranges: str) -> None:
+        """Parse a list of address ranges, in which ``unix`` stands for Unix sockets.
+
+        :raises usage.UsageError: one is not a range; the message names it.
+        """
+        for each in ranges.split(","):
+            self[flag] += [each] if each == "unix" else self._ranges(flag, each, ranges)
+
     def _ranges(self, flag: str, text: str, given: str = "") -> list[Network]:
         try:
             return [parse_range(flag, each) for each in text.split(",")]
@@ -299,11 +315,6 @@ class ServiceOptions(ConfigurableOptions):
 
     # The parts of a service.
 
-    @property
-    def descriptors_each(self) -> int:
-        """File descriptors that one connection takes."""
-        return 1
-
     def files_in_use(self) -> FilesInUse:
         """Return the files that the service uses later, when it may have another user or root."""
         files = FilesInUse.of_twistd(self.parent or {})
@@ -311,6 +322,8 @@ class ServiceOptions(ConfigurableOptions):
         for flag in (*read_again, "admin-token-file"):
             if self[flag] is not None:
                 files.read_again.append(os.path.abspath(self[flag]))
+        if self.config_path is not None:
+            files.read_again.append(self.config_path)
         if self["tls-dir"] is not None:
             files.directories.append(os.path.abspath(self["tls-dir"]))
         if worker_settings() is not None:  # the supervisor has made the sockets
@@ -321,9 +334,14 @@ class ServiceOptions(ConfigurableOptions):
                 files.removed.append(os.path.abspath(rest.partition(":")[0]))
         return files
 
-    def settings(self) -> dict[str, Any]:
-        """Return the arguments of a connection factory: limits, admission, budget and logging."""
-        limits = Limits(
+    @property
+    def descriptors(self) -> int:
+        """The file descriptors that one connection takes."""
+        return 1
+
+    def limits(self) -> Limits:
+        """Return the limits of connections."""
+        return Limits(
             idle_timeout=self["idle-timeout"],
             handshake_timeout=self["handshake-timeout"],
             message_timeout=self["message-timeout"],
@@ -333,19 +351,37 @@ class ServiceOptions(ConfigurableOptions):
             rate=self["rate"],
             burst=self["burst"],
         )
+
+    def limit_changes(self) -> LimitChanges:
+        """Return the limits as keyword arguments."""
+        return cast(LimitChanges, asdict(self.limits()))
+
+    def rules(self) -> AdmissionRules:
+        """Return who may connect."""
         most = self["max-connections"]
-        rules = AdmissionRules(
-            max_connections=most_connections(self.descriptors_each) if most is None else most,
+        return AdmissionRules(
+            max_connections=most_connections(self.descriptors) if most is None else most,
             max_per_address=self["max-per-address"],
             accept_rate=self["accept-rate"],
             allow=tuple(self["allow"]),
             deny=tuple(self["deny"]),
         )
-        budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
+
+    def budget(self) -> MemoryBudget[Any] | None:
+        """Return the budget of all queues; None if there is none."""
+        most = self["memory-budget"]
+        return MemoryBudget(self.share(most)) if most else None
+
+    def share(self, number: int) -> int:
+        """Return this process's part of a number that all workers share, rounded up."""
+        return -(-number // self.parts)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of a connection factory: limits, admission, budget and logging."""
         return {
-            "limits": limits,
-            "admission": self.make_admission(rules),
-            "budget": budget,
+            "limits": self.limits(),
+            "admission": self.make_admission(self.rules()),
+            "budget": self.budget(),
             "log_ends": self["log-ends"],
         }
 
@@ -429,15 +465,18 @@ class ServiceOptions(ConfigurableOptions):
         )
         return self._at_the_socket(found)
 
-    def divide(self, count: int) -> None:
-        """Keep one of ``count`` parts of what all connections share, for one of as many workers."""
-        self["memory-budget"] = -(-self["memory-budget"] // count)
-
 
 def _all_or_notable(text: str) -> bool:
     if text not in ("all", "notable"):
         raise ValueError("must be all or notable")
     return text == "all"
+
+
+def _level(text: str) -> str:
+    if text not in LEVELS:
+        *names, last = LEVELS
+        raise ValueError(f"must be {', '.join(names)} or {last}")
+    return text
 
 
 def _overflow_policy(text: str) -> OverflowPolicy:

@@ -68,23 +68,20 @@ class PageTests(SynchronousTestCase):
     def test_rooms(self) -> None:
         """Members are added up."""
         rows = [
-            {"rooms": [{"name": "a", "topic": "", "members": 2}]},
-            {
-                "rooms": [
-                    {"name": "b", "topic": "", "members": 3},
-                    {"name": "a", "topic": "t", "members": 2},
-                ]
-            },
+            {"name": "a", "topic": "", "members": 2},
+            {"name": "b", "topic": "", "members": 3},
+            {"name": "a", "topic": "t", "members": 2},
+            {"name": "c", "topic": "", "members": 3},
         ]
-        self.assertEqual(
-            merge_rooms(rows),
-            {
-                "rooms": [
-                    {"name": "a", "topic": "t", "members": 4},
-                    {"name": "b", "topic": "", "members": 3},
-                ]
-            },
+        a, b, c = (
+            {"name": "a", "topic": "t", "members": 4},
+            {"name": "b", "topic": "", "members": 3},
+            {"name": "c", "topic": "", "members": 3},
         )
+        whole = {"rooms": [a, b, c], "total": 3, "next": None}
+        self.assertEqual(merge_rooms(rows, 3, None), whole)
+        self.assertEqual(merge_rooms(rows, 2, None), whole | {"rooms": [a, b], "next": "3:b"})
+        self.assertEqual(merge_rooms(rows, 2, (3, "b")), whole | {"rooms": [c]})
 
     def test_ended(self) -> None:
         """The newest come first, no more than wanted."""

@@ -102,7 +102,7 @@ class RotationTests(SynchronousTestCase):
 class SharedAdmissionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.left: list[str | None] = []
-        self.admission = SharedAdmission(AdmissionRules(max_connections=1), self.left.append)
+        self.admission = SharedAdmission(AdmissionRules(max_connections=1), 4, self.left.append)
 
     def admit(self, decision: Decision, address: str | None) -> Any:
         self.admission.decide(decision)
@@ -138,6 +138,21 @@ class SharedAdmissionTests(SynchronousTestCase):
         self.admission.decide(Decision(refusal=TOO_MANY))
         self.admission.settle("10.0.0.1")
         self.assertEqual(self.left, ["10.0.0.1"])
+
+    def test_proxies(self) -> None:
+        """They are admitted here, and their clients are counted here."""
+        self.admission.decide(LEFT_TO_WORKER)
+        self.assertIsNone(self.admission.admit_proxy("10.0.0.9"))
+        self.assertIs(self.admission.admit_proxy("10.0.0.9"), FULL)
+        self.assertIsNone(self.admission.move("exempt", "10.0.0.1", 0.0))
+        self.admission.leave("10.0.0.1")
+        self.assertEqual((self.admission.open, self.left), (0, []))
+
+    def test_changes(self) -> None:
+        """New numbers are divided as the first ones were."""
+        self.admission.change(max_connections=10, accept_rate=2, ban=7)
+        rules = self.admission.rules
+        self.assertEqual((rules.max_connections, rules.accept_rate, rules.ban), (3, 0.5, 7))
 
     def test_shares(self) -> None:
         """Numbers are divided and rounded up; no limit stays no limit."""

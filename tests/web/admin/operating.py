@@ -87,8 +87,20 @@ class AdminCase(SynchronousTestCase):
 
     def show(self, *views: ServiceView, names: tuple[str, ...] = ()) -> None:
         """Show these services."""
-        resource = AdminResource(ServiceAnswers(views, self.turns), lambda: self.token, names)
+        answers = ServiceAnswers(views, self.turns)
+        resource = AdminResource(answers, self.clock, lambda: self.token, names)
         self.site: Any = AdminSite(resource, reactor=self.clock)
+
+    def one_turn(self) -> int:
+        """Run one turn of the reactor; return the number of calls that it had."""
+        now = self.clock.seconds()
+        due = [call for call in self.clock.calls if call.getTime() <= now]
+        for call in due:
+            if call in self.clock.calls:  # otherwise, another one has cancelled it
+                self.clock.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+        return len(due)
 
     def open(self, request: bytes, host: Any = LOOPBACK) -> Peer:
         """Send a request; return the connection."""

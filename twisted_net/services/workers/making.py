@@ -19,7 +19,7 @@ from twisted_net.eager.session_tickets import (
 from twisted_net.endpoints.descriptors import most_connections
 from twisted_net.endpoints.listening import Listener
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.services.admin_flags import admin_service, view_of
+from twisted_net.services.admin_flags import admin_service, reloading, view_of
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.services.workers.settings import WorkerSettings
@@ -59,12 +59,12 @@ def make_worker(
         share = share_of(rules, count)
         if options["max-connections"] is None:  # it is what this process alone can hold
             share = replace(share, max_connections=rules.max_connections)
-        return SharedAdmission(share, end.left)
+        return SharedAdmission(share, count, end.left)
 
     options.sockets = sockets
     options.make_admission = make_admission
     options.shared_certificate = settings.certificate
-    options.divide(count)
+    options.parts = count
     service = make()
     if settings.ticket_key:
         for listener in service.listeners:
@@ -120,8 +120,9 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
             spawn=Spawner(reactor, options.directory).spawn,
             count=count,
             admission=Admission(_rules_for_all(options, count)),
-            trusted=options["proxy-protocol"],
+            trusted=[*options["proxy-protocol"], *options.get("trusted-proxy", ())],
             drain=options["drain"],
+            options=options,
             renew_ticket_key=keys.renew if keys.current else None,
         ),
     )
@@ -134,7 +135,7 @@ def _add_admin(supervisor: Supervisor, options: ServiceOptions, reactor: Any) ->
     from twisted_net.services.workers.admin.in_supervisor import PoolAnswers
     from twisted_net.web.admin.views import ServiceView
 
-    view = ServiceView(options.command, supervisor)
+    view = ServiceView(options.command, supervisor, reload=reloading(supervisor))
     answers = PoolAnswers(reactor, supervisor, view, decides_bans=options.command != "netchat")
     supervisor.pool.observer = answers
     supervisor.admin = admin_service(reactor, options, view, answers)
@@ -143,7 +144,7 @@ def _add_admin(supervisor: Supervisor, options: ServiceOptions, reactor: Any) ->
 def _rules_for_all(options: ServiceOptions, count: int) -> AdmissionRules:
     rules: AdmissionRules = options.settings()["admission"].rules
     if options["max-connections"] is None:  # each worker has its own descriptors
-        return replace(rules, max_connections=count * most_connections(options.descriptors_each))
+        return replace(rules, max_connections=count * most_connections(options.descriptors))
     return rules
 
 

@@ -53,6 +53,7 @@ class WorkerPool:
     :param left: called with a worker and the addresses of connections that have ended.
     :param failed: called with the line for the operator when the service cannot go on.
     :param jitter: returns random numbers from 0 to 1.
+    :ivar drain: as the argument; it may be changed.
     :ivar workers: the workers that serve, or will, by their numbers.
     :ivar retired: workers that serve their last connections.
     :ivar starts: how many processes were started.
@@ -84,7 +85,7 @@ class WorkerPool:
         self._clock = clock
         self._settings = settings
         self._spawn = spawn
-        self._drain = drain
+        self.drain = drain
         self._changed = changed
         self._gone = gone
         self._left = left
@@ -205,7 +206,7 @@ class WorkerPool:
         if self.workers.get(worker.number) is worker:
             del self.workers[worker.number]
         worker.stop()
-        self._later(self._drain + END_SECONDS, self._kill, worker)
+        self._later(self.drain + END_SECONDS, self._kill, worker)
 
     def _give_up(self, successor: WorkerHandle) -> None:
         if not successor.has_served and not successor.has_ended:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, Unpack
 
-from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.policy.admission import Admission, AdmissionRules, Admitting, RuleChanges
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.services.workers.handoff import LEFT_TO_WORKER, Decision
+
+_DIVIDED = ("max_connections", "max_per_address", "accept_burst")
 
 
 def share_of(rules: AdmissionRules, workers: int) -> AdmissionRules:
@@ -16,13 +19,14 @@ def share_of(rules: AdmissionRules, workers: int) -> AdmissionRules:
 
     Numbers are divided and rounded up. Ranges hold everywhere.
     """
-    return replace(
-        rules,
-        max_connections=-(-rules.max_connections // workers),
-        max_per_address=-(-rules.max_per_address // workers),
-        accept_rate=rules.accept_rate / workers,
-        accept_burst=max(1, -(-rules.accept_burst // workers)),
-    )
+    values = {name: getattr(rules, name) for name in (*_DIVIDED, "accept_rate")}
+    return replace(rules, **{name: _share(name, each, workers) for name, each in values.items()})
+
+
+def _share(name: str, value: Any, workers: int) -> Any:
+    if name == "accept_rate":
+        return value / workers
+    return -(-value // workers) if name in _DIVIDED else value
 
 
 class SharedAdmission(Admission):
@@ -32,17 +36,21 @@ class SharedAdmission(Admission):
     of the rules.
 
     :param rules: the share.
+    :param workers: how many workers there are. Changes of rules are divided by it.
     :param left: called with the address of each connection that has left, None for a Unix socket.
     :ivar decision: what the supervisor has decided about the connection that is being made.
     """
 
-    __slots__ = ("_handed", "_left", "decision")
+    __slots__ = ("_handed", "_left", "_workers", "decision")
 
-    def __init__(self, rules: AdmissionRules, left: Callable[[str | None], object]) -> None:
+    def __init__(
+        self, rules: AdmissionRules, workers: int, left: Callable[[str | None], object]
+    ) -> None:
         super().__init__(rules)
         self.decision = LEFT_TO_WORKER
         self._handed: Counter[str | None] = Counter()
         self._left = left
+        self._workers = workers
 
     def decide(self, decision: Decision) -> None:
         """Note what the supervisor has decided about the next connection."""
@@ -57,6 +65,18 @@ class SharedAdmission(Admission):
         else:
             self.refused[decision.refusal.code] += 1
         return decision.refusal
+
+    def admit_proxy(self, address: str | None) -> CloseReason | None:
+        # Only the worker will learn who the clients are, so the supervisor has not decided.
+        self.decision = LEFT_TO_WORKER
+        return super().admit_proxy(address)
+
+    def change(self, **changes: Unpack[RuleChanges]) -> None:
+        shares: Any = {name: _share(name, each, self._workers) for name, each in changes.items()}
+        super().change(**shares)
+
+    def serve(self, factory: Admitting) -> None:
+        """Do not remember it: most of its connections are not counted here."""
 
     def settle(self, address: str | None) -> None:
         """End the making of a connection: if nobody has asked about it, it is gone already."""

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener, ListenerService, ListenFailed
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.ranges import Network
+from twisted_net.services.config_reloader import ConfigReloader, change_rules
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
-from twisted_net.services.starting import StartError, fail_late, second_signal, settle
+from twisted_net.services.starting import (
+    StartError,
+    begin_log_level,
+    fail_late,
+    second_signal,
+    settle,
+)
 from twisted_net.services.workers.dispatcher import Dispatcher
 from twisted_net.services.workers.handle import Spawn
 from twisted_net.services.workers.pool import END_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
+from twisted_net.web.admin.log_level import set_log_level
 
 _log = Logger()
 
@@ -66,6 +76,7 @@ class SupervisorParts:
     :ivar admission: decides who may connect.
     :ivar trusted: the proxies, whose clients' addresses only workers learn.
     :ivar drain: seconds that connections have when the service stops.
+    :ivar options: the command line, whose file may be read again.
     :ivar renew_ticket_key: makes a new key of session tickets for all workers, in hexadecimal
         digits; None if they have none in common, or a file has it.
     """
@@ -79,6 +90,7 @@ class SupervisorParts:
     admission: Admission
     trusted: Sequence[Network | str]
     drain: float
+    options: Any
     renew_ticket_key: Callable[[], str] | None = None
 
 
@@ -95,7 +107,7 @@ class Supervisor(ListenerService):
 
     def __init__(self, reactor: Any, parts: SupervisorParts) -> None:
         super().__init__(
-            AbortingFactory(parts.command, self._abort, reactor, parts.admission),
+            AbortingFactory(parts.command, self._abort_connections, reactor, parts.admission),
             parts.listeners,
             parts.drain,
         )
@@ -115,6 +127,10 @@ class Supervisor(ListenerService):
             *(reactor, lambda: self.pool.running, parts.admission, parts.trusted),
             hold=lambda holds: self._accept_or_hold(holds),
         )
+        self._options = parts.options
+        self._config: ConfigReloader | None = None
+        if parts.options.config_path is not None:
+            self._config = ConfigReloader(parts.options, self._apply_flags)
         self._renew_ticket_key = parts.renew_ticket_key
         self._holds = self._has_failed = False
         self._call: Any = None
@@ -147,6 +163,7 @@ class Supervisor(ListenerService):
         except ListenFailed as error:
             raise StartError(f"{self.command}: {error}").show() from None
         settle()
+        begin_log_level(self._options["log-level"])
         self._reactor.callWhenRunning(self._start_workers)
 
     def stopService(self) -> Deferred[None]:
@@ -193,7 +210,7 @@ class Supervisor(ListenerService):
         if not self.running:
             return
         for number, call in (
-            (signal.SIGHUP, self._hang_up),
+            (signal.SIGHUP, self._hung_up),
             (signal.SIGUSR2, self._replace_all),
         ):
             self._signals.append(SignalHandler(self._reactor, number, call))
@@ -218,7 +235,7 @@ class Supervisor(ListenerService):
         serving = sum(worker.ready for worker in pool.running)
         return f"{count} connection{'s' if count != 1 else ''}, {serving} of {pool.count} workers"
 
-    def _abort(self) -> None:
+    def _abort_connections(self) -> None:
         for worker in self.pool.everybody:
             worker.tell("abort")
 
@@ -234,12 +251,40 @@ class Supervisor(ListenerService):
 
     # Signals.
 
-    def _hang_up(self) -> None:
-        _log.info("SIGHUP: the workers get it, too")
+    def _hung_up(self) -> None:
+        with suppress(ReloadError):  # it is in the log
+            self.reload("SIGHUP")
+
+    def reload(self, why: str) -> str:
+        """Read the ``--config`` file again, and let all workers do so, and read certificates.
+
+        :param why: what asks for it, for the log.
+        :return: a line about what has changed.
+        :raises ReloadError: the file is wrong, and nothing of it is obeyed.
+        """
         with self._manager.reloading():
             for worker in self.pool.everybody:
                 if worker.has_served:  # a younger one has not read anything yet
                     worker.signal(signal.SIGHUP)
+            told = "the workers get it, too"
+            try:
+                if self._config is not None:
+                    told = self._config.reload()
+            except ReloadError as error:
+                _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
+                raise
+        _log.info("{why}: {told}", why=why, told=told)
+        return told
+
+    def _apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        """Obey what concerns this process: who may connect, the log, and the end."""
+        change_rules(self.admission, before, now, changed)
+        if "max-connections" in changed and now["max-connections"] is None:
+            most = now.rules().max_connections  # of each worker
+            self.admission.change(max_connections=most * self.pool.count)
+        if "log-level" in changed:
+            set_log_level(LogLevel.levelWithName(now["log-level"]))
+        self.drain = self.pool.drain = now["drain"]
 
     def _replace_all(self) -> None:
         Deferred.fromCoroutine(self.pool.replace_all())

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.starting import NamedService
@@ -43,13 +44,13 @@ class OperatorAnswers(Protocol):
     def stop(self) -> None:
         """Stop observing."""
 
-    def answer(self, name: str, values: dict[str, Any], /) -> Any:
+    async def answer(self, name: str, values: dict[str, Any], /) -> Any:
         """Return a JSON value.
 
         :raises ChannelError: it cannot be answered.
         """
 
-    def metrics(self) -> list[dict[str, Any]]:
+    async def metrics(self) -> list[dict[str, Any]]:
         """Return the metrics."""
 
     def told(self, name: str, values: dict[str, Any], /) -> None:
@@ -140,7 +141,7 @@ class WorkerEnd:
             await leave()
             self._tell_left()
             if self._answers is not None:
-                self._channel.tell("final", metrics=self._answers.metrics())
+                self._channel.tell("final", metrics=await self._answers.metrics())
                 self._answers.stop()
             if not self._channel.is_lost:
                 await self._channel.flushed()
@@ -205,7 +206,8 @@ class WorkerEnd:
         if name == "stop":
             self.stop()
         elif name == "abort":
-            service.factory.abort(DRAINING)
+            for factory in self._factories():
+                factory.abort(DRAINING)
         elif name == "drain":
             if self._reader is not None:
                 self._reader.take_all()
@@ -220,10 +222,14 @@ class WorkerEnd:
     def _asked(self, name: str, values: dict[str, Any]) -> Any:
         assert self._service is not None
         if name == "ping":
-            return {"connections": len(self._service.factory)}
+            return {"connections": sum(map(len, self._factories()))}
         if self._answers is None:
             raise ChannelError(404, "There is no operator's view.")
-        return self._answers.answer(name, values)
+        return Deferred.fromCoroutine(self._answers.answer(name, values))
+
+    def _factories(self) -> list[ConnectionFactory]:
+        assert self._service is not None
+        return [self._service.factory, *self._service.factory.auxiliaries]
 
     def _lost(self) -> None:
         if not self._is_stopping:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger, LogLevel
 
 from twisted_net.connection.connection import Connection, State
@@ -15,12 +16,14 @@ from twisted_net.web.admin.listing import (
     connection_details,
     ended_row,
     list_connections,
+    list_rooms,
     parse_query,
+    parse_room_query,
 )
 from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
-from twisted_net.web.admin.metrics import CONTENT_TYPE, ServiceCollector
+from twisted_net.web.admin.metrics import CONTENT_TYPE, read_metrics
 from twisted_net.web.admin.tap import Tap
-from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
 from twisted_net.wire.text import printable
 
 LONGEST_BAN = 99_999_999
@@ -93,16 +96,16 @@ class OpenTap(Protocol):
 class Answers(Protocol):
     """Answers what operators ask."""
 
-    def answer(self, name: str, question: Question, /) -> Any:
-        """Return a JSON value or a :class:`Plain`, or a Deferred of one.
+    async def answer(self, name: str, question: Question, /) -> Any:
+        """Return a JSON value or a :class:`Plain`.
 
         :raises BadRequest: it cannot be answered.
         """
 
-    def open_tap(
+    async def open_tap(
         self, question: Question, write: Callable[[bytes], object], ended: Callable[[], None], /
-    ) -> Any:
-        """Return an :class:`OpenTap` at a connection, or a Deferred of one.
+    ) -> OpenTap:
+        """Return a tap at a connection.
 
         :param write: takes lines for the operator.
         :param ended: called after the last line.
@@ -119,7 +122,8 @@ class ServiceAnswers:
 
     def __init__(self, views: Sequence[ServiceView], turns: Histogram) -> None:
         self._views = {view.name: view for view in views}
-        self._collector = ServiceCollector(views, turns)
+        self._turns = turns
+        self._lock = DeferredLock()  # one long answer at a time
         self._tapped: set[Connection] = set()
         self._answers: dict[str, Callable[[Question], Any]] = {
             "metrics": self._metrics,
@@ -127,23 +131,20 @@ class ServiceAnswers:
             "readiness": self._readiness,
             "connections": self._connections,
             "connection": self._connection,
-            "rooms": lambda question: {"rooms": self._view(question).rooms()},
+            "rooms": self._rooms,
             "ended": self._ended,
             "bans": lambda question: {"bans": self._view(question).bans()},
             "log_level": lambda _: {"level": log_level().name},
             "close": self._close,
             "drain": self._drain,
+            "reload": self._reload,
             "ban": self._ban,
             "set_log_level": self._set_log_level,
         }
 
-    @property
-    def collector(self) -> ServiceCollector:
-        """Collects the metrics."""
-        return self._collector
-
-    def answer(self, name: str, question: Question, /) -> Any:
-        return self._answers[name](question)
+    async def answer(self, name: str, question: Question, /) -> Any:
+        found = self._answers[name](question)
+        return await found if isinstance(found, Coroutine) else found
 
     # What is asked.
 
@@ -155,26 +156,39 @@ class ServiceAnswers:
             raise BadRequest(404, f"There is no service {name!r} here, but {', '.join(views)}.")
         return views[name]
 
-    def _metrics(self, question: Question) -> Plain:
-        return Plain(self._collector.text(), CONTENT_TYPE)
+    async def _metrics(self, question: Question) -> Plain:
+        async with self._lock:
+            text = await read_metrics(self._views.values(), self._turns)
+        return Plain(text, CONTENT_TYPE)
 
     def _readiness(self, question: Question) -> Plain:
         problems = [view.not_ready for view in self._views.values() if view.not_ready]
         text = "; ".join(problems) or "ready"
         return Plain(f"{text}\n".encode(), status=503 if problems else 200)
 
-    def _connections(self, question: Question) -> dict[str, Any]:
+    async def _connections(self, question: Question) -> dict[str, Any]:
         view = self._view(question)
         try:
             query = parse_query(question.arguments)
         except ValueError as error:
             raise BadRequest(400, f"{error}.") from None
-        rows, more = list_connections(view, query)
-        return {"connections": rows, "total": len(view.factory), "next": more}
+        async with self._lock:
+            rows, more = await list_connections(view, query)
+        return {"connections": rows, "total": view.connection_count, "next": more}
 
     def _connection(self, question: Question) -> dict[str, Any]:
         view, connection = self._found(question)
         return connection_details(view, connection)
+
+    async def _rooms(self, question: Question) -> dict[str, Any]:
+        view = self._view(question)
+        try:
+            limit, after = parse_room_query(question.arguments)
+        except ValueError as error:
+            raise BadRequest(400, f"{error}.") from None
+        async with self._lock:
+            rows, more = await list_rooms(view, limit, after)
+        return {"rooms": rows, "total": view.room_count or 0, "next": more}
 
     def _ended(self, question: Question) -> dict[str, Any]:
         view = self._view(question)
@@ -182,7 +196,7 @@ class ServiceAnswers:
 
     def _found(self, question: Question) -> tuple[ServiceView, Connection]:
         view = self._view(question)
-        connection = view.factory.connections.get(question.number)
+        connection = view.find(question.number)
         if connection is None:
             raise BadRequest(404, f"There is no connection {question.number}.")
         return view, connection
@@ -202,13 +216,23 @@ class ServiceAnswers:
         if not view.service.is_draining:
             _log.info("{who} drains {name}", who=question.who, name=view.name)
             view.service.begin_drain()
-        return {"done": f"{view.name} is draining.", "open": len(view.factory)}
+        return {"done": f"{view.name} is draining.", "open": view.connection_count}
 
-    def _ban(self, question: Question) -> dict[str, Any]:
+    def _reload(self, question: Question) -> dict[str, Any]:
+        view = self._view(question)
+        if view.reload is None:
+            raise BadRequest(501, f"{view.name} has no configuration to read again.")
+        try:
+            return {"done": view.reload(question.who)}
+        except CannotReload as error:
+            raise BadRequest(400, f"{error}; nothing has changed") from None
+
+    async def _ban(self, question: Question) -> dict[str, Any]:
         view = self._view(question)
         target, minutes, text = ban_in(question.body)
         try:
-            done = view.ban(target, minutes, text)
+            async with self._lock:
+                done = await view.ban(target, minutes, text)
         except CannotBan as error:
             raise BadRequest(400, str(error)) from None
         _log.info("{who} bans: {done}", who=question.who, done=done)
@@ -225,7 +249,7 @@ class ServiceAnswers:
 
     # Looking on.
 
-    def open_tap(
+    async def open_tap(
         self, question: Question, write: Callable[[bytes], object], ended: Callable[[], None], /
     ) -> OpenTap:
         view, connection = self._found(question)

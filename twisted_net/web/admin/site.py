@@ -11,6 +11,7 @@ GET      ``/rooms``, ``/ended``        rooms; the last hundred connections that 
 GET      ``/bans``, ``/log-level``     what is banned; the least level that is logged
 POST     ``/connections/ID/close``     close it; ``{"text": WHY}``
 POST     ``/drain``                    stop accepting, and close all connections
+POST     ``/reload``                   read the ``--config`` file and the certificates again
 POST     ``/bans``                     ``{"target": NAME OR RANGE, "minutes": N, "text": WHY}``
 POST     ``/log-level``                ``{"level": LEVEL}``
 =======  ============================  =============================================================
@@ -18,28 +19,27 @@ POST     ``/log-level``                ``{"level": LEVEL}``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.web.admin.access import OPEN_PATHS, RequestFacts, find_refusal
-from twisted_net.web.admin.answers import Answers, BadRequest, OpenTap, Plain, Question
+from twisted_net.web.admin.answers import Answers, BadRequest, Plain, Question
 from twisted_net.web.admin.responses import answer, answer_error, answer_json, begin_answer
+from twisted_net.web.bounded_request import BoundedRequest
 from twisted_net.wire.json_values import check_depth, make_decoder
 from twisted_net.wire.text import printable
-
-MOST_BODY = 65536
-"""The most bytes in the body of a request."""
 
 _FIELDS = {"close": ("text",), "ban": ("target", "minutes", "text"), "set_log_level": ("level",)}
 
@@ -50,38 +50,10 @@ _log = Logger()
 _decode = make_decoder(finite=True, unique=True)
 
 
-class AdminRequest(Request):
-    """A request with a bounded body. Twisted itself would keep any number of bytes in a file."""
-
-    _body = 0
-    _is_refused = False
-
-    def gotLength(self, length: int | None) -> None:
-        if length is not None and length > MOST_BODY:
-            self._refuse_body()
-        else:
-            super().gotLength(length)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._body += len(data)
-        if self._body > MOST_BODY:
-            self._refuse_body()
-        elif not self._is_refused:
-            super().handleContentChunk(data)
-
-    def _refuse_body(self) -> None:
-        if self._is_refused:
-            return
-        self._is_refused = True
-        channel: Any = self.channel
-        channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
-        channel.transport.loseConnection()
-
-
 class AdminSite(Site):
     """The HTTP server of the operator's view. It has no access log; changes are logged."""
 
-    requestFactory = AdminRequest
+    requestFactory = BoundedRequest
     noisy = False
 
     def log(self, request: HTTPRequest) -> None:
@@ -92,6 +64,7 @@ class AdminResource(Resource):
     """Answers every path.
 
     :param answers: answers what is asked.
+    :param clock: the reactor.
     :param token: returns the token that who asks must know; None if there is none.
     :param names: names of this server besides its addresses.
     """
@@ -110,6 +83,7 @@ class AdminResource(Resource):
         ("GET", "/log-level"): "log_level",
         ("POST", "/connections/ID/close"): "close",
         ("POST", "/drain"): "drain",
+        ("POST", "/reload"): "reload",
         ("POST", "/bans"): "ban",
         ("POST", "/log-level"): "set_log_level",
     }
@@ -117,11 +91,13 @@ class AdminResource(Resource):
     def __init__(
         self,
         answers: Answers,
+        clock: IReactorTime,
         token: Callable[[], bytes | None] = lambda: None,
         names: Collection[str] = (),
     ) -> None:
         super().__init__()
         self._answers = answers
+        self._clock = clock
         self._token = token
         self._names = frozenset(name.lower().rstrip(".") for name in names)
         for path in OPEN_PATHS:
@@ -133,13 +109,26 @@ class AdminResource(Resource):
         return sorted(cls._routes)
 
     def render(self, request: Request) -> int:
-        try:
-            self._answer(request)
-        except Exception:
-            _fail(request, Failure())
+        answering = Deferred.fromCoroutine(self._render(request))
+        if not answering.called:
+            request.notifyFinish().addErrback(lambda _: answering.cancel())  # who asked has gone
         return NOT_DONE_YET
 
-    def _answer(self, request: Request) -> None:
+    async def _render(self, request: Request) -> None:
+        try:
+            # Each answer has a turn of its own: twisted.web would answer a thousand requests that
+            # come together in this one.
+            await deferLater(self._clock, 0)
+            await self._answer(request)
+        except CancelledError:
+            return
+        except BadRequest as error:
+            answer_error(request, error.status, str(error))
+        except Exception:
+            _log.failure("A request of an operator failed")
+            answer_error(request, 500, "The server made a mistake; its log says more.")
+
+    async def _answer(self, request: Request) -> None:
         method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
         if method == "HEAD":
             method = "GET"
@@ -169,81 +158,45 @@ class AdminResource(Resource):
             _who(request),
         )
         if name == "tap":
-            self._tap(request, question)
+            await self._tap(request, question)
+            return
+        found = await self._answers.answer(name, question)
+        if isinstance(found, Plain):
+            answer(request, found.status, found.kind, found.body)
         else:
-            _when_known(request, maybeDeferred(self._answers.answer, name, question), _send)
+            answer_json(request, found)
 
-    def _tap(self, request: Request, question: Question) -> None:
+    async def _tap(self, request: Request, question: Question) -> None:
         def ended() -> None:
             request.unregisterProducer()
             request.finish()
 
-        opened = maybeDeferred(self._answers.open_tap, question, request.write, ended)
-        _when_known(request, opened, lambda request, tap: _look_on(request, tap, question))
+        tap = await self._answers.open_tap(question, request.write, ended)
+        begin_answer(request, 200, "application/x-ndjson")
+        if request.method == b"HEAD":
+            tap.over()
+            request.finish()
+            return
+        request.registerProducer(tap, True)
+        try:
+            tap.begin()
+        except AttributeError:
+            request.unregisterProducer()
+            raise BadRequest(501, "The transport of this connection cannot be watched.") from None
+        who, number = question.who, question.number
+        _log.info("{who} looks on at connection {id}", who=who, id=number)
 
+        def over(_: object) -> None:
+            lines, missed = tap.over()
+            _log.info(
+                "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
+                who=who,
+                id=number,
+                lines=lines,
+                missed=missed,
+            )
 
-def _when_known(
-    request: Request, known: Deferred[Any], go_on: Callable[[Request, Any], object]
-) -> None:
-    """Go on with a result, unless the operator is gone by then."""
-    gone: list[object] = []
-    if not known.called:
-        request.notifyFinish().addErrback(gone.append)
-
-    def go_on_or_end(result: Any) -> None:
-        if not gone:
-            go_on(request, result)
-        elif hasattr(result, "over"):
-            result.over()
-
-    def failed(failure: Failure) -> None:
-        if not gone:
-            _fail(request, failure)
-
-    known.addCallback(go_on_or_end).addErrback(failed)
-
-
-def _fail(request: Request, failure: Failure) -> None:
-    error = failure.value
-    if isinstance(error, BadRequest):
-        answer_error(request, error.status, str(error))
-    else:
-        _log.failure("A request of an operator failed", failure)
-        answer_error(request, 500, "The server made a mistake; its log says more.")
-
-
-def _send(request: Request, found: Any) -> None:
-    if isinstance(found, Plain):
-        answer(request, found.status, found.kind, found.body)
-    else:
-        answer_json(request, found)
-
-
-def _look_on(request: Request, tap: OpenTap, question: Question) -> None:
-    begin_answer(request, 200, "application/x-ndjson")
-    if request.method == b"HEAD":
-        request.finish()
-        return
-    request.registerProducer(tap, True)
-    try:
-        tap.begin()
-    except AttributeError:
-        request.unregisterProducer()
-        raise BadRequest(501, "The transport of this connection cannot be watched.") from None
-    who, number = question.who, question.number
-    _log.info("{who} looks on at connection {id}", who=who, id=number)
-
-    def over(_: object) -> None:
-        lines, missed = tap.over()
-        _log.info(
-            "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
-            who=who,
-            id=number,
-            lines=lines,
-            missed=missed,
-        )
-
-    request.notifyFinish().addBoth(over)
+        request.notifyFinish().addBoth(over)
 
 
 @cache
@@ -267,7 +220,9 @@ def _split(path: str) -> tuple[str, int | None]:
 
 def _facts(request: Request, method: str) -> RequestFacts:
     def all_of(name: str) -> tuple[str, ...]:
-        return tuple(request.requestHeaders.getRawHeaders(name, []))
+        # As bytes: what is no UTF-8 would be an error.
+        values: Iterable[bytes] = request.requestHeaders.getRawHeaders(name.encode(), [])
+        return tuple(value.decode("latin-1") for value in values)
 
     host = request.getHost()
     return RequestFacts(

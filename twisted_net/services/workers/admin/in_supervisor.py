@@ -29,10 +29,10 @@ from twisted_net.services.workers.handle import WorkerHandle
 from twisted_net.services.workers.supervisor import Supervisor
 from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in
 from twisted_net.web.admin.endings import REMEMBERED
-from twisted_net.web.admin.listing import parse_query
+from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
 from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
 from twisted_net.web.admin.metrics import CONTENT_TYPE
-from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
 
 ANSWER_SECONDS = 5.0
 """Seconds that a worker has to answer; then the answer is without it."""
@@ -72,15 +72,16 @@ class PoolAnswers:
             "log_level": self._log_level,
             "close": self._close,
             "drain": self._drain,
+            "reload": self._reload,
             "ban": self._ban,
             "set_log_level": self._set_log_level,
         }
 
-    def answer(self, name: str, question: Question, /) -> Any:
+    async def answer(self, name: str, question: Question, /) -> Any:
         service = question.arguments.get("service", self._view.name)
         if service != self._view.name:
             raise BadRequest(404, f"There is no service {service!r} here, but {self._view.name}.")
-        return Deferred.fromCoroutine(self._answers[name](question))
+        return await self._answers[name](question)
 
     # For the supervisor.
 
@@ -165,7 +166,23 @@ class PoolAnswers:
         return with_worker(row, worker.number, self._supervisor.pool.count)
 
     async def _rooms(self, question: Question) -> dict[str, Any]:
-        return merge_rooms(list((await self._ask_all("rooms")).values()))
+        try:
+            limit, after = parse_room_query(question.arguments)
+        except ValueError as error:
+            raise BadRequest(400, f"{error}.") from None
+        return merge_rooms(await self._all_rooms(), limit, after)
+
+    async def _all_rooms(self) -> list[dict[str, Any]]:
+        """Return the rooms of each worker: only all of them show which room has most members."""
+        rows: list[dict[str, Any]] = []
+        for worker in self._supervisor.pool.running:
+            arguments = {"limit": str(MOST)}
+            while arguments:
+                asked = {worker: self._ask(worker, "rooms", arguments=arguments)}
+                page = (await self._gather(asked)).get(worker, {"rooms": [], "next": None})
+                rows += page["rooms"]
+                arguments = {} if page["next"] is None else {**arguments, "after": page["next"]}
+        return rows
 
     async def _ended(self, question: Question) -> dict[str, Any]:
         answers = {each.number: found for each, found in (await self._ask_all("ended")).items()}
@@ -193,12 +210,19 @@ class PoolAnswers:
         count = self._supervisor.pool.connections
         return {"done": f"{self._view.name} is draining.", "open": count}
 
+    async def _reload(self, question: Question) -> dict[str, Any]:
+        assert self._view.reload is not None
+        try:
+            return {"done": self._view.reload(question.who)}
+        except CannotReload as error:
+            raise BadRequest(400, f"{error}; nothing has changed") from None
+
     async def _ban(self, question: Question) -> dict[str, Any]:
         target, minutes, text = ban_in(question.body)
         done = ""
         if self._decides_bans:
             try:
-                done = self._view.ban(target, minutes, text)
+                done = await self._view.ban(target, minutes, text)
             except CannotBan as error:
                 raise BadRequest(400, str(error)) from None
         answers = await self._ask_all("ban", body=question.body, who=question.who)
@@ -219,13 +243,8 @@ class PoolAnswers:
 
     # Looking on.
 
-    def open_tap(
+    async def open_tap(
         self, question: Question, write: Callable[[bytes], object], ended: Callable[[], None], /
-    ) -> Deferred[Any]:
-        return Deferred.fromCoroutine(self._open_tap(question, write, ended))
-
-    async def _open_tap(
-        self, question: Question, write: Callable[[bytes], object], ended: Callable[[], None]
     ) -> RemoteTap:
         worker, number = self._found(question)
         opened = await self._ask_one(worker, "open-tap", number=number, who=question.who)

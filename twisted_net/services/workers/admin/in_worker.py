@@ -8,6 +8,7 @@ from typing import Any
 from twisted_net.services.workers.admin.sums import MetricFamily
 from twisted_net.services.workers.channel import ChannelError
 from twisted_net.web.admin.answers import BadRequest, OpenTap, Plain, Question, ServiceAnswers
+from twisted_net.web.admin.metrics import collect_metrics
 from twisted_net.web.admin.probe import TurnProbe
 from twisted_net.web.admin.views import ServiceView
 
@@ -40,26 +41,27 @@ class WorkerAnswers:
         self._probe.stop()
         self._view.stop()
 
-    def answer(self, name: str, values: dict[str, Any]) -> Any:
+    async def answer(self, name: str, values: dict[str, Any]) -> Any:
         """Return a JSON value.
 
         :raises ChannelError: it cannot be answered.
         """
         if name == "metrics":
-            return self.metrics()
+            return await self.metrics()
         question = Question(**values)
         try:
             if name == "open-tap":
-                return self._open_tap(question)
-            found = self._answers.answer(name, question)
+                return await self._open_tap(question)
+            found = await self._answers.answer(name, question)
         except BadRequest as error:
             raise ChannelError(error.status, str(error)) from None
         if isinstance(found, Plain):
             return {"text": found.body.decode(), "status": found.status}
         return found
 
-    def metrics(self) -> list[MetricFamily]:
+    async def metrics(self) -> list[MetricFamily]:
         """Return the metrics."""
+        collector = await collect_metrics([self._view], self._probe.turns)
         return [
             {
                 "name": family.name,
@@ -67,7 +69,7 @@ class WorkerAnswers:
                 "type": family.type,
                 "samples": [[each.name, each.labels, each.value] for each in family.samples],
             }
-            for family in self._answers.collector.collect()
+            for family in collector.collect()
         ]
 
     def told(self, name: str, values: dict[str, Any]) -> None:
@@ -88,7 +90,7 @@ class WorkerAnswers:
             del self._taps[values["tap"]]
             tap.over()
 
-    def _open_tap(self, question: Question) -> dict[str, Any]:
+    async def _open_tap(self, question: Question) -> dict[str, Any]:
         self._last_tap += 1
         number = self._last_tap
 
@@ -98,5 +100,5 @@ class WorkerAnswers:
         def ended() -> None:
             self._tell("tap-ended", tap=number, failed=False)
 
-        self._taps[number] = self._answers.open_tap(question, write, ended)
+        self._taps[number] = await self._answers.open_tap(question, write, ended)
         return {"tap": number}

@@ -60,15 +60,24 @@ def merge_pages(
     return {"connections": rows, "total": total, "next": after}
 
 
-def merge_rooms(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the rooms of all workers, those with most members first."""
+def merge_rooms(rows: Sequence[Row], limit: int, after: tuple[int, str] | None) -> dict[str, Any]:
+    """Return a page of the rooms of all workers, those with most members first.
+
+    :param rows: all rooms of all workers.
+    :param after: the members and the name of the last room of the page before.
+    """
     rooms: dict[str, Row] = {}
-    for answer in answers:
-        for row in answer["rooms"]:
-            room = rooms.setdefault(row["name"], {**row, "members": 0})
-            room["members"] += row["members"]
-            room["topic"] = room["topic"] or row["topic"]
-    return {"rooms": sorted(rooms.values(), key=lambda row: (-row["members"], row["name"]))}
+    for row in rows:
+        room = rooms.setdefault(row["name"], {**row, "members": 0})
+        room["members"] += row["members"]
+        room["topic"] = room["topic"] or row["topic"]
+    found = sorted(rooms.values(), key=lambda row: (-row["members"], row["name"]))
+    if after is not None:
+        place = (-after[0], after[1])
+        found = [row for row in found if (-row["members"], row["name"]) > place]
+    page = found[:limit]
+    more = f"{page[-1]['members']}:{page[-1]['name']}" if len(found) > limit else None
+    return {"rooms": page, "total": len(rooms), "next": more}
 
 
 def merge_ended(
