@@ -349,6 +349,23 @@ class SharedTests(WorkersTestCase):
                 lambda each=number: server.log(rf"\[worker {each}\] SIGHUP: reading"), "its line"
             )
 
+    async def test_the_configuration_is_read_again(self) -> None:
+        """The supervisor obeys new limits, and so does each worker."""
+        config = self.directory() / "echo.conf"
+        config.write_text("max-connections = 1\nidle-timeout = 0\n")
+        server, port = await self.serve_with(2, "netecho", "--config", str(config))
+        await self.echoes(port, 1)
+        refused = await self.connect(port)
+        await refused.closed()
+        config.write_text("max-connections = 3\nidle-timeout = 0.5\n")
+        server.signal(signal.SIGHUP)
+        for who in ("#info] SIGHUP", r"[worker 1] SIGHUP", r"[worker 2] SIGHUP"):
+            await server.until(
+                lambda each=who: server.log(f"{re.escape(each)}: .*max-connections 1 -> 3"), who
+            )
+        for client in await self.echoes(port, 2):
+            await client.closed()  # as it is idle
+
     async def test_a_socket_with_a_path(self) -> None:
         """A Unix socket is the supervisor's, and goes with it."""
         path = Path(f"/tmp/workers-{os.getpid()}")
