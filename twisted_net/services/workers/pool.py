@@ -150,18 +150,23 @@ class WorkerPool:
         """
         return Deferred.fromCoroutine(self._replace(number))
 
-    async def replace_all(self) -> None:
-        """Replace all workers, one after another. The first that cannot serve ends this."""
+    async def replace_all(self) -> bool:
+        """Replace all workers, one after another. The first that cannot serve ends this.
+
+        :return: whether all were replaced.
+        """
         if self._is_replacing or self._stopping:
-            _log.warn("The workers are not replaced: that is going on already")
-            return
+            _log.warn("The workers are being replaced already, or end")
+            return False
         self._is_replacing = True
         try:
             _log.info("The workers are replaced, one after another")
             for number in sorted(self.workers):
                 if not await self.replace_worker(number) or self._stopping:
-                    return
+                    _log.error("Worker {worker} is not replaced; no others are", worker=number)
+                    return False
             _log.info("All workers are replaced")
+            return True
         finally:
             self._is_replacing = False
 
