@@ -112,6 +112,16 @@ class ServingTests(WorkersTestCase):
             "killed by SIGKILL\n",
         )
 
+    async def test_the_same_modules(self) -> None:
+        """A worker imports what the supervisor does, not what lies in the working directory."""
+        directory = self.directory()
+        (directory / "twisted_net").mkdir()
+        (directory / "twisted_net" / "__init__.py").write_text("raise ValueError('another one')\n")
+        flags = ("--port", "0", "--interface", LOCALHOST, "--workers", "1")
+        server = self.twistd("netecho", *flags, cwd=directory)
+        await self.serving(server, 1)
+        await self.echoes(await server.port(), 1)
+
     async def test_a_worker_that_cannot_start(self) -> None:
         """Its own line ends the service."""
         server = self.twistd(
