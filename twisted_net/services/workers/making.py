@@ -125,6 +125,7 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
             trusted=[*options["proxy-protocol"], *options.get("trusted-proxy", ())],
             drain=options["drain"],
             options=options,
+            overlaps=options.may_overlap,
             renew_ticket_key=keys.renew if keys.current else None,
         ),
     )
