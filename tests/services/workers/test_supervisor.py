@@ -75,6 +75,8 @@ class SupervisorTests(SynchronousTestCase):
         self.lines: list[str] = []
         self.patch(module, "fail_late", lambda reactor, line: self.lines.append(line))
         self.patch(os, "environ", {})
+        for number in (signal.SIGHUP, signal.SIGUSR2):  # not the handlers of other tests as well
+            self.addCleanup(signal.signal, number, signal.signal(number, self.ignore))
         self.reactor = ListeningReactor()
         self.spawner = FakeSpawner(self.reactor)
         self.addCleanup(self.spawner.close)
@@ -104,6 +106,9 @@ class SupervisorTests(SynchronousTestCase):
         self.service.privilegedStartService()
         self.service.startService()
         self.addCleanup(self.end)
+
+    def ignore(self, number: int, frame: object) -> None:
+        """Handle a signal."""
 
     def write(self, text: str) -> None:
         with open(self.config, "w") as file:
