@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThread
 
 from tests.live.harness import LOCALHOST, PATIENCE, Client, LiveTestCase, Server
 from tests.live.test_tls_reload import Authority
@@ -112,6 +113,16 @@ class ServingTests(WorkersTestCase):
             "killed by SIGKILL\n",
         )
 
+    async def test_the_same_modules(self) -> None:
+        """A worker imports what the supervisor does, not what lies in the working directory."""
+        directory = self.directory()
+        (directory / "twisted_net").mkdir()
+        (directory / "twisted_net" / "__init__.py").write_text("raise ValueError('another one')\n")
+        flags = ("--port", "0", "--interface", LOCALHOST, "--workers", "1")
+        server = self.twistd("netecho", *flags, cwd=directory)
+        await self.serving(server, 1)
+        await self.echoes(await server.port(), 1)
+
     async def test_a_worker_that_cannot_start(self) -> None:
         """Its own line ends the service."""
         server = self.twistd(
@@ -182,16 +193,15 @@ class ServingTests(WorkersTestCase):
 
     async def gone(self, pid: int) -> None:
         """Wait until a process has ended."""
-        from twisted.internet import reactor
-
-        for _ in range(int(PATIENCE * 20)):
-            path = Path(f"/proc/{pid}/stat")
-            if not path.exists() or path.read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-            waiting: Deferred[None] = Deferred()
-            reactor.callLater(0.05, waiting.callback, None)  # type: ignore[attr-defined]
-            await waiting
-        self.fail(f"process {pid} does not end")
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            ended = await deferToThread(select.select, [descriptor], [], [], PATIENCE)
+        finally:
+            os.close(descriptor)
+        self.assertEqual(ended[0], [descriptor], f"process {pid} does not end")
 
     async def test_a_rolling_replacement(self) -> None:
         """SIGUSR2 replaces all workers, while connections are made all the time."""
@@ -252,7 +262,6 @@ class SharedTests(WorkersTestCase):
         self, context: ssl.SSLContext, port: int, session: Any
     ) -> tuple[bool, Any, bytes | None]:
         """Connect with TLS, in a thread."""
-        from twisted.internet.threads import deferToThread
 
         def shake() -> tuple[bool, Any, bytes | None]:
             plain = socket.create_connection((LOCALHOST, port), PATIENCE)

@@ -226,7 +226,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         self.seconds("login-timeout")
         for flag in ("joins", "nicks", "topics", "new-rooms"):
             self.number(flag, 0, _MOST_A_MINUTE)
-        if (self["workers"] or 1) > 1 and self["store"].partition(":")[0] not in SHARED_STORES:
+        if (self["workers"] or 1) > 1 and not self.may_overlap:
             self.refuse(
                 "workers", "needs a store that several processes share: --store redis://HOST"
             )
@@ -235,6 +235,10 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
 
         if self["trusted-proxy"] and self["no-web"] and not self["web"]:
             self.refuse("no-web", "leaves no browsers for --trusted-proxy; add --web")
+
+    @property
+    def may_overlap(self) -> bool:
+        return self["store"].partition(":")[0] in SHARED_STORES
 
     def files_in_use(self) -> FilesInUse:
         files = super().files_in_use()

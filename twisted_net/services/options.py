@@ -345,6 +345,11 @@ class ServiceOptions(ConfigurableOptions):
         """The file descriptors that one connection takes."""
         return 1
 
+    @property
+    def may_overlap(self) -> bool:
+        """Whether another process may serve with the same command line at the same time."""
+        return True
+
     def limits(self) -> Limits:
         """Return the limits of connections."""
         return Limits(

@@ -23,6 +23,16 @@ class FakeReactor(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.peers: list[Peer] = []
+        self.has_stopped = False
+
+    def callWhenRunning(self, function: Any, *arguments: Any) -> None:
+        function(*arguments)
+
+    def callFromThread(self, function: Any, *arguments: Any) -> None:
+        function(*arguments)
+
+    def stop(self) -> None:
+        self.has_stopped = True
 
     def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
         self.peers.append(connect_peer(factory))

@@ -20,7 +20,7 @@ from twisted_net.services.workers.program import twistd_arguments
 from twisted_net.services.workers.rotation import Rotation
 from twisted_net.services.workers.settings import WorkerSettings, read_settings, write_settings
 from twisted_net.services.workers.shared_admission import SharedAdmission, share_of
-from twisted_net.services.workers.spawning import LineSplitter
+from twisted_net.services.workers.spawning import LineSplitter, worker_environment
 
 
 class NumberTests(SynchronousTestCase):
@@ -215,6 +215,15 @@ class PrivilegeTests(SynchronousTestCase):
         self.assertEqual(twistd_flags(flags), ())
         keep_privileges(flags)
         self.assertEqual(flags, {"reactor": None})
+
+
+class EnvironmentTests(SynchronousTestCase):
+    def test_what_is_passed_on(self) -> None:
+        """All but what systemd has told the supervisor; modules are found in the same places."""
+        own = {"HOME": "/root", "NOTIFY_SOCKET": "/n", "LISTEN_FDS": "1", "PYTHONPATH": "/x"}
+        self.assertEqual(
+            worker_environment(own, ["", "/a", "/b"]), {"HOME": "/root", "PYTHONPATH": ":/a:/b"}
+        )
 
 
 class LineTests(SynchronousTestCase):

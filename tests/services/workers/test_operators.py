@@ -143,6 +143,22 @@ class PoolAnswersTests(PoolTestCase):
         self.assertEqual(self.asked(successor)["body"], {"target": "10.0.0.0/8", "minutes": 5})
         self.view.stop()
 
+    def test_an_upgrade(self) -> None:
+        """All workers are replaced, one after another."""
+        asked = self.ask("upgrade")
+        for place, old in enumerate((self.first, self.second), 2):
+            self.assertNoResult(asked)
+            self.spawner.started[place].tell("ready")
+            old.end()
+        self.assertEqual(self.successResultOf(asked), {"done": "All workers are replaced."})
+        asked = self.ask("upgrade")
+        self.spawner.started[4].end(1)
+        self.assertEqual(self.failureResultOf(asked, BadRequest).value.status, 409)
+
+    def test_what_nobody_knows(self) -> None:
+        """A question that only a process by itself can answer is refused."""
+        self.assertEqual(self.failureResultOf(self.ask("other"), BadRequest).value.status, 501)
+
     def test_wrong_questions(self) -> None:
         """They are answered here, or as the workers do."""
         for name, body in (

@@ -27,13 +27,14 @@ class PoolTestCase(SynchronousTestCase):
         self.left: list[tuple[int, list[str | None]]] = []
         self.pool = self.make(2)
 
-    def make(self, count: int) -> WorkerPool:
+    def make(self, count: int, overlaps: bool = True) -> WorkerPool:
         return WorkerPool(
             self.reactor,
             count,
             lambda number: WorkerSettings(number, count, "netecho", ()),
             self.spawner.spawn,
             drain=DRAIN,
+            overlaps=overlaps,
             changed=lambda: None,
             gone=lambda worker: self.gone.append(worker.number),
             left=lambda worker, addresses: self.left.append((worker.number, addresses)),
@@ -241,6 +242,56 @@ class ReplacementTests(PoolTestCase):
         from twisted.internet.defer import Deferred
 
         Deferred.fromCoroutine(coroutine)
+
+
+class ExclusiveTests(PoolTestCase):
+    """A worker whose store no other process may use at the same time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool = self.make(1, overlaps=False)
+
+    def test_replaced(self) -> None:
+        """The new one is started when the old one has ended."""
+        (old,) = self.serving()
+        replaced = self.pool.replace_worker(1)
+        self.assertIn({"tell": "stop"}, old.heard())
+        self.assertEqual((self.states(), len(self.spawner.started)), ([], 1))
+        old.end()
+        self.assertNoResult(replaced)
+        self.spawner.started[1].tell("ready")
+        self.assertTrue(self.successResultOf(replaced))
+        self.assertEqual(self.states(), [(1, True)])
+
+    def test_asked_to_end(self) -> None:
+        """The same when somebody sends it SIGTERM."""
+        (old,) = self.serving()
+        old.tell("leaving")
+        self.assertEqual(len(self.spawner.started), 1)
+        old.end()
+        self.assertEqual(len(self.spawner.started), 2)
+        self.assertEqual(self.failures, [])
+
+    def test_the_end_meanwhile(self) -> None:
+        """No other is started when the service stops."""
+        (old,) = self.serving()
+        replaced = self.pool.replace_worker(1)
+        stopped = self.pool.stop()
+        old.end()
+        self.successResultOf(stopped)
+        self.successResultOf(replaced)
+        self.assertEqual(len(self.spawner.started), 1)
+
+    def test_a_successor_that_cannot_start(self) -> None:
+        """It is started again, as any worker that dies."""
+        (old,) = self.serving()
+        self.reactor.advance(QUICK + 1)
+        replaced = self.pool.replace_worker(1)
+        old.end()
+        self.spawner.started[1].end(1)
+        self.assertFalse(self.successResultOf(replaced))
+        self.reactor.advance(1.0)
+        self.assertEqual(len(self.spawner.started), 3)
 
 
 class EndTests(PoolTestCase):

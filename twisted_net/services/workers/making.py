@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.services.admin_flags import admin_service, reloading, view_of
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError
-from twisted_net.services.workers.settings import WorkerSettings
+from twisted_net.services.workers.settings import PYTHONPATH, WorkerSettings
 from twisted_net.services.workers.shared_admission import SharedAdmission, share_of
 from twisted_net.services.workers.sockets import AcceptingSockets, HandedSockets
 from twisted_net.services.workers.spawning import Spawner, reactor_flags
@@ -108,6 +109,7 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
             (*reactor_flags(reactor), *options.twistd),
             keys.current,
             certificate,
+            os.environ.get(PYTHONPATH),
         )
 
     supervisor = Supervisor(
@@ -123,6 +125,7 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
             trusted=[*options["proxy-protocol"], *options.get("trusted-proxy", ())],
             drain=options["drain"],
             options=options,
+            overlaps=options.may_overlap,
             renew_ticket_key=keys.renew if keys.current else None,
         ),
     )

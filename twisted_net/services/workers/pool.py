@@ -48,6 +48,8 @@ class WorkerPool:
     :param settings: makes the settings of a worker from its number.
     :param spawn: starts a process.
     :param drain: seconds that a worker's connections have when it is told to stop.
+    :param overlaps: whether a worker and its successor may run at the same time. If not, new
+        connections wait until the old one has ended, and the new one serves.
     :param changed: called when a worker begins to serve, or has ended.
     :param gone: called with each worker that has ended.
     :param left: called with a worker and the addresses of connections that have ended.
@@ -69,6 +71,7 @@ class WorkerPool:
         spawn: Spawn,
         *,
         drain: float,
+        overlaps: bool = True,
         changed: Callable[[], object],
         gone: Callable[[WorkerHandle], object],
         left: Callable[[WorkerHandle, list[str | None]], object],
@@ -86,6 +89,7 @@ class WorkerPool:
         self._settings = settings
         self._spawn = spawn
         self.drain = drain
+        self._overlaps = overlaps
         self._changed = changed
         self._gone = gone
         self._left = left
@@ -150,23 +154,29 @@ class WorkerPool:
         """
         return Deferred.fromCoroutine(self._replace(number))
 
-    async def replace_all(self) -> None:
-        """Replace all workers, one after another. The first that cannot serve ends this."""
+    async def replace_all(self) -> bool:
+        """Replace all workers, one after another. The first that cannot serve ends this.
+
+        :return: whether all were replaced.
+        """
         if self._is_replacing or self._stopping:
-            _log.warn("The workers are not replaced: that is going on already")
-            return
+            _log.warn("The workers are being replaced already, or end")
+            return False
         self._is_replacing = True
         try:
             _log.info("The workers are replaced, one after another")
             for number in sorted(self.workers):
                 if not await self.replace_worker(number) or self._stopping:
-                    return
+                    _log.error("Worker {worker} is not replaced; no others are", worker=number)
+                    return False
             _log.info("All workers are replaced")
+            return True
         finally:
             self._is_replacing = False
 
     async def _replace(self, number: int) -> bool:
-        before = self.workers.get(number)
+        if not self._overlaps:
+            return await self._restart(number)
         successor = WorkerHandle(number, self._clock, self)
         self.retired.append(successor)  # until it serves: it is no one's first choice
         if not self._spawn_process(successor):
@@ -185,9 +195,22 @@ class WorkerPool:
             await before.wait_ended()
         return True
 
-    def _start(self, number: int) -> None:
+    async def _restart(self, number: int) -> bool:
+        """Let a worker end, and start another one."""
+        before = self.workers.get(number)
+        if before is None:
+            return False  # it is being started again anyway
+        self._retire(before)
+        self._changed()
+        await before.wait_ended()
+        if self._stopping:
+            return True
+        return await self._start(number).wait_ready()
+
+    def _start(self, number: int) -> WorkerHandle:
         worker = self.workers[number] = WorkerHandle(number, self._clock, self)
         self._spawn_process(worker)
+        return worker
 
     def _spawn_process(self, worker: WorkerHandle) -> bool:
         self.starts += 1
@@ -254,10 +277,13 @@ class WorkerPool:
     def worker_leaving(self, worker: WorkerHandle) -> None:
         if self._stopping or self.workers.get(worker.number) is not worker:
             return  # it is told to stop anyway
-        _log.info("Worker {worker} was asked to end; its place is taken", worker=worker.number)
-        self._retire(worker)
-        self._start(worker.number)
-        self._changed()
+        _log.info("Worker {worker} was asked to end; it is replaced", worker=worker.number)
+        if self._overlaps:
+            self._retire(worker)
+            self._start(worker.number)
+            self._changed()
+        else:
+            Deferred.fromCoroutine(self._restart(worker.number))
 
     def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]]) -> None:
         if self.observer is not None:

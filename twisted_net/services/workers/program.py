@@ -10,7 +10,12 @@ import signal
 import sys
 from types import FrameType
 
-from twisted_net.services.workers.settings import SETTINGS_FD, WorkerSettings, read_settings
+from twisted_net.services.workers.settings import (
+    PYTHONPATH,
+    SETTINGS_FD,
+    WorkerSettings,
+    read_settings,
+)
 from twisted_net.services.workers.this_process import become_worker
 
 _OBSERVER = "twisted_net.services.workers.log_lines.make_worker_observer"
@@ -30,6 +35,10 @@ def main() -> None:
     """Run a worker until it ends."""
     settings = read_settings(SETTINGS_FD)
     become_worker(settings)
+    if settings.python_path is None:
+        os.environ.pop(PYTHONPATH, None)
+    else:
+        os.environ[PYTHONPATH] = settings.python_path
     # Ctrl-C goes to all processes of a terminal. The supervisor tells when it is time to stop.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 CONTROL_FD, HANDOFF_FD, SETTINGS_FD = 3, 4, 5
 """The descriptors that a worker is started with, besides the standard ones."""
 
+PYTHONPATH = "PYTHONPATH"
+"""The variable in which a worker gets the supervisor's ``sys.path``."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -22,6 +25,7 @@ class WorkerSettings:
     :ivar ticket_key: the key of session tickets that all workers share, in hexadecimal digits;
         empty if a file has it, or OpenSSL makes one.
     :ivar certificate: the self-signed certificate of this run and its key, in PEM form.
+    :ivar python_path: ``PYTHONPATH`` as the operator has set it, for programs that it starts.
     """
 
     number: int
@@ -31,6 +35,7 @@ class WorkerSettings:
     twistd: tuple[str, ...] = ()
     ticket_key: str = ""
     certificate: tuple[str, str] | None = None
+    python_path: str | None = None
 
     def to_bytes(self) -> bytes:
         """Return the settings as JSON."""

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from twisted_net.services.workers.handoff import make_pair
 from twisted_net.services.workers.settings import (
     CONTROL_FD,
     HANDOFF_FD,
+    PYTHONPATH,
     SETTINGS_FD,
     WorkerSettings,
     write_settings,
@@ -131,6 +132,20 @@ class LineSplitter:
             self._add_line(line)
 
 
+def worker_environment(own: Mapping[str, str], path: Sequence[str]) -> dict[str, str]:
+    """Return the environment of a worker.
+
+    :param own: that of this process.
+    :param path: where this process finds modules. The worker must find the same.
+    """
+    kept = {
+        name: value
+        for name, value in own.items()
+        if name not in _OF_SUPERVISOR and not name.startswith("LISTEN_")
+    }
+    return kept | {PYTHONPATH: os.pathsep.join(path)}
+
+
 class Spawner:
     """Starts workers.
 
@@ -147,12 +162,9 @@ class Spawner:
 
         :raises OSError: it cannot be started.
         """
-        command = (sys.executable, "-m", _PROGRAM)
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in _OF_SUPERVISOR and not name.startswith("LISTEN_")
-        }
+        # With -P, Python would not find a module that happens to be in the working directory.
+        command = (sys.executable, "-P", "-m", _PROGRAM)
+        environment = worker_environment(os.environ, sys.path)
         # Pairs, of which one end each is the worker's.
         control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         handoff, its_handoff = make_pair()

@@ -77,6 +77,7 @@ class SupervisorParts:
     :ivar trusted: the proxies, whose clients' addresses only workers learn.
     :ivar drain: seconds that connections have when the service stops.
     :ivar options: the command line, whose file may be read again.
+    :ivar overlaps: whether a worker and its successor may run at the same time.
     :ivar renew_ticket_key: makes a new key of session tickets for all workers, in hexadecimal
         digits; None if they have none in common, or a file has it.
     """
@@ -91,6 +92,7 @@ class SupervisorParts:
     trusted: Sequence[Network | str]
     drain: float
     options: Any
+    overlaps: bool = True
     renew_ticket_key: Callable[[], str] | None = None
 
 
@@ -116,6 +118,7 @@ class Supervisor(ListenerService):
         self.pool = WorkerPool(
             *(reactor, parts.count, parts.settings, parts.spawn),
             drain=parts.drain,
+            overlaps=parts.overlaps,
             changed=self._workers_changed,
             gone=lambda worker: self._dispatcher.worker_gone(worker),
             left=lambda worker, addresses: self._dispatcher.left(worker, addresses),

@@ -73,6 +73,7 @@ class PoolAnswers:
             "close": self._close,
             "drain": self._drain,
             "reload": self._reload,
+            "upgrade": self._upgrade,
             "ban": self._ban,
             "set_log_level": self._set_log_level,
         }
@@ -81,6 +82,8 @@ class PoolAnswers:
         service = question.arguments.get("service", self._view.name)
         if service != self._view.name:
             raise BadRequest(404, f"There is no service {service!r} here, but {self._view.name}.")
+        if name not in self._answers:
+            raise BadRequest(501, "This cannot be done with --workers.")
         return await self._answers[name](question)
 
     # For the supervisor.
@@ -216,6 +219,12 @@ class PoolAnswers:
             return {"done": self._view.reload(question.who)}
         except CannotReload as error:
             raise BadRequest(400, f"{error}; nothing has changed") from None
+
+    async def _upgrade(self, question: Question) -> dict[str, Any]:
+        _log.info("{who} replaces the workers", who=question.who)
+        if not await self._supervisor.pool.replace_all():
+            raise BadRequest(409, "Not all workers could be replaced; the log says more.")
+        return {"done": "All workers are replaced."}
 
     async def _ban(self, question: Question) -> dict[str, Any]:
         target, minutes, text = ban_in(question.body)
