@@ -86,7 +86,8 @@ class Cluster:
         self._claiming: dict[User, Deferred[None]] = {}
         self._has_begun = self._is_retaking = self._is_listening = self._is_running = False
         self._is_watching_trouble = self._is_moved = False
-        self._watched: Deferred[None] | None = None  # begun by restore_state()
+        self._listening: Deferred[None] | None = None  # these are begun by restore_state()
+        self._watched: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []  # claims, until the names elsewhere are known
         self._retry: IDelayedCall | None = None
 
@@ -159,13 +160,18 @@ class Cluster:
         self.rooms.restore_state(state["rooms"])
         self._calls.restore_state(state["calls"])
         self._is_moved = True
+        self._listening = self._listen()  # as soon as it can be, as others write to users here
         self._watched = self._names.watch()  # tells what the other process knew
 
     # What is common.
 
+    def _listen(self) -> Deferred[None]:
+        return self._store.listen(TOPIC, self._calls.received)
+
     async def _begin(self) -> None:
         if not self._is_listening:
-            await self._store.listen(TOPIC, self._calls.received)
+            listening, self._listening = self._listening or self._listen(), None
+            await listening
             self._is_listening = True
         watched, self._watched = self._watched or self._names.watch(), None
         await watched
