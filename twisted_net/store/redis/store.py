@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import (
+    CancelledError,
     Deferred,
     DeferredSemaphore,
     FirstError,
@@ -110,6 +111,8 @@ class RedisStore(LocalSubscribers):
     # The beginning and the end.
 
     def start(self) -> None:
+        if self._is_running:
+            return  # it was about to be suspended, and was not
         if not self._is_suspended:
             self._check()
         self._is_running, self._is_suspended = True, False
@@ -135,10 +138,16 @@ class RedisStore(LocalSubscribers):
         return Deferred.fromCoroutine(self._suspend())
 
     async def _suspend(self) -> None:
-        with suppress(StoreError):
+        try:
             await self._topics.silence()
             # What was heard until then may have had answers: they are on their way before this.
             await self._client.execute(("PING",))
+        except StoreError:
+            pass  # there is no connection
+        except CancelledError:  # it takes too long: hear everything again
+            if self._client.connection is not None:
+                self._client.connection.abort(detail="Redis has not answered in time")
+            raise
         self._is_running, self._is_suspended = False, True
         self._leases.stop()
         self._pulse.end()
