@@ -14,11 +14,12 @@ How it lives:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import (
+    CancelledError,
     Deferred,
     DeferredSemaphore,
     FirstError,
@@ -105,13 +106,16 @@ class RedisStore(LocalSubscribers):
         self._trouble = ""
         self._trouble_watchers: list[Callable[[str], None]] = []
         self._opening: dict[str, list[tuple[Subscriber, Deferred[Position]]]] = {}
-        self._is_running = self._is_resumed = self._is_resuming = False
+        self._is_running = self._is_resumed = self._is_resuming = self._is_suspended = False
 
     # The beginning and the end.
 
     def start(self) -> None:
-        self._check()
-        self._is_running = True
+        if self._is_running:
+            return  # it was about to be suspended, and was not
+        if not self._is_suspended:
+            self._check()
+        self._is_running, self._is_suspended = True, False
         self._trouble = self._sentence(self._client.problem)
         self._client.start()
 
@@ -127,6 +131,37 @@ class RedisStore(LocalSubscribers):
             return self._client.stop()
 
         return farewell.addBoth(disconnect)
+
+    # Moving to another process, as by an upgrade in place.
+
+    def suspend(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._suspend())
+
+    async def _suspend(self) -> None:
+        try:
+            await self._topics.silence()
+            # What was heard until then may have had answers: they are on their way before this.
+            await self._client.execute(("PING",))
+        except StoreError:
+            pass  # there is no connection
+        except CancelledError:  # it takes too long: hear everything again
+            if self._client.connection is not None:
+                self._client.connection.abort(detail="Redis has not answered in time")
+            raise
+        self._is_running, self._is_suspended = False, True
+        self._leases.stop()
+        self._pulse.end()
+        await self._client.stop()
+        self._trouble = self._sentence(self._client.problem)
+
+    def export_state(self) -> dict[str, Any]:
+        return {"process": self._process, "views": self._leases.export_state()}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        self._process = process = state["process"]
+        for each in (self._commands, self._topics, self._pulse):
+            each.move(process)
+        self._leases.restore_state(process, state["views"])
 
     # Messages.
 
