@@ -33,11 +33,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
-from twisted.internet.task import deferLater, react
+from twisted.internet.task import LoopingCall, deferLater, react
 from twisted.internet.threads import deferToThread
 
 from tests.live.chaos_witness import Violation, Witness, check
-from tests.live.faulty_network import Link
+from tests.live.faulty_network import FaultyNetwork
 from tests.live.recovery import Server
 from tests.live.redis_server import Asking, RedisServer, free_port
 from tests.live.test_tls import Certificates
@@ -84,6 +84,7 @@ class Account:
     recovered: int = 0
     told: int = 0
     gaps: int = 0
+    restarts: int = 0
     stored: int = 0
     epochs: int = 0
     seconds: float = 0.0
@@ -96,7 +97,8 @@ class Account:
             f"{self.acked} messages acked, {self.unacked} not, {self.again} sent again,"
             f" {self.stored} stored, {self.seen} seen; clients recovered {self.recovered} times,"
             f" were told that they have not {self.told} times, asked for {self.gaps} gaps;"
-            f" {self.epochs} epochs; faults: {faults or 'none'};"
+            f" {self.epochs} epochs; {self.restarts} starts by the supervisor;"
+            f" faults: {faults or 'none'};"
             f" {len(self.violations)} violations; {self.seconds:.0f} s"
         )
 
@@ -124,16 +126,19 @@ class Cluster:
             *(f"tls-port {tls}", "tls-auth-clients no"),
             *(f'tls-cert-file "{certificates.cert}"', f'tls-key-file "{certificates.key}"'),
         )
-        self.links = [Link(reactor, chance, tls)]
-        self.links += [Link(reactor, chance, self.redis.port) for _ in range(1, plan.processes)]
+        self.network = FaultyNetwork(plan.seed, [tls, *[self.redis.port] * (plan.processes - 1)])
         self.processes: list[Server] = []
-        for number, link in enumerate(self.links):
-            url = f"redis://127.0.0.1:{link.port}?prefix={PREFIX}"
+        for number, port in enumerate(self.network.ports):
+            url = f"redis://127.0.0.1:{port}?prefix={PREFIX}"
             if not number:
                 url = url.replace("redis", "rediss", 1) + f"&cafile={certificates.ca}"
             where = directory / f"process{number}"
             where.mkdir()
             self.processes.append(Server(free_port(), url, where, where / "pid"))
+        self.restarts = 0
+        self._is_down: set[Server] = set()
+        self._supervising = LoopingCall(self._supervise)
+        self._supervising.clock = reactor
         self._locks: dict[object, DeferredLock] = {}
         self.faults: dict[str, Callable[[], Awaitable[None]]] = {
             "kill": self.kill_process,
@@ -154,14 +159,25 @@ class Cluster:
         """Start the processes; clients try until they listen."""
         for process in self.processes:
             process.start()
+        self._supervising.start(1.0)
 
-    async def end(self) -> None:
+    def _supervise(self) -> None:
+        """Start processes that have ended, as a service manager does.
+
+        One that finds no Redis when it starts ends.
+        """
+        for process in self.processes:
+            if process not in self._is_down and not process.is_running():
+                self.restarts += 1
+                process.start()
+
+    def end(self) -> None:
         """End everything, also what is stopped: SIGKILL needs no SIGCONT."""
+        self._supervising.stop()
         for process in self.processes:
             process.end(signal.SIGKILL)
         self.redis.kill()
-        for link in self.links:
-            await link.close()
+        self.network.end()
 
     async def _alone(self, target: object, fault: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let one thing have one fault at a time."""
@@ -178,9 +194,11 @@ class Cluster:
         process = self._chance.choice(self.processes)
 
         async def fault() -> None:
+            self._is_down.add(process)
             process.end(signal.SIGKILL)
             await self._pause(0.0, 3.0)
             process.start()
+            self._is_down.discard(process)
             await self._pause(3.0, 5.0)  # let it get up before anything else
 
         await self._alone(process, fault)
@@ -256,52 +274,35 @@ class Cluster:
 
     # The network.
 
-    async def _disturb(self, link: Link, disturb: Callable[[], None], most: float) -> None:
+    async def _disturb(self, link: int, disturb: Callable[[int], None], most: float) -> None:
         async def fault() -> None:
-            disturb()
+            disturb(link)
             try:
                 await self._pause(1.0, most)
             finally:
-                link.heal()
+                self.network.heal(link)
 
         await self._alone(link, fault)
 
+    def _any_link(self) -> int:
+        return self._chance.randrange(len(self.processes))
+
     async def cut(self) -> None:
         """Cut the network of a process: connections end, and none is accepted."""
-        link = self._chance.choice(self.links)
-
-        def disturb() -> None:
-            link.is_cut = True
-            link.disconnect()
-
-        await self._disturb(link, disturb, 5.0)
+        await self._disturb(self._any_link(), self.network.cut, 5.0)
 
     async def silence(self) -> None:
         """Let nothing through, and not even say so."""
-        link = self._chance.choice(self.links)
-
-        def disturb() -> None:
-            link.is_silent = True
-
-        await self._disturb(link, disturb, 8.0)
+        await self._disturb(self._any_link(), self.network.silence, 8.0)
 
     async def slow(self) -> None:
         """Delay everything."""
-        link = self._chance.choice(self.links)
-
-        def disturb() -> None:
-            link.delay = self._chance.uniform(0.05, 0.5)
-
-        await self._disturb(link, disturb, 5.0)
+        delay = self._chance.uniform(0.05, 0.5)
+        await self._disturb(self._any_link(), lambda link: self.network.slow(link, delay), 5.0)
 
     async def corrupt(self) -> None:
         """Change bytes on the way, where TLS notices it."""
-        link = self.links[0]
-
-        def disturb() -> None:
-            link.is_corrupting = True
-
-        await self._disturb(link, disturb, 5.0)
+        await self._disturb(0, self.network.corrupt, 5.0)
 
     # The end.
 
@@ -356,11 +357,12 @@ async def run(reactor: Any, plan: Plan, directory: Path) -> Account:
         rooms = sorted({witness.room for witness in witnesses})
         logs: dict[str, dict[int, str]] = await deferToThread(cluster.logs, rooms)
         await _until(reactor, lambda: _are_level(witnesses, logs), SETTLING)
+        account.restarts = cluster.restarts
         account.stored = sum(map(len, logs.values()))
         account.violations = cluster.mistakes() + check(witnesses, logs)
     finally:
         await DeferredList([witness.client.stopService() for witness in witnesses])
-        await cluster.end()
+        cluster.end()
     _count(account, witnesses)
     account.seconds = time.monotonic() - began
     return account

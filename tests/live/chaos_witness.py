@@ -129,7 +129,7 @@ class Witness:
         self.told = self.recovered = self.gaps = self.again = 0
         self.sent = 0
         self.is_in = False  # the room, on this connection, without a gap
-        self._history: deque[str] = deque(maxlen=_HISTORY)
+        self._history: deque[tuple[float, str, dict[str, Any] | None]] = deque(maxlen=_HISTORY)
         self._since: dict[str, dict[str, Any] | None] = {}
         self._reactor = reactor
         self._chance = chance
@@ -177,14 +177,14 @@ class Witness:
             self._since[message["id"]] = message.get("since")
             self.is_in = False
         if message["type"] != "pong":
-            self._note(f"-> {_brief(message)}")
+            self._note("->", message)
 
     def heard(self, message: dict[str, Any]) -> None:
         """The server has sent something."""
         kind = message["type"]
         if kind in ("ping", "pong", "presence"):
             return
-        self._note(f"<- {_brief(message)}")
+        self._note("<-", message)
         if message.get("room") != self.room:
             return
         if kind == "joined":
@@ -235,18 +235,20 @@ class Witness:
 
     def _wrong(self, what: str) -> None:
         text = f"{self.name} in {self.room} {what}"
-        self.violations.append(Violation(text, list(self._history)))
+        self.violations.append(Violation(text, self.history))
 
-    def _note(self, what: str) -> None:
-        self._history.append(f"{self._reactor.seconds() - self._began:8.3f} {what}")
+    def _note(self, what: str, message: dict[str, Any] | None = None) -> None:
+        self._history.append((self._reactor.seconds() - self._began, what, message))
 
     @property
     def history(self) -> list[str]:
         """The last events."""
-        return list(self._history)
+        return [f"{at:8.3f} {what} {_brief(message)}" for at, what, message in self._history]
 
 
-def _brief(message: dict[str, Any]) -> str:
+def _brief(message: dict[str, Any] | None) -> str:
+    if message is None:
+        return ""
     shown = {key: value for key, value in message.items() if key not in ("members", "limits")}
     return str(shown)[:300]
 

@@ -1,22 +1,121 @@
-"""A network between two programs that a test cuts, silences, slows and corrupts.
+"""A network between programs that a test cuts, silences, slows and corrupts.
 
-It is a TCP proxy in the test's reactor. Each link has one target, and any number of connections.
+It is a process of its own, so what passes through it does not wait for the test. It has a link for
+each target: a TCP proxy with any number of connections.
 """
 
 from __future__ import annotations
 
 import random
+import select
+import subprocess
+import sys
 from collections import deque
+from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import react
+from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from tests.live.harness import LOCALHOST
+from tests.live.harness import LOCALHOST, PATIENCE
 
 CORRUPTED = 0.05
 """The share of the pieces that a corrupting link changes."""
+
+
+class FaultyNetwork:
+    """The process with the links, as a test sees it.
+
+    :param targets: the port behind each link.
+    :ivar ports: the port of each link.
+    """
+
+    def __init__(self, seed: int, targets: list[int]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(seed), *map(str, targets)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        assert ready, f"the network has not begun within {PATIENCE:g} s"
+        self.ports = [int(port) for port in self._process.stdout.readline().split()]
+
+    def cut(self, link: int) -> None:
+        """End the connections, and each new one at once, until :meth:`heal`."""
+        self._order(link, "cut")
+
+    def silence(self, link: int) -> None:
+        """Keep everything back: no byte, and no end of a connection, reaches the other side."""
+        self._order(link, "silence")
+
+    def slow(self, link: int, seconds: float) -> None:
+        """Delay everything."""
+        self._order(link, "slow", seconds)
+
+    def corrupt(self, link: int) -> None:
+        """Change bytes now and then."""
+        self._order(link, "corrupt")
+
+    def heal(self, link: int) -> None:
+        """Pass everything on again, also what was kept back."""
+        self._order(link, "heal")
+
+    def _order(self, link: int, what: str, value: float = 0.0) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{link} {what} {value}\n".encode())
+        self._process.stdin.flush()
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class _Orders(LineOnlyReceiver):
+    """Does what the test says on the standard input, and ends with it."""
+
+    delimiter = b"\n"
+
+    def __init__(self, links: list[Link], ended: Deferred[None]) -> None:
+        self._links = links
+        self._ended = ended
+
+    def lineReceived(self, line: bytes) -> None:
+        number, what, value = line.decode().split()
+        link = self._links[int(number)]
+        match what:
+            case "cut":
+                link.is_cut = True
+                link.disconnect()
+            case "silence":
+                link.is_silent = True
+            case "slow":
+                link.delay = float(value)
+            case "corrupt":
+                link.is_corrupting = True
+            case "heal":
+                link.heal()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._ended.called:
+            self._ended.callback(None)
+
+
+def main(reactor: Any, seed: str, *targets: str) -> Deferred[None]:
+    """Make the links, write their ports, and do what the standard input says."""
+    chance = random.Random(int(seed))
+    links = [Link(reactor, chance, int(target)) for target in targets]
+    ended: Deferred[None] = Deferred()
+    StandardIO(_Orders(links, ended))
+    print(*(link.port for link in links), flush=True)
+    return ended
 
 
 class Link(Factory):  # type: ignore[type-arg]
@@ -37,10 +136,8 @@ class Link(Factory):  # type: ignore[type-arg]
         self.target = target
         self.delay = 0.0
         self.is_cut = self.is_silent = self.is_corrupting = False
-        self.corrupted = 0
         self.ends: set[_End] = set()
-        self._listening = reactor.listenTCP(0, self, interface=LOCALHOST)
-        self.port: int = self._listening.getHost().port
+        self.port: int = reactor.listenTCP(0, self, interface=LOCALHOST).getHost().port
 
     def buildProtocol(self, addr: object) -> Any:
         return _Near(self)
@@ -56,12 +153,6 @@ class Link(Factory):  # type: ignore[type-arg]
         self.delay = 0.0
         for end in list(self.ends):
             end.flush()
-
-    async def close(self) -> None:
-        """Stop listening, and end all connections."""
-        self.is_cut = True
-        self.disconnect()
-        await self._listening.stopListening()
 
 
 class _End(Protocol):
@@ -85,7 +176,6 @@ class _End(Protocol):
     def dataReceived(self, data: bytes) -> None:
         link = self.link
         if link.is_corrupting and link.chance.random() < CORRUPTED:
-            link.corrupted += 1
             changed = bytearray(data)
             changed[link.chance.randrange(len(changed))] ^= 1 << link.chance.randrange(8)
             data = bytes(changed)
@@ -139,12 +229,15 @@ class _End(Protocol):
 class _Near(_End):
     """The end that a program has connected to."""
 
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
+        self._early: list[bytes | None] = []
+
     def connectionMade(self) -> None:
         super().connectionMade()
         if self.link.is_cut:
             self.abort()
             return
-        self._early: list[bytes | None] = []
         self.link.reactor.connectTCP(LOCALHOST, self.link.target, _Further(self), timeout=10)
 
     def pass_on(self, data: bytes | None) -> None:
@@ -189,3 +282,7 @@ class _Far(_End):
         near.joined(self)
         if self.link.is_cut:
             self.abort()
+
+
+if __name__ == "__main__":
+    react(main, sys.argv[1:])

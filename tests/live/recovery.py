@@ -108,6 +108,14 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(int(self._pid_file.read_text()), number)
 
+    def is_running(self) -> bool:
+        """Whether it runs: the process that was started, or the one after an upgrade."""
+        if self._process is not None and self._process.poll() is None:
+            return True
+        if self._pid_file is None or not self._pid_file.exists():
+            return False
+        return Path(f"/proc/{self._pid_file.read_text()}").exists()
+
     def end(self, how: int) -> None:
         """End it with a signal."""
         if self._process is not None:
