@@ -1,4 +1,5 @@
-"""Compiles the C programs and makes the certificate, once, in a temporary directory."""
+"""Compiles the C programs, makes the certificate and installs ``ws``, once, in a temporary
+directory."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+_NPM_TIMEOUT = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Built:
     :ivar load: the load generator.
     :ivar chat, echo: the peers in C.
     :ivar cert, key: PEM files for ``localhost``; None if ``openssl`` is missing.
+    :ivar ws: the peer on Node's ``ws``, after :func:`install_ws`.
     :ivar no_tls: why there is no TLS; empty if there is.
     """
 
@@ -27,6 +30,10 @@ class Built:
     cert: Path
     key: Path
     no_tls: str
+
+    @property
+    def ws(self) -> Path:
+        return self.directory / "ws"
 
 
 class BuildError(Exception):
@@ -58,6 +65,27 @@ def build(directory: Path) -> Built:
         key,
         no_tls or _make_certificate(cert, key),
     )
+
+
+def install_ws(built: Built) -> str:
+    """Install ``ws`` with npm, and return why that failed, or an empty string.
+
+    npm keeps what it has downloaded, so the next time it needs no network.
+    """
+    if shutil.which("npm") is None:
+        return "npm is not installed"
+    shutil.copytree(HERE / "peers" / "ws", built.ws)
+    command = ["npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund"]
+    try:
+        done = subprocess.run(
+            command, cwd=built.ws, capture_output=True, text=True, check=False, timeout=_NPM_TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        return f"npm did not install it within {_NPM_TIMEOUT:.0f} s"
+    if done.returncode == 0:
+        return ""
+    said = done.stderr.strip().splitlines()
+    return f"npm could not install it: {said[0] if said else f'status {done.returncode}'}"
 
 
 def _compile(target: Path, sources: list[Path], *more: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,7 @@ class Case:
     :ivar members: simultaneous connections.
     :ivar rate: messages a second, of all members together (``broadcast`` only).
     :ivar size: bytes of text in a message, or of a request.
+    :ivar form: one of :data:`FORMS`.
     """
 
     work: str
@@ -177,6 +178,9 @@ class Case:
         return self.rate * (self.members / self.rooms - 1)
 
 
+FORMS = ("text", "json", "websocket")
+"""What the members of a chat speak: lines of text, JSON in lines, or JSON in WebSocket frames."""
+
 # What `all` measures. For `held`, `rate` is where the search begins.
 EVERYTHING = (
     *(Case("broadcast", 50, rate) for rate in (10, 200, 1000, 4000)),
@@ -193,6 +197,8 @@ EVERYTHING = (
     Case("broadcast", 500, 1000, form="json"),
     Case("broadcast", 500, 200, tls=True),
     Case("broadcast", 500, 1000, tls=True),
+    Case("broadcast", 500, 20, form="websocket"),
+    Case("broadcast", 500, 200, form="websocket"),
     Case("held", 500, 125),
     *(Case("echo", members, size=size) for members in (1, 100, 1000) for size in (100, 16_384)),
     *(Case("echo", 100, size=size, tls=True) for size in (100, 16_384)),
@@ -202,6 +208,7 @@ EVERYTHING = (
     Case("idle", 10_000),
     Case("idle", 15_000, form="json"),
     Case("idle", 2000, tls=True),
+    Case("idle", 10_000, form="websocket"),
     *(Case("acked", 50, form="json", store=store) for store in ("memory:", "sqlite:")),
 )
 
@@ -231,12 +238,14 @@ class Choice:
 
 
 def chosen(work: str, quick: bool, choice: Choice) -> list[Case]:
-    """Return the cases of a work (or of ``all``): the defaults, or all combinations of the
-    choice."""
+    """Return the cases of a work (of ``all`` works, or of a form): the defaults, or all
+    combinations of the choice."""
     if choice == Choice():
         cases = QUICK if quick else EVERYTHING
-        found = [case for case in cases if work in ("all", case.work)]
-        return found or [case for case in EVERYTHING if work == case.work][:1]
+        found = [case for case in cases if work in ("all", case.work, case.form)]
+        return found or [case for case in EVERYTHING if work in (case.work, case.form)][:1]
+    if work == "websocket":
+        work, choice = "broadcast", replace(choice, form=choice.form or [work])
     names = [work] if work != "all" else ["broadcast"]
     return [case for name in names for case in _product(name, choice)]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import machine, simulate
-from benchmarks.build import BuildError, Built, build
-from benchmarks.cases import WORKS, Case, Choice, chosen
+from benchmarks.build import BuildError, Built, build, install_ws
+from benchmarks.cases import FORMS, WORKS, Case, Choice, chosen
 from benchmarks.goals import goal_cases, goal_peers, judge
 from benchmarks.measure import Bench, Timing
 from benchmarks.plot import draw
@@ -56,6 +56,8 @@ def _run(options: argparse.Namespace, built: Built) -> int:
     bench = Bench(setup, cores, _timing(options))
     peers = _taking_part(options.peers)
     cases = _cases(options, built)
+    if any(peer.name == "ws" and peer.has_row(case) for peer in peers for case in cases):
+        peers = _with_ws(peers, built)
     if not peers or not cases:
         return _refuse("nothing to measure")
     rounds = options.rounds or (2 if options.quick else 5)
@@ -115,6 +117,15 @@ def _taking_part(wanted: Sequence[str] | None) -> list[Peer]:
     return found
 
 
+def _with_ws(peers: list[Peer], built: Built) -> list[Peer]:
+    """Install ``ws``, and return the servers without it if that fails."""
+    why = install_ws(built)
+    if why:
+        print(f"{PEERS['ws'].title} is left out: {why}")
+        return [peer for peer in peers if peer.name != "ws"]
+    return peers
+
+
 def _cases(options: argparse.Namespace, built: Built) -> list[Case]:
     if options.work == "goals":
         cases = goal_cases()
@@ -172,6 +183,15 @@ def _words(text: str) -> list[str]:
     return text.split(",")
 
 
+def _forms(text: str) -> list[str]:
+    forms = _words(text)
+    if unknown := set(forms) - set(FORMS):
+        raise argparse.ArgumentTypeError(
+            f"no such form: {', '.join(sorted(unknown))}; there are {', '.join(FORMS)}"
+        )
+    return forms
+
+
 def _peer_names(text: str) -> list[str]:
     names = _words(text)
     if unknown := set(names) - set(PEERS):
@@ -188,17 +208,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure our servers beside others, in turns on the same two cores.",
         epilog=f"works:\n  {'all':10} all of these\n"
         f"  {'goals':10} the cases of what it must reach\n"
+        f"  {'websocket':10} those of these with WebSockets, or broadcast\n"
         f"{works}\n  {'simulate':10} no measurement: a large chat, from what its parts cost\n"
         f"\nA value may be several, with commas: every combination is measured.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("work", nargs="?", default="all", choices=["all", "goals", *WORKS])
+    parser.add_argument(
+        "work", nargs="?", default="all", choices=["all", "goals", "websocket", *WORKS]
+    )
     add = parser.add_argument
     add("--members", type=_numbers, metavar="N", help="connections at a time")
     add("--rate", type=_numbers, metavar="N", help="messages a second, of all members together")
     add("--size", type=_numbers, metavar="B", help="bytes of text in a message, or of a request")
     add("--rooms", type=_numbers, metavar="N", help="rooms that the members are spread over")
-    add("--form", type=_words, metavar="F", help="text or json")
+    add("--form", type=_forms, metavar="F", help=f"of {', '.join(FORMS)}")
     add("--store", type=_words, metavar="URL", help="of acked: memory:, sqlite:, redis://...")
     add("--tls", action=argparse.BooleanOptionalAction, help="over TLS")
     add("--rounds", type=int, metavar="N", help="default 5, with --quick 2")

@@ -54,6 +54,9 @@ _DOOR_TLS = Case("connects", 32, tls=True)
 _IDLE = Case("idle", 10_000)
 _IDLE_TLS = Case("idle", 2000, tls=True)
 _IDLE_MANY = Case("idle", 15_000, form="json")
+_FRAMES_RARE = Case("broadcast", 500, 20, form="websocket")
+_FRAMES = Case("broadcast", 500, 200, form="websocket")
+_IDLE_FRAMES = Case("idle", 10_000, form="websocket")
 
 GOALS = (
     Goal("broadcast, 500 members, 200/s, CPU", _CALM, "cpu_us", 1.15, than="c"),
@@ -93,6 +96,20 @@ GOALS = (
     Goal("idle member, resident", _IDLE, "rss_kb_each", 0.6, than="node"),
     Goal("idle TLS member, resident KB", _IDLE_TLS, "rss_kb_each", 28),
     Goal("15,000 idle members, share of a core", _IDLE_MANY, "cpu_share", 0.01),
+    Goal("WebSocket, 500 members, 20/s, CPU", _FRAMES_RARE, "cpu_us", 0.70, than="ws"),
+    Goal("WebSocket, 500 members, 200/s, CPU", _FRAMES, "cpu_us", 0.50, than="ws"),
+    Goal("WebSocket, 500 members, 20/s, CPU", _FRAMES_RARE, "cpu_us", 1.15, than="ours-lines"),
+    Goal("WebSocket, 500 members, 200/s, CPU", _FRAMES, "cpu_us", 1.15, than="ours-lines"),
+    Goal("idle WebSocket member, resident KB", _IDLE_FRAMES, "rss_kb_each", 2.5),
+    Goal("idle WebSocket member, resident", _IDLE_FRAMES, "rss_kb_each", 0.3, than="ws"),
+    Goal(
+        "idle WebSocket connection, resident",
+        _IDLE_FRAMES,
+        "rss_kb_each",
+        0.3,
+        than="ws",
+        who="ours-bare",
+    ),
 )
 
 

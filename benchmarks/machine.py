@@ -93,6 +93,17 @@ def resident_bytes(pid: int) -> int:
     return total
 
 
+def peak_resident_bytes(pid: int) -> int:
+    """Return the most resident memory that the process has had since :func:`reset_peak`."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", (_PROC / str(pid) / "status").read_text(), re.M)
+    return int(found[1]) * 1024 if found else 0
+
+
+def reset_peak(pid: int) -> None:
+    """Count the most resident memory of the process from now on."""
+    (_PROC / str(pid) / "clear_refs").write_text("5")
+
+
 def queued_bytes() -> int:
     """Return the kernel memory in TCP's queues, for both ends of all connections of this
     machine."""

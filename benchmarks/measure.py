@@ -61,14 +61,20 @@ class Bench:
         beats = case.work == "idle" and case.form == "json"
         return max(self.timing.seconds, ChatLimits().heartbeat) if beats else self.timing.seconds
 
-    def load(self, case: Case, port: int) -> Load:
+    def load(self, case: Case, port: int, form: str = "") -> Load:
+        """Return the load generator.
+
+        :param form: what the members speak if it is not the form of the case.
+        """
+        form = form or case.form
         options = {
             "port": port,
             "connections": case.members,
             "rate": case.rate,
             "size": case.size,
             "rooms": case.rooms,
-            "json": int(case.form == "json"),
+            "json": int(form == "json"),
+            "websocket": int(form == "websocket"),
             "tls": int(case.tls),
             "resume": int(case.work == "resumed"),
             "warmup": self.timing.warmup,
@@ -89,12 +95,12 @@ def measure(bench: Bench, peer: Peer, case: Case) -> Sample:
     if case.work == "held":
         return _highest_held(bench, peer, case)
     with bench.start(peer, case) as server:
-        return _one_window(bench, server, case)
+        return _one_window(bench, server, case, peer.speaks)
 
 
-def _one_window(bench: Bench, server: Server, case: Case) -> Sample:
+def _one_window(bench: Bench, server: Server, case: Case, form: str) -> Sample:
     resident, slab, queued = resident_bytes(server.pid), slab_bytes(), queued_bytes()
-    with bench.load(case, server.port) as load:
+    with bench.load(case, server.port, form) as load:
         load.wait_for("connected", _CONNECT_TIMEOUT)
         each_resident = (resident_bytes(server.pid) - resident) / case.members
         each_kernel = (slab_bytes() - slab + queued_bytes() - queued) / case.members
@@ -177,7 +183,7 @@ def _at_rate(bench: Bench, peer: Peer, case: Case, rate: int) -> Sample | None:
     at_rate = Case("broadcast", case.members, rate, case.size, case.rooms, case.form, case.tls)
     with bench.start(peer, at_rate) as server:
         try:
-            return _one_window(bench, server, at_rate)
+            return _one_window(bench, server, at_rate, peer.speaks)
         except MeasureError:
             if not server.alive():
                 raise

@@ -1,4 +1,6 @@
-"""The memory of one idle connection: ``python -m benchmarks.objects chat|json|tls|echo``.
+"""The memory of one idle connection: ``python -m benchmarks.objects KIND``.
+
+KIND is ``chat``, ``json``, ``websocket``, ``tls`` or ``echo``.
 
 The server runs in this process, the idle members of the load generator in another. All objects that
 were created since the members connected are counted by type, including strings and numbers, and
@@ -35,6 +37,7 @@ KINDS = {
     "echo": Case("idle"),
     "chat": Case("idle"),
     "json": Case("idle", form="json"),
+    "websocket": Case("idle", form="websocket"),
     "tls": Case("idle", tls=True),
 }
 _POINTER = 8

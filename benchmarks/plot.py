@@ -28,6 +28,12 @@ _COLOURS = {
     "twisted-eager": "#4dabf7",
     "asyncio": "#e8a100",
     "uvloop": "#862e9c",
+    "ours-bare": "#ffa94d",
+    "ours-lines": "#fd7e14",
+    "ours-notable": "#f08c00",
+    "ws": "#2b8a3e",
+    "websockets": "#1864ab",
+    "picows": "#862e9c",
 }
 _AXES = {"cpu_us": "CPU of the server, microseconds a {}", "per_s": "{}, a second"}
 

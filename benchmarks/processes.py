@@ -25,18 +25,21 @@ class MeasureError(Exception):
 
 
 class Process:
-    """A child that is pinned to a core, and ends with this process or with its block."""
+    """A child that is pinned to a core, and ends with this process or with its block.
+
+    :ivar command: its command line.
+    """
 
     def __init__(self, name: str, command: list[str], core: int | None, log: Path) -> None:
         self.name = name
-        self._command = command
+        self.command = command
         self._core = core
         self._log = log
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
-                self._command,
+                self.command,
                 stdin=subprocess.PIPE,
                 stdout=self._stdout(log),
                 stderr=log,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.build import HERE, Built
-from benchmarks.cases import WORKS, Case
+from benchmarks.cases import FORMS, WORKS, Case
 
 ROOT = HERE.parent
 _PEERS = HERE / "peers"
@@ -38,6 +38,8 @@ class Peer:
     :ivar cannot: why it does not support this case, or an empty string.
     :ivar services: the services for which it has a row.
     :ivar works: the works for which it has a row; empty means all of its services.
+    :ivar forms: the forms of the members of a chat for which it has a row.
+    :ivar speaks: the form that its members speak if it is not the form of the case.
     :ivar usual: whether it is measured by default.
     """
 
@@ -48,11 +50,15 @@ class Peer:
     cannot: Callable[[Case], str]
     services: tuple[str, ...] = ("chat", "echo")
     works: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ("text", "json")
+    speaks: str = ""
     usual: bool = True
 
     def has_row(self, case: Case) -> bool:
         """Whether the table of a case names it."""
-        return _service(case) in self.services and (not self.works or case.work in self.works)
+        if _service(case) not in self.services or (self.works and case.work not in self.works):
+            return False
+        return _service(case) == "echo" or case.form in self.forms
 
 
 def _service(case: Case) -> str:
@@ -73,15 +79,19 @@ def _module(name: str) -> Callable[[], str]:
 # Ours.
 
 
-def _twistd(setup: Setup) -> list[str]:
+def twistd_command(reactor: str) -> list[str]:
+    """Return the command line of ``twistd``, up to the name of the service.
+
+    :param reactor: empty means Twisted's default.
+    """
     beside = Path(sys.executable).parent / "twistd"
     twistd = str(beside) if beside.exists() else shutil.which("twistd") or "twistd"
-    reactor = ["--reactor", setup.reactor] if setup.reactor else []
-    return [sys.executable, twistd, *reactor, "--pidfile=", "--nodaemon"]
+    chosen = ["--reactor", reactor] if reactor else []
+    return [sys.executable, twistd, *chosen, "--pidfile=", "--nodaemon"]
 
 
 def _ours_command(case: Case, setup: Setup) -> list[str]:
-    command = [*_twistd(setup), "net" + _service(case)]
+    command = [*twistd_command(setup.reactor), "net" + _service(case)]
     if case.tls:
         files = ["--cert", str(setup.built.cert), "--key", str(setup.built.key)]
         command += ["--tls-port", "0", *files]
@@ -146,13 +156,54 @@ def _script(name: str, *more: str) -> Callable[[Case, Setup], list[str]]:
     return command
 
 
+def _bare_command(case: Case, setup: Setup) -> list[str]:
+    reactor = ["--reactor", setup.reactor] if setup.reactor else []
+    return [sys.executable, str(_PEERS / "our_server.py"), *reactor]
+
+
+def _ws_command(case: Case, setup: Setup) -> list[str]:
+    return ["node", str(setup.built.ws / "server.js")]
+
+
+def _library(name: str) -> Callable[[Case, Setup], list[str]]:
+    def command(case: Case, setup: Setup) -> list[str]:
+        return [sys.executable, str(_PEERS / f"{name}_server.py")]
+
+    return command
+
+
+def _no_tls(case: Case) -> str:
+    return "the peers for WebSockets have no TLS" if case.tls else ""
+
+
+def _websocket_peer(
+    name: str,
+    title: str,
+    command: Callable[[Case, Setup], list[str]],
+    absent: Callable[[], str],
+) -> Peer:
+    """Return a peer that sends what a member says to all others, and acknowledges nothing."""
+    works = ("broadcast", "held", "idle")
+    return Peer(name, title, command, absent, _no_tls, ("chat",), works=works, forms=("websocket",))
+
+
 def _no_store(case: Case) -> str:
     other = case.work == "acked" and case.store != "memory:"
     return "it keeps nothing" if other else ""
 
 
 _ALL = (
-    Peer("ours", "twisted_net", _ours_command, _module("twisted"), _any_case),
+    Peer("ours", "twisted_net", _ours_command, _module("twisted"), _any_case, forms=FORMS),
+    Peer(
+        "ours-lines",
+        "twisted_net, JSON in lines",
+        _ours_command,
+        _module("twisted"),
+        _any_case,
+        forms=("websocket",),
+        services=("chat",),
+        speaks="json",
+    ),
     Peer(
         "ours-notable",
         "twisted_net, `--log-ends notable`",
@@ -213,6 +264,10 @@ _ALL = (
         _module("uvloop"),
         _no_store,
     ),
+    _websocket_peer("ours-bare", "twisted_net, no more than they", _bare_command, _present),
+    _websocket_peer("ws", "Node, `ws`", _ws_command, _node_absent),
+    _websocket_peer("websockets", "`websockets`", _library("websockets"), _module("websockets")),
+    _websocket_peer("picows", "`picows`", _library("picows"), _module("picows")),
 )
 
 PEERS = {peer.name: peer for peer in _ALL}

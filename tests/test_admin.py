@@ -110,7 +110,8 @@ class CommandLineTests(SynchronousTestCase):
     def test_help(self) -> None:
         """Every command has help, of at most 80 columns."""
         self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})
-        for words in ((), ("top",), ("who",), ("close",), ("tap",), ("drain",), ("reload",)):
+        commands = ("top", "who", "close", "tap", "drain", "reload", "upgrade")
+        for words in ((), *((each,) for each in commands)):
             status, output, _ = self.run_main(*words, "--help")
             self.assertEqual(status, 0)
             self.assertLessEqual(max(map(len, output.splitlines())), 80)

@@ -32,6 +32,7 @@ LAYERS = {
     "endpoints": 5,
     "store": 6,
     "accounts": 6,
+    "upgrade": 6,
     "echo": 7,
     "idle": 7,
     "forward": 7,

@@ -5,19 +5,30 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import admin
-from benchmarks.cases import EVERYTHING, FIGURES, QUICK, WORKS, Case, Choice, chosen
+from benchmarks import admin, cli, frames
+from benchmarks.build import HERE, BuildError, Built, build, install_ws
+from benchmarks.cases import EVERYTHING, FIGURES, FORMS, QUICK, WORKS, Case, Choice, chosen
 from benchmarks.goals import GOALS, goal_cases, goal_peers, judge
-from benchmarks.measure import Sample
+from benchmarks.measure import Bench, Sample, Timing
 from benchmarks.objects import Census, report
 from benchmarks.plot import bars, lines
 from benchmarks.report import as_json, base_of, table
 from benchmarks.rounds import Result
+from benchmarks.servers import PEERS, Setup
+from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.websocket import WebSocket
+
+BUILT = Built(*[Path("/nowhere")] * 6, no_tls="")
 
 
 def result(case: Case, **cpu: list[float | None]) -> Result:
@@ -50,6 +61,17 @@ class CaseTests(SynchronousTestCase):
     def test_what_nobody_could_deliver_is_left_out(self) -> None:
         self.assertEqual(chosen("broadcast", False, Choice(members=[10_000], rate=[4000])), [])
 
+    def test_cases_with_websockets(self) -> None:
+        """``websocket`` is every case of that form, or a broadcast with the values chosen."""
+        cases = chosen("websocket", False, Choice())
+        self.assertEqual({case.form for case in cases}, {"websocket"})
+        self.assertEqual({case.work for case in cases}, {"broadcast", "idle"})
+        self.assertEqual(chosen("websocket", True, Choice()), cases[:1])
+        self.assertEqual(
+            chosen("websocket", False, Choice(rate=[20])),
+            [Case("broadcast", 500, 20, form="websocket")],
+        )
+
     def test_the_cases_of_the_goals_come_once(self) -> None:
         cases = goal_cases()
         self.assertEqual(len(cases), len(set(cases)))
@@ -63,6 +85,93 @@ class CaseTests(SynchronousTestCase):
             self.assertIn("ours", goal_peers(case))
             self.assertLessEqual(goal_peers(case), named)
         self.assertEqual(goal_peers(GOALS[0].case), {"ours", "c", "node"})
+
+
+class PeerTests(SynchronousTestCase):
+    def rows(self, case: Case) -> set[str]:
+        return {peer.name for peer in PEERS.values() if peer.usual and peer.has_row(case)}
+
+    def test_each_form_has_its_peers(self) -> None:
+        frames = {"ours", "ours-lines", "ours-bare", "ws", "websockets", "picows"}
+        self.assertEqual(self.rows(Case("broadcast", form="websocket")), frames)
+        for form in ("text", "json"):
+            self.assertEqual(self.rows(Case("broadcast", form=form)) & frames, {"ours"})
+        self.assertEqual(self.rows(Case("echo", form="websocket")), self.rows(Case("echo")))
+
+    def test_members_speak_the_form_of_the_case(self) -> None:
+        """Unless the peer's are there to be compared with."""
+        bench = Bench(Setup(BUILT), None, Timing())
+        for form in FORMS:
+            for speaks in ("", "json"):
+                case = Case("broadcast", form=form)
+                command = bench.load(case, 8080, speaks).command
+                for name in ("json", "websocket"):
+                    self.assertIn(f"{name}={int(name == (speaks or form))}", command)
+
+    def test_peers_without_tls(self) -> None:
+        for name in ("ours-bare", "ws", "websockets", "picows"):
+            self.assertEqual(PEERS[name].cannot(Case("broadcast", form="websocket")), "")
+            self.assertIn("TLS", PEERS[name].cannot(Case("broadcast", form="websocket", tls=True)))
+
+    def test_every_peer_has_a_colour(self) -> None:
+        for name in PEERS:
+            self.assertIn("<svg", bars(result(Case("echo"), **{name: [1.0]}), "cpu_us"))
+
+
+class BuildTests(SynchronousTestCase):
+    def test_npm_is_missing(self) -> None:
+        self.patch(shutil, "which", lambda name: None)
+        self.assertEqual(install_ws(BUILT), "npm is not installed")
+        error = self.assertRaises(BuildError, build, Path("/nowhere"))
+        self.assertIn("there is no `cc`", str(error))
+
+    def test_npm_fails(self) -> None:
+        """Its first line says why, and nothing of the checkout is changed."""
+        directory = Path(self.mktemp())
+        (directory / "bin").mkdir(parents=True)
+        npm = directory / "bin" / "npm"
+        npm.write_text("#!/bin/sh\necho 'npm error ENOTFOUND' >&2\nexit 1\n")
+        npm.chmod(0o755)
+        self.patch(os, "environ", {**os.environ, "PATH": f"{npm.parent.absolute()}:/bin:/usr/bin"})
+        why = install_ws(replace(BUILT, directory=directory))
+        self.assertEqual(why, "npm could not install it: npm error ENOTFOUND")
+        self.assertTrue((directory / "ws" / "server.js").exists())
+        self.assertFalse((HERE / "peers" / "ws" / "node_modules").exists())
+
+
+class CommandLineTests(SynchronousTestCase):
+    def refused(self, main: Callable[[Sequence[str]], int], *arguments: str) -> str:
+        output = io.StringIO()
+        with contextlib.redirect_stderr(output):
+            error = self.assertRaises(SystemExit, main, arguments)
+        self.assertEqual(error.code, 2)
+        return output.getvalue().splitlines()[-1]
+
+    def test_a_form_that_there_is_not(self) -> None:
+        said = self.refused(cli.main, "broadcast", "--form", "text,xml")
+        self.assertIn("no such form: xml; there are text, json, websocket", said)
+
+    def test_a_peer_that_there_is_not(self) -> None:
+        said = self.refused(cli.main, "websocket", "--peers", "ours,wss")
+        self.assertIn("no such server: wss; there are ours,", said)
+
+    def test_rounds_of_frames(self) -> None:
+        said = self.refused(frames.main, "--rounds", "0")
+        self.assertIn("--rounds must be at least 1, not 0", said)
+
+
+class FrameTests(SynchronousTestCase):
+    def test_what_hostile_clients_send(self) -> None:
+        """A parser ends each with the code that the row says."""
+        for row in frames.HOSTILE:
+            framing = WebSocket(max_size=row.limit, window_bits=12)
+            self.assertRaises(RemoteProtocolError, framing.feed, row.data())
+            self.assertEqual(framing.close_code, row.code, row.title)
+
+    def test_what_comes_first(self) -> None:
+        framing = WebSocket(window_bits=12)
+        error = self.assertRaises(RemoteProtocolError, framing.feed, frames.first())
+        self.assertEqual((len(error.messages), framing.close_code), (1, 1002))
 
 
 class RatioTests(SynchronousTestCase):

@@ -27,7 +27,7 @@ WANTED = {
     "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory TrustedProxies "
     "GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
     "CloseReason Backoff Certificates TLSServerEndpoint Raw Lines Netstrings LengthPrefixed "
-    "JsonLines JsonStream TwistedNetError",
+    "JsonLines JsonStream TwistedNetError UpgradableService UpgradeFailed",
     "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError ChatUser",
     "twisted_net.eager": "eager install",
     "twisted_net.web": "AdminFactory ChatGateway WebEndpoint page_site",

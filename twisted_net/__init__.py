@@ -8,6 +8,7 @@ The folders, from the top down. Each imports only those below it, and its ``__in
 to read it:
 
 - ``services``: what ``twistd`` runs.
+- ``upgrade``: how a new process goes on with the connections of an old one.
 - ``chat``, ``echo``, ``idle``, ``forward``: protocols and factories to embed. ``testing``: helpers
   for tests of protocols.
 - ``store``: where the chat stores the messages of its rooms.
@@ -62,12 +63,14 @@ if TYPE_CHECKING:
     from twisted_net.policy.limits import OverflowPolicy as OverflowPolicy
     from twisted_net.policy.ranges import Ranges as Ranges
     from twisted_net.policy.ranges import parse_range as parse_range
+    from twisted_net.services.upgrading import UpgradableService as UpgradableService
     from twisted_net.tls.certificate_watch import CertificateWatch as CertificateWatch
     from twisted_net.tls.certificates import Certificates as Certificates
     from twisted_net.tls.key_pairs import CertificateError as CertificateError
     from twisted_net.tls.key_pairs import peer_subject as peer_subject
     from twisted_net.tls.sessions import TLSSessions as TLSSessions
     from twisted_net.tls.sessions import session_reused as session_reused
+    from twisted_net.upgrade.frames import UpgradeFailed as UpgradeFailed
     from twisted_net.web.websocket import WebSocketConnection as WebSocketConnection
     from twisted_net.web.websocket import WebSocketFactory as WebSocketFactory
     from twisted_net.wire.framing import BaseFraming as BaseFraming
@@ -125,6 +128,8 @@ __all__ = [
     "TrustedProxies",
     "TunedServerEndpoint",
     "TwistedNetError",
+    "UpgradableService",
+    "UpgradeFailed",
     "WebSocketConnection",
     "WebSocketFactory",
     "connect",
@@ -180,6 +185,8 @@ __getattr__, __dir__ = lazy_exports(
         "TLSSessions": "twisted_net.tls.sessions",
         "TrustedProxies": "twisted_net.connection.trusted_proxies",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
+        "UpgradableService": "twisted_net.services.upgrading",
+        "UpgradeFailed": "twisted_net.upgrade.frames",
         "WebSocketConnection": "twisted_net.web.websocket",
         "WebSocketFactory": "twisted_net.web.websocket",
         "connect": "twisted_net.endpoints.client",

@@ -27,6 +27,8 @@ PATIENCE = 10.0
 """Seconds to wait for an answer."""
 
 NOT_OURS = "this is no --admin of twisted_net"
+UPGRADE_PATIENCE = 120.0
+"""Seconds to wait until new code has started and goes on."""
 
 _SORTS = ("id", "queued", "bytes_received", "bytes_sent", "messages_received", "messages_sent")
 
@@ -287,6 +289,11 @@ def _reload(server: Server, options: argparse.Namespace) -> None:
     print(server.ask("/reload", {})["done"])
 
 
+def _upgrade(server: Server, options: argparse.Namespace) -> None:
+    answer = server.open("/upgrade", {}, timeout=UPGRADE_PATIENCE)
+    print(json.loads(answer.read())["done"])
+
+
 def _tap(server: Server, options: argparse.Namespace) -> None:
     answer = server.open(f"/connections/{options.id}/tap", timeout=None)
     while line := answer.readline():
@@ -357,6 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     tap = add("tap", _tap, "show what one connection says and hears; Ctrl-C ends it")
     tap.add_argument("id", type=_count, metavar="ID", help="number of the connection")
     tap.add_argument("--json", action="store_true", help="one JSON object a line")
+    add("upgrade", _upgrade, "let new code go on in a new process; plain connections stay open")
     drain = add("drain", _drain, "stop accepting, and close all connections; the server runs on")
     drain.add_argument("--wait", "-w", action="store_true", help="until all have ended")
     add("reload", _reload, "read the server's --config file and certificates again, as on SIGHUP")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.wire.framing import Raw
@@ -14,6 +17,12 @@ class EchoProtocol(Connection):
 
     def message_received(self, message: bytes) -> None:
         self.send_encoded(message)
+
+    def save_state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        """Do nothing: there is nothing besides the connection."""
 
 
 class EchoFactory(ConnectionFactory):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Unpack
 
 from twisted.internet.defer import Deferred
 
-from twisted_net.connection.connection import Connection
+from twisted_net.connection.connection import Connection, PauseReason
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.interfaces import ClientEndpoint
@@ -30,6 +31,7 @@ class _Side(Connection):
     reads_while_full = True  # whether to read depends on the other side's transport, not on its own
 
     other: _Side | None = None
+    waits_for_other = False  # until the other side's transport has room again
     _progress: SendProgress | None = None  # at the last idle check with bytes waiting
 
     def takes_more(self) -> bool:
@@ -48,7 +50,47 @@ class _Side(Connection):
             return None
         # The next message waits for this, even if this side's peer has closed meanwhile. It fails
         # if the other side ends; then this side ends too.
-        return other.drained().addErrback(lambda _: None)
+        return self._wait_for_room(other)
+
+    def _wait_for_room(self, other: _Side) -> Deferred[None]:
+        self.waits_for_other = True
+
+        def over(_: object) -> None:
+            self.waits_for_other = False
+
+        return other.drained().addBoth(over)
+
+    # Moving to another process. Both sides go together, or neither.
+
+    def why_it_stays(self) -> str:
+        if self.other is None:
+            return "it has no other side"
+        return super().why_it_stays() or self.other.own_obstacle()
+
+    def own_obstacle(self) -> str:
+        """Return why this side cannot be moved, whatever the other one can."""
+        return super().why_it_stays()
+
+    def is_awaited(self) -> bool:
+        waits = self.other is not None and self.other.waits_for_other
+        return (self.is_busy and not self.waits_for_other) or self.drain_waits > waits
+
+    def export_state(self) -> dict[str, Any]:
+        state = super().export_state()
+        if self.waits_for_other:
+            state["pauses"] &= ~PauseReason.HANDLER
+            state["waits_for_other"] = True
+        return state
+
+    def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
+        super().continue_on(transport, state)
+        self.waits_for_other = state.get("waits_for_other", False)
+
+    def join(self, other: _Side) -> None:
+        """Go on with the other side, which has been moved as well."""
+        self.other = other
+        if self.waits_for_other:
+            self.call_hook(self._wait_for_room, other)
 
     def disconnected(self, reason: CloseReason) -> None:
         other, self.other = self.other, None
@@ -77,6 +119,13 @@ class ForwardProtocol(_Side):
     """The client's side. It opens the upstream connection, and its idle limit covers both sides."""
 
     factory: ForwardFactory
+    moved_with = 0  # the number of the other side, until both are moved
+
+    def save_state(self) -> dict[str, Any]:
+        return {"other": 0 if self.other is None else self.other.id}
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        self.moved_with = state["other"]
 
     async def connected(self) -> None:
         upstream: Any = None  # any protocol, until it is checked
@@ -115,6 +164,12 @@ class ForwardProtocol(_Side):
 
 class UpstreamProtocol(_Side):
     """The upstream's side."""
+
+    def save_state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        """Do nothing: the client's side knows the other one."""
 
     def connected(self) -> None:
         self.pause()  # until the client's side is connected to it
@@ -173,3 +228,14 @@ class ForwardFactory(ConnectionFactory):
     def change_budget(self, budget: MemoryBudget[Connection] | None) -> None:
         super().change_budget(budget)
         self.upstream_factory.change_budget(budget)
+
+    def all_adopted(self) -> None:
+        super().all_adopted()
+        for client in list(self.connections.values()):
+            if isinstance(client, ForwardProtocol) and client.moved_with:
+                upstream = self.upstream_factory.connections.get(client.moved_with)
+                if isinstance(upstream, UpstreamProtocol):
+                    client.join(upstream)
+                    upstream.join(client)
+                else:
+                    client.close(UPSTREAM, "it was not moved")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,12 @@ class DiscardProtocol(Connection):
     """Read and discard everything (RFC 863)."""
 
     framing = Raw
+
+    def save_state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        """Do nothing: there is nothing besides the connection."""
 
 
 class DiscardFactory(ConnectionFactory):

@@ -29,6 +29,7 @@ size_t hello_write(char *out, struct conn *c) {
 }
 
 size_t message_write(char *out, struct conn *c, uint64_t at, uint64_t number, bool with_ack) {
+    static uint64_t last_id; /* a probe has no number, and a server takes each id once */
     char *p = out;
     if (opt.json) p += sprintf(p, "{\"type\":\"message\",\"room\":\"r%ld\",\"text\":\"", c->index % opt.rooms);
     stamp_write(p, '@', at, number);
@@ -40,7 +41,7 @@ size_t message_write(char *out, struct conn *c, uint64_t at, uint64_t number, bo
         p += STAMP;
         p += sprintf(p, "\"}");
     } else if (opt.json) {
-        p += sprintf(p, "\",\"id\":\"c%llu\"}", (unsigned long long)number);
+        p += sprintf(p, "\",\"id\":\"c%llu\"}", (unsigned long long)++last_id);
     }
     *p++ = '\n';
     return (size_t)(p - out);

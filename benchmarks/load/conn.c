@@ -1,4 +1,4 @@
-/* One connection: connect, TLS, read, write; nothing blocks. */
+/* One connection: connect, TLS, the opening of a WebSocket, read, write; nothing blocks. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -119,7 +119,9 @@ void conn_close(struct conn *c) {
     if (c->ssl) tls_end(c);
     close(c->fd);
     free(c->unsent);
+    free(c->websocket);
     c->unsent = NULL;
+    c->websocket = NULL;
     c->state = CONN_CLOSED;
 }
 
@@ -139,10 +141,22 @@ static void opened(struct conn *c) {
     work->opened(c);
 }
 
+/* The connection is there. A WebSocket has to be asked for on it. */
+static void reached(struct conn *c) {
+    char request[512];
+    if (!opt.websocket) {
+        opened(c);
+        return;
+    }
+    c->state = CONN_UPGRADING;
+    watch(c, EPOLLIN);
+    conn_write_bytes(c, request, websocket_request(request));
+}
+
 static void handshake(struct conn *c) {
     ssize_t result = tls_handshake(c);
     if (result > 0)
-        opened(c);
+        reached(c);
     else if (result < 0)
         lost(c);
     else
@@ -160,7 +174,7 @@ static void connected(struct conn *c) {
         c->state = CONN_HANDSHAKING;
         handshake(c);
     } else {
-        opened(c);
+        reached(c);
     }
 }
 
@@ -178,14 +192,25 @@ static ssize_t write_some(struct conn *c, const char *data, size_t size) {
     return errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
+static void received(struct conn *c, const char *data, size_t size) {
+    if (c->state == CONN_UPGRADING) {
+        if (!websocket_answered(c, data, size, &data, &size)) return;
+        opened(c);
+    }
+    if (opt.websocket)
+        websocket_received(c, data, size);
+    else
+        work->received(c, data, size);
+}
+
 static void readable(struct conn *c) {
     for (;;) {
         ssize_t n = read_some(c);
         if (n < 0) lost(c);
         if (n <= 0) return;
-        work->received(c, inbox, (size_t)n);
+        received(c, inbox, (size_t)n);
         /* A plain socket says so if it has more; OpenSSL keeps what it has read. */
-        if (c->state != CONN_OPEN || !c->ssl) return;
+        if (c->state < CONN_UPGRADING || !c->ssl) return;
     }
 }
 
@@ -203,7 +228,14 @@ static void writable(struct conn *c) {
 }
 
 void conn_write(struct conn *c, const char *data, size_t size) {
-    if (c->state != CONN_OPEN) return;
+    if (opt.websocket)
+        websocket_write(c, data, size);
+    else
+        conn_write_bytes(c, data, size);
+}
+
+void conn_write_bytes(struct conn *c, const char *data, size_t size) {
+    if (c->state < CONN_UPGRADING) return;
     size_t sent = 0;
     while (sent < size && !c->unsent) {
         ssize_t n = write_some(c, data + sent, size - sent);
@@ -226,8 +258,8 @@ void conn_event(struct conn *c, uint32_t events) {
         connected(c);
     else if (c->state == CONN_HANDSHAKING)
         handshake(c);
-    else if (c->state == CONN_OPEN) {
+    else if (c->state != CONN_CLOSED) {
         if (events & ~(uint32_t)EPOLLOUT) readable(c);
-        if (c->state == CONN_OPEN && c->unsent && (events & EPOLLOUT)) writable(c);
+        if (c->state >= CONN_UPGRADING && c->unsent && (events & EPOLLOUT)) writable(c);
     }
 }

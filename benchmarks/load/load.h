@@ -3,6 +3,7 @@
  *   main.c       options, the table of works, the report
  *   loop.c       epoll, the timer, and the phases of a run
  *   conn.c       one connection: connect, TLS, read, write
+ *   websocket.c  the frames of a connection, if it is a WebSocket
  *   stamp.c      the time and number that every message carries
  *   histogram.c  latencies
  *   broadcast.c, echo.c, connects.c, acked.c, idle.c   the works
@@ -36,10 +37,10 @@ struct options {
     long senders; /* how many of the connections speak; 0: all of them, in turn */
     long depth;   /* messages of one connection that may wait for their ack */
     double warmup, seconds, drain;
-    bool json, tls, resume;
+    bool json, tls, resume, websocket;
 };
 
-enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_HANDSHAKING, CONN_OPEN };
+enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_HANDSHAKING, CONN_UPGRADING, CONN_OPEN };
 
 #define STAMP 12 /* a mark, 6 digits of time, 5 digits of number */
 
@@ -53,6 +54,7 @@ struct conn {
     uint64_t opened_at;   /* when connect() was called */
     char *unsent;         /* what the socket did not take; NULL if it took everything */
     size_t unsent_size, unsent_sent;
+    struct websocket *websocket; /* an incomplete answer or frame; NULL if there is none */
     /* What the works note about it. */
     uint64_t got, got_sum, sent, sent_sum;
     uint64_t requested_at, request, received;
@@ -93,8 +95,14 @@ void conn_start(void);
 void conn_open(struct conn *c);
 void conn_close(struct conn *c);
 void conn_event(struct conn *c, uint32_t events);
-void conn_write(struct conn *c, const char *data, size_t size);
+void conn_write(struct conn *c, const char *data, size_t size); /* one message, in a frame if there are frames */
+void conn_write_bytes(struct conn *c, const char *data, size_t size);
 void loop_watch(struct conn *c, uint32_t events, bool first);
+
+size_t websocket_request(char *out);
+bool websocket_answered(struct conn *c, const char *data, size_t size, const char **rest, size_t *left);
+void websocket_received(struct conn *c, const char *data, size_t size);
+void websocket_write(struct conn *c, const char *data, size_t size);
 
 void stamp_write(char *out, char mark, uint64_t at, uint64_t number);
 bool stamp_read(const char *in, uint64_t *at, uint64_t *number);

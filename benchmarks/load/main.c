@@ -42,6 +42,7 @@ static bool set(const char *name, const char *value) {
     else if IS(json) opt.json = atoi(value) != 0;
     else if IS(tls) opt.tls = atoi(value) != 0;
     else if IS(resume) opt.resume = atoi(value) != 0;
+    else if IS(websocket) opt.websocket = atoi(value) != 0;
     else return false;
     return true;
 }
@@ -58,6 +59,7 @@ static void read_options(int argc, char **argv) {
         if (!set(argv[i], equals + 1)) fail("no such option");
     }
     if (opt.size < STAMP || opt.connections < 1 || opt.rooms < 1 || opt.depth < 1) fail("a value is too small");
+    if (opt.websocket) opt.json = true; /* a frame has one JSON object */
     if (opt.senders < 1 || opt.senders > opt.connections) opt.senders = opt.connections;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -332,3 +333,23 @@ class WebEndpointTests(GatewayCase):
         self.assertIsInstance(peer.protocol, WebSocketMember)
         self.assertEqual(self.says(client, type="hello", nick="web")[0]["type"], "welcome")
         self.assertEqual(len(self.factory), 1)
+
+
+class MemoryTests(GatewayCase):
+    def test_no_dictionaries(self) -> None:
+        """Neither a member nor its transport has to store its attributes in a dictionary."""
+        replaced: list[str] = []
+
+        def replace(peer: Peer, name: str, value: object) -> None:
+            replaced.append(name)
+            object.__setattr__(peer, name, value)
+
+        self.patch(Peer, "__setattr__", replace)
+        for number in range(40):  # more than the thirty in which CPython lets names be shared
+            client = self.browser()
+            client.send(f'{{"type":"hello","nick":"m{number}","room":"r"}}')
+        member = client.peer.protocol
+        held = [type(each) for each in gc.get_referents(member)]
+        self.assertNotIn(dict, held)
+        self.assertNotIn("pauseProducing", replaced)
+        self.assertEqual((member.target, member.subprotocol), ("/ws", "netchat.v1"))

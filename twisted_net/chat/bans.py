@@ -146,6 +146,15 @@ class Sanctions:
         self._find_ranges(*ended)
         return list(reversed(self._by_key.values()))
 
+    def export_state(self) -> list[str]:
+        """Return all sanctions as texts, the oldest first, for :meth:`restore_state`."""
+        return [sanction.to_json() for sanction in self._by_key.values()]
+
+    def restore_state(self, state: Iterable[str], now: float) -> None:
+        """Add the sanctions of another process."""
+        for text in state:
+            self.add(Sanction.from_json(text), now)
+
     def _remove(self, sanction: Sanction) -> None:
         del self._by_key[sanction.key]
         for mark in sanction.marks:

@@ -8,7 +8,7 @@ once per codec, and each member gets one write.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -32,7 +32,8 @@ from twisted_net.chat.messages import (
 from twisted_net.chat.recovery import merge
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.connection.broadcast import Broadcast, WriteScheduler
-from twisted_net.store.interface import Store
+from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
 
 _log = Logger()
@@ -76,6 +77,8 @@ class Channel:
         self._open = False
         self._storing = self._working = self._closed = False
         self._is_due = False
+        # While it catches up after a move: the messages that have come meanwhile.
+        self._early: list[StoredMessage] | None = None
 
     # Members.
 
@@ -226,6 +229,9 @@ class Channel:
 
     def _deliver(self, epoch: str, fresh: Sequence[StoredMessage]) -> None:
         """Send new messages of the store to the members."""
+        if self._early is not None:
+            self._early.extend(fresh)
+            return
         for codec, broadcast in self._broadcasts.items():
             if broadcast.members:
                 self._enqueue(codec, broadcast, fresh)
@@ -305,6 +311,69 @@ class Channel:
                 broadcast.enqueue_for(connection, data)
                 return
         connection.send_encoded(data)
+
+    # Moving to another process, as by an upgrade in place.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for the store."""
+        return self._open and not (self._queue or self._storing or self._joining)
+
+    def flush(self) -> None:
+        """Send now, in this turn, everything that is queued and does not wait for the store."""
+        self._work()
+        for broadcast in self._broadcasts.values():
+            broadcast.flush()
+
+    def restore(self, members: Iterable[Member], at: Position) -> None:
+        """Go on where another process has stopped.
+
+        :param at: the position of the last message that was sent to the members.
+        """
+        for member in members:
+            self.broadcast(member.codec).add(member)
+        self.at = at
+        self._early = []
+        self._opening = self._store.subscribe(self.name, self._deliver)
+        self._opening.addCallback(self._catch_up).addErrback(self._not_restored)
+
+    def _catch_up(self, position: Position) -> Deferred[None] | None:
+        """Send what another process has stored meanwhile, if there is one that shares the store."""
+        at = self.at
+        if position == at:
+            self._caught_up(None)
+            return None
+        if position.epoch != at.epoch:
+            raise StoreError("its messages are of another epoch")
+        missed = self._store.since(self.name, *at, self._limits.recover)
+        return missed.addCallback(self._caught_up_with)
+
+    def _caught_up_with(self, page: Page | None) -> None:
+        if page is None:
+            raise StoreError("some of its messages are gone")
+        self._caught_up(page)
+
+    def _caught_up(self, page: Page | None) -> None:
+        early, self._early = self._early or [], None
+        merged = [] if page is None and not early else merge(page or self._nothing, early)
+        if merged is None:
+            raise StoreError("some of its messages are missing")
+        if merged:
+            self._deliver(self.at.epoch, merged)
+        self._opened(self.at)
+
+    @property
+    def _nothing(self) -> Page:
+        return Page(self.at.epoch, self.at.offset, [], self.at.offset + 1)
+
+    def _not_restored(self, failure: Failure) -> None:
+        """Close the members: they come back, and ask for what they have missed."""
+        self._opening = self._early = None
+        text = f"#{self.name} cannot go on: {store_error_text(failure)}."
+        _log.error("{text}", text=text)
+        for broadcast in self._broadcasts.values():
+            for member in list(broadcast.members):
+                member.close(DRAINING)
 
     # Joining members.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
 
 _MOST_SENDERS = 1000
 """Senders whose ids are kept, those who sent last. One who is gone may still come back."""
@@ -28,6 +30,15 @@ class DeliveredIds:
     def of(self, origin: str) -> list[str]:
         """Return the ids of a sender, the oldest first."""
         return list(self._ids.get(origin, ()))
+
+    def export_state(self) -> list[Any]:
+        """Return all ids, for :meth:`restore_state`."""
+        return [[origin, list(ids)] for origin, ids in self._ids.items()]
+
+    def restore_state(self, state: Iterable[Any]) -> None:
+        """Remember what another process has delivered."""
+        for origin, ids in state:
+            self._ids[origin] = dict.fromkeys(ids)
 
     def add(self, origin: str, id: str) -> None:
         """Remember an id. Forget the oldest if there are too many."""

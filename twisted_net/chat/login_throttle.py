@@ -13,7 +13,8 @@ from anywhere. So nobody is kept out by those who fail elsewhere or with other a
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from twisted_net.chat import names
 from twisted_net.policy.rate import TokenBuckets
@@ -76,6 +77,21 @@ class LoginThrottle:
         self._known[pair] = None
         if len(self._known) > _MOST:
             del self._known[next(iter(self._known))]
+
+    def export_state(self, now: float) -> dict[str, Any]:
+        """Return all counts, for :meth:`restore_state`."""
+        return {
+            "failed": self.failed,
+            "attempts": self._attempts.export_state(now),
+            "known": list(self._known),
+        }
+
+    def restore_state(self, state: Mapping[str, Any], now: float) -> None:
+        """Go on counting where another process has stopped."""
+        self.failed = state["failed"]
+        for (account, host), bucket in state["attempts"]:
+            self._attempts.restore_state((account, host), bucket, now)
+        self._known.update(((account, host), None) for account, host in state["known"])
 
     def _limits(self, account: str, host: str) -> list[Limit]:
         account = names.fold(account[:_LONGEST])

@@ -7,6 +7,7 @@ caller decides how long the delay of each is. Times are those at which it is ove
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class Presence:
@@ -25,6 +26,27 @@ class Presence:
     def __bool__(self) -> bool:
         """Return whether there is anything to announce."""
         return bool(self.arrivals or self.departures)
+
+    def export_state(self, now: float, gone: Iterable[str], due: float) -> list[dict[str, float]]:
+        """Return what is pending, with the seconds that are left, for :meth:`restore_state`.
+
+        :param gone: the names of users who do not move with the room.
+        :param due: when to announce that they have left.
+        """
+        rest = Presence()
+        rest.arrivals.update(self.arrivals)
+        rest.departures.update(self.departures)
+        for name in gone:
+            rest.left(name, due)
+        return [
+            {name: max(0.0, when - now) for name, when in each.items()}
+            for each in (rest.arrivals, rest.departures)
+        ]
+
+    def restore_state(self, state: Sequence[Mapping[str, float]], now: float) -> None:
+        """Go on where another process has stopped."""
+        for into, left in zip((self.arrivals, self.departures), state, strict=True):
+            into.update((name, now + seconds) for name, seconds in left.items())
 
     def came(self, name: str, due: float = 0.0) -> None:
         """Record that ``name`` joined."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, Unpack
@@ -17,6 +25,8 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocolNegotiationFactory,
 )
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -82,6 +92,7 @@ from twisted_net.chat.shared.cluster import Cluster
 from twisted_net.chat.stored_bans import StoredBans
 from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.broadcast import WriteScheduler
+from twisted_net.connection.connection import Connection
 from twisted_net.connection.countdown import Countdown
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.timers import TICK
@@ -94,8 +105,14 @@ from twisted_net.policy.close_reasons import (
     CloseReason,
 )
 from twisted_net.policy.limits import LimitChanges, Limits
-from twisted_net.store.interface import SharedStore, Store
-from twisted_net.store.log import Message, Page
+from twisted_net.store.interface import (
+    SharedStore,
+    Store,
+    StoreError,
+    export_store,
+    restore_store,
+)
+from twisted_net.store.log import Message, Page, Position
 from twisted_net.store.memory import MemoryStore
 from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
@@ -115,6 +132,11 @@ holds the port for a moment is not announced."""
 
 MAX_MESSAGE = 8192
 """Default maximum bytes in a line. IRC has 512 (RFC 2812), or 8191 for tags (IRCv3)."""
+
+MOVE_LOOK = 0.002
+"""Seconds between two looks whether rooms still wait for the store, before an upgrade."""
+
+_log = Logger()
 
 TEXT = TextCodec()
 TAGGED = TextCodec(tagged=True)
@@ -319,6 +341,35 @@ class ChatProtocol(Member):
     def send_ping(self) -> None:
         self.send_encoded(self.codec.ping)
 
+    def why_it_stays(self) -> str:
+        return super().why_it_stays() or ("it has ended" if self.session.has_ended else "")
+
+    def save_state(self) -> dict[str, Any]:
+        state = self.factory.export_member(self)
+        if self._telnet is not None:
+            state["telnet"] = self._telnet.export_state()
+        if self._request is not None:
+            state["request"] = self._request
+        if self.login_after:
+            state["login_after"] = max(0.0, self.login_after - self.factory.clock.seconds())
+        message, began = self._line_began
+        if message == self.messages_received:
+            state["line_age"] = self.factory.timers.wheel.now - began
+        return state
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        if "telnet" in state:
+            self._telnet = Telnet()
+            self._telnet.restore_state(state["telnet"])
+        if "request" in state:
+            self._request = state["request"]
+        if "login_after" in state:
+            self.login_after = self.factory.clock.seconds() + state["login_after"]
+        if "line_age" in state:
+            began = self.factory.timers.wheel.now - state["line_age"]
+            self._line_began = self.messages_received, began
+        self.factory.restore_member(self, state)
+
 
 def negotiated_protocol(transport: Any) -> bytes | None:
     """Return what TLS has negotiated, if anything."""
@@ -358,6 +409,9 @@ class Gateway(Protocol):
 
     def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
         """Change some limits of the connections that pages are served on."""
+
+    def member(self) -> ChatProtocol:
+        """Return a member that is not connected yet."""
 
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> Any:
         """Return a protocol that tells a client why it may not stay; None if it need not."""
@@ -441,6 +495,8 @@ class ChatFactory(ConnectionFactory):
         self._channels: dict[Room, Channel] = {}
         self._unannounced: dict[Room, None] = {}  # rooms with joins or leaves to announce
         self._announcement: IDelayedCall | None = None
+        self._moved: dict[ChatProtocol, Mapping[str, Any]] = {}  # until all are adopted
+        self._moved_rooms: list[Any] = []
 
     @property
     def compressed_bytes(self) -> int:
@@ -578,19 +634,23 @@ class ChatFactory(ConnectionFactory):
 
     # Entering and leaving.
 
-    def enter(self, connection: ChatProtocol) -> None:
-        """Begin the session of a new connection."""
+    def _begin_session(self, connection: ChatProtocol) -> None:
         host = getattr(connection.peer, "host", "")
         user = connection.user = User(connection, "" if is_loopback(host) else host)
         if self._text is not TEXT:
             connection.codec = self._text
         secret = self._plain_logins or connection.is_confidential
-        user.account = connection.certificate_name
         if self._cluster is None:
             session = Session(user, self.registry, self._settings, self._token, secret)
         else:
             session = self._cluster.session(user, self._settings, self._token, secret)
         connection.session = session
+
+    def enter(self, connection: ChatProtocol) -> None:
+        """Begin the session of a new connection."""
+        self._begin_session(connection)
+        connection.user.account = connection.certificate_name
+        host = getattr(connection.peer, "host", "")
         is_near = self._browsers.is_near(host, self.clock.seconds())
         silent = self._silent_near_browsers if is_near else self._silent
         silent.start(connection, self.clock)
@@ -847,6 +907,139 @@ class ChatFactory(ConnectionFactory):
             more = self.act(answering(actions, user, action.id))
             if more is not None:
                 await more
+
+    # Moving to another process, as by an upgrade in place.
+
+    def prepare_move(self) -> Deferred[None]:
+        """Wait until no room waits for the store, and close the store: it may be opened once."""
+        return Deferred.fromCoroutine(self._prepare_move())
+
+    async def _prepare_move(self) -> None:
+        while not all(channel.is_idle for channel in self._channels.values()):
+            await deferLater(self.clock, MOVE_LOOK)
+        await self._store.stop()
+
+    def cancel_move(self) -> None:
+        try:
+            self._store.start()
+        except StoreError as error:
+            _log.error("The store cannot be opened again: {reason}", reason=str(error))
+
+    def give_up(self, connection: Connection) -> None:
+        if isinstance(connection, ChatProtocol):
+            for countdown in self._countdowns.values():
+                countdown.stop(connection)
+        super().give_up(connection)
+
+    @property
+    def _countdowns(self) -> dict[str, Countdown[ChatProtocol]]:
+        """What waits for a connection, by the names that it has when it moves."""
+        return {
+            "silent": self._silent,
+            "silent_near_browsers": self._silent_near_browsers,
+            "logging_in": self._logging_in,
+        }
+
+    def finish_move(self) -> None:
+        """End the sessions of those that have stayed: what they would say now would be lost."""
+        for connection in list(self.connections.values()):
+            if isinstance(connection, ChatProtocol) and connection.ready:
+                connection.pause()
+                self.act(connection.session.end())
+
+    def moving(self) -> Sequence[Connection]:
+        for channel in list(self._channels.values()):
+            channel.flush()  # first: it may close those that read too slowly
+        return super().moving()
+
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
+        numbers = {connection.id for connection in moving}
+        rooms = [self._export_room(room, numbers) for room in self.registry.rooms.values()]
+        return {
+            **super().export_state(moving),
+            "registry": self.registry.export_state(self.now()),
+            "throttle": self.accounts.throttle.export_state(self.clock.seconds()),
+            "rooms": [room for room in rooms if room["users"]],
+            "store": export_store(self._store),
+        }
+
+    def _export_room(self, room: Room, moving: Collection[int]) -> dict[str, Any]:
+        users = [user for user in room.users if user.connection.id in moving]
+        gone = [user.name for user in room.users if user.connection.id not in moving]
+        now = self.clock.seconds()
+        channel = self._channels.get(room)
+        return {
+            "name": room.name,
+            "topic": room.topic,
+            "users": [user.connection.id for user in users],
+            "presence": room.presence.export_state(now, gone, now + PRESENCE_DELAY),
+            "at": None if channel is None else channel.at,
+        }
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        super().restore_state(state)
+        self.registry.restore_state(state["registry"], self.now())
+        self.accounts.throttle.restore_state(state["throttle"], self.clock.seconds())
+        restore_store(self._store, state["store"])
+        self._moved_rooms = state["rooms"]
+
+    def make_moved(self, addr: IAddress, state: Mapping[str, Any]) -> Connection:
+        if state["own"].get("websocket") is None:
+            return super().make_moved(addr, state)
+        if self.gateway is None:
+            raise ValueError("WebSockets cannot be adopted with --no-web")
+        return self.gateway.member()
+
+    def export_member(self, connection: ChatProtocol) -> dict[str, Any]:
+        """Return what the chat knows of a connection, for :meth:`restore_member`."""
+        user, codec = connection.user, connection.codec
+        state: dict[str, Any] = {
+            "user": self.registry.export_user(user),
+            "session": connection.session.export_state(),
+            "codec": "json" if not codec.is_text else "tagged" if codec is self._tagged else "text",
+        }
+        for name, countdown in self._countdowns.items():
+            left = countdown.left(connection, self.clock)
+            if left is not None:
+                state[name] = left
+        return state
+
+    def restore_member(self, connection: ChatProtocol, state: Mapping[str, Any]) -> None:
+        """Go on with a user of another process. The rooms follow: :meth:`all_adopted`."""
+        self._begin_session(connection)
+        self.registry.restore_user(connection.user, state["user"])
+        connection.session.restore_state(state["session"])
+        if state["codec"] == "json":
+            connection.codec = connection.json_codec
+        elif state["codec"] == "tagged":
+            connection.codec = self._tagged
+        self._moved[connection] = state
+
+    def all_adopted(self) -> None:
+        """Let all users into their rooms again."""
+        now = self.clock.seconds()
+        made: list[tuple[Room, Any]] = []
+        for known in self._moved_rooms:
+            users = [
+                each.user
+                for number in known["users"]
+                if isinstance(each := self.connections.get(number), ChatProtocol)
+            ]
+            room = self.registry.restore_room(known["name"], known["topic"], users)
+            room.presence.restore_state(known["presence"], now)
+            made.append((room, known["at"]))
+            if room.presence:
+                self._announce_soon(room)
+        for connection, state in self._moved.items():
+            self.registry.restore_rooms_of(connection.user, state["user"].get("rooms", ()))
+        for room, at in made:
+            members = [user.connection for user in room.users]
+            self._channel(room).restore(members, Position(*at))
+        for name, countdown in self._countdowns.items():
+            left = {each: state[name] for each, state in self._moved.items() if name in state}
+            countdown.restore(left, self.clock)
+        self._moved.clear()
+        self._moved_rooms = []
 
     # Presence.
 

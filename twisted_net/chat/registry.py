@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -541,6 +541,88 @@ class Registry:
                 raise RequestError(
                     "muted", f"You may speak again in {math.ceil(until - now)} seconds."
                 )
+
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self, now: float) -> dict[str, Any]:
+        """Return what is known besides the connected users, for :meth:`restore_state`.
+
+        :param now: seconds since 1970.
+        """
+        rates = self._rates.export_state(now)
+        return {
+            "last_guest": self._last_guest,
+            "free_guests": self._free_guests,
+            "origin": self._origin,
+            "last_origin": self._last_origin,
+            "departed": self._departed,
+            "bans": self.bans.export_state(),
+            "mutes": self.mutes.export_state(),
+            "delivered": self.delivered.export_state(),
+            "rates": [each for each in rates if not isinstance(each[0][1], User)],
+        }
+
+    def restore_state(self, state: Mapping[str, Any], now: float) -> None:
+        """Go on where another process has stopped. The users follow: :meth:`restore_user`."""
+        self._last_guest = state["last_guest"]
+        self._free_guests[:] = state["free_guests"]
+        self._origin, self._last_origin = state["origin"], state["last_origin"]
+        self._departed.update((key, tuple(marks)) for key, marks in state["departed"].items())
+        self.bans.restore_state(state["bans"], now)
+        self.mutes.restore_state(state["mutes"], now)
+        self.delivered.restore_state(state["delivered"])
+        for (kind, who), bucket in state["rates"]:
+            self._rates.restore_state(kind, who, bucket, now)
+
+    def export_user(self, user: User) -> dict[str, Any]:
+        """Return what is known of a user, for :meth:`restore_user`."""
+        state: dict[str, Any] = {
+            name: value for name in _TEXTS_OF_USER if (value := getattr(user, name))
+        }
+        if user.rooms:
+            state["rooms"] = [room.name for room in user.rooms]
+        if user.operator:
+            state["operator"] = True
+        if user.ignoring:
+            state["ignoring"] = [[list(marks), name] for marks, name in user.ignoring.items()]
+        if user.name and self.find(user.name) is not user:  # it was given back
+            state["nameless"] = True
+        return state
+
+    def restore_user(self, user: User, state: Mapping[str, Any]) -> None:
+        """Go on with a user of another process. The rooms follow: :meth:`restore_room`."""
+        for name in _TEXTS_OF_USER:
+            setattr(user, name, state.get(name, ""))
+        user.operator = state.get("operator", False)
+        if user.name and "nameless" not in state:
+            name, user.name = user.name, ""
+            self._name(user, name)
+        if user.session:
+            self._sessions[user.session] = user
+        if user.origin:
+            self.by_origin[user.origin] = user
+        for marks, name in state.get("ignoring", ()):
+            if user.ignoring is None:
+                user.ignoring = {}
+            user.ignoring[tuple(marks)] = name
+            for mark in marks:
+                self.ignorers_of.setdefault(mark, set()).add(user)
+
+    def restore_room(self, name: str, topic: str, users: Iterable[User]) -> Room:
+        """Make a room of another process, with its users in the order of joining."""
+        room = self.rooms[name] = Room(name)
+        room.topic = topic
+        for user in users:
+            room.users[user] = None
+        return room
+
+    def restore_rooms_of(self, user: User, names: Iterable[str]) -> None:
+        """Give a user the rooms, which are all made by now, in the order of joining."""
+        found = tuple(self.rooms[name] for name in names)
+        user.rooms = found[0].alone if len(found) == 1 else found
+
+
+_TEXTS_OF_USER = ("name", "here", "origin", "session", "account", "host")
 
 
 def no_such_nick(name: str) -> RequestError:

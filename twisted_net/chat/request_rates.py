@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import Literal, TypeAlias
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal, TypeAlias
 
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
@@ -64,6 +64,17 @@ class RequestRates:
             text = f"{_TEXT[kind]} Try again in {seconds} second{'s' if seconds > 1 else ''}."
             raise RequestError("rate-limited", text, _FIELD[kind], retry_after=seconds)
         self._buckets.take((kind, who), now)
+
+    def export_state(self, now: float) -> list[Any]:
+        """Return all counts, for :meth:`restore_state`."""
+        return self._buckets.export_state(now)
+
+    def restore_state(
+        self, kind: RequestKind, who: Hashable, state: Sequence[float], now: float
+    ) -> None:
+        """Go on counting where another process has stopped."""
+        if getattr(self._limits, kind):
+            self._buckets.restore_state((kind, who), state, now)
 
     def forget(self, who: Hashable) -> None:
         """Forget somebody who is gone."""

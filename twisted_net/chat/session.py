@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,6 +184,15 @@ class Session:
 
     def _step(self, step: Step) -> None:
         self.state = SESSION_TRANSITIONS[self.state, step]
+
+    def export_state(self) -> list[Any]:
+        """Return the state, for :meth:`restore_state`."""
+        return [self.state.name, self.failures]
+
+    def restore_state(self, state: Sequence[Any]) -> None:
+        """Go on where another process has stopped."""
+        name, self.failures = state
+        self.state = SessionState[name]
 
     @property
     def is_inside(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 
 GAP = 0.1
 """Seconds between two notes, at least. So ages are exact to this."""
@@ -57,6 +58,16 @@ class Ages:
         if at >= 0 and counts[at] >= number:  # most are younger than that
             at = bisect_left(counts, number) - 1
         return max(0.0, now - self._times[at]) if at >= 0 else 0.0
+
+    def export_state(self, now: float) -> list[list[float]]:
+        """Return the notes, for :meth:`restore_state`: counts, and how old each note is."""
+        return [list(self._counts), [now - time for time in self._times]]
+
+    def restore_state(self, state: Sequence[Sequence[float]], now: float) -> None:
+        """Take the notes of another process, whose clock may be another."""
+        counts, ages = state
+        self._counts = array("Q", map(int, counts))
+        self._times = array("d", [now - age for age in ages])
 
     def _thin_out(self, now: float) -> None:
         """Drop each note between two others that are close together for their age."""

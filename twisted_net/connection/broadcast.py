@@ -245,6 +245,13 @@ class Broadcast:
         """Send one encoded message to a single member, in order with the broadcast messages."""
         self.enqueue(b"", member, data)
 
+    def flush(self) -> None:
+        """Write to all members now, in this turn, everything that was published."""
+        self._round.clear()
+        members = list(self.members)
+        self._write_each(self._write_at_once(members))
+        self._drop_before(self._head)
+
     def skip(self, member: Connection) -> None:
         """Do not send ``member`` the message that was published last."""
         if member in self.members:

@@ -21,7 +21,7 @@ How a connection lives:
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -68,6 +68,7 @@ from twisted_net.connection.tls_layers import (
     uses_tls,
 )
 from twisted_net.eager.key_sharing import share_keys
+from twisted_net.eager.moving import can_move, release
 from twisted_net.eager.privates import inner_protocol, unsent
 from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import (
@@ -91,8 +92,10 @@ from twisted_net.wire.framing import (
     FramingFactory,
     Lines,
     LocalProtocolError,
+    MovableFraming,
     Raw,
     RemoteProtocolError,
+    TooLong,
     as_bytes,
 )
 
@@ -162,6 +165,9 @@ _WITH_TRANSPORT = (State.HANDSHAKING, State.OPEN, State.CLOSING)
 # one, and a client of TLS begins with the other.
 _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 
+# What another process can be given of messages that wait: no other class is told apart by JSON.
+_MOVABLE_MESSAGES = (bytes, str, int, float, bool, type(None), dict, list, TooLong)
+
 _TOO_EARLY = "the connection has no transport yet; send in connected(), or after it was called"
 
 
@@ -186,6 +192,7 @@ class PauseReason:
     RATE = 8  # the peer sends faster than it may
     TLS = 16  # start_tls() was called: until the handshake is done, nothing is protected
     LOOP = 32  # a loop over the messages is busy with one, or was left
+    MOVE = 64  # another process is about to go on with the connection
 
     BUSY = HANDLER | LOOP  # a message is being handled, and its answer may still come
 
@@ -204,7 +211,8 @@ class Connection(_Base):
     this one may also use :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`,
     :attr:`is_listening`, :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout`,
     :meth:`start_handshake_timeout`, :meth:`waits_for_reader`, :meth:`has_more_time` and
-    :attr:`is_incomplete`.
+    :attr:`is_incomplete`. With :meth:`save_state` and :meth:`load_state`, an upgrade in place moves
+    the connections of a class to the new process.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -1524,6 +1532,194 @@ class Connection(_Base):
                 id=self.id,
                 peer=format_address(self.peer),
             )
+
+    # Moving to another process, as by an upgrade in place.
+
+    def save_state(self) -> Mapping[str, Any]:
+        """Override it, and :meth:`load_state`, so that an upgrade in place can move connections.
+
+        The class of a connection has to define both itself, because inherited ones know nothing of
+        what it adds. Without them, an upgrade closes its connections (``draining``).
+
+        :return: what the class has stored in its attributes, as JSON: dictionaries with texts as
+            keys, lists, texts, numbers, booleans, None; and ``bytes``. It may be empty.
+        """
+        raise NotImplementedError
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        """Called in the new process in place of :meth:`connected`.
+
+        :param state: what :meth:`save_state` has returned in the old one.
+        """
+        raise NotImplementedError
+
+    def why_it_stays(self) -> str:
+        """Return why another process cannot go on with this connection; empty if it can."""
+        own = vars(type(self))
+        if "save_state" not in own or "load_state" not in own:
+            return f"{type(self).__name__} has no save_state() and load_state()"
+        if not can_move(self.transport):
+            return "TLS" if uses_tls(self.transport) else "its transport"
+        if self.state is not _OPEN or not self.ready or self._protocol_error is not None:
+            return "it is closing" if self.reason is not None else "it has just begun"
+        if self.is_awaited():
+            return "something waits for it"
+        if not all(type(message) in _MOVABLE_MESSAGES for message in self._inbox or ()):
+            return "its messages"
+        framing = self._framing
+        if not isinstance(framing, MovableFraming) or framing.export_state() is None:
+            return "its framing"
+        return ""
+
+    def is_awaited(self) -> bool:
+        """Return whether a hook, or something else that cannot be moved, waits for it."""
+        return bool(
+            self._pause_reasons & PauseReason.BUSY
+            or self._incoming is not None
+            or self.drain_waits
+            or (self._flushes is not None and self._flushes.waiting)
+        )
+
+    @property
+    def drain_waits(self) -> int:
+        """The number of those who wait for :meth:`drained`."""
+        return len(self._waiting_drained or ())
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what another process needs to go on with this connection, besides its transport.
+
+        Nothing changes. :meth:`why_it_stays` must be empty.
+        """
+        timers = self.factory.timers
+        state: dict[str, Any] = {
+            "id": self.id,
+            "place": self.place,
+            "bytes": [self.bytes_received, self.bytes_sent],
+            "messages": [self.messages_received, self.messages_sent],
+            "own": self.save_state(),
+        }
+        framing = self._framing
+        assert isinstance(framing, MovableFraming)
+        more = {
+            "framing": framing.export_state(),
+            "pauses": self._pause_reasons & ~PauseReason.MOVE,
+            "inbox": self._inbox,
+            "full": self.is_full,
+            "eof_received": self._eof_received,
+            "eof_reported": self._eof_reported,
+            "eof_written": self.eof_written,
+        }
+        state |= {name: value for name, value in more.items() if value}
+        if self._send_queue is not None:
+            state["queue"] = self._send_queue.export_state()
+        if self.idle_timeout is not None:
+            state["idle_timeout"] = self.idle_timeout
+        if self._idle_timer is not None:
+            state["idle_timer"] = timers.export_state(self._idle_timer)
+        if self._deadline is not None:
+            state["deadline"] = timers.export_state(self._deadline)
+        now = self.factory.clock.seconds()
+        if self._bucket is not None:
+            state["bucket"] = self._bucket.export_state(now)
+        if self._rate_call is not None:
+            state["rate_pause"] = max(0.0, self._rate_call.getTime() - now)
+        return state
+
+    def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
+        """Go on where another process has stopped, on an adopted transport.
+
+        The factory, and the transport's ``protocol``, are set already. :meth:`connected` is not
+        called: the connection is open.
+
+        :param state: from :meth:`export_state`.
+        """
+        factory = self.factory
+        self.transport = transport
+        self._enter(_HANDSHAKING)
+        self.reason = self._deadline = self._inbox = self._idle_timer = None
+        self._delivering = self.eof_written = False
+        self.host = factory.host(address_of(transport.getHost))
+        self.id, self.place = state["id"], state["place"]
+        self.bytes_received, self.bytes_sent = state["bytes"]
+        self.messages_received, self.messages_sent = state["messages"]
+        self._framing = self.moved_framing(state)
+        if "framing" in state:
+            assert isinstance(self._framing, MovableFraming)
+            self._framing.restore_state(state["framing"])
+        self._restore_flow(state)
+        transport.registerProducer(self, True)
+        if isinstance(transport, Eager):
+            transport.closer = self
+        else:
+            self._take_over_closing()
+        self._enter(_OPEN)
+        self.ready = True
+        self._is_unframed = (
+            type(self._framing) is Raw and self._bucket is None and not self._eof_received
+        )
+        if self._inbox is not None or self._eof_received:  # until resume_after_move()
+            self._pause_reasons |= PauseReason.MOVE
+        if self._pause_reasons:
+            transport.pauseProducing()
+        if self.eof_written and not self.is_full and not self._send_queue:
+            transport.loseWriteConnection()
+        self.load_state(state["own"])
+
+    def moved_framing(self, state: Mapping[str, Any]) -> Framing[Any]:
+        """Return a new framing for a connection that comes from another process."""
+        return type(self).framing(max_size=self.factory.limits.max_message)
+
+    def _restore_flow(self, state: Mapping[str, Any]) -> None:
+        """Restore what waits, what pauses, and how long it has done so."""
+        factory = self.factory
+        limits, timers = factory.limits, factory.timers
+        self._pause_reasons = state.get("pauses", 0)
+        self._inbox = state.get("inbox")
+        self.is_full = state.get("full", False)
+        if self.is_full:
+            factory.full.add(self)
+        if state.get("eof_received"):
+            self._eof_received, self._eof_reported = True, state.get("eof_reported", False)
+        self.eof_written = state.get("eof_written", False)
+        if "queue" in state:
+            queue = self._send_queue = SendQueue(limits.queue_limit, limits.overflow_policy)
+            queue.restore_state(state["queue"])
+            if factory.budget is not None:
+                factory.budget.charge(self, queue.size)
+        if "idle_timeout" in state:
+            self.idle_timeout = state["idle_timeout"]
+        if "idle_timer" in state:
+            self._idle_timer = timers.restore_state(self._idle_timer_expired, state["idle_timer"])
+        if "deadline" in state:
+            self._deadline = timers.restore_state(self._message_expired, state["deadline"])
+        if limits.rate:
+            self._bucket = TokenBucket(limits.rate, limits.burst)
+            if "bucket" in state:
+                self._bucket.restore_state(state["bucket"], factory.clock.seconds())
+        if self._pause_reasons & PauseReason.RATE:
+            self._rate_call = factory.clock.callLater(
+                state.get("rate_pause", 0.0), self._rate_pause_over
+            )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an asynchronous hook runs, or the messages that wait for its end."""
+        return bool(self._pause_reasons & PauseReason.HANDLER)
+
+    def pause_for_move(self) -> None:
+        """Do not read this connection, so that what it waits for ends and nothing new begins."""
+        self._pause_reading(PauseReason.MOVE)
+
+    def resume_after_move(self) -> None:
+        """Read this connection again, because it was not moved after all."""
+        self._resume_reading(PauseReason.MOVE)
+
+    def give_up(self) -> None:
+        """Forget this connection: another process has it. No hook is called."""
+        self._peer = self.peer
+        self._give_back_closing()
+        release(self.transport)
+        self._release()
 
 
 def _cancelled(_: Failure) -> Failure:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -51,6 +52,18 @@ class Countdown(Generic[Item]):
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        self._schedule(clock)
+
+    def left(self, item: Item, clock: IReactorTime) -> float | None:
+        """Return the seconds that an item has left; None if its time is not running."""
+        due = self._due.get(item)
+        return None if due is None else min(max(0.0, due - clock.seconds()), self._seconds)
+
+    def restore(self, left: Mapping[Item, float], clock: IReactorTime) -> None:
+        """Start the time of items that had some of it left in another process."""
+        now = clock.seconds()
+        for item, seconds in sorted(left.items(), key=itemgetter(1)):
+            self._due[item] = now + seconds
         self._schedule(clock)
 
     def stop(self, item: Item) -> None:

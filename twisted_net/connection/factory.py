@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack
@@ -518,6 +518,82 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         others.forget(before)
         return transport
 
+    # Moving to another process, as by an upgrade in place.
+
+    def moving(self) -> Sequence[Connection]:
+        """Return the connections that another process can go on with."""
+        return [each for each in self.connections.values() if not each.why_it_stays()]
+
+    def prepare_move(self) -> Deferred[None]:
+        """Finish what cannot be moved: the connections are not read meanwhile.
+
+        :return: fires when everything can be exported; may fail.
+        """
+        return succeed(None)
+
+    def cancel_move(self) -> None:
+        """Go on as before: no other process has gone on. Undoes :meth:`prepare_move`."""
+
+    def give_up(self, connection: Connection) -> None:
+        """Forget a connection that another process has."""
+        connection.give_up()
+        self.forget(connection)
+
+    def finish_move(self) -> None:
+        """Called in the old process, when the other one goes on. What has stayed is closed next."""
+
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
+        """Return what another process needs to go on with this factory, besides the connections.
+
+        A subclass that overrides it adds its own; the same for :meth:`restore_state`.
+
+        :param moving: the connections that follow, from :meth:`moving`.
+        :return: JSON and ``bytes``, as :meth:`Connection.save_state`.
+        """
+        now = self.clock.seconds()
+        admission = self._admission
+        return {
+            "last_id": self._last_id,
+            "ages": self._ages.export_state(now),
+            "endings": dict(self.endings),
+            "dropped": self.dropped,
+            "admission": None if admission is None else admission.export_state(now),
+        }
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another process has stopped. Its connections follow: :meth:`adopt`."""
+        now = self.clock.seconds()
+        self._last_id = state["last_id"]
+        self._ages.restore_state(state["ages"], now)
+        self.endings.update(state["endings"])
+        self.dropped += state["dropped"]
+        if self._admission is not None and state["admission"] is not None:
+            self._admission.restore_state(state["admission"], now)
+        watch_stop(self.clock)
+
+    def make_moved(self, addr: IAddress, state: Mapping[str, Any]) -> Connection:
+        """Make the connection that goes on with one of another process.
+
+        :param state: from :meth:`Connection.export_state`.
+        """
+        made = self.make(addr)
+        if made is None:
+            raise ValueError(f"{type(self).__name__} has made no connection")
+        return made
+
+    def adopt(self, connection: Connection, transport: Any, state: Mapping[str, Any]) -> None:
+        """Let a connection of :meth:`make_moved` go on. It is never refused."""
+        connection.factory = self
+        self.connections[state["id"]] = connection
+        if state["place"] is not None and self._admission is not None:
+            self._admission.count_moved(state["place"] or None)
+        if self.limits.stall_timeout:
+            self._stalls.begin()
+        connection.continue_on(transport, state)
+
+    def all_adopted(self) -> None:
+        """Called when the last connection of the other process was adopted."""
+
     def forget(self, connection: Connection) -> None:
         """Forget a connection."""
         del self.connections[connection.id]
@@ -595,6 +671,11 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             messages_received=connection.messages_received,
             messages_sent=connection.messages_sent,
         )
+
+
+def flush_log() -> None:
+    """Write the lines about ended connections that wait for the end of the turn."""
+    _ends.flush()
 
 
 def user_for_log(connection: Connection) -> str:

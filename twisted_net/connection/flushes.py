@@ -44,6 +44,11 @@ class Flushes:
         self._pause = _FIRST
         self._taken = 0  # bytes that were sent when the transport was last empty
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
     def add(self) -> Deferred[None]:
         """Wait for everything that was sent so far."""
         sender = self._sender

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from twisted_net.connection.connection import Connection
 
 _SPREAD = 0.25
@@ -27,6 +30,14 @@ class Heartbeat(Connection):
         """
         self._pinged_at = -1
         self.set_idle_timeout(seconds, seconds * (1 - _SPREAD * (self.id * _GOLDEN % 1)))
+
+    def export_state(self) -> dict[str, Any]:
+        return {**super().export_state(), "pinged_at": self._pinged_at}
+
+    def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
+        if state["pinged_at"] is not None:
+            self._pinged_at = state["pinged_at"]
+        super().continue_on(transport, state)
 
     def send_ping(self) -> None:
         """Send a message that the peer has to answer."""

@@ -6,6 +6,8 @@ While a peer keeps up, nothing is queued here: bytes go straight to its transpor
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 from twisted_net.policy.limits import OverflowPolicy
 
@@ -77,6 +79,16 @@ class SendQueue:
         """Return the number of messages dropped since the last call."""
         missed, self.missed = self.missed, 0
         return missed
+
+    def export_state(self) -> list[Any]:
+        """Return what waits, for :meth:`restore_state`."""
+        return [self.missed, *map(list, self._entries)]
+
+    def restore_state(self, state: Sequence[Any]) -> None:
+        """Queue what waited in another queue, whatever the limit is."""
+        self.missed, *entries = state
+        self._entries.extend((data, count) for data, count in entries)
+        self.size = sum(len(data) for data, _ in self._entries)
 
     def clear(self) -> None:
         """Drop everything that waits."""

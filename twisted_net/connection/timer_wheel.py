@@ -9,6 +9,7 @@ timeout. Modeled on Synapse's ``wheel_timer.py`` and the lazy timers of Netty's 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -80,6 +81,20 @@ class TimerWheel(Generic[Item]):
         if ticks < 1:
             raise ValueError(f"a timeout must be at least one tick, not {ticks}")
         timeout = Timeout(item, ticks, self.now, then)
+        self._place(timeout)
+        return timeout
+
+    def export_state(self, timeout: Timeout[Item]) -> list[int]:
+        """Return the length and the age of a running timeout in ticks."""
+        return [timeout._ticks, self.now - timeout.heard]
+
+    def restore_state(self, item: Item, state: Sequence[int], then: Any = None) -> Timeout[Item]:
+        """Start a timeout for ``item`` that has run for a while on another wheel.
+
+        :param state: as from :meth:`export_state`.
+        """
+        ticks, age = state
+        timeout = Timeout(item, ticks, self.now - min(age, ticks), then)
         self._place(timeout)
         return timeout
 

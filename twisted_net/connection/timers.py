@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import call
 from types import MethodType
 from typing import Any, cast
@@ -77,6 +77,22 @@ class Timers:
             timeout = self.wheel.start(expired.__self__, ticks, expired.__func__)
         else:
             timeout = self.wheel.start(expired, ticks, call)
+        self._keep_running()
+        return timeout
+
+    def export_state(self, timeout: Timeout[Any]) -> list[int]:
+        """Return how long a running timeout is and has run, for :meth:`restore_state`."""
+        return self.wheel.export_state(timeout)
+
+    def restore_state(
+        self, expired: Callable[[], None], state: Sequence[int]
+    ) -> Timeout[Callable[[], None]]:
+        """Start a timeout that has run for a while in another process."""
+        # As in start(): both parts of a method, and not the method object.
+        if type(expired) is MethodType:
+            timeout = self.wheel.restore_state(expired.__self__, state, expired.__func__)
+        else:
+            timeout = self.wheel.restore_state(expired, state, call)
         self._keep_running()
         return timeout
 

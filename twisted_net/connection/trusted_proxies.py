@@ -17,6 +17,12 @@ from twisted_net.wire.framing import RemoteProtocolError
 _log = Logger()
 
 
+def client_address(host: str) -> IAddress:
+    """Return the address of a client that a proxy has told; its port is 0, for not known."""
+    kind = IPv6Address if ":" in host else IPv4Address
+    return kind("TCP", host, 0)
+
+
 class TrustedProxies:
     """The proxies whose ``X-Forwarded-For`` and ``Forwarded`` headers are believed.
 
@@ -66,10 +72,7 @@ class TrustedProxies:
         :return: None if the client cannot be traced.
         """
         host = nearest_outside(nodes, self.ranges)
-        if host is None:
-            return None
-        kind = IPv6Address if ":" in host else IPv4Address
-        return kind("TCP", host, 0)
+        return None if host is None else client_address(host)
 
     def _note_malformed(self, peer: IAddress, why: str, now: float) -> None:
         self.malformed += 1

@@ -259,10 +259,16 @@ class EagerPort(_PatientPort):
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         host = self.getHost()
         self.number = host.port
-        if not is_adopted and host.host not in _WILDCARDS:
-            self.host = host
+        if not is_adopted:
+            self.share_host()
         if not batch_of(self.reactor).always_open:  # accepted sockets inherit it
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def share_host(self) -> None:
+        """Give all connections one object for their local address, if they all have the same."""
+        host = self.getHost()
+        if host.host not in _WILDCARDS:
+            self.host = host
 
 
 class EagerUNIXPort(_PatientPort, unix.Port):

@@ -643,6 +643,30 @@ def send_position(transport: Any) -> tuple[int, int]:
     return (0, 0) if buffer is None else (id(buffer), offset)
 
 
+def unsent_bytes(transport: Any) -> bytes:
+    """Return the bytes that the kernel has not taken yet from a plain transport."""
+    queued = b"".join(transport._tempDataBuffer)
+    rest: bytes = transport.dataBuffer[transport.offset :]
+    return bytes(rest) + queued
+
+
+def drop_unsent(transport: Any) -> None:
+    """Empty the buffers of a plain transport."""
+    transport._tempDataBuffer.clear()
+    transport._tempDataLen = 0
+    transport.dataBuffer, transport.offset = b"", 0
+
+
+def is_ending(transport: Any) -> bool:
+    """Return whether a plain transport closes, aborts, or has descriptors to send."""
+    return bool(
+        transport.disconnecting
+        or transport._aborting
+        or getattr(transport, "_broken", False)
+        or getattr(transport, "_sendmsgQueue", ())
+    )
+
+
 def inner_protocol(protocol: Any) -> Any | None:
     """Return the protocol that one of Twisted's passes everything on to; None if it has none.
 

@@ -14,6 +14,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
+from twisted_net.eager.inherited import adopt_port, adopt_unix_port, take_inherited
 from twisted_net.eager.ports import (
     EagerConnector,
     EagerPort,
@@ -37,6 +38,9 @@ class EagerCalls:
     def listenTCP(
         self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
+        listening = take_inherited()
+        if listening is not None:
+            return adopt_port(EagerPort, listening, factory, self._for)
         return _started(EagerPort(port, factory, backlog, interface, self._for))
 
     def connectTCP(
@@ -47,6 +51,10 @@ class EagerCalls:
     def listenUNIX(
         self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: Any = 0
     ) -> IListeningPort:
+        listening = take_inherited()
+        if listening is not None:
+            lock = bool(wantPID)
+            return adopt_unix_port(EagerUNIXPort, listening, factory, self._for, mode, lock)
         return _started(EagerUNIXPort(address, factory, backlog, mode, self._for, wantPID))
 
     def connectUNIX(
@@ -64,6 +72,9 @@ class EagerCalls:
     ) -> IListeningPort:
         reactor = self._for
         tls = tls_factory()(contextFactory, False, factory, reactor)
+        listening = take_inherited()
+        if listening is not None:
+            return adopt_port(EagerTLSPort, listening, tls, reactor)
         return _started(EagerTLSPort(port, tls, backlog, interface, reactor))
 
     def connectSSL(

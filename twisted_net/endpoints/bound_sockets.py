@@ -12,6 +12,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
 
+from twisted_net.eager.inherited import take_inherited
 from twisted_net.interfaces import AnyInterface, ProtocolFactory
 
 ANY_ADDRESS = "::"
@@ -72,6 +73,11 @@ class BoundServerEndpoint(AnyInterface):
         self._options = options
 
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
+        inherited = take_inherited()
+        if inherited is not None:
+            with inherited:
+                adopt = self._reactor.adoptStreamPort
+                return execute(adopt, inherited.fileno(), inherited.family, protocolFactory)
         family = socket.AF_INET6 if ":" in self._interface else socket.AF_INET
         everywhere = self._interface == ANY_ADDRESS
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from errno import EADDRINUSE, errorcode
-from socket import gaierror
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,6 +20,8 @@ from twisted.python.failure import Failure
 from twisted_net import TwistedNetError
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager.inherited import inheriting, take_over_lock
+from twisted_net.eager.moving import release_port
 from twisted_net.endpoints.descriptors import log_rarely
 from twisted_net.endpoints.drain import DrainSchedule
 from twisted_net.interfaces import ServerEndpoint
@@ -67,12 +69,12 @@ class ListenFailed(TwistedNetError):
         self.__cause__ = cause
         below = cause.socketError if isinstance(cause, CannotListenError) else cause
         number = below.errno if isinstance(below, OSError) else None
-        if isinstance(below, gaierror):
+        if isinstance(below, socket.gaierror):
             number = None
         elif below == _LOCKED:
             number = EADDRINUSE
         self.errno: int | None = number
-        unknown = "ENOTFOUND" if isinstance(below, gaierror) else "EFAILED"
+        unknown = "ENOTFOUND" if isinstance(below, socket.gaierror) else "EFAILED"
         self.code = errorcode.get(number or 0, unknown)
         self.address, self.port = _place(cause)
 
@@ -103,6 +105,12 @@ class ListenerService(Service):
         self.is_draining = False
         self._pending: list[Deferred[Any]] = []
         self._given_up: list[Deferred[Any]] = []
+        self._inherited: dict[str, socket.socket] = {}
+
+    @property
+    def factories(self) -> Sequence[ConnectionFactory]:
+        """The factories whose connections an upgrade in place moves."""
+        return [self.factory]
 
     @property
     def ready(self) -> bool:
@@ -140,6 +148,29 @@ class ListenerService(Service):
         :return: fires when all are closed.
         """
         return Deferred.fromCoroutine(self._stop())
+
+    def inherit(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Listen on the sockets of another process when it starts, and not on new ones.
+
+        :param sockets: by the labels of the listeners. Those without a listener are closed.
+        """
+        known = {listener.label for listener in self.listeners}
+        for label, each in sockets.items():
+            if label in known:
+                self._inherited[label] = each
+            else:
+                each.close()
+
+    def take_over_paths(self) -> None:
+        """Let the locks beside Unix sockets name this process: the other one has ended."""
+        for port in self.ports:
+            take_over_lock(port)
+
+    def release_ports(self) -> None:
+        """Give the listening sockets up, because another process has them."""
+        for port in self.ports:
+            release_port(port)
+        self.ports.clear()
 
     def listen_failed_late(self, failure: ListenFailed) -> None:
         """Log that a listener failed after the start."""
@@ -189,7 +220,8 @@ class ListenerService(Service):
             nonlocal waiting
             waiting = False
 
-        attempt = maybeDeferred(listener.endpoint.listen, self.factory)
+        with inheriting(self._inherited.pop(listener.label, None)):
+            attempt = maybeDeferred(listener.endpoint.listen, self.factory)
         attempt.addCallbacks(listening, failed).addCallback(settled)
         starting = False
         if waiting:

@@ -14,7 +14,7 @@ half-close, producers and TLS are the transport's own, at no extra cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +51,7 @@ from twisted_net.policy.close_reasons import (
 )
 from twisted_net.policy.ranges import Ranges
 from twisted_net.wire.framing import RemoteProtocolError
-from twisted_net.wire.proxy_protocol import ProxyHeader, ProxyParser
+from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader, ProxyParser
 
 _log = Logger()
 
@@ -267,11 +267,7 @@ class _HeaderReader(Protocol):
         if protocol is None:
             transport.loseConnection()
             return
-        transport.proxy_header = header
-        if addresses is not None:
-            told = _HeaderAddresses(*addresses)
-            transport.getPeer = told.getPeer
-            transport.getHost = told.getHost
+        _tell(transport, header)
         switch_protocol(transport, protocol, rest, self._factory.clock)
 
 
@@ -289,6 +285,42 @@ class _HeaderAddresses:
 
     def getHost(self) -> IAddress:
         return self._host
+
+
+def export_proxy(transport: Any) -> dict[str, Any] | None:
+    """Return the header that a proxy sent, as JSON and bytes; None if there was none.
+
+    :param transport: the transport itself, and no wrapper.
+    """
+    header = getattr(transport, "proxy_header", None)
+    if not isinstance(header, ProxyHeader):
+        return None
+    return {
+        "family": header.family.name,
+        "addresses": [header.source, header.destination],
+        "flags": [header.local, header.datagram],
+        "tlvs": header.tlvs,
+    }
+
+
+def restore_proxy(transport: Any, state: Mapping[str, Any]) -> None:
+    """Give an adopted transport the header from :func:`export_proxy`, and its addresses."""
+    source, destination = (each and Endpoint(*each) for each in state["addresses"])
+    tlvs = tuple((kind, value) for kind, value in state["tlvs"])
+    family = Family[state["family"]]
+    local, datagram = state["flags"]
+    header = ProxyHeader(family, source, destination, local, datagram, tlvs)
+    _tell(transport, header)
+
+
+def _tell(transport: Any, header: ProxyHeader) -> None:
+    """Let a transport have the header, and the addresses in it."""
+    transport.proxy_header = header
+    addresses = proxied_addresses(header)
+    if addresses is not None:
+        told = _HeaderAddresses(*addresses)
+        transport.getPeer = told.getPeer
+        transport.getHost = told.getHost
 
 
 @implementer(IStreamServerEndpoint)

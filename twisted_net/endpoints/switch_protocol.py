@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import ILoggingContext, IProtocol, IReactorTime
@@ -9,11 +10,19 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_net.connection.addresses import format_address, format_peer
+from twisted_net.eager.ports import EagerServer
 
 _log = Logger()
 
 
-def switch_protocol(transport: Any, protocol: IProtocol, rest: bytes, clock: IReactorTime) -> None:
+def switch_protocol(
+    transport: Any,
+    protocol: IProtocol,
+    rest: bytes,
+    clock: IReactorTime,
+    *,
+    keeps_bytes: bool = False,
+) -> None:
     """Connect ``protocol`` with a transport that another protocol has used so far.
 
     Nothing remains between the two, so there is no extra cost.
@@ -23,10 +32,16 @@ def switch_protocol(transport: Any, protocol: IProtocol, rest: bytes, clock: IRe
         ``wrappedProtocol``.
     :param rest: bytes for the new protocol that were already read.
     :param clock: the reactor's.
+    :param keeps_bytes: whether ``protocol`` itself keeps what comes while it has paused, and
+        ignores what comes after it has closed. Then no attribute of the transport has to be
+        replaced, after which it would need more memory for as long as it lives.
     """
     _rename(transport, protocol)
     setattr(transport, _receiver(transport), protocol)
-    if rest:
+    if rest and keeps_bytes:
+        protocol.makeConnection(transport)
+        getattr(transport, _receiver(transport)).dataReceived(rest)
+    elif rest:
         _PendingBytes(transport, rest, clock).connect(protocol)
     else:
         protocol.makeConnection(transport)
@@ -49,6 +64,11 @@ def _rename(transport: Any, protocol: IProtocol) -> None:
     if hasattr(transport, "logstr") and hasattr(transport, "sessionno"):
         peer = transport.getPeer()
         where = getattr(peer, "host", None) or format_address(peer)
+        if isinstance(transport, EagerServer) and where == transport.hostname:
+            transport.prefix = log_prefix(protocol)  # its log prefix is made of this when needed
+            with suppress(AttributeError):
+                del transport.logstr
+            return
         transport.logstr = f"{log_prefix(protocol)},{transport.sessionno},{where}"
 
 

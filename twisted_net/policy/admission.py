@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 from weakref import WeakSet
 
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY, CloseReason
@@ -117,6 +117,18 @@ class _Address:
     def is_banned(self, ban: float, now: float) -> bool:
         """Return whether it was too fast, and so is rejected for a while."""
         return self.bucket is not None and 0 <= now - self.banned_at < ban
+
+    def export_state(self, now: float) -> list[Any]:
+        """Return the bucket, and how long ago it changed and was banned; None for never."""
+        ages = [None if math.isinf(at) else now - at for at in (self.changed, self.banned_at)]
+        return [None if self.bucket is None else self.bucket.export_state(now), *ages]
+
+    def restore_state(self, state: Sequence[Any], now: float) -> None:
+        """Take what another process knows about the address."""
+        bucket, *ages = state
+        if bucket is not None and self.bucket is not None:
+            self.bucket.restore_state(bucket, now)
+        self.changed, self.banned_at = (-math.inf if age is None else now - age for age in ages)
 
     def is_too_fast(self, ban: float, now: float) -> bool:
         """Count an attempt against the rate, and return whether it exceeds it."""
@@ -335,6 +347,37 @@ class Admission:
         if reason is not None:
             self.refused[reason.code] += 1
         return reason
+
+    def count_moved(self, address: str | None) -> None:
+        """Count a connection that another process has admitted. It is never refused."""
+        self.open += 1
+        key = self._key(address)
+        if key is not None and not self._total_only:
+            known = self._connected.get(key) or self._quiet.pop(key, None) or _Address(self._rules)
+            known.open += 1
+            self._connected[key] = known
+
+    def export_state(self, now: float) -> dict[str, Any]:
+        """Return what is known about addresses, and who was refused, for :meth:`restore_state`."""
+        self._now = now
+        return {
+            "refused": dict(self.refused),
+            "addresses": [
+                [key, known.export_state(now)]
+                for known_here in (self._quiet, self._connected)
+                for key, known in known_here.items()
+                if not self._is_outdated(known)
+            ],
+        }
+
+    def restore_state(self, state: Mapping[str, Any], now: float) -> None:
+        """Go on where another process has stopped. Its connections follow: :meth:`count_moved`."""
+        self._now = now
+        self.refused.update(state["refused"])
+        for key, known_there in state["addresses"]:
+            known = _Address(self._rules)
+            known.restore_state(known_there, now)
+            self._remember(key, known)
 
     def leave(self, address: str | None) -> None:
         """Count out an admitted connection. Its place is free at once.

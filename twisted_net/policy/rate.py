@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 BucketKey = TypeVar("BucketKey", bound=Hashable)
@@ -62,6 +62,16 @@ class TokenBucket:
             return 0.0
         return max(0.0, short / self._rate - (now - self._full_at))
 
+    def export_state(self, now: float) -> list[float]:
+        """Return the level for :meth:`restore_state`: JSON, without a time of this clock."""
+        self.wait(1, now)
+        return [self._taken, now - self._full_at]
+
+    def restore_state(self, state: Sequence[float], now: float) -> None:
+        """Take the level of another bucket, which may be one of another process."""
+        taken, age = state
+        self._taken, self._full_at, self._now = int(taken), now - age, now
+
 
 class TokenBuckets(Generic[BucketKey]):
     """Limit a rate for each of many keys. A key that has taken nothing for long costs nothing.
@@ -103,6 +113,15 @@ class TokenBuckets(Generic[BucketKey]):
         """Put one token back that was taken for nothing."""
         if key in self._buckets:
             self._buckets[key].take(-1, now)
+
+    def export_state(self, now: float) -> list[tuple[BucketKey, list[float]]]:
+        """Return the keys whose buckets are not full, with their states; oldest first."""
+        return [(key, bucket.export_state(now)) for key, bucket in self._buckets.items()]
+
+    def restore_state(self, key: BucketKey, state: Sequence[float], now: float) -> None:
+        """Give a key the bucket that it had in another process."""
+        bucket = self._buckets[key] = TokenBucket(*self._size(key))
+        bucket.restore_state(state, now)
 
     def forget(self, key: BucketKey) -> None:
         """Fill the bucket of a key, or forget a key that is gone."""

@@ -66,6 +66,7 @@ def add_admin(
             raise CannotReload(str(error)) from None
 
     view = kind(options.command, service, appends=appends, reload=reload, store=store)
+    view.upgrade = service.upgrade
     service.admin = AdminService(reactor, view, listener, token, options["admin-host"])
     return service
 

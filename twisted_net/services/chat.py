@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
@@ -19,6 +19,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
+from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.endpoints.listening import Listener
 from twisted_net.services.admin_flags import add_admin, measured
@@ -320,7 +321,9 @@ class ChatService(NamedService):
             drain=options["drain"],
             files=options.files_in_use(),
             options=options,
+            launch=options.launch,
         )
+        self._gateway = options.gateway
         self._label = options.spell("store")
         flags: Mapping[str, Any] = options.parent or {}
         uid = flags.get("uid")
@@ -328,9 +331,10 @@ class ChatService(NamedService):
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 
-    def startService(self) -> None:
-        self._open()
-        super().startService()
+    @property
+    def factories(self) -> Sequence[ConnectionFactory]:
+        pages = () if self._gateway is None else (self._gateway.page_factory,)
+        return [self.factory, *pages]
 
     def stopService(self) -> Deferred[None]:
         return super().stopService().addBoth(lambda _: self.factory.stop_store())
@@ -341,7 +345,7 @@ class ChatService(NamedService):
         if not {"operator", "reserve"}.isdisjoint(changed):
             self.factory.change_accounts(now["operator"], now["reserve"])
 
-    def _open(self) -> None:
+    def open(self) -> None:
         try:
             self.factory.start_store()
         except StoreError as error:

@@ -35,5 +35,6 @@ def makeService(options: Options) -> IService:
         drain=options["drain"],
         files=options.files_in_use(),
         options=options,
+        launch=options.launch,
     )
     return add_admin(service, reactor, options)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from twisted.application.service import IService
@@ -81,10 +81,16 @@ class IdleService(NamedService):
             drain=options["drain"],
             files=options.files_in_use(),
             options=options,
+            launch=options.launch,
         )
         self._reactor = reactor
         self._upstream = upstream
         self._label = options.spell("upstream")
+
+    @property
+    def factories(self) -> Sequence[ConnectionFactory]:
+        forwards = isinstance(self.factory, ForwardFactory)
+        return [self.factory, self.factory.upstream_factory] if forwards else [self.factory]
 
     def startService(self) -> None:
         super().startService()

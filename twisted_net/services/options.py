@@ -54,6 +54,7 @@ from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.services.tls_flags import certificates_of, check_tls_flags
 from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
+from twisted_net.services.upgrading import Launch
 from twisted_net.tls.contexts import parse_tls_version
 from twisted_net.web.admin.log_level import LEVELS
 from twisted_net.wire.numbers import (
@@ -104,6 +105,7 @@ class ServiceOptions(ConfigurableOptions):
         super().__init__()
         for flag in self.repeatable:
             self[flag] = []
+        self.launch: Launch | None = None
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -160,6 +162,7 @@ class ServiceOptions(ConfigurableOptions):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
+        self.launch = Launch(self.parent)
         try:
             super().parseOptions(options)
         except usage.UsageError as error:

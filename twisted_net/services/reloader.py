@@ -25,13 +25,14 @@ _log = Logger()
 
 
 def survive_hangup() -> None:
-    """Let this process outlive SIGHUP, from now until it ends.
+    """Let this process outlive SIGHUP and SIGUSR2, from now until it ends.
 
     A handler that is installed already stays. Programs that this process starts end as usual: a
     handler, unlike SIG_IGN, is not inherited by them.
     """
-    if _in_main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, _do_nothing)
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _do_nothing)
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.logger import Logger
@@ -84,6 +84,12 @@ class ServiceManager:
         finally:
             if self._describe is not None and not self._stopping:
                 self._send("READY=1", self._new_status(always=True))
+
+    def main_process(self, pid: int) -> None:
+        """Say which process is the service's main one; the manager watches it from now on."""
+        if self._notify_socket is not None:
+            with suppress(OSError):  # now, because this process may be about to end
+                self._send_now(self._notify_socket, f"MAINPID={pid}".encode())
 
     def stopping(self, status: str, seconds: float) -> None:
         """Say that the service stops.

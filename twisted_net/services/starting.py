@@ -15,19 +15,21 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger, LogLevel
 
+from twisted_net.connection.timers import reactor_clock
 from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.privileges import FilesInUse
-from twisted_net.services.reloader import CertificateReloader
+from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.upgrading import Launch, Upgrader, was_logged
 from twisted_net.web.admin.log_level import set_log_level
 
 _log = Logger()
@@ -200,6 +202,7 @@ class NamedService(ListenerService):
     """
 
     _reloader: CertificateReloader | None = None
+    _upgrade_signal: SignalHandler | None = None
     admin: ListenerService | None = None
 
     def __init__(
@@ -208,6 +211,7 @@ class NamedService(ListenerService):
         *args: Any,
         files: FilesInUse | None = None,
         options: Any = None,
+        launch: Launch | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -217,9 +221,42 @@ class NamedService(ListenerService):
         self._config: ConfigReloader | None = None
         if options is not None and options.config_path is not None:
             self._config = ConfigReloader(options, self.apply_flags)
+        self._launch = launch or Launch()
         self._manager = ServiceManager(self.factory.clock, os.environ)
+        self._upgrader = Upgrader(
+            command, self._all_services, self._launch, self._manager, self.drain_rest
+        )
+
+    def _all_services(self) -> dict[str, ListenerService]:
+        """Return what an upgrade moves, by name."""
+        return {self.command: self} | ({} if self.admin is None else {"admin": self.admin})
+
+    def open(self) -> None:
+        """Open what the service needs, before it serves anybody. Does nothing."""
+
+    def upgrade(self) -> Deferred[str]:
+        """Let new code go on in another process, without closing a plain connection.
+
+        :return: fires with what was done, one sentence, and the end of this process follows; fails
+            with :exc:`~twisted_net.upgrade.frames.UpgradeFailed`, and nothing has changed.
+        """
+        from twisted.internet import reactor
+
+        return self._upgrader.upgrade(reactor)
+
+    def drain_rest(self) -> Deferred[Any]:
+        """Close what has stayed after an upgrade.
+
+        :return: fires when all have ended.
+        """
+        stopping = [self.begin_drain()]
+        if self.admin is not None:
+            stopping.append(self.admin.begin_drain())
+        return DeferredList(stopping)
 
     def privilegedStartService(self) -> None:
+        if self._launch.succession is not None:
+            return  # the listening sockets come from the old process
         try:
             super().privilegedStartService()
             if self.admin is not None:
@@ -228,14 +265,23 @@ class NamedService(ListenerService):
             raise self._start_error(error) from None
 
     def startService(self) -> None:
+        self._upgrader.wait()
+        self.open()
         try:
             super().startService()
             if self.admin is not None:
                 self.admin.startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
-        settle()
         self._begin_log_level()
+        if self._launch.succession is None:
+            settle()
+        else:
+            make_steady(reactor_clock(None))
+        if threading.current_thread() is threading.main_thread():
+            clock = reactor_clock(None)
+            self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
+        self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
@@ -286,6 +332,9 @@ class NamedService(ListenerService):
         # twist begins its log only now.
         reactor.callWhenRunning(set_log_level, LogLevel.levelWithName(self._log_level))
 
+    def _signalled(self) -> None:
+        self.upgrade().addErrback(was_logged)
+
     def listening_late(self) -> None:
         self._tell_if_ready()
 
@@ -301,6 +350,9 @@ class NamedService(ListenerService):
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None
+        if self._upgrade_signal is not None:
+            self._upgrade_signal.restore()
+            self._upgrade_signal = None
         left = f"connections left: {len(self.factory.connections)}"
         self._manager.stopping(f"Stopping; {left}", self.drain)
         stopped = super().stopService()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
@@ -169,3 +169,28 @@ class SharedStore(KeyValueStore, Protocol):
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with :attr:`trouble` each time it begins, changes, or ends ("")."""
+
+
+@runtime_checkable
+class MovableStore(Protocol):
+    """A store whose messages another process needs, because they are in this process alone.
+
+    A store may do without.
+    """
+
+    def export_state(self) -> dict[str, Any] | None:
+        """Return everything that is stored, as JSON; None if it is elsewhere."""
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Take everything that another process has stored. The store is new."""
+
+
+def export_store(store: Store) -> dict[str, Any] | None:
+    """Return what another process needs of a store; None for nothing."""
+    return store.export_state() if isinstance(store, MovableStore) else None
+
+
+def restore_store(store: Store, state: Mapping[str, Any] | None) -> None:
+    """Give a new store what :func:`export_store` has returned in another process."""
+    if state is not None and isinstance(store, MovableStore):
+        store.restore_state(state)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -60,6 +61,25 @@ class Ring:
         self._stored += fresh
         self.trim(now)
         return Appended(self.epoch, offsets, fresh)
+
+    def export_state(self) -> list[Any]:
+        """Return the log, for :meth:`restore_state`."""
+        return [self.epoch, self.top, *(stored.message for stored in self._stored)]
+
+    @classmethod
+    def from_state(cls, state: Sequence[Any], bounds: Bounds) -> Ring:
+        """Return a log from :meth:`export_state`."""
+        epoch, top, *messages = state
+        ring = cls(epoch, bounds)
+        ring.top = top - len(messages)
+        for fields in messages:
+            message = Message(*fields)
+            ring.top += 1
+            ring.size += message.size
+            ring._stored.append(StoredMessage(ring.top, message))
+            if message.id:
+                ring._ids[message.origin, message.id] = ring.top
+        return ring
 
     def since(self, epoch: str, offset: int, limit: int, now: float) -> Page | None:
         """Return all messages after ``offset``, or None.
@@ -120,6 +140,15 @@ class MemoryStore(LocalSubscribers):
 
     def stop(self) -> Deferred[None]:
         return succeed(None)
+
+    def export_state(self) -> dict[str, Any]:
+        rings = {name: ring.export_state() for name, ring in self._rings.items()}
+        return {"rings": rings, "values": self._values}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        for name, ring in state["rings"].items():
+            self._rings[name] = Ring.from_state(ring, self._bounds)
+        self._values = {kind: dict(values) for kind, values in state["values"].items()}
 
     def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
         try:

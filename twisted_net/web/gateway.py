@@ -8,7 +8,7 @@ answered by a ``Site`` of ``twisted.web``, behind a guard.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Unpack, cast
 
 from twisted.internet.defer import Deferred
@@ -51,6 +51,7 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     """A member of the chat whose messages come in WebSocket frames."""
 
     framing = RequestHead  # type: ignore[assignment]
+    shared_keys = (*ChatProtocol.shared_keys, "gateway", "_opened", "broadcasts")
     subprotocols = (SUBPROTOCOL,)
 
     factory: ChatFactory
@@ -86,6 +87,12 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     def connected(self) -> None:
         self.factory.enter(self)
         self.decide(True, b"")
+
+    def save_state(self) -> dict[str, Any]:
+        return {**super().save_state(), "websocket": True}
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        super().load_state(state)
 
     def dataReceived(self, data: bytes) -> None:
         Connection.dataReceived(self, data)  # neither telnet nor HTTP is looked for
@@ -168,7 +175,7 @@ class ChatGateway:
         """Go on with a connection whose peer speaks HTTP."""
         member = self.member()
         transport = self._chat.continue_as(connection, member, len(data))
-        switch_protocol(transport, member, data, self._chat.clock)
+        switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
 
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> RefusedClient | None:
         """Return a protocol that tells a client why it may not stay.
@@ -200,7 +207,12 @@ class ChatGateway:
         if not self._chat.accepts:
             member.refusal = DRAINING
         transport = self._chat.continue_as(page, member, len(data))
-        switch_protocol(transport, member, data, self._chat.clock)
+        switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
+
+    @property
+    def page_factory(self) -> PageFactory:
+        """Makes the connections that pages are served on."""
+        return self._pages
 
     @property
     def pages(self) -> int:

@@ -16,9 +16,10 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, Unpack
+from sys import intern
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -28,7 +29,7 @@ from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.heartbeat import Heartbeat
-from twisted_net.connection.trusted_proxies import TrustedProxies
+from twisted_net.connection.trusted_proxies import TrustedProxies, client_address
 from twisted_net.policy.close_reasons import (
     BAD_INPUT,
     CLOSED,
@@ -51,7 +52,7 @@ from twisted_net.web.upgrade import (
     is_upgrade,
 )
 from twisted_net.wire.forwarded import Forwarded
-from twisted_net.wire.framing import RemoteProtocolError
+from twisted_net.wire.framing import Framing, RemoteProtocolError
 from twisted_net.wire.websocket import (
     NO_CODE,
     NORMAL,
@@ -73,6 +74,14 @@ REFUSED_A_SECOND = 50
 a handshake, which is a thousandth of a second or two."""
 
 
+class _Opened(NamedTuple):
+    """What an open WebSocket has, in one attribute: see :attr:`Connection.shared_keys`."""
+
+    websocket: WebSocket
+    target: str
+    subprotocol: str
+
+
 class WebSocketConnection(Heartbeat):
     """A WebSocket of a server.
 
@@ -87,12 +96,27 @@ class WebSocketConnection(Heartbeat):
     sent_framing = decoder_of_sent
     subprotocols: ClassVar[Sequence[str]] = ()
 
+    shared_keys = (*Heartbeat.shared_keys, "_opened", "broadcasts")
+
     factory: Any
-    target = ""
-    subprotocol = ""
-    websocket: WebSocket
+    refusal: CloseReason | None = None
     forwarded: Forwarded | None = None
+    _opened: _Opened | None = None
     _ends = False
+
+    @property
+    def target(self) -> str:
+        return "" if self._opened is None else self._opened.target
+
+    @property
+    def subprotocol(self) -> str:
+        return "" if self._opened is None else self._opened.subprotocol
+
+    @property
+    def websocket(self) -> WebSocket:
+        if self._opened is None:
+            raise AttributeError("a WebSocket has frames once it is open")
+        return self._opened.websocket
 
     def message_received(self, message: Any, /) -> Any:
         """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
@@ -150,10 +174,11 @@ class WebSocketConnection(Heartbeat):
         if request is None:
             self._refuse(answer)
             return None
-        websocket = self.websocket = WebSocket(
+        websocket = WebSocket(
             max_size=self.factory.limits.max_message, window_bits=answer.window_bits, listener=self
         )
-        self.target, self.subprotocol = request.target, answer.subprotocol
+        # Most clients ask for the same, and then all have one string.
+        self._opened = _Opened(websocket, intern(request.target), intern(answer.subprotocol))
         self.set_framing(websocket)
         self.stop_handshake_timeout()
         self.send_encoded(answer.data, 0)
@@ -211,6 +236,26 @@ class WebSocketConnection(Heartbeat):
     def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
         if isinstance(frame, PingFrame):
             self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
+
+    def moved_framing(self, state: Mapping[str, Any]) -> Framing[Any]:
+        websocket = WebSocket(max_size=self.factory.limits.max_message, listener=self)
+        self._opened = _Opened(websocket, *map(intern, state["opened"]))
+        return websocket
+
+    def export_state(self) -> dict[str, Any]:
+        state = {**super().export_state(), "opened": [self.target, self.subprotocol]}
+        said = self.forwarded
+        if said is not None:
+            state["forwarded"] = [list(said.nodes), said.is_secure, getattr(self.peer, "host", "")]
+        return state
+
+    def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
+        if "forwarded" in state:
+            nodes, is_secure, host = state["forwarded"]
+            self.forwarded = Forwarded(tuple(nodes), is_secure)
+            if host:
+                self.peer = client_address(host)
+        super().continue_on(transport, state)
 
     # The end.
 

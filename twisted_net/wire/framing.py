@@ -12,8 +12,17 @@ raise :exc:`LocalProtocolError`. The distinction is h11's.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 from twisted_net import TwistedNetError
 from twisted_net.wire.json_values import ValueScanner, check_depth, encode_json, make_decoder
@@ -97,6 +106,20 @@ class Framing(Protocol[MessageT]):
         """Whether a message has begun but is not complete; after an error it does not matter."""
 
 
+@runtime_checkable
+class MovableFraming(Protocol):
+    """A framing that another process can go on with, in the middle of a message.
+
+    A framing may do without these methods. Then its connections are not moved.
+    """
+
+    def export_state(self) -> dict[str, Any] | None:
+        """Return what the framing holds, as JSON with ``bytes``; None if it cannot be moved now."""
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        """Go on where another framing of this class has stopped. Called on a new one."""
+
+
 FramingFactory: TypeAlias = Callable[..., Framing[Any]]
 """Makes a framing. Called with the keyword ``max_size``, the most bytes in one message."""
 
@@ -167,6 +190,12 @@ class Raw:
 
     def encode(self, message: bytes, /) -> bytes:
         return message  # the connection checks that it is bytes
+
+    def export_state(self) -> dict[str, Any]:
+        return {}
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        """Do nothing: there is nothing to hold."""
 
 
 class TooLong:
@@ -240,6 +269,12 @@ class Lines(BaseFraming[bytes]):
 
     def drop_buffers(self) -> None:
         self._buffer = b""
+
+    def export_state(self) -> dict[str, Any]:
+        return {"buffer": bytes(self._buffer)} if self._buffer else {}
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        self._keep(state.get("buffer", b""))
 
     def _keep(self, rest: bytes) -> None:
         if self._buffer:
@@ -323,6 +358,14 @@ class SkippingLines(Lines):
     def pending(self) -> bool:
         return self._skipping or bool(self._buffer)
 
+    def export_state(self) -> dict[str, Any]:
+        state = super().export_state()
+        return {**state, "skipping": True} if self._skipping else state
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        super().restore_state(state)
+        self._skipping = state.get("skipping", False)
+
 
 class Netstrings(BaseFraming[bytes]):
     """Netstrings, ``5:hello,`` (https://cr.yp.to/proto/netstrings.txt).
@@ -388,6 +431,13 @@ class Netstrings(BaseFraming[bytes]):
 
     def drop_buffers(self) -> None:
         self._buffer = bytearray()
+
+    def export_state(self) -> dict[str, Any]:
+        return {"number": self._number, "size": self._size, "buffer": bytes(self._buffer)}
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        self._number, self._size = state["number"], state["size"]
+        self._buffer += state["buffer"]
 
 
 class LengthPrefixed(BaseFraming[bytes]):
@@ -489,6 +539,13 @@ class LengthPrefixed(BaseFraming[bytes]):
     def drop_buffers(self) -> None:
         self._buffer = bytearray()
 
+    def export_state(self) -> dict[str, Any]:
+        return {"header": self._header, "size": self._size, "buffer": bytes(self._buffer)}
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        self._header, self._size = state["header"], state["size"]
+        self._buffer += state["buffer"]
+
 
 def _varint(number: int) -> bytes:
     groups = bytearray()
@@ -564,6 +621,12 @@ class JsonLines(BaseFraming[Any]):
     def drop_buffers(self) -> None:
         self._lines = Lines()
 
+    def export_state(self) -> dict[str, Any]:
+        return self._lines.export_state()
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        self._lines.restore_state(state)
+
 
 class JsonStream(BaseFraming[Any]):
     """JSON objects and arrays, one after another, with white space or nothing between them.
@@ -630,3 +693,9 @@ class JsonStream(BaseFraming[Any]):
 
     def drop_buffers(self) -> None:
         self._buffer = bytearray()
+
+    def export_state(self) -> dict[str, Any]:
+        return {"buffer": bytes(self._buffer)} if self._buffer else {}
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        self.parse(state.get("buffer", b""), [])  # it is scanned again, once

@@ -8,6 +8,8 @@ and RFC 1143 shows that it cannot loop: this side requests nothing and does not 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 IAC = 255
 _ERASE = {247: b"\x7f", 248: b"\x15"}  # EC and EL (RFC 854), as the keys that do the same
@@ -60,6 +62,15 @@ class Telnet:
             text += _ERASE.get(found[0][1], b"")
             self._obey(found[0], answers)
         return bytes(text), bytes(answers)
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what has come of a command, and what was answered, for :meth:`restore_state`."""
+        return {"held": self._held, "inside": self._inside, "answered": sorted(self._answered)}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one has stopped."""
+        self._held, self._inside = state["held"], state["inside"]
+        self._answered.update(state["answered"])
 
     def _obey(self, command: bytes, answers: bytearray) -> None:
         kind = command[1]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import codecs
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
@@ -56,6 +56,8 @@ LEAST_WINDOW_BITS = 9
 MAX_DEFLATE_STREAMS = 16
 """The most DEFLATE streams in one message. Compressors make one; each costs the receiver time."""
 
+_INFLATED_AT_ONCE = 1 << 16  # bytes, so that a message is not in memory twice
+
 # The codes of the close frame (RFC 6455, 7.4.1).
 NORMAL = 1000
 PROTOCOL_ERROR = 1002
@@ -68,6 +70,12 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _FIN, _RSV1, _RSV2_3, _OPCODE, _CONTROL = 0x80, 0x40, 0x30, 0x0F, 0x08
 _MASKED, _LENGTH = 0x80, 0x7F
 _WHOLE = {_FIN | _TEXT: True, _FIN | _BINARY: False}  # first byte -> whether it is text
+
+_MOVED = (
+    *("first", "left", "mask", "control", "data", "is_text", "checked"),
+    *("fragments", "announced"),
+)
+"""What another process needs of a message of which a part has come."""
 
 _TAIL = b"\x00\x00\xff\xff"  # left out at the end of a compressed message (RFC 7692, 7.2.1)
 _SHORT = Struct("!BB")
@@ -266,6 +274,33 @@ class WebSocket(BaseFraming[WebSocketMessage]):
         if position < end and not self._over:
             self._head = data[position:]
 
+    def export_state(self) -> dict[str, Any] | None:
+        """Return what has come of a message; None in the middle of a compressed one.
+
+        zlib cannot tell what it has of a stream.
+        """
+        incoming = self._incoming
+        if self._over or (incoming is not None and incoming.inflater is not None):
+            return None
+        state: dict[str, Any] = {"window_bits": self.window_bits}
+        if self._head:
+            state["head"] = self._head
+        if incoming is not None:
+            state["incoming"] = {name: getattr(incoming, name) for name in _MOVED}
+        return state
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        """Go on where another one has stopped. The listener has to be set besides."""
+        self.window_bits = state["window_bits"]
+        self._head = state.get("head", b"")
+        if "incoming" in state:
+            incoming = self._incoming = _Incoming()
+            for name, value in state["incoming"].items():
+                setattr(incoming, name, value)
+            incoming.control = bytearray(incoming.control)
+            if incoming.data is not None:
+                incoming.data = bytearray(incoming.data)
+
     def _check_first(self, first: int, size: int) -> None:
         """Check the first byte of a frame, as soon as it and the next one are here."""
         opcode = first & _OPCODE
@@ -390,16 +425,19 @@ class WebSocket(BaseFraming[WebSocketMessage]):
         inflater = incoming.inflater
         while piece:
             try:
-                into += inflater.decompress(piece, self.max_size - len(into) + 1)
+                most = min(self.max_size - len(into) + 1, _INFLATED_AT_ONCE)
+                into += inflater.decompress(piece, most)
             except zlib.error as error:
                 self._fail(f"a message cannot be decompressed: {error}")
             if len(into) > self.max_size:
                 self._too_big()
-            piece = inflater.unused_data
-            if piece:  # the stream has ended, and another follows (RFC 7692, 7.2.3.4)
+            piece = inflater.unconsumed_tail
+            if not piece and inflater.unused_data:
+                # The stream has ended, and another follows (RFC 7692, 7.2.3.4).
                 incoming.streams += 1
                 if incoming.streams > MAX_DEFLATE_STREAMS:
                     self._fail("a message has too many compressed streams", POLICY_VIOLATION)
+                piece = inflater.unused_data
                 inflater = incoming.inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def _check_text(self, incoming: _Incoming, data: bytearray, is_last: bool) -> None:

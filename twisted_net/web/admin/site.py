@@ -12,6 +12,7 @@ GET      ``/bans``, ``/log-level``     what is banned; the least level that is l
 POST     ``/connections/ID/close``     close it; ``{"text": WHY}``
 POST     ``/drain``                    stop accepting, and close all connections
 POST     ``/reload``                   read the ``--config`` file and the certificates again
+POST     ``/upgrade``                  let new code go on with all plain connections
 POST     ``/bans``                     ``{"target": NAME OR RANGE, "minutes": N, "text": WHY}``
 POST     ``/log-level``                ``{"level": LEVEL}``
 =======  ============================  =============================================================
@@ -28,6 +29,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -117,6 +119,7 @@ class AdminResource(Resource):
         ("POST", "/connections/ID/close"): "_close",
         ("POST", "/drain"): "_drain",
         ("POST", "/reload"): "_reload",
+        ("POST", "/upgrade"): "_upgrade",
         ("POST", "/bans"): "_ban",
         ("POST", "/log-level"): "_set_log_level",
     }
@@ -283,6 +286,25 @@ class AdminResource(Resource):
         except CannotReload as error:
             raise BadRequest(400, f"{error}; nothing has changed") from None
         answer_json(request, {"done": done})
+
+    def _upgrade(self, request: Request) -> None:
+        view = self._view(request)
+        _body(request)
+        if view.upgrade is None:
+            raise BadRequest(501, f"{view.name} cannot be upgraded in place.")
+        _log.info("{who} upgrades {name}", who=_who(request), name=view.name)
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+
+        def done(what: str) -> None:
+            if not gone:
+                answer_json(request, {"done": what})
+
+        def failed(failure: Failure) -> None:
+            if not gone:
+                answer_error(request, 409, f"The upgrade has failed: {failure.value}.")
+
+        view.upgrade().addCallbacks(done, failed)
 
     async def _ban(self, request: Request) -> None:
         view = self._view(request)

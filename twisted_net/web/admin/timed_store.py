@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -14,6 +15,8 @@ from twisted_net.store.interface import (
     SharedStore,
     Store,
     Subscriber,
+    export_store,
+    restore_store,
 )
 from twisted_net.store.log import Appended, Message, Page, Position
 from twisted_net.web.admin.histogram import Histogram
@@ -47,6 +50,12 @@ class TimedStore:
 
     def start(self) -> None:
         self._store.start()
+
+    def export_state(self) -> dict[str, Any] | None:
+        return export_store(self._store)
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        restore_store(self._store, state)
 
     def stop(self) -> Deferred[None]:
         return self._store.stop()

@@ -9,6 +9,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from twisted_net.chat import moderation
@@ -45,6 +46,8 @@ class ServiceView:
     :param now: returns the time, in seconds since 1970.
     :param reload: reads the configuration again, and returns a line about it; raises
         :exc:`CannotReload`. It is called with who asks, for the log. None if there is none.
+    :ivar upgrade: lets new code go on in another process; None if that is not possible. Fires with
+        what was done, or fails.
     :ivar appends: how long the store's appends take; None if there is no store.
     """
 
@@ -67,6 +70,7 @@ class ServiceView:
         self.appends = appends
         self._shared = store if isinstance(store, SharedStore) else None
         self.endings = Endings(now)
+        self.upgrade: Callable[[], Deferred[str]] | None = None
         self._bans: dict[Network, IDelayedCall] = {}
 
     @property
