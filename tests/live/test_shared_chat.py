@@ -46,7 +46,8 @@ class SharedChatTests(LiveTestCase):
         ann.send(b"/who\n/msg bob psst\nhello\n")
         await ann.has(b"* 2 in #lobby: ann, bob")
         await ann.has(b"* You told bob: psst")
-        await bob.has(b"* ann tells you: psst\n<ann> hello")
+        await bob.has(b"* ann tells you: psst")
+        await bob.has(b"<ann> hello")
         one.signal(signal.SIGKILL)
         await bob.has(b"* ann left #lobby.", LONG)
         bob.send(b"/nick ann\n")
@@ -83,6 +84,9 @@ class SharedChatTests(LiveTestCase):
         """Members stay, are told, and go on when Redis is back, also if it has lost everything."""
         (_, here), (_, there) = await self.process(), await self.process()
         ann, bob = await self.person(here, "ann"), await self.person(there, "bob")
+        for client, other, said in ((ann, bob, b"one"), (bob, ann, b"two")):
+            client.send(said + b"\n")  # so the room is open in both processes
+            await other.has(said)
         self.redis.kill()
         for client in (ann, bob):
             await client.has(LOST.encode())
