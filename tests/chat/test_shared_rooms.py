@@ -69,6 +69,19 @@ class PresenceTests(SharedCase):
         self.pass_presence()
         self.assertEqual(self.says(ann, "/rooms"), ["* #lobby: 1 people"])
 
+    def test_lists_are_read_seldom(self) -> None:
+        """Who asks again and again does not make the server read all again."""
+        self.one.text("ann")
+        bob = self.two.text("bob")
+        self.says(bob, "/join tea")
+        self.hub.set_lease("rooms", "another tea", "of a later version", "another")
+        ann = self.one.text("cid")
+        before = self.hub.calls["leases"]
+        ann.send(b"/rooms\n/who tea\n" * 20)
+        self.pass_presence()
+        self.assertEqual(self.lines(ann).count("* 1 in #tea: bob"), 20)
+        self.assertEqual(self.hub.calls["leases"] - before, 2)
+
     def test_a_new_name(self) -> None:
         """A new name is announced as one, and not as a leave and a join."""
         ann, bob = self.one.text("ann"), self.two.text("bob")
