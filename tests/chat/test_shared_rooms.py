@@ -265,6 +265,19 @@ class MessageTests(SharedCase):
         (line,) = self.lines(ann)
         self.assertEqual(line[:36], "! The server of bob does not answer:")
 
+    def test_private_to_somebody_who_moves(self) -> None:
+        """Who has just gone to a third process is asked for there."""
+        three = Process(self)
+        bob, ann = three.text("bob"), self.one.text("ann")
+        directory = self.one.chat.registry.elsewhere
+        assert directory is not None
+        now = self.hub.leases["name"]["bob"]
+        self.hub.delay = 0.05
+        directory.lease_changed("bob", now[0], self.two.store.process)  # as it was before
+        self.clock.callLater(0.06, directory.lease_changed, "bob", *now)
+        self.assertEqual(self.says(ann, "/msg bob psst"), ["* You told bob: psst"])
+        self.assertIn("* ann tells you: psst", self.lines(bob))
+
     def test_what_waits_for_the_answer(self) -> None:
         """The user's next message is processed after the answer."""
         bob = self.two.text("bob")
