@@ -46,7 +46,7 @@ PREFIX = "netchat"
 REDIS_STOPPED = 5.0
 """Seconds for which Redis is stopped."""
 
-SETTLING = 90.0
+SETTLING = 60.0
 """Seconds that everything has at the end to be well again."""
 
 
