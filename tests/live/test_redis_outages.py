@@ -11,7 +11,7 @@ from tests.live.redis_case import RedisCase
 from tests.live.redis_server import Asking
 from tests.store.store_contract import Heard, make_message
 from twisted_net.store.interface import StoreError
-from twisted_net.store.log import Bounds
+from twisted_net.store.log import Bounds, Position
 from twisted_net.store.redis.store import RedisStore
 
 META = "{netchat:a}:meta"
@@ -31,6 +31,8 @@ class OutageCase(RedisCase):
         self.store = self.started()
         self.told: list[str] = []
         self.store.watch_trouble(self.told.append)
+        self.losses: list[tuple[str, Position]] = []
+        self.store.watch_losses(lambda room, at: self.losses.append((room, at)))
         self.heard = Heard()
         self.epoch = self.value(self.store.subscribe("a", self.heard)).epoch
 
@@ -85,6 +87,7 @@ class AwayTests(OutageCase):
         self.until_well()
         self.assertEqual(self.say("4"), [4])
         self.assertEqual(self.heard.offsets, [1, 2, 3, 4])
+        self.assertEqual(self.losses, [])
         self.check_new_epoch()
         self.assertEqual(self.told[-1], "")
 
@@ -228,6 +231,9 @@ class DamageTests(OutageCase):
         self.server.ask("FLUSHALL")
         self.check_new_epoch()
         self.assertEqual(self.heard.offsets[-1], 1)
+        ((room, at),) = self.losses
+        self.assertEqual((room, at.offset), ("a", 0))
+        self.assertIn(at.epoch, self.heard.epochs)
         self.until_well()
 
     def test_a_log_that_does_not_fit(self) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.store_contract import NOW, Heard, make_message
-from twisted_net.store.log import Bounds, Page, StoredMessage
+from twisted_net.store.log import Bounds, Page, Position, StoredMessage
 from twisted_net.store.redis import feed as feed_module
 from twisted_net.store.redis.errors import RedisUnavailable
 from twisted_net.store.redis.feed import RoomFeed
@@ -58,10 +58,11 @@ class FeedTests(SynchronousTestCase):
         self.commands = FakeCommands()
         self.heard = Heard()
         self.broken: list[None] = []
+        self.losses: list[Position] = []
         room = KnownRoom("a", Names("p", 0).room("a"))
         self.feed = RoomFeed(
             *(cast(RoomCommands, self.commands), room, Bounds(), self.heard),
-            lambda: self.broken.append(None),
+            *(lambda: self.broken.append(None), self.losses.append),
         )
         opened = self.feed.resume()
         self.answer(("open", "", 0), Opened("e", 3, 1, "", 0))
@@ -126,6 +127,7 @@ class FeedTests(SynchronousTestCase):
         self.answer(("open", "e", 3), Opened("f", 6, 1, "e", 4))
         self.answer(("after", 3, 500), Page("f", 6, stored(3, 3), 1))
         self.assertEqual((self.heard.offsets, self.heard.epochs), ([4, 5, 6], {"f"}))
+        self.assertEqual(self.losses, [])
 
     def test_an_epoch_that_has_lost_messages(self) -> None:
         """Messages after the point where the log was cut are new, with offsets of lost ones."""
@@ -133,6 +135,7 @@ class FeedTests(SynchronousTestCase):
         self.answer(("open", "e", 3), Opened("f", 4, 1, "e", 2))
         self.answer(("after", 2, 500), Page("f", 4, stored(2, 2), 1))
         self.assertEqual((self.heard.offsets, self.heard.epochs), ([3, 4], {"f"}))
+        self.assertEqual(self.losses, [("f", 2)])
 
     def test_an_unknown_epoch(self) -> None:
         """If nothing is known of the epoch before, the feed goes on with what is surely new."""
@@ -140,6 +143,7 @@ class FeedTests(SynchronousTestCase):
         self.answer(("open", "e", 3), Opened("g", 2, 1, "f", 0))
         self.answer(("after", 1, 500), Page("g", 2, stored(1), 1))
         self.assertEqual((self.heard.offsets, self.heard.epochs), ([2], {"g"}))
+        self.assertEqual(self.losses, [("g", 1)])
         resumed = self.feed.resume()
         self.answer(("open", "g", 2), Opened("i", 9, 1, "h", 0))
         self.successResultOf(resumed)

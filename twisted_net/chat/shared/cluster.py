@@ -96,6 +96,7 @@ class Cluster:
         if not self._is_watching_trouble:
             self._is_watching_trouble = True
             self._store.watch_trouble(self._trouble_changed)
+            self._store.watch_losses(self._chat.tell_loss)
         self._retake()
 
     def _give_up_start(self) -> None:

@@ -33,6 +33,7 @@ from twisted_net.interfaces import ClientEndpoint
 from twisted_net.store.interface import (
     LeaseWatcher,
     Lessee,
+    LossWatcher,
     NotificationListener,
     StoreError,
     Subscriber,
@@ -105,6 +106,7 @@ class RedisStore(LocalSubscribers):
         self._feeds: dict[str, RoomFeed] = {}
         self._trouble = Trouble(location.shown)
         self._opening: dict[str, list[tuple[Subscriber, Deferred[Position]]]] = {}
+        self._loss_watchers: list[LossWatcher] = []
         self._broken: set[str] = set()  # rooms whose gap could not be closed; to be tried again
         self._told: dict[str, str] = {}  # what was logged about rooms that cannot be read
         self._is_running = self._is_resumed = self._is_resuming = False
@@ -242,7 +244,7 @@ class RedisStore(LocalSubscribers):
 
         feed = RoomFeed(
             *(self._commands, self._commands.room(room), self._bounds, deliver),
-            lambda: self._broken.add(room),
+            *(lambda: self._broken.add(room), lambda position: self._lost(room, position)),
         )
         return feed
 
@@ -327,6 +329,15 @@ class RedisStore(LocalSubscribers):
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
         self._trouble.watch(changed)
+
+    def watch_losses(self, lost: LossWatcher) -> None:
+        self._loss_watchers.append(lost)
+
+    def _lost(self, room: str, position: Position) -> None:
+        _log.warn("Messages in #{room} were lost", room=room)
+        if room in self.subscribers:
+            for lost in list(self._loss_watchers):
+                lost(room, position)
 
     def _note(self, failure: Failure) -> None:
         """Note an error that concerns more than one command."""
