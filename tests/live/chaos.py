@@ -58,6 +58,8 @@ class Plan:
     :ivar faults: how many there are of each kind.
     :ivar cuts: how often each client is disconnected.
     :ivar upgrades: whether processes are upgraded with SIGUSR2.
+    :ivar losses: whether Redis also loses all that it has. What was acked may be gone then, but
+        everybody has to be told.
     :ivar only: the kinds of faults, with commas between them; empty for all.
     """
 
@@ -70,6 +72,7 @@ class Plan:
     seconds: float = 150.0
     seed: int = 1
     upgrades: bool = False
+    losses: bool = False
     only: str = ""
 
 
@@ -154,6 +157,8 @@ class Cluster:
         }
         if plan.upgrades:
             self.faults["upgrade"] = self.upgrade_process
+        if plan.losses:
+            self.faults["redis-loss"] = self.lose_everything
 
     def start(self) -> None:
         """Start the processes; clients try until they listen."""
@@ -244,6 +249,14 @@ class Cluster:
             await deferToThread(end)
             await self._pause(0.0, 3.0)
             await deferToThread(self.redis.start)
+
+        await self._redis(fault)
+
+    async def lose_everything(self) -> None:
+        """Let Redis forget everything."""
+
+        async def fault() -> None:
+            await deferToThread(self.redis.ask, "FLUSHALL")
 
         await self._redis(fault)
 
@@ -359,7 +372,7 @@ async def run(reactor: Any, plan: Plan, directory: Path) -> Account:
         await _until(reactor, lambda: _are_level(witnesses, logs), SETTLING)
         account.restarts = cluster.restarts
         account.stored = sum(map(len, logs.values()))
-        account.violations = cluster.mistakes() + check(witnesses, logs)
+        account.violations = cluster.mistakes() + check(witnesses, logs, plan.losses)
     finally:
         await DeferredList([witness.client.stopService() for witness in witnesses])
         cluster.end()
