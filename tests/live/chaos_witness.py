@@ -109,7 +109,9 @@ class _Client(ChatClient):
 class Witness:
     """A client in one room.
 
-    :param call_timeout: seconds after which a message without an ack is sent again.
+    :param ports: those of the processes; each connection is to any of them.
+    :ivar is_in: whether it is in the room, on this connection, without a gap.
+    :ivar again: how often a message was sent again, with its id.
     :ivar acked: the offset of each of its messages.
     :ivar unacked: its messages that were never acked, although it tried to the end.
     :ivar told: how often the server has said that messages are lost.
