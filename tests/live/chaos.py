@@ -41,10 +41,14 @@ from tests.live.faulty_network import FaultyNetwork
 from tests.live.recovery import Server
 from tests.live.redis_server import Asking, RedisServer, free_port
 from tests.live.test_tls import Certificates
+from twisted_net.store.interface import LEASE_SECONDS
 
 PREFIX = "netchat"
 REDIS_STOPPED = 5.0
 """Seconds for which Redis is stopped."""
+
+LONG_STOP = LEASE_SECONDS + 5.0
+"""The most seconds for which a process is stopped."""
 
 SETTLING = 60.0
 """Seconds that everything has at the end to be well again."""
@@ -60,6 +64,7 @@ class Plan:
     :ivar upgrades: whether processes are upgraded with SIGUSR2.
     :ivar losses: whether Redis also loses all that it has. What was acked may be gone then, but
         everybody has to be told.
+    :ivar fsync: Redis' setting ``appendfsync``.
     :ivar only: the kinds of faults, with commas between them; empty for all.
     """
 
@@ -73,6 +78,7 @@ class Plan:
     seed: int = 1
     upgrades: bool = False
     losses: bool = False
+    fsync: str = "always"
     only: str = ""
 
 
@@ -125,7 +131,7 @@ class Cluster:
         certificates = Certificates(directory)
         tls = free_port()
         self.redis = RedisServer(
-            *(directory / "redis", "appendonly yes", "appendfsync always"),
+            *(directory / "redis", "appendonly yes", f"appendfsync {plan.fsync}"),
             *(f"tls-port {tls}", "tls-auth-clients no"),
             *(f'tls-cert-file "{certificates.cert}"', f'tls-key-file "{certificates.key}"'),
         )
@@ -157,6 +163,8 @@ class Cluster:
         }
         if plan.upgrades:
             self.faults["upgrade"] = self.upgrade_process
+        if plan.seconds > 2 * LONG_STOP:
+            self.faults["stop-long"] = self.stop_process_for_long
         if plan.losses:
             self.faults["redis-loss"] = self.lose_everything
 
@@ -210,12 +218,19 @@ class Cluster:
 
     async def stop_process(self) -> None:
         """Stop a process for a while."""
+        await self._stop_process(1.0, 6.0)
+
+    async def stop_process_for_long(self) -> None:
+        """Stop a process until the others take it for dead."""
+        await self._stop_process(LEASE_SECONDS + 1, LONG_STOP)
+
+    async def _stop_process(self, least: float, most: float) -> None:
         process = self._chance.choice(self.processes)
 
         async def fault() -> None:
             process.signal(signal.SIGSTOP)
             try:
-                await self._pause(1.0, 6.0)
+                await self._pause(least, most)
             finally:
                 process.signal(signal.SIGCONT)
 
