@@ -22,6 +22,7 @@ from twisted.internet.task import Clock
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.testing import Peer, connect_peer
+from twisted_net.web.admin.answers import ServiceAnswers
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.views import ChatServiceView
@@ -112,7 +113,8 @@ def _view_of(clock: Clock, connections: int) -> Callable[[str], Peer]:
             clock.advance(0)  # a Clock with many calls is slow
     for _ in range(3):
         clock.advance(1)
-    site: Any = AdminSite(AdminResource([view], Histogram()), reactor=clock)  # type: ignore[no-untyped-call]
+    resource = AdminResource(ServiceAnswers([view], Histogram()), clock)
+    site: Any = AdminSite(resource, reactor=clock)  # type: ignore[no-untyped-call]
 
     def ask(path: str) -> Peer:
         peer = connect_peer(site, clock=clock, host=_HOST)

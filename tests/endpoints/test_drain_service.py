@@ -167,7 +167,7 @@ class ImpatienceTests(DrainCase):
         self.handlers: dict[int, Any] = {each: f"before {each}" for each in SecondSignal.SIGNALS}
         self.called: list[Any] = []
         self.patch(starting.signal, "signal", self.install)
-        self.patch(starting, "_second_signal", SecondSignal())
+        self.patch(starting, "second_signal", SecondSignal())
         self.patch(reactor, "running", True)
         self.patch(reactor, "callFromThread", lambda call, *arguments: call(*arguments))
         self.patch(reactor, "stop", lambda: self.called.append("stop"))

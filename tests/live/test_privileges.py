@@ -153,6 +153,27 @@ class PrivilegesTests(LiveTestCase):
             self.assertIn(text, lines[0])
         self.assertNotIn(f"{files.cert} cannot", lines[0])
 
+    async def test_workers(self) -> None:
+        """They change root and user, one that is started later too; the supervisor does not."""
+        root = self.root()
+        server = self.twistd(
+            *("--chroot", str(root), "--uid", NOBODY, "netecho", *HERE, "--workers", "1"),
+            cwd=self.here,
+        )
+        port = await server.port()
+        pids = []
+        for starts in (1, 2):
+            await server.until(lambda: len(server.log("Worker 1 serves")) == starts, "a worker")  # noqa: B023
+            pids.append(int(server.log("Worker 1 serves")[-1].rpartition(" ")[2]))
+            self.assertEqual(os.readlink(f"/proc/{pids[-1]}/root"), str(root))
+            self.assertEqual(os.stat(f"/proc/{pids[-1]}").st_uid, self.uid)
+            await self.check_echo(port, b"hello")
+            if starts == 1:
+                os.kill(pids[0], signal.SIGKILL)
+        self.assertEqual(os.readlink(f"/proc/{server.pid}/root"), "/")
+        server.signal(signal.SIGTERM)
+        self.assertEqual(await server.ended(), -signal.SIGTERM)
+
     async def test_another_root(self) -> None:
         """Every service runs in another root, with and without TLS, as another user."""
         root = self.root()

@@ -128,6 +128,27 @@ class NotificationTests(ManagedTestCase):
         for service in SERVICES:
             await self.live(service, f"\0{name}{service}", f"@{name}{service}")
 
+    async def test_workers(self) -> None:
+        """The service is ready once all workers are, and only the supervisor says so."""
+        path = self.path()
+        manager = self.manage(path)
+        flags = ("--port=0", f"--interface={LOCALHOST}", "--drain=3", "--workers=2")
+        server = self.managed(path, "netecho", *flags)
+        ready = await manager.hears("READY")
+        self.assertEqual(ready["STATUS"], "0 connections, 2 of 2 workers")
+        await server.until(lambda: len(server.log(r"Worker \d serves")) == 2, "both lines")
+        client = await self.connect(await server.port())
+        status = "1 connection, 2 of 2 workers"
+        await manager.until(
+            lambda: any(each.get("STATUS") == status for each in manager.messages), status
+        )
+        server.signal(signal.SIGTERM)
+        stopping = await manager.hears("STOPPING")
+        self.assertEqual(stopping["EXTEND_TIMEOUT_USEC"], "18000000")
+        await client.closed()
+        await server.ended()
+        self.assertFalse(any("READY" in each for each in manager.messages))
+
     async def test_a_failed_start(self) -> None:
         """A service that cannot start never says that it is ready."""
         path = self.path()

@@ -111,7 +111,7 @@ class EagerCalls:
         return EagerServer._fromConnectedSocket(fileDescriptor, addressFamily, factory, reactor)
 
 
-class _EagerView(EagerCalls):
+class ReactorView(EagerCalls):
     """A reactor whose stream methods are replaced. Everything else is passed on to it."""
 
     def __init__(self, reactor: Any) -> None:
@@ -126,7 +126,7 @@ class _EagerView(EagerCalls):
         return getattr(self._reactor, name)
 
 
-class _TLSView(_EagerView):
+class _TLSView(ReactorView):
     """A view whose TCP clients can also run TLS on the socket."""
 
     def connectTCP(
@@ -149,7 +149,7 @@ def tls_factory() -> Any:
 
 def plain(reactor: Any) -> Any:
     """Return the reactor that was passed to :func:`eager`, for its clock for example."""
-    return reactor._reactor if isinstance(reactor, _EagerView) else reactor
+    return reactor._reactor if isinstance(reactor, ReactorView) else reactor
 
 
 def eager(reactor: Any) -> Any:
@@ -161,7 +161,7 @@ def eager(reactor: Any) -> Any:
     Twisted is not as :mod:`~twisted_net.eager.privates` expects; the log then has a warning.
     """
     if _has_stock_calls(reactor) and usable(Group.TRANSPORTS):
-        return _EagerView(reactor)
+        return ReactorView(reactor)
     return reactor
 
 

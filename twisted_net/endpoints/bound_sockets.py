@@ -78,6 +78,9 @@ class BoundServerEndpoint(AnyInterface):
             with inherited:
                 adopt = self._reactor.adoptStreamPort
                 return execute(adopt, inherited.fileno(), inherited.family, protocolFactory)
+        handed = getattr(self._reactor, "listen_handed", None)
+        if handed is not None:  # another process holds the socket, and hands over what it accepts
+            return execute(handed, protocolFactory)
         family = socket.AF_INET6 if ":" in self._interface else socket.AF_INET
         everywhere = self._interface == ANY_ADDRESS
         try:

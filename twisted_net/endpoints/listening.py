@@ -199,11 +199,12 @@ class ListenerService(Service):
             self.ports.append(port)
             self.ports_by_label[listener.label] = port
             log_rarely(port, self.factory.clock)
-            _log.info(
-                "Listening on {where} ({label})",
-                where=format_address(port.getHost()),
-                label=listener.label,
-            )
+            if getattr(port, "is_bound_here", True):  # else another process holds the socket
+                _log.info(
+                    "Listening on {where} ({label})",
+                    where=format_address(port.getHost()),
+                    label=listener.label,
+                )
             if not starting:
                 self.listening_late()
 

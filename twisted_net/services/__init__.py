@@ -8,4 +8,5 @@ no traceback, ``twistd_flags`` checks twistd's own flags, and ``privileges`` say
 cannot do without root. ``reloader`` reloads renewed certificates. ``admin_flags`` adds the
 operator's view, and ``log_format`` writes the log as JSON. ``service_manager`` tells systemd how a
 service is, and ``completion`` is for shells.
+``workers/`` serves with several processes, and ``listening_sockets`` says whose sockets they are.
 """

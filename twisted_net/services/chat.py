@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
@@ -22,25 +22,26 @@ from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.endpoints.listening import Listener
-from twisted_net.services.admin_flags import add_admin, measured
+from twisted_net.services.admin_flags import measured
 from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
-from twisted_net.store.interface import Store, StoreError
+from twisted_net.services.workers.serving import service_for
+from twisted_net.store.interface import StoreError
 from twisted_net.store.url import store_from_url
 from twisted_net.web.gateway import ChatGateway, WebEndpoint
 from twisted_net.web.pages import page_site
 from twisted_net.web.upgrade import is_origin
 
-if TYPE_CHECKING:
-    from twisted_net.web.admin.histogram import Histogram
-
 _LIMITS = ChatLimits()
 
 _MOST_A_MINUTE = 1_000_000
+
+SHARED_STORES = ("redis", "rediss", "redis+sentinel")
+"""Kinds of stores with which several processes are one chat."""
 
 _STORE_HELP = (
     "Where to keep messages: memory:, sqlite:PATH, or redis://HOST, which several processes share. "
@@ -136,8 +137,6 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         super().__init__()
         self["credCheckers"] = []
         self["credInterfaces"] = {}
-        self.appends: Histogram | None = None  # how long the store takes, if operators ask
-        self.store: Store | None = None
         self.gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
@@ -227,11 +226,19 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         self.seconds("login-timeout")
         for flag in ("joins", "nicks", "topics", "new-rooms"):
             self.number(flag, 0, _MOST_A_MINUTE)
+        if (self["workers"] or 1) > 1 and not self.may_overlap:
+            self.refuse(
+                "workers", "needs a store that several processes share: --store redis://HOST"
+            )
         if self["allow-anonymous"] and not self["auth"]:
             self.refuse("allow-anonymous", "requires --auth")
 
         if self["trusted-proxy"] and self["no-web"] and not self["web"]:
             self.refuse("no-web", "leaves no browsers for --trusted-proxy; add --web")
+
+    @property
+    def may_overlap(self) -> bool:
+        return self["store"].partition(":")[0] in SHARED_STORES
 
     def files_in_use(self) -> FilesInUse:
         files = super().files_in_use()
@@ -250,7 +257,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             joins=self["joins"],
             nicks=self["nicks"],
             topics=self["topics"],
-            new_rooms=self["new-rooms"],
+            new_rooms=self.share(self["new-rooms"]),
         )
 
     def factory(self, reactor: Any) -> ChatFactory:
@@ -295,8 +302,9 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         """
         found = super().listeners(reactor)
         for text in self["web"]:
-            assert self.gateway is not None
-            endpoint = WebEndpoint(self.endpoint(reactor, text, "web"), self.gateway)
+            endpoint = self.endpoint(reactor, text, "web")
+            if self.gateway is not None:  # there is none in a supervisor, which only accepts
+                endpoint = WebEndpoint(endpoint, self.gateway)
             found.append(Listener(endpoint, self.spell("web", text)))
         return found
 
@@ -358,5 +366,4 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    service = ChatService(reactor, options)
-    return add_admin(service, reactor, options, options.appends, options.store)
+    return service_for(options, reactor, lambda: ChatService(reactor, options))

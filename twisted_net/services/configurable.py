@@ -31,6 +31,7 @@ class ConfigurableOptions(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._places: dict[tuple[str, str | None], str] = {}
+        self.shared_certificate: tuple[str, str] | None = None  # of a process that serves as well
         self._words: list[str] = []
         self._texts: dict[str, str] = {}
         self.config_path: str | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from twisted_net.echo import EchoFactory
-from twisted_net.services.admin_flags import add_admin
 from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import shared_flags
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService
+from twisted_net.services.workers.serving import service_for
 
 
 class Options(ServiceOptions):
@@ -29,12 +29,14 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    factory = EchoFactory(**options.settings())
-    service = NamedService(
-        *(options.command, factory, options.listeners(reactor)),
-        drain=options["drain"],
-        files=options.files_in_use(),
-        options=options,
-        launch=options.launch,
-    )
-    return add_admin(service, reactor, options)
+    def make() -> NamedService:
+        factory = EchoFactory(**options.settings())
+        return NamedService(
+            *(options.command, factory, options.listeners(reactor)),
+            drain=options["drain"],
+            files=options.files_in_use(),
+            options=options,
+            launch=options.launch,
+        )
+
+    return service_for(options, reactor, make)

@@ -102,6 +102,10 @@ _LOG_FORMAT_HELP = (
     "connection has its reason, name, seconds, bytes and messages in fields of their own."
 )
 _DRAIN_HELP = "Seconds that open connections have to end when the service stops."
+_WORKERS_HELP = (
+    "Serve with this many processes behind one port: a number, or auto for one per CPU. See "
+    "docs/workers.rst. [default: this process alone]"
+)
 _CONFIG_HELP = (
     "File with a flag on each line: port = 8080, self-signed = yes. Repeatable flags have several "
     "lines. A flag on the command line replaces all lines with its name. SIGHUP reads it again."
@@ -180,6 +184,7 @@ SHARED_GROUPS = (
         {"admin": "ENDPOINT", "admin-token-file": "FILE", "admin-host": "NAME"},
     ),
     FlagGroup("Logging", {"log-ends": "WHICH", "log-level": "LEVEL", "log-format": "FORMAT"}),
+    FlagGroup("Processes", {"workers": "N"}),
     FlagGroup("Stopping", {"drain": "SECONDS"}),
     FlagGroup("Configuration", {"config": "FILE"}),
     FlagGroup("Help", {"version": "", "help": ""}),
@@ -229,5 +234,6 @@ def shared_flags(
         ["log-ends", None, "all", _LOG_ENDS_HELP],
         ["log-level", None, "debug", _LOG_LEVEL_HELP],
         ["log-format", None, "text", _LOG_FORMAT_HELP],
+        ["workers", None, None, _WORKERS_HELP],
         ["config", None, None, _CONFIG_HELP],
     ]

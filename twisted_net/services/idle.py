@@ -23,12 +23,12 @@ from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.socket_options import TunedClientEndpoint
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
-from twisted_net.services.admin_flags import add_admin
 from twisted_net.services.completion import shell_completions
 from twisted_net.services.flags import SHARED_GROUPS, shared_flags
 from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.starting import NamedService, StartError, fail_late, parse_endpoint
+from twisted_net.services.workers.serving import service_for
 
 _log = Logger()
 
@@ -122,13 +122,14 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    if options["upstream"] is None:
-        service = IdleService(reactor, options, DiscardFactory(**options.settings()), None)
-    else:
+    def make() -> NamedService:
+        if options["upstream"] is None:
+            return IdleService(reactor, options, DiscardFactory(**options.settings()), None)
         upstream = upstream_endpoint(reactor, options)
         factory = ForwardFactory(upstream, **options.settings())
-        service = IdleService(reactor, options, factory, upstream)
-    return add_admin(service, reactor, options)
+        return IdleService(reactor, options, factory, upstream)
+
+    return service_for(options, reactor, make)
 
 
 def upstream_endpoint(reactor: Any, options: Options) -> IStreamClientEndpoint:

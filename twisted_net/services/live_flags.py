@@ -33,6 +33,7 @@ RESTART_FLAGS = frozenset(
         *("min-tls", "ticket-key", "keylog"),
         *("keepalive", "keepalive-interval", "keepalive-count", "user-timeout"),
         *("admin", "admin-token-file", "admin-host", "log-format"),
+        "workers",
         *("upstream", "store", "auth", "allow-anonymous", "allow-plain-login"),
         *("no-web", "web", "origin", "trusted-proxy"),
     )

@@ -20,6 +20,9 @@ _PLAIN = (str, int, float, bool, type(None))
 
 _OWN = ("time", "level", "namespace", "message", "traceback")
 
+OWN_MESSAGE, OWN_TRACEBACK = "log_message", "log_traceback"
+"""Keys of an event whose message and traceback are texts already: those of a worker."""
+
 
 def format_json(event: LogEvent) -> str:
     """Return an event as a JSON object on a line.
@@ -33,7 +36,7 @@ def format_json(event: LogEvent) -> str:
         "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": level.name,
         "namespace": event.get("log_namespace") or "",
-        "message": formatEvent(event),
+        "message": event.get(OWN_MESSAGE) or formatEvent(event),
     }
     for name, value in event.items():
         if not name.startswith("log_") and name not in _OWN and type(value) in _PLAIN:
@@ -41,6 +44,8 @@ def format_json(event: LogEvent) -> str:
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         values["traceback"] = failure.getTraceback()
+    elif OWN_TRACEBACK in event:
+        values["traceback"] = event[OWN_TRACEBACK]
     return _encode(values) + "\n"
 
 

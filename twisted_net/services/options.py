@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, cast
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -48,6 +48,7 @@ from twisted_net.services.help import (
     format_section,
     help_width,
 )
+from twisted_net.services.listening_sockets import ListeningSockets, OwnSockets
 from twisted_net.services.log_format import use_json
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import survive_hangup
@@ -55,6 +56,9 @@ from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.services.tls_flags import certificates_of, check_tls_flags
 from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
 from twisted_net.services.upgrading import Launch
+from twisted_net.services.workers.numbers import parse_workers
+from twisted_net.services.workers.privileges import keep_privileges, twistd_flags
+from twisted_net.services.workers.this_process import worker_settings
 from twisted_net.tls.contexts import parse_tls_version
 from twisted_net.web.admin.log_level import LEVELS
 from twisted_net.wire.numbers import (
@@ -67,6 +71,10 @@ from twisted_net.wire.numbers import (
     shorten,
 )
 
+if TYPE_CHECKING:
+    from twisted_net.store.interface import Store
+    from twisted_net.web.admin.histogram import Histogram
+
 
 class ServiceOptions(ConfigurableOptions):
     """The command line of every service.
@@ -77,6 +85,14 @@ class ServiceOptions(ConfigurableOptions):
     :cvar summary: the first paragraph of ``--help``.
     :cvar examples: command lines that ``--help`` shows.
     :cvar groups: all flags, as ``--help`` groups them.
+    :ivar words: the command line, without the service's name.
+    :ivar directory: where the program was started.
+    :ivar twistd: the flags of ``twistd`` that workers get.
+    :ivar sockets: makes the endpoints of this process.
+    :ivar make_admission: makes what decides who may connect.
+    :ivar parts: the number of workers, in one of them.
+    :ivar appends: how long the store takes, if there is one, and operators ask.
+    :ivar store: the store, if there is one.
     """
 
     command: ClassVar[str]
@@ -106,6 +122,14 @@ class ServiceOptions(ConfigurableOptions):
         for flag in self.repeatable:
             self[flag] = []
         self.launch: Launch | None = None
+        self.words: tuple[str, ...] = ()
+        self.directory = os.getcwd()
+        self.twistd: tuple[str, ...] = ()
+        self.sockets: ListeningSockets = OwnSockets()
+        self.make_admission: Callable[[AdmissionRules], Admission] = Admission
+        self.appends: Histogram | None = None
+        self.store: Store | None = None
+        self.parts = 1
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -163,10 +187,16 @@ class ServiceOptions(ConfigurableOptions):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
         self.launch = Launch(self.parent)
+        self.words = tuple(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
             raise StartError(f"{self.command}: {_flag_first(error)}") from None
+
+    def parse_again(self) -> Self:
+        again = super().parse_again()
+        again.parts = self.parts
+        return again
 
     def parseArgs(self, *rest: str) -> None:
         if rest:
@@ -196,6 +226,7 @@ class ServiceOptions(ConfigurableOptions):
         self.parse("log-level", _level)
         self.parse("interface", _ip_address)
         self.parse("min-tls", parse_tls_version)
+        self.parse("workers", parse_workers)
         self._check_addresses()
         self._check_admin()
         self._choose_log_format()
@@ -220,19 +251,22 @@ class ServiceOptions(ConfigurableOptions):
         if self["log-format"] not in ("text", "json"):
             self.refuse("log-format", "must be text or json")
         flags: MutableMapping[str, Any] | None = self.parent
-        if self["log-format"] == "json" and flags is not None:
+        if self["log-format"] == "json" and flags is not None and worker_settings() is None:
             try:
                 use_json(flags)
             except ValueError as error:
                 self.refuse("log-format", str(error))
 
     def _check_twistd(self) -> None:
-        flags: Mapping[str, Any] = self.parent or {}
+        flags: MutableMapping[str, Any] = self.parent or {}
         try:
             check_twistd_flags(flags)
         except ValueError as error:
             raise usage.UsageError(str(error)) from None
-        if flags.get("chroot") is not None or flags.get("uid") is not None:
+        if self["workers"] is not None and worker_settings() is None:
+            self.twistd = twistd_flags(flags)
+            keep_privileges(flags)
+        elif flags.get("chroot") is not None or flags.get("uid") is not None:
             load_everything()
 
     # Parsers of values, for this class and its subclasses.
@@ -298,6 +332,8 @@ class ServiceOptions(ConfigurableOptions):
             files.read_again.append(self.config_path)
         if self["tls-dir"] is not None:
             files.directories.append(os.path.abspath(self["tls-dir"]))
+        if worker_settings() is not None:  # the supervisor has made the sockets
+            return files
         for endpoint in filter(None, (*self["listen"], self["admin"])):
             kind, _, rest = endpoint.partition(":")
             if kind == "unix":
@@ -308,6 +344,11 @@ class ServiceOptions(ConfigurableOptions):
     def descriptors(self) -> int:
         """The file descriptors that one connection takes."""
         return 1
+
+    @property
+    def may_overlap(self) -> bool:
+        """Whether another process may serve with the same command line at the same time."""
+        return True
 
     def limits(self) -> Limits:
         """Return the limits of connections."""
@@ -339,13 +380,18 @@ class ServiceOptions(ConfigurableOptions):
 
     def budget(self) -> MemoryBudget[Any] | None:
         """Return the budget of all queues; None if there is none."""
-        return MemoryBudget(self["memory-budget"]) if self["memory-budget"] else None
+        most = self["memory-budget"]
+        return MemoryBudget(self.share(most)) if most else None
+
+    def share(self, number: int) -> int:
+        """Return this process's part of a number that all workers share, rounded up."""
+        return -(-number // self.parts)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments of a connection factory: limits, admission, budget and logging."""
         return {
             "limits": self.limits(),
-            "admission": Admission(self.rules()),
+            "admission": self.make_admission(self.rules()),
             "budget": self.budget(),
             "log_ends": self["log-ends"],
         }
@@ -400,7 +446,9 @@ class ServiceOptions(ConfigurableOptions):
         interface = self["interface"] or ""
         endpoint: IStreamServerEndpoint = parse_endpoint(
             *(f"{self.command}: --port {port}", ""),
-            lambda: tcp_endpoint(reactor, port, interface, bind),
+            lambda: self.sockets.endpoint(
+                reactor, "tcp", lambda each: tcp_endpoint(each, port, interface, bind)
+            ),
         )
         return self._at_the_socket(endpoint)
 
@@ -421,7 +469,10 @@ class ServiceOptions(ConfigurableOptions):
         found: IStreamServerEndpoint = parse_endpoint(
             f"{self.command}: {self.spell(flag, text)}",
             text,
-            lambda: serverFromString(eager(reactor), text),  # type: ignore[no-untyped-call]
+            lambda: self.sockets.endpoint(
+                *(reactor, text.partition(":")[0]),
+                lambda each: serverFromString(eager(each), text),  # type: ignore[no-untyped-call]
+            ),
         )
         return self._at_the_socket(found)
 

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from twisted_net.services.config_reloader import ConfigReloader
 from twisted_net.services.live_flags import ReloadError
-from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.service_manager import ServiceManager, StateListener
 from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
 
@@ -92,11 +92,11 @@ class CertificateReloader:
         self,
         certificates: Sequence[Certificates],
         reactor: Any,
-        manager: ServiceManager | None = None,
+        manager: StateListener | None = None,
         config: ConfigReloader | None = None,
     ) -> None:
         self._config = config
-        self._manager = manager or ServiceManager(reactor, {})
+        self._manager: StateListener = manager or ServiceManager(reactor, {})
         self._certificates = certificates
         self._reactor = reactor
         self._watch = CertificateWatch(certificates, reactor)

@@ -12,8 +12,8 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Protocol
 
 from twisted.logger import Logger
 
@@ -30,6 +30,22 @@ _SPARE = 10.0  # seconds that a process has to end after its last connection
 _MOST_WAITING = 16  # datagrams; somebody may send one SIGHUP after another
 
 _MOST_MICROSECONDS = int(MOST_SECONDS) * 1_000_000
+
+
+class StateListener(Protocol):
+    """What is told how a service is, such as :class:`ServiceManager`."""
+
+    def ready(self, describe: Callable[[], str]) -> None:
+        """The service is ready."""
+
+    def reloading(self) -> AbstractContextManager[None]:
+        """The service reloads, inside of the context."""
+
+    def stopping(self, status: str, seconds: float) -> None:
+        """The service stops, within these seconds."""
+
+    def close(self) -> None:
+        """The service has stopped."""
 
 
 class ServiceManager:

@@ -28,7 +28,7 @@ from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import CertificateReloader, SignalHandler
-from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.service_manager import ServiceManager, StateListener
 from twisted_net.services.upgrading import Launch, Upgrader, was_logged
 from twisted_net.web.admin.log_level import set_log_level
 
@@ -168,7 +168,8 @@ class SecondSignal:
             reactor.stop()  # if only the service was being stopped
 
 
-_second_signal = SecondSignal()
+second_signal = SecondSignal()
+"""That of this process."""
 
 
 def settle() -> None:
@@ -189,6 +190,17 @@ def _freeze() -> None:
     gc.freeze()
 
 
+def begin_log_level(name: str) -> None:
+    """Log events of this level and above alone, from the start on."""
+    if name == "debug":
+        return  # as Twisted's log itself
+    from twisted.internet import reactor
+
+    set_log_level(LogLevel.levelWithName(name))
+    # twist begins its log only now.
+    reactor.callWhenRunning(set_log_level, LogLevel.levelWithName(name))
+
+
 class NamedService(ListenerService):
     """A listening service with a name, whose failed start prints one line with that name.
 
@@ -199,11 +211,16 @@ class NamedService(ListenerService):
 
     :param options: its command line, if a file of that may be read again.
     :ivar admin: shows this service to operators; it starts and stops with it.
+    :ivar manager: is told how the service is.
+    :ivar takes_second_signal: whether SIGINT and SIGTERM abort connections while it stops.
+    :ivar upgrades_in_place: whether SIGUSR2, and operators, let new code go on in a new process.
     """
 
     _reloader: CertificateReloader | None = None
     _upgrade_signal: SignalHandler | None = None
     admin: ListenerService | None = None
+    takes_second_signal = True
+    upgrades_in_place = True
 
     def __init__(
         self,
@@ -222,9 +239,10 @@ class NamedService(ListenerService):
         if options is not None and options.config_path is not None:
             self._config = ConfigReloader(options, self.apply_flags)
         self._launch = launch or Launch()
-        self._manager = ServiceManager(self.factory.clock, os.environ)
+        manager = ServiceManager(self.factory.clock, os.environ)
+        self.manager: StateListener = manager
         self._upgrader = Upgrader(
-            command, self._all_services, self._launch, self._manager, self.drain_rest
+            command, self._all_services, self._launch, manager, self.drain_rest
         )
 
     def _all_services(self) -> dict[str, ListenerService]:
@@ -273,12 +291,12 @@ class NamedService(ListenerService):
                 self.admin.startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
-        self._begin_log_level()
+        begin_log_level(self._log_level)
         if self._launch.succession is None:
             settle()
         else:
             make_steady(reactor_clock(None))
-        if threading.current_thread() is threading.main_thread():
+        if self.upgrades_in_place and threading.current_thread() is threading.main_thread():
             clock = reactor_clock(None)
             self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
         self._upgrader.adopt()
@@ -287,7 +305,7 @@ class NamedService(ListenerService):
         used = [each.certificates for each in self.listeners if each.certificates is not None]
         from twisted.internet import reactor
 
-        self._reloader = CertificateReloader(used, reactor, self._manager, self._config)
+        self._reloader = CertificateReloader(used, reactor, self.manager, self._config)
         self._reloader.start()
         self._tell_if_ready()
 
@@ -323,15 +341,6 @@ class NamedService(ListenerService):
             set_log_level(LogLevel.levelWithName(now["log-level"]))
         self.drain = now["drain"]
 
-    def _begin_log_level(self) -> None:
-        if self._log_level == "debug":
-            return  # as Twisted's log itself
-        from twisted.internet import reactor
-
-        set_log_level(LogLevel.levelWithName(self._log_level))
-        # twist begins its log only now.
-        reactor.callWhenRunning(set_log_level, LogLevel.levelWithName(self._log_level))
-
     def _signalled(self) -> None:
         self.upgrade().addErrback(was_logged)
 
@@ -340,7 +349,7 @@ class NamedService(ListenerService):
 
     def _tell_if_ready(self) -> None:
         if self.ready:
-            self._manager.ready(self._count_connections)
+            self.manager.ready(self._count_connections)
 
     def _count_connections(self) -> str:
         count = len(self.factory.connections)
@@ -354,12 +363,12 @@ class NamedService(ListenerService):
             self._upgrade_signal.restore()
             self._upgrade_signal = None
         left = f"connections left: {len(self.factory.connections)}"
-        self._manager.stopping(f"Stopping; {left}", self.drain)
+        self.manager.stopping(f"Stopping; {left}", self.drain)
         stopped = super().stopService()
         if self.admin is not None:
             stopped.addBoth(self._stop_admin, self.admin)
-        if not stopped.called:
-            _second_signal.begin(self)
+        if not stopped.called and self.takes_second_signal:
+            second_signal.begin(self)
         return stopped.addBoth(self._has_stopped)
 
     def _stop_admin(self, result: Any, admin: ListenerService) -> Deferred[Any]:
@@ -367,8 +376,8 @@ class NamedService(ListenerService):
         return admin.stopService().addBoth(lambda _: result)
 
     def _has_stopped(self, result: Any) -> Any:
-        self._manager.close()
-        _second_signal.end(self)
+        self.manager.close()
+        second_signal.end(self)
         return result
 
     def listen_failed_late(self, failure: ListenFailed) -> None:

@@ -75,6 +75,9 @@ def certificates_of(command: str, options: ConfigurableOptions) -> Certificates:
         "allow_expired": bool(options["allow-expired"]),
     }
     passphrase = _passphrase(options)
+    shared = options.shared_certificate
+    if shared is not None:
+        return Certificates.from_pem(*shared, **rules)
     try:
         if options["self-signed"]:
             return _self_signed(rules)

@@ -273,6 +273,16 @@ class Certificates(AnyInterface):
         """Use a new key for session tickets from now on, and reject older tickets."""
         self._first = self._make_first(self.pairs, self._contexts, self._rules)
 
+    def use_ticket_key(self, key: bytes) -> None:
+        """Use a key for session tickets from now on that other processes have as well.
+
+        :param key: see :func:`~twisted_net.tls.ticket_keys.load_ticket_key`.
+        :raises TicketKeysUnsupported: OpenSSL is one whose key cannot be set.
+        """
+        rules = replace(self._rules, ticket_key=key)
+        self._first = self._make_first(self.pairs, self._contexts, rules)
+        self._rules = rules
+
     def warn_of_expiry(self) -> None:
         """Log which certificates expire within 14 days, or have expired: each once a day."""
         self._expiry.tell(dated_certificates(self.pairs, self._rules.roots), self._now())

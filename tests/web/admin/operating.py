@@ -14,6 +14,7 @@ from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.testing import Peer, connect_peer
+from twisted_net.web.admin.answers import ServiceAnswers
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.views import ChatServiceView, ServiceView
@@ -86,7 +87,8 @@ class AdminCase(SynchronousTestCase):
 
     def show(self, *views: ServiceView, names: tuple[str, ...] = ()) -> None:
         """Show these services."""
-        resource = AdminResource(views, self.turns, lambda: self.token, names)
+        answers = ServiceAnswers(views, self.turns)
+        resource = AdminResource(answers, self.clock, lambda: self.token, names)
         self.site: Any = AdminSite(resource, reactor=self.clock)
 
     def one_turn(self) -> int:

@@ -13,6 +13,7 @@ from twisted_net.connection.guard import GuardFactory
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.web.admin.answers import Answers, ServiceAnswers
 from twisted_net.web.admin.probe import TurnProbe
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.token_file import check_token
@@ -42,6 +43,7 @@ class AdminFactory(GuardFactory):
         Unix socket are answered.
     :param hosts: names of this server that operators use, besides its addresses and ``localhost``.
     :param clock: the source of time; by default, the reactor.
+    :param answers: answers for other processes, in place of what this one knows of the services.
     :ivar views: what is shown of each service.
     :raises ValueError: there is no service, or the token is too short, or no ASCII text.
     """
@@ -53,13 +55,15 @@ class AdminFactory(GuardFactory):
         token: str | Callable[[], bytes] | None = None,
         hosts: Collection[str] = (),
         clock: IReactorTime | None = None,
+        answers: Answers | None = None,
     ) -> None:
         if not services:
             raise ValueError("services: there is none to show")
         clock = clock or reactor_clock(None)
         self.views = [_view(name, shown) for name, shown in services.items()]
         self._probe = TurnProbe(clock)
-        resource = AdminResource(self.views, self._probe.turns, _token(token), hosts)
+        shows = answers or ServiceAnswers(self.views, self._probe.turns)
+        resource = AdminResource(shows, clock, _token(token), hosts)
         super().__init__(
             AdminSite(resource, reactor=clock),  # type: ignore[no-untyped-call]
             clock=clock,

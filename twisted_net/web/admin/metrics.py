@@ -192,13 +192,20 @@ class ServiceCollector(Collector):
         return family
 
 
+async def collect_metrics(views: Iterable[ServiceView], turns: Histogram) -> ServiceCollector:
+    """Return a collector with the numbers of all services.
+
+    :param turns: the sampled turns of the reactor.
+    """
+    return ServiceCollector({view: await read_figures(view) for view in views}, turns)
+
+
 async def read_metrics(views: Iterable[ServiceView], turns: Histogram) -> bytes:
     """Return all metrics in Prometheus' text format, version 0.0.4.
 
     :param turns: the sampled turns of the reactor.
     """
-    figures = {view: await read_figures(view) for view in views}
-    return generate_latest(ServiceCollector(figures, turns))
+    return generate_latest(await collect_metrics(views, turns))
 
 
 def _by_label(

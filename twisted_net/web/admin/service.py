@@ -13,6 +13,7 @@ from zope.interface import implementer
 from twisted_net.connection.addresses import is_loopback
 from twisted_net.endpoints.listening import Listener, ListenerService
 from twisted_net.interfaces import ServerEndpoint
+from twisted_net.web.admin.answers import Answers
 from twisted_net.web.admin.factory import AdminFactory
 from twisted_net.web.admin.views import ServiceView
 
@@ -59,6 +60,7 @@ class AdminService(ListenerService):
     :param token: returns the token that operators must know; None if there is none. Then it listens
         only on loopback addresses and Unix sockets.
     :param names: names of this server that operators use, besides its addresses.
+    :param answers: answers what they ask, in place of the view.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class AdminService(ListenerService):
         listener: Listener,
         token: Callable[[], bytes] | None = None,
         names: Collection[str] = (),
+        answers: Answers | None = None,
     ) -> None:
-        factory = AdminFactory({view.name: view}, token=token, hosts=names, clock=reactor)
+        shown = {view.name: view}
+        factory = AdminFactory(shown, token=token, hosts=names, clock=reactor, answers=answers)
         if token is None:
             endpoint = LocalEndpoint(listener.endpoint)
             listener = Listener(endpoint, listener.label, listener.certificates)

@@ -1,0 +1,257 @@
+"""Tests for the operator's view of workers: what the supervisor asks, and what a worker answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.services.workers.fake_processes import FakeWorker
+from tests.services.workers.test_pool import PoolTestCase
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.echo import EchoFactory
+from twisted_net.endpoints.listening import ListenerService
+from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.services.workers.admin.in_supervisor import ANSWER_SECONDS, PoolAnswers
+from twisted_net.services.workers.admin.in_worker import WorkerAnswers
+from twisted_net.services.workers.channel import ChannelError
+from twisted_net.testing import connect_peer
+from twisted_net.web.admin.answers import BadRequest, Plain, Question
+from twisted_net.web.admin.views import ServiceView
+
+
+class Service(ListenerService):
+    """A service that listens nowhere."""
+
+    pool: Any
+
+    def __init__(self, factory: ConnectionFactory) -> None:
+        super().__init__(factory, [])
+        self.startService()
+
+
+class PoolAnswersTests(PoolTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        factory = ConnectionFactory(clock=self.reactor, admission=Admission(AdmissionRules()))
+        self.service: Any = Service(factory)
+        self.service.pool = self.pool
+        self.view = ServiceView("netecho", self.service)
+        self.answers = PoolAnswers(self.reactor, self.service, self.view, decides_bans=True)
+        self.pool.observer = self.answers
+        self.first, self.second = self.serving()
+        self.heard: dict[int, list[Any]] = {}
+
+    def ask(self, name: str, **question: Any) -> Deferred[Any]:
+        answer = self.answers.answer(name, Question(who="An operator", **question))
+        return Deferred.fromCoroutine(answer)
+
+    def asked(self, worker: FakeWorker) -> dict[str, Any]:
+        """Return what a worker was asked last, apart from whether it lives."""
+        found = [each for each in worker.heard() if each.get("ask", "ping") != "ping"]
+        return found[-1]
+
+    def reply(self, worker: FakeWorker, answer: Any) -> dict[str, Any]:
+        """Answer what a worker was asked."""
+        asked = self.asked(worker)
+        worker.send({"id": asked["id"], "answer": answer})
+        return asked
+
+    def metrics(self, worker: FakeWorker, count: int) -> None:
+        samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
+        self.reply(
+            worker, [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
+        )
+
+    def scraped(self) -> list[str]:
+        asked = self.ask("metrics")
+        for count, worker in enumerate((self.first, self.second), 1):
+            if worker.pid is not None:
+                self.metrics(worker, count)
+        found = self.successResultOf(asked)
+        assert isinstance(found, Plain)
+        return [line for line in found.body.decode().splitlines() if not line.startswith("#")]
+
+    def test_metrics(self) -> None:
+        """Sums of the workers, and what is known of each; they do not fall when one dies."""
+        lines = self.scraped()
+        self.assertIn('twisted_net_x_total{service="netecho"} 3.0', lines)
+        self.assertIn('twisted_net_worker_up{worker="1"} 1.0', lines)
+        self.assertIn("twisted_net_worker_starts_total 2.0", lines)
+        self.first.end(killed_by=9)
+        lines = self.scraped()
+        self.assertIn('twisted_net_x_total{service="netecho"} 3.0', lines)
+        self.assertIn('twisted_net_worker_up{worker="1"} 0.0', lines)
+
+    def test_a_last_word(self) -> None:
+        """What a worker has counted until its end is in the sum, even if nobody has asked."""
+        samples = [["twisted_net_x_total", {"service": "netecho"}, 10]]
+        family = {"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}
+        self.first.tell("final", metrics=[family])
+        self.first.end()
+        self.assertIn('twisted_net_x_total{service="netecho"} 12.0', self.scraped())
+
+    def test_who_does_not_answer(self) -> None:
+        """After some seconds, the answer is without it."""
+        asked = self.ask("rooms")
+        self.reactor.advance(ANSWER_SECONDS)
+        self.assertNoResult(asked)
+        row = {"name": "a", "topic": "", "members": 1}
+        self.reply(self.second, {"rooms": [row], "next": None})
+        self.assertEqual(self.successResultOf(asked)["rooms"], [row])
+
+    def test_ready(self) -> None:
+        """One that is ready is enough; if none is, they say why."""
+        asked = self.ask("readiness")
+        self.reply(self.first, {"text": "no store\n", "status": 503})
+        self.reply(self.second, {"text": "ready\n", "status": 200})
+        self.assertEqual(self.successResultOf(asked), Plain(b"ready\n"))
+        asked = self.ask("readiness")
+        for worker in (self.first, self.second):
+            self.reply(worker, {"text": "no store\n", "status": 503})
+        self.assertEqual(self.successResultOf(asked), Plain(b"no store\n", status=503))
+
+    def test_closing(self) -> None:
+        """The number leads to the worker, and errors have the number that was given."""
+        asked = self.ask("close", number=7, body={"text": "x"})  # 3 at the second of 2
+        question = self.reply(self.second, {"done": "x"})
+        self.assertEqual((question["number"], question["body"]), (3, {"text": "x"}))
+        self.assertEqual(self.successResultOf(asked), {"done": "Connection 7 is being closed."})
+        asked = self.ask("connection", number=7)
+        question = self.asked(self.second)
+        self.second.send(
+            {"id": question["id"], "error": "There is no connection 3.", "status": 404}
+        )
+        error = self.failureResultOf(asked, BadRequest).value
+        self.assertEqual((error.status, str(error)), (404, "There is no connection 7."))
+
+    def test_bans(self) -> None:
+        """The supervisor refuses them from now on, all workers close theirs, new ones hear it."""
+        asked = self.ask("ban", body={"target": "10.0.0.0/8", "minutes": 5})
+        text = "10.0.0.0/8 may not connect for 5 minutes; 2 connections closed."
+        for worker in (self.first, self.second):
+            self.reply(worker, {"done": text})
+        self.assertEqual(self.successResultOf(asked)["done"], text.replace("; 2", "; 4"))
+        admission = self.service.factory.admission
+        self.assertIsNotNone(admission.admit("10.1.2.3", 0.0))
+        self.first.end(killed_by=9)
+        self.reactor.advance(2.0)
+        successor = self.spawner.started[2]
+        successor.tell("ready")
+        self.assertEqual(self.asked(successor)["body"], {"target": "10.0.0.0/8", "minutes": 5})
+        self.view.stop()
+
+    def test_an_upgrade(self) -> None:
+        """All workers are replaced, one after another."""
+        asked = self.ask("upgrade")
+        for place, old in enumerate((self.first, self.second), 2):
+            self.assertNoResult(asked)
+            self.spawner.started[place].tell("ready")
+            old.end()
+        self.assertEqual(self.successResultOf(asked), {"done": "All workers are replaced."})
+        asked = self.ask("upgrade")
+        self.spawner.started[4].end(1)
+        self.assertEqual(self.failureResultOf(asked, BadRequest).value.status, 409)
+
+    def test_what_nobody_knows(self) -> None:
+        """A question that only a process by itself can answer is refused."""
+        self.assertEqual(self.failureResultOf(self.ask("other"), BadRequest).value.status, 501)
+
+    def test_wrong_questions(self) -> None:
+        """They are answered here, or as the workers do."""
+        for name, body in (
+            ("ban", {"target": "nonsense"}),
+            ("ban", {"target": "10.0.0.1", "minutes": -1}),
+            ("set_log_level", {"level": "loud"}),
+        ):
+            error = self.failureResultOf(self.ask(name, body=body), BadRequest).value
+            self.assertEqual(error.status, 400)
+        self.failureResultOf(self.ask("connections", arguments={"sort": "x"}), BadRequest)
+        question = Question(arguments={"service": "other"})
+        asked = Deferred.fromCoroutine(self.answers.answer("rooms", question))
+        self.failureResultOf(asked, BadRequest)
+        asked = self.ask("ended")
+        for worker in (self.first, self.second):
+            number = self.asked(worker)["id"]
+            worker.send({"id": number, "error": "No.", "status": 404})
+        self.assertEqual(str(self.failureResultOf(asked, BadRequest).value), "No.")
+
+    def test_looking_on(self) -> None:
+        """Lines of the worker go to the operator, and what the operator does goes to the worker."""
+        lines: list[bytes] = []
+        ends: list[bool] = []
+        opened = Deferred.fromCoroutine(
+            self.answers.open_tap(Question(number=7), lines.append, lambda: ends.append(True))
+        )
+        self.assertEqual(self.reply(self.second, {"tap": 4})["number"], 3)
+        tap = self.successResultOf(opened)
+        tap.begin()
+        tap.pauseProducing()
+        tap.resumeProducing()
+        told = [each["tell"] for each in self.second.heard() if each.get("tap") == 4]
+        self.assertEqual(told, ["begin-tap", "pause-tap", "resume-tap"])
+        self.second.tell("tap-line", tap=4, text="{}\n")
+        self.second.tell("tap-line", tap=5, text="of nobody\n")
+        self.assertEqual(lines, [b"{}\n"])
+        self.second.end(killed_by=9)
+        self.assertEqual((ends, tap.over()), ([True], (1, 0)))
+
+
+class WorkerAnswersTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.factory = EchoFactory(clock=self.clock)
+        self.told: list[Any] = []
+        self.answers = WorkerAnswers(
+            self.clock,
+            ServiceView("netecho", Service(self.factory)),
+            lambda name, **values: self.told.append((name, values)),
+        )
+        self.answers.start()
+        self.addCleanup(self.answers.stop)
+        self.peer = connect_peer(self.factory, clock=self.clock)
+        self.peer.send(b"hello")
+
+    def answer(self, name: str, values: dict[str, Any]) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(self.answers.answer(name, values)))
+
+    def refuse(self, name: str, values: dict[str, Any]) -> int:
+        """Return the status with which a question is refused."""
+        asked = Deferred.fromCoroutine(self.answers.answer(name, values))
+        return int(self.failureResultOf(asked, ChannelError).value.status)
+
+    def test_questions(self) -> None:
+        """They are answered as a service without workers does."""
+        page = self.answer("connections", {"arguments": {"sort": "bytes_received"}})
+        self.assertEqual([row["bytes_received"] for row in page["connections"]], [5])
+        self.assertEqual(self.answer("readiness", {}), {"text": "ready\n", "status": 200})
+        self.assertEqual(self.refuse("connection", {"number": 9}), 404)
+
+    def test_metrics(self) -> None:
+        """They are told with their names, types and labels."""
+        (family,) = [
+            each for each in self.answer("metrics", {}) if "received_bytes" in each["name"]
+        ]
+        self.assertEqual(family["type"], "counter")
+        self.assertEqual(
+            family["samples"],
+            [["twisted_net_received_bytes_total", {"service": "netecho"}, 5.0]],
+        )
+
+    def test_looking_on(self) -> None:
+        """Nothing is told before the operator is ready, or after it is gone."""
+        opened = self.answer("open-tap", {"number": 1})
+        self.assertEqual((opened, self.told), ({"tap": 1}, []))
+        self.answers.told("begin-tap", {"tap": 1})
+        self.peer.send(b"look")
+        names = [name for name, _ in self.told]
+        self.assertEqual(names, ["tap-line"] * 3)
+        self.assertIn('"text":"look"', self.told[1][1]["text"])
+        self.assertEqual(self.refuse("open-tap", {"number": 1}), 409)
+        self.answers.told("end-tap", {"tap": 1})
+        self.answers.told("end-tap", {"tap": 1})
+        self.peer.send(b"again")
+        self.assertEqual(len(self.told), 3)
+        self.assertEqual(self.answer("open-tap", {"number": 1}), {"tap": 3})

@@ -1,0 +1,362 @@
+"""Tests for :mod:`twisted_net.services.workers.pool`: starts, deaths, replacements, the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner, FakeWorker
+from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK
+from twisted_net.services.workers.handle import HUNG_SECONDS, WorkerHandle
+from twisted_net.services.workers.pool import END_SECONDS, START_SECONDS, WorkerPool
+from twisted_net.services.workers.settings import WorkerSettings
+
+DRAIN = 30.0
+
+
+class PoolTestCase(SynchronousTestCase):
+    """A pool of fake workers."""
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.spawner = FakeSpawner(self.reactor)
+        self.addCleanup(self.spawner.close)
+        self.failures: list[str] = []
+        self.gone: list[int] = []
+        self.left: list[tuple[int, list[str | None]]] = []
+        self.pool = self.make(2)
+
+    def make(self, count: int, overlaps: bool = True) -> WorkerPool:
+        return WorkerPool(
+            self.reactor,
+            count,
+            lambda number: WorkerSettings(number, count, "netecho", ()),
+            self.spawner.spawn,
+            drain=DRAIN,
+            overlaps=overlaps,
+            changed=lambda: None,
+            gone=lambda worker: self.gone.append(worker.number),
+            left=lambda worker, addresses: self.left.append((worker.number, addresses)),
+            failed=self.failures.append,
+            jitter=lambda: 1.0,
+        )
+
+    def serving(self) -> list[FakeWorker]:
+        """Start all workers; all serve."""
+        self.pool.start()
+        for worker in self.spawner.started:
+            worker.tell("ready")
+        return self.spawner.started
+
+    def states(self) -> list[tuple[int, bool]]:
+        """Return the numbers of the workers, and whether they serve."""
+        return [(worker.number, worker.ready) for worker in self.pool.running]
+
+
+class StartTests(PoolTestCase):
+    def test_starts(self) -> None:
+        """Each number gets a process, which serves once it says so."""
+        self.pool.start()
+        self.assertEqual([each.settings.number for each in self.spawner.started], [1, 2])
+        self.assertEqual(self.states(), [(1, False), (2, False)])
+        self.spawner.started[1].tell("ready")
+        self.assertEqual(self.states(), [(1, False), (2, True)])
+        self.assertFalse(self.pool.has_served)
+        self.spawner.started[0].tell("ready")
+        self.assertTrue(self.pool.has_served)
+
+    def test_no_process(self) -> None:
+        """If the system has none, the service ends with a line."""
+        self.spawner.error = OSError(11, "Resource temporarily unavailable")
+        self.pool.start()
+        self.assertIn("worker 1 cannot be started: Resource temporarily unavailable", self.failures)
+
+    def test_a_worker_that_cannot_start(self) -> None:
+        """Its own line ends the service."""
+        self.pool.start()
+        self.spawner.started[0].say("netchat: --store x: No such file")
+        self.spawner.started[0].end(1)
+        self.assertEqual(self.failures, ["netchat: --store x: No such file"])
+
+    def test_a_worker_that_says_nothing(self) -> None:
+        """Its status is told instead."""
+        self.pool.start()
+        self.spawner.started[0].end(3)
+        self.assertEqual(self.failures, ["worker 1 has ended with status 3"])
+
+    def test_an_error_just_after_the_start(self) -> None:
+        """A worker that serves first, and then finds out that it cannot, ends the service too."""
+        worker = self.serving()[0]
+        worker.say("netidle: --upstream tcp:nowhere:1: host not found")
+        worker.end(1)
+        self.assertEqual(self.failures, ["netidle: --upstream tcp:nowhere:1: host not found"])
+
+
+class DeathTests(PoolTestCase):
+    def test_replaced(self) -> None:
+        """A worker that dies is started again, after a moment, with its number."""
+        first, _ = self.serving()
+        self.reactor.advance(QUICK + 1)
+        first.end(killed_by=SIGKILL)
+        self.assertEqual(self.gone, [1])
+        self.assertEqual(self.states(), [(2, True)])
+        self.assertEqual(len(self.spawner.started), 2)
+        self.reactor.advance(1)
+        self.assertEqual(self.spawner.started[2].settings.number, 1)
+        self.spawner.started[2].tell("ready")
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.assertEqual(self.failures, [])
+
+    def test_an_error_later(self) -> None:
+        """Once workers have lived for a while, one that ends with an error is started again."""
+        first, _ = self.serving()
+        self.reactor.advance(QUICK + 1)
+        first.say("OSError: something")
+        first.end(1)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.spawner.started), 3)
+        self.assertEqual(self.failures, [])
+
+    def test_a_crash_loop(self) -> None:
+        """It ends the service with a line, and nothing is started any more."""
+        self.serving()
+        for _ in range(MOST_QUICK_DEATHS):
+            self.assertEqual(self.failures, [])
+            self.spawner.started[-1].end(killed_by=SIGKILL)
+            self.reactor.advance(4.0)
+        (line,) = self.failures
+        self.assertEqual(
+            line,
+            "5 workers in a row have died within 5 s of their start, the last one was killed by "
+            "SIGKILL",
+        )
+
+    def test_another_worker_is_well(self) -> None:
+        """That one worker lives on does not hide that another one always dies."""
+        self.serving()
+        for _ in range(MOST_QUICK_DEATHS - 1):
+            self.spawner.started[-1].end(killed_by=SIGKILL)
+            self.reactor.advance(4.9)
+        self.assertEqual(self.failures, [])
+        self.spawner.started[-1].end(killed_by=SIGKILL)
+        self.assertEqual(len(self.failures), 1)
+
+    def test_no_crash_loop(self) -> None:
+        """Deaths with longer lives in between do not end it."""
+        self.serving()
+        for _ in range(3 * MOST_QUICK_DEATHS):
+            self.reactor.advance(QUICK + 1)
+            self.spawner.started[-1].end(killed_by=SIGKILL)
+            self.reactor.advance(1.0)
+            self.spawner.started[-1].tell("ready")
+        self.assertEqual(self.failures, [])
+
+    def test_who_does_not_answer(self) -> None:
+        """A worker gets nothing from the second question on, until it answers."""
+        first, _ = self.serving()
+        worker = self.pool.workers[1]
+        for _ in range(2):
+            self.assertTrue(worker.may_take)
+            self.reactor.advance(1.0)
+        self.assertFalse(worker.may_take)
+        (ping,) = [each for each in first.heard() if each.get("ask") == "ping"]
+        first.send({"id": ping["id"], "answer": {"connections": 7}})
+        self.assertTrue(worker.may_take)
+        self.assertEqual(self.pool.connections, 7)
+
+    def test_who_hangs(self) -> None:
+        """A worker that does not answer for a minute is killed, once."""
+        first, _ = self.serving()
+        self.reactor.pump([1.0] * int(HUNG_SECONDS))
+        self.assertEqual(first.signals, [])
+        self.reactor.pump([1.0] * 10)
+        self.assertEqual(first.signals, ["KILL"])
+
+    def test_who_wants_to_end(self) -> None:
+        """A worker that somebody has sent SIGTERM is replaced, and serves its connections."""
+        first, _ = self.serving()
+        first.tell("leaving")
+        self.assertIn({"tell": "stop"}, first.heard())
+        self.assertEqual(self.states(), [(1, False), (2, True)])
+        self.spawner.started[2].tell("ready")
+        first.tell("leaving")
+        first.end()
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.reactor.advance(60.0)
+        self.assertEqual((len(self.spawner.started), self.failures), (3, []))
+
+
+class ReplacementTests(PoolTestCase):
+    def test_a_successor(self) -> None:
+        """The old worker serves until the new one does, and then has time for its connections."""
+        old, _ = self.serving()
+        replaced = self.pool.replace_worker(1)
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.assertEqual(self.pool.workers[1].pid, old.pid)
+        new = self.spawner.started[2]
+        self.assertEqual(new.settings.number, 1)
+        new.tell("ready")
+        self.assertEqual(self.pool.workers[1].pid, new.pid)
+        self.assertIn({"tell": "stop"}, old.heard())
+        self.assertNoResult(replaced)
+        old.end()
+        self.assertTrue(self.successResultOf(replaced))
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.reactor.advance(60.0)
+        self.assertEqual(len(self.spawner.started), 3)
+
+    def test_a_successor_that_cannot_start(self) -> None:
+        """The old worker goes on."""
+        old, _ = self.serving()
+        replaced = self.pool.replace_worker(1)
+        self.spawner.started[2].say("netecho: broken")
+        self.spawner.started[2].end(1)
+        self.assertFalse(self.successResultOf(replaced))
+        self.assertEqual(self.pool.workers[1].pid, old.pid)
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.assertEqual((self.failures, old.heard()), ([], []))
+
+    def test_a_successor_that_hangs(self) -> None:
+        """It is killed after a while, and the old worker goes on."""
+        old, _ = self.serving()
+        replaced = self.pool.replace_worker(1)
+        self.reactor.advance(START_SECONDS)
+        self.assertEqual(self.spawner.started[2].signals, ["KILL"])
+        self.spawner.started[2].end(killed_by=SIGKILL)
+        self.assertFalse(self.successResultOf(replaced))
+        self.assertEqual(self.pool.workers[1].pid, old.pid)
+
+    def test_all(self) -> None:
+        """They are replaced one after another."""
+        olds = list(self.serving())
+        self.call(self.pool.replace_all())
+        for place, old in enumerate(olds):
+            self.assertEqual(len(self.spawner.started), 3 + place)
+            self.spawner.started[-1].tell("ready")
+            old.end()
+        self.assertEqual(len(self.spawner.started), 4)
+        self.assertEqual([each.pid for each in self.pool.running], [1002, 1003])
+
+    def call(self, coroutine: Any) -> None:
+        from twisted.internet.defer import Deferred
+
+        Deferred.fromCoroutine(coroutine)
+
+
+class ExclusiveTests(PoolTestCase):
+    """A worker whose store no other process may use at the same time."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pool = self.make(1, overlaps=False)
+
+    def test_replaced(self) -> None:
+        """The new one is started when the old one has ended."""
+        (old,) = self.serving()
+        replaced = self.pool.replace_worker(1)
+        self.assertIn({"tell": "stop"}, old.heard())
+        self.assertEqual((self.states(), len(self.spawner.started)), ([], 1))
+        old.end()
+        self.assertNoResult(replaced)
+        self.spawner.started[1].tell("ready")
+        self.assertTrue(self.successResultOf(replaced))
+        self.assertEqual(self.states(), [(1, True)])
+
+    def test_asked_to_end(self) -> None:
+        """The same when somebody sends it SIGTERM."""
+        (old,) = self.serving()
+        old.tell("leaving")
+        self.assertEqual(len(self.spawner.started), 1)
+        old.end()
+        self.assertEqual(len(self.spawner.started), 2)
+        self.assertEqual(self.failures, [])
+
+    def test_the_end_meanwhile(self) -> None:
+        """No other is started when the service stops."""
+        (old,) = self.serving()
+        replaced = self.pool.replace_worker(1)
+        stopped = self.pool.stop()
+        old.end()
+        self.successResultOf(stopped)
+        self.successResultOf(replaced)
+        self.assertEqual(len(self.spawner.started), 1)
+
+    def test_a_successor_that_cannot_start(self) -> None:
+        """It is started again, as any worker that dies."""
+        (old,) = self.serving()
+        self.reactor.advance(QUICK + 1)
+        replaced = self.pool.replace_worker(1)
+        old.end()
+        self.spawner.started[1].end(1)
+        self.assertFalse(self.successResultOf(replaced))
+        self.reactor.advance(1.0)
+        self.assertEqual(len(self.spawner.started), 3)
+
+
+class EndTests(PoolTestCase):
+    def test_all_end(self) -> None:
+        """All are told to stop, and it is over when all have ended."""
+        workers = self.serving()
+        stopped = self.pool.stop()
+        for worker in workers:
+            self.assertIn({"tell": "stop"}, worker.heard())
+            self.assertNoResult(stopped)
+            worker.end()
+        self.successResultOf(stopped)
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_who_does_not_end(self) -> None:
+        """A worker that takes longer than its connections may is killed."""
+        workers = self.serving()
+        stopped = self.pool.stop()
+        workers[1].end()
+        self.reactor.advance(DRAIN + END_SECONDS)
+        self.assertEqual(workers[0].signals, ["KILL"])
+        workers[0].end(killed_by=SIGKILL)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.spawner.started), 2)
+
+    def test_who_has_just_been_started(self) -> None:
+        """A worker that does not serve yet gets a signal: it does not listen to anything else."""
+        self.pool.start()
+        self.pool.stop()
+        self.assertEqual([each.signals for each in self.spawner.started], [["TERM"], ["TERM"]])
+
+    def test_nothing_is_started_any_more(self) -> None:
+        """A death just before the end is not replaced."""
+        first, second = self.serving()
+        first.end(killed_by=SIGKILL)
+        stopped = self.pool.stop()
+        second.end()
+        self.successResultOf(stopped)
+        self.reactor.advance(60.0)
+        self.assertEqual(len(self.spawner.started), 2)
+
+
+class TellingTests(PoolTestCase):
+    def test_who_has_left(self) -> None:
+        """The addresses of ended connections are passed on, with the worker."""
+        self.serving()[1].tell("left", addresses=["10.0.0.1", None])
+        self.assertEqual(self.left, [(2, ["10.0.0.1", None])])
+
+    def test_observers(self) -> None:
+        """They hear of new workers, of last metrics, and of ends."""
+        heard: list[Any] = []
+
+        class Observer:
+            def worker_ready(self, worker: WorkerHandle) -> None:
+                heard.append(("ready", worker.number))
+
+            def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]]) -> None:
+                heard.append((families, worker.number))
+
+            def worker_gone(self, worker: WorkerHandle) -> None:
+                heard.append(("gone", worker.number))
+
+        self.pool.observer = Observer()
+        first, _ = self.serving()
+        first.tell("final", metrics=[])
+        first.end()
+        self.assertEqual(heard, [("ready", 1), ("ready", 2), ([], 1), ("gone", 1)])

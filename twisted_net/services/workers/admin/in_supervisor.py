@@ -1,0 +1,394 @@
+"""Answers operators for all workers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from twisted_net.services.workers.admin.pages import (
+    after_in,
+    merge_bans,
+    merge_ended,
+    merge_pages,
+    merge_rooms,
+    number_of,
+    place_of,
+    with_worker,
+)
+from twisted_net.services.workers.admin.sums import MetricFamily, MetricSums, gauge
+from twisted_net.services.workers.channel import ChannelError
+from twisted_net.services.workers.handle import WorkerHandle
+from twisted_net.services.workers.supervisor import Supervisor
+from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in
+from twisted_net.web.admin.endings import REMEMBERED
+from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
+from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
+from twisted_net.web.admin.metrics import CONTENT_TYPE
+from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
+
+ANSWER_SECONDS = 5.0
+"""Seconds that a worker has to answer; then the answer is without it."""
+
+_CLOSED = re.compile(r"; (\d+) connections closed")
+
+_log = Logger()
+
+
+class PoolAnswers:
+    """Asks the workers, and makes one answer of theirs.
+
+    :param clock: the reactor.
+    :param supervisor: has the workers.
+    :param view: what the supervisor itself knows and can do.
+    :param decides_bans: whether the supervisor refuses those that are banned. In a chat, the
+        workers do.
+    """
+
+    def __init__(
+        self, clock: Any, supervisor: Supervisor, view: ServiceView, *, decides_bans: bool
+    ) -> None:
+        self._clock = clock
+        self._supervisor = supervisor
+        self._view = view
+        self._decides_bans = decides_bans
+        self._sums = MetricSums()
+        self._answers: dict[str, Callable[[Question], Any]] = {
+            "metrics": self._metrics,
+            "health": self._health,
+            "readiness": self._readiness,
+            "connections": self._connections,
+            "connection": self._connection,
+            "rooms": self._rooms,
+            "ended": self._ended,
+            "bans": self._bans,
+            "log_level": self._log_level,
+            "close": self._close,
+            "drain": self._drain,
+            "reload": self._reload,
+            "upgrade": self._upgrade,
+            "ban": self._ban,
+            "set_log_level": self._set_log_level,
+        }
+
+    async def answer(self, name: str, question: Question, /) -> Any:
+        service = question.arguments.get("service", self._view.name)
+        if service != self._view.name:
+            raise BadRequest(404, f"There is no service {service!r} here, but {self._view.name}.")
+        if name not in self._answers:
+            raise BadRequest(501, "This cannot be done with --workers.")
+        return await self._answers[name](question)
+
+    # For the supervisor.
+
+    def metrics_known(self, worker: WorkerHandle, families: list[MetricFamily]) -> None:
+        """Note the metrics of a worker."""
+        self._sums.add(worker, families)
+
+    def worker_gone(self, worker: WorkerHandle) -> None:
+        """Note that a worker has ended."""
+        self._sums.end(worker)
+
+    def worker_ready(self, worker: WorkerHandle) -> None:
+        """Tell a new worker what was banned before."""
+        if self._decides_bans:
+            for row in self._view.bans():
+                if row["seconds"] is not None:
+                    body = {"target": row["target"], "minutes": -(-row["seconds"] // 60)}
+                    worker.ask("ban", body=body, who="The supervisor").addErrback(_ignore)
+
+    # What is asked.
+
+    async def _metrics(self, question: Question) -> Plain:
+        pool = self._supervisor.pool
+        for worker, families in (await self._ask_all("metrics", workers=pool.everybody)).items():
+            if not worker.has_ended:
+                self._sums.add(worker, families)
+        numbers = [str(number) for number in range(1, pool.count + 1)]
+        running = {str(worker.number): worker for worker in pool.running}
+        own = [
+            gauge(
+                "twisted_net_worker_up",
+                "Whether a worker serves: 1 or 0.",
+                "worker",
+                {each: float(each in running and running[each].ready) for each in numbers},
+            ),
+            gauge(
+                "twisted_net_worker_connections",
+                "Open connections of a worker.",
+                "worker",
+                {each: running[each].connections if each in running else 0 for each in numbers},
+            ),
+            {
+                "name": "twisted_net_worker_starts",
+                "help": "Worker processes that were started.",
+                "type": "counter",
+                "samples": [["twisted_net_worker_starts_total", {}, pool.starts]],
+            },
+        ]
+        return Plain(_as_text([*self._sums.totals(), *own]), CONTENT_TYPE)
+
+    async def _health(self, question: Question) -> Plain:
+        return Plain(b"ok\n")
+
+    async def _readiness(self, question: Question) -> Plain:
+        problem = self._view.not_ready
+        if not problem:
+            answers = (await self._ask_all("readiness")).values()
+            if not any(each["status"] == 200 for each in answers):
+                problem = "; ".join(dict.fromkeys(each["text"].strip() for each in answers))
+                problem = problem or "no worker answers"
+        return Plain(f"{problem or 'ready'}\n".encode(), status=503 if problem else 200)
+
+    async def _connections(self, question: Question) -> dict[str, Any]:
+        try:
+            query = parse_query(question.arguments)
+        except ValueError as error:
+            raise BadRequest(400, f"{error}.") from None
+        count = self._supervisor.pool.count
+        asked = {}
+        for worker in self._supervisor.pool.running:
+            arguments = dict(question.arguments)
+            if "after" in arguments:
+                arguments["after"] = after_in(arguments["after"], worker.number, count)
+            asked[worker] = self._ask(worker, "connections", arguments=arguments)
+        answers = await self._gather(asked)
+        by_number = {worker.number: answer for worker, answer in answers.items()}
+        return merge_pages(by_number, query.sort, query.limit, count)
+
+    async def _connection(self, question: Question) -> dict[str, Any]:
+        worker, number = self._found(question)
+        row = await self._ask_one(worker, "connection", number=number)
+        return with_worker(row, worker.number, self._supervisor.pool.count)
+
+    async def _rooms(self, question: Question) -> dict[str, Any]:
+        try:
+            limit, after = parse_room_query(question.arguments)
+        except ValueError as error:
+            raise BadRequest(400, f"{error}.") from None
+        return merge_rooms(await self._all_rooms(), limit, after)
+
+    async def _all_rooms(self) -> list[dict[str, Any]]:
+        """Return the rooms of each worker: only all of them show which room has most members."""
+        rows: list[dict[str, Any]] = []
+        for worker in self._supervisor.pool.running:
+            arguments = {"limit": str(MOST)}
+            while arguments:
+                asked = {worker: self._ask(worker, "rooms", arguments=arguments)}
+                page = (await self._gather(asked)).get(worker, {"rooms": [], "next": None})
+                rows += page["rooms"]
+                arguments = {} if page["next"] is None else {**arguments, "after": page["next"]}
+        return rows
+
+    async def _ended(self, question: Question) -> dict[str, Any]:
+        answers = {each.number: found for each, found in (await self._ask_all("ended")).items()}
+        return merge_ended(answers, REMEMBERED, self._supervisor.pool.count)
+
+    async def _bans(self, question: Question) -> dict[str, Any]:
+        if self._decides_bans:
+            return {"bans": self._view.bans()}
+        return merge_bans(list((await self._ask_all("bans")).values()))
+
+    async def _log_level(self, question: Question) -> dict[str, Any]:
+        return {"level": log_level().name}
+
+    # What is done.
+
+    async def _close(self, question: Question) -> dict[str, Any]:
+        worker, number = self._found(question)
+        await self._ask_one(worker, "close", number=number, body=question.body, who=question.who)
+        return {"done": f"Connection {question.number} is being closed."}
+
+    async def _drain(self, question: Question) -> dict[str, Any]:
+        if not self._supervisor.is_draining:
+            _log.info("{who} drains {name}", who=question.who, name=self._view.name)
+            self._supervisor.begin_drain()
+        count = self._supervisor.pool.connections
+        return {"done": f"{self._view.name} is draining.", "open": count}
+
+    async def _reload(self, question: Question) -> dict[str, Any]:
+        assert self._view.reload is not None
+        try:
+            return {"done": self._view.reload(question.who)}
+        except CannotReload as error:
+            raise BadRequest(400, f"{error}; nothing has changed") from None
+
+    async def _upgrade(self, question: Question) -> dict[str, Any]:
+        _log.info("{who} replaces the workers", who=question.who)
+        if not await self._supervisor.pool.replace_all():
+            raise BadRequest(409, "Not all workers could be replaced; the log says more.")
+        return {"done": "All workers are replaced."}
+
+    async def _ban(self, question: Question) -> dict[str, Any]:
+        target, minutes, text = ban_in(question.body)
+        done = ""
+        if self._decides_bans:
+            try:
+                done = await self._view.ban(target, minutes, text)
+            except CannotBan as error:
+                raise BadRequest(400, str(error)) from None
+        answers = await self._ask_all("ban", body=question.body, who=question.who)
+        texts = [answer["done"] for answer in answers.values()]
+        if self._decides_bans:
+            closed = sum(int(found[1]) for found in map(_CLOSED.search, texts) if found)
+            done = _CLOSED.sub(f"; {closed} connections closed", done)
+        return {"done": done or " ".join(dict.fromkeys(texts))}
+
+    async def _set_log_level(self, question: Question) -> dict[str, Any]:
+        name = text_in(question.body, "level")
+        if name not in LEVELS:
+            raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
+        await self._ask_all("set_log_level", body=question.body, who=question.who)
+        if not set_log_level(LogLevel.levelWithName(name)):
+            raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
+        return {"level": name}
+
+    # Looking on.
+
+    async def open_tap(
+        self, question: Question, write: Callable[[bytes], object], ended: Callable[[], None], /
+    ) -> RemoteTap:
+        worker, number = self._found(question)
+        opened = await self._ask_one(worker, "open-tap", number=number, who=question.who)
+        return RemoteTap(worker, opened["tap"], write, ended)
+
+    # Asking workers.
+
+    def _found(self, question: Question) -> tuple[WorkerHandle, int]:
+        number, own = place_of(question.number, self._supervisor.pool.count)
+        worker = self._supervisor.pool.workers.get(number)
+        if worker is None:
+            raise BadRequest(404, f"There is no connection {question.number}.")
+        return worker, own
+
+    async def _ask_one(self, worker: WorkerHandle, name: str, **values: Any) -> Any:
+        try:
+            return await self._ask(worker, name, **values)
+        except ChannelError as error:
+            number = values["number"]
+            shown = number_of(worker.number, number, self._supervisor.pool.count)
+            text = str(error).replace(f"connection {number}", f"connection {shown}")
+            raise BadRequest(
+                error.status, text.replace(f"Connection {number}", f"Connection {shown}")
+            ) from None
+
+    async def _ask_all(
+        self, name: str, *, workers: list[WorkerHandle] | None = None, **values: Any
+    ) -> dict[WorkerHandle, Any]:
+        asked = self._supervisor.pool.running if workers is None else workers
+        return await self._gather({each: self._ask(each, name, **values) for each in asked})
+
+    async def _gather(self, asked: dict[WorkerHandle, Deferred[Any]]) -> dict[WorkerHandle, Any]:
+        """Return the answers of those that answer.
+
+        :raises BadRequest: all that answer refuse.
+        """
+        results = await DeferredList(list(asked.values()), consumeErrors=True)
+        found, refused = {}, []
+        for worker, (is_answer, value) in zip(asked, results, strict=True):
+            if is_answer:
+                found[worker] = value
+            elif isinstance(value.value, ChannelError) and value.value.status < 500:
+                refused.append(value.value)
+            else:
+                _log.warn(
+                    "Worker {worker} does not answer: {why}",
+                    worker=worker.number,
+                    why=value.getErrorMessage(),
+                )
+        if refused and not found:
+            raise BadRequest(refused[0].status, str(refused[0]))
+        return found
+
+    def _ask(self, worker: WorkerHandle, name: str, **values: Any) -> Deferred[Any]:
+        asked = worker.ask(name, **values)
+        asked.addTimeout(ANSWER_SECONDS, self._clock)
+
+        def late(failure: Failure) -> Failure:
+            if not isinstance(failure.value, CancelledError | DeferredTimeout):
+                return failure
+            raise ChannelError(504, f"Worker {worker.number} does not answer.")
+
+        return asked.addErrback(late)
+
+
+class RemoteTap:
+    """Looks on at a connection of a worker.
+
+    :param number: the tap's number there.
+    """
+
+    def __init__(
+        self,
+        worker: WorkerHandle,
+        number: int,
+        write: Callable[[bytes], object],
+        ended: Callable[[], None],
+    ) -> None:
+        self._worker = worker
+        self._number = number
+        self._write = write
+        self._ended = ended
+        self._lines = 0
+        self._is_over = False
+        worker.taps[number] = self
+
+    def begin(self) -> None:
+        self._worker.tell("begin-tap", tap=self._number)
+
+    def over(self) -> tuple[int, int]:
+        self._is_over = True
+        self._worker.taps.pop(self._number, None)
+        self._worker.tell("end-tap", tap=self._number)
+        return self._lines, 0
+
+    # For the worker.
+
+    def add_line(self, text: str) -> None:
+        """Pass on a line."""
+        self._lines += 1
+        self._write(text.encode())
+
+    def end(self) -> None:
+        """The connection, or its worker, has ended."""
+        if not self._is_over:
+            self._ended()
+
+    # For the operator's connection.
+
+    def pauseProducing(self) -> None:
+        self._worker.tell("pause-tap", tap=self._number)
+
+    def resumeProducing(self) -> None:
+        self._worker.tell("resume-tap", tap=self._number)
+
+    def stopProducing(self) -> None:
+        self._worker.tell("pause-tap", tap=self._number)
+
+
+def _as_text(families: list[MetricFamily]) -> bytes:
+    """Return metrics in Prometheus' text format."""
+
+    class Collected:
+        def collect(self) -> list[Metric]:
+            return [_metric(each) for each in families]
+
+    return generate_latest(Collected())
+
+
+def _metric(family: MetricFamily) -> Metric:
+    metric = Metric(family["name"], family["help"], family["type"])
+    for name, labels, value in family["samples"]:
+        metric.add_sample(name, labels, value)
+    return metric
+
+
+def _ignore(failure: Failure) -> None:
+    """The worker has just ended, or bans it already."""

@@ -1,0 +1,300 @@
+"""The service of the supervisor: it accepts, and keeps its workers running."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger, LogLevel
+
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.endpoints.listening import Listener, ListenerService, ListenFailed
+from twisted_net.policy.admission import Admission
+from twisted_net.policy.close_reasons import CLOSED, CloseReason
+from twisted_net.policy.ranges import Network
+from twisted_net.services.config_reloader import ConfigReloader, change_rules
+from twisted_net.services.live_flags import ReloadError
+from twisted_net.services.reloader import SignalHandler
+from twisted_net.services.service_manager import ServiceManager
+from twisted_net.services.starting import (
+    StartError,
+    begin_log_level,
+    fail_late,
+    second_signal,
+    settle,
+)
+from twisted_net.services.workers.dispatcher import Dispatcher
+from twisted_net.services.workers.handle import Spawn
+from twisted_net.services.workers.pool import END_SECONDS, WorkerPool
+from twisted_net.services.workers.settings import WorkerSettings
+from twisted_net.services.workers.sockets import AcceptingSockets
+from twisted_net.web.admin.log_level import set_log_level
+
+_log = Logger()
+
+NEW_TICKET_KEY_EVERY = 12 * 60 * 60
+"""Seconds between two keys of session tickets, as for a service without workers."""
+
+
+class AbortingFactory(ConnectionFactory):
+    """Stands for the connections of all workers: a second signal aborts them.
+
+    :param name: the service's name, for the log.
+    :param abort: aborts them.
+    :param admission: decides which clients may connect.
+    """
+
+    def __init__(
+        self, name: str, abort: Callable[[], object], clock: Any, admission: Admission
+    ) -> None:
+        super().__init__(clock=clock, admission=admission)
+        self._name = name
+        self._abort_all = abort
+
+    def logPrefix(self) -> str:
+        return self._name
+
+    def abort(self, reason: CloseReason = CLOSED) -> None:
+        self._abort_all()
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorParts:
+    """What a supervisor is made of.
+
+    :ivar command: the service's name.
+    :ivar sockets: what accepts; ``listeners`` were made with it.
+    :ivar listeners: where to listen.
+    :ivar settings: makes the settings of a worker from its number.
+    :ivar spawn: starts the process of a worker.
+    :ivar count: how many workers there are.
+    :ivar admission: decides who may connect.
+    :ivar trusted: the proxies, whose clients' addresses only workers learn.
+    :ivar drain: seconds that connections have when the service stops.
+    :ivar options: the command line, whose file may be read again.
+    :ivar overlaps: whether a worker and its successor may run at the same time.
+    :ivar renew_ticket_key: makes a new key of session tickets for all workers, in hexadecimal
+        digits; None if they have none in common, or a file has it.
+    """
+
+    command: str
+    sockets: AcceptingSockets
+    listeners: Sequence[Listener]
+    settings: Callable[[int], WorkerSettings]
+    spawn: Spawn
+    count: int
+    admission: Admission
+    trusted: Sequence[Network | str]
+    drain: float
+    options: Any
+    overlaps: bool = True
+    renew_ticket_key: Callable[[], str] | None = None
+
+
+class Supervisor(ListenerService):
+    """Accepts connections, and hands them to workers in turn.
+
+    :param reactor: the reactor.
+    :ivar pool: its workers.
+    :ivar admission: decides who may connect.
+    :ivar admin: shows the workers to operators; it starts and stops with the service.
+    """
+
+    admin: ListenerService | None = None
+
+    def __init__(self, reactor: Any, parts: SupervisorParts) -> None:
+        super().__init__(
+            AbortingFactory(parts.command, self._abort_connections, reactor, parts.admission),
+            parts.listeners,
+            parts.drain,
+        )
+        self.command = parts.command
+        self.admission = parts.admission
+        self.pool = WorkerPool(
+            *(reactor, parts.count, parts.settings, parts.spawn),
+            drain=parts.drain,
+            overlaps=parts.overlaps,
+            changed=self._workers_changed,
+            gone=lambda worker: self._dispatcher.worker_gone(worker),
+            left=lambda worker, addresses: self._dispatcher.left(worker, addresses),
+            failed=self._fail,
+        )
+        self._reactor = reactor
+        self._sockets = parts.sockets
+        self._dispatcher = Dispatcher(
+            *(reactor, lambda: self.pool.running, parts.admission, parts.trusted),
+            hold=lambda holds: self._accept_or_hold(holds),
+        )
+        self._options = parts.options
+        self._config: ConfigReloader | None = None
+        if parts.options.config_path is not None:
+            self._config = ConfigReloader(parts.options, self._apply_flags)
+        self._renew_ticket_key = parts.renew_ticket_key
+        self._holds = self._has_failed = False
+        self._call: Any = None
+        self._signals: list[SignalHandler] = []
+        self._manager = ServiceManager(reactor, os.environ)
+        parts.sockets.use(self._dispatcher.accepted)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it listens, all workers have served, and one does now."""
+        return (
+            super().ready
+            and self.pool.has_served
+            and any(worker.ready for worker in self.pool.running)
+        )
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()
+            if self.admin is not None:
+                self.admin.privilegedStartService()
+        except ListenFailed as error:
+            raise StartError(f"{self.command}: {error}").show() from None
+
+    def startService(self) -> None:
+        try:
+            super().startService()
+            if self.admin is not None:
+                self.admin.startService()
+        except ListenFailed as error:
+            raise StartError(f"{self.command}: {error}").show() from None
+        settle()
+        begin_log_level(self._options["log-level"])
+        self._reactor.callWhenRunning(self._start_workers)
+
+    def stopService(self) -> Deferred[None]:
+        self._manager.stopping(f"Stopping; {self._describe()}", self.drain + END_SECONDS)
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        for handler in self._signals:
+            handler.restore()
+        self._signals.clear()
+        stopped = Deferred.fromCoroutine(self._stop_all(super().stopService))
+        if not stopped.called:
+            second_signal.begin(self)
+        return stopped.addBoth(self._has_stopped)
+
+    def begin_drain(self) -> Deferred[None]:
+        """Stop accepting, and let the workers close all connections, but stay running.
+
+        :return: fires when it has stopped accepting.
+        """
+        draining = super().begin_drain()
+        for worker in self.pool.everybody:
+            worker.tell("drain")
+        return draining
+
+    def listen_failed_late(self, failure: ListenFailed) -> None:
+        self._fail(str(failure))
+
+    def listening_late(self) -> None:
+        self._workers_changed()
+
+    async def _stop_all(self, stop_listening: Callable[[], Deferred[None]]) -> None:
+        await stop_listening()
+        self._dispatcher.close()
+        await self.pool.stop()
+        if self.admin is not None:  # last, so that operators can see how the connections end
+            await self.admin.stopService()
+
+    def _has_stopped(self, result: Any) -> Any:
+        self._manager.close()
+        second_signal.end(self)
+        return result
+
+    def _start_workers(self) -> None:
+        if not self.running:
+            return
+        for number, call in (
+            (signal.SIGHUP, self._hung_up),
+            (signal.SIGUSR2, self._replace_all),
+        ):
+            self._signals.append(SignalHandler(self._reactor, number, call))
+        if self._renew_ticket_key is not None:
+            self._call = self._reactor.callLater(NEW_TICKET_KEY_EVERY, self._new_ticket_key)
+        self.pool.start()
+
+    def _workers_changed(self) -> None:
+        self._accept_or_hold(self._holds)
+        if self.ready:
+            self._manager.ready(self._describe)
+
+    def _accept_or_hold(self, holds: bool) -> None:
+        self._holds = holds
+        if holds or not any(worker.ready for worker in self.pool.running):
+            self._sockets.pause()
+        else:
+            self._sockets.resume()
+
+    def _describe(self) -> str:
+        count, pool = self.pool.connections, self.pool
+        serving = sum(worker.ready for worker in pool.running)
+        return f"{count} connection{'s' if count != 1 else ''}, {serving} of {pool.count} workers"
+
+    def _abort_connections(self) -> None:
+        for worker in self.pool.everybody:
+            worker.tell("abort")
+
+    def _fail(self, line: str) -> None:
+        """End the service with one line, and status 1."""
+        if self._has_failed:
+            return
+        self._has_failed = True
+        if not line.startswith(f"{self.command}: "):
+            line = f"{self.command}: {line}"
+        _log.error("{line}", line=line)
+        fail_late(self._reactor, line)
+
+    # Signals.
+
+    def _hung_up(self) -> None:
+        with suppress(ReloadError):  # it is in the log
+            self.reload("SIGHUP")
+
+    def reload(self, why: str) -> str:
+        """Read the ``--config`` file again, and let all workers do so, and read certificates.
+
+        :param why: what asks for it, for the log.
+        :return: a line about what has changed.
+        :raises ReloadError: the file is wrong, and nothing of it is obeyed.
+        """
+        with self._manager.reloading():
+            for worker in self.pool.everybody:
+                if worker.has_served:  # a younger one has not read anything yet
+                    worker.signal(signal.SIGHUP)
+            told = "the workers get it, too"
+            try:
+                if self._config is not None:
+                    told = self._config.reload()
+            except ReloadError as error:
+                _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
+                raise
+        _log.info("{why}: {told}", why=why, told=told)
+        return told
+
+    def _apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        """Obey what concerns this process: who may connect, the log, and the end."""
+        change_rules(self.admission, before, now, changed)
+        if "max-connections" in changed and now["max-connections"] is None:
+            most = now.rules().max_connections  # of each worker
+            self.admission.change(max_connections=most * self.pool.count)
+        if "log-level" in changed:
+            set_log_level(LogLevel.levelWithName(now["log-level"]))
+        self.drain = self.pool.drain = now["drain"]
+
+    def _replace_all(self) -> None:
+        Deferred.fromCoroutine(self.pool.replace_all())
+
+    def _new_ticket_key(self) -> None:
+        assert self._renew_ticket_key is not None
+        self._call = self._reactor.callLater(NEW_TICKET_KEY_EVERY, self._new_ticket_key)
+        key = self._renew_ticket_key()
+        for worker in self.pool.everybody:
+            worker.tell("ticket-key", key=key)
