@@ -55,8 +55,8 @@ CHAT_BEYOND_PURITY = {
     for name in (
         *("client.attempts", "client.calls", "client.client", "client.delivery", "channel"),
         *("extension.running", "extension.user", "identity_log", "login", "members", "protocol"),
-        *(f"shared.{name}" for name in ("calls", "chat", "cluster", "gathering", "name_leases")),
-        *("shared.orders", "shared.room_leases", "stored_bans"),
+        *(f"shared.{name}" for name in ("calls", "chat", "cluster", "gathering", "listing")),
+        *("shared.name_leases", "shared.orders", "shared.room_leases", "stored_bans"),
     )
 }
 """The files of ``chat/`` that are not pure."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from tests.chat.chat_peers import ChatCase
 from tests.chat.client_peers import WELCOME, ChatClientCase
 from twisted_net.chat.client.client_state import ClientState
-from twisted_net.chat.client.outputs import SendRequest
+from twisted_net.chat.client.outputs import Deliver, GapDetected, SendRequest
 from twisted_net.chat.messages import ChatError
 
 
@@ -169,3 +169,19 @@ class FollowerTests(ChatCase):
         for offset in (4, 5, 6):
             self.assertEqual(len(state.received(message | {"offset": offset})), 1)
         self.assertEqual(state.received(message | {"offset": 6}), [])
+
+    def test_a_loss_that_the_server_tells(self) -> None:
+        """A room may go on at an earlier offset, because the server has lost messages."""
+        state = ClientState(nick="bot")
+        state.join("r")
+        state.connected()
+        state.received(WELCOME)
+        joined = {"type": "joined", "room": "r", "epoch": "e", "offset": 3, "recovered": None}
+        self.assertNotIn(GapDetected("r"), state.received(joined))
+        told = state.received(joined | {"epoch": "f", "offset": 1, "recovered": False})
+        self.assertIn(GapDetected("r"), told)
+        message = {"type": "message", "room": "r", "text": "x", "from": "b", "offset": 2}
+        self.assertEqual(state.received(message), [Deliver(message)])
+        state.connected()
+        (join, *_) = state.received(WELCOME)
+        self.assertEqual(join.message["since"], {"epoch": "f", "offset": 2})

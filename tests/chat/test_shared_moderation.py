@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.chat.shared_chat import Process, SharedCase
-from twisted_net.chat import ChatUser
+from twisted_net.chat import ChatUser, moderation
+from twisted_net.chat.messages import Ban
 
 
 class KickTests(SharedCase):
@@ -82,6 +83,21 @@ class BanTests(SharedCase):
         self.assertTrue(bob.finished)
         targets = [each.target for each in self.two.chat.registry.bans.current(0)]
         self.assertEqual(targets, ["203.0.113.0/24"])
+
+    def test_a_ban_while_the_store_is_away(self) -> None:
+        """A ban that an operator of the server makes then holds everywhere when it is back."""
+        self.one.operator()
+        chat = self.one.chat
+        boss = chat.registry.find("boss")
+        assert boss is not None
+        self.one.store.cut()
+        chat.act(moderation.ban(chat.registry, boss, Ban("203.0.113.0/24"), chat.now()))
+        self.pass_presence()
+        self.one.store.heal()
+        self.pass_presence()
+        for process in (self.one, self.two, Process(self)):
+            targets = [each.target for each in process.chat.registry.bans.current(0)]
+            self.assertEqual(targets, ["203.0.113.0/24"])
 
 
 class MuteTests(SharedCase):

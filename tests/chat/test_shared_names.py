@@ -141,6 +141,20 @@ class NamesTests(SharedCase):
         self.settle()
         bob = self.two.text("bob")
         self.assertEqual(self.says(bob, "/nick ann"), ["* You are ann now."])
+        self.assertEqual(
+            {process for _, process in self.hub.leases["name"].values()}, {self.two.store.process}
+        )
+
+    def test_starting_again(self) -> None:
+        """A chat that is stopped and started again joins the others as a new process."""
+        self.one.chat.stop_store()
+        self.settle()
+        self.two.text("bob")
+        self.one.chat.start_store()
+        self.settle()
+        ann = self.one.text("ann")
+        self.assertEqual(self.says(ann, "/who"), ["* 2 in #lobby: ann, bob"])
+        self.assertEqual(self.says(ann, "/nick bob"), ["! The name bob is taken."])
 
 
 class AccountTests(SharedCase):

@@ -69,6 +69,19 @@ class PresenceTests(SharedCase):
         self.pass_presence()
         self.assertEqual(self.says(ann, "/rooms"), ["* #lobby: 1 people"])
 
+    def test_lists_are_read_seldom(self) -> None:
+        """Who asks again and again does not make the server read all again."""
+        self.one.text("ann")
+        bob = self.two.text("bob")
+        self.says(bob, "/join tea")
+        self.hub.set_lease("rooms", "another tea", "of a later version", "another")
+        ann = self.one.text("cid")
+        before = self.hub.calls["leases"]
+        ann.send(b"/rooms\n/who tea\n" * 20)
+        self.pass_presence()
+        self.assertEqual(self.lines(ann).count("* 1 in #tea: bob"), 20)
+        self.assertEqual(self.hub.calls["leases"] - before, 2)
+
     def test_a_new_name(self) -> None:
         """A new name is announced as one, and not as a leave and a join."""
         ann, bob = self.one.text("ann"), self.two.text("bob")
@@ -251,6 +264,19 @@ class MessageTests(SharedCase):
         self.clock.pump([1] * 6)
         (line,) = self.lines(ann)
         self.assertEqual(line[:36], "! The server of bob does not answer:")
+
+    def test_private_to_somebody_who_moves(self) -> None:
+        """Who has just gone to a third process is asked for there."""
+        three = Process(self)
+        bob, ann = three.text("bob"), self.one.text("ann")
+        directory = self.one.chat.registry.elsewhere
+        assert directory is not None
+        now = self.hub.leases["name"]["bob"]
+        self.hub.delay = 0.05
+        directory.lease_changed("bob", now[0], self.two.store.process)  # as it was before
+        self.clock.callLater(0.06, directory.lease_changed, "bob", *now)
+        self.assertEqual(self.says(ann, "/msg bob psst"), ["* You told bob: psst"])
+        self.assertIn("* ann tells you: psst", self.lines(bob))
 
     def test_what_waits_for_the_answer(self) -> None:
         """The user's next message is processed after the answer."""

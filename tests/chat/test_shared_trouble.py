@@ -8,6 +8,7 @@ from tests.chat.shared_chat import Process, SharedCase
 from twisted_net.chat.shared.cluster import BACK, LOST, START_PATIENCE
 from twisted_net.chat.shared.session import AWAY_TEXT
 from twisted_net.store.interface import LEASE_SECONDS, StoreError
+from twisted_net.store.log import Position
 
 
 class AwayTests(SharedCase):
@@ -192,6 +193,43 @@ class BackTests(SharedCase):
         self.two.store.heal()
         self.pass_presence()
         self.assertIn("<ann> hello", self.lines(bob))
+
+    def test_lost_messages(self) -> None:
+        """Members are told when the store has lost messages, and hear those that follow."""
+        ann, prog = self.one.text("ann"), self.one.program("prog")
+        bob = self.two.text("bob")
+        self.says(bob, "one")
+        self.lines(ann)
+        prog.heard()
+        self.one.store.lose("elsewhere", Position("new", 0))
+        self.one.store.lose("lobby", Position("new", 0))
+        self.pass_presence()
+        (line,) = self.lines(ann)
+        self.assertEqual(
+            line, "! The server has lost messages in #lobby. Some may be missing here."
+        )
+        (joined,) = prog.heard()
+        self.assertEqual(
+            (joined["type"], joined["recovered"], joined["epoch"], joined["offset"]),
+            ("joined", False, "new", 0),
+        )
+        self.assertEqual(sorted(joined["members"]), ["ann", "bob", "prog"])
+        self.says(bob, "two")
+        self.assertEqual(self.lines(ann), ["<bob> two"])
+        self.assertEqual(self.lines(bob), [])
+
+    def test_lost_messages_of_a_member_that_joins(self) -> None:
+        """Who has just asked for missed messages is told that they are lost."""
+        prog = self.one.program("prog")
+        at = prog.greeting[-1]["epoch"], prog.greeting[-1]["offset"]
+        self.one.program("other")
+        late = self.one.program("late", "")
+        self.hub.delay = 0.5
+        late.send(type="join", room="lobby", since=dict(zip(("epoch", "offset"), at, strict=True)))
+        self.one.store.lose("lobby", Position("new", 0))
+        self.pass_presence()
+        (joined,) = [each for each in late.heard() if each["type"] == "joined"]
+        self.assertEqual((joined["recovered"], joined["epoch"]), (False, "new"))
 
     def test_away_from_the_start(self) -> None:
         """A process that starts while the store is away joins the chat when it is back."""

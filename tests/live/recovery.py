@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -72,28 +73,58 @@ class Account:
 
 
 class Server:
-    """``twistd netchat`` on one port, which can be restarted."""
+    """``twistd netchat`` on one port, which can be restarted.
 
-    def __init__(self, port: int, store: str, where: Path) -> None:
+    :param pid_file: where it writes the number of its process, which may change by an upgrade.
+    """
+
+    def __init__(self, port: int, store: str, where: Path, pid_file: Path | None = None) -> None:
         self.port = port
         self._where = where
+        self._pid_file = pid_file
         flags = ["--port", str(port), "--interface", LOCALHOST, "--store", store]
         twistd = str(Path(sys.executable).with_name("twistd"))
-        self._command = [twistd, "-n", "--pidfile=", "netchat", *flags]
+        self._command = [twistd, "-n", f"--pidfile={pid_file or ''}", "netchat", *flags]
+        tied = shutil.which("setpriv")  # it ends with this process; Linux only
+        if tied:
+            self._command[:0] = [tied, "--pdeathsig", "KILL"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; clients retry until it listens."""
+        if self._pid_file is not None:
+            self._pid_file.unlink(missing_ok=True)
         with (self._where / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, cwd=self._where, env=dict(os.environ)
             )
 
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        elif self._pid_file is not None and self._pid_file.exists():  # it was upgraded
+            with suppress(ProcessLookupError):
+                os.kill(int(self._pid_file.read_text()), number)
+
+    def is_running(self) -> bool:
+        """Whether it runs: the process that was started, or the one after an upgrade."""
+        if self._process is not None and self._process.poll() is None:
+            return True
+        if self._pid_file is None or not self._pid_file.exists():
+            return False
+        return Path(f"/proc/{self._pid_file.read_text()}").exists()
+
     def end(self, how: int) -> None:
         """End it with a signal."""
-        assert self._process is not None
-        self._process.send_signal(how)
-        self._process.wait()
+        if self._process is not None:
+            self.signal(how)
+            self._process.wait()
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        return (self._where / "log").read_text(errors="replace")
 
 
 class Watcher:

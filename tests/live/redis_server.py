@@ -95,6 +95,13 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def stop(self) -> None:
+        """End it properly."""
+        if self._process is not None:
+            self.signal(signal.SIGTERM)
+            self._process.wait(PATIENCE)
+            self._process = None
+
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:

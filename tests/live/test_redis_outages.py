@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections import Counter
 
+from twisted.logger import capturedLogs, formatEvent
+
 from tests.live.redis_case import RedisCase
 from tests.live.redis_server import Asking
 from tests.store.store_contract import Heard, make_message
 from twisted_net.store.interface import StoreError
-from twisted_net.store.log import Bounds
+from twisted_net.store.log import Bounds, Position
 from twisted_net.store.redis.store import RedisStore
 
 META = "{netchat:a}:meta"
@@ -29,6 +31,8 @@ class OutageCase(RedisCase):
         self.store = self.started()
         self.told: list[str] = []
         self.store.watch_trouble(self.told.append)
+        self.losses: list[tuple[str, Position]] = []
+        self.store.watch_losses(lambda room, at: self.losses.append((room, at)))
         self.heard = Heard()
         self.epoch = self.value(self.store.subscribe("a", self.heard)).epoch
 
@@ -83,6 +87,7 @@ class AwayTests(OutageCase):
         self.until_well()
         self.assertEqual(self.say("4"), [4])
         self.assertEqual(self.heard.offsets, [1, 2, 3, 4])
+        self.assertEqual(self.losses, [])
         self.check_new_epoch()
         self.assertEqual(self.told[-1], "")
 
@@ -226,6 +231,9 @@ class DamageTests(OutageCase):
         self.server.ask("FLUSHALL")
         self.check_new_epoch()
         self.assertEqual(self.heard.offsets[-1], 1)
+        ((room, at),) = self.losses
+        self.assertEqual((room, at.offset), ("a", 0))
+        self.assertIn(at.epoch, self.heard.epochs)
         self.until_well()
 
     def test_a_log_that_does_not_fit(self) -> None:
@@ -262,6 +270,26 @@ class DamageTests(OutageCase):
         used = Counter(self.heard.offsets)
         self.assertEqual(used[4], 2)  # once in each epoch
 
+    def test_a_room_that_cannot_be_read(self) -> None:
+        """It is logged, and does not keep the store from working; once it is mended, it goes on."""
+        self.say("1")
+        kept = self.server.ask("DUMP", LOG)
+        self.server.ask("DEL", LOG)
+        self.server.ask("SET", LOG, "something else")
+        with capturedLogs() as logged:
+            self.cut()
+            self.pumped.until(lambda: len(self.told) >= 2, "the store to be back")
+            self.assertEqual(self.store.trouble, "")
+        texts = [text for event in logged if (text := formatEvent(event))]
+        self.assertEqual(len([text for text in texts if "#a cannot be read" in text]), 1, texts)
+        self.assertEqual(self.value(self.store.append("b", [make_message("x")])).offsets, [1])
+        self.server.ask("DEL", LOG)
+        self.server.ask("RESTORE", LOG, 0, kept)
+        other = self.started()
+        self.say("2", store=other)
+        self.pumped.until(lambda: self.heard.offsets == [1, 2], "what was missed")
+        self.assertEqual(self.heard.epochs, {self.epoch})
+
     def test_a_record_that_is_not_ours(self) -> None:
         """What cannot be a message is an error of that room, not a crash."""
         self.say("1")
@@ -282,7 +310,7 @@ class ConfirmedTests(RedisCase):
         with Asking(self.server.port) as asking:
             asking.ask("SET", "x", "1")
             self.assertEqual(asking.ask("WAIT", 1, 20_000), 1)
-        store = self.begun(self.make(Bounds(), wait="1", timeout="4"))
+        store = self.begun(self.make(Bounds(), wait="1"))
         heard = Heard()
         self.value(store.subscribe("a", heard))
         self.assertEqual(self.value(store.append("a", [make_message("1", "1")])).offsets, [1])

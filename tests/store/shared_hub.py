@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted_net.store.interface import (
     LEASE_SECONDS,
     LeaseWatcher,
+    LossWatcher,
     NotificationListener,
     StoreError,
     Subscriber,
@@ -87,6 +88,7 @@ class HubStore:
         self._known: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         self._listeners: list[tuple[str, NotificationListener]] = []
         self._troubled: list[Callable[[str], None]] = []
+        self._loss_watchers: list[LossWatcher] = []
         self._expiry: IDelayedCall | None = None
 
     @property
@@ -320,6 +322,14 @@ class HubStore:
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
         self._troubled.append(changed)
+
+    def watch_losses(self, lost: LossWatcher) -> None:
+        self._loss_watchers.append(lost)
+
+    def lose(self, room: str, position: Position) -> None:
+        """Tell that messages were lost."""
+        for lost in self._loss_watchers:
+            lost(room, position)
 
 
 def _ignore(epoch: str, fresh: Sequence[StoredMessage]) -> None:

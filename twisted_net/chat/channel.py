@@ -312,6 +312,23 @@ class Channel:
                 return
         connection.send_encoded(data)
 
+    def tell_loss(self, at: Position) -> None:
+        """Tell all members that messages were lost. The room goes on after another position."""
+        if self._early is not None:
+            self._not_restored(Failure(StoreError("some of its messages are gone")))  # type: ignore[no-untyped-call]
+        if not self._open:
+            return
+        self.at = at
+        for codec, broadcast in self._broadcasts.items():
+            if broadcast.members:
+                broadcast.enqueue(codec.encode(self._joined_event(codec, False)))
+        for joining in list(self._joining.values()):
+            heard = [each for each in joining.heard if isinstance(each, bytes)]
+            joining.heard.clear()  # its messages were before the loss
+            joining.heard.extend(heard)
+            if joining.since is not None:
+                self._let_in(joining, [], False)
+
     # Moving to another process, as by an upgrade in place.
 
     @property
@@ -349,6 +366,8 @@ class Channel:
         return missed.addCallback(self._caught_up_with)
 
     def _caught_up_with(self, page: Page | None) -> None:
+        if self._early is None:
+            return  # a loss has closed the members
         if page is None:
             raise StoreError("some of its messages are gone")
         self._caught_up(page)
@@ -470,7 +489,11 @@ class Channel:
         self.broadcast(connection.codec).add(connection)
 
     def _send_joined(self, joining: JoiningMember, recovered: bool | None) -> None:
-        room, codec = self.room, joining.codec
-        members = list(islice(room.names(), codec.listed))
-        joined = RoomJoined(self.name, self.at, members, room.count, room.topic, recovered)
+        codec = joining.codec
+        joined = self._joined_event(codec, recovered)
         joining.connection.send_encoded(codec.encode(joined, joining.id))
+
+    def _joined_event(self, codec: Codec, recovered: bool | None) -> RoomJoined:
+        room = self.room
+        members = list(islice(room.names(), codec.listed))
+        return RoomJoined(self.name, self.at, members, room.count, room.topic, recovered)

@@ -694,6 +694,12 @@ class ChatFactory(ConnectionFactory):
         """Send an event to the members of a room who are in this process."""
         self._channel(room).announce(event, None if but is None else but.connection)
 
+    def tell_loss(self, room: str, at: Position) -> None:
+        """Tell the members of a room in this process that messages were lost."""
+        here = self.registry.rooms.get(room)
+        if here is not None and here in self._channels:
+            self._channels[here].tell_loss(at)
+
     def expel(self, user: User, room: Room) -> None:
         """Remove a user from a room that the store cannot open."""
         if room in user.rooms:

@@ -23,6 +23,9 @@ LeaseWatcher: TypeAlias = Callable[[str, str | None, Lessee], None]
 NotificationListener: TypeAlias = Callable[[bytes, Lessee], None]
 """Called with the data of a notification, and the process that sent it."""
 
+LossWatcher: TypeAlias = Callable[[str, Position], None]
+"""Called with a room and the position after which its messages go on."""
+
 LEASE_SECONDS = 15.0
 """Seconds after which the leases of a process end that has died, or that has lost the store."""
 
@@ -180,6 +183,13 @@ class SharedStore(KeyValueStore, Protocol):
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with :attr:`trouble` each time it begins, changes, or ends ("")."""
+
+    def watch_losses(self, lost: LossWatcher) -> None:
+        """Call ``lost`` when the log of a room that is subscribed to has lost messages.
+
+        Subscribers may have seen messages that the log does not have any more, or have missed some
+        that it had. It is called between the messages before and those after the loss.
+        """
 
 
 @runtime_checkable

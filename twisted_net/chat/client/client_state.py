@@ -332,9 +332,10 @@ class ClientState:
             return [Deliver(message)]
         self._joins = {id: asked for id, asked in self._joins.items() if asked != name}
         outputs: list[Output] = []
+        was_joined = room.joined  # the server tells members by itself that messages were lost
         room.joined, room.asked, room.refused, room.tries = True, False, None, 0
         if not self._continues(room, message):
-            if room.with_since:
+            if room.with_since or was_joined:
                 outputs.append(GapDetected(name))
             room.epoch, room.offset, room.gaps = message["epoch"], message["offset"], 0
         waiting = [each for each in self._unacked.values() if each.get("room") == name]

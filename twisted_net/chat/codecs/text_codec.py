@@ -121,6 +121,8 @@ def _greeted(event: Welcome) -> str:
 
 
 def _joined(event: RoomJoined) -> str:
+    if event.recovered is False:  # nobody asks for it here: the store has lost some
+        return f"! The server has lost messages in #{event.room}. Some may be missing here."
     topic = f" Topic: {event.topic}" if event.topic else ""
     return f"* You are in #{event.room} now, with {event.count - 1} others.{topic}"
 

@@ -4,6 +4,6 @@
 ``session`` is a session that waits for a claim before it goes on. ``forwarding`` decides about
 users of other processes, and ``rooms`` has the members that a room has elsewhere. These are pure.
 
-``cluster`` carries out what they decide, with ``name_leases``, ``room_leases`` and ``calls``, which
-use the store; ``orders`` does what other processes ask for.
+``cluster`` carries out what they decide, with ``name_leases``, ``room_leases``, ``listing`` and
+``calls``, which use the store; ``orders`` does what other processes ask for.
 """

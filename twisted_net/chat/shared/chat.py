@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_net.chat.actions import Action
 from twisted_net.chat.messages import Event
 from twisted_net.chat.registry import Registry, Room, User
+from twisted_net.store.log import Position
 
 
 class LocalChat(Protocol):
@@ -27,6 +28,9 @@ class LocalChat(Protocol):
 
     def announce_here(self, room: Room, event: Event, but: User | None = None) -> None:
         """Send an event to the members of a room who are in this process."""
+
+    def tell_loss(self, room: str, at: Position) -> None:
+        """Tell the members of a room in this process that messages were lost."""
 
     def send_to_all(self, message: str) -> None:
         """Send a notice to all users of this process."""

@@ -30,6 +30,7 @@ from twisted_net.chat.shared.bans import SharedMutes
 from twisted_net.chat.shared.calls import TOPIC, Calls, Order
 from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.forwarding import answered
+from twisted_net.chat.shared.listing import Listing
 from twisted_net.chat.shared.name_leases import NameLeases
 from twisted_net.chat.shared.orders import Orders, event_order
 from twisted_net.chat.shared.room_leases import RoomLeases
@@ -81,6 +82,7 @@ class Cluster:
         self._directory = registry.elsewhere = self._names.directory
         self.rooms = RoomLeases(store, chat, self._retake_later)
         registry.make_room = self.rooms.make_room
+        self._listing = Listing(store, chat)
         self._orders = Orders(chat, self._names, self._announce)
         self._calls = Calls(store, chat.clock, self._orders.carry_out)
         self._claiming: dict[User, Deferred[None]] = {}
@@ -102,6 +104,7 @@ class Cluster:
         if not self._is_watching_trouble:
             self._is_watching_trouble = True
             self._store.watch_trouble(self._trouble_changed)
+            self._store.watch_losses(self._chat.tell_loss)
         self._retake()
 
     def _give_up_start(self) -> None:
@@ -117,7 +120,7 @@ class Cluster:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self._names.unwatch()
+        self._names.stop()
         self._store.unlisten(TOPIC, self._calls.received)
 
     # Moving to another process, as by an upgrade in place.
@@ -324,9 +327,9 @@ class Cluster:
         event: Event
         try:
             if action.room:
-                event = await self.rooms.list_members(action.room)
+                event = await self._listing.members(action.room)
             else:
-                event = await self.rooms.list_rooms()
+                event = await self._listing.rooms()
         except StoreError as error:
             event = ErrorReply("store", f"The list cannot be read: {error}.")
         self._chat.act([SendEvent(action.user, event, action.id)])

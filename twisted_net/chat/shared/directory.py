@@ -130,6 +130,12 @@ class NameDirectory:
             self._origins[after.origin] = (*self._origins.get(after.origin, ()), key)
         return before
 
+    def forget_others(self) -> None:
+        """Forget what other processes hold, and what is in stock: the store is about to close."""
+        self._elsewhere.clear()
+        self._origins.clear()
+        self._stock.clear()
+
     def find(self, name: str) -> RemoteUser | None:
         """Return the user of another process with this name, in any case."""
         found = self._person(names.key(name)) if len(name) <= 200 else None

@@ -55,9 +55,10 @@ class NameLeases:
         """Learn the names of other processes from now on."""
         return self._store.watch_leases(KIND, self._changed)
 
-    def unwatch(self) -> None:
-        """Do not learn them any more."""
+    def stop(self) -> None:
+        """Do not learn them any more, and forget them."""
         self._store.unwatch_leases(KIND, self._changed)
+        self.directory.forget_others()
 
     def _changed(self, key: str, value: str | None, process: str) -> None:
         before = self.directory.lease_changed(key, value, process)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,23 +11,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net.chat import moderation
-from twisted_net.chat.limits import LISTED_JSON
 from twisted_net.chat.members import store_error_text
 from twisted_net.chat.messages import (
     MemberLeft,
-    MemberList,
     NickChanged,
-    RoomList,
     TopicEvent,
 )
 from twisted_net.chat.registry import Room
 from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.gathering import gather, in_batches
+from twisted_net.chat.shared.listing import ROOMS, room_text
 from twisted_net.chat.shared.rooms import SharedRoom, member_key, member_name, room_kind
 from twisted_net.store.interface import LeaseWatcher, SharedStore
-
-ROOMS = "rooms"
-"""The kind of the leases that say which rooms are open in a process, with how many members."""
 
 BATCH_DELAY = 0.2
 """Seconds for which changes of other processes are batched before they are announced, and changes
@@ -216,12 +210,7 @@ class RoomLeases:
         if room is None:
             self._release_keys(ROOMS, [key])
             return
-        value = json.dumps([self._members_here(room), room.topic], ensure_ascii=False)
-        self._store.lease(ROOMS, [key], value).addErrback(self._not_told)
-
-    @staticmethod
-    def _members_here(room: Room) -> int:
-        return len(room.users) - len(room.presence.arrivals)
+        self._store.lease(ROOMS, [key], room_text(room)).addErrback(self._not_told)
 
     async def retake(self) -> None:
         """Take all leases again, after the store was away.
@@ -270,36 +259,6 @@ class RoomLeases:
                 self._chat.announce_here(room, TopicEvent(room.name, topic))
 
         return self._store.values(_topic_kind(room.name)).addCallback(read)
-
-    # Lists.
-
-    async def list_rooms(self) -> RoomList:
-        """Return the rooms of all processes, those with the most users first.
-
-        :raises StoreError: they cannot be read.
-        """
-        found = {
-            room.name: (self._members_here(room), room.topic)
-            for room in self._chat.registry.rooms.values()
-        }
-        for key, (value, process) in (await self._store.leases(ROOMS)).items():
-            if process != self._store.process:
-                name = member_name(key)
-                count, topic = json.loads(value)
-                before, known = found.get(name, (0, ""))
-                found[name] = before + count, known or topic
-        rows = sorted(found.items(), key=lambda row: (-row[1][0], row[0]))
-        listed = [(name, count, topic) for name, (count, topic) in rows[:LISTED_JSON]]
-        return RoomList(listed, len(rows))
-
-    async def list_members(self, room: str) -> MemberList:
-        """Return the users of a room that is not open here.
-
-        :raises StoreError: they cannot be read.
-        """
-        leases = await self._store.leases(room_kind(room))
-        nicks = sorted(map(member_name, leases), key=str.casefold)
-        return MemberList(room, nicks[:LISTED_JSON], len(nicks))
 
 
 def _topic_kind(room: str) -> str:

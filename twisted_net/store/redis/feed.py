@@ -36,6 +36,7 @@ class RoomFeed:
 
     :param deliver: called with an epoch and the messages that follow, in order.
     :param broken: called if a gap cannot be closed now. Call :meth:`resume` later.
+    :param lost: called with the position after which it goes on, if messages were lost.
     :ivar live: whether nothing is missed. If not, :meth:`resume` has to be called.
     :ivar appends: this process's appends that wait for their results.
     """
@@ -47,11 +48,13 @@ class RoomFeed:
         bounds: Bounds,
         deliver: Callable[[str, Sequence[StoredMessage]], None],
         broken: Callable[[], None],
+        lost: Callable[[Position], None] = lambda position: None,
     ) -> None:
         self._commands = commands
         self._room = room
         self._deliver = deliver
         self._broken = broken
+        self._lost = lost
         self._held: list[NewMessages] = []
         self._reading = False
         self._wait_settled: list[Deferred[None]] = []
@@ -179,10 +182,11 @@ class RoomFeed:
         if opened.epoch == ring.epoch:
             return
         bases = [batch.base for batch in held if batch.epoch == opened.epoch]
-        top = min([opened.top, *bases])
+        top, goes_on = min([opened.top, *bases]), not ring.epoch
         if ring.epoch and opened.old == ring.epoch:
             top = min(ring.top, opened.cut)
-        ring.begin(opened.epoch, top, opened.first)
+            goes_on = top == ring.top
+        self._begin(opened.epoch, top, opened.first, goes_on)
 
     async def _read_on(self) -> bool:
         ring = self.ring
@@ -190,13 +194,19 @@ class RoomFeed:
         if page is None or page.epoch != ring.epoch:
             return False  # another epoch has begun meanwhile: look again
         if not page.stored:  # all of it was too old
-            ring.begin(ring.epoch, page.top, page.first)
+            self._begin(ring.epoch, page.top, page.first, page.top == ring.top)
             return False
         base = page.stored[0].offset - 1
         if base > ring.top:  # the log has dropped what is missing
-            ring.begin(ring.epoch, base, page.first)
+            self._begin(ring.epoch, base, page.first, False)
         self._accept(NewMessages(page.epoch, base, page.first, page.stored))
         return True
+
+    def _begin(self, epoch: str, top: int, first: int, goes_on: bool) -> None:
+        """Go on at a position. If it is not the one before, subscribers have to know."""
+        self.ring.begin(epoch, top, first)
+        if not goes_on:
+            self._lost(self.position)
 
     def _settle(self) -> None:
         waiting, self._wait_settled = self._wait_settled, []

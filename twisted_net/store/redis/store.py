@@ -34,6 +34,7 @@ from twisted_net.interfaces import ClientEndpoint
 from twisted_net.store.interface import (
     LeaseWatcher,
     Lessee,
+    LossWatcher,
     NotificationListener,
     StoreError,
     Subscriber,
@@ -41,7 +42,7 @@ from twisted_net.store.interface import (
 from twisted_net.store.local import LocalSubscribers
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 from twisted_net.store.redis.client import RedisClient
-from twisted_net.store.redis.errors import LASTING, RedisReplyError, RedisUnavailable
+from twisted_net.store.redis.errors import RedisReplyError, RedisUnavailable, concerns_all
 from twisted_net.store.redis.feed import RoomFeed
 from twisted_net.store.redis.leases import Leases
 from twisted_net.store.redis.location import REDIS_BOUNDS, RedisLocation
@@ -50,6 +51,7 @@ from twisted_net.store.redis.pulse import Pulse
 from twisted_net.store.redis.records import NewMessages, decode_messages, parse_header
 from twisted_net.store.redis.rooms import RoomCommands, Written
 from twisted_net.store.redis.topics import Topics
+from twisted_net.store.redis.trouble import Trouble
 from twisted_net.store.redis.values import RedisValues
 
 _RESUME_AT_ONCE = 100  # rooms
@@ -103,9 +105,11 @@ class RedisStore(LocalSubscribers):
             lost=self._leases_lost,
         )
         self._feeds: dict[str, RoomFeed] = {}
-        self._trouble = ""
-        self._trouble_watchers: list[Callable[[str], None]] = []
+        self._trouble = Trouble(location.shown)
         self._opening: dict[str, list[tuple[Subscriber, Deferred[Position]]]] = {}
+        self._loss_watchers: list[LossWatcher] = []
+        self._broken: set[str] = set()  # rooms whose gap could not be closed; to be tried again
+        self._told: dict[str, str] = {}  # what was logged about rooms that cannot be read
         self._is_running = self._is_resumed = self._is_resuming = self._is_suspended = False
 
     # The beginning and the end.
@@ -116,7 +120,7 @@ class RedisStore(LocalSubscribers):
         if not self._is_suspended:
             self._check()
         self._is_running, self._is_suspended = True, False
-        self._trouble = self._sentence(self._client.problem)
+        self._trouble.expect(self._client.problem)
         self._client.start()
 
     def stop(self) -> Deferred[None]:
@@ -152,7 +156,7 @@ class RedisStore(LocalSubscribers):
         self._leases.stop()
         self._pulse.end()
         await self._client.stop()
-        self._trouble = self._sentence(self._client.problem)
+        self._trouble.expect(self._client.problem)
 
     def export_state(self) -> dict[str, Any]:
         return {"process": self._process, "views": self._leases.export_state()}
@@ -269,11 +273,15 @@ class RedisStore(LocalSubscribers):
             self._close_feed(room)
 
     def _make_feed(self, room: str) -> RoomFeed:
-        return RoomFeed(
-            *(self._commands, self._commands.room(room), self._bounds),
-            lambda epoch, fresh: self.publish(room, epoch, fresh),
-            self._feed_broken,
+        def deliver(epoch: str, fresh: Sequence[StoredMessage]) -> None:
+            if self._feeds.get(room) is feed:  # not one that is closed, and still gets a reply
+                self.publish(room, epoch, fresh)
+
+        feed = RoomFeed(
+            *(self._commands, self._commands.room(room), self._bounds, deliver),
+            *(lambda: self._broken.add(room), lambda position: self._lost(room, position)),
         )
+        return feed
 
     def _room_opened(self, room: str) -> None:
         feed = self._feeds[room]
@@ -298,6 +306,7 @@ class RedisStore(LocalSubscribers):
 
     def _close_feed(self, room: str) -> None:
         feed = self._feeds.pop(room, None)
+        self._broken.discard(room)
         if feed is not None:
             feed.lose()
             self._client.unsubscribe(feed.room.names.channel)
@@ -351,34 +360,25 @@ class RedisStore(LocalSubscribers):
 
     @property
     def trouble(self) -> str:
-        return self._trouble
+        return self._trouble.text
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
-        self._trouble_watchers.append(changed)
+        self._trouble.watch(changed)
 
-    def _set_trouble(self, problem: str) -> None:
-        text = self._sentence(problem) if problem else ""
-        if text == self._trouble:
-            return
-        self._trouble = text
-        if text:
-            _log.error("The store is in trouble. {text}", text=text)
-        else:
-            _log.info("The store works: Redis at {where}", where=self._location.shown)
-        for changed in list(self._trouble_watchers):
-            try:
-                changed(text)
-            except Exception:
-                _log.failure("A watcher of the store's trouble failed")
+    def watch_losses(self, lost: LossWatcher) -> None:
+        self._loss_watchers.append(lost)
 
-    def _sentence(self, problem: str) -> str:
-        return f"Redis at {self._location.shown}: {problem}"
+    def _lost(self, room: str, position: Position) -> None:
+        _log.warn("Messages in #{room} were lost", room=room)
+        if room in self.subscribers:
+            for lost in list(self._loss_watchers):
+                lost(room, position)
 
     def _note(self, failure: Failure) -> None:
         """Note an error that concerns more than one command."""
         error = failure.value
-        if isinstance(error, RedisReplyError) and error.code in LASTING:
-            self._set_trouble(str(error))
+        if isinstance(error, RedisReplyError) and concerns_all(error):
+            self._trouble.set(str(error))
 
     def _noted(self, failure: Failure) -> Failure:
         self._note(failure)
@@ -394,29 +394,30 @@ class RedisStore(LocalSubscribers):
 
     def _closed(self, problem: str) -> None:
         self._is_resumed = False
+        self._broken.clear()
         self._pulse.end()
         self._leases.stop()
         for feed in self._feeds.values():
             feed.lose()
         if self._is_running:
-            self._set_trouble(problem)
+            self._trouble.set(problem)
 
     def _refused(self, failure: Failure) -> None:
         if self._client.connection is not None:
-            self._set_trouble(str(failure.value))
+            self._trouble.set(str(failure.value))
 
     def _heard(self) -> None:
-        if self._is_resumed:
-            self._set_trouble("")
-        else:
+        if not self._is_resumed:
             self._resume()
+            return
+        self._trouble.set("")
+        broken, self._broken = self._broken, set()
+        for room in broken:
+            self._resume_feed(room).addErrback(lambda _: None)
 
     def _leases_lost(self) -> None:
-        self._set_trouble("Redis has lost what this process had put there")
+        self._trouble.set("Redis has lost what this process had put there")
         self._resume()
-
-    def _feed_broken(self) -> None:
-        self._is_resumed = False
 
     def _resume(self) -> None:
         if not self._is_resuming:
@@ -427,18 +428,43 @@ class RedisStore(LocalSubscribers):
 
     async def _take_up(self) -> None:
         """Catch up with what was missed. If that fails, the next pulse tries again."""
+        connection = self._client.connection
         try:
-            self._is_resumed = True  # unless a feed breaks meanwhile
             await self._leases.resume()
             at_once = DeferredSemaphore(_RESUME_AT_ONCE)
-            broken = [feed for feed in self._feeds.values() if not feed.live]
-            await gatherResults([at_once.run(feed.resume) for feed in broken], consumeErrors=True)
+            rooms = [room for room, feed in self._feeds.items() if not feed.live]
+            resumed = [at_once.run(self._resume_feed, room) for room in rooms]
+            await gatherResults(resumed, consumeErrors=True)
         except (StoreError, FirstError) as error:
-            self._is_resumed = False
             problem = error.subFailure.value if isinstance(error, FirstError) else error
             if self._client.connection is not None:
-                self._set_trouble(str(problem))
+                self._trouble.set(str(problem))
+        else:
+            if connection is self._client.connection:  # and not lost meanwhile
+                self._is_resumed = True
+                self._trouble.set("")
         finally:
             self._is_resuming = False
-        if self._is_resumed:
-            self._set_trouble("")
+
+    def _resume_feed(self, room: str) -> Deferred[None]:
+        """Read what a room has missed. What is wrong with this room alone is only logged.
+
+        :return: fails with :exc:`StoreError` if nothing works.
+        """
+        feed = self._feeds.get(room)
+        if feed is None:
+            return succeed(None)
+
+        def failed(failure: Failure) -> Failure | None:
+            if concerns_all(failure.value):
+                return failure
+            text = failure.getErrorMessage()
+            if self._told.get(room) != text:
+                _log.error("#{room} cannot be read: {why}", room=room, why=text)
+            self._told[room] = text
+            return None
+
+        def resumed(_: object) -> None:
+            self._told.pop(room, None)
+
+        return feed.resume().addCallbacks(resumed, failed)

@@ -11,6 +11,7 @@ from twisted_net.store.interface import (
     KeyValueStore,
     LeaseWatcher,
     Lessee,
+    LossWatcher,
     NotificationListener,
     SharedStore,
     Store,
@@ -130,6 +131,9 @@ class TimedSharedStore(TimedKeyValueStore):
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
         self._shared.watch_trouble(changed)
+
+    def watch_losses(self, lost: LossWatcher) -> None:
+        self._shared.watch_losses(lost)
 
 
 def time_appends(store: Store, appends: Histogram, seconds: Callable[[], float]) -> Store:
