@@ -51,6 +51,7 @@ class RedisServer:
         if not sentinel:
             lines.append('save ""')
         self._config.write_text("\n".join([*lines, ""]))
+        self.tls_port = 0
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

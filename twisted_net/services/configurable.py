@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from twisted.python import usage
 
 from twisted_net.services.config_file import ConfigError, ConfigLine, KnownFlags, read_config
+from twisted_net.store.redis.location import hide_password
 
 
 class ConfigurableOptions(usage.Options):
@@ -44,14 +45,14 @@ class ConfigurableOptions(usage.Options):
         super().parseOptions([*(line.word for line in lines), *words])  # type: ignore[no-untyped-call]
 
     def spell(self, flag: str, value: object = None) -> str:
-        """Return a flag and its value, for users, as they have written it.
+        """Return a flag and its value, for users, as they have written it; without a password.
 
         :param value: for a repeatable flag, the one that is meant.
         :return: ``--port 80``; ``FILE, line 3: port 80`` if it stands in a file.
         """
         if value is None and f"{flag}=" in self.longOpt:
             value = self[flag]
-        text = flag if value is None else f"{flag} {value}"
+        text = flag if value is None else f"{flag} {hide_password(str(value))}"
         shown = text if text.isprintable() else text.encode("unicode_escape").decode()
         return self.before(flag, value) + shown
 

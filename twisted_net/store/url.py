@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -50,9 +52,9 @@ def store_from_url(url: str, reactor: Any) -> Store:
     path, _, query = rest.partition("?")
     if not colon or kind not in ("memory", "sqlite", *SCHEMES):
         raise ValueError("a store must be memory:, sqlite:PATH or redis://HOST")
-    options = _options(query)
     if kind in SCHEMES:
-        return _redis_store(f"{kind}:{path}", options, reactor)
+        return _redis_store(kind, path, query, reactor)
+    options = _options(query)
     durable = options.pop("durable", "process") if kind == "sqlite" else "process"
     if durable not in ("process", "power"):
         raise ValueError(f"durable={durable}: must be process or power")
@@ -79,8 +81,14 @@ def store_from_url(url: str, reactor: Any) -> Store:
     )
 
 
-def _redis_store(url: str, options: dict[str, str], reactor: Any) -> Store:
-    location = parse_location(url, options)
+def _redis_store(scheme: str, path: str, query: str, reactor: Any) -> Store:
+    if "@" in query:  # otherwise an error below would show a part of the password
+        text = f"{scheme}: a ? in the user name or the password must be written as %3F"
+        raise ValueError(f"{text}, and an @ in an option as %40")
+    options = _options(query)
+    location = parse_location(f"{scheme}:{path}", options)
+    if location.cafile:
+        location = replace(location, cafile=os.path.abspath(location.cafile))
     bounds = _bounds(options, REDIS_BOUNDS)
     try:
         from twisted_net.store.redis.opening import redis_store

@@ -21,13 +21,18 @@ from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net.endpoints.client import ReconnectingClient
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff, Delays
-from twisted_net.store.redis.connection import RedisConnection, RedisConnectionFactory
+from twisted_net.store.redis.connection import (
+    MOST_COMMANDS,
+    RedisConnection,
+    RedisConnectionFactory,
+)
 from twisted_net.store.redis.errors import RedisReplyError, RedisUnavailable
 from twisted_net.store.redis.framing import RedisCommand
 from twisted_net.store.redis.location import RedisLocation
@@ -73,19 +78,25 @@ class RedisClient:
         self._opened = opened
         self._closed = closed
         self._published: dict[bytes, Published] = {}
+        self._clock: IReactorTime = reactor
+        self._timeout = location.timeout
+        self._starting: IDelayedCall | None = None  # while it may connect for the first time
+        self._wait_started: list[Deferred[None]] = []
         factory = RedisConnectionFactory(reactor, location, name, self)
         self._service = ReconnectingClient(
             reactor, endpoint, factory, backoff=backoff, jitter=jitter
         )
 
     def start(self) -> None:
-        """Connect, and stay connected."""
+        """Connect, and stay connected. What is asked for until then waits, for ``timeout``."""
+        self._starting = self._clock.callLater(self._timeout, self._started)
         self._service.startService()
 
     def stop(self) -> Deferred[None]:
         """Disconnect."""
         self.connection = None
         self.problem = "the store is closed"
+        self._started()
         stopped: Deferred[None] | None = self._service.stopService()
         return stopped or succeed(None)
 
@@ -98,7 +109,7 @@ class RedisClient:
         """
         connection = self.connection
         if connection is None:
-            return fail(RedisUnavailable(self.problem))
+            return self._once_started(lambda: self.execute(command))
         return connection.execute(command)
 
     def run_script(
@@ -126,7 +137,7 @@ class RedisClient:
             raise ValueError(f"{channel!r} is subscribed to already")
         connection = self.connection
         if connection is None:
-            return fail(RedisUnavailable(self.problem))
+            return self._once_started(lambda: self.subscribe(channel, published))
         self._published[channel] = published
 
         def failed(failure: Failure) -> Failure:
@@ -139,6 +150,26 @@ class RedisClient:
         """End a subscription. If there is none, do nothing."""
         if self._published.pop(channel, None) is not None and self.connection is not None:
             self.connection.execute(("UNSUBSCRIBE", channel)).addErrback(lambda _: None)
+
+    # The first connection.
+
+    def _once_started(self, ask: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        """Ask for something when the first connection is there. There must be none now."""
+        if self._starting is None or len(self._wait_started) >= MOST_COMMANDS:
+            return fail(RedisUnavailable(self.problem))
+        waiting: Deferred[None] = Deferred()
+        self._wait_started.append(waiting)
+        return waiting.addCallback(lambda _: ask())
+
+    def _started(self) -> None:
+        """The first connection is there, or will not be in time."""
+        if self._starting is not None:
+            if self._starting.active():
+                self._starting.cancel()
+            self._starting = None
+        waiting, self._wait_started = self._wait_started, []
+        for each in waiting:
+            each.callback(None)
 
     # What the connection tells.
 
@@ -156,6 +187,7 @@ class RedisClient:
         if connection.reason is None:
             self.connection = connection
             self._opened()
+            self._started()
 
     def _not_subscribed(self, failure: Failure, connection: RedisConnection) -> None:
         error = failure.value
@@ -168,6 +200,7 @@ class RedisClient:
             return
         self.connection = None
         self.problem = problem
+        self._started()
         self._closed(problem)
 
     def pushed(self, channel: bytes, data: bytes) -> None:

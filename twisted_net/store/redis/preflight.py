@@ -61,7 +61,8 @@ def _talk(
             with context.wrap_socket(plain, server_hostname=address[0]) as secure:
                 return _converse(secure, steps)
     except TimeoutError:
-        raise RedisUnavailable(f"no answer within {location.timeout:g} s") from None
+        text = f"no answer within {location.timeout:g} s"
+        raise RedisUnavailable(text + tls * "; perhaps Redis does not speak TLS") from None
     except socket.gaierror:
         raise RedisUnavailable("host not found") from None
     except ssl.SSLCertVerificationError as error:
