@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from tests.live.redis_server import Pumped, RedisServer
+from tests.live.redis_server import Pumped, RedisServer, pumped
 from tests.store.store_contract import StoreCase
 from twisted_net.store.log import Bounds
 from twisted_net.store.redis.location import parse_location
@@ -30,14 +30,8 @@ class RedisCase(StoreCase):
     def setUp(self) -> None:
         super().setUp()
         self.stores: list[RedisStore] = []
-        self.pumped = self.pump()
+        self.pumped = pumped()
         self.server = self.serve(*self.options)
-
-    def pump(self) -> Pumped:
-        """Return a reactor, which stops when the test ends."""
-        pumped = Pumped()
-        self.addCleanup(pumped.stop)
-        return pumped
 
     def serve(self, *options: str, sentinel: bool = False) -> RedisServer:
         """Start a Redis, which ends with the test."""
@@ -46,10 +40,10 @@ class RedisCase(StoreCase):
         return server
 
     def make(
-        self, bounds: Bounds, url: str = "", pumped: Pumped | None = None, **options: str
+        self, bounds: Bounds, url: str = "", on: Pumped | None = None, **options: str
     ) -> RedisStore:
         location = parse_location(url or self.server.url, {"timeout": "1"} | options)
-        reactor = (pumped or self.pumped).reactor
+        reactor = (on or self.pumped).reactor
         return RedisStore(
             *(reactor, location, partial(PrimaryEndpoint, reactor, location)),
             partial(check_redis, location),
@@ -59,13 +53,13 @@ class RedisCase(StoreCase):
     def started(self, **bounds: Any) -> RedisStore:
         return self.begun(self.make(Bounds(**bounds)))
 
-    def begun(self, store: RedisStore, pumped: Pumped | None = None) -> RedisStore:
+    def begun(self, store: RedisStore, on: Pumped | None = None) -> RedisStore:
         """Start a store, wait until it works, and stop it when the test ends."""
-        pumped = pumped or self.pumped
+        on = on or self.pumped
         store.start()
         self.stores.append(store)
-        self.addCleanup(lambda: pumped.run(store.stop()))
-        pumped.until(lambda: not store.trouble, "the store to work")
+        self.addCleanup(lambda: on.run(store.stop()))
+        on.until(lambda: not store.trouble, "the store to work")
         return store
 
     def value(self, result: Deferred[Result]) -> Result:

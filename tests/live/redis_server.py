@@ -8,12 +8,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hiredis
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from zope.interface import implementer
 
 from tests.live.harness import LOCALHOST, PATIENCE, program
 
@@ -123,11 +127,38 @@ class Asking:
         return reply
 
 
+@implementer(IHostnameResolver)
+class _Literal:
+    """Resolves addresses without the threads that a reactor would start for it."""
+
+    name = ""
+
+    def cancel(self) -> None:
+        """Do nothing: it is resolved at once."""
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: object = None,
+        transportSemantics: object = "TCP",
+    ) -> Any:
+        resolutionReceiver.resolutionBegan(self)  # type: ignore[arg-type]
+        resolutionReceiver.addressResolved(IPv4Address("TCP", hostName, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return self
+
+
 class Pumped:
-    """A reactor of its own, which a test runs until something has happened."""
+    """A reactor of its own, which a test runs until something has happened.
+
+    There are few of them in a process, because each has a thread that watches it.
+    """
 
     def __init__(self) -> None:
         self.reactor: Any = EPollReactor()
+        self.reactor.installNameResolver(_Literal())
         self.reactor.startRunning(installSignalHandlers=False)
 
     def until(
@@ -147,8 +178,8 @@ class Pumped:
         self.until(lambda: result.called and not result.paused, "a result")
         return result
 
-    def stop(self) -> None:
-        """End the reactor, with its threads and descriptors."""
-        self.reactor.fireSystemEvent("shutdown")
-        self.reactor.removeAll()
-        self.reactor._poller.close()
+
+@cache
+def pumped(name: str = "") -> Pumped:
+    """Return the reactor with a name."""
+    return Pumped()

@@ -170,17 +170,15 @@ class ServiceTests(LiveTestCase):
     async def test_one_line(self) -> None:
         """A Redis that cannot be used ends the service with one line, without the password."""
         port = free_port()
-        for service in (("netchat",),):
-            url = f"redis://u:secret@{LOCALHOST}:{port}"
-            server = self.twistd(
-                *service, "--port", "0", "--store", url, without=("PYTHONWARNINGS",)
-            )
-            self.assertIn(await server.ended(), (1, 2))
-            shown = f"netchat: --store redis://u:***@{LOCALHOST}:{port}: {LOCALHOST}:{port}: "
-            lines = server.errors.decode().splitlines()
-            self.assertEqual(lines, [f"{shown}Connection refused"])
-            self.assertNotIn(b"secret", server.output)
-            self.assertNotIn(b"Traceback", server.output)
+        url = f"redis://u:secret@{LOCALHOST}:{port}"
+        flags = ("netchat", "--port", "0", "--store", url)
+        server = self.twistd(*flags, without=("PYTHONWARNINGS",))
+        self.assertIn(await server.ended(), (1, 2))
+        shown = f"netchat: --store redis://u:***@{LOCALHOST}:{port}: {LOCALHOST}:{port}: "
+        lines = server.errors.decode().splitlines()
+        self.assertEqual(lines, [f"{shown}Connection refused"])
+        self.assertNotIn(b"secret", server.output)
+        self.assertNotIn(b"Traceback", server.output)
 
     async def test_it_runs(self) -> None:
         """Two services on one Redis hear each other."""

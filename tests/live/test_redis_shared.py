@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.live.redis_case import RedisCase
-from tests.live.redis_server import Asking
+from tests.live.redis_server import Asking, pumped
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Bounds
 from twisted_net.store.redis.store import RedisStore
@@ -105,8 +105,8 @@ class LeaseTests(RedisCase):
 
     def test_a_process_that_dies(self) -> None:
         """The leases of a process that has died are ended by others, who are told."""
-        frozen = self.pump()
-        dead = self.begun(self.make(Bounds(), pumped=frozen), frozen)
+        frozen = pumped("frozen")
+        dead = self.begun(self.make(Bounds(), on=frozen), frozen)
         watching = self.watch(self.other)
         frozen.run(dead.lease("name", ["a", "b"], "x"))
         frozen.run(dead.lease("room:r", ["a"], "x"))

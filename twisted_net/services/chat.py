@@ -42,8 +42,8 @@ _MOST_A_MINUTE = 1_000_000
 
 _STORE_HELP = (
     "Where to keep messages: memory:, sqlite:PATH, or redis://HOST, which several processes share. "
-    "Options follow a question mark: count=10000 and age=86400 limit each room; durable=power makes "
-    "acknowledged messages survive a power cut (sqlite only). docs/stores.rst has the rest."
+    "Options follow a question mark: count=10000 and age=86400 limit each room; durable=power "
+    "makes acknowledged messages survive a power cut (sqlite only). docs/stores.rst has the rest."
 )
 _HISTORY_HELP = "Messages that are shown to a user who joins a room."
 _HEARTBEAT_HELP = (
