@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.live.harness import LOCALHOST, LiveTestCase
+from tests.live.harness import LOCALHOST, LiveTestCase, program
 from tests.live.redis_case import RedisCase
 from tests.live.redis_server import RedisServer, free_port
 from tests.live.test_tls import Certificates
@@ -180,6 +180,34 @@ class ServiceTests(LiveTestCase):
         self.assertNotIn(b"secret", server.output)
         self.assertNotIn(b"Traceback", server.output)
 
+    async def test_readiness(self) -> None:
+        """While Redis is away, ``/readyz`` says so; it is ready again when Redis is back."""
+        redis = RedisServer(self.directory())
+        self.addCleanup(redis.kill)
+        flags = (
+            "--interface",
+            LOCALHOST,
+            "--store",
+            redis.url,
+            "--admin",
+            "tcp:0:interface=127.0.0.1",
+        )
+        server = self.twistd("netchat", "--port", "0", *flags)
+        await server.port()
+        admin = await server.port("--admin tcp:0:interface=127.0.0.1")
+        await self.until_ready(admin, 200, b"ready")
+        redis.kill()
+        await self.until_ready(admin, 503, b"netchat: Redis at 127.0.0.1:")
+        redis.start()
+        await self.until_ready(admin, 200, b"ready")
+
+    async def until_ready(self, port: int, status: int, says: bytes) -> None:
+        """Ask until the answer is as expected."""
+        url = f"http://{LOCALHOST}:{port}/readyz"
+        command = f"until curl -s -w '%{{http_code}}' {url} | grep -z '{says.decode()}.*{status}'"
+        asking = self.spawn(program("bash"), "-c", f"{command}; do sleep 0.1; done")
+        self.assertEqual(await asking.ended(), 0)
+
     async def test_it_runs(self) -> None:
         """Two services on one Redis hear each other."""
         directory = self.directory()
@@ -188,8 +216,8 @@ class ServiceTests(LiveTestCase):
         flags = ("--interface", LOCALHOST, "--store", redis.url)
         ports = [await self.twistd("netchat", "--port", "0", *flags).port() for _ in range(2)]
         ann, bob = [self.nc(port) for port in ports]
-        for program, name in ((ann, "ann"), (bob, "bob")):
-            program.write(f"/nick {name}\n/join #r\n".encode())
-            await program.expect(b"#r")
+        for user, name in ((ann, "ann"), (bob, "bob")):
+            user.write(f"/nick {name}\n/join #r\n".encode())
+            await user.expect(b"#r")
         ann.write(b"hello from afar\n")
         await bob.expect(b"ann.*hello from afar")

@@ -279,7 +279,10 @@ class ConfirmedTests(RedisCase):
         self.pumped.until(
             lambda: b"state=online" in self.server.ask("INFO", "replication"), "the replica"
         )
-        store = self.begun(self.make(Bounds(), wait="1"))
+        with Asking(self.server.port) as asking:
+            asking.ask("SET", "x", "1")
+            self.assertEqual(asking.ask("WAIT", 1, 20_000), 1)
+        store = self.begun(self.make(Bounds(), wait="1", timeout="4"))
         heard = Heard()
         self.value(store.subscribe("a", heard))
         self.assertEqual(self.value(store.append("a", [make_message("1", "1")])).offsets, [1])

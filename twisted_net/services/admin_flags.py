@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 
 
 def add_admin(
-    service: NamedService, reactor: Any, options: Any, appends: Histogram | None = None
+    service: NamedService,
+    reactor: Any,
+    options: Any,
+    appends: Histogram | None = None,
+    store: Store | None = None,
 ) -> NamedService:
     """Add the operator's view to a service, if ``--admin`` asks for it.
 
     :param options: the service's command line.
     :param appends: how long the store takes, if there is one.
+    :param store: the store, if there is one.
     :raises StartError: the token file or the endpoint cannot be used.
     """
     listener = options.admin_listener(reactor)
@@ -52,7 +57,7 @@ def add_admin(
             flag = options.spell("admin-token-file")
             raise StartError(f"{options.command}: {flag}: {error}") from None
     kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
-    view = kind(options.command, service, appends=appends)
+    view = kind(options.command, service, appends=appends, store=store)
     service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
     return service
 

@@ -27,7 +27,7 @@ from twisted_net.services.help import FlagGroup
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
-from twisted_net.store.interface import StoreError
+from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.url import store_from_url
 from twisted_net.web.gateway import ChatGateway, WebEndpoint
 from twisted_net.web.pages import page_site
@@ -129,6 +129,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         self["credCheckers"] = []
         self["credInterfaces"] = {}
         self.appends: Histogram | None = None  # how long the store takes, if operators ask
+        self.store: Store | None = None
         self.gateway: ChatGateway | None = None
 
     def opt_auth(self, description: str) -> None:
@@ -244,6 +245,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
         if self["admin"] is not None:
             store, self.appends = measured(store)
+        self.store = store
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         chat = ChatFactory(
             store=store,
@@ -325,4 +327,5 @@ def makeService(options: Options) -> IService:
     """Return the service that twistd runs."""
     from twisted.internet import reactor
 
-    return add_admin(ChatService(reactor, options), reactor, options, options.appends)
+    service = ChatService(reactor, options)
+    return add_admin(service, reactor, options, options.appends, options.store)

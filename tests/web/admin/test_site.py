@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -13,6 +14,7 @@ from tests.web.admin.operating import AdminCase, request_bytes
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.privates import log_observers
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.store.redis.store import RedisStore
 from twisted_net.testing import connect_peer
 from twisted_net.web.admin import log_level as log_level_module
 from twisted_net.web.admin.log_level import log_level, set_log_level
@@ -141,6 +143,17 @@ class HealthTests(AdminCase):
         view = self.watch(self.recorders())
         view.service.listeners = [object()]
         self.assertEqual(self.ask("/readyz").body, b"netecho does not listen\n")
+
+    def test_a_store_in_trouble(self) -> None:
+        """A service whose shared store is in trouble is not ready, and says why."""
+        store: Any = Mock(spec=RedisStore, trouble="Redis at h:1: it is full")
+        self.watch(self.recorders(), store=store)
+        answer = self.ask("/readyz")
+        self.assertEqual(
+            (answer.status, answer.body), (503, b"netecho: Redis at h:1: it is full\n")
+        )
+        store.trouble = ""
+        self.assertEqual(self.ask("/readyz").status, 200)
 
 
 class ConnectionsTests(AdminCase):

@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 
-from twisted_net.store.interface import KeyValueStore, Store, Subscriber
+from twisted_net.store.interface import (
+    KeyValueStore,
+    LeaseWatcher,
+    Lessee,
+    NotificationListener,
+    SharedStore,
+    Store,
+    Subscriber,
+)
 from twisted_net.store.log import Appended, Message, Page, Position
 from twisted_net.web.admin.histogram import Histogram
 
@@ -68,7 +76,55 @@ class TimedKeyValueStore(TimedStore):
         return self._store.values(kind)
 
 
+class TimedSharedStore(TimedKeyValueStore):
+    """The same for a store that several processes share."""
+
+    def __init__(self, store: Store, appends: Histogram, seconds: Callable[[], float]) -> None:
+        super().__init__(store, appends, seconds)
+        assert isinstance(store, SharedStore)
+        self._shared: SharedStore = store
+
+    @property
+    def process(self) -> Lessee:
+        return self._shared.process
+
+    @property
+    def trouble(self) -> str:
+        return self._shared.trouble
+
+    def lease(self, kind: str, keys: Sequence[str], value: str) -> Deferred[str | None]:
+        return self._shared.lease(kind, keys, value)
+
+    def release(self, kind: str, keys: Sequence[str]) -> Deferred[None]:
+        return self._shared.release(kind, keys)
+
+    def leases(self, kind: str) -> Deferred[dict[str, tuple[str, Lessee]]]:
+        return self._shared.leases(kind)
+
+    def watch_leases(self, kind: str, changed: LeaseWatcher) -> Deferred[None]:
+        return self._shared.watch_leases(kind, changed)
+
+    def unwatch_leases(self, kind: str, changed: LeaseWatcher) -> None:
+        self._shared.unwatch_leases(kind, changed)
+
+    def notify(self, topic: str, data: bytes, process: Lessee = "") -> Deferred[int]:
+        return self._shared.notify(topic, data, process)
+
+    def listen(self, topic: str, received: NotificationListener) -> Deferred[None]:
+        return self._shared.listen(topic, received)
+
+    def unlisten(self, topic: str, received: NotificationListener) -> None:
+        self._shared.unlisten(topic, received)
+
+    def watch_trouble(self, changed: Callable[[str], None]) -> None:
+        self._shared.watch_trouble(changed)
+
+
 def time_appends(store: Store, appends: Histogram, seconds: Callable[[], float]) -> Store:
     """Return a store that does what ``store`` does, and measures its appends."""
-    kind = TimedKeyValueStore if isinstance(store, KeyValueStore) else TimedStore
+    kind: type[TimedStore] = TimedStore
+    if isinstance(store, SharedStore):
+        kind = TimedSharedStore
+    elif isinstance(store, KeyValueStore):
+        kind = TimedKeyValueStore
     return kind(store, appends, seconds)

@@ -17,6 +17,7 @@ from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.ranges import Network, parse_range
+from twisted_net.store.interface import SharedStore, Store
 from twisted_net.web.admin.endings import Endings
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.redaction import hide_secrets, hide_typed_secrets
@@ -31,6 +32,7 @@ class ServiceView:
 
     :cvar forms: what its clients usually speak; see :attr:`Connection.form`.
     :param name: the service's name, the label of its metrics.
+    :param store: what the service needs to be ready, if it is one that several processes share.
     :param now: returns the time, in seconds since 1970.
     :ivar appends: how long the store's appends take; None if there is no store.
     """
@@ -43,12 +45,14 @@ class ServiceView:
         service: ListenerService,
         *,
         appends: Histogram | None = None,
+        store: Store | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self.service = service
         self.now = now
         self.appends = appends
+        self._shared = store if isinstance(store, SharedStore) else None
         self.endings = Endings(now)
         self._bans: dict[Network, IDelayedCall] = {}
 
@@ -70,11 +74,13 @@ class ServiceView:
 
     @property
     def not_ready(self) -> str:
-        """Why the service does not accept connections; empty if it does."""
+        """Why the service is not ready for new clients; empty if it is."""
         if self.service.is_draining:
             return f"{self.name} is draining"
         if not self.service.ready:
             return f"{self.name} does not listen"
+        if self._shared is not None and self._shared.trouble:
+            return f"{self.name}: {self._shared.trouble}"
         return ""
 
     def describe(self, connection: Connection) -> dict[str, Any]:
