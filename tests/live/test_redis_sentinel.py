@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.live.harness import LOCALHOST, program
+from tests.live.harness import LOCALHOST
 from tests.live.redis_case import RedisCase
 from tests.live.redis_server import RedisServer
 from tests.store.store_contract import Heard, make_message
@@ -16,7 +16,6 @@ class SentinelTests(RedisCase):
     """A primary, a replica, and a Sentinel that looks after them."""
 
     def setUp(self) -> None:
-        program("redis-sentinel")
         super().setUp()
         self.replica = self.serve(
             f"replicaof {LOCALHOST} {self.server.port}", "repl-ping-replica-period 1"
