@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections import Counter
 
+from twisted.logger import capturedLogs, formatEvent
+
 from tests.live.redis_case import RedisCase
 from tests.live.redis_server import Asking
 from tests.store.store_contract import Heard, make_message
@@ -261,6 +263,26 @@ class DamageTests(OutageCase):
         self.check_new_epoch()
         used = Counter(self.heard.offsets)
         self.assertEqual(used[4], 2)  # once in each epoch
+
+    def test_a_room_that_cannot_be_read(self) -> None:
+        """It is logged, and does not keep the store from working; once it is mended, it goes on."""
+        self.say("1")
+        kept = self.server.ask("DUMP", LOG)
+        self.server.ask("DEL", LOG)
+        self.server.ask("SET", LOG, "something else")
+        with capturedLogs() as logged:
+            self.cut()
+            self.pumped.until(lambda: len(self.told) >= 2, "the store to be back")
+            self.assertEqual(self.store.trouble, "")
+        texts = [text for event in logged if (text := formatEvent(event))]
+        self.assertEqual(len([text for text in texts if "#a cannot be read" in text]), 1, texts)
+        self.assertEqual(self.value(self.store.append("b", [make_message("x")])).offsets, [1])
+        self.server.ask("DEL", LOG)
+        self.server.ask("RESTORE", LOG, 0, kept)
+        other = self.started()
+        self.say("2", store=other)
+        self.pumped.until(lambda: self.heard.offsets == [1, 2], "what was missed")
+        self.assertEqual(self.heard.epochs, {self.epoch})
 
     def test_a_record_that_is_not_ours(self) -> None:
         """What cannot be a message is an error of that room, not a crash."""

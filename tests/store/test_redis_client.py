@@ -232,9 +232,7 @@ class ChannelTests(ClientCase):
         result = self.client.execute(["GET", "1"])
         self.redis.send(push("message", "c", "early"))
         self.assertNoResult(confirmed)
-        self.redis.send(
-            b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n", push("message", "c", "1"), b":5\r\n"
-        )
+        self.redis.send(push("subscribe", "c", "1"), push("message", "c", "1"), b":5\r\n")
         self.successResultOf(confirmed)
         self.assertEqual(self.successResultOf(result), 5)
         self.redis.send(push("message", "other", "x"), push("invalidate", "x"))

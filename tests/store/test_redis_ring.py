@@ -74,13 +74,11 @@ class RecordTests(SynchronousTestCase):
         message = make_message(text, id, origin)._replace(sender=sender, action=action)
         _, size, milliseconds, record = append_arguments(message)
         self.assertEqual((size, milliseconds), (message.size, int(NOW * 1000)))
+        stored = [StoredMessage(5, message), StoredMessage(6, message)]
         published = b"e 4 1 p [%b,%b]" % (record, record)
         header = parse_header(published)
         self.assertEqual(header[:4], ("e", 4, 1, "p"))
-        self.assertEqual(
-            decode_messages(4, header.records),
-            [StoredMessage(5, message), StoredMessage(6, message)],
-        )
+        self.assertEqual(decode_messages(4, header.records), stored)
 
     def test_marks(self) -> None:
         """Marks of different origins and ids are different; without an id there is none."""

@@ -484,9 +484,9 @@ class UrlTests(SynchronousTestCase):
     def test_what_is_none(self) -> None:
         """The error for an invalid URL says why."""
         for url, why in (
-            ("", "a store must be memory: or sqlite:PATH"),
-            ("memory", "a store must be memory: or sqlite:PATH"),
-            ("mysql://x", "a store must be memory: or sqlite:PATH"),
+            ("", "a store must be memory:, sqlite:PATH or redis://HOST"),
+            ("memory", "a store must be memory:, sqlite:PATH or redis://HOST"),
+            ("mysql://x", "a store must be memory:, sqlite:PATH or redis://HOST"),
             ("memory:x", "memory: takes no path, such as x"),
             ("sqlite:", "sqlite: needs the path of a file, as in sqlite:chat.db"),
             ("sqlite:a%00b", "sqlite: a path cannot have a NUL character (%00)"),

@@ -58,6 +58,13 @@ class RedisReplyError(RedisError):
         super().__init__(_sentence(self.code, reply))
 
 
+def concerns_all(error: BaseException | None) -> bool:
+    """Return whether an error is about Redis as a whole, and not about a single key."""
+    if isinstance(error, RedisReplyError):
+        return error.code in LASTING
+    return isinstance(error, RedisUnavailable | TooManyCommands)
+
+
 def _sentence(code: str, reply: str) -> str:
     if code == "ROOMS":  # from our own script
         return reply.partition(" ")[2]

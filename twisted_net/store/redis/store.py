@@ -40,7 +40,7 @@ from twisted_net.store.interface import (
 from twisted_net.store.local import LocalSubscribers
 from twisted_net.store.log import Appended, Bounds, Message, Page, Position, StoredMessage
 from twisted_net.store.redis.client import RedisClient
-from twisted_net.store.redis.errors import LASTING, RedisReplyError, RedisUnavailable
+from twisted_net.store.redis.errors import RedisReplyError, RedisUnavailable, concerns_all
 from twisted_net.store.redis.feed import RoomFeed
 from twisted_net.store.redis.leases import Leases
 from twisted_net.store.redis.location import REDIS_BOUNDS, RedisLocation
@@ -105,6 +105,8 @@ class RedisStore(LocalSubscribers):
         self._trouble = ""
         self._trouble_watchers: list[Callable[[str], None]] = []
         self._opening: dict[str, list[tuple[Subscriber, Deferred[Position]]]] = {}
+        self._broken: set[str] = set()  # rooms whose gap could not be closed; to be tried again
+        self._told: dict[str, str] = {}  # what was logged about rooms that cannot be read
         self._is_running = self._is_resumed = self._is_resuming = False
 
     # The beginning and the end.
@@ -234,11 +236,15 @@ class RedisStore(LocalSubscribers):
             self._close_feed(room)
 
     def _make_feed(self, room: str) -> RoomFeed:
-        return RoomFeed(
-            *(self._commands, self._commands.room(room), self._bounds),
-            lambda epoch, fresh: self.publish(room, epoch, fresh),
-            self._feed_broken,
+        def deliver(epoch: str, fresh: Sequence[StoredMessage]) -> None:
+            if self._feeds.get(room) is feed:  # not one that is closed, and still gets a reply
+                self.publish(room, epoch, fresh)
+
+        feed = RoomFeed(
+            *(self._commands, self._commands.room(room), self._bounds, deliver),
+            lambda: self._broken.add(room),
         )
+        return feed
 
     def _room_opened(self, room: str) -> None:
         feed = self._feeds[room]
@@ -263,6 +269,7 @@ class RedisStore(LocalSubscribers):
 
     def _close_feed(self, room: str) -> None:
         feed = self._feeds.pop(room, None)
+        self._broken.discard(room)
         if feed is not None:
             feed.lose()
             self._client.unsubscribe(feed.room.names.channel)
@@ -342,7 +349,7 @@ class RedisStore(LocalSubscribers):
     def _note(self, failure: Failure) -> None:
         """Note an error that concerns more than one command."""
         error = failure.value
-        if isinstance(error, RedisReplyError) and error.code in LASTING:
+        if isinstance(error, RedisReplyError) and concerns_all(error):
             self._set_trouble(str(error))
 
     def _noted(self, failure: Failure) -> Failure:
@@ -359,6 +366,7 @@ class RedisStore(LocalSubscribers):
 
     def _closed(self, problem: str) -> None:
         self._is_resumed = False
+        self._broken.clear()
         self._pulse.end()
         self._leases.stop()
         for feed in self._feeds.values():
@@ -371,17 +379,17 @@ class RedisStore(LocalSubscribers):
             self._set_trouble(str(failure.value))
 
     def _heard(self) -> None:
-        if self._is_resumed:
-            self._set_trouble("")
-        else:
+        if not self._is_resumed:
             self._resume()
+            return
+        self._set_trouble("")
+        broken, self._broken = self._broken, set()
+        for room in broken:
+            self._resume_feed(room).addErrback(lambda _: None)
 
     def _leases_lost(self) -> None:
         self._set_trouble("Redis has lost what this process had put there")
         self._resume()
-
-    def _feed_broken(self) -> None:
-        self._is_resumed = False
 
     def _resume(self) -> None:
         if not self._is_resuming:
@@ -392,18 +400,43 @@ class RedisStore(LocalSubscribers):
 
     async def _take_up(self) -> None:
         """Catch up with what was missed. If that fails, the next pulse tries again."""
+        connection = self._client.connection
         try:
-            self._is_resumed = True  # unless a feed breaks meanwhile
             await self._leases.resume()
             at_once = DeferredSemaphore(_RESUME_AT_ONCE)
-            broken = [feed for feed in self._feeds.values() if not feed.live]
-            await gatherResults([at_once.run(feed.resume) for feed in broken], consumeErrors=True)
+            rooms = [room for room, feed in self._feeds.items() if not feed.live]
+            resumed = [at_once.run(self._resume_feed, room) for room in rooms]
+            await gatherResults(resumed, consumeErrors=True)
         except (StoreError, FirstError) as error:
-            self._is_resumed = False
             problem = error.subFailure.value if isinstance(error, FirstError) else error
             if self._client.connection is not None:
                 self._set_trouble(str(problem))
+        else:
+            if connection is self._client.connection:  # and not lost meanwhile
+                self._is_resumed = True
+                self._set_trouble("")
         finally:
             self._is_resuming = False
-        if self._is_resumed:
-            self._set_trouble("")
+
+    def _resume_feed(self, room: str) -> Deferred[None]:
+        """Read what a room has missed. What is wrong with this room alone is only logged.
+
+        :return: fails with :exc:`StoreError` if nothing works.
+        """
+        feed = self._feeds.get(room)
+        if feed is None:
+            return succeed(None)
+
+        def failed(failure: Failure) -> Failure | None:
+            if concerns_all(failure.value):
+                return failure
+            text = failure.getErrorMessage()
+            if self._told.get(room) != text:
+                _log.error("#{room} cannot be read: {why}", room=room, why=text)
+            self._told[room] = text
+            return None
+
+        def resumed(_: object) -> None:
+            self._told.pop(room, None)
+
+        return feed.resume().addCallbacks(resumed, failed)
