@@ -92,18 +92,20 @@ local function trim()
   return count < before
 end
 
--- Make place for a new room: delete the one that was unused for the longest time.
+-- Make place for a new room: delete the one that was unused for the longest time. Rooms that are
+-- found to be in use go to the end, so that the next search does not begin with them.
 local function enter()
   local function keys(room, rest)
     return ARGV[10] .. room .. '}:' .. rest
   end
   if many >= tonumber(ARGV[8]) and not redis.call('ZSCORE', rooms, ARGV[9]) then
     local victim
-    for _, room in ipairs(redis.call('ZRANGE', rooms, 0, 99)) do
+    for _, room in ipairs(redis.call('ZRANGE', rooms, 0, 999)) do
       if redis.call('PUBSUB', 'NUMSUB', keys(room, ARGV[11]))[2] == 0 then
         victim = room
         break
       end
+      redis.call('ZADD', rooms, ARGV[4], room)
     end
     if not victim then
       return redis.error_reply('ROOMS there are ' .. ARGV[8] .. ' rooms already')
