@@ -37,6 +37,7 @@ class ChaosTests(RedisCase):
     """A Redis that acknowledges only what is on its disk."""
 
     options = ("appendonly yes", "appendfsync always")
+    seconds = "1"
 
     def setUp(self) -> None:
         super().setUp()

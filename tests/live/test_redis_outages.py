@@ -304,7 +304,7 @@ class ConfirmedTests(RedisCase):
         with Asking(self.server.port) as asking:
             asking.ask("SET", "x", "1")
             self.assertEqual(asking.ask("WAIT", 1, 20_000), 1)
-        store = self.begun(self.make(Bounds(), wait="1", timeout="4"))
+        store = self.begun(self.make(Bounds(), wait="1"))
         heard = Heard()
         self.value(store.subscribe("a", heard))
         self.assertEqual(self.value(store.append("a", [make_message("1", "1")])).offsets, [1])

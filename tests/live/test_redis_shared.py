@@ -115,10 +115,10 @@ class LeaseTests(RedisCase):
         room.take()
         # It is not pumped from now on, so it does not renew them, and its time passes.
         self.server.ask("ZADD", PROCESSES, 1, dead.process)
-        self.assertIsNone(self.value(self.one.lease("name", ["a"], "y")))  # not ended, but free
+        self.assertIsNone(self.value(self.one.lease("name", ["a"], "y")))  # perhaps not ended yet
         ended = {("b", None, dead.process), ("a", "y", self.one.process)}
         self.pumped.until(lambda: ended <= set(watching.changes), "the end")
-        self.assertEqual(len(watching.changes), 2)
+        self.assertLessEqual(set(watching.changes) - ended, {("a", None, dead.process)})
         self.assertEqual(self.until(room, 1), [("a", None, dead.process)])
         self.pumped.until(
             lambda: self.server.ask("ZSCORE", PROCESSES, dead.process) is None, "it to be forgotten"
