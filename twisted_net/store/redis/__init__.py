@@ -10,6 +10,6 @@ Start with ``store``: ``RedisStore`` puts the parts together. Below it:
 3. ``scripts`` are the Lua scripts: each reads, checks and writes in one step. ``records`` turns
    messages into their arguments, and back.
 4. ``feed`` follows one room: it closes gaps and keeps the last messages in a ``ring``.
-5. ``pulse`` notices that Redis is away, ``leases`` and ``topics`` are what processes tell each
-   other.
+5. ``pulse`` notices that Redis is away, and ``trouble`` tells it. ``leases`` and ``topics`` are
+   what processes tell each other, ``values`` are small texts that last.
 """

@@ -49,6 +49,7 @@ from twisted_net.store.redis.pulse import Pulse
 from twisted_net.store.redis.records import NewMessages, decode_messages, parse_header
 from twisted_net.store.redis.rooms import RoomCommands, Written
 from twisted_net.store.redis.topics import Topics
+from twisted_net.store.redis.trouble import Trouble
 from twisted_net.store.redis.values import RedisValues
 
 _RESUME_AT_ONCE = 100  # rooms
@@ -102,8 +103,7 @@ class RedisStore(LocalSubscribers):
             lost=self._leases_lost,
         )
         self._feeds: dict[str, RoomFeed] = {}
-        self._trouble = ""
-        self._trouble_watchers: list[Callable[[str], None]] = []
+        self._trouble = Trouble(location.shown)
         self._opening: dict[str, list[tuple[Subscriber, Deferred[Position]]]] = {}
         self._broken: set[str] = set()  # rooms whose gap could not be closed; to be tried again
         self._told: dict[str, str] = {}  # what was logged about rooms that cannot be read
@@ -114,7 +114,7 @@ class RedisStore(LocalSubscribers):
     def start(self) -> None:
         self._check()
         self._is_running = True
-        self._trouble = self._sentence(self._client.problem)
+        self._trouble.expect(self._client.problem)
         self._client.start()
 
     def stop(self) -> Deferred[None]:
@@ -323,34 +323,16 @@ class RedisStore(LocalSubscribers):
 
     @property
     def trouble(self) -> str:
-        return self._trouble
+        return self._trouble.text
 
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
-        self._trouble_watchers.append(changed)
-
-    def _set_trouble(self, problem: str) -> None:
-        text = self._sentence(problem) if problem else ""
-        if text == self._trouble:
-            return
-        self._trouble = text
-        if text:
-            _log.error("The store is in trouble. {text}", text=text)
-        else:
-            _log.info("The store works: Redis at {where}", where=self._location.shown)
-        for changed in list(self._trouble_watchers):
-            try:
-                changed(text)
-            except Exception:
-                _log.failure("A watcher of the store's trouble failed")
-
-    def _sentence(self, problem: str) -> str:
-        return f"Redis at {self._location.shown}: {problem}"
+        self._trouble.watch(changed)
 
     def _note(self, failure: Failure) -> None:
         """Note an error that concerns more than one command."""
         error = failure.value
         if isinstance(error, RedisReplyError) and concerns_all(error):
-            self._set_trouble(str(error))
+            self._trouble.set(str(error))
 
     def _noted(self, failure: Failure) -> Failure:
         self._note(failure)
@@ -372,23 +354,23 @@ class RedisStore(LocalSubscribers):
         for feed in self._feeds.values():
             feed.lose()
         if self._is_running:
-            self._set_trouble(problem)
+            self._trouble.set(problem)
 
     def _refused(self, failure: Failure) -> None:
         if self._client.connection is not None:
-            self._set_trouble(str(failure.value))
+            self._trouble.set(str(failure.value))
 
     def _heard(self) -> None:
         if not self._is_resumed:
             self._resume()
             return
-        self._set_trouble("")
+        self._trouble.set("")
         broken, self._broken = self._broken, set()
         for room in broken:
             self._resume_feed(room).addErrback(lambda _: None)
 
     def _leases_lost(self) -> None:
-        self._set_trouble("Redis has lost what this process had put there")
+        self._trouble.set("Redis has lost what this process had put there")
         self._resume()
 
     def _resume(self) -> None:
@@ -410,11 +392,11 @@ class RedisStore(LocalSubscribers):
         except (StoreError, FirstError) as error:
             problem = error.subFailure.value if isinstance(error, FirstError) else error
             if self._client.connection is not None:
-                self._set_trouble(str(problem))
+                self._trouble.set(str(problem))
         else:
             if connection is self._client.connection:  # and not lost meanwhile
                 self._is_resumed = True
-                self._set_trouble("")
+                self._trouble.set("")
         finally:
             self._is_resuming = False
 
