@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from twisted_net.connection.addresses import is_loopback
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import Store
 
@@ -47,7 +48,7 @@ def add_admin(
     from twisted_net.chat.protocol import ChatFactory
     from twisted_net.web.admin.service import AdminService
     from twisted_net.web.admin.token_file import TokenError, TokenFile
-    from twisted_net.web.admin.views import ChatServiceView, ServiceView
+    from twisted_net.web.admin.views import CannotReload, ChatServiceView, ServiceView
 
     token = None
     if options["admin-token-file"] is not None:
@@ -57,8 +58,15 @@ def add_admin(
             flag = options.spell("admin-token-file")
             raise StartError(f"{options.command}: {flag}: {error}") from None
     kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
-    view = kind(options.command, service, appends=appends, store=store)
-    service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
+
+    def reload(who: str) -> str:
+        try:
+            return service.reload(who)
+        except ReloadError as error:
+            raise CannotReload(str(error)) from None
+
+    view = kind(options.command, service, appends=appends, store=store, reload=reload)
+    service.admin = AdminService(reactor, view, listener, token, options["admin-host"])
     return service
 
 

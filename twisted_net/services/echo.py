@@ -34,5 +34,6 @@ def makeService(options: Options) -> IService:
         *(options.command, factory, options.listeners(reactor)),
         drain=options["drain"],
         files=options.files_in_use(),
+        options=options,
     )
     return add_admin(service, reactor, options)
