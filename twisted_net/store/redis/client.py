@@ -67,9 +67,9 @@ class RedisClient:
         location: RedisLocation,
         endpoint: ClientEndpoint,
         name: str,
-        *,
         opened: Callable[[], None],
         closed: Callable[[str], None],
+        *,
         backoff: Delays = RECONNECT,
         jitter: Callable[[], float] = random.random,
     ) -> None:

@@ -84,18 +84,17 @@ class Leases:
 
     async def _watch(self, kind: str, changed: LeaseWatcher) -> None:
         watchers = self._watchers.setdefault(kind, [])
-        if not watchers:
+        is_first = not watchers
+        if is_first:
             self._views[kind] = dict(self._moved.get(kind, {}))
         for key, (value, process) in self._views[kind].items():
             _tell(changed, key, value, process)
         watchers.append(changed)
-        if len(watchers) > 1:
-            return
         channel = self._names.lease_channel(kind)
-        confirmed = self._client.subscribe(channel, lambda data: self._published(kind, data))
         try:
-            await confirmed
-            await self._look(kind, final=True)
+            if is_first:
+                await self._client.subscribe(channel, lambda data: self._published(kind, data))
+            await self._look(kind, final=is_first)
             self._moved.pop(kind, None)
         except StoreError:
             self.unwatch(kind, changed)
