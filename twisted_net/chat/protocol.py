@@ -455,6 +455,7 @@ class ChatFactory(ConnectionFactory):
         self._announcement: IDelayedCall | None = None
         self._moved: dict[ChatProtocol, Mapping[str, Any]] = {}  # until all are adopted
         self._moved_rooms: list[Any] = []
+        self._closing_store: Deferred[None] | None = None  # while an upgrade takes place
 
     @property
     def compressed_bytes(self) -> int:
@@ -571,7 +572,9 @@ class ChatFactory(ConnectionFactory):
 
     def _greet(self, connection: ChatProtocol) -> None:
         """Greet a peer that has been silent, unless its first line is on its way."""
-        if connection.reason is None and not connection.is_incomplete:
+        if self._closing_store is not None:  # rooms cannot be entered now
+            self._silent.start(connection, self.clock)
+        elif connection.reason is None and not connection.is_incomplete:
             self.act(connection.session.begin(self.now()))
 
     def limit_login(self, connection: ChatProtocol) -> None:
@@ -791,9 +794,22 @@ class ChatFactory(ConnectionFactory):
     async def _prepare_move(self) -> None:
         while not all(channel.is_idle for channel in self._channels.values()):
             await deferLater(self.clock, MOVE_LOOK)
-        await self._store.stop()
+        closed: Deferred[None] = Deferred()
+
+        def over(result: Any) -> Any:
+            if not closed.called:  # the wait may have been cancelled
+                closed.callback(None)
+            return result
+
+        self._closing_store = self._store.stop().addBoth(over)
+        await closed
 
     def cancel_move(self) -> None:
+        closing, self._closing_store = self._closing_store, None
+        if closing is not None:
+            closing.addBoth(lambda _: self._open_store_again())
+
+    def _open_store_again(self) -> None:
         try:
             self._store.start()
         except StoreError as error:
@@ -859,7 +875,7 @@ class ChatFactory(ConnectionFactory):
         """Return what the chat knows of a connection, for :meth:`restore_member`."""
         user, codec = connection.user, connection.codec
         state: dict[str, Any] = {
-            "user": self.registry.export_user(user),
+            "user": self.registry.export_user(user, self.now()),
             "session": connection.session.export_state(),
             "codec": "json" if not codec.is_text else "tagged" if codec is self._tagged else "text",
         }
@@ -872,7 +888,7 @@ class ChatFactory(ConnectionFactory):
     def restore_member(self, connection: ChatProtocol, state: Mapping[str, Any]) -> None:
         """Go on with a user of another process. The rooms follow: :meth:`all_adopted`."""
         self._begin_session(connection)
-        self.registry.restore_user(connection.user, state["user"])
+        self.registry.restore_user(connection.user, state["user"], self.now())
         connection.session.restore_state(state["session"])
         if state["codec"] == "json":
             connection.codec = connection.json_codec

@@ -240,6 +240,8 @@ class Upgrade:
         except BaseException as error:
             said = child.end()  # first, because it may have opened the store
             if began is not None:
+                for service in self._services.values():
+                    service.resume_accepting()
                 _go_on(factories)
             raise _explained(error, said) from None
         child.forget()
@@ -276,7 +278,9 @@ class Upgrade:
         child.pid = ready["pid"]
 
     async def _prepare(self, factories: Sequence[ConnectionFactory]) -> None:
-        """Read nothing more, and let hooks and stores finish."""
+        """Accept and read nothing more, and let hooks and stores finish."""
+        for service in self._services.values():
+            service.pause_accepting()
         for factory in factories:
             for connection in list(factory.connections.values()):
                 connection.pause_for_move()
@@ -402,9 +406,9 @@ class Upgrade:
         for service in self._services.values():
             for factory in service.factories:
                 factory.accepts = False
+                factory.finish_move()
                 for connection in list(factory.connections.values()):
                     connection.resume_after_move()
-                factory.finish_move()
 
 
 def _go_on(factories: Sequence[ConnectionFactory]) -> None:

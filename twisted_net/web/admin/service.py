@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
 from twisted_net.connection.addresses import is_loopback
+from twisted_net.connection.connection import Connection
 from twisted_net.connection.guard import GuardFactory
 from twisted_net.endpoints.listening import Listener, ListenerService
 from twisted_net.interfaces import ServerEndpoint
@@ -57,6 +58,23 @@ def _check_local(port: IListeningPort) -> IListeningPort:
     )
 
 
+class _AdminFactory(GuardFactory):
+    """Makes the connections of operators, and keeps what they have done through an upgrade."""
+
+    def __init__(self, views: Sequence[ServiceView], *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._views = views
+
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
+        views = {view.name: view.export_state() for view in self._views}
+        return {**super().export_state(moving), "views": views}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        super().restore_state(state)
+        for view in self._views:
+            view.restore_state(state["views"].get(view.name, {}))
+
+
 class AdminService(ListenerService):
     """Shows services to operators.
 
@@ -80,7 +98,8 @@ class AdminService(ListenerService):
         self._probe = TurnProbe(reactor)
         resource = AdminResource(views, self._probe.turns, token or (lambda: None), names)
         site = AdminSite(resource, reactor=reactor)  # type: ignore[no-untyped-call]
-        factory = GuardFactory(
+        factory = _AdminFactory(
+            views,
             site,
             clock=reactor,
             admission=Admission(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -144,6 +144,25 @@ class ServiceView:
         self._bans[network] = self.factory.clock.callLater(60 * minutes, self._lift, network)
         closed = self.factory.close_denied()
         return f"{network} may not connect for {minutes} minutes; {closed} connections closed."
+
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self) -> dict[str, float]:
+        """Return the bans that end by themselves, and the seconds that are left of each."""
+        now = self.factory.clock.seconds()
+        return {str(network): call.getTime() - now for network, call in self._bans.items()}
+
+    def restore_state(self, state: Mapping[str, float]) -> None:
+        """Ban whom another process has banned."""
+        admission = self.factory.admission
+        if admission is None:
+            return
+        for target, seconds in state.items():
+            network = parse_range("target", target)
+            if network not in set(admission.denied):
+                admission.denied.add(network)
+                left = max(0.0, seconds)
+                self._bans[network] = self.factory.clock.callLater(left, self._lift, network)
 
     def _lift(self, network: Network) -> None:
         del self._bans[network]
