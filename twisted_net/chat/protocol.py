@@ -455,6 +455,7 @@ class ChatFactory(ConnectionFactory):
         self._announcement: IDelayedCall | None = None
         self._moved: dict[ChatProtocol, Mapping[str, Any]] = {}  # until all are adopted
         self._moved_rooms: list[Any] = []
+        self._moved_presence: tuple[list[str], float | None] = [], None
         self._closing_store: Deferred[None] | None = None  # while an upgrade takes place
 
     @property
@@ -841,8 +842,15 @@ class ChatFactory(ConnectionFactory):
             "registry": self.registry.export_state(self.now()),
             "throttle": self.accounts.throttle.export_state(self.clock.seconds()),
             "rooms": [room for room in rooms if room["users"]],
+            "unannounced": [room.name for room in self._unannounced],
+            "announced_in": self._announced_in(),
             "store": export_store(self._store),
         }
+
+    def _announced_in(self) -> float | None:
+        """Return the seconds until joins and leaves are announced; None if there are none."""
+        call = self._announcement
+        return None if call is None else max(0.0, call.getTime() - self.clock.seconds())
 
     def _export_room(self, room: Room, moving: Collection[int]) -> dict[str, Any]:
         users = [user for user in room.users if user.connection.id in moving]
@@ -863,6 +871,7 @@ class ChatFactory(ConnectionFactory):
         self.accounts.throttle.restore_state(state["throttle"], self.clock.seconds())
         restore_store(self._store, state["store"])
         self._moved_rooms = state["rooms"]
+        self._moved_presence = state["unannounced"], state["announced_in"]
 
     def make_moved(self, addr: IAddress, state: Mapping[str, Any]) -> Connection:
         if state["own"].get("websocket") is None:
@@ -909,8 +918,7 @@ class ChatFactory(ConnectionFactory):
             room = self.registry.restore_room(known["name"], known["topic"], users)
             room.presence.restore_state(known["presence"], now)
             made.append((room, known["at"]))
-            if room.presence:
-                self._announce_soon(room)
+        self._announce_moved()
         for connection, state in self._moved.items():
             self.registry.restore_rooms_of(connection.user, state["user"].get("rooms", ()))
         for room, at in made:
@@ -921,6 +929,19 @@ class ChatFactory(ConnectionFactory):
             countdown.restore(left, self.clock)
         self._moved.clear()
         self._moved_rooms = []
+
+    def _announce_moved(self) -> None:
+        """Announce joins and leaves when the other process would have done so."""
+        names, seconds = self._moved_presence
+        if seconds is not None:
+            self._announcement = self.clock.callLater(seconds, self._announce_presence)
+        rooms = self.registry.rooms
+        for room in (*(rooms[name] for name in names if name in rooms), *rooms.values()):
+            if room.presence:
+                self._announce_soon(room)
+        if self._announcement is not None and not self._unannounced:
+            self._announcement.cancel()
+            self._announcement = None
 
     # Presence.
 
