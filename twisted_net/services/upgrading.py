@@ -116,7 +116,7 @@ class Upgrader:
         succession, self._launch.succession = self._launch.succession, None
         if succession is None:
             return
-        old, services = os.getppid(), self._services()
+        services = self._services()
         count = succession.adopt(services)
         succession.take_over(services)
         gc.enable()
@@ -124,7 +124,7 @@ class Upgrader:
         _log.info(
             "Upgrade: this process goes on with {count} connections of process {old}",
             count=count,
-            old=old,
+            old=succession.old_pid,
         )
 
     # The old process.

@@ -355,7 +355,7 @@ class Upgrade:
             services.append({"name": name, "labels": labels, "factories": states})
         if len(descriptors) > MOST_DESCRIPTORS:
             raise UpgradeFailed(f"there are more than {MOST_DESCRIPTORS} listeners")
-        frames.send({"services": services}, descriptors)
+        frames.send({"pid": os.getpid(), "services": services}, descriptors)
 
     def _send_connections(
         self,
