@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -29,7 +30,8 @@ from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.upgrade.new_process import Succession
-from twisted_net.upgrade.old_process import Moved, StartCommand, Upgrade
+from twisted_net.upgrade.old_process import Moved, Upgrade
+from twisted_net.upgrade.program import NewProgram, StartCommand
 
 _log = Logger()
 
@@ -144,7 +146,8 @@ class Upgrader:
             raise UpgradeFailed(f"{self._name} is not ready")
         self._is_running = True
         _log.info("Upgrade: starting the new code")
-        attempt = Upgrade(reactor, self._services(), self._launch.command, self._announce)
+        start = partial(NewProgram, self._launch.command)
+        attempt = Upgrade(reactor, self._services(), start, self._announce)
         try:
             moved = await attempt.start()
         except UpgradeFailed as error:
