@@ -136,11 +136,20 @@ class Upgrader:
 
         :return: fires with what was done, one sentence; fails with :exc:`UpgradeFailed`.
         """
-        return Deferred.fromCoroutine(self._upgrade(reactor))
+        return Deferred.fromCoroutine(self._logged(reactor))
+
+    async def _logged(self, reactor: Any) -> str:
+        try:
+            return await self._upgrade(reactor)
+        except UpgradeFailed as error:
+            _log.error("Upgrade failed, and this process goes on: {reason}", reason=str(error))
+            raise
 
     async def _upgrade(self, reactor: Any) -> str:
-        if self._is_running or self.has_moved:
+        if self._is_running:
             raise UpgradeFailed("an upgrade is running already")
+        if self.has_moved:
+            raise UpgradeFailed("another process goes on already, and this one is about to end")
         service = next(iter(self._services().values()))
         if not service.ready:
             raise UpgradeFailed(f"{self._name} is not ready")
@@ -150,9 +159,6 @@ class Upgrader:
         attempt = Upgrade(reactor, self._services(), start, self._announce)
         try:
             moved = await attempt.start()
-        except UpgradeFailed as error:
-            _log.error("Upgrade failed, and this process goes on: {reason}", reason=str(error))
-            raise
         finally:
             self._is_running = False
         self.has_moved = True

@@ -98,6 +98,8 @@ class NewProgram:
     """
 
     def __init__(self, command: StartCommand) -> None:
+        if not hasattr(os, "memfd_create"):
+            raise OSError("upgrades in place need Linux")
         ours, theirs = socket.socketpair()
         # Why it cannot start is for the log of the old process as well. The new one writes to the
         # real standard error when it goes on.
