@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import machine, simulate
 from benchmarks.build import BuildError, Built, build
 from benchmarks.cases import WORKS, Case, Choice, chosen
 from benchmarks.goals import goal_cases, goal_peers, judge
@@ -27,7 +27,10 @@ _HELD_WINDOWS = 11  # windows in a search for the highest rate, about
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status: 0, 2 if nothing could be measured, or 130."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["simulate"]:
+        return simulate.main(words[1:])
+    options = _parser().parse_args(words)
     if not sys.platform.startswith("linux"):
         return _refuse("figures come from Linux's /proc, and this is not Linux")
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
@@ -185,7 +188,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure our servers beside others, in turns on the same two cores.",
         epilog=f"works:\n  {'all':10} all of these\n"
         f"  {'goals':10} the cases of what it must reach\n"
-        f"{works}\n\nA value may be several, with commas: every combination is measured.",
+        f"{works}\n  {'simulate':10} no measurement: a large chat, from what its parts cost\n"
+        f"\nA value may be several, with commas: every combination is measured.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("work", nargs="?", default="all", choices=["all", "goals", *WORKS])

@@ -110,7 +110,8 @@ class CommandLineTests(SynchronousTestCase):
     def test_help(self) -> None:
         """Every command has help, of at most 80 columns."""
         self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})
-        for words in ((), ("top",), ("who",), ("close",), ("tap",), ("drain",), ("upgrade",)):
+        commands = ("top", "who", "close", "tap", "drain", "reload", "upgrade")
+        for words in ((), *((command,) for command in commands)):
             status, output, _ = self.run_main(*words, "--help")
             self.assertEqual(status, 0)
             self.assertLessEqual(max(map(len, output.splitlines())), 80)
@@ -160,6 +161,28 @@ class CommandLineTests(SynchronousTestCase):
         asked.clear()
         self.run_main("who", "-n", "1")
         self.assertEqual(len(asked), 1)
+
+    def test_one_of_several_services(self) -> None:
+        """``--service`` goes with each request."""
+        asked: list[str] = []
+
+        class Connection:
+            def request(self, method: str, path: str, *rest: object) -> None:
+                asked.append(path)
+                raise OSError("not now")
+
+            def close(self) -> None:
+                pass
+
+        self.patch(Server, "_connection", lambda *_: Connection())
+        for words, path in (
+            (("who",), "/connections?sort=id&limit=1000&service=a+b"),
+            (("close", "7"), "/connections/7/close?service=a+b"),
+            (("drain",), "/drain?service=a+b"),
+            (("tap", "7"), "/connections/7/tap?service=a+b"),
+        ):
+            self.assertEqual(self.run_main("--service", "a b", *words)[0], 1)
+            self.assertEqual(asked.pop(), path)
 
     def test_the_end_of_an_answer(self) -> None:
         """A server that goes away is one line, and so is Ctrl-C."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +23,8 @@ from tests.dockerfile import (
     parse_dockerfile,
 )
 from twisted_net.services import chat
+from twisted_net.services.live_flags import LIVE_FLAGS
+from twisted_net.web.admin.access import PROBES
 
 CHECKOUT = DEPLOYMENT.parent.parent
 
@@ -146,6 +149,63 @@ class DockerfileTests(SynchronousTestCase):
         self.assertEqual(set(build_context()), needed)
 
 
+class KubernetesTests(SynchronousTestCase):
+    """``kubernetes.yaml``, as far as its text goes; ``kubectl`` reads it in a live test."""
+
+    def setUp(self) -> None:
+        self.text = (DEPLOYMENT / "kubernetes.yaml").read_text()
+
+    def one(self, pattern: str) -> str:
+        """Return what the only match of a pattern has in its group."""
+        (found,) = re.findall(pattern, self.text)
+        return str(found)
+
+    def options(self) -> chat.Options:
+        """Return the options of a pod, from its flags and its file."""
+        block = self.one(r"netchat\.conf: \|\n((?:    .*\n)+)")
+        path = Path(self.mktemp())
+        path.write_text(textwrap.dedent(block))
+        words = re.findall(r"^            - (--.*)$", self.text, re.MULTILINE)
+        self.config = f"--config={self.one('- --config=(.*)')}"
+        self.assertEqual(words[0], self.config)
+        return parse_flags([f"--config={path}", *words[1:]])
+
+    def test_the_flags(self) -> None:
+        """They are netchat's, and ports, files and the store are where the rest says."""
+        options = self.options()
+        for name, flag in (("chat", "port"), ("chat-tls", "tls-port")):
+            self.assertIn(f"{{name: {name}, containerPort: {options[flag]}}}", self.text)
+        self.assertEqual(options["admin"], f"tcp:{self.one('name: admin, containerPort: (.*)}')}")
+        places = re.findall(r"mountPath: (.*?),", self.text)
+        for path in (options["cert"], options["admin-token-file"], self.config.partition("=")[2]):
+            self.assertIn(str(Path(path).parent), places)
+        self.assertEqual(options["store"], f"$({self.one('- name: (NETCHAT_.*)')})")
+        user = instructions("USER")[-1].partition(":")[0]
+        self.assertEqual(self.one("runAsUser: (.*)"), user)
+
+    def test_most_of_the_file_needs_no_restart(self) -> None:
+        """What one changes in it is obeyed by the pods that run."""
+        block = self.one(r"netchat\.conf: \|\n((?:    .*\n)+)")
+        names = set(re.findall(r"([a-z-]+) = ", block))
+        self.assertEqual(names - LIVE_FLAGS, {"log-format"})
+
+    def test_there_is_time_to_stop(self) -> None:
+        """Kubernetes waits for preStop and for --drain, and for the last connections."""
+        options = self.options()
+        before = int(self.one(r'command: \[sleep, "(\d+)"\]'))
+        grace = int(self.one(r"terminationGracePeriodSeconds: (\d+)"))
+        self.assertGreaterEqual(grace, before + options["drain"] + 10)
+        misses = int(self.one(r"periodSeconds: 5\n +failureThreshold: (\d+)"))
+        self.assertGreater(before, 5 * misses, "it is out of the balancer before SIGTERM")
+
+    def test_the_probes(self) -> None:
+        """They ask for what needs no token."""
+        for probe, path in (("readiness", "/readyz"), ("liveness", "/healthz")):
+            found = self.one(rf"{probe}Probe:\n +httpGet: {{path: (\S+), port: admin}}")
+            self.assertEqual(found, path)
+            self.assertIn(path, PROBES)
+
+
 class UnitTests(SynchronousTestCase):
     """``netchat.service`` and ``netchat.socket``."""
 
@@ -192,6 +252,8 @@ class ProxyTests(SynchronousTestCase):
             (web,) = options["web"]
             path = Path(web.split(":")[1])
             self.assertIn(f"{path}", text.partition("\n\n")[2])
+            self.assertEqual(options["trusted-proxy"], ["unix"])
+            self.assertIn("option forwardfor" if name == "haproxy.cfg" else "X-Forwarded-For", text)
             for flag in ("port", "tls-port"):
                 if options[flag] is not None:
                     self.assertIn(f"127.0.0.1:{options[flag]} send-proxy-v2", text)

@@ -24,13 +24,13 @@ FACES = (
 
 WANTED = {
     "twisted_net": "Connection ConnectionFactory connect ReconnectingClient ListenerService "
-    "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory "
+    "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory TrustedProxies "
     "GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
     "CloseReason Backoff Certificates TLSServerEndpoint Raw Lines Netstrings LengthPrefixed "
     "JsonLines JsonStream TwistedNetError UpgradableService UpgradeFailed",
     "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError ChatUser",
     "twisted_net.eager": "eager install",
-    "twisted_net.web": "ChatGateway WebEndpoint page_site",
+    "twisted_net.web": "AdminFactory ChatGateway WebEndpoint page_site",
 }
 """The names that users may rely on; there may be more."""
 

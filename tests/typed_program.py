@@ -26,11 +26,15 @@ from twisted_net import (
     LengthPrefixed,
     Lines,
     TLSServerEndpoint,
+    TrustedProxies,
     TwistedNetError,
+    WebSocketConnection,
+    WebSocketFactory,
     connect,
 )
 from twisted_net.chat import ChatClient, ChatError, ChatFactory, ChatLimits, ChatUser
 from twisted_net.eager import eager
+from twisted_net.web import AdminFactory
 
 
 class MyFactory(ConnectionFactory):
@@ -92,10 +96,13 @@ def serve(reactor: Any) -> list[Deferred[Any]]:
     factories = [MyFactory.forProtocol(Shout, idle_timeout=60), packets, GuardFactory(site)]
     rules = Admission(AdmissionRules(max_connections=100))
     packets.admission = rules
+    proxies = TrustedProxies(["10.0.0.0/8"], unix=True)
+    factories.append(WebSocketFactory.forProtocol(WebSocketConnection, trusted_proxies=proxies))
     rules.denied.add("192.0.2.0/24")
     rules.change(max_per_address=20)
     print(packets.close_denied(), len(rules.denied), rules.rules.deny)
     chat = StaffChat(commands=[dice, tell], chat_limits=ChatLimits(history=20), max_message=4096)
+    factories.append(AdminFactory({"packets": packets, "chat": chat}, token="x" * 16, hosts=["a"]))
     listening = [endpoint.listen(factory) for factory in factories]
     listening.append(endpoint.listen(IdleTimeoutFactory(site, 60)))
     return [*listening, serverFromString(reactor, "tcp:8081").listen(chat), secure.listen(site)]

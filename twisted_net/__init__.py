@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twisted_net.connection.factory import ConnectionFactory as ConnectionFactory
     from twisted_net.connection.guard import GuardFactory as GuardFactory
     from twisted_net.connection.incoming import ConnectionClosed as ConnectionClosed
+    from twisted_net.connection.trusted_proxies import TrustedProxies as TrustedProxies
     from twisted_net.echo import EchoFactory as EchoFactory
     from twisted_net.endpoints.client import ConnectFailed as ConnectFailed
     from twisted_net.endpoints.client import ReconnectingClient as ReconnectingClient
@@ -124,6 +125,7 @@ __all__ = [
     "SocketOptions",
     "TLSServerEndpoint",
     "TLSSessions",
+    "TrustedProxies",
     "TunedServerEndpoint",
     "TwistedNetError",
     "UpgradableService",
@@ -181,6 +183,7 @@ __getattr__, __dir__ = lazy_exports(
         "SocketOptions": "twisted_net.endpoints.socket_options",
         "TLSServerEndpoint": "twisted_net.endpoints.tls",
         "TLSSessions": "twisted_net.tls.sessions",
+        "TrustedProxies": "twisted_net.connection.trusted_proxies",
         "TunedServerEndpoint": "twisted_net.endpoints.socket_options",
         "UpgradableService": "twisted_net.services.upgrading",
         "UpgradeFailed": "twisted_net.upgrade.frames",

@@ -29,6 +29,8 @@ PATIENCE = 10.0
 UPGRADE_PATIENCE = 120.0
 """Seconds to wait until new code has started and goes on."""
 
+NOT_OURS = "this is no --admin of twisted_net"
+
 _SORTS = ("id", "queued", "bytes_received", "bytes_sent", "messages_received", "messages_sent")
 
 _DESCRIPTION = (
@@ -63,11 +65,13 @@ class Server:
 
     :param address: a URL, or ``unix:PATH``.
     :param token: its token, if it has one.
+    :param service: which of its services is meant; by default, the first one.
     :raises AdminError: the address is none.
     """
 
-    def __init__(self, address: str, token: str = "") -> None:
+    def __init__(self, address: str, token: str = "", service: str = "") -> None:
         self.address = address
+        self._query = urlencode({"service": service}) if service else ""
         self._token = token
         if not address.startswith("unix:"):
             parts = urlsplit(address)
@@ -97,6 +101,8 @@ class Server:
         if body is not None:
             headers["X-Netchat-Admin"] = "1"
             data = json.dumps(body)
+        if self._query:
+            path += ("&" if "?" in path else "?") + self._query
         connection = self._connection(timeout)
         try:
             connection.request("GET" if body is None else "POST", path, data, headers)
@@ -117,7 +123,7 @@ class Server:
         try:
             return json.loads(self.open(path, body).read())
         except (OSError, ValueError, http.client.HTTPException):
-            raise AdminError(f"{self.address}: this is no --admin of twisted_net") from None
+            raise AdminError(f"{self.address}: {NOT_OURS}") from None
 
 
 def _error_text(answer: http.client.HTTPResponse) -> str:
@@ -125,8 +131,8 @@ def _error_text(answer: http.client.HTTPResponse) -> str:
     answer.close()
     try:
         return str(json.loads(data)["error"])
-    except (ValueError, LookupError, TypeError):
-        return f"HTTP {answer.status}: {data[:200].decode(errors='replace').strip()}"
+    except (ValueError, LookupError, TypeError):  # another server's, of any number of lines
+        return f"HTTP {answer.status} {answer.reason}: {NOT_OURS}"
 
 
 class Column(NamedTuple):
@@ -285,6 +291,10 @@ def _upgrade(server: Server, options: argparse.Namespace) -> None:
     print(json.loads(answer.read())["done"])
 
 
+def _reload(server: Server, options: argparse.Namespace) -> None:
+    print(server.ask("/reload", {})["done"])
+
+
 def _tap(server: Server, options: argparse.Namespace) -> None:
     answer = server.open(f"/connections/{options.id}/tap", timeout=None)
     while line := answer.readline():
@@ -319,6 +329,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--token-file", metavar="FILE", help="file with the token of --admin-token-file"
+    )
+    parser.add_argument(
+        "--service", metavar="NAME", default="", help="one of several services [default: the first]"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -355,6 +368,7 @@ def _parser() -> argparse.ArgumentParser:
     add("upgrade", _upgrade, "let new code go on in a new process; plain connections stay open")
     drain = add("drain", _drain, "stop accepting, and close all connections; the server runs on")
     drain.add_argument("--wait", "-w", action="store_true", help="until all have ended")
+    add("reload", _reload, "read the server's --config file and certificates again, as on SIGHUP")
     return parser
 
 
@@ -389,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program, and return its exit status: 0, 1 for an error, or 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(Server(options.at, _token(options.token_file)), options)
+        options.run(Server(options.at, _token(options.token_file), options.service), options)
     except AdminError as error:
         print(f"netchat-admin: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from twisted_net.connection.connection import Connection, PauseReason
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.progress import SendProgress, bytes_waiting, send_progress
 from twisted_net.interfaces import ClientEndpoint
+from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import (
     CLOSED,
     PEER_CLOSED,
@@ -19,6 +20,7 @@ from twisted_net.policy.close_reasons import (
     UPSTREAM,
     CloseReason,
 )
+from twisted_net.policy.limits import LimitChanges
 from twisted_net.wire.framing import Raw
 
 
@@ -226,3 +228,14 @@ class ForwardFactory(ConnectionFactory):
                     upstream.join(client)
                 else:
                     client.close(UPSTREAM, "it was not moved")
+
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        super().change_limits(**changes)
+        upstream = LimitChanges(**changes)
+        upstream.pop("idle_timeout", None)
+        upstream.pop("rate", None)
+        self.upstream_factory.change_limits(**upstream)
+
+    def change_budget(self, budget: MemoryBudget[Connection] | None) -> None:
+        super().change_budget(budget)
+        self.upstream_factory.change_budget(budget)

@@ -17,7 +17,7 @@ _twistd_netchat() {
     done
     COMPREPLY=()
     case $service$previous in
-        netchat--store | netchat--history | netchat--heartbeat | netchat--auth | netchat--operator | netchat--reserve | netchat--login-timeout | netchat--help-auth-type | netchat--joins | netchat--nicks | netchat--topics | netchat--new-rooms | netchat--web | netchat--origin | netchat--port | netchat--interface | netchat--listen | netchat--proxy-protocol | netchat--tls-port | netchat--key-passphrase-env | netchat--max-connections | netchat--max-per-address | netchat--accept-rate | netchat--allow | netchat--deny | netchat--max-message | netchat--rate | netchat--burst | netchat--queue-limit | netchat--memory-budget | netchat--idle-timeout | netchat--message-timeout | netchat--handshake-timeout | netchat--keepalive | netchat--keepalive-interval | netchat--keepalive-count | netchat--user-timeout | netchat--admin | netchat--admin-host | netchat--drain)
+        netchat--store | netchat--history | netchat--heartbeat | netchat--auth | netchat--operator | netchat--reserve | netchat--login-timeout | netchat--help-auth-type | netchat--joins | netchat--nicks | netchat--topics | netchat--new-rooms | netchat--web | netchat--origin | netchat--trusted-proxy | netchat--port | netchat--interface | netchat--listen | netchat--proxy-protocol | netchat--tls-port | netchat--key-passphrase-env | netchat--max-connections | netchat--max-per-address | netchat--accept-rate | netchat--allow | netchat--deny | netchat--max-message | netchat--rate | netchat--burst | netchat--queue-limit | netchat--memory-budget | netchat--idle-timeout | netchat--message-timeout | netchat--handshake-timeout | netchat--keepalive | netchat--keepalive-interval | netchat--keepalive-count | netchat--user-timeout | netchat--admin | netchat--admin-host | netchat--drain)
             :
             return ;;
         netchat--cert | netchat--key | netchat--key-passphrase-file | netchat--client-ca | netchat--ticket-key | netchat--keylog | netchat--admin-token-file | netchat--config)
@@ -34,6 +34,9 @@ _twistd_netchat() {
             return ;;
         netchat--log-ends)
             COMPREPLY=($(compgen -W "all notable" -- "$current"))
+            return ;;
+        netchat--log-level)
+            COMPREPLY=($(compgen -W "debug info warn error critical" -- "$current"))
             return ;;
         netchat--log-format)
             COMPREPLY=($(compgen -W "text json" -- "$current"))
@@ -56,6 +59,9 @@ _twistd_netchat() {
         netecho--log-ends)
             COMPREPLY=($(compgen -W "all notable" -- "$current"))
             return ;;
+        netecho--log-level)
+            COMPREPLY=($(compgen -W "debug info warn error critical" -- "$current"))
+            return ;;
         netecho--log-format)
             COMPREPLY=($(compgen -W "text json" -- "$current"))
             return ;;
@@ -77,6 +83,9 @@ _twistd_netchat() {
         netidle--log-ends)
             COMPREPLY=($(compgen -W "all notable" -- "$current"))
             return ;;
+        netidle--log-level)
+            COMPREPLY=($(compgen -W "debug info warn error critical" -- "$current"))
+            return ;;
         netidle--log-format)
             COMPREPLY=($(compgen -W "text json" -- "$current"))
             return ;;
@@ -91,9 +100,9 @@ _twistd_netchat() {
             return ;;
     esac
     case $service in
-        netchat) flags="--store --history --heartbeat --auth --operator --reserve --login-timeout --allow-anonymous --allow-plain-login --help-auth --help-auth-type --joins --nicks --topics --new-rooms --no-web --web --origin --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-format --drain --config --version --help" ;;
-        netecho) flags="--port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-format --drain --config --version --help" ;;
-        netidle) flags="--upstream --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-format --drain --config --version --help" ;;
+        netchat) flags="--store --history --heartbeat --auth --operator --reserve --login-timeout --allow-anonymous --allow-plain-login --help-auth --help-auth-type --joins --nicks --topics --new-rooms --no-web --web --origin --trusted-proxy --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-level --log-format --drain --config --version --help" ;;
+        netecho) flags="--port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-level --log-format --drain --config --version --help" ;;
+        netidle) flags="--upstream --port --interface --ipv6-only --reuse-port --listen --proxy-protocol --tls-port --cert --key --key-passphrase-file --key-passphrase-env --tls-dir --self-signed --allow-expired --client-ca --optional-client-certificate --min-tls --ticket-key --keylog --max-connections --max-per-address --accept-rate --allow --deny --max-message --rate --burst --queue-limit --slow --memory-budget --idle-timeout --message-timeout --handshake-timeout --keepalive --keepalive-interval --keepalive-count --user-timeout --admin --admin-token-file --admin-host --log-ends --log-level --log-format --drain --config --version --help" ;;
         *) flags="netchat netecho netidle --chroot --debug --encrypted --euid --file --gid --help --help-reactors --logfile --logger --no_save --nodaemon --originalname --pidfile --prefix --profile --profiler --python --reactor --rundir --savestats --source --spew --syslog --uid --umask --version" ;;
     esac
     COMPREPLY=($(compgen -W "$flags" -- "$current"))

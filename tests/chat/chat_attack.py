@@ -19,8 +19,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.messages import Request
-from twisted_net.chat.protocol import GREETING_DELAY, ChatFactory, ChatProtocol
+from twisted_net.chat.protocol import ChatFactory, ChatProtocol
 from twisted_net.testing import connect_peer
 
 try:

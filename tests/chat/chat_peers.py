@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_attack import strict
+from twisted_net.chat.greeting import GREETING_DELAY as GREETING_DELAY
 from twisted_net.chat.protocol import (
-    GREETING_DELAY,
     PRESENCE_DELAY,
     SILENT_PRESENCE_DELAY,
     ChatFactory,

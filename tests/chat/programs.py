@@ -33,7 +33,6 @@ def options(count: int) -> settings:
     return settings(
         max_examples=count,
         stateful_step_count=STEPS,
-        deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),

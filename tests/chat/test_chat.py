@@ -10,9 +10,9 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.chat.codecs.text_commands import COMMANDS
+from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.moderation import NAMED_AT_MOST
 from twisted_net.chat.protocol import (
-    GREETING_DELAY,
     LINE_TIMEOUTS,
     MAX_MESSAGE,
     PRESENCE_DELAY,

@@ -191,7 +191,7 @@ class CheckTests(SynchronousTestCase):
         for value in (None, [], "x", 5, {}, {"type": 5}, {"type": None}, {"type": ["ping"]}):
             self.assertRaises(Malformed, check_server_message, value)
 
-    @settings(deadline=None, max_examples=200, derandomize=True, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(_JSON | _altered())
     def test_anything(self, value: Any) -> None:
         """Any JSON value is either valid, or an error in one line."""
@@ -278,7 +278,7 @@ class MalformedTests(ScriptedCase):
 class AnythingTests(SynchronousTestCase):
     """Whatever a server says, nothing fails, and every call ends."""
 
-    @settings(deadline=None, max_examples=100, derandomize=True, database=None)
+    @settings(max_examples=100, derandomize=True, database=None)
     @given(
         st.lists(st.sampled_from(VALID) | _altered() | _JSON | st.floats(0.1, 20), max_size=12),
         st.booleans(),

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase
 from twisted_net.chat.foreign import WHAT_THIS_IS, recognise
-from twisted_net.chat.protocol import GREETING_DELAY, MAX_MESSAGE
+from twisted_net.chat.greeting import GREETING_DELAY
+from twisted_net.chat.protocol import MAX_MESSAGE
 from twisted_net.testing import connect_peer
 
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xff" * 40

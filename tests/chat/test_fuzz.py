@@ -50,13 +50,13 @@ def _sent(lines: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 class AnythingTests(SynchronousTestCase):
     """Whatever a peer sends, nothing fails and others see only valid messages."""
 
-    @settings(deadline=None, max_examples=100, database=None)
+    @settings(max_examples=100, database=None)
     @given(_sent(_TEXT))
     def test_in_the_text_form(self, data: bytes) -> None:
         """Try commands with any words, and noise, in any pieces."""
         attack(data, "text")
 
-    @settings(deadline=None, max_examples=100, database=None)
+    @settings(max_examples=100, database=None)
     @given(_sent(_JSON))
     def test_in_the_json_form(self, data: bytes) -> None:
         """Try messages with any fields, and noise, in any pieces."""

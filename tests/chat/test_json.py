@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
 from twisted_net.chat.codecs import json_codec, json_requests
+from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
-from twisted_net.chat.protocol import GREETING_DELAY, SILENT_PRESENCE_DELAY
+from twisted_net.chat.protocol import SILENT_PRESENCE_DELAY
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.store.log import Position
 from twisted_net.testing import connect_peer, same_for_every_split
@@ -417,7 +418,7 @@ class BadInputTests(ChatCase):
             self.assertEqual(error["code"], "no-such-nick")
             self.assertEqual(error["text"], f"There is nobody called {shown} here.")
 
-    @settings(deadline=None, max_examples=150, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.data())
     def test_anything(self, data: Any) -> None:
         """Messages with any fields, and noise, are answered and do not affect others."""
@@ -455,7 +456,7 @@ class BadInputTests(ChatCase):
         ann.send(b"/ping\n")
         self.assertIn(b"* pong\n", ann.take())
 
-    @settings(deadline=None, max_examples=300, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.binary(max_size=60))
     def test_any_bytes(self, line: bytes) -> None:
         """Any bytes are a request or raise RequestError."""

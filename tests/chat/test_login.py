@@ -24,6 +24,7 @@ from zope.interface import implementer
 from tests.chat.chat_peers import ChatCase, Program
 from tests.fail2ban import banned
 from tests.tls.handshakes import Issued
+from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.login import Accounts
 from twisted_net.chat.login_throttle import (
@@ -33,7 +34,6 @@ from twisted_net.chat.login_throttle import (
     LoginThrottle,
 )
 from twisted_net.chat.messages import RequestError
-from twisted_net.chat.protocol import GREETING_DELAY
 from twisted_net.testing import connect_peer, connect_tls_peer
 
 

@@ -193,7 +193,7 @@ class AlikeTests(NamesCase):
             slow = {unicode_names.skeleton(each) for each in (names.fold(text), text)}
             self.assertEqual(set(names.keys(text)), slow)
 
-    @settings(deadline=None, max_examples=300, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.text(max_size=12))
     def test_keys(self, text: str) -> None:
         """The first key is that of the folded name. A skeleton's skeleton is the same."""

@@ -46,7 +46,7 @@ class MergeTests(SynchronousTestCase):
         self.assertIsNone(self.merged(stored(4), 4, stored(5, 7)))
         self.assertIsNone(merge(None, stored(1)))
 
-    @settings(deadline=None, max_examples=200, database=None)
+    @settings(max_examples=200, database=None)
     @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.sets(st.integers(1, 20)))
     def test_all_or_nothing(self, since: int, read: int, heard: int, dropped: set[int]) -> None:
         """Whichever live messages were dropped, the result has no gap, or is None."""
@@ -249,7 +249,7 @@ class PromiseTests(ChatCase):
                 busy |= robot.read()
 
     # Examples are not shrunk, because that takes minutes.
-    @settings(deadline=None, max_examples=60, database=None, phases=[Phase.generate])
+    @settings(max_examples=60, database=None, phases=[Phase.generate])
     @given(
         st.lists(
             st.tuples(st.sampled_from("sssssccrrrtwwk"), st.integers(0, 2)),

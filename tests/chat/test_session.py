@@ -178,7 +178,7 @@ class NameTests(SessionCase):
         self.assertEqual(self.ann.end(), [])
         self.assertEqual(len(self.registry), 1)
 
-    @settings(deadline=None, max_examples=300, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.text(max_size=30))
     def test_any_name(self, text: str) -> None:
         """Any text is refused as a name, or it is harmless and its user is found by it."""
@@ -298,7 +298,7 @@ class LineTests(SessionCase):
                 self.assertTrue(lines.startswith(f"* {command.usage}: {command.help}"))
         self.assertAnswer("/help foo", "! There is no command foo. /help lists commands.")
 
-    @settings(deadline=None, max_examples=200, database=None)
+    @settings(max_examples=200, database=None)
     @given(
         st.lists(
             st.tuples(

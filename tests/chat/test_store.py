@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred, fail
 
 from tests.chat.chat_peers import NOW, ChatCase
 from tests.store.test_sqlite import LaterTurns
+from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.limits import ChatLimits
-from twisted_net.chat.protocol import GREETING_DELAY, PRESENCE_DELAY
+from twisted_net.chat.protocol import PRESENCE_DELAY
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore

@@ -394,9 +394,7 @@ class ModelTests(SynchronousTestCase):
         """Every member gets what it should, once and in order, in one write per turn."""
         run_state_machine_as_test(
             GroupMachine,
-            settings=settings(
-                max_examples=60, stateful_step_count=40, deadline=None, database=None
-            ),
+            settings=settings(max_examples=60, stateful_step_count=40, database=None),
         )
 
 

@@ -56,6 +56,23 @@ class CountdownTests(SynchronousTestCase):
         self.assertEqual(self.expired, ["a"])
         self.assertNothingLeft()
 
+    def test_what_came_in_time(self) -> None:
+        """An item that is stopped in the turn of the reactor in which it is due does not expire.
+
+        A reactor runs its timers first, and then reads what has come meanwhile.
+        """
+        for read in ((), ("a",)):
+            self.countdown.start("a", self.clock)
+            self.clock.rightNow += 2
+            for timer in list(self.clock.calls):  # advance() would run those of later turns, too
+                self.clock.calls.remove(timer)
+                timer.func(*timer.args)
+            for item in read:
+                self.countdown.stop(item)
+            self.clock.advance(0)
+        self.assertEqual(self.expired, ["a"])
+        self.assertNothingLeft()
+
     def test_what_expires_may_start_and_stop(self) -> None:
         """What is called may stop and start items."""
 
@@ -80,3 +97,33 @@ class CountdownTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertEqual(self.expired, ["a", "b"])
         self.assertNothingLeft()
+
+    def test_another_time(self) -> None:
+        """It holds for those whose time is running, too, counted from when it began."""
+        for seconds, early, late in ((5.0, 3.8, 0.4), (1.5, 0.3, 0.4)):
+            del self.expired[:]
+            self.countdown.change(2.0, self.clock)
+            self.countdown.start("a", self.clock)
+            self.clock.advance(1)
+            self.countdown.change(seconds, self.clock)
+            self.clock.advance(early)
+            self.assertEqual(self.expired, [])
+            self.clock.advance(late)
+            self.assertEqual(self.expired, ["a"])
+            self.assertNothingLeft()
+
+    def test_a_shorter_time_that_is_over(self) -> None:
+        self.countdown.start("a", self.clock)
+        self.clock.advance(1)
+        self.countdown.change(0.5, self.clock)
+        self.clock.advance(0)
+        self.assertEqual(self.expired, ["a"])
+        self.assertNothingLeft()
+
+    def test_no_time_any_more(self) -> None:
+        """0 stops all."""
+        self.countdown.start("a", self.clock)
+        self.countdown.change(0, self.clock)
+        self.assertNothingLeft()
+        self.clock.advance(9)
+        self.assertEqual(self.expired, [])

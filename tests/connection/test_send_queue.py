@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.policy.limits import OverflowPolicy
 
-many = settings(deadline=None, max_examples=200, database=None)
+many = settings(max_examples=200, database=None)
 
 LIMIT = 10
 

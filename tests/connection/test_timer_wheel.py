@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.connection.timer_wheel import Timeout, TimerWheel, ticks_for
 
-many = settings(deadline=None, max_examples=300, database=None)
+many = settings(max_examples=300, database=None)
 
 steps = st.lists(
     st.one_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,12 +68,10 @@ class DrainTests(SynchronousTestCase):
                 DrainSchedule(total, window, 0.0)
             self.assertIn(name, str(caught.exception))
 
-    @settings(deadline=None)  # a busy machine may be slow
     @given(totals, windows, st.floats(0, 1e9))
     def test_all_are_closed_before_the_end(self, total: int, window: float, began: float) -> None:
         self.assertEqual(due(DrainSchedule(total, window, began), began + window), total)
 
-    @settings(deadline=None)  # a busy machine may be slow
     @given(totals, windows, st.lists(st.floats(0, 700), min_size=2))
     def test_what_is_due_only_grows(self, total: int, window: float, times: list[float]) -> None:
         drain = DrainSchedule(total, window, 0.0)
@@ -81,7 +79,6 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(grown, sorted(grown))
         self.assertTrue(all(0 <= each <= total for each in grown))
 
-    @settings(deadline=None)  # a busy machine may be slow
     @given(st.integers(1, 500), st.floats(0.1, 600))
     def test_who_waits_as_told_closes_one_after_another(self, total: int, window: float) -> None:
         """There are no bursts: after each wait, at most one extra closing is due."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
@@ -57,7 +57,6 @@ class HeaderTests(ProxiedCase):
         st.binary(max_size=60),
         st.lists(st.integers(0, 120), max_size=6),
     )
-    @settings(deadline=None)
     def test_any_bytes_and_any_cuts(self, name: str, data: bytes, places: list[int]) -> None:
         """The protocol gets the bytes after the header unchanged."""
         clock = Clock()
@@ -70,7 +69,6 @@ class HeaderTests(ProxiedCase):
         self.assertFalse(peer.connected)
 
     @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
-    @settings(deadline=None)
     def test_garbage(self, data: bytes, places: list[int]) -> None:
         """A trusted peer may send anything: it gets a protocol, or one log line and the end."""
         clock = Clock()

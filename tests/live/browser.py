@@ -144,12 +144,14 @@ class Tab:
         await self.connected()
 
     async def connected(self) -> None:
-        """Wait until the page is connected."""
-        await self.do(
-            lambda tab: tab.wait_for_selector(
-                ".conn.open", state="attached", timeout=PATIENCE * 1000
-            )
-        )
+        """Wait until all files of the page have come, and it is connected.
+
+        A page loads itself again if one has not come, which is as good as any.
+        """
+        end = time.monotonic() + PATIENCE
+        while not await self.do(_is_whole):
+            if time.monotonic() > end:
+                raise AssertionError(f"not connected after {PATIENCE:g} s: {self.errors}")
 
 
 class BrowserTestCase(LiveTestCase):
@@ -231,6 +233,21 @@ class BrowserTestCase(LiveTestCase):
     def _check_errors(self) -> None:
         for tab in self.tabs:
             self.assertEqual(tab.errors, [])
+
+
+def _is_whole(page: Any) -> bool:
+    page.wait_for_selector(".conn.open", state="attached", timeout=PATIENCE * 1000)
+    try:
+        whole: bool = page.evaluate(
+            "document.readyState === 'complete' && sessionStorage.getItem('netchat.loads') === null"
+        )
+    except Exception as error:  # Playwright's own, which may not be installed
+        if "Execution context was destroyed" not in str(error):
+            raise
+        return False  # it is just being loaded again
+    if not whole:
+        page.wait_for_timeout(20)
+    return whole
 
 
 def _load(page: Any, url: str) -> None:

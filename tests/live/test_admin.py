@@ -89,6 +89,20 @@ class MetricsLiveTests(AdminLiveCase):
                 self.assertEqual(await self.metric(url, accepted), 1)
             await server.stop()
 
+    async def test_certificates_of_all_listeners(self) -> None:
+        """Those of ``nettls:`` and of ``--web`` are in the metrics as those of ``--tls-port``."""
+        issued = trustme.CA().issue_cert("localhost")
+        pem = self.directory() / "all.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(pem))
+        where = f"nettls:0:interface=127.0.0.1:cert={pem}:key={pem}"
+        flags = ("--listen", where, "--web", where, "--port", "0")
+        server, _, url = await self.operated("netchat", *flags)
+        await server.until(lambda: server.log("Listening on .*web nettls"), "it to listen")
+        for flag in ("--listen", "--web"):
+            label = rf'\{{listener="{flag} nettls:[^"]*",service="netchat"\}}'
+            expires = await self.metric(url, f"certificate_expiry_timestamp_seconds{label}")
+            self.assertGreater(expires, 1e9)
+
     async def test_alerts(self) -> None:
         """``promtool`` finds nothing wrong with the alerts, and they fire when they should."""
         rules = CHECKOUT / "docs/monitoring"
@@ -182,6 +196,47 @@ class StoppingLiveTests(AdminLiveCase):
         self.assertEqual((await self.curl(f"{url}/readyz"))[0], 503)
 
 
+class PagesLiveTests(AdminLiveCase):
+    async def test_browsers_that_fetch_the_page(self) -> None:
+        """Their connections are shown, counted, tapped and closed as all others."""
+        _, port, url = await self.operated("netchat")
+        person = await self.connect(port)
+        await person.has(b"Welcome")
+        pages = [await self.connect(port) for _ in range(3)]
+        request = f"GET / HTTP/1.1\r\nHost: {LOCALHOST}\r\nCookie: secret=1\r\n\r\n".encode()
+        for page in pages:
+            page.send(request)
+            await page.has(b"</html>")
+        shown = await self.ask(f"{url}/connections")
+        self.assertEqual(shown["total"], 4)
+        self.assertEqual(
+            sorted(row["form"] for row in shown["connections"]), ["page", "page", "page", "text"]
+        )
+        self.assertEqual(len({row["id"] for row in shown["connections"]}), 4)
+        opened = r'connections\{form="page",service="netchat",state="open"\}'
+        self.assertEqual(await self.metric(url, opened), 3)
+        accepted = r'connections_accepted_total\{listener="--port 0",service="netchat"\}'
+        self.assertEqual(await self.metric(url, accepted), 4)
+        number = next(row["id"] for row in shown["connections"] if row["peer"] == pages[0].address)
+        tap: Program = self.spawn(program("curl"), "-sN", f"{url}/connections/{number}/tap")
+        await tap.expect(rb'^\{"tap":')
+        pages[0].send(request)
+        await tap.expect(rb'"dir":"in".*GET / HTTP/1.1')
+        await tap.expect(rb'"dir":"out".*HTTP/1.1 200 OK')
+        self.assertNotIn(b"secret", tap.output)
+        closing = self.admin(url, "close", str(number))
+        self.assertEqual(await closing.ended(), 0, closing)
+        await pages[0].closed()
+        drain = self.admin(url, "drain", "--wait")
+        for client in (person, *pages):
+            await client.closed()
+        self.assertEqual(await drain.ended(), 0, drain)
+        reasons = [row["reason"] for row in (await self.ask(f"{url}/ended"))["ended"]]
+        self.assertEqual(sorted(reasons), ["draining", "draining", "draining", "kicked"])
+        ended = r'connections_ended_total\{reason="draining",service="netchat"\}'
+        self.assertEqual(await self.metric(url, ended), 3)
+
+
 class CommandLiveTests(AdminLiveCase):
     async def test_people(self) -> None:
         """``who`` and ``top`` list them, ``close`` ends one, and everybody sees why."""
@@ -209,6 +264,15 @@ class CommandLiveTests(AdminLiveCase):
         )
         self.assertEqual(await module.ended(), 1)
         self.assertIn(f"There is no connection {number}.".encode(), module.errors)
+
+    async def test_something_else(self) -> None:
+        """A server that is none of ours is one line, whatever it answers."""
+        _, port = await self.serve("netchat")
+        who = self.admin(f"http://{LOCALHOST}:{port}", "who")
+        self.assertEqual(await who.ended(), 1)
+        lines = who.errors.decode().splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("HTTP 404 Not Found: this is no --admin of twisted_net", lines[0])
 
     async def test_a_ban_and_the_log_level(self) -> None:
         """By ``curl``, as the documents show."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from tests.live.browser import PHONE, WIDE, BrowserTestCase, Tab, axe_source
-from tests.live.harness import LOCALHOST, Server
+from tests.live.harness import LOCALHOST, Program, Server
 
 ADMIN = "tcp:0:interface=127.0.0.1"
 
@@ -17,6 +18,23 @@ axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>
 """
 
 PHONE_OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
+
+
+SEVERAL = """
+import sys
+from twisted.internet import task
+from twisted_net import EchoFactory, serve
+from twisted_net.chat import ChatFactory
+from twisted_net.web import AdminFactory
+
+async def main(reactor):
+    echo, chat = EchoFactory(), ChatFactory()
+    local = "tcp:0:interface=127.0.0.1"
+    view = AdminFactory({"echo": echo, "chat": chat})
+    await serve(reactor, local, echo, (local, chat), (local, view))
+
+task.react(main)
+"""
 
 
 class DashboardTests(BrowserTestCase):
@@ -57,6 +75,24 @@ class DashboardTests(BrowserTestCase):
         await tab.shows("quit", "#endings")
         await tab.shows("bob", "#ended")
         await tab.shows("Connections: 1 of 1", "#connections-title")
+
+    async def test_several_services(self) -> None:
+        """Of a program with several, each has its own list, and a link to it."""
+        started: Program = self.spawn(sys.executable, "-u", "-c", SEVERAL)
+        ports = [int((await started.expect(rb"^Listening on port (\d+)$"))[1]) for _ in range(3)]
+        echo = await self.connect(ports[0])
+        echo.send(b"x")
+        await echo.has(b"x")
+        tab = await self.open(f"http://localhost:{ports[2]}/", is_connected=False)
+        await tab.shows("Connections: 1 of 1", "#connections-title")
+        await self.person(ports[1], "ann")
+        await self.person(ports[1], "bob")
+        await tab.do(lambda page: page.click("#service a[href='/?service=chat']"))
+        await tab.shows("ann", "#connections-body")
+        await tab.shows("Connections: 2 of 2", "#connections-title")
+        await tab.do(lambda page: page.focus("[data-key=look-1]"))
+        await tab.press("Enter")
+        await tab.shows("Connection 1: ann", "#tap-title")
 
     async def test_looking_and_closing_by_keyboard(self) -> None:
         """A tap shows what is said, a dialog asks before it closes; names and texts stay text."""

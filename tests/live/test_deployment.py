@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ WELCOME = b"/help lists commands.\n"
 UPGRADE = (
     "GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nUpgrade: websocket\r\n"
     "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: netchat.v1\r\n\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: netchat.v1\r\n{fields}\r\n"
 )
 
 
@@ -64,13 +66,13 @@ def file_with(name: str, replacements: Mapping[str, str]) -> str:
 class Browser(Client):
     """A connection that speaks HTTP, and then WebSocket."""
 
-    def ask(self, path: str = "/", host: str = HOST) -> None:
+    def ask(self, path: str = "/", host: str = HOST, fields: str = "") -> None:
         """Ask for a page."""
-        self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode())
 
-    def upgrade(self, origin: str = f"https://{HOST}", host: str = HOST) -> None:
+    def upgrade(self, origin: str = f"https://{HOST}", host: str = HOST, fields: str = "") -> None:
         """Ask for a WebSocket."""
-        self.send(UPGRADE.format(host=host, origin=origin).encode())
+        self.send(UPGRADE.format(host=host, origin=origin, fields=fields).encode())
 
     def say(self, text: str) -> None:
         """Send a text frame."""
@@ -117,12 +119,12 @@ class DeploymentTestCase(LiveTestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(running.stop()))
         return [int(each.getsockname()[1]) for each in sockets]
 
-    async def come(self, port: int, kind: type[Client], tls: Any = None) -> Any:
-        """Connect from Ann's address, over TLS if there are options for it."""
+    async def come(self, port: int, kind: type[Client], tls: Any = None, address: str = ANN) -> Any:
+        """Connect from Ann's address, or another, over TLS if there are options for it."""
         from twisted.internet import reactor
 
         endpoint: Any = TCP4ClientEndpoint(
-            reactor, LOCALHOST, port, timeout=PATIENCE, bindAddress=(ANN, 0)
+            reactor, LOCALHOST, port, timeout=PATIENCE, bindAddress=(address, 0)
         )
         if tls is not None:
             endpoint = wrapClientTLS(tls, endpoint)
@@ -155,6 +157,44 @@ class DeploymentTestCase(LiveTestCase):
         page.say('{"type":"message","room":"lobby","text":"from a page"}')
         return page  # type: ignore[no-any-return]
 
+    async def check_logged(self, server: Server, client: Client, where: str) -> None:
+        """Leave, and wait for the line in the log, with the client's own address."""
+        client.transport.loseConnection()  # type: ignore[union-attr]
+        await server.until(
+            lambda: server.log(rf"Connection \d+ from {re.escape(where)} ended"),
+            f"the end of {where}",
+        )
+
+    async def nginx(self, replacements: Mapping[str, str] | None = None) -> tuple[int, int]:
+        """Start nginx with its file, in which more may be changed; return its ports."""
+        path = program("nginx")
+        sockets = [self.listening() for _ in range(2)]
+        http, https = (each.getsockname()[1] for each in sockets)
+        live = f"/etc/letsencrypt/live/{HOST}"
+        both = str(self.place / "both.pem")
+        site = file_with(
+            "nginx-site.conf",
+            {
+                "listen 80": f"listen {LOCALHOST}:{http}",
+                "listen 443": f"listen {LOCALHOST}:{https}",
+                f"{live}/fullchain.pem": both,
+                f"{live}/privkey.pem": both,
+                "unix:/run/netchat/web.sock": f"unix:{self.web}",
+                **(replacements or {}),
+            },
+        )
+        temporary = "".join(
+            f"{name}_temp_path {self.place}/{name};\n"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (self.place / "nginx.conf").write_text(
+            f"daemon off; user root; pid {self.place}/pid; error_log stderr;\n"
+            f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
+        )
+        command = (path, "-e", "stderr", "-p", str(self.place), "-c", "nginx.conf")
+        self.inheriting(command, sockets, NGINX="3;4;")
+        return http, https
+
 
 class HAProxyTests(DeploymentTestCase):
     """``haproxy.cfg``."""
@@ -165,7 +205,7 @@ class HAProxyTests(DeploymentTestCase):
         server = self.twistd(
             *("netchat", "--port=0", "--tls-port=0", f"--tls-dir={self.place}", "--no-web"),
             *(f"--interface={LOCALHOST}", f"--web=unix:{self.web}:mode=666"),
-            *("--proxy-protocol=127.0.0.1/32,unix", f"--origin=https://{HOST}"),
+            *("--proxy-protocol=127.0.0.1/32", "--trusted-proxy=unix"),
         )
         port, tls_port = await server.port(), await server.port("--tls-port 0")
         text = file_with(
@@ -200,15 +240,10 @@ class HAProxyTests(DeploymentTestCase):
         encrypted.send(b"from TLS\n")  # the end of a client that never says a word is not logged
         for text in (b"from nc", b"from TLS"):
             await member.has(text)
-        for each in (plain, encrypted, member):
-            each.transport.loseConnection()
-            await server.until(
-                lambda where=each.address: server.log(
-                    rf"Connection \d+ from {re.escape(where)} ended"
-                ),
-                f"the end of {each.address}",
-            )
+        # HTTP does not tell the port of a client.
+        for each, where in ((plain, ""), (encrypted, ""), (member, f"{ANN}:0")):
             self.assertTrue(each.address.startswith(f"{ANN}:"))
+            await self.check_logged(server, each, where or each.address)
         self.assertEqual(server.log("Traceback|Unhandled|without a PROXY"), [])
 
     async def test_its_own_check(self) -> None:
@@ -230,39 +265,18 @@ class NginxTests(DeploymentTestCase):
 
     async def test_browsers(self) -> None:
         """The page and its WebSocket come through nginx, over TLS."""
-        path = program("nginx")
-        server = self.twistd("netchat", "--port=0", f"--web=unix:{self.web}:mode=666")
+        server = self.twistd(
+            *("netchat", "--port=0", f"--web=unix:{self.web}:mode=666", "--trusted-proxy=unix")
+        )
         port = await server.port()
-        sockets = [self.listening() for _ in range(2)]
-        http, https = (each.getsockname()[1] for each in sockets)
-        live = f"/etc/letsencrypt/live/{HOST}"
-        both = str(self.place / "both.pem")
-        site = file_with(
-            "nginx-site.conf",
-            {
-                "listen 80": f"listen {LOCALHOST}:{http}",
-                "listen 443": f"listen {LOCALHOST}:{https}",
-                f"{live}/fullchain.pem": both,
-                f"{live}/privkey.pem": both,
-                "unix:/run/netchat/web.sock": f"unix:{self.web}",
-            },
-        )
-        temporary = "".join(
-            f"{name}_temp_path {self.place}/{name};\n"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (self.place / "nginx.conf").write_text(
-            f"daemon off; user root; pid {self.place}/pid; error_log stderr;\n"
-            f"events {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
-        )
-        command = (path, "-e", "stderr", "-p", str(self.place), "-c", "nginx.conf")
-        self.inheriting(command, sockets, NGINX="3;4;")
+        http, https = await self.nginx()
         plain = await self.connect(port)
         await plain.has(WELCOME)
         member = await self.check_browsers(https, http)
         await plain.has(b"<web> from a page\n")
         plain.send(b"from nc\n")
         await member.has(b"from nc")
+        await self.check_logged(server, member, f"{ANN}:0")
         self.assertEqual(server.log("Traceback|Unhandled"), [])
 
 
@@ -318,6 +332,79 @@ class ContainerTests(LiveTestCase):
         ill = await self.run_step(*check, cwd=place)
         self.assertEqual(ill.returncode, 1)
         self.assertTrue((place / "chat.db").exists())
+
+
+class ScalingTests(LiveTestCase):
+    """The balancer of ``docs/scaling.rst``."""
+
+    async def test_haproxy(self) -> None:
+        """HAProxy understands every line."""
+        text = (DEPLOYMENT.parent / "scaling.rst").read_text()
+        (block,) = re.findall(r"^\*\*HAProxy\*\*.*::\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+        path = self.directory() / "haproxy.cfg"
+        path.write_text(textwrap.dedent(block))
+        done = await deferToThread(
+            subprocess.run,
+            [program("haproxy"), "-c", "-f", str(path)],
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("WARNING", done.stdout + done.stderr)
+
+
+class KubernetesTests(LiveTestCase):
+    """``kubernetes.yaml``, without a cluster."""
+
+    async def kubectl(self, *words: str, given: str = "") -> list[Any]:
+        """Return the objects that ``kubectl`` writes. It changes only what it has read."""
+        done = await deferToThread(
+            subprocess.run,
+            [program("kubectl"), *words, "--local", "--output=json"],
+            cwd=DEPLOYMENT,
+            input=given,
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        objects, decoder, rest = [], json.JSONDecoder(), done.stdout.strip()
+        while rest:
+            found, end = decoder.raw_decode(rest)
+            objects.append(found)
+            rest = rest[end:].strip()
+        return objects
+
+    def assertWithin(self, part: Any, whole: Any, where: str = "") -> None:
+        """Assert that nothing of ``part`` is missing in ``whole``, or different."""
+        if isinstance(part, dict):
+            for name, value in part.items():
+                self.assertIn(name, whole, where)
+                self.assertWithin(value, whole[name], f"{where}.{name}")
+        elif isinstance(part, list):
+            self.assertEqual(len(part), len(whole), where)
+            for number, (each, other) in enumerate(zip(part, whole, strict=True)):
+                self.assertWithin(each, other, f"{where}[{number}]")
+        else:
+            self.assertEqual(part, whole, where)
+
+    async def test_it_is_understood(self) -> None:
+        """Every object is read, and no field of the pods is unknown, and so dropped."""
+        objects = await self.kubectl("label", "--filename=kubernetes.yaml", "read=yes")
+        self.assertEqual(
+            [each["kind"] for each in objects],
+            ["ConfigMap", "Deployment", "Service", "PodDisruptionBudget"],
+        )
+        (pods,) = (each for each in objects if each["kind"] == "Deployment")
+        words = ("set", "image", "--filename=-", "netchat=other:1")
+        (typed,) = await self.kubectl(*words, given=json.dumps(pods))
+        typed["spec"]["template"]["spec"]["containers"][0]["image"] = (
+            "registry.example/netchat:0.1.0"
+        )
+        self.assertWithin(pods, typed)
+        for each in objects[2:]:
+            selector = each["spec"]["selector"]
+            labels = pods["spec"]["template"]["metadata"]["labels"]
+            self.assertIn(labels, (selector, selector.get("matchLabels")))
 
 
 class SystemdTests(LiveTestCase):

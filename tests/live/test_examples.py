@@ -100,9 +100,9 @@ class ExampleCase(LiveTestCase):
         self.assertEqual(bytes(client.received), expected)
         client.received.clear()
 
-    async def curl(self, port: int, *flags: str) -> str:
+    async def curl(self, port: int, *flags: str, path: str = "") -> str:
         """Return the page that curl gets."""
-        url = f"http://{LOCALHOST}:{port}/"
+        url = f"http://{LOCALHOST}:{port}/{path}"
         fetching: Program = self.spawn(program("curl"), "-sS", "--noproxy", "*", *flags, url)
         self.assertEqual(await fetching.ended(), 0, fetching)
         return fetching.output.decode()
@@ -521,6 +521,19 @@ class ApplicationTests(ExampleCase):
         await bob.has(b',"id":"d"}\n')
         await bob.has(b'"code":"staff-only"')
         await ann.has(b"* bob rolled ")
+
+    async def test_operator_view(self) -> None:
+        """The view shows who is connected, on its own port."""
+        example = self.start("operator_view.py", 0, 0)
+        shout, view = await self.port(example), await self.port(example)
+        client = await self.connect(shout)
+        client.send(b"hello\n")
+        await self.hears(client, "HELLO")
+        shown = json.loads(await self.curl(view, path="connections"))
+        self.assertEqual([row["bytes_received"] for row in shown["connections"]], [6])
+        self.assertEqual(await self.curl(view, path="readyz"), "ready\n")
+        metrics = await self.curl(view, path="metrics")
+        self.assertIn('twisted_net_received_messages_total{service="shout"} 1.0\n', metrics)
 
     async def test_embedding(self) -> None:
         """The site counts the users in the chat, and sends them what is posted to it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from ipaddress import ip_network
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -69,7 +69,6 @@ class RangeTests(SynchronousTestCase):
         with self.assertRaises(ValueError):
             "example.org" in ranges("10.0.0.0/8")  # noqa: B015  # the look-up itself raises
 
-    @settings(deadline=None)
     @given(
         st.lists(st.tuples(st.ip_addresses(), st.integers(0, 128)), max_size=20),
         st.lists(st.ip_addresses(), min_size=1),
@@ -91,7 +90,6 @@ class RangeTests(SynchronousTestCase):
                     str(address) in fast, any(address in network for network in parsed)
                 )
 
-    @settings(deadline=None)
     @given(st.text())
     def test_any_text_is_a_range_or_a_value_error(self, text: str) -> None:
         try:
@@ -329,7 +327,6 @@ class Naive:
 
 
 class ModelTests(SynchronousTestCase):
-    @settings(deadline=None)
     @given(
         rules=st.builds(
             AdmissionRules,

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.policy.backoff import Backoff
 
-many = settings(deadline=None, max_examples=300, database=None)
+many = settings(max_examples=300, database=None)
 
 ROUNDING = 1 + 1e-12
 

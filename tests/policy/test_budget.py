@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -144,4 +143,4 @@ class AgainstTheNaiveModel(RuleBasedStateMachine):
 
 class ModelTests(SynchronousTestCase):
     def test_equals_the_naive_model(self) -> None:
-        run_state_machine_as_test(AgainstTheNaiveModel, settings=settings(deadline=None))
+        run_state_machine_as_test(AgainstTheNaiveModel)

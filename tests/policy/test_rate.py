@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -66,7 +66,6 @@ class TokenBucketTests(SynchronousTestCase):
                 TokenBucket(rate, burst)
             self.assertIn(name, str(caught.exception))
 
-    @settings(deadline=None)  # a busy machine may be slow
     @given(
         rate=st.integers(1, 1000),
         burst=st.integers(1, 100),

@@ -13,7 +13,7 @@ from twisted_net.services import chat, echo
 from twisted_net.services.admin_flags import is_open
 from twisted_net.services.starting import StartError
 from twisted_net.web.admin.timed_store import TimedStore
-from twisted_net.web.admin.views import ChatServiceView, ServiceView
+from twisted_net.web.admin.views import CannotReload, ChatServiceView, ServiceView
 
 LOCAL = "tcp:9191:interface=127.0.0.1"
 
@@ -60,18 +60,38 @@ class AdminServiceTests(ServiceCase):
         """The operator's view listens and stops with its service."""
         for module in SERVICES:
             service = self.made(module, "--admin", LOCAL)
-            view = next(iter(service.admin._views))
+            view = next(iter(service.admin.factory.views))
             self.assertIs(type(view), ChatServiceView if module is chat else ServiceView)
             before = len(self.reactor.tcpServers)
             service.privilegedStartService()
             service.startService()
             ports = [port for port, *_ in self.reactor.tcpServers[before:]]
             self.assertEqual(ports, [8080, 9191])
+            service.admin.factory.doStart()  # as real ports do
             self.assertIs(service.factory.observer, view.endings)
             self.assertEqual(view.not_ready, "")
             self.successResultOf(service.stopService())
+            service.admin.factory.doStop()
             self.assertIsNone(service.factory.observer)
             self.assertEqual(view.not_ready, f"{view.name} is draining")
+
+    def test_reload(self) -> None:
+        """Operators reload what SIGHUP reloads, and get its line."""
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("rate = 1\n")
+        service = self.made(echo, "--admin", LOCAL, "--config", path)
+        (view,) = service.admin.factory.views
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(service.stopService)
+        with open(path, "w") as file:
+            file.write("rate = 2\n")
+        self.assertEqual(view.reload("x"), f"netecho: {path}: changed: rate 1 -> 2")
+        with open(path, "w") as file:
+            file.write("rat = 2\n")
+        error = self.assertRaises(CannotReload, view.reload, "x")
+        self.assertIn(f"{path}, line 1: rat: unknown flag", str(error))
 
     def test_it_stops_last(self) -> None:
         """While connections are being closed, operators can look."""

@@ -145,8 +145,9 @@ class ErrorTests(ConfigCase):
 
     def test_bad_ranges(self) -> None:
         """Of several ranges, the wrong one is named."""
-        for name in ("allow", "deny", "proxy-protocol"):
-            found = self.wrong(f"{name} = ::1", f"{name} = 10.0.0.0/8,10.1.2.3/8")
+        for name in ("allow", "deny", "proxy-protocol", "trusted-proxy"):
+            lines = f"{name} = ::1", f"{name} = 10.0.0.0/8,10.1.2.3/8"
+            found = self.wrong(*lines, service=chat)
             start = f"FILE, line 2: {name}: '10.1.2.3/8' is not an address range: "
             self.assertTrue(found.startswith(start), found)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -71,6 +73,29 @@ class FlagTests(SynchronousTestCase):
         ]:
             line = self.refused("--proxy-protocol", text)
             self.assertTrue(line.startswith(f"netchat: --proxy-protocol: {why}"), line)
+
+    def test_trusted_proxies(self) -> None:
+        """The same kinds of values name the proxies of browsers, for the chat and its pages."""
+        for flags, trusted, unix in (
+            (("--trusted-proxy=10.0.0.0/8,::1", "--trusted-proxy", "unix"), "10.1.1.1", True),
+            (("--trusted-proxy=::1", "--no-web", "--web=tcp:0"), "::1", False),
+        ):
+            chat = parsed(*flags).factory(Clock())
+            proxies = chat.trusted_proxies
+            kind = IPv6Address if ":" in trusted else IPv4Address
+            self.assertTrue(proxies.trusts(kind("TCP", trusted, 1)))
+            self.assertFalse(proxies.trusts(IPv4Address("TCP", "192.0.2.1", 1)))
+            self.assertEqual(proxies.trusts(UNIXAddress(b"/x")), unix)
+        self.assertIsNone(parsed().factory(Clock()).trusted_proxies)
+
+    def test_wrong_trusted_proxies(self) -> None:
+        for flags, line in (
+            (["10.0.0.1/8"], "--trusted-proxy: '10.0.0.1/8' is not an address range"),
+            (["::1,proxy.example"], "--trusted-proxy: 'proxy.example' is not an address range"),
+            (["::1", "--no-web"], "--no-web: leaves no browsers for --trusted-proxy; add --web"),
+        ):
+            found = self.refused("--trusted-proxy", *flags)
+            self.assertTrue(found.startswith(f"netchat: {line}"), found)
 
     def test_socket_options(self) -> None:
         self.assertEqual(parsed().socket_options(), SocketOptions())

@@ -51,7 +51,7 @@ class BoundsTests(SynchronousTestCase):
 
 
 class RingTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150, database=None)
+    @settings(max_examples=150, database=None)
     @given(
         st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200), st.integers(0, 9)), max_size=60),
         st.integers(1, 8),

@@ -9,10 +9,12 @@ from twisted.internet.address import IPv4Address
 
 from tests.chat.chat_peers import GREETING_DELAY, ChatCase
 from tests.web.sockets import WebSocketPeer, opening
+from twisted_net.chat.greeting import BROWSER_DELAY, BROWSER_MEMORY
 from twisted_net.chat.protocol import HTTP_ALPN
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
+from twisted_net.web.bounded_request import MOST_BODY
 from twisted_net.web.gateway import ChatGateway, WebEndpoint, WebSocketMember
 from twisted_net.web.pages import POLICY, page_site
 from twisted_net.wire.websocket import CloseFrame, PingFrame, PongFrame
@@ -162,6 +164,30 @@ class MemberTests(GatewayCase):
         self.clock.advance(2 * GREETING_DELAY)
         self.assertIn(b"Welcome", other.take())
 
+    def test_silent_beside_a_browser(self) -> None:
+        """Where a browser has just asked for something, who is silent is greeted later."""
+        first, other = self.silent("192.0.2.1"), self.silent("192.0.2.2")
+        first.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        second, third = self.silent("192.0.2.1"), self.silent("192.0.2.2")
+        self.clock.advance(BROWSER_DELAY - 0.1)
+        self.assertIn(b"Welcome", other.take())
+        self.assertIn(b"Welcome", third.take())
+        self.assertEqual(second.take(), b"")
+        second.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")  # it was lost once
+        self.clock.advance(0)
+        self.assertIn(b"HTTP/1.1 200 OK", second.take())
+        fourth = self.silent("192.0.2.1")
+        self.clock.advance(BROWSER_DELAY)
+        self.assertIn(b"Welcome", fourth.take())
+        self.clock.advance(BROWSER_MEMORY)
+        fifth = self.silent("192.0.2.1")
+        self.clock.advance(GREETING_DELAY)
+        self.assertIn(b"Welcome", fifth.take())
+
+    def silent(self, host: str) -> Peer:
+        """Connect from an address."""
+        return connect_peer(self.factory, peer=IPv4Address("TCP", host, 50000))
+
     def test_places(self) -> None:
         """A browser has one place of the admission, also after it has become a member."""
         self.factory.admission = admission = Admission(AdmissionRules(max_per_address=5))
@@ -206,6 +232,19 @@ class PageTests(GatewayCase):
         self.assertTrue(self.page(head + body).startswith(b"HTTP/1.1 405 "))
         self.pass_presence()
         self.assertEqual(ann.take(), b"")
+
+    def test_a_large_body(self) -> None:
+        """It is refused before it has come: Twisted would keep any number of bytes in a file."""
+        start = b"POST / HTTP/1.1\r\nHost: x\r\n"
+        for rest in (
+            b"Content-Length: %d\r\n\r\n" % (MOST_BODY + 1),
+            b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (1 << 30) + b"x" * (MOST_BODY + 1),
+        ):
+            peer = connect_peer(self.factory)
+            peer.send(start + rest)
+            self.clock.advance(0)
+            self.assertTrue(peer.take().startswith(b"HTTP/1.1 413 "))
+            self.assertTrue(peer.finished)
 
     def test_rebinding(self) -> None:
         """On loopback, a page is served only by a name of the loopback interface."""

@@ -27,7 +27,6 @@ LIMIT = 12
 """A small limit, so that Hypothesis finds the edge cases."""
 
 many = settings(
-    deadline=None,
     max_examples=60,
     database=None,
     suppress_health_check=[HealthCheck.differing_executors],  # one property, many framings

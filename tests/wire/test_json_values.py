@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -72,7 +71,6 @@ class DecodingTests(SynchronousTestCase):
         self.assertEqual((error.name, str(error)), ("a", "a twice"))
         self.assertEqual(make_decoder(finite=True, unique=False)(text), [{"b": 1, "a": 2}])
 
-    @hypothesis.settings(deadline=None)
     @given(values)
     def test_what_was_written_is_read(self, value: Any) -> None:
         text = encode_json(value)
@@ -81,7 +79,6 @@ class DecodingTests(SynchronousTestCase):
 
 
 class DepthTests(SynchronousTestCase):
-    @hypothesis.settings(deadline=None)
     @given(values, st.booleans())
     def test_the_depth_of_any_value(self, value: Any, is_ascii: bool) -> None:
         text = json.dumps(value, ensure_ascii=is_ascii).encode()
@@ -90,7 +87,6 @@ class DepthTests(SynchronousTestCase):
             error = self.assertRaises(ValueError, check_depth, text, depth(value) - 1)
             self.assertEqual(str(error), f"it nests deeper than {depth(value) - 1}")
 
-    @hypothesis.settings(deadline=None)
     @given(containers, st.lists(st.integers(0, 200)), st.binary(max_size=9))
     def test_the_end_is_found_in_any_split(
         self, value: Any, places: list[int], rest: bytes

@@ -61,7 +61,7 @@ class EditLineTests(SynchronousTestCase):
         for line in (b"", b"hello", "grüße".encode(), b"\x1b[31m", b"\xff\0", b"a\tb"):
             self.assertIs(edit_line(line), line)
 
-    @settings(deadline=None, max_examples=300, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.lists(st.sampled_from([*"ab c", "é", "日", "\x08", "\x7f"])))
     def test_like_a_list(self, keys: list[str]) -> None:
         """Any keys leave what a list of characters would have."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.endpoints import serverFromString
@@ -164,7 +163,6 @@ class CallersTests(SynchronousTestCase):
 
 
 class ParsersTests(SynchronousTestCase):
-    @hypothesis.settings(deadline=None)
     @given(st.integers(0, 10**30), st.integers(0, 10**15), st.integers(0, 10**30))
     def test_whole_numbers_within_their_bounds(self, number: int, least: int, most: int) -> None:
         if least <= number <= most:
@@ -172,7 +170,6 @@ class ParsersTests(SynchronousTestCase):
         else:
             self.assertRaises(ValueError, parse_whole, str(number), least, most)
 
-    @hypothesis.settings(deadline=None)
     @given(st.text())
     def test_any_text(self, text: str) -> None:
         """Any text is either a number in ASCII digits or an error of one line."""

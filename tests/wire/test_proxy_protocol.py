@@ -374,7 +374,6 @@ garbage = (
 
 
 class PropertyTests(SynchronousTestCase):
-    @settings(deadline=None)
     @given(tcp_headers, st.binary(), cuts)
     def test_version_1_comes_back_in_any_split(
         self, header: ProxyHeader, rest: bytes, places: list[int]
@@ -382,7 +381,6 @@ class PropertyTests(SynchronousTestCase):
         data = encode_v1(header)
         self.assertEqual(parse_in_pieces(data + rest, places), (header, rest))
 
-    @settings(deadline=None)
     @given(v2_headers, st.booleans(), st.binary(), cuts)
     def test_version_2_comes_back_in_any_split(
         self, header: ProxyHeader, checksum: bool, rest: bytes, places: list[int]
@@ -390,7 +388,6 @@ class PropertyTests(SynchronousTestCase):
         data = encode_v2(header, checksum=checksum)
         self.assertEqual(parse_in_pieces(data + rest, places), (header, rest))
 
-    @settings(deadline=None)
     @given(tcp_headers)
     def test_twisteds_own_parser_reads_the_same(self, header: ProxyHeader) -> None:
         for data, parser in [
@@ -407,7 +404,7 @@ class PropertyTests(SynchronousTestCase):
                 host = theirs.host.decode() if isinstance(theirs.host, bytes) else theirs.host
                 self.assertEqual((kind(host), theirs.port), (kind(ours.host), ours.port))
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(garbage, cuts)
     def test_garbage_is_read_or_refused_alike_in_any_split(
         self, data: bytes, places: list[int]
@@ -423,7 +420,6 @@ class PropertyTests(SynchronousTestCase):
 
         self.assertEqual(outcome(places), outcome([]))
 
-    @settings(deadline=None)
     @given(v2_headers, st.binary(min_size=1))
     def test_what_was_read_can_be_asked_without_an_error(
         self, header: ProxyHeader, noise: bytes

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.wire.feeding import cut, one_by_one
 from twisted_net.wire.telnet import LONGEST_SUBNEGOTIATION, Telnet
 
-many = settings(deadline=None, max_examples=300, database=None)
+many = settings(max_examples=300, database=None)
 
 noise = st.lists(
     st.sampled_from(

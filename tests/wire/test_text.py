@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.text import decode_line, is_blank, printable
 
-many = settings(deadline=None, max_examples=300, database=None)
+many = settings(max_examples=300, database=None)
 
 # The parts of escape sequences, far more often than by chance.
 hostile = st.text(

@@ -127,7 +127,7 @@ def _may_begin_text(data: bytes) -> bool:
 
 
 class PropertyTests(SynchronousTestCase):
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     @given(
         st.lists(frames(), max_size=6).map(b"".join),
         st.lists(st.integers(0, 2000), max_size=4),
@@ -142,7 +142,7 @@ class PropertyTests(SynchronousTestCase):
         self.assertEqual(messages, expected)
         self.assertIn(code, ALSO.get(expected_code, (expected_code,)))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.one_of(st.text(max_size=2000), st.binary(max_size=2000)), st.booleans())
     def test_what_we_send_they_read(self, message: str | bytes, deflate: bool) -> None:
         protocol = ServerProtocol(state=OPEN, max_size=1 << 20)

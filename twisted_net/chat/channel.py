@@ -114,6 +114,10 @@ class Channel:
             self.broadcast(old).discard(connection)
             self.broadcast(new).add(connection)
 
+    def change_limits(self, limits: ChatLimits) -> None:
+        """Have other limits from now on."""
+        self._limits = limits
+
     def close(self) -> None:
         """Close the channel of an empty room. Queued messages are still stored."""
         self._closed = True

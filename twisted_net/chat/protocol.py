@@ -13,6 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, Unpack
 
@@ -59,6 +60,7 @@ from twisted_net.chat.extension.checks import Checks
 from twisted_net.chat.extension.running import error_reply, run_command
 from twisted_net.chat.extension.user import ChatUser, CommandFunction
 from twisted_net.chat.foreign import MAY_BE_REQUEST, TLS_RECORD, Foreign, recognise
+from twisted_net.chat.greeting import BROWSER_DELAY, GREETING_DELAY, RecentBrowsers
 from twisted_net.chat.identity_log import (
     log_failed_login,
     log_login,
@@ -97,7 +99,7 @@ from twisted_net.policy.close_reasons import (
     SLOW,
     CloseReason,
 )
-from twisted_net.policy.limits import Limits
+from twisted_net.policy.limits import LimitChanges, Limits
 from twisted_net.store.interface import Store, StoreError, export_store, restore_store
 from twisted_net.store.log import Message, Page, Position
 from twisted_net.store.memory import MemoryStore
@@ -112,9 +114,6 @@ HTTP_ALPN = b"http/1.1"
 
 PRESENCE_DELAY = 0.2
 """Seconds for which joins and leaves are batched before they are announced."""
-
-GREETING_DELAY = 0.15
-"""Seconds for which a peer may be silent until it is greeted. Programs and browsers speak first."""
 
 SILENT_PRESENCE_DELAY = 3.0
 """Seconds after which the join of a user is announced who has not said anything. A check that only
@@ -170,6 +169,16 @@ class ChatProtocol(Member):
 
     def name_for_log(self) -> str:
         return self.name if self.ready else ""
+
+    @property
+    def certificate_name(self) -> str:
+        """The subject of the client's certificate; empty if it has none."""
+        return peer_subject(self.transport) or ""
+
+    @property
+    def is_confidential(self) -> bool:
+        """Whether nobody on the way can read passwords."""
+        return self.is_encrypted or isinstance(self.peer, UNIXAddress)
 
     def connected(self) -> None:
         gateway = self.factory.gateway
@@ -271,7 +280,7 @@ class ChatProtocol(Member):
         self.factory.act(self.session.end())
         request, gateway = self._request, self.factory.gateway
         if foreign.protocol == "HTTP" and request is not None and gateway is not None:
-            self.factory.leave(self)
+            self.factory.leave_for_http(self)
             gateway.take_over(self, request)
             return
         self.send_encoded(foreign.answer)
@@ -378,6 +387,9 @@ class Gateway(Protocol):
     def member(self) -> ChatProtocol:
         """Return a member that is not connected yet."""
 
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        """Change some limits of the connections that pages are served on."""
+
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> Any:
         """Return a protocol that tells a client why it may not stay; None if it need not."""
 
@@ -430,20 +442,24 @@ class ChatFactory(ConnectionFactory):
         self.now = now
         self.chat_limits = chat_limits or ChatLimits()
         origin = token()[:12]  # short, because it is stored with messages
+        self._rates = RequestRates(self.chat_limits)
         self.registry = Registry(
             self.chat_limits.all_rooms,
             list(operators),
             origin,
             list(map(_reservable, reserved)),
-            RequestRates(self.chat_limits),
+            self._rates,
         )
         self.accounts = Accounts(checkers)
         own, self._requests = own_tables(commands)
         self._text = TextCodec(own=own) if own else TEXT
         self._tagged = TextCodec(tagged=True, own=own) if own else TAGGED
         self._silent = Countdown(GREETING_DELAY, self._greet)
+        self._silent_near_browsers = Countdown(BROWSER_DELAY, self._greet)
+        self._browsers = RecentBrowsers()
         self._logging_in = Countdown(self.chat_limits.login_timeout, self._end_login)
         self.gateway: Gateway | None = None  # without one, HTTP is turned away
+        self.gateways: list[Gateway] = []  # that one, and those of other ports
         self._settings = SessionSettings(self.chat_limits, anonymous, bool(checkers), own)
         self._token = token
         self._plain_logins = plain_logins
@@ -460,7 +476,7 @@ class ChatFactory(ConnectionFactory):
 
     @property
     def compressed_bytes(self) -> int:
-        return 0 if self.gateway is None else self.gateway.compressed_bytes
+        return sum(each.compressed_bytes for each in self.gateways)
 
     # The store.
 
@@ -505,10 +521,14 @@ class ChatFactory(ConnectionFactory):
         return min(self.chat_limits.heartbeat, idle / 2) if idle else self.chat_limits.heartbeat
 
     @cached_property
-    def json(self) -> Codec:
+    def json(self) -> JsonCodec:
         """The codec for programs, with the limits of this server."""
+        server = f"twisted_net/{__version__}"
+        return JsonCodec(server, self.heartbeat, self._announced(), self._requests)
+
+    def _announced(self) -> dict[str, int]:
         chat = self.chat_limits
-        announced = {
+        return {
             "message": self.limits.max_message,
             "nick": LONGEST_NAME,
             "topic": LONGEST_TOPIC,
@@ -517,8 +537,50 @@ class ChatFactory(ConnectionFactory):
             "history": chat.page,
             "recover": chat.recover,
         }
-        server = f"twisted_net/{__version__}"
-        return JsonCodec(server, self.heartbeat, announced, self._requests)
+
+    # Changes while it serves.
+
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        super().change_limits(**changes)
+        self._announce_limits()
+        for gateway in self.gateways:
+            gateway.change_limits(**changes)
+
+    def change_chat_limits(self, limits: ChatLimits) -> None:
+        """Change the limits of the chat, for all who are there.
+
+        A program keeps the heartbeat that its welcome has announced. New rates begin with as many
+        requests as they allow a minute.
+        """
+        before, self.chat_limits = self.chat_limits, limits
+        if limits == before:
+            return
+        self.registry.most_rooms = limits.all_rooms
+        self._rates.change(limits)
+        self._settings = replace(self._settings, limits=limits)
+        for connection in self.connections.values():
+            session = getattr(connection, "session", None)  # it may still be in its handshake
+            if session is not None:
+                session.change_settings(self._settings)
+        for channel in self._channels.values():
+            channel.change_limits(limits)
+        if limits.login_timeout != before.login_timeout:
+            self._logging_in.change(limits.login_timeout, self.clock)
+        self._announce_limits()
+
+    def change_accounts(self, operators: Iterable[str], reserved: Iterable[str]) -> None:
+        """Change the operators and the reserved names, for all who are there.
+
+        A guest who has a name that is reserved now keeps it until the account logs in.
+
+        :raises ValueError: a reserved name is none; nothing has changed.
+        """
+        self.registry.change_accounts(list(operators), list(map(_reservable, reserved)))
+
+    def _announce_limits(self) -> None:
+        """Tell the new limits to the programs that come from now on."""
+        self.__dict__.pop("heartbeat", None)  # to be counted anew
+        self.json.announce(self.heartbeat, self._announced())
 
     def reject(self, addr: IAddress | None, reason: CloseReason) -> Any:
         """Tell a client in what it speaks, if there is a gateway; else in a line."""
@@ -547,29 +609,34 @@ class ChatFactory(ConnectionFactory):
         user = connection.user = User(connection, "" if is_loopback(host) else host)
         if self._text is not TEXT:
             connection.codec = self._text
-        secret = (
-            self._plain_logins
-            or connection.is_encrypted
-            or isinstance(connection.peer, UNIXAddress)
-        )
+        secret = self._plain_logins or connection.is_confidential
         connection.session = Session(user, self.registry, self._settings, self._token, secret)
 
     def enter(self, connection: ChatProtocol) -> None:
         """Begin the session of a new connection."""
         self._begin_session(connection)
-        connection.user.account = peer_subject(connection.transport) or ""
-        self._silent.start(connection, self.clock)
+        connection.user.account = connection.certificate_name
+        host = getattr(connection.peer, "host", "")
+        is_near = self._browsers.is_near(host, self.clock.seconds())
+        silent = self._silent_near_browsers if is_near else self._silent
+        silent.start(connection, self.clock)
         self.limit_login(connection)
 
     def spoke(self, connection: ChatProtocol) -> None:
         """Do not greet a connection any more as one that is silent."""
         self._silent.stop(connection)
+        self._silent_near_browsers.stop(connection)
 
     def leave(self, connection: ChatProtocol) -> None:
         """Forget a connection that has ended."""
-        self._silent.stop(connection)
+        self.spoke(connection)
         self._logging_in.stop(connection)
         self.registry.forget_origin(connection.user)
+
+    def leave_for_http(self, connection: ChatProtocol) -> None:
+        """Forget a connection whose peer speaks HTTP."""
+        self.leave(connection)
+        self._browsers.add(getattr(connection.peer, "host", ""), self.clock.seconds())
 
     def _greet(self, connection: ChatProtocol) -> None:
         """Greet a peer that has been silent, unless its first line is on its way."""
@@ -818,8 +885,8 @@ class ChatFactory(ConnectionFactory):
 
     def give_up(self, connection: Connection) -> None:
         if isinstance(connection, ChatProtocol):
-            self._silent.stop(connection)
-            self._logging_in.stop(connection)
+            for countdown in self._countdowns.values():
+                countdown.stop(connection)
         super().give_up(connection)
 
     def finish_move(self) -> None:
@@ -880,6 +947,14 @@ class ChatFactory(ConnectionFactory):
             raise ValueError("WebSockets cannot be adopted with --no-web")
         return self.gateway.member()
 
+    @property
+    def _countdowns(self) -> dict[str, Countdown[ChatProtocol]]:
+        return {
+            "silent": self._silent,
+            "silent_near": self._silent_near_browsers,
+            "logging_in": self._logging_in,
+        }
+
     def export_member(self, connection: ChatProtocol) -> dict[str, Any]:
         """Return what the chat knows of a connection, for :meth:`restore_member`."""
         user, codec = connection.user, connection.codec
@@ -888,7 +963,7 @@ class ChatFactory(ConnectionFactory):
             "session": connection.session.export_state(),
             "codec": "json" if not codec.is_text else "tagged" if codec is self._tagged else "text",
         }
-        for name, countdown in ("silent", self._silent), ("logging_in", self._logging_in):
+        for name, countdown in self._countdowns.items():
             left = countdown.left(connection, self.clock)
             if left is not None:
                 state[name] = left
@@ -924,7 +999,7 @@ class ChatFactory(ConnectionFactory):
         for room, at in made:
             members = [user.connection for user in room.users]
             self._channel(room).restore(members, Position(*at))
-        for name, countdown in ("silent", self._silent), ("logging_in", self._logging_in):
+        for name, countdown in self._countdowns.items():
             left = {each: state[name] for each, state in self._moved.items() if name in state}
             countdown.restore(left, self.clock)
         self._moved.clear()

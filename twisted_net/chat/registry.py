@@ -93,6 +93,7 @@ class Registry:
     :param reserved: further accounts whose names nobody else may use. Operators' names are reserved
         by themselves.
     :param rates: counts the users' requests; see there.
+    :ivar most_rooms: the maximum number of rooms.
     :ivar rooms: the rooms by name.
     :ivar operators: the operators' accounts, without their case.
     :ivar by_origin: the users who sent messages to this process, by origin.
@@ -112,13 +113,9 @@ class Registry:
     ) -> None:
         self._rates = RequestRates(ChatLimits()) if rates is None else rates
         self.rooms: dict[str, Room] = {}
-        self.operators = {names.fold(name) for name in operators}
-        self._most_rooms = most_rooms
-        # The accounts whose names are reserved, by each key of the name.
-        self._reserved = {
-            key: names.fold(name) for name in (*operators, *reserved) for key in names.keys(name)
-        }
+        self.most_rooms = most_rooms
         self._users: dict[str, User] = {}  # by the first key of the name
+        self.change_accounts(operators, reserved)
         self._lookalikes: dict[str, User] = {}  # by the second key of the name, if there is one
         self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
@@ -131,6 +128,20 @@ class Registry:
         self._free_guests: list[int] = []  # a heap of smaller numbers that nobody has seen
         self._origin = origin
         self._last_origin = 0
+
+    def change_accounts(self, operators: Collection[str], reserved: Collection[str]) -> None:
+        """Have other operators and reserved names from now on.
+
+        Who is logged in becomes an operator, or is none any more. A guest who has a name that is
+        reserved now keeps it until the account logs in.
+        """
+        self.operators = {names.fold(name) for name in operators}
+        # The accounts whose names are reserved, by each key of the name.
+        self._reserved = {
+            key: names.fold(name) for name in (*operators, *reserved) for key in names.keys(name)
+        }
+        for user in self:
+            user.operator = names.fold(user.account) in self.operators
 
     def __iter__(self) -> Iterator[User]:
         """Iterate over all users."""
@@ -309,7 +320,7 @@ class Registry:
         """
         room = self.rooms.get(name)
         if room is None:
-            if len(self.rooms) >= self._most_rooms:
+            if len(self.rooms) >= self.most_rooms:
                 raise RequestError("too-many-rooms", "There are too many rooms already.", "room")
             room = self.rooms[name] = Room(name)
         room.users[user] = None

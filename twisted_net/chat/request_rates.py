@@ -46,6 +46,11 @@ class RequestRates:
         """Return the number of counts that are kept."""
         return len(self._buckets)
 
+    def change(self, limits: ChatLimits) -> None:
+        """Allow other numbers from now on. Whoever had too many may go on at once."""
+        self._limits = limits
+        self._buckets = TokenBuckets(self._size, _MOST)
+
     def count(self, who: Hashable, kind: RequestKind, now: float) -> None:
         """Count a request of a user or a person.
 

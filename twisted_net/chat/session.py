@@ -390,6 +390,10 @@ class Session:
         problem = ErrorReply("login-late", f"You have to {what} within {seconds:g} seconds.")
         return [SendEvent(self.user, problem), End(self.user, LOGIN, "it took too long")]
 
+    def change_settings(self, settings: SessionSettings) -> None:
+        """Have other settings from now on."""
+        self._settings = settings
+
     def login_failed(self) -> list[Action]:
         """Handle a wrong password."""
         self._hello = None

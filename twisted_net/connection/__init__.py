@@ -6,5 +6,6 @@ connections, ``heartbeat`` pings silent peers, and ``guard`` enforces the limits
 factory. The other modules serve these: ``timers`` (on ``timer_wheel``) runs the timeouts,
 ``send_queue`` holds what waits for a slow peer, ``stalls`` finds peers that have stopped reading,
 ``rejection`` answers clients that may not connect, ``mistakes`` checks subclasses when they are
-defined, and ``addresses`` formats addresses.
+defined, ``addresses`` formats addresses, and ``trusted_proxies`` knows which HTTP proxies may tell
+a client's address.
 """

@@ -26,6 +26,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import (
     ConnectionAborted,
@@ -51,7 +52,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from twisted_net.connection.addresses import address_of, format_address
+from twisted_net.connection.addresses import (
+    address_of,
+    export_address,
+    format_address,
+    restore_address,
+)
 from twisted_net.connection.flushes import Flushes
 from twisted_net.connection.incoming import ConnectionClosed, Incoming
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
@@ -84,7 +90,7 @@ from twisted_net.policy.close_reasons import (
     UNFINISHED,
     CloseReason,
 )
-from twisted_net.policy.limits import at_least
+from twisted_net.policy.limits import Limits, at_least
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.wire.framing import (
@@ -236,6 +242,8 @@ class Connection(_Base):
         :meth:`set_idle_timeout`; 0 means no limit, None the factory's.
     :ivar reason: why the connection is ending or has ended; None while it is open.
     :ivar detail: more about the reason, for the log; may be empty.
+    :ivar refusal: the reason to close with as soon as it is open, because the client may not stay;
+        None if it is welcome.
     """
 
     _closes_on_eof: ClassVar[bool] = True  # nothing of that is overridden
@@ -263,9 +271,10 @@ class Connection(_Base):
     detail = ""
     idle_timeout: float | None = None
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
+    refusal: CloseReason | None = None
     broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
 
-    _peer: IAddress | None = None  # set when the transport is gone
+    _peer: IAddress | None = None  # set when the transport is gone, or if a proxy has told it
     _framing: Framing[Any] = _NoFraming()
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
     _pause_reasons = 0
@@ -368,6 +377,11 @@ class Connection(_Base):
         """The remote address."""
         # The transport keeps the parts of the address, so the connection does not.
         return self._peer or address_of(self.transport.getPeer)
+
+    @peer.setter
+    def peer(self, address: IAddress) -> None:
+        """Set the address of the client, if a proxy that is trusted has told it."""
+        self._peer = address
 
     @property
     def queued(self) -> int:
@@ -630,14 +644,38 @@ class Connection(_Base):
             if value is not None:
                 at_least(name, value, 0)
         self.idle_timeout = seconds
+        self._restart_idle_limit(self._idle_seconds() if first is None else first)
+
+    def _restart_idle_limit(self, wait: float) -> None:
         if self.state is State.DRAINING_INPUT:
             self._set_timer(self._drain_expired, self._drain_seconds())
         elif self.state is _OPEN or self.state is _HANDSHAKING:
-            wait = self._idle_seconds() if first is None else first
             if wait:
                 self._set_timer(self._idle_timer_expired, wait)
             else:
                 self._stop_timer()
+
+    def limits_changed(self, before: Limits) -> None:
+        """Obey the factory's limits as they are now; see :meth:`ConnectionFactory.change_limits`.
+
+        :param before: the limits so far.
+        """
+        limits = self.factory.limits
+        if limits.idle_timeout != before.idle_timeout and self.idle_timeout is None:
+            self._restart_idle_limit(limits.idle_timeout)
+        if self._send_queue is not None:
+            self._send_queue.change(limits.queue_limit, limits.overflow_policy)
+        if (limits.rate, limits.burst) != (before.rate, before.burst):
+            self._bucket = TokenBucket(limits.rate, limits.burst) if limits.rate else None
+            self._is_unframed = (
+                self.state is _OPEN
+                and not self._eof_received
+                and type(self._framing) is Raw
+                and self._bucket is None
+            )
+            if self._rate_call is not None:  # it waits as long as the old rate wants
+                self._rate_call.cancel()
+                self._rate_pause_over()
 
     def _idle_seconds(self) -> float:
         own = self.idle_timeout
@@ -1580,6 +1618,8 @@ class Connection(_Base):
         state |= {name: value for name, value in more.items() if value}
         if self._send_queue is not None:
             state["queue"] = self._send_queue.export_state()
+        if isinstance(self._peer, IPv4Address | IPv6Address):  # a proxy has told it
+            state["peer"] = export_address(self._peer)
         if self.idle_timeout is not None:
             state["idle_timeout"] = self.idle_timeout
         if self._idle_timer is not None:
@@ -1608,6 +1648,8 @@ class Connection(_Base):
         self._delivering = self.eof_written = False
         self.host = factory.host(address_of(transport.getHost))
         self.id, self.place = state["id"], state["place"]
+        if "peer" in state:
+            self.peer = restore_address(state["peer"])
         self.bytes_received, self.bytes_sent = state["bytes"]
         self.messages_received, self.messages_sent = state["messages"]
         self._framing = self.moved_framing(state)

@@ -17,6 +17,9 @@ class Countdown(Generic[Item]):
     It is exact, where :class:`~twisted_net.connection.timers.Timers` are up to a second late. An
     item that has expired or was stopped leaves nothing behind.
 
+    The function is called one turn of the reactor after the time is over. On a busy machine, what
+    came in time may not have been read: a reactor runs its timers before it reads.
+
     :param seconds: the time that each item has.
     :param expired: called with an item whose time is over.
     """
@@ -54,6 +57,15 @@ class Countdown(Generic[Item]):
             self._due[item] = now + seconds
         self._schedule(clock)
 
+    def change(self, seconds: float, clock: IReactorTime) -> None:
+        """Give each item another time, also those whose time is running. 0 stops all of those."""
+        later, self._seconds = seconds - self._seconds, seconds
+        self._due = {item: due + later for item, due in self._due.items()} if seconds else {}
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._schedule(clock)
+
     def stop(self, item: Item) -> None:
         """Stop the time of an item, if it is running."""
         self._due.pop(item, None)
@@ -65,7 +77,10 @@ class Countdown(Generic[Item]):
         if self._due and self._call is None:
             now = clock.seconds()
             wait = min(max(0.0, next(iter(self._due.values())) - now), self._seconds)
-            self._call = clock.callLater(wait, self._run, clock)
+            self._call = clock.callLater(wait, self._read_first, clock)
+
+    def _read_first(self, clock: IReactorTime) -> None:
+        self._call = clock.callLater(0, self._run, clock)
 
     def _run(self, clock: IReactorTime) -> None:
         self._call = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack
@@ -24,8 +24,9 @@ from twisted_net.connection.rejection import RejectingProtocol, RejectionLog
 from twisted_net.connection.stalls import StallCheck
 from twisted_net.connection.stopping import has_stopped, watch_stop
 from twisted_net.connection.timers import Timers, reactor_clock
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.interfaces import AnyInterface
-from twisted_net.policy.admission import Admission
+from twisted_net.policy.admission import EXEMPT, Admission
 from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.close_reasons import CLOSED, DENIED, DRAINING, HANDSHAKE, CloseReason
 from twisted_net.policy.keywords import check_keywords
@@ -93,14 +94,18 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     :raises TypeError: if there is no such limit.
     :ivar limits: the limits of connections. It may be replaced: new connections have the new ones;
         open ones keep their idle timeouts that run, and ``max_message``, ``queue_limit`` and
-        ``rate``.
+        ``rate``. :meth:`change_limits` changes those of open ones too.
     :ivar connections: the open connections, by number.
     :ivar full: the open connections whose transports are full because their peers read too slowly.
     :ivar endings: the number of connections that have ended, by the code of the reason.
     :ivar dropped: the messages that the overflow policy has dropped and whose receivers were told,
         or have ended.
     :ivar accepts: set to False to reject all further connections.
+    :ivar auxiliaries: the factories that belong to this one, see :meth:`belong_to`.
+    :ivar counts_ends: whether the ends of its connections are of interest to operators.
     :ivar observer: is told about ends and handshakes; None, the default, costs nothing.
+    :ivar trusted_proxies: the HTTP proxies in front of this server; None if there are none. Their
+        own addresses have no limits: :meth:`admit_client` counts a connection as its client's.
     """
 
     noisy = False  # do not log the factory's start: the port's start is logged already
@@ -123,7 +128,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.endings: Counter[str] = Counter()
         self.dropped = 0
         self.accepts = True
+        self.auxiliaries: list[ConnectionFactory] = []
+        self.counts_ends = True
         self.observer: ConnectionObserver | None = None
+        self.trusted_proxies: TrustedProxies | None = None
         self._admission: Admission | None = None
         self._admitted_before: dict[Connection, Admission] = {}  # by an admission that was replaced
         self.admission = admission
@@ -134,6 +142,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self._rejections = RejectionLog()
         self._clock = clock
         self._last_id = 0
+        self._main: ConnectionFactory | None = None
         self._host: IAddress | None = None
         self._wait_closed: list[Deferred[None]] = []
 
@@ -175,6 +184,40 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             if connection.place is not None:
                 self._admitted_before.setdefault(connection, before)
 
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        """Change some limits, by name, of new connections and of open ones.
+
+        An open connection keeps ``max_message``, and an idle timeout of its own. A new idle timeout
+        starts anew for all. What waits in a queue stays, even if it is more than the new limit. A
+        new rate begins with a whole burst.
+
+        :raises ValueError: if a value is invalid; then nothing changes.
+        :raises TypeError: if there is no such limit.
+        """
+        check_keywords(self.change_limits, changes, LIMIT_NAMES)
+        before, self.limits = self.limits, replace(self.limits, **changes)
+        if self.limits == before:
+            return
+        if self.limits.stall_timeout != before.stall_timeout:
+            self._stalls.end()
+            del self._stalls
+            if self.connections and self.limits.stall_timeout:
+                self._stalls.begin()
+        for connection in list(self.connections.values()):
+            connection.limits_changed(before)
+
+    def change_budget(self, budget: MemoryBudget[Connection] | None) -> None:
+        """Count the bytes that wait for slow peers in another budget, or in none.
+
+        If they are too many already, peers are closed when the next bytes have to wait.
+        """
+        before, self.budget = self.budget, budget
+        for connection in self.connections.values():
+            if before is not None:
+                before.forget(connection)
+            if budget is not None and connection.queued:
+                budget.charge(connection, connection.queued)
+
     @property
     def clock(self) -> IReactorTime:
         """The clock for this factory and its connections."""
@@ -203,7 +246,22 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def age(self, number: int) -> float:
         """Return how many seconds ago a connection began: at most 0.1 s, or a 64th, too many."""
-        return self._ages.age(number, self.clock.seconds())
+        main = self._main or self
+        return main._ages.age(number, main.clock.seconds())
+
+    def belong_to(self, main: ConnectionFactory) -> None:
+        """Belong to another factory, which has none itself: both are parts of one service.
+
+        The connections of both have numbers of one sequence. Operators see them together, and they
+        end together.
+        """
+        self._main = main
+        main.auxiliaries.append(self)
+
+    def take_number(self) -> int:
+        """Count a connection, and return its number."""
+        self._last_id += 1
+        return self._last_id
 
     @cached_property
     def timers(self) -> Timers:
@@ -243,10 +301,13 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def _admitted(self, addr: IAddress | None, admission: Admission, now: float) -> Any:
         host = _host_of(addr)
-        reason = admission.admit(host, now)
+        if self.trusted_proxies is not None and self.trusted_proxies.trusts(addr):
+            reason = admission.admit_proxy(host)
+            host = EXEMPT
+        else:
+            reason = admission.admit(host, now)
         if reason is not None:
-            self._rejections.count(reason.code, now)
-            self._refuse(addr, reason)
+            self._reject(addr, reason, now)
             return self.reject(addr, reason)
         made = None
         try:
@@ -259,6 +320,46 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             else:
                 admission.leave(host)
         return made
+
+    def admit_client(self, connection: Connection, client: IAddress) -> CloseReason | None:
+        """Take a connection for one of a client whose address a trusted proxy has told.
+
+        From now on, it has and counts under that address.
+
+        :return: None if the client may connect; otherwise the reason to close with.
+        """
+        connection.peer = client
+        admission, place, host = self._admission, connection.place, _host_of(client)
+        if admission is None or place is None or host is None:
+            return None
+        now = self.clock.seconds()
+        before = self._admitted_before.get(connection, admission)
+        if before is admission:
+            reason = admission.move(place or None, host, now)
+        else:
+            reason = admission.admit(host, now)
+            if reason is None:
+                del self._admitted_before[connection]
+                before.leave(place or None)
+        if reason is None:
+            connection.place = host
+        else:
+            self._reject(client, reason, now)
+        return reason
+
+    def check_client(self, client: IAddress) -> CloseReason | None:
+        """Decide about one request of a client whose address a trusted proxy has told.
+
+        :return: None if the client may send it; otherwise the reason to refuse it.
+        """
+        host = _host_of(client)
+        if self._admission is None or host is None:
+            return None
+        now = self.clock.seconds()
+        reason = self._admission.check(host, now)
+        if reason is not None:
+            self._reject(client, reason, now)
+        return reason
 
     def make(self, addr: IAddress | None) -> Connection | None:
         """Make the connection for an admitted client. Return None to reject it after all."""
@@ -284,6 +385,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         """
         if self.on_refused is not None:
             self.on_refused(address, reason)
+
+    def _reject(self, addr: IAddress | None, reason: CloseReason, now: float) -> None:
+        self._rejections.count(reason.code, now)
+        self._refuse(addr, reason)
 
     def _refuse(self, addr: IAddress | None, reason: CloseReason) -> None:
         """Log that a client is refused, and tell it to whoever wants to know."""
@@ -313,11 +418,12 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         for connection in list(self.connections.values()):
             connection.close(reason)
 
-    def close_denied(self) -> int:
+    def close_denied(self, among: Iterable[Connection] | None = None) -> int:
         """Close the open connections whose addresses may not connect any more (``denied``).
 
         Call it after a change of :attr:`admission` that shall hold for them, too.
 
+        :param among: only these; by default, all.
         :return: their number.
         """
         admission = self._admission
@@ -325,10 +431,10 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             return 0
         denied = [
             connection
-            for connection in self.connections.values()
+            for connection in (self.connections.values() if among is None else among)
             if connection.reason is None
             and (host := _host_of(connection.peer)) is not None
-            and admission.denies(host)
+            and (host in admission.denied if connection.place == EXEMPT else admission.denies(host))
         ]
         for connection in denied:
             connection.close(DENIED)
@@ -367,13 +473,16 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
 
     def opened(self, connection: Connection) -> int:
         """Register a new connection and return its number."""
-        self._last_id += 1
-        self.connections[self._last_id] = connection
-        if self._last_id == 1:
+        if self._main is None:
+            number = self._last_id = self._last_id + 1
+        else:
+            number = self._main.take_number()
+        self.connections[number] = connection
+        if number == 1:
             watch_stop(self.clock)
         if self.limits.stall_timeout:
             self._stalls.begin()
-        return self._last_id
+        return number
 
     def own_end(self, failure: Failure) -> str | None:
         """Return what this process did to end a connection that its transport calls lost.
@@ -386,16 +495,22 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             return "the reactor has stopped"
         return None
 
-    def continue_as(self, before: Connection, after: Connection) -> Any:
+    def continue_as(self, before: Connection, after: Connection, unread: int = 0) -> Any:
         """Let a connection of this factory go on in place of another, as after an upgrade.
 
         :param before: the connection so far. It may be of another factory that shares the admission
             with this one. It ends without a hook and a line in the log.
         :param after: a new connection. It gets the place that admission counts.
+        :param unread: the bytes that ``before`` has received and ``after`` will receive again.
         :return: the transport, which is to be connected with ``after``.
         """
         transport, others = before.detach(), before.factory
         after.factory = self
+        before.bytes_received -= unread
+        main = self._main or self
+        now = main.clock.seconds()
+        if now >= main._ages.due:  # the connection may have gone on as another for a long time
+            main._ages.note(main._last_id, now)
         after.place, before.place = before.place, None
         admission = others._admitted_before.pop(before, others.admission)
         if after.place is not None and admission is not None and admission is not self.admission:
@@ -511,6 +626,8 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         self.endings[reason.code] += 1
         if self.observer is not None:
             self.observer.connection_ended(connection)
+        if connection.refusal not in (None, DRAINING):
+            return  # that was logged and told when the client was refused
         # A health check, which says nothing, would fill the log.
         if reason.notable or (self.log_ends and connection.bytes_received):
             self._log_end(connection, reason)
@@ -523,7 +640,7 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
         detail = connection.detail and f" ({connection.detail})"
         user = user_for_log(connection)
         clock = self.clock
-        seconds = self._ages.age(connection.id, clock.seconds())
+        seconds = self.age(connection.id)
         if _ends.is_usable(clock):
             number = connection.id
             text = f"Connection {number} from {peer} ended: {reason.code}{detail}"

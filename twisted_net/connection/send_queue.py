@@ -35,6 +35,10 @@ class SendQueue:
         """Return whether anything waits."""
         return bool(self._entries)
 
+    def change(self, limit: int, rule: OverflowPolicy) -> None:
+        """Have another limit and policy from now on. What waits stays, even if it is more."""
+        self._limit, self._rule = limit, rule
+
     def put(self, data: bytes, messages: int = 1) -> bool:
         """Add ``data`` to the queue.
 

@@ -113,7 +113,7 @@ class ListenerService(Service):
     @property
     def factories(self) -> Sequence[ConnectionFactory]:
         """The factories whose connections an upgrade in place moves."""
-        return [self.factory]
+        return [self.factory, *self.factory.auxiliaries]
 
     @property
     def ready(self) -> bool:
@@ -253,11 +253,20 @@ class ListenerService(Service):
         stopping: list[Any] = [port.stopListening() for port in self.ports]
         self.ports.clear()
         await DeferredList([each for each in stopping if isinstance(each, Deferred)])
-        deadline = self.factory.clock.callLater(self.drain, self.factory.abort, DRAINING)
+        factories = [self.factory, *self.factory.auxiliaries]
+        deadline = self.factory.clock.callLater(self.drain, self._abort, factories)
+        for each in self.factory.auxiliaries:
+            each.close(DRAINING)
         await self._close_spread()
-        await self.factory.wait_closed()
+        for each in factories:
+            await each.wait_closed()
         if deadline.active():
             deadline.cancel()
+
+    @staticmethod
+    def _abort(factories: Sequence[ConnectionFactory]) -> None:
+        for each in factories:
+            each.abort(DRAINING)
 
     async def _close_spread(self) -> None:
         """Close one after another, so that clients do not all reconnect at once."""

@@ -25,12 +25,14 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from twisted_net.endpoints.tls import endpoint_certificates
 from twisted_net.interfaces import (
     AnyInterface,
     ClientEndpoint,
     ProtocolFactory,
     ServerEndpoint,
 )
+from twisted_net.tls.certificates import Certificates
 
 # The limits of Linux (tcp.h); other systems allow as much or more.
 _MOST_SECONDS = 32767
@@ -158,6 +160,11 @@ class TunedServerEndpoint(AnyInterface):
     ) -> None:
         self._endpoint: Any = endpoint
         self._options = options
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates of the endpoint below, if it uses TLS."""
+        return endpoint_certificates(self._endpoint)
 
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         """Listen as the endpoint does."""

@@ -30,7 +30,7 @@ from twisted_net.endpoints.bound_sockets import (
 )
 from twisted_net.endpoints.descriptors import log_rarely, most_connections
 from twisted_net.endpoints.socket_options import SocketOptions, TunedServerEndpoint
-from twisted_net.endpoints.tls import TLSServerEndpoint
+from twisted_net.endpoints.tls import TLSServerEndpoint, endpoint_certificates
 from twisted_net.endpoints.tls_options import (
     OPTION_OF_SETTING,
     TLS_OPTIONS,
@@ -112,6 +112,11 @@ class GuardedEndpoint(AnyInterface):
         self._watch = watch
         self._rules = rules
         self.guards: list[GuardFactory] = []
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates of the endpoint below, if it uses TLS."""
+        return endpoint_certificates(self._endpoint)
 
     def listen(self, protocolFactory: ProtocolFactory) -> Deferred[Any]:
         def listening(port: IListeningPort) -> IListeningPort:

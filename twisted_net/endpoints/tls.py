@@ -33,6 +33,7 @@ from twisted_net.interfaces import (
     ProtocolFactory,
     ServerEndpoint,
 )
+from twisted_net.tls.certificates import Certificates
 
 
 class TLSServerFactory(TLSMemoryBIOFactory):
@@ -74,12 +75,26 @@ class TLSServerEndpoint(AnyInterface):
         self._creator = creator
         self._clock = clock
 
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates; None if they are Twisted's ``CertificateOptions``."""
+        return self._creator if isinstance(self._creator, Certificates) else None
+
     def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
         """Listen as the endpoint does."""
         listening: Deferred[IListeningPort] = self._endpoint.listen(
             _rejecting(tls_factory())(self._creator, False, factory, clock=self._clock)
         )
         return listening.addCallback(enable_tls)
+
+
+def endpoint_certificates(endpoint: ServerEndpoint) -> Certificates | None:
+    """Return the certificates that an endpoint uses; None if it has none, or does not tell.
+
+    An endpoint around another one has the ``certificates`` of that.
+    """
+    found = getattr(endpoint, "certificates", None)
+    return found if isinstance(found, Certificates) else None
 
 
 @implementer(IStreamClientEndpoint)

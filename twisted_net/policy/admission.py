@@ -83,6 +83,9 @@ class RuleChanges(TypedDict, total=False):
 
 _RULE_NAMES = frozenset(RuleChanges.__annotations__)
 
+EXEMPT = "exempt"
+"""Stands for the address of a connection that counts in total alone; see :meth:`admit_proxy`."""
+
 
 class Admitting(Protocol):
     """A factory whose connections an :class:`Admission` counts."""
@@ -123,11 +126,15 @@ class _Address:
             self.bucket.restore_state(bucket, now)
         self.changed, self.banned_at = (-math.inf if age is None else now - age for age in ages)
 
+    def is_banned(self, ban: float, now: float) -> bool:
+        """Return whether it was too fast, and so is rejected for a while."""
+        return self.bucket is not None and 0 <= now - self.banned_at < ban
+
     def is_too_fast(self, ban: float, now: float) -> bool:
         """Count an attempt against the rate, and return whether it exceeds it."""
         if self.bucket is None:
             return False
-        if 0 <= now - self.banned_at < ban:
+        if self.is_banned(ban, now):
             return True
         self.changed = now
         if self.bucket.wait(1, now):
@@ -140,7 +147,8 @@ class _Address:
 class Admission:
     """Decide which clients may connect, and count those that are connected.
 
-    Each admitted connection must :meth:`leave` once, with the address that it came from.
+    Each admitted connection must :meth:`leave` once, with the address that it came from, or to
+    which it was moved.
 
     Everything may change while it is in use: ranges by :attr:`allowed` and :attr:`denied`, the
     maxima by :meth:`change`. What has changed counts for new connections. Open ones stay; see
@@ -272,8 +280,8 @@ class Admission:
         elif address is not None and self.denies(address):
             reason = DENIED
         else:
-            key = self._key(address)
-            reason = self._is_full() if key is None else self._count_in(key, now)
+            key, full = self._key(address), self._is_full()
+            reason = full if key is None else self._count_in(key, now, full)
         if reason is None:
             self.open += 1
         else:
@@ -311,6 +319,66 @@ class Admission:
             known.restore_state(known_there, now)
             self._remember(key, known)
 
+    def admit_proxy(self, address: str | None) -> CloseReason | None:
+        """Decide about a connection of a trusted proxy. If admitted, it is counted for all clients.
+
+        The limits of an address do not apply, because it has the connections of many clients, and
+        :attr:`allowed` need not have it. It counts as :data:`EXEMPT` until it is moved.
+
+        :return: None, ``denied`` or ``full``.
+        :raises ValueError: if it is not an IP address; nothing is counted.
+        """
+        is_denied = address is not None and address in self.denied
+        reason = DENIED if is_denied else self._is_full()
+        if reason is None:
+            self.open += 1
+        return self._note(reason)
+
+    def move(self, before: str | None, after: str, now: float) -> CloseReason | None:
+        """Count an open connection under the address of its client, which its proxy has told.
+
+        :param before: what it has counted under.
+        :param after: the client's IP address.
+        :return: None if the client is admitted. Otherwise the reason: the first that applies of
+            ``denied``, ``too-fast`` and ``too-many``; then it counts under ``before`` still.
+        :raises ValueError: if ``after`` is not an IP address, or there is no such connection.
+        """
+        key = self._key(after)
+        reason = None
+        if self.denies(after):
+            reason = DENIED
+        elif key is not None and key != self._key(before):
+            reason = self._count_in(key, now, None)
+            if reason is None:
+                self.open += 1
+                self.leave(before)
+        return self._note(reason)
+
+    def check(self, address: str, now: float) -> CloseReason | None:
+        """Decide about a single request of a client, on a connection of its proxy.
+
+        It does not count against the rate: to load one page, a browser makes thirty.
+
+        :return: None if it is admitted. Otherwise the reason: the first that applies of ``denied``,
+            ``too-fast``, if the address is banned, and ``too-many``.
+        :raises ValueError: if it is not an IP address.
+        """
+        key = self._key(address)
+        known = None if key is None else self._connected.get(key) or self._quiet.get(key)
+        reason = None
+        if self.denies(address):
+            reason = DENIED
+        elif known is not None and known.is_banned(self._rules.ban, now):
+            reason = TOO_FAST
+        elif known is not None and 0 < self._rules.max_per_address <= known.open:
+            reason = TOO_MANY
+        return self._note(reason)
+
+    def _note(self, reason: CloseReason | None) -> CloseReason | None:
+        if reason is not None:
+            self.refused[reason.code] += 1
+        return reason
+
     def leave(self, address: str | None) -> None:
         """Count out an admitted connection. Its place is free at once.
 
@@ -332,6 +400,8 @@ class Admission:
     def _key(self, address: str | None) -> int | None:
         """Return the key under which an address is counted; None if it has no own limits."""
         rules = self._rules
+        if address == EXEMPT:
+            return None
         if address is None:
             is_local, key = True, -1
         else:
@@ -352,8 +422,11 @@ class Admission:
     def _is_full(self) -> CloseReason | None:
         return FULL if 0 < self._rules.max_connections <= self.open else None
 
-    def _count_in(self, key: int, now: float) -> CloseReason | None:
-        """Decide about an address that has its own count."""
+    def _count_in(self, key: int, now: float, full: CloseReason | None) -> CloseReason | None:
+        """Decide about an address that has its own count.
+
+        :param full: the reason if there are too many connections in total.
+        """
         rules = self._rules
         self._now = now
         self._expire()
@@ -361,9 +434,9 @@ class Admission:
         if known.is_too_fast(rules.ban, now):
             reason: CloseReason | None = TOO_FAST
         elif 0 < rules.max_per_address <= known.open:
-            reason = self._is_full() or TOO_MANY
+            reason = full or TOO_MANY
         else:
-            reason = self._is_full()
+            reason = full
         if reason is None:
             known.open += 1
             self._connected[key] = known

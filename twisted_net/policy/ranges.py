@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
@@ -162,6 +162,21 @@ class Ranges:
         network = _unmapped(network)
         shift = network.max_prefixlen - network.prefixlen
         return self._by_shift[network.version == 6], shift, int(network.network_address) >> shift
+
+
+def nearest_outside(addresses: Sequence[str | None], ranges: Ranges) -> str | None:
+    """Return who has sent a request by way of proxies.
+
+    :param addresses: those that the request has come from, the nearest last; None for one that is
+        not known.
+    :param ranges: the proxies that are trusted to tell the address before theirs.
+    :return: the last address that is no such proxy; if all are, the first. None if it is not
+        known.
+    """
+    for each in reversed(addresses):
+        if each is None or each not in ranges:
+            return each
+    return addresses[0] if addresses else None
 
 
 _Prefixes: TypeAlias = tuple[int, set[int]]

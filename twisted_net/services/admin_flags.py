@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from twisted_net.connection.addresses import is_loopback
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.store.interface import Store
 
@@ -42,7 +43,7 @@ def add_admin(
     from twisted_net.chat.protocol import ChatFactory
     from twisted_net.web.admin.service import AdminService
     from twisted_net.web.admin.token_file import TokenError, TokenFile
-    from twisted_net.web.admin.views import ChatServiceView, ServiceView
+    from twisted_net.web.admin.views import CannotReload, ChatServiceView, ServiceView
 
     token = None
     if options["admin-token-file"] is not None:
@@ -52,9 +53,16 @@ def add_admin(
             flag = options.spell("admin-token-file")
             raise StartError(f"{options.command}: {flag}: {error}") from None
     kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
-    view = kind(options.command, service, appends=appends)
+
+    def reload(who: str) -> str:
+        try:
+            return service.reload(who)
+        except ReloadError as error:
+            raise CannotReload(str(error)) from None
+
+    view = kind(options.command, service, appends=appends, reload=reload)
     view.upgrade = service.upgrade
-    service.admin = AdminService(reactor, [view], listener, token, options["admin-host"])
+    service.admin = AdminService(reactor, view, listener, token, options["admin-host"])
     return service
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.cred import strcred
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
@@ -19,7 +19,7 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
-from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.endpoints.listening import Listener
 from twisted_net.services.admin_flags import add_admin, measured
 from twisted_net.services.completion import shell_completions
@@ -99,7 +99,10 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             "Requests a minute",
             {"joins": "N", "nicks": "N", "topics": "N", "new-rooms": "N"},
         ),
-        FlagGroup("Browsers", {"no-web": "", "web": "ENDPOINT", "origin": "URL"}),
+        FlagGroup(
+            "Browsers",
+            {"no-web": "", "web": "ENDPOINT", "origin": "URL", "trusted-proxy": "RANGES"},
+        ),
         *SHARED_GROUPS,
     )
     optParameters = [
@@ -119,7 +122,10 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         ["no-web", None, _NO_WEB_HELP],
     ]
 
-    repeatable = (*ServiceOptions.repeatable, "auth", "operator", "reserve", "web", "origin")
+    repeatable = (
+        *ServiceOptions.repeatable,
+        *("auth", "operator", "reserve", "web", "origin", "trusted-proxy"),
+    )
     compData = shell_completions(groups, repeatable)
     command_line_only = (*ServiceOptions.command_line_only, "help-auth", "help-auth-type")
 
@@ -135,6 +141,9 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     def opt_auth(self, description: str) -> None:
         """Accounts to log in to: file:PATH, a file that netchat-passwd makes, or another kind
         that --help-auth lists. Repeatable. [default: none; anyone may join]"""
+        if self.earlier is not None and description in self.earlier["auth"]:
+            self["auth"].append(description)  # its accounts are open, maybe as another user
+            return
         kind, _, rest = description.partition(":")  # the rest may be a password
         where = f"{self.before('auth', description)}auth {kind}"
         factory = account_kinds().get(kind)
@@ -192,6 +201,11 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             )
         self["origin"].append(url)
 
+    def opt_trusted_proxy(self, ranges: str) -> None:
+        """Address ranges of proxies that send an X-Forwarded-For or Forwarded header, or unix for
+        Unix sockets. Others' headers are ignored. Repeatable."""
+        self.add_proxies("trusted-proxy", ranges)
+
     def opt_reserve(self, name: str) -> None:
         """Name that only the account of this name may have, as the operators' names are.
         Repeatable."""
@@ -214,6 +228,9 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         if self["allow-anonymous"] and not self["auth"]:
             self.refuse("allow-anonymous", "requires --auth")
 
+        if self["trusted-proxy"] and self["no-web"] and not self["web"]:
+            self.refuse("no-web", "leaves no browsers for --trusted-proxy; add --web")
+
     def files_in_use(self) -> FilesInUse:
         files = super().files_in_use()
         for checker in self["credCheckers"]:
@@ -223,7 +240,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             files.read_again.append("/etc/shadow")
         return files
 
-    def _chat_limits(self) -> ChatLimits:
+    def chat_limits(self) -> ChatLimits:
         return ChatLimits(
             history=self["history"],
             heartbeat=self["heartbeat"],
@@ -248,7 +265,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         chat = ChatFactory(
             store=store,
-            chat_limits=self._chat_limits(),
+            chat_limits=self.chat_limits(),
             checkers=checkers,
             anonymous=bool(not checkers or self["allow-anonymous"]),
             operators=self["operator"],
@@ -257,7 +274,13 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             **self.settings(),
         )
         if not self["no-web"] or self["web"]:
-            self.gateway = ChatGateway(chat, page_site(reactor, self["origin"]), self["origin"])
+            origins, proxies = self["origin"], self["trusted-proxy"]
+            trusted = TrustedProxies(
+                (each for each in proxies if each != "unix"), unix="unix" in proxies
+            )
+            self.gateway = ChatGateway(
+                *(chat, page_site(reactor, origins), origins), trusted if proxies else None
+            )
         if not self["no-web"]:
             chat.gateway = self.gateway
         return chat
@@ -294,32 +317,23 @@ class ChatService(NamedService):
             *(options.command, options.factory(reactor), options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
-            launch=options.launch,
+            options=options,
         )
         self._label = options.spell("store")
         flags: Mapping[str, Any] = options.parent or {}
         uid = flags.get("uid")
         self._owner = "" if uid is None else f"; --uid {uid} must have access to it"
-        self._gateway = options.gateway
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
 
-    @property
-    def factories(self) -> Sequence[ConnectionFactory]:
-        pages = () if self._gateway is None else (self._gateway.page_factory,)
-        return [self.factory, *pages]
-
-    def drain_rest(self) -> Deferred[Any]:
-        stopping = [super().drain_rest()]
-        if self._gateway is not None:
-            stopping.append(self._gateway.stop(self.drain))
-        return DeferredList(stopping)
-
     def stopService(self) -> Deferred[None]:
-        stopping = [super().stopService()]
-        if self._gateway is not None:
-            stopping.append(self._gateway.stop(self.drain))
-        return DeferredList(stopping).addBoth(lambda _: self.factory.stop_store())
+        return super().stopService().addBoth(lambda _: self.factory.stop_store())
+
+    def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        super().apply_flags(before, now, changed)
+        self.factory.change_chat_limits(now.chat_limits())
+        if not {"operator", "reserve"}.isdisjoint(changed):
+            self.factory.change_accounts(now["operator"], now["reserve"])
 
     def open(self) -> None:
         try:

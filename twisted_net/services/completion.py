@@ -24,6 +24,7 @@ _MODULES = {"netchat": "chat", "netecho": "echo", "netidle": "idle"}
 
 CHOICES: Mapping[str, Sequence[str]] = {
     "log-ends": ("all", "notable"),
+    "log-level": ("debug", "info", "warn", "error", "critical"),
     "log-format": ("text", "json"),
     "min-tls": ("1.2", "1.3"),
     "slow": tuple(policy.value for policy in OverflowPolicy),

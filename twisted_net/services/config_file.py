@@ -59,16 +59,18 @@ class ConfigLine(NamedTuple):
         return f"--{self.name}" if self.value is None else f"--{self.name}={self.value}"
 
 
-def read_config(path: str, known: KnownFlags) -> list[ConfigLine]:
+def read_config(path: str, known: KnownFlags, place: str | None = None) -> list[ConfigLine]:
     """Return the flags of a file, in order, without the switches that are off.
 
     Empty lines, and lines that begin with ``#`` or ``;``, are comments.
 
+    :param path: the file, as the user has written it.
+    :param place: where it is, if the working directory may have changed since.
     :raises ConfigError: the file cannot be read, or a line is wrong.
     """
     try:
         # Without O_NONBLOCK, a FIFO that nobody writes to would block the start for ever.
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(place or path, "rb", opener=_without_waiting) as file:
             data = file.read(LARGEST_CONFIG + 1) or b""
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getopt
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from twisted.python import usage
 
@@ -19,6 +20,8 @@ class ConfigurableOptions(usage.Options):
 
     :cvar repeatable: parameters that may be given several times.
     :cvar command_line_only: options that a file may not have: they print something and end.
+    :ivar config_path: where the file is, whatever the working directory will be.
+    :ivar earlier: if these are options that were parsed again, those that were parsed before.
     """
 
     repeatable: ClassVar[tuple[str, ...]] = ()
@@ -27,13 +30,17 @@ class ConfigurableOptions(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._places: dict[tuple[str, str | None], str] = {}
+        self._words: list[str] = []
+        self._texts: dict[str, str] = {}
+        self.config_path: str | None = None
+        self.earlier: Self | None = None
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse a command line, and the file that it names.
 
         :raises usage.UsageError: one of them is wrong.
         """
-        words = list(sys.argv[1:] if options is None else options)
+        words = self._words = list(sys.argv[1:] if options is None else options)
         try:
             lines = self._lines(words)
         except ConfigError as error:
@@ -42,6 +49,31 @@ class ConfigurableOptions(usage.Options):
             value = line.value if line.name in self.repeatable else None
             self._places.setdefault((line.name, value), line.place)
         super().parseOptions([*(line.word for line in lines), *words])  # type: ignore[no-untyped-call]
+
+    def parse_again(self) -> Self:
+        """Parse the same command line again, with the file as it is now. These options stay.
+
+        :raises usage.UsageError: something is wrong now.
+        """
+        again = type(self)()
+        again.config_path = self.config_path
+        again.earlier = self
+        again.parseOptions(self._words)
+        return again
+
+    def adopt(self, flag: str, now: ConfigurableOptions) -> None:
+        """Take a flag's value from options that were parsed again."""
+        self[flag] = now[flag]
+        self._texts[flag] = now.text(flag)
+
+    def keep_text(self, flag: str) -> None:
+        """Keep what was written, before the value replaces it."""
+        self._texts[flag] = self[flag]
+
+    def text(self, flag: str) -> str:
+        """Return a flag's value as it was written, or as the default is; empty if there is none."""
+        value = self._texts.get(flag, self[flag])
+        return "" if value is None else str(value)
 
     def spell(self, flag: str, value: object = None) -> str:
         """Return a flag and its value, for users, as they have written it.
@@ -72,7 +104,9 @@ class ConfigurableOptions(usage.Options):
             return []
         if len(files) > 1:
             raise ConfigError(f"--config {files[1]}: may be given once")
-        lines = read_config(files[0], self.known_flags())
+        if self.config_path is None:
+            self.config_path = files[0] and os.path.join(os.getcwd(), files[0])
+        lines = read_config(files[0], self.known_flags(), self.config_path)
         return [each for each in lines if each.name not in names]
 
     def _name(self, flag: str) -> str:

@@ -34,6 +34,6 @@ def makeService(options: Options) -> IService:
         *(options.command, factory, options.listeners(reactor)),
         drain=options["drain"],
         files=options.files_in_use(),
-        launch=options.launch,
+        options=options,
     )
     return add_admin(service, reactor, options)

@@ -96,6 +96,7 @@ _TOKEN_HELP = (
     "File whose first line is the token that operators must know. Without it, --admin listens only "
     "on loopback addresses and Unix sockets. It is read again when it changes."
 )
+_LOG_LEVEL_HELP = "Least level that is logged: debug, info, warn, error or critical."
 _LOG_FORMAT_HELP = (
     "How the log is written: text, or json for one object a line. The line about the end of a "
     "connection has its reason, name, seconds, bytes and messages in fields of their own."
@@ -103,7 +104,7 @@ _LOG_FORMAT_HELP = (
 _DRAIN_HELP = "Seconds that open connections have to end when the service stops."
 _CONFIG_HELP = (
     "File with a flag on each line: port = 8080, self-signed = yes. Repeatable flags have several "
-    "lines. A flag on the command line replaces all lines with its name."
+    "lines. A flag on the command line replaces all lines with its name. SIGHUP reads it again."
 )
 
 SHARED_GROUPS = (
@@ -178,7 +179,7 @@ SHARED_GROUPS = (
         "Operators",
         {"admin": "ENDPOINT", "admin-token-file": "FILE", "admin-host": "NAME"},
     ),
-    FlagGroup("Logging", {"log-ends": "WHICH", "log-format": "FORMAT"}),
+    FlagGroup("Logging", {"log-ends": "WHICH", "log-level": "LEVEL", "log-format": "FORMAT"}),
     FlagGroup("Stopping", {"drain": "SECONDS"}),
     FlagGroup("Configuration", {"config": "FILE"}),
     FlagGroup("Help", {"version": "", "help": ""}),
@@ -226,6 +227,7 @@ def shared_flags(
         ["admin", None, None, _ADMIN_HELP],
         ["admin-token-file", None, None, _TOKEN_HELP],
         ["log-ends", None, "all", _LOG_ENDS_HELP],
+        ["log-level", None, "debug", _LOG_LEVEL_HELP],
         ["log-format", None, "text", _LOG_FORMAT_HELP],
         ["config", None, None, _CONFIG_HELP],
     ]

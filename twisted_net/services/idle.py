@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from twisted.application.service import IService
@@ -57,6 +57,10 @@ class Options(ServiceOptions):
     optParameters = [["upstream", "u", None, _UPSTREAM_HELP], *shared_flags(idle_timeout=60)]
     compData = shell_completions(groups, ServiceOptions.repeatable)
 
+    @property
+    def descriptors(self) -> int:
+        return 1 if self["upstream"] is None else 2
+
 
 class IdleService(NamedService):
     """Checks that its upstream exists when it starts.
@@ -76,7 +80,7 @@ class IdleService(NamedService):
             *(options.command, factory, options.listeners(reactor)),
             drain=options["drain"],
             files=options.files_in_use(),
-            launch=options.launch,
+            options=options,
         )
         self._reactor = reactor
         self._upstream = upstream
@@ -91,6 +95,11 @@ class IdleService(NamedService):
         super().startService()
         if self._upstream is not None:
             Deferred.fromCoroutine(self._look(self._upstream))
+
+    def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        super().apply_flags(before, now, changed)
+        if isinstance(self.factory, ForwardFactory):
+            self.factory.upstream_factory.log_ends = self.factory.log_ends
 
     async def _look(self, upstream: IStreamClientEndpoint) -> None:
         try:
@@ -116,7 +125,7 @@ def makeService(options: Options) -> IService:
         service = IdleService(reactor, options, DiscardFactory(**options.settings()), None)
     else:
         upstream = upstream_endpoint(reactor, options)
-        factory = ForwardFactory(upstream, **options.settings(descriptors=2))
+        factory = ForwardFactory(upstream, **options.settings())
         service = IdleService(reactor, options, factory, upstream)
     return add_admin(service, reactor, options)
 

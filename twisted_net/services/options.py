@@ -6,7 +6,8 @@ import ipaddress
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from dataclasses import asdict
+from typing import Any, ClassVar, NoReturn, cast
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -27,7 +28,7 @@ from twisted_net.endpoints.strings import tcp_endpoint
 from twisted_net.endpoints.tls import TLSServerEndpoint
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.limits import Limits, OverflowPolicy
+from twisted_net.policy.limits import LimitChanges, Limits, OverflowPolicy
 from twisted_net.policy.ranges import Network, Ranges, parse_range
 from twisted_net.services.configurable import ConfigurableOptions
 from twisted_net.services.flags import (
@@ -55,6 +56,7 @@ from twisted_net.services.tls_flags import certificates_of, check_tls_flags
 from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
 from twisted_net.services.upgrading import Launch
 from twisted_net.tls.contexts import parse_tls_version
+from twisted_net.web.admin.log_level import LEVELS
 from twisted_net.wire.numbers import (
     MOST_BYTES,
     MOST_COUNT,
@@ -121,10 +123,7 @@ class ServiceOptions(ConfigurableOptions):
     def opt_proxy_protocol(self, ranges: str) -> None:
         """Address ranges of proxies that send a PROXY protocol header, or unix for Unix sockets.
         Repeatable."""
-        for each in ranges.split(","):
-            self["proxy-protocol"] += (
-                [each] if each == "unix" else self._ranges("proxy-protocol", each, ranges)
-            )
+        self.add_proxies("proxy-protocol", ranges)
 
     def opt_admin_host(self, name: str) -> None:
         """Name of this server in the URL of --admin, besides its addresses and localhost.
@@ -163,7 +162,8 @@ class ServiceOptions(ConfigurableOptions):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
-        self.launch = Launch(self.parent)
+        if self.earlier is None:  # else they are only parsed again
+            self.launch = Launch(self.parent)
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -194,6 +194,7 @@ class ServiceOptions(ConfigurableOptions):
         self.amount("rate")
         self.number("burst", 1, MOST_COUNT)
         self.parse("log-ends", _all_or_notable)
+        self.parse("log-level", _level)
         self.parse("interface", _ip_address)
         self.parse("min-tls", parse_tls_version)
         self._check_addresses()
@@ -244,6 +245,7 @@ class ServiceOptions(ConfigurableOptions):
             reason.
         """
         if self[flag] is not None:
+            self.keep_text(flag)
             try:
                 self[flag] = parse(self[flag])
             except ValueError as error:
@@ -270,6 +272,14 @@ class ServiceOptions(ConfigurableOptions):
         """
         raise usage.UsageError(f"{self.spell(flag)}: {why}")
 
+    def add_proxies(self, flag: str, ranges: str) -> None:
+        """Parse a list of address ranges, in which ``unix`` stands for Unix sockets.
+
+        :raises usage.UsageError: one is not a range; the message names it.
+        """
+        for each in ranges.split(","):
+            self[flag] += [each] if each == "unix" else self._ranges(flag, each, ranges)
+
     def _ranges(self, flag: str, text: str, given: str = "") -> list[Network]:
         try:
             return [parse_range(flag, each) for each in text.split(",")]
@@ -285,6 +295,8 @@ class ServiceOptions(ConfigurableOptions):
         for flag in (*read_again, "admin-token-file"):
             if self[flag] is not None:
                 files.read_again.append(os.path.abspath(self[flag]))
+        if self.config_path is not None:
+            files.read_again.append(self.config_path)
         if self["tls-dir"] is not None:
             files.directories.append(os.path.abspath(self["tls-dir"]))
         for endpoint in filter(None, (*self["listen"], self["admin"])):
@@ -293,12 +305,14 @@ class ServiceOptions(ConfigurableOptions):
                 files.removed.append(os.path.abspath(rest.partition(":")[0]))
         return files
 
-    def settings(self, descriptors: int = 1) -> dict[str, Any]:
-        """Return the arguments of a connection factory: limits, admission, budget and logging.
+    @property
+    def descriptors(self) -> int:
+        """The file descriptors that one connection takes."""
+        return 1
 
-        :param descriptors: file descriptors that one connection takes.
-        """
-        limits = Limits(
+    def limits(self) -> Limits:
+        """Return the limits of connections."""
+        return Limits(
             idle_timeout=self["idle-timeout"],
             handshake_timeout=self["handshake-timeout"],
             message_timeout=self["message-timeout"],
@@ -308,19 +322,32 @@ class ServiceOptions(ConfigurableOptions):
             rate=self["rate"],
             burst=self["burst"],
         )
+
+    def limit_changes(self) -> LimitChanges:
+        """Return the limits as keyword arguments."""
+        return cast(LimitChanges, asdict(self.limits()))
+
+    def rules(self) -> AdmissionRules:
+        """Return who may connect."""
         most = self["max-connections"]
-        rules = AdmissionRules(
-            max_connections=most_connections(descriptors) if most is None else most,
+        return AdmissionRules(
+            max_connections=most_connections(self.descriptors) if most is None else most,
             max_per_address=self["max-per-address"],
             accept_rate=self["accept-rate"],
             allow=tuple(self["allow"]),
             deny=tuple(self["deny"]),
         )
-        budget = MemoryBudget[Any](self["memory-budget"]) if self["memory-budget"] else None
+
+    def budget(self) -> MemoryBudget[Any] | None:
+        """Return the budget of all queues; None if there is none."""
+        return MemoryBudget(self["memory-budget"]) if self["memory-budget"] else None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of a connection factory: limits, admission, budget and logging."""
         return {
-            "limits": limits,
-            "admission": Admission(rules),
-            "budget": budget,
+            "limits": self.limits(),
+            "admission": Admission(self.rules()),
+            "budget": self.budget(),
             "log_ends": self["log-ends"],
         }
 
@@ -404,6 +431,13 @@ def _all_or_notable(text: str) -> bool:
     if text not in ("all", "notable"):
         raise ValueError("must be all or notable")
     return text == "all"
+
+
+def _level(text: str) -> str:
+    if text not in LEVELS:
+        *names, last = LEVELS
+        raise ValueError(f"must be {', '.join(names)} or {last}")
+    return text
 
 
 def _overflow_policy(text: str) -> OverflowPolicy:

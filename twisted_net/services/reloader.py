@@ -1,5 +1,6 @@
 """Reload certificates while a service runs: when their files change, and on SIGHUP.
 
+SIGHUP also reads the ``--config`` file again.
 SIGHUP never ends a service: scripts send it to every server after a renewal.
 """
 
@@ -8,11 +9,14 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from twisted.logger import Logger
 
+from twisted_net.services.config_reloader import ConfigReloader
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
@@ -76,9 +80,12 @@ class SignalHandler:
 
 
 class CertificateReloader:
-    """Reloads the certificates of a service while it runs. The service may have none.
+    """Reloads the certificates of a service while it runs, and its ``--config`` file.
+
+    The service may have neither.
 
     :param manager: is told of each SIGHUP.
+    :param config: the file.
     """
 
     def __init__(
@@ -86,7 +93,9 @@ class CertificateReloader:
         certificates: Sequence[Certificates],
         reactor: Any,
         manager: ServiceManager | None = None,
+        config: ConfigReloader | None = None,
     ) -> None:
+        self._config = config
         self._manager = manager or ServiceManager(reactor, {})
         self._certificates = certificates
         self._reactor = reactor
@@ -98,7 +107,7 @@ class CertificateReloader:
         if self._certificates:
             self._watch.startService()
         if _in_main_thread():
-            self._hangup = SignalHandler(self._reactor, signal.SIGHUP, self._reload)
+            self._hangup = SignalHandler(self._reactor, signal.SIGHUP, self._hung_up)
 
     def stop(self) -> None:
         """Stop checking, and restore the previous handler of SIGHUP."""
@@ -108,14 +117,39 @@ class CertificateReloader:
             self._hangup.restore()
             self._hangup = None
 
-    def _reload(self) -> None:
-        with self._manager.reloading():
-            self._reload_all()
+    def _hung_up(self) -> None:
+        with suppress(ReloadError):  # it is in the log
+            self.reload("SIGHUP")
 
-    def _reload_all(self) -> None:
-        if not any(each.from_disk for each in self._certificates):
-            _log.info("SIGHUP: there are no certificate files to read again")
-            return
-        _log.info("SIGHUP: reading the certificates again")
-        for each in self._certificates:
-            each.reload()
+    def reload(self, why: str) -> str:
+        """Read the certificates and the ``--config`` file again, and log what came of it.
+
+        :param why: what asks for it, for the log.
+        :return: a line about what has changed.
+        :raises ReloadError: the file is wrong, and nothing of it is obeyed. The certificates are
+            read all the same.
+        """
+        with self._manager.reloading():
+            told = self._reload_certificates(why)
+            return told if self._config is None else self._reload_config(self._config, why)
+
+    def _reload_certificates(self, why: str) -> str:
+        if any(each.from_disk for each in self._certificates):
+            told = "reading the certificates again"
+            _log.info("{why}: {told}", why=why, told=told)
+            for each in self._certificates:
+                each.reload()
+            return told
+        told = "there are no certificate files to read again"
+        if self._config is None:
+            _log.info("{why}: {told}", why=why, told=told)
+        return told
+
+    def _reload_config(self, config: ConfigReloader, why: str) -> str:
+        try:
+            told = config.reload()
+        except ReloadError as error:
+            _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
+            raise
+        _log.info("{why}: {told}", why=why, told=told)
+        return told

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,16 +18,19 @@ from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.services.config_reloader import ConfigReloader, change_rules
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.services.upgrading import Launch, Upgrader, was_logged
+from twisted_net.web.admin.log_level import set_log_level
 
 _log = Logger()
 
@@ -159,7 +162,8 @@ class SecondSignal:
     def _end_all(self, reactor: IReactorCore) -> None:
         _log.info("A signal to stop, while stopping: every connection is aborted")
         for service in list(self._stopping):
-            service.factory.abort(DRAINING)
+            for factory in (service.factory, *service.factory.auxiliaries):
+                factory.abort(DRAINING)
         with contextlib.suppress(ReactorNotRunning):
             reactor.stop()  # if only the service was being stopped
 
@@ -189,10 +193,11 @@ class NamedService(ListenerService):
     """A listening service with a name, whose failed start prints one line with that name.
 
     While it runs, it reloads the certificates of its listeners when they change, and on SIGHUP,
-    which does not end it.
+    which does not end it. SIGHUP also reads its ``--config`` file again.
     While it stops, SIGINT and SIGTERM abort the remaining connections.
     It tells systemd how it is, if systemd has started it.
 
+    :param options: its command line, if a file of that may be read again.
     :ivar admin: shows this service to operators; it starts and stops with it.
     """
 
@@ -205,13 +210,17 @@ class NamedService(ListenerService):
         command: str,
         *args: Any,
         files: FilesInUse | None = None,
-        launch: Launch | None = None,
+        options: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.command = command
         self._files = files
-        self._launch = launch or Launch()
+        self._launch: Launch = (options and options.launch) or Launch()
+        self._log_level = "debug" if options is None else str(options["log-level"])
+        self._config: ConfigReloader | None = None
+        if options is not None and options.config_path is not None:
+            self._config = ConfigReloader(options, self.apply_flags)
         self._manager = ServiceManager(self.factory.clock, os.environ)
         self._upgrader = Upgrader(
             command, self._all_services, self._launch, self._manager, self.drain_rest
@@ -270,18 +279,60 @@ class NamedService(ListenerService):
         if threading.current_thread() is threading.main_thread():
             clock = reactor_clock(None)
             self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
+        self._begin_log_level()
         self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
         from twisted.internet import reactor
 
-        self._reloader = CertificateReloader(used, reactor, self._manager)
+        self._reloader = CertificateReloader(used, reactor, self._manager, self._config)
         self._reloader.start()
         self._tell_if_ready()
 
     def _signalled(self) -> None:
         self.upgrade().addErrback(was_logged)
+
+    def reload(self, why: str) -> str:
+        """Read the certificates and the ``--config`` file again, as SIGHUP does.
+
+        :param why: what asks for it, for the log.
+        :return: a line about what has changed.
+        :raises ReloadError: the file is wrong, and nothing of it is obeyed.
+        """
+        if self._reloader is None:
+            raise ReloadError(f"{self.command} does not run")
+        return self._reloader.reload(why)
+
+    def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
+        """Obey flags that have changed while the service runs.
+
+        Who is connected stays, even from an address that is denied now, as in nginx and HAProxy.
+
+        :param before: the command line so far.
+        :param now: the new one.
+        :param changed: the names of the flags that have changed.
+        """
+        factory = self.factory
+        factory.change_limits(**now.limit_changes())
+        if factory.admission is not None:
+            change_rules(factory.admission, before, now, changed)
+        if "memory-budget" in changed:
+            factory.change_budget(now.budget())
+        if "log-ends" in changed:
+            factory.log_ends = now["log-ends"]
+        if "log-level" in changed:
+            set_log_level(LogLevel.levelWithName(now["log-level"]))
+        self.drain = now["drain"]
+
+    def _begin_log_level(self) -> None:
+        if self._log_level == "debug":
+            return  # as Twisted's log itself
+        from twisted.internet import reactor
+
+        set_log_level(LogLevel.levelWithName(self._log_level))
+        # twist begins its log only now.
+        reactor.callWhenRunning(set_log_level, LogLevel.levelWithName(self._log_level))
 
     def listening_late(self) -> None:
         self._tell_if_ready()

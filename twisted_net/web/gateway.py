@@ -9,7 +9,7 @@ answered by a ``Site`` of ``twisted.web``, behind a guard.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -26,9 +26,13 @@ from twisted_net.chat.messages import ErrorReply
 from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, ChatProtocol
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.rejection import RejectingProtocol
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.endpoints.switch_protocol import switch_protocol
+from twisted_net.endpoints.tls import endpoint_certificates
 from twisted_net.interfaces import AnyInterface, ProtocolFactory, ServerEndpoint
 from twisted_net.policy.close_reasons import CLOSED, DRAINING, CloseReason
+from twisted_net.policy.limits import LimitChanges
+from twisted_net.tls.certificates import Certificates
 from twisted_net.web.frame_codec import FrameCodec
 from twisted_net.web.page_connection import PageConnection, PageFactory
 from twisted_net.web.refusals import Refusals, RefusedClient
@@ -59,6 +63,15 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     @property
     def origins(self) -> Collection[str] | None:
         return self.gateway.origins
+
+    @property
+    def certificate_name(self) -> str:
+        # The certificate of a proxy is not that of its client.
+        return super().certificate_name if self.forwarded is None else ""
+
+    @property
+    def is_confidential(self) -> bool:
+        return super().is_confidential if self.forwarded is None else self.is_encrypted
 
     def may_open(self, request: OpeningRequest, /) -> bool:
         return _is_chat(request)
@@ -110,10 +123,19 @@ class ChatGateway:
     :param site: answers what is no WebSocket.
     :param origins: further pages that may connect; None for any. See
         :func:`~twisted_net.web.upgrade.answer_upgrade`.
+    :param trusted_proxies: the HTTP proxies in front of the chat, which tell the addresses of their
+        clients.
     """
 
-    def __init__(self, chat: ChatFactory, site: Site, origins: Collection[str] | None = ()) -> None:
+    def __init__(
+        self,
+        chat: ChatFactory,
+        site: Site,
+        origins: Collection[str] | None = (),
+        trusted_proxies: TrustedProxies | None = None,
+    ) -> None:
         self.origins = origins
+        chat.trusted_proxies = trusted_proxies
         self._codecs: dict[int, FrameCodec] = {}
         self._chat = chat
         self._refusals = Refusals(chat, origins=origins)
@@ -125,7 +147,12 @@ class ChatGateway:
             admission=chat.admission,
             limits=chat.limits,
             log_ends=False,
+            on_refused=chat.refused,
         )
+        for factory in (self._pages, self._refusals):
+            factory.belong_to(chat)
+        chat.gateways.append(self)
+        self._pages.trusted_proxies = trusted_proxies
 
     def codec(self, window_bits: int) -> FrameCodec:
         """Return the codec for members with this window: each encodes once for all of them."""
@@ -133,6 +160,10 @@ class ChatGateway:
         if codec is None:
             codec = self._codecs[window_bits] = FrameCodec(self._chat.json, window_bits)
         return codec
+
+    def change_limits(self, **changes: Unpack[LimitChanges]) -> None:
+        """Change some limits of the connections that pages are served on."""
+        self._pages.change_limits(**changes)
 
     @property
     def compressed_bytes(self) -> int:
@@ -142,7 +173,7 @@ class ChatGateway:
     def take_over(self, connection: ChatProtocol, data: bytes, /) -> None:
         """Go on with a connection whose peer speaks HTTP."""
         member = self.member()
-        transport = self._chat.continue_as(connection, member)
+        transport = self._chat.continue_as(connection, member, len(data))
         switch_protocol(transport, member, data, self._chat.clock)
 
     def refuse(self, addr: IAddress | None, reason: CloseReason, /) -> RefusedClient | None:
@@ -165,7 +196,7 @@ class ChatGateway:
         if guard is None:
             member.abort(CLOSED)
             return
-        transport = pages.continue_as(member, guard)
+        transport = pages.continue_as(member, guard, len(data))
         switch_protocol(transport, guard, data, self._chat.clock)
 
     def _upgrade(self, page: PageConnection, data: bytes) -> None:
@@ -174,13 +205,8 @@ class ChatGateway:
         member = self.member()
         if not self._chat.accepts:
             member.refusal = DRAINING
-        transport = self._chat.continue_as(page, member)
+        transport = self._chat.continue_as(page, member, len(data))
         switch_protocol(transport, member, data, self._chat.clock)
-
-    @property
-    def page_factory(self) -> PageFactory:
-        """Makes the connections that pages are served on."""
-        return self._pages
 
     @property
     def pages(self) -> int:
@@ -221,6 +247,11 @@ class WebEndpoint(AnyInterface):
     def __init__(self, endpoint: ServerEndpoint, gateway: ChatGateway) -> None:
         self._endpoint = endpoint
         self._gateway = gateway
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates of the endpoint below, if it uses TLS."""
+        return endpoint_certificates(self._endpoint)
 
     def listen(self, factory: ProtocolFactory) -> Deferred[Any]:
         """Listen for the gateway's chat."""

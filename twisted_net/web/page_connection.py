@@ -3,29 +3,45 @@
 A browser opens a connection of its own for a WebSocket. A proxy does not: it sends the request on a
 connection on which it has had pages before. ``twisted.web`` cannot give such a connection up by its
 public interface. So the requests are cut at their heads before it gets them.
+
+A proxy may also send requests of several clients on one connection. So each head is asked whose
+request it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
 
 from twisted_net.connection.guard import GuardFactory, GuardProtocol
-from twisted_net.web.request_head import RequestHeads
+from twisted_net.connection.trusted_proxies import TrustedProxies
+from twisted_net.web.plain_answers import plain_answer, refusing_answer
+from twisted_net.web.request_head import RequestHeads, asking_to_close, has_body
 from twisted_net.web.upgrade import is_upgrade
+from twisted_net.wire.framing import Raw, RemoteProtocolError
 
 
 class PageConnection(GuardProtocol):
     """Serves pages until a request asks for a WebSocket."""
 
     framing = RequestHeads  # type: ignore[assignment]
+    sent_framing = Raw
 
     factory: PageFactory
     _heads: RequestHeads
+    _proxies: TrustedProxies | None = None  # if the peer is one of them
+
+    @property
+    def form(self) -> str:
+        return "page"
 
     def connected(self) -> None:
+        proxies = self.factory.trusted_proxies
+        if proxies is not None and proxies.trusts(self.peer):
+            self._proxies = proxies
         self._heads = RequestHeads(max_size=0, is_last=is_upgrade)
         self.set_framing(self._heads)
         super().connected()
@@ -34,8 +50,28 @@ class PageConnection(GuardProtocol):
         # The site reads nothing while an answer waits to be sent, and so there is none.
         if self._heads.is_over and is_upgrade(message):  # a body may look like one
             self.factory.upgrade(self, message + self._heads.rest)
-        else:
+        elif self._proxies is None or self._may_pass(self._proxies, message):
+            if self._proxies is not None and has_body(message):
+                # What comes behind the body has no head that could be found: it is the last one.
+                self._proxies, message = None, asking_to_close(message)
             super().message_received(message)
+
+    def _may_pass(self, proxies: TrustedProxies, head: bytes) -> bool:
+        """Return whether a request of a proxy's client may be answered; if not, refuse it."""
+        try:
+            said = proxies.read(self.peer, head, self.factory.clock.seconds())
+        except RemoteProtocolError as error:
+            self._refuse(plain_answer(head, HTTPStatus.BAD_REQUEST, str(error)))
+            return False
+        client = None if said is None else proxies.client(said.nodes)
+        reason = None if client is None else self.factory.check_client(client)
+        if reason is not None:
+            self._refuse(refusing_answer(head, reason))
+        return reason is None
+
+    def _refuse(self, answer: bytes) -> None:
+        self.send_encoded(answer)
+        self.close()
 
     def give_up(self) -> None:
         """Tell the site that the connection is not its any more."""

@@ -18,6 +18,7 @@ from twisted_net.chat.foreign import MAY_BE_REQUEST, recognise
 from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, negotiated_protocol
 from twisted_net.connection.countdown import Countdown
 from twisted_net.policy.close_reasons import DRAINING, CloseReason
+from twisted_net.web.plain_answers import refusing_answer
 from twisted_net.web.websocket import (
     MOST_REFUSED,
     REFUSED_A_SECOND,
@@ -33,9 +34,6 @@ DECISION_TIME = 0.2
 REQUEST_TIME = 5.0
 """Seconds for the TLS handshake, and for a request. A client that may stay has twice as many."""
 
-RETRY_AFTER = 5
-"""The seconds after which who wanted a page shall come back."""
-
 
 class RefusedClient(WebSocketConnection):
     """A client that may not stay. It is told so in what it speaks.
@@ -47,6 +45,10 @@ class RefusedClient(WebSocketConnection):
     refusal: CloseReason
     is_browser = False
     _start: bytes | None = None  # what has come, while it is not known what it is
+
+    @property
+    def form(self) -> str:
+        return "refused"
 
     def become_ready(self) -> None:
         super().become_ready()
@@ -86,16 +88,7 @@ class RefusedClient(WebSocketConnection):
             self.close(self.refusal)
 
     def plain_request(self, head: bytes, rest: bytes, /) -> None:
-        body = f"{self.refusal.text}\n".encode()
-        fields = (
-            "HTTP/1.1 503 Service Unavailable",
-            "Content-Type: text/plain; charset=utf-8",
-            f"Content-Length: {len(body)}",
-            f"Retry-After: {RETRY_AFTER}",
-            "Connection: close\r\n\r\n",
-        )
-        answer = "\r\n".join(fields).encode()
-        self.send_encoded(answer if head.startswith(b"HEAD ") else answer + body)
+        self.send_encoded(refusing_answer(head, self.refusal))
         self.close(self.refusal)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -122,6 +115,7 @@ class Refusals(WebSocketFactory):
         super().__init__(clock=chat.clock, limits=limits, log_ends=False, **settings)
         self.undecided: Countdown[RefusedClient] = Countdown(DECISION_TIME, RefusedClient.silent)
         self._chat = chat
+        self.counts_ends = False  # they are counted as refused
 
     def line(self, reason: CloseReason) -> bytes:
         """Return the line for a person, as without a gateway."""

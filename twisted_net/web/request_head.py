@@ -127,7 +127,7 @@ class RequestHeads(BaseFraming[bytes]):
                 self.is_over = True
                 self._buffer = data[start:]
                 return
-            self._is_open_ended = _BODY.search(head) is not None
+            self._is_open_ended = has_body(head)
         self._buffer = b""
         if start < len(data):
             messages.append(data[start:])
@@ -135,6 +135,17 @@ class RequestHeads(BaseFraming[bytes]):
     def encode(self, message: bytes, /) -> bytes:
         """Return the bytes as they are: answers have no framing here."""
         return message
+
+
+def has_body(head: bytes) -> bool:
+    """Return whether a request has more than its head."""
+    return _BODY.search(head) is not None
+
+
+def asking_to_close(head: bytes) -> bytes:
+    """Return the head of a request with the wish that the connection closes after the answer."""
+    line, _, fields = head.lstrip(b"\r\n").partition(b"\r\n")
+    return line + b"\r\nConnection: close\r\n" + fields
 
 
 def _too_long() -> RemoteProtocolError:

@@ -71,6 +71,11 @@ class OpeningAnswer:
         return _refusal(ServerProtocol(), HTTPStatus.FORBIDDEN, why)
 
 
+def bad_request(why: str) -> OpeningAnswer:
+    """Return the answer to a request that cannot be understood."""
+    return _refusal(ServerProtocol(), HTTPStatus.BAD_REQUEST, why)
+
+
 def is_upgrade(head: bytes) -> bool:
     """Return whether the head of a request asks for a WebSocket."""
     return head[:4] == b"GET " and _UPGRADE.search(head) is not None

@@ -28,6 +28,7 @@ from twisted_net.connection.addresses import is_loopback
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory, FactorySettings
 from twisted_net.connection.heartbeat import Heartbeat
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.policy.close_reasons import (
     BAD_INPUT,
     CLOSED,
@@ -42,8 +43,15 @@ from twisted_net.policy.close_reasons import (
 )
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.web.request_head import RequestHead
-from twisted_net.web.upgrade import OpeningAnswer, OpeningRequest, answer_upgrade, is_upgrade
-from twisted_net.wire.framing import Framing
+from twisted_net.web.upgrade import (
+    OpeningAnswer,
+    OpeningRequest,
+    answer_upgrade,
+    bad_request,
+    is_upgrade,
+)
+from twisted_net.wire.forwarded import Forwarded
+from twisted_net.wire.framing import Framing, RemoteProtocolError
 from twisted_net.wire.websocket import (
     NO_CODE,
     NORMAL,
@@ -72,7 +80,7 @@ class WebSocketConnection(Heartbeat):
     :ivar target: the path and the query that the client has asked for.
     :ivar subprotocol: the one that was chosen; may be empty.
     :ivar websocket: its frames, once it is open.
-    :ivar refusal: the reason to close with as soon as it is open; None if it is welcome.
+    :ivar forwarded: what a trusted proxy has said about the client; None if it has said nothing.
     """
 
     framing = RequestHead
@@ -83,7 +91,7 @@ class WebSocketConnection(Heartbeat):
     target = ""
     subprotocol = ""
     websocket: WebSocket
-    refusal: CloseReason | None = None
+    forwarded: Forwarded | None = None
     _ends = False
 
     def message_received(self, message: Any, /) -> Any:
@@ -134,7 +142,7 @@ class WebSocketConnection(Heartbeat):
         if not is_upgrade(head):
             self.plain_request(head, rest)
             return None
-        answer = self._answer(head)
+        answer = self._trace(head) or self._answer(head)
         request = answer.request
         if request is not None and not self.may_open(request):
             answer = answer.forbidden()
@@ -155,6 +163,34 @@ class WebSocketConnection(Heartbeat):
             self._send_close(self.refusal)
             self.close(self.refusal)
         return websocket
+
+    def _trace(self, head: bytes) -> OpeningAnswer | None:
+        """Find out whose request it is that came by way of a proxy.
+
+        :return: the answer if that is malformed; None if it can go on.
+        """
+        proxies: TrustedProxies | None = self.factory.trusted_proxies
+        if proxies is None:
+            return None
+        try:
+            said = proxies.read(self.peer, head, self.factory.clock.seconds())
+        except RemoteProtocolError as error:
+            self.refusal = HANDSHAKE
+            return bad_request(str(error))
+        if said is not None:
+            self.forwarded = said
+            client = proxies.client(said.nodes)
+            if client is not None:
+                reason = self.factory.admit_client(self, client)
+                self.refusal = self.refusal or reason
+        return None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """As for any connection; but a trusted proxy knows better whether the client uses TLS."""
+        if self.forwarded is not None and self.forwarded.is_secure is not None:
+            return self.forwarded.is_secure
+        return super().is_encrypted
 
     def _answer(self, head: bytes) -> OpeningAnswer:
         host = getattr(self.host, "host", "")
@@ -181,10 +217,16 @@ class WebSocketConnection(Heartbeat):
         return self.websocket
 
     def export_state(self) -> dict[str, Any]:
-        return {**super().export_state(), "opened": [self.target, self.subprotocol]}
+        state = {**super().export_state(), "opened": [self.target, self.subprotocol]}
+        if self.forwarded is not None:
+            state["forwarded"] = [self.forwarded.nodes, self.forwarded.is_secure]
+        return state
 
     def continue_on(self, transport: Any, state: Mapping[str, Any]) -> None:
         self.target, self.subprotocol = state["opened"]
+        if "forwarded" in state:
+            nodes, is_secure = state["forwarded"]
+            self.forwarded = Forwarded(tuple(nodes), is_secure)
         super().continue_on(transport, state)
 
     # The end.
@@ -223,16 +265,24 @@ class WebSocketFactory(ConnectionFactory):
 
     :param origins: the pages that may connect, besides those of this server's own address, such as
         ``https://chat.example``; None for any. Programs that are no browsers need not be named.
+    :param trusted_proxies: the HTTP proxies in front of this server. A WebSocket that comes through
+        one of them has the address of its client: as :attr:`~Connection.peer`, in the log, and for
+        ``admission``.
     :param settings: as for :class:`ConnectionFactory`.
     """
 
     protocol = WebSocketConnection
 
     def __init__(
-        self, *, origins: Collection[str] | None = (), **settings: Unpack[FactorySettings]
+        self,
+        *,
+        origins: Collection[str] | None = (),
+        trusted_proxies: TrustedProxies | None = None,
+        **settings: Unpack[FactorySettings],
     ) -> None:
         super().__init__(**settings)
         self.origins = origins
+        self.trusted_proxies = trusted_proxies
         self._told: set[Connection] = set()  # refused clients that are still here
         self._telling: TokenBucket | None = None
 
@@ -263,8 +313,7 @@ class WebSocketFactory(ConnectionFactory):
         return True
 
     def note_end(self, connection: Connection, reason: CloseReason) -> None:
-        # That it was refused was noted when it came.
-        if not isinstance(connection, WebSocketConnection) or connection.refusal is None:
+        if connection.refusal is None:  # otherwise, that was noted when it came
             super().note_end(connection, reason)
 
     def forget(self, connection: Connection) -> None:

@@ -89,6 +89,17 @@ class AdminCase(SynchronousTestCase):
         resource = AdminResource(views, self.turns, lambda: self.token, names)
         self.site: Any = AdminSite(resource, reactor=self.clock)
 
+    def one_turn(self) -> int:
+        """Run one turn of the reactor; return the number of calls that it had."""
+        now = self.clock.seconds()
+        due = [call for call in self.clock.calls if call.getTime() <= now]
+        for call in due:
+            if call in self.clock.calls:  # otherwise, another one has cancelled it
+                self.clock.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+        return len(due)
+
     def open(self, request: bytes, host: Any = LOOPBACK) -> Peer:
         """Send a request; return the connection."""
         peer = connect_peer(self.site, clock=self.clock, host=host)

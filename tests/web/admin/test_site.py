@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from tests.connection.recording import Recorder
-from tests.web.admin.operating import AdminCase, Answer, request_bytes
+from tests.web.admin.operating import LOOPBACK, AdminCase, Answer, request_bytes
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.privates import log_observers
 from twisted_net.policy.admission import Admission, AdmissionRules
@@ -18,7 +18,8 @@ from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin import log_level as log_level_module
 from twisted_net.web.admin.log_level import log_level, set_log_level
-from twisted_net.web.admin.site import MOST_BODY
+from twisted_net.web.admin.views import CannotReload
+from twisted_net.web.bounded_request import MOST_BODY
 
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 9191)
 
@@ -113,6 +114,31 @@ class AnswersTests(AdminCase):
         self.assertIn(b" 413 ", peer.received)
         self.assertFalse(peer.connected)
 
+    def test_no_text(self) -> None:
+        """Headers that are no UTF-8 are as wrong as others, and nothing is logged."""
+        self.token = b"0123456789abcdef"
+        for name, status in ((b"Authorization", 401), (b"Origin", 403), (b"Sec-Fetch-Site", 403)):
+            peer = self.open(b"GET /metrics HTTP/1.1\r\nHost: [::1]\r\n%s: \xff\xfe\r\n\r\n" % name)
+            self.assertIn(b" %d " % status, peer.received.splitlines()[0])
+        peer = self.open(b"GET /metrics HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n")
+        self.assertIn(b" 403 ", peer.received.splitlines()[0])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_many_requests_at_once(self) -> None:
+        """Each is answered in a turn of its own, so that everything else goes on."""
+        peer = connect_peer(self.site, clock=self.clock, host=LOOPBACK)
+        answers = []
+        self.patch(
+            type(self.view),
+            "not_ready",
+            property(lambda self: answers.append(self) or ""),  # type: ignore[func-returns-value]
+        )
+        peer.protocol.dataReceived(request_bytes("/readyz") * 10)
+        for count in range(1, 11):
+            self.one_turn()
+            self.assertEqual(len(answers), count)
+        self.assertEqual(peer.received.count(b"HTTP/1.1 200"), 10)
+
     def test_a_mistake_of_the_server(self) -> None:
         """It is logged, and the answer is as strict as others."""
         self.patch(type(self.view), "not_ready", property(lambda self: 1 / 0))
@@ -170,7 +196,7 @@ class HealthTests(AdminCase):
             factory = self.recorders()
             factory.admission = admission
             views.append(self.watch(factory))
-        views[0].ban("192.0.2.0/24", 2, "")
+        self.successResultOf(Deferred.fromCoroutine(views[0].ban("192.0.2.0/24", 2, "")))
         self.clock.advance(60)
         views[1].restore_state(views[0].export_state())
         self.assertTrue(admissions[1].denies("192.0.2.1"))
@@ -245,7 +271,15 @@ class ConnectionsTests(AdminCase):
     def test_wrong_arguments(self) -> None:
         """Each is named."""
         self.watch(self.recorders())
-        for query in ("sort=x", "limit=0", "limit=1001", "limit=x", "after=x", "after=1:x"):
+        for query in (
+            "bogus=1",
+            "sort=x",
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "after=x",
+            "after=1:x",
+        ):
             answer = self.ask(f"/connections?{query}")
             self.assertEqual(answer.status, 400, query)
             self.assertTrue(answer.json()["error"].startswith(query.partition("=")[0]))
@@ -467,6 +501,38 @@ class TapTests(AdminCase):
         """There is nothing to look at any more."""
         self.peer.protocol.close()
         self.assertEqual(self.ask("/connections/1/tap").status, 409)
+
+
+class ReloadTests(AdminCase):
+    """The configuration that is read again."""
+
+    def test_it_tells_what_has_changed(self) -> None:
+        asked: list[str] = []
+
+        def reload(who: str) -> str:
+            asked.append(who)
+            if len(asked) > 1:
+                raise CannotReload("netecho: c.conf, line 3: rate x: must be a number")
+            return "netecho: c.conf: changed: rate 1 -> 2"
+
+        self.watch(self.recorders(), reload=reload)
+        answer = self.do("/reload")
+        self.assertEqual(answer.json(), {"done": "netecho: c.conf: changed: rate 1 -> 2"})
+        self.assertEqual(self.ask("/reload").status, 405)
+        self.assertEqual(self.ask("/reload", "POST", X_Netchat_Admin="").status, 403)
+        self.assertEqual(self.do("/reload", config="x").status, 400)
+        self.assertEqual(len(asked), 1)
+        answer = self.do("/reload")
+        text = "netecho: c.conf, line 3: rate x: must be a number; nothing has changed"
+        self.assertEqual((answer.status, answer.json()["error"]), (400, text))
+        self.assertTrue(asked[0].startswith("An operator from "))
+
+    def test_a_service_without_a_configuration(self) -> None:
+        """It is somebody's own, in a program of theirs."""
+        self.watch(self.recorders())
+        answer = self.do("/reload")
+        text = "netecho has no configuration to read again."
+        self.assertEqual((answer.status, answer.json()["error"]), (501, text))
 
 
 class LogLevelTests(AdminCase):

@@ -68,7 +68,12 @@ class JsonCodec:
         own: Mapping[str, JsonRequest] = MappingProxyType({}),
     ) -> None:
         self._own = own
-        self._greeting = {"server": server, "heartbeat": heartbeat, "limits": announced}
+        self._server = server
+        self.announce(heartbeat, announced)
+
+    def announce(self, heartbeat: float, announced: dict[str, int]) -> None:
+        """Tell other limits in the welcome from now on."""
+        self._greeting = {"server": self._server, "heartbeat": heartbeat, "limits": announced}
 
     def parse(self, line: bytes) -> tuple[Request | None, str]:
         if line in _SIGNS_OF_LIFE or not line or line.isspace():

@@ -28,6 +28,7 @@ class Ended:
     id: int
     peer: IAddress
     name: str
+    form: str
     reason: str
     detail: str
     at: float
@@ -39,7 +40,7 @@ class Ended:
 
 
 class Endings:
-    """Observes one factory.
+    """Observes the factories of one service.
 
     :param now: returns the time, in seconds since 1970.
     :ivar last: the last ended connections, the newest last.
@@ -79,7 +80,8 @@ class Endings:
     def connection_ended(self, connection: Connection, /) -> None:
         reason = connection.reason
         ended = self._record(connection, "" if reason is None else reason.code)
-        self.last.append(ended)
+        if connection.factory.counts_ends:
+            self.last.append(ended)
         told = self._told.pop(connection, None)
         if told is not None:
             told(ended)
@@ -89,6 +91,7 @@ class Endings:
             connection.id,
             connection.peer,
             user_for_log(connection),
+            connection.form,
             reason,
             connection.detail,
             self._now(),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 from twisted_net.connection.connection import Connection, State
-from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.endpoints.tls import endpoint_certificates
+from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
 
 STATES = (State.HANDSHAKING, State.OPEN, State.CLOSING, State.DRAINING_INPUT)
@@ -20,56 +22,68 @@ _IN_FILE = re.compile(r".*, line \d+: (.*)", re.DOTALL)
 
 _state_of: Callable[[Connection], State] = attrgetter("state")
 _form_of: Callable[[Connection], str] = attrgetter("form")
+_bytes_received: Callable[[Connection], int] = attrgetter("bytes_received")
+_bytes_sent: Callable[[Connection], int] = attrgetter("bytes_sent")
+_messages_received: Callable[[Connection], int] = attrgetter("messages_received")
+_messages_sent: Callable[[Connection], int] = attrgetter("messages_sent")
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What has been received and sent by open and ended connections together."""
+@dataclass(slots=True)
+class ServiceFigures:
+    """The numbers of one service. Traffic is that of open and ended connections together.
 
+    :ivar connections: how many are open, by form and state.
+    :ivar queued_bytes: what waits for slow peers.
+    :ivar dropped_messages: what the overflow policy has dropped.
+    """
+
+    connections: Counter[tuple[str, str]]
     bytes_received: int
     bytes_sent: int
     messages_received: int
     messages_sent: int
+    queued_bytes: int = 0
+    dropped_messages: int = 0
 
 
-def read_traffic(view: ServiceView) -> Traffic:
-    """Add up a service's traffic."""
-    endings, connections = view.endings, view.factory.connections.values()
-    return Traffic(
-        *(
-            getattr(endings, name) + _sum(name, connections)
-            for name in ("bytes_received", "bytes_sent", "messages_received", "messages_sent")
-        )
+async def read_figures(view: ServiceView) -> ServiceFigures:
+    """Add up a service's numbers, in as many turns of the reactor as that takes.
+
+    Connections may end meanwhile. The sums are those of the connections that were open in the
+    beginning, and of all that had ended by then. So no sum is ever less than before.
+    """
+    slices, endings = Slices(view.factory.clock), view.endings
+    figures = ServiceFigures(
+        Counter(),
+        *(endings.bytes_received, endings.bytes_sent),
+        *(endings.messages_received, endings.messages_sent),
     )
+    figures.dropped_messages = sum(each.dropped for each in view.factories)
+    full = [connection for each in view.factories for connection in each.full]
+    async for part in slices.of([*chain(*(each.connections.values() for each in view.factories))]):
+        count_connections(part, figures.connections)
+        figures.bytes_received += sum(map(_bytes_received, part))
+        figures.bytes_sent += sum(map(_bytes_sent, part))
+        figures.messages_received += sum(map(_messages_received, part))
+        figures.messages_sent += sum(map(_messages_sent, part))
+    async for part in slices.of(full):  # only these have anything waiting
+        for connection in part:
+            figures.queued_bytes += connection.queued
+            figures.dropped_messages += connection.missed
+    return figures
 
 
-def _sum(name: str, connections: Iterable[Connection]) -> int:
-    return sum(map(attrgetter(name), connections))
-
-
-def count_connections(connections: Iterable[Connection]) -> Mapping[tuple[str, str], int]:
-    """Count connections by form and state."""
-    found = list(connections)
-    states = list(map(_state_of, found))
-    counts = Counter(
-        {(form, "open"): count for form, count in Counter(map(_form_of, found)).items()}
-    )
+def count_connections(connections: Sequence[Connection], counts: Counter[tuple[str, str]]) -> None:
+    """Count connections by form and state. Those that have ended are in no state of these."""
+    states = list(map(_state_of, connections))
+    for form, count in Counter(map(_form_of, connections)).items():
+        counts[form, "open"] += count
     if states.count(State.OPEN) < len(states):  # counting pairs takes much longer
-        for connection, state in zip(found, states, strict=True):
+        for connection, state in zip(connections, states, strict=True):
             if state is not State.OPEN:
                 counts[connection.form, "open"] -= 1
-                counts[connection.form, state.name.lower()] += 1
-    return counts
-
-
-def queued_bytes(factory: ConnectionFactory) -> int:
-    """Return the bytes that wait for slow peers. Only those whose transports are full have any."""
-    return sum(connection.queued for connection in factory.full)
-
-
-def dropped_messages(factory: ConnectionFactory) -> int:
-    """Return the messages that the overflow policy has dropped."""
-    return factory.dropped + sum(connection.missed for connection in factory.full)
+                if state in STATES:
+                    counts[connection.form, state.name.lower()] += 1
 
 
 def accepted_by_listener(view: ServiceView) -> dict[str, int]:
@@ -95,7 +109,7 @@ def certificate_expiries(view: ServiceView) -> dict[str, float]:
     """
     found = {}
     for listener in view.service.listeners:
-        certificates = listener.certificates
+        certificates = listener.certificates or endpoint_certificates(listener.endpoint)
         if certificates is not None and certificates.pairs:
             expires = min(pair.expires for pair in certificates.pairs.values())
             found[flag_of(listener.label)] = expires.timestamp()

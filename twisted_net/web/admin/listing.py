@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
@@ -11,7 +12,9 @@ from typing import Any
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
 from twisted_net.web.admin.endings import Ended, tls_version
+from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
+from twisted_net.wire.text import printable
 
 USUAL_LIMIT, MOST = 100, 1000
 
@@ -24,6 +27,8 @@ SORTS: dict[str, Callable[[Connection], int] | None] = {
     "messages_sent": attrgetter("messages_sent"),
 }
 """The orders of a page: by number, the oldest first, or by a figure, the largest first."""
+
+_id: Callable[[Connection], int] = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +51,42 @@ def parse_query(arguments: dict[str, str]) -> Query:
 
     :raises ValueError: one of them is wrong; the text names it.
     """
+    _check_names(arguments, "room", "sort", "limit", "after")
     sort = arguments.get("sort", "id")
     if sort not in SORTS:
         raise ValueError(f"sort: must be one of {', '.join(SORTS)}, not {sort!r}")
-    limit = _whole("limit", arguments.get("limit", str(USUAL_LIMIT)))
-    if not 1 <= limit <= MOST:
-        raise ValueError(f"limit: must be from 1 to {MOST}, not {limit}")
     after = None
     if "after" in arguments:
         figure, _, number = arguments["after"].rpartition(":")
         after = (_whole("after", figure or "0"), _whole("after", number))
-    return Query(arguments.get("room", ""), sort, limit, after)
+    return Query(arguments.get("room", ""), sort, _limit(arguments), after)
+
+
+def parse_room_query(arguments: dict[str, str]) -> tuple[int, tuple[int, str] | None]:
+    """Return how many rooms are wanted, and the members and the name of the last one before.
+
+    :raises ValueError: one of the arguments is wrong; the text names it.
+    """
+    _check_names(arguments, "limit", "after")
+    after = None
+    if "after" in arguments:
+        members, _, name = arguments["after"].partition(":")
+        after = (_whole("after", members), name)
+    return _limit(arguments), after
+
+
+def _check_names(arguments: dict[str, str], *known: str) -> None:
+    for name in arguments:
+        if name != "service" and name not in known:
+            names = ", ".join(("service", *known))
+            raise ValueError(f"{printable(name)[:40]}: is unknown here; there are {names}")
+
+
+def _limit(arguments: dict[str, str]) -> int:
+    limit = _whole("limit", arguments.get("limit", str(USUAL_LIMIT)))
+    if not 1 <= limit <= MOST:
+        raise ValueError(f"limit: must be from 1 to {MOST}, not {limit}")
+    return limit
 
 
 def _whole(name: str, text: str) -> int:
@@ -65,16 +95,18 @@ def _whole(name: str, text: str) -> int:
     return int(text)
 
 
-def list_connections(view: ServiceView, query: Query) -> tuple[list[dict[str, Any]], str | None]:
+async def list_connections(
+    view: ServiceView, query: Query
+) -> tuple[list[dict[str, Any]], str | None]:
     """Return a page of a service's connections, and where the next page begins, if there is one."""
-    connections: Iterable[Connection] = (
-        view.members(query.room) if query.room else view.factory.connections.values()
-    )
+    slices = Slices(view.factory.clock)
+    connections = await _members(view, query.room, slices) if query.room else view.connections()
     figure = SORTS[query.sort]
     if figure is None:
-        found = _by_number(connections, query)
+        start = 0 if query.after is None else bisect_right(connections, query.after[1], key=_id)
+        found: Sequence[Connection] = connections[start : start + query.limit + 1]
     else:
-        found = _by_figure(connections, query, figure)
+        found = await _largest(slices, connections, query, figure)
     rows = [connection_row(view, each) for each in found[: query.limit]]
     if len(found) <= query.limit:
         return rows, None
@@ -82,37 +114,85 @@ def list_connections(view: ServiceView, query: Query) -> tuple[list[dict[str, An
     return rows, f"{last.id}" if figure is None else f"{figure(last)}:{last.id}"
 
 
-def _by_number(connections: Iterable[Connection], query: Query) -> list[Connection]:
-    if query.after is not None:
-        _, after = query.after
-        connections = (each for each in connections if each.id > after)
-    return list(islice(connections, query.limit + 1))
+async def _members(view: ServiceView, room: str, slices: Slices) -> list[Connection]:
+    """Return the connections in a room, by their numbers."""
+    found: list[Connection] = []
+    async for part in slices.of(view.members(room)):
+        found += sorted(part, key=_id)
+        found.sort(key=_id)  # two sorted parts are merged
+    return found
 
 
-def _by_figure(
-    connections: Iterable[Connection], query: Query, figure: Callable[[Connection], int]
+async def _largest(
+    slices: Slices,
+    connections: Sequence[Connection],
+    query: Query,
+    figure: Callable[[Connection], int],
 ) -> list[Connection]:
-    found = list(connections)  # in the order of their numbers
-    values = list(map(figure, found))
-    if query.after is not None:
+    """Return the connections of a page, and one more if there is one.
+
+    :param connections: of those with the same figure, the one with the lower number comes first.
+    """
+    wanted, least = query.limit + 1, -1
+    found: list[Connection] = []
+    values: list[int] = []
+    async for part in slices.of(connections):
+        figures = list(map(figure, part))
+        if max(figures) <= least:
+            continue
+        places = _first_places(part, figures, query, least)
+        found = [*found, *(part[place] for place in places)]
+        values = [*values, *(figures[place] for place in places)]
+        order = sorted(range(len(found)), key=values.__getitem__, reverse=True)[:wanted]
+        found, values = [found[place] for place in order], [values[place] for place in order]
+        if len(found) == wanted:
+            least = values[-1]
+    return found
+
+
+def _first_places(
+    part: Sequence[Connection], figures: Sequence[int], query: Query, least: int
+) -> list[int]:
+    """Return the places of all that may be on the page, and of few others.
+
+    :param least: they have more than this.
+    """
+    if query.after is None:
+        places = [place for place, value in enumerate(figures) if value > least]
+    else:
         most, number = query.after
         places = [
             place
-            for place, value in enumerate(values)
-            if value < most or (value == most and found[place].id > number)
+            for place, value in enumerate(figures)
+            if least < value < most or (least < value == most and part[place].id > number)
         ]
-        found = [found[place] for place in places]
-        values = [values[place] for place in places]
-    wanted = query.limit + 1
+    if len(places) <= query.limit:
+        return places
     # Sorting numbers is faster than sorting connections, of which only a few are needed.
-    least = sorted(values, reverse=True)[wanted - 1] if len(values) > wanted else -1
-    places = [place for place, value in enumerate(values) if value > least]
-    places.sort(key=lambda place: -values[place])
-    place = -1
-    while len(places) < min(wanted, len(values)):
-        place = values.index(least, place + 1)
-        places.append(place)
-    return [found[place] for place in places]
+    least = sorted((figures[place] for place in places), reverse=True)[query.limit]
+    above = [place for place in places if figures[place] > least]
+    equal = (place for place in places if figures[place] == least)
+    return sorted([*above, *islice(equal, query.limit + 1 - len(above))])
+
+
+async def list_rooms(
+    view: ServiceView, limit: int, after: tuple[int, str] | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of the rooms, those with most members first, and where the next page begins.
+
+    :param after: the members and the name of the last room of the page before.
+    """
+    place = None if after is None else (-after[0], after[1])
+    found: list[tuple[int, str, str]] = []
+    async for part in Slices(view.factory.clock).of(view.rooms()):
+        rooms = [(-len(room.users), room.name, room.topic) for room in part]
+        found += [room for room in rooms if place is None or room[:2] > place]
+        found = sorted(found)[: limit + 1]
+    rows = [
+        {"name": name, "topic": topic, "members": -members}
+        for members, name, topic in found[:limit]
+    ]
+    return rows, f"{rows[-1]['members']}:{rows[-1]['name']}" if len(found) > limit else None
 
 
 def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
@@ -124,7 +204,7 @@ def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
         **view.describe(connection),
         "form": connection.form,
         "state": connection.state.name.lower(),
-        "seconds": int(view.factory.age(connection.id)),
+        "seconds": int(connection.factory.age(connection.id)),
         "bytes_received": connection.bytes_received,
         "bytes_sent": connection.bytes_sent,
         "messages_received": connection.messages_received,
@@ -143,7 +223,7 @@ def connection_details(view: ServiceView, connection: Connection) -> dict[str, A
         "missed": connection.missed,
         "is_full": connection.is_full,
         "is_paused": connection.is_paused,
-        "idle_timeout": view.factory.limits.idle_timeout
+        "idle_timeout": connection.factory.limits.idle_timeout
         if connection.idle_timeout is None
         else connection.idle_timeout,
         "closing": None if reason is None else reason.code,
@@ -157,6 +237,7 @@ def ended_row(view: ServiceView, ended: Ended) -> dict[str, Any]:
         "service": view.name,
         "peer": format_address(ended.peer),
         "name": ended.name,
+        "form": ended.form,
         "reason": ended.reason,
         "detail": ended.detail,
         "time": ended.at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -23,13 +24,10 @@ from twisted_net.policy.close_reasons import REASONS
 from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.web.admin.figures import (
     STATES,
-    Traffic,
+    ServiceFigures,
     accepted_by_listener,
     certificate_expiries,
-    count_connections,
-    dropped_messages,
-    queued_bytes,
-    read_traffic,
+    read_figures,
 )
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.views import ServiceView
@@ -52,11 +50,13 @@ _TRAFFIC = (
 class ServiceCollector(Collector):
     """Collects the metrics of all services of a process.
 
+    :param figures: the numbers of each service.
     :param turns: the sampled turns of the reactor.
     """
 
-    def __init__(self, views: Sequence[ServiceView], turns: Histogram) -> None:
-        self._views = views
+    def __init__(self, figures: Mapping[ServiceView, ServiceFigures], turns: Histogram) -> None:
+        self._figures = figures
+        self._views = list(figures)
         self._turns = turns
         self._build = {
             "version": __version__,
@@ -64,10 +64,6 @@ class ServiceCollector(Collector):
             "twisted": twisted.__version__,
             "openssl": ssl.OPENSSL_VERSION.split()[1],
         }
-
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, version 0.0.4."""
-        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         build = self._build
@@ -100,10 +96,10 @@ class ServiceCollector(Collector):
         views = self._views
         opened: dict[tuple[str, ...], float] = {}
         for view in views:
-            counts = count_connections(view.factory.connections.values())
+            counts = self._figures[view].connections
             for form in sorted({form for form, _ in counts}.union(view.forms)):
                 for state in (each.name.lower() for each in STATES):
-                    opened[(view.name, form, state)] = counts.get((form, state), 0)
+                    opened[(view.name, form, state)] = counts[form, state]
         yield _gauge("connections", "Open connections.", opened, ("service", "form", "state"))
         yield _counter(
             "connections_accepted",
@@ -126,21 +122,19 @@ class ServiceCollector(Collector):
 
     def _traffic(self) -> Iterator[Metric]:
         views = self._views
-        traffic: dict[tuple[str, ...], Traffic] = {
-            (each.name,): read_traffic(each) for each in views
-        }
         for name, text, read in _TRAFFIC:
-            values = {labels: float(read(each)) for labels, each in traffic.items()}
+            values: dict[tuple[str, ...], float]
+            values = {(view.name,): float(read(each)) for view, each in self._figures.items()}
             yield _counter(name, text, values, ("service",))
         yield self._each(
             "queued_bytes",
             "Bytes that wait for slow clients.",
-            lambda view: queued_bytes(view.factory),
+            lambda view: self._figures[view].queued_bytes,
         )
         yield _counter(
             "dropped_messages",
             "Messages that slow clients have missed, by the rule of --slow.",
-            _by_label(views, _drops),
+            _by_label(views, self._drops),
             ("service", "rule"),
         )
         yield _counter(
@@ -180,6 +174,11 @@ class ServiceCollector(Collector):
     ) -> Metric:
         return _gauge(name, text, {(view.name,): read(view) for view in self._views}, ("service",))
 
+    def _drops(self, view: ServiceView) -> dict[str, float]:
+        rule = view.factory.limits.overflow_policy
+        dropped = self._figures[view].dropped_messages
+        return {each.value: dropped if each is rule else 0 for each in OverflowPolicy}
+
     @staticmethod
     def _histogram(
         name: str,
@@ -193,6 +192,15 @@ class ServiceCollector(Collector):
         return family
 
 
+async def read_metrics(views: Iterable[ServiceView], turns: Histogram) -> bytes:
+    """Return all metrics in Prometheus' text format, version 0.0.4.
+
+    :param turns: the sampled turns of the reactor.
+    """
+    figures = {view: await read_figures(view) for view in views}
+    return generate_latest(ServiceCollector(figures, turns))
+
+
 def _by_label(
     views: Iterable[ServiceView], read: Callable[[ServiceView], Mapping[str, float]]
 ) -> dict[tuple[str, ...], float]:
@@ -200,19 +208,16 @@ def _by_label(
 
 
 def _endings(view: ServiceView) -> dict[str, float]:
-    endings = view.factory.endings
+    endings: Counter[str] = Counter()
+    for factory in view.factories:
+        if factory.counts_ends:
+            endings.update(factory.endings)
     return {code: endings[code] for code in {**REASONS, **endings}}  # programs may have their own
 
 
 def _refusals(view: ServiceView) -> dict[str, float]:
     admission = view.factory.admission
     return {code: 0 if admission is None else admission.refused[code] for code in _REFUSALS}
-
-
-def _drops(view: ServiceView) -> dict[str, float]:
-    rule = view.factory.limits.overflow_policy
-    dropped = dropped_messages(view.factory)
-    return {each.value: dropped if each is rule else 0 for each in OverflowPolicy}
 
 
 def _family(

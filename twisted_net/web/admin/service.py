@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.address import UNIXAddress
@@ -11,18 +11,10 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from zope.interface import implementer
 
 from twisted_net.connection.addresses import is_loopback
-from twisted_net.connection.connection import Connection
-from twisted_net.connection.guard import GuardFactory
 from twisted_net.endpoints.listening import Listener, ListenerService
 from twisted_net.interfaces import ServerEndpoint
-from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.web.admin.probe import TurnProbe
-from twisted_net.web.admin.site import AdminResource, AdminSite
+from twisted_net.web.admin.factory import AdminFactory
 from twisted_net.web.admin.views import ServiceView
-
-MOST_CONNECTIONS = 64
-"""Connections to the operator's view, half of them from one address of another machine. A browser
-opens 6; each tap has one of its own."""
 
 ADMIN_DRAIN = 1.0
 """Seconds that they have when the service stops."""
@@ -58,28 +50,11 @@ def _check_local(port: IListeningPort) -> IListeningPort:
     )
 
 
-class _AdminFactory(GuardFactory):
-    """Makes the connections of operators, and keeps what they have done through an upgrade."""
-
-    def __init__(self, views: Sequence[ServiceView], *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._views = views
-
-    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
-        views = {view.name: view.export_state() for view in self._views}
-        return {**super().export_state(moving), "views": views}
-
-    def restore_state(self, state: Mapping[str, Any]) -> None:
-        super().restore_state(state)
-        for view in self._views:
-            view.restore_state(state["views"].get(view.name, {}))
-
-
 class AdminService(ListenerService):
-    """Shows services to operators.
+    """Shows a service to operators.
 
     :param reactor: the reactor.
-    :param views: the services.
+    :param view: the service.
     :param listener: where to listen.
     :param token: returns the token that operators must know; None if there is none. Then it listens
         only on loopback addresses and Unix sockets.
@@ -89,39 +64,13 @@ class AdminService(ListenerService):
     def __init__(
         self,
         reactor: Any,
-        views: Sequence[ServiceView],
+        view: ServiceView,
         listener: Listener,
         token: Callable[[], bytes] | None = None,
         names: Collection[str] = (),
     ) -> None:
-        self._views = views
-        self._probe = TurnProbe(reactor)
-        resource = AdminResource(views, self._probe.turns, token or (lambda: None), names)
-        site = AdminSite(resource, reactor=reactor)  # type: ignore[no-untyped-call]
-        factory = _AdminFactory(
-            views,
-            site,
-            clock=reactor,
-            admission=Admission(
-                AdmissionRules(
-                    max_connections=MOST_CONNECTIONS, max_per_address=MOST_CONNECTIONS // 2
-                )
-            ),
-            log_ends=False,
-        )
+        factory = AdminFactory({view.name: view}, token=token, hosts=names, clock=reactor)
         if token is None:
             endpoint = LocalEndpoint(listener.endpoint)
             listener = Listener(endpoint, listener.label, listener.certificates)
         super().__init__(factory, [listener], drain=ADMIN_DRAIN)
-
-    def startService(self) -> None:
-        super().startService()
-        for view in self._views:
-            view.start()
-        self._probe.start()
-
-    def stopService(self) -> Deferred[None]:
-        self._probe.stop()
-        for view in self._views:
-            view.stop()
-        return super().stopService()

@@ -12,6 +12,7 @@ GET      ``/bans``, ``/log-level``     what is banned; the least level that is l
 POST     ``/connections/ID/close``     close it; ``{"text": WHY}``
 POST     ``/drain``                    stop accepting, and close all connections
 POST     ``/upgrade``                  let new code go on with all plain connections
+POST     ``/reload``                   read the ``--config`` file and the certificates again
 POST     ``/bans``                     ``{"target": NAME OR RANGE, "minutes": N, "text": WHY}``
 POST     ``/log-level``                ``{"level": LEVEL}``
 =======  ============================  =============================================================
@@ -19,12 +20,14 @@ POST     ``/log-level``                ``{"level": LEVEL}``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
@@ -40,10 +43,12 @@ from twisted_net.web.admin.listing import (
     connection_details,
     ended_row,
     list_connections,
+    list_rooms,
     parse_query,
+    parse_room_query,
 )
 from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
-from twisted_net.web.admin.metrics import CONTENT_TYPE, ServiceCollector
+from twisted_net.web.admin.metrics import CONTENT_TYPE, read_metrics
 from twisted_net.web.admin.responses import (
     answer,
     answer_error,
@@ -52,12 +57,10 @@ from twisted_net.web.admin.responses import (
     begin_answer,
 )
 from twisted_net.web.admin.tap import Tap
-from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
+from twisted_net.web.bounded_request import BoundedRequest
 from twisted_net.wire.json_values import check_depth, make_decoder
 from twisted_net.wire.text import printable
-
-MOST_BODY = 65536
-"""The most bytes in the body of a request."""
 
 LONGEST_BAN = 99_999_999
 """Minutes: 190 years, as in the chat."""
@@ -82,38 +85,10 @@ class BadRequest(Exception):
         self.status = status
 
 
-class AdminRequest(Request):
-    """A request with a bounded body. Twisted itself would keep any number of bytes in a file."""
-
-    _body = 0
-    _is_refused = False
-
-    def gotLength(self, length: int | None) -> None:
-        if length is not None and length > MOST_BODY:
-            self._refuse_body()
-        else:
-            super().gotLength(length)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._body += len(data)
-        if self._body > MOST_BODY:
-            self._refuse_body()
-        elif not self._is_refused:
-            super().handleContentChunk(data)
-
-    def _refuse_body(self) -> None:
-        if self._is_refused:
-            return
-        self._is_refused = True
-        channel: Any = self.channel
-        channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
-        channel.transport.loseConnection()
-
-
 class AdminSite(Site):
     """The HTTP server of the operator's view. It has no access log; changes are logged."""
 
-    requestFactory = AdminRequest
+    requestFactory = BoundedRequest
     noisy = False
 
     def log(self, request: HTTPRequest) -> None:
@@ -144,6 +119,7 @@ class AdminResource(Resource):
         ("POST", "/connections/ID/close"): "_close",
         ("POST", "/drain"): "_drain",
         ("POST", "/upgrade"): "_upgrade",
+        ("POST", "/reload"): "_reload",
         ("POST", "/bans"): "_ban",
         ("POST", "/log-level"): "_set_log_level",
     }
@@ -157,7 +133,9 @@ class AdminResource(Resource):
     ) -> None:
         super().__init__()
         self._views = {view.name: view for view in views}
-        self._collector = ServiceCollector(views, turns)
+        self._turns = turns
+        self._clock = views[0].factory.clock
+        self._lock = DeferredLock()  # one long answer at a time
         self._token = token
         self._names = frozenset(name.lower().rstrip(".") for name in names)
         self._tapped: set[Connection] = set()
@@ -170,16 +148,26 @@ class AdminResource(Resource):
         return sorted(cls._routes)
 
     def render(self, request: Request) -> int:
+        answering = Deferred.fromCoroutine(self._render(request))
+        if not answering.called:
+            request.notifyFinish().addErrback(lambda _: answering.cancel())  # who asked has gone
+        return NOT_DONE_YET
+
+    async def _render(self, request: Request) -> None:
         try:
-            self._answer(request)
+            # Each answer has a turn of its own: twisted.web would answer a thousand requests that
+            # come together in this one.
+            await deferLater(self._clock, 0)
+            await self._answer(request)
+        except CancelledError:
+            return
         except BadRequest as error:
             answer_error(request, error.status, str(error))
         except Exception:
             _log.failure("A request of an operator failed")
             answer_error(request, 500, "The server made a mistake; its log says more.")
-        return NOT_DONE_YET
 
-    def _answer(self, request: Request) -> None:
+    async def _answer(self, request: Request) -> None:
         method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
         if method == "HEAD":
             method = "GET"
@@ -200,10 +188,11 @@ class AdminResource(Resource):
         if path in OPEN_PATHS:
             kind, body = page_file(path)
             answer(request, 200, kind, body)
-        elif number is None:
-            getattr(self, self._routes[method, pattern])(request)
-        else:
-            getattr(self, self._routes[method, pattern])(request, number)
+            return
+        handle = getattr(self, self._routes[method, pattern])
+        answering = handle(request) if number is None else handle(request, number)
+        if answering is not None:
+            await answering
 
     # What is asked.
 
@@ -215,8 +204,10 @@ class AdminResource(Resource):
             raise BadRequest(404, f"There is no service {name!r} here, but {', '.join(views)}.")
         return views[name]
 
-    def _metrics(self, request: Request) -> None:
-        answer(request, 200, CONTENT_TYPE, self._collector.text())
+    async def _metrics(self, request: Request) -> None:
+        async with self._lock:
+            text = await read_metrics(self._views.values(), self._turns)
+        answer(request, 200, CONTENT_TYPE, text)
 
     def _health(self, request: Request) -> None:
         answer_text(request, "ok")
@@ -225,21 +216,30 @@ class AdminResource(Resource):
         problems = [view.not_ready for view in self._views.values() if view.not_ready]
         answer_text(request, "; ".join(problems) or "ready", 503 if problems else 200)
 
-    def _connections(self, request: Request) -> None:
+    async def _connections(self, request: Request) -> None:
         view = self._view(request)
         try:
             query = parse_query(_arguments(request))
         except ValueError as error:
             raise BadRequest(400, f"{error}.") from None
-        rows, more = list_connections(view, query)
-        answer_json(request, {"connections": rows, "total": len(view.factory), "next": more})
+        async with self._lock:
+            rows, more = await list_connections(view, query)
+        total = view.connection_count
+        answer_json(request, {"connections": rows, "total": total, "next": more})
 
     def _connection(self, request: Request, number: int) -> None:
         view, connection = self._found(request, number)
         answer_json(request, connection_details(view, connection))
 
-    def _rooms(self, request: Request) -> None:
-        answer_json(request, {"rooms": self._view(request).rooms()})
+    async def _rooms(self, request: Request) -> None:
+        view = self._view(request)
+        try:
+            limit, after = parse_room_query(_arguments(request))
+        except ValueError as error:
+            raise BadRequest(400, f"{error}.") from None
+        async with self._lock:
+            rows, more = await list_rooms(view, limit, after)
+        answer_json(request, {"rooms": rows, "total": view.room_count or 0, "next": more})
 
     def _ended(self, request: Request) -> None:
         view = self._view(request)
@@ -254,7 +254,7 @@ class AdminResource(Resource):
 
     def _found(self, request: Request, number: int) -> tuple[ServiceView, Connection]:
         view = self._view(request)
-        connection = view.factory.connections.get(number)
+        connection = view.find(number)
         if connection is None:
             raise BadRequest(404, f"There is no connection {number}.")
         return view, connection
@@ -274,7 +274,7 @@ class AdminResource(Resource):
         if not view.service.is_draining:
             _log.info("{who} drains {name}", who=_who(request), name=view.name)
             view.service.begin_drain()
-        answer_json(request, {"done": f"{view.name} is draining.", "open": len(view.factory)})
+        answer_json(request, {"done": f"{view.name} is draining.", "open": view.connection_count})
 
     def _upgrade(self, request: Request) -> None:
         view = self._view(request)
@@ -295,7 +295,18 @@ class AdminResource(Resource):
 
         view.upgrade().addCallbacks(done, failed)
 
-    def _ban(self, request: Request) -> None:
+    async def _reload(self, request: Request) -> None:
+        view = self._view(request)
+        _body(request)
+        if view.reload is None:
+            raise BadRequest(501, f"{view.name} has no configuration to read again.")
+        try:
+            done = view.reload(_who(request))
+        except CannotReload as error:
+            raise BadRequest(400, f"{error}; nothing has changed") from None
+        answer_json(request, {"done": done})
+
+    async def _ban(self, request: Request) -> None:
         view = self._view(request)
         body = _body(request, "target", "minutes", "text")
         minutes = body.get("minutes", 60)
@@ -305,7 +316,8 @@ class AdminResource(Resource):
         if not target:
             raise BadRequest(400, "target: must be a name or a range of addresses.")
         try:
-            done = view.ban(target, minutes, text)
+            async with self._lock:
+                done = await view.ban(target, minutes, text)
         except CannotBan as error:
             raise BadRequest(400, str(error)) from None
         _log.info("{who} bans: {done}", who=_who(request), done=done)
@@ -386,7 +398,9 @@ def _split(path: str) -> tuple[str, int | None]:
 
 def _facts(request: Request, method: str) -> RequestFacts:
     def all_of(name: str) -> tuple[str, ...]:
-        return tuple(request.requestHeaders.getRawHeaders(name, []))
+        # As bytes: what is no UTF-8 would be an error.
+        values: Iterable[bytes] = request.requestHeaders.getRawHeaders(name.encode(), [])
+        return tuple(value.decode("latin-1") for value in values)
 
     host = request.getHost()
     return RequestFacts(

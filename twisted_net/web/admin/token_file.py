@@ -59,10 +59,19 @@ def _read(path: str) -> bytes:
     except OSError as error:
         raise TokenError(str(error.strerror)) from None
     token = lines[0].strip() if lines else b""
-    if len(token) < LEAST_TOKEN:
-        raise TokenError(f"its first line must have at least {LEAST_TOKEN} characters")
-    if len(token) > MOST_TOKEN:
-        raise TokenError(f"its first line must have at most {MOST_TOKEN} characters")
-    if not token.isascii() or b" " in token:
-        raise TokenError("the token must be ASCII, without spaces")
+    check_token(token, "its first line ")
     return token
+
+
+def check_token(token: bytes, what: str = "") -> None:
+    """Check that a token can be used.
+
+    :param what: what has it, for the error.
+    :raises TokenError: it cannot.
+    """
+    if len(token) < LEAST_TOKEN:
+        raise TokenError(f"{what}must have at least {LEAST_TOKEN} characters")
+    if len(token) > MOST_TOKEN:
+        raise TokenError(f"{what}must have at most {MOST_TOKEN} characters")
+    if not token.isascii() or b" " in token:
+        raise TokenError(f"{what}must be ASCII, without spaces")

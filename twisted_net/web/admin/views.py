@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import chain
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
@@ -13,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted_net.chat import moderation
 from twisted_net.chat.messages import Ban, Event, Notice, RequestError
 from twisted_net.chat.protocol import ChatFactory
-from twisted_net.chat.registry import User
+from twisted_net.chat.registry import Room, User
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
@@ -21,10 +23,17 @@ from twisted_net.policy.ranges import Network, parse_range
 from twisted_net.web.admin.endings import Endings
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.redaction import hide_secrets, hide_typed_secrets
+from twisted_net.web.admin.slices import Slices
+
+_number_of: Callable[[Connection], int] = attrgetter("id")
 
 
 class CannotBan(ValueError):
     """A ban is not possible. The text says why."""
+
+
+class CannotReload(ValueError):
+    """The configuration cannot be read again. The text says why."""
 
 
 class ServiceView:
@@ -35,6 +44,8 @@ class ServiceView:
     :param now: returns the time, in seconds since 1970.
     :ivar upgrade: lets new code go on in another process; None if that is not possible. Fires with
         what was done, or fails.
+    :param reload: reads the configuration again, and returns a line about it; raises
+        :exc:`CannotReload`. It is called with who asks, for the log. None if there is none.
     :ivar appends: how long the store's appends take; None if there is no store.
     """
 
@@ -47,7 +58,9 @@ class ServiceView:
         *,
         appends: Histogram | None = None,
         now: Callable[[], float] = time.time,
+        reload: Callable[[str], str] | None = None,
     ) -> None:
+        self.reload = reload
         self.name = name
         self.service = service
         self.now = now
@@ -61,13 +74,39 @@ class ServiceView:
         """The service's factory."""
         return self.service.factory
 
+    @property
+    def factories(self) -> list[ConnectionFactory]:
+        """The service's factory, and those that belong to it."""
+        return [self.factory, *self.factory.auxiliaries]
+
+    def connections(self) -> list[Connection]:
+        """Return all open connections, by their numbers."""
+        first, *others = (list(each.connections.values()) for each in self.factories)
+        if not any(others):
+            return first
+        return sorted(chain(first, *others), key=_number_of)
+
+    def find(self, number: int) -> Connection | None:
+        """Return the open connection with this number; None if there is none."""
+        for each in self.factories:
+            if number in each.connections:
+                return each.connections[number]
+        return None
+
+    @property
+    def connection_count(self) -> int:
+        """The number of open connections."""
+        return sum(map(len, self.factories))
+
     def start(self) -> None:
         """Begin to observe."""
-        self.factory.observer = self.endings
+        for each in self.factories:
+            each.observer = self.endings
 
     def stop(self) -> None:
         """Stop observing."""
-        self.factory.observer = None
+        for each in self.factories:
+            each.observer = None
         bans, self._bans = self._bans, {}
         for call in bans.values():
             call.cancel()
@@ -94,12 +133,12 @@ class ServiceView:
         """The number of rooms; None if the service has none."""
         return None
 
-    def rooms(self) -> list[dict[str, Any]]:
-        """Return the rooms, those with most members first."""
+    def rooms(self) -> list[Room]:
+        """Return the rooms, in any order."""
         return []
 
-    def members(self, room: str) -> Iterable[Connection]:
-        """Return the connections in a room, by their numbers."""
+    def members(self, room: str) -> list[Connection]:
+        """Return the connections in a room, in any order."""
         return []
 
     # Bans.
@@ -116,7 +155,7 @@ class ServiceView:
             found.append({"target": str(network), "seconds": left})
         return found
 
-    def ban(self, target: str, minutes: int, text: str) -> str:
+    async def ban(self, target: str, minutes: int, text: str) -> str:
         """Ban somebody for some minutes; 0 lifts the ban.
 
         :return: what was done, one sentence.
@@ -142,7 +181,11 @@ class ServiceView:
             raise CannotBan(f"{network} is banned already, by --deny.")
         admission.denied.add(network)
         self._bans[network] = self.factory.clock.callLater(60 * minutes, self._lift, network)
-        closed = self.factory.close_denied()
+        closed = 0
+        async for part in Slices(self.factory.clock).of(self.connections()):
+            for factory in self.factories:
+                own = [each for each in part if each.factory is factory]
+                closed += factory.close_denied(own) if own else 0
         return f"{network} may not connect for {minutes} minutes; {closed} connections closed."
 
     # Moving to another process, as by an upgrade in place.
@@ -174,7 +217,7 @@ class ServiceView:
 class ChatServiceView(ServiceView):
     """What is shown of a chat."""
 
-    forms = ("json", "text", "websocket")
+    forms = ("json", "page", "text", "websocket")
 
     @property
     def chat(self) -> ChatFactory:
@@ -197,18 +240,12 @@ class ChatServiceView(ServiceView):
     def room_count(self) -> int | None:
         return len(self.chat.registry.rooms)
 
-    def rooms(self) -> list[dict[str, Any]]:
-        found = self.chat.registry.rooms.values()
-        rows = [
-            {"name": room.name, "topic": room.topic, "members": len(room.users)} for room in found
-        ]
-        return sorted(rows, key=lambda row: (-int(str(row["members"])), row["name"]))
+    def rooms(self) -> list[Room]:
+        return list(self.chat.registry.rooms.values())
 
-    def members(self, room: str) -> Iterable[Connection]:
+    def members(self, room: str) -> list[Connection]:
         found = self.chat.registry.rooms.get(room)
-        if found is None:
-            return []
-        return sorted((user.connection for user in found.users), key=lambda each: int(each.id))
+        return [] if found is None else [user.connection for user in found.users]
 
     def bans(self) -> list[dict[str, Any]]:
         now = self.chat.now()
@@ -222,7 +259,7 @@ class ChatServiceView(ServiceView):
             for each in self.chat.registry.bans.current(now)
         ]
 
-    def ban(self, target: str, minutes: int, text: str) -> str:
+    async def ban(self, target: str, minutes: int, text: str) -> str:
         console = _Console()
         operator = User(console)
         operator.name, operator.operator = "the operator", True

@@ -17,8 +17,12 @@ class Refused extends Error {
   }
 }
 
+// Of several services, one is meant: the first, or that of the address of this page.
+const shown = new URLSearchParams(location.search).get("service");
+const ofService = (path) => (shown === null ? path : `${path}${path.includes("?") ? "&" : "?"}service=${encodeURIComponent(shown)}`);
+
 async function ask(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: { ...headers, ...options.headers }, credentials: "omit", cache: "no-store" });
+  const answer = await fetch(ofService(path), { ...options, headers: { ...headers, ...options.headers }, credentials: "omit", cache: "no-store" });
   if (!answer.ok) {
     const body = await answer.text();
     let text = body.trim();
@@ -302,9 +306,9 @@ async function listEnded() {
 async function listRooms(metrics) {
   if (!metrics.has("rooms")) return;
   byId("rooms-section").hidden = byId("room-label").hidden = false;
-  const { rooms } = await askJson("/rooms");
-  byId("rooms-title").textContent = `Rooms: ${count(rooms.length)}`;
-  fill(byId("rooms"), rooms.slice(0, 100).map((room) => {
+  const { rooms, total } = await askJson("/rooms");
+  byId("rooms-title").textContent = `Rooms: ${count(total)}`;
+  fill(byId("rooms"), rooms.map((room) => {
     const tr = make("tr");
     tr.append(cell(`#${room.name}`, "text"), cell(count(room.members), "number"));
     return tr;
@@ -390,6 +394,19 @@ function state(text, className) {
   if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
 }
 
+function showServices(names) {
+  const title = names.includes(shown) ? shown : names.join(", ");
+  if (document.title === title) return;
+  document.title = title;
+  const links = names.map((name) => {
+    const link = make("a", name);
+    link.href = `/?service=${encodeURIComponent(name)}`;
+    if (name === (shown ?? names[0])) link.setAttribute("aria-current", "page");
+    return link;
+  });
+  byId("service").replaceChildren(...(names.length > 1 ? links.flatMap((link) => [link, " "]) : names));
+}
+
 let before = null, readAt = 0, again = 0;
 
 async function read() {
@@ -405,8 +422,7 @@ async function read() {
     [before, readAt] = [now, time];
     const build = now.get("build_info")[0].labels;
     byId("build").textContent = `twisted_net ${build.version}, Twisted ${build.twisted}, Python ${build.python}, OpenSSL ${build.openssl}`;
-    const service = now.get("ready").map(({ labels }) => labels.service).join(", ");
-    byId("service").textContent = document.title = service;
+    showServices(now.get("ready").map(({ labels }) => labels.service));
     if (sum(now, "ready") === now.get("ready").length) state("ready", "ready");
     else state(await (await fetch("/readyz", { cache: "no-store" })).text(), "bad");
     byId("login").hidden = byId("problem").hidden = true;

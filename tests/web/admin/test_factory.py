@@ -1,0 +1,117 @@
+"""Tests for :mod:`twisted_net.web.admin.factory`: the view in other programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.connection.recording import Recorder
+from tests.web.admin.operating import LOOPBACK, Answer, request_bytes
+from twisted_net import ConnectionFactory, Listener, ListenerService
+from twisted_net.chat import ChatFactory
+from twisted_net.testing import connect_peer
+from twisted_net.web import AdminFactory
+
+ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 9191)
+TOKEN = "0123456789abcdef"
+
+
+class AdminFactoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.own = ConnectionFactory.forProtocol(Recorder, clock=self.clock)
+
+    def view(self, services: Any = None, **settings: Any) -> AdminFactory:
+        """Return a view that listens, until the test has ended."""
+        view = AdminFactory(services or {"own": self.own}, clock=self.clock, **settings)
+        view.doStart()
+        self.addCleanup(lambda: view.numPorts and view.doStop())
+        return view
+
+    def ask(self, view: AdminFactory, path: str, method: str = "GET", **more: Any) -> Answer:
+        """Ask for a path."""
+        host = more.pop("host", LOOPBACK)
+        peer = connect_peer(view, clock=self.clock, host=host)
+        peer.send(request_bytes(path, method, **more))
+        return Answer(peer.received)
+
+    def test_several(self) -> None:
+        """Each factory is a service with the name that it was given; a chat has rooms."""
+        chat = ChatFactory(clock=self.clock)
+        view = self.view({"own": self.own, "talk": chat})
+        connect_peer(self.own, clock=self.clock)
+        connect_peer(chat, clock=self.clock).send(b"hello\n")
+        for service, count in (("own", 1), ("talk", 1)):
+            answer = self.ask(view, f"/connections?service={service}").json()
+            self.assertEqual(answer["total"], count)
+            self.assertEqual(answer["connections"][0]["service"], service)
+        self.assertEqual(self.ask(view, "/rooms?service=talk").json()["total"], 1)
+        text = self.ask(view, "/metrics").body.decode()
+        self.assertIn('twisted_net_rooms{service="talk"} 1.0', text)
+        self.assertIn('twisted_net_received_bytes_total{service="talk"} 6.0', text)
+
+    def test_readiness(self) -> None:
+        """A factory is ready while something listens with it and it accepts."""
+        view = self.view()
+        self.assertEqual(self.ask(view, "/readyz").status, 503)
+        self.own.doStart()  # type: ignore[no-untyped-call]
+        self.assertEqual(self.ask(view, "/readyz").status, 200)
+        peer = connect_peer(self.own, clock=self.clock)
+        drained = self.ask(view, "/drain", "POST").json()
+        self.assertEqual(drained["open"], 1)
+        self.assertTrue(peer.finished)
+        answer = self.ask(view, "/readyz")
+        self.assertEqual((answer.status, answer.body), (503, b"own is draining\n"))
+
+    def test_a_service(self) -> None:
+        """Of a ListenerService, the listeners are shown."""
+        reactor = MemoryReactorClock()
+
+        class Endpoint:
+            def listen(self, factory: Any) -> Any:
+                from twisted.internet.defer import succeed
+
+                return succeed(reactor.listenTCP(1, factory))
+
+        service = ListenerService(self.own, [Listener(Endpoint(), "--port 1")])
+        view = self.view({"own": service})
+        self.assertEqual(self.ask(view, "/readyz").body, b"own does not listen\n")
+        service.startService()
+        self.assertEqual(self.ask(view, "/readyz").status, 200)
+
+    def test_observing(self) -> None:
+        """It observes while it listens, and no longer."""
+        view = self.view()
+        self.assertIsNotNone(self.own.observer)
+        peer = connect_peer(self.own, clock=self.clock)
+        peer.write_eof()
+        self.assertEqual(len(self.ask(view, "/ended").json()["ended"]), 1)
+        while view.numPorts:  # each peer has connected to a port of its own
+            view.doStop()
+        self.assertIsNone(self.own.observer)
+        self.clock.advance(0)
+
+    def test_others_need_a_token(self) -> None:
+        """Without one, only this machine is answered; with one, who knows it."""
+        self.assertEqual(self.ask(self.view(), "/metrics", host=ELSEWHERE).status, 403)
+        view = self.view(token=TOKEN, hosts=["own.example"])
+        self.assertEqual(self.ask(view, "/metrics").status, 401)
+        known = {"Authorization": f"Bearer {TOKEN}", "Host": "own.example"}
+        self.assertEqual(self.ask(view, "/metrics", host=ELSEWHERE, **known).status, 200)
+        changing = self.view(token=lambda: b"another-one-that-is-long")
+        self.assertEqual(self.ask(changing, "/metrics", **known).status, 403)
+
+    def test_mistakes(self) -> None:
+        """Each is an error that says what is wrong."""
+        for services, token, text in (
+            ({}, None, "services: there is none"),
+            ({"own": self.own}, "short", "token: must have at least 16"),
+            ({"own": self.own}, "x" * 20 + "\xe9", "token: must be ASCII"),
+            ({"own": self.own}, "x" * 20 + " ", "token: must be ASCII"),
+        ):
+            with self.assertRaisesRegex(ValueError, text):
+                AdminFactory(services, token=token, clock=self.clock)

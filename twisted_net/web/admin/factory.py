@@ -1,0 +1,124 @@
+"""The operator's view as a factory: for ``--admin``, and for programs that embed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_net.chat.protocol import ChatFactory
+from twisted_net.connection.connection import Connection
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.timers import reactor_clock
+from twisted_net.endpoints.listening import ListenerService
+from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.web.admin.probe import TurnProbe
+from twisted_net.web.admin.site import AdminResource, AdminSite
+from twisted_net.web.admin.token_file import check_token
+from twisted_net.web.admin.views import ChatServiceView, ServiceView
+
+MOST_CONNECTIONS = 64
+"""Connections to the operator's view, half of them from one address of another machine. A browser
+opens 6; each tap has one of its own."""
+
+Shown: TypeAlias = ConnectionFactory | ListenerService | ServiceView
+
+
+class AdminFactory(GuardFactory):
+    """Show other factories to operators, as ``--admin`` does: see ``docs/monitoring.rst``.
+
+    It works with any of Twisted's listening calls. It observes the factories while it listens. ::
+
+        chat = ChatFactory()
+        view = AdminFactory({"chat": chat})
+        await serve(reactor, "tcp:8080", chat, ("tcp:9191:interface=127.0.0.1", view))
+
+    :param services: what is shown, by the name that the metrics have as ``service``: factories, or
+        a :class:`ListenerService`, whose listeners are then shown as well. A
+        :class:`GuardFactory` shows any other factory.
+    :param token: the text that who asks must know, 16 characters at least, or a function that
+        returns it in bytes, for each request. Without one, only requests to a loopback address or a
+        Unix socket are answered.
+    :param hosts: names of this server that operators use, besides its addresses and ``localhost``.
+    :param clock: the source of time; by default, the reactor.
+    :ivar views: what is shown of each service.
+    :raises ValueError: there is no service, or the token is too short, or no ASCII text.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, Shown],
+        *,
+        token: str | Callable[[], bytes] | None = None,
+        hosts: Collection[str] = (),
+        clock: IReactorTime | None = None,
+    ) -> None:
+        if not services:
+            raise ValueError("services: there is none to show")
+        clock = clock or reactor_clock(None)
+        self.views = [_view(name, shown) for name, shown in services.items()]
+        self._probe = TurnProbe(clock)
+        resource = AdminResource(self.views, self._probe.turns, _token(token), hosts)
+        super().__init__(
+            AdminSite(resource, reactor=clock),  # type: ignore[no-untyped-call]
+            clock=clock,
+            admission=Admission(
+                AdmissionRules(
+                    max_connections=MOST_CONNECTIONS, max_per_address=MOST_CONNECTIONS // 2
+                )
+            ),
+            log_ends=False,
+        )
+
+    def startFactory(self) -> None:
+        super().startFactory()  # type: ignore[no-untyped-call]
+        for view in self.views:
+            view.start()
+        self._probe.start()
+
+    def stopFactory(self) -> None:
+        self._probe.stop()
+        for view in self.views:
+            view.stop()
+        super().stopFactory()  # type: ignore[no-untyped-call]
+
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
+        views = {view.name: view.export_state() for view in self.views}
+        return {**super().export_state(moving), "views": views}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        super().restore_state(state)
+        for view in self.views:
+            view.restore_state(state["views"].get(view.name, {}))
+
+
+class _OwnListening(ListenerService):
+    """Stands for the service of a factory with which the program itself listens."""
+
+    @property
+    def ready(self) -> bool:
+        return self.factory.accepts and self.factory.numPorts > 0
+
+
+def _view(name: str, shown: Shown) -> ServiceView:
+    if isinstance(shown, ServiceView):
+        return shown
+    service = shown if isinstance(shown, ListenerService) else _OwnListening(shown, [])
+    kind = ChatServiceView if isinstance(service.factory, ChatFactory) else ServiceView
+    return kind(name, service)
+
+
+def _token(token: str | Callable[[], bytes] | None) -> Callable[[], bytes | None]:
+    if token is None:
+        return lambda: None
+    if not isinstance(token, str):
+        return token
+    try:
+        known = token.encode("ascii")
+        check_token(known)
+    except ValueError as error:
+        why = "must be ASCII" if isinstance(error, UnicodeError) else error
+        raise ValueError(f"token: {why}") from None
+    return lambda: known
