@@ -141,7 +141,7 @@ class EchoTests(UpgradeCase):
         """TCP and Unix connections go on after several upgrades, and new ones are accepted."""
         path = self.socket_path()
         server, port = await self.start("netecho", "--listen", f"unix:{path}")
-        await server.until(lambda: os.path.exists(path), "the Unix socket")
+        await server.until(lambda: server.log(f"Listening on {path}"), "the Unix socket")
         client, local = await self.connect(port), await self.unix(path)
         for each in (client, local):
             each.send(b"-;")
@@ -422,7 +422,7 @@ class ChatTests(UpgradeCase):
         """Upgrade three times while people, a program and a browser talk; nobody notices."""
         path = self.socket_path()
         server, port = await self.start("netchat", "--listen", f"unix:{path}", *flags)
-        await server.until(lambda: os.path.exists(path), "the Unix socket")
+        await server.until(lambda: server.log(f"Listening on {path}"), "the Unix socket")
         person, program = await self.connect(port), await self.connect(port)
         browser, local = await self.connect(port), await self.unix(path)
         await person.has(b"Welcome")

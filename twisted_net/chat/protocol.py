@@ -909,6 +909,7 @@ class ChatFactory(ConnectionFactory):
             "registry": self.registry.export_state(self.now()),
             "throttle": self.accounts.throttle.export_state(self.clock.seconds()),
             "rooms": [room for room in rooms if room["users"]],
+            "browsers": self._browsers.export_state(self.clock.seconds()),
             "unannounced": [room.name for room in self._unannounced],
             "announced_in": self._announced_in(),
             "store": export_store(self._store),
@@ -936,6 +937,7 @@ class ChatFactory(ConnectionFactory):
         super().restore_state(state)
         self.registry.restore_state(state["registry"], self.now())
         self.accounts.throttle.restore_state(state["throttle"], self.clock.seconds())
+        self._browsers.restore_state(state["browsers"], self.clock.seconds())
         restore_store(self._store, state["store"])
         self._moved_rooms = state["rooms"]
         self._moved_presence = state["unannounced"], state["announced_in"]
