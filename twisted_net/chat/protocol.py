@@ -965,6 +965,13 @@ class ChatFactory(ConnectionFactory):
             "session": connection.session.export_state(),
             "codec": "json" if not codec.is_text else "tagged" if codec is self._tagged else "text",
         }
+        if len(connection.broadcasts) > 1:  # what comes at once is sent in this order
+            state["heard"] = [
+                room.name
+                for broadcast in connection.broadcasts
+                for room in user.rooms
+                if self._channel(room).sends_by(broadcast)
+            ]
         for name, countdown in self._countdowns.items():
             left = countdown.left(connection, self.clock)
             if left is not None:
@@ -998,9 +1005,11 @@ class ChatFactory(ConnectionFactory):
         self._announce_moved()
         for connection, state in self._moved.items():
             self.registry.restore_rooms_of(connection.user, state["user"].get("rooms", ()))
-        for room, at in made:
-            members = [user.connection for user in room.users]
-            self._channel(room).restore(members, Position(*at))
+        for connection, state in self._moved.items():
+            for name in state.get("heard") or state["user"].get("rooms", ()):
+                self._channel(self.registry.rooms[name]).restore_member(connection)
+        for room, at in made:  # last: it may deliver what others have stored meanwhile
+            self._channel(room).restore(Position(*at))
         for name, countdown in self._countdowns.items():
             left = {each: state[name] for each, state in self._moved.items() if name in state}
             countdown.restore(left, self.clock)
