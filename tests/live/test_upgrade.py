@@ -31,6 +31,8 @@ from tests.live.harness import (
 from tests.live.test_service_manager import ManagedTestCase
 from tests.live.test_websocket import WS, frame
 
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
 PROGRAM = str(Path(__file__).with_name("upgrade_program.py"))
 
 
@@ -139,7 +141,7 @@ class EchoTests(UpgradeCase):
         """TCP and Unix connections go on after several upgrades, and new ones are accepted."""
         path = self.socket_path()
         server, port = await self.start("netecho", "--listen", f"unix:{path}")
-        await server.until(lambda: os.path.exists(path), "the Unix socket")
+        await server.until(lambda: server.log(f"Listening on {path}"), "the Unix socket")
         client, local = await self.connect(port), await self.unix(path)
         for each in (client, local):
             each.send(b"-;")
@@ -300,6 +302,22 @@ class OwnConnectionTests(UpgradeCase):
         await new.has(b"1 new")
 
 
+class LoadTests(LiveTestCase):
+    """The command that upgrades a chat under load, with little of it."""
+
+    async def test_everybody_sees_everything(self) -> None:
+        """Nobody is closed, and everybody has every message, once and in order."""
+        for reactor in ("", "eager"):
+            running: Any = self.spawn(
+                *(sys.executable, "-m", "tests.live.upgrades", "--connections", "40"),
+                *("--messages", "40", "--upgrades", "2", "--idle", "300", "--reactor", reactor),
+                cwd=CHECKOUT,
+            )
+            self.assertEqual(await running.ended(PATIENCE * 4), 0, running)
+            self.assertIn(b"closed: 0; lost, doubled or out of order: 0", running.output)
+            self.assertIn(b"300 idle connections: moved in", running.output)
+
+
 class OperatorTests(UpgradeCase, ManagedTestCase):
     """What operators see: netchat-admin, the pid file, the service manager."""
 
@@ -343,6 +361,7 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
         await self.poll(lambda: "this process goes on with" in log.read_text())
         second = int(pid.read_text())
         self.assertNotEqual(first, second)
+        self.assertIn(f"connections of process {first}", log.read_text())
         client.send(b"hello")
         await client.has(b"hello")
         os.kill(second, signal.SIGTERM)
@@ -403,7 +422,7 @@ class ChatTests(UpgradeCase):
         """Upgrade three times while people, a program and a browser talk; nobody notices."""
         path = self.socket_path()
         server, port = await self.start("netchat", "--listen", f"unix:{path}", *flags)
-        await server.until(lambda: os.path.exists(path), "the Unix socket")
+        await server.until(lambda: server.log(f"Listening on {path}"), "the Unix socket")
         person, program = await self.connect(port), await self.connect(port)
         browser, local = await self.connect(port), await self.unix(path)
         await person.has(b"Welcome")

@@ -19,6 +19,7 @@ from tests.upgrade.moving import copied, movable, move_all
 from tests.web.sockets import MASK, opening
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.protocol import ChatFactory
+from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.web.gateway import ChatGateway
@@ -211,6 +212,38 @@ class ChatTests(SynchronousTestCase):
         again.send(json.dumps({"type": "hello", "session": session}).encode() + b"\n")
         self.assertIn(session.encode(), again.received)
         self.assertEqual(str(program.protocol.reason), "closed", "it has connected anew")
+
+    def test_behind_a_proxy(self) -> None:
+        """A browser keeps the address that a trusted proxy has told, also for the limits."""
+        proxies = TrustedProxies(["192.0.2.0/24"])
+        world = self.world
+        make = world.make
+
+        def behind_a_proxy() -> ChatFactory:
+            chat = make()
+            site = Site(Resource(), reactor=self.world.clock)  # type: ignore[no-untyped-call]
+            chat.gateway = ChatGateway(chat, site, trusted_proxies=proxies)
+            return chat
+
+        world.make = behind_a_proxy  # type: ignore[method-assign]
+        world.chat = behind_a_proxy()
+        address = IPv4Address("TCP", "192.0.2.1", 1)
+        peer = connect_peer(world.chat, clock=world.clock, peer=address)
+        world.peers.append(peer)
+        fields = ("Sec-WebSocket-Protocol: netchat.v1", "X-Forwarded-For: 198.51.100.7")
+        peer.send(opening("/ws", *fields, "X-Forwarded-Proto: https"))
+        for _ in range(2):
+            self.assertEqual(peer.protocol.peer.host, "198.51.100.7")
+            self.assertEqual(peer.protocol.user.host, "198.51.100.7")
+            self.assertEqual(peer.protocol.place, "198.51.100.7")
+            self.assertTrue(peer.protocol.is_confidential)
+            self.assertEqual(world.move(), [])
+        admission = world.chat.admission
+        assert admission is not None
+        self.assertEqual(admission.open, 1)
+        peer.protocol.abort()
+        peer.turn()
+        self.assertEqual(admission.open, 0)
 
     def test_a_store_that_fails(self) -> None:
         """If a room cannot go on, its members are told to come back."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.address import IPv6Address
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +18,7 @@ from twisted_net.connection.ages import Ages
 from twisted_net.connection.countdown import Countdown
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timers import Timers
+from twisted_net.endpoints.proxied import export_proxy, restore_proxy
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.rate import TokenBucket
 from twisted_net.store.log import Bounds, Message
@@ -29,6 +32,7 @@ from twisted_net.wire.framing import (
     RemoteProtocolError,
     SkippingLines,
 )
+from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader
 from twisted_net.wire.telnet import Telnet
 from twisted_net.wire.websocket import WebSocket, encode_frame
 
@@ -212,6 +216,26 @@ class PartsTests(SynchronousTestCase):
             new.leave(address)
         self.assertEqual(new.open, 0)
         self.assertIs(new.admit("192.0.2.1", 1030.0), None)
+
+    def test_proxy_header(self) -> None:
+        """The addresses that a proxy has told, and the rest of its header."""
+        header = ProxyHeader(
+            Family.IPV6,
+            Endpoint("2001:db8::1", 1),
+            Endpoint("2001:db8::2", 2),
+            tlvs=((2, b"chat.example"),),
+        )
+        old: Any = SimpleNamespace(proxy_header=header)
+        new: Any = SimpleNamespace()
+        self.assertIs(export_proxy(new), None)
+        restore_proxy(new, copied(export_proxy(old)))
+        self.assertEqual(new.proxy_header, header)
+        self.assertEqual(new.getPeer(), IPv6Address("TCP", "2001:db8::1", 1))
+        self.assertEqual(new.getHost(), IPv6Address("TCP", "2001:db8::2", 2))
+        check: Any = SimpleNamespace()
+        restore_proxy(check, copied(export_proxy(SimpleNamespace(proxy_header=ProxyHeader()))))
+        self.assertEqual(check.proxy_header, ProxyHeader())
+        self.assertFalse(hasattr(check, "getPeer"))
 
     def test_memory_store(self) -> None:
         """Each log goes on in its epoch, with its ids and its bounds."""

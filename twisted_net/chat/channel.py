@@ -8,7 +8,7 @@ once per codec, and each member gets one write.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -342,13 +342,19 @@ class Channel:
         for broadcast in self._broadcasts.values():
             broadcast.flush()
 
-    def restore(self, members: Iterable[Member], at: Position) -> None:
+    def sends_by(self, broadcast: Broadcast) -> bool:
+        """Return whether a broadcast is one of this channel's."""
+        return broadcast in self._broadcasts.values()
+
+    def restore_member(self, member: Member) -> None:
+        """Add a member that another process has let in."""
+        self.broadcast(member.codec).add(member)
+
+    def restore(self, at: Position) -> None:
         """Go on where another process has stopped.
 
         :param at: the position of the last message that was sent to the members.
         """
-        for member in members:
-            self.broadcast(member.codec).add(member)
         self.at = at
         self._early = []
         self._opening = self._store.subscribe(self.name, self._deliver)

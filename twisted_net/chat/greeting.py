@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 GREETING_DELAY = 0.15
 """Seconds for which a peer may be silent until it is greeted. Programs and browsers speak first."""
 
@@ -33,6 +35,15 @@ class RecentBrowsers:
         if self._asked:
             self._forget(now)
         return host in self._asked
+
+    def export_state(self, now: float) -> dict[str, float]:
+        """Return how long ago a browser has asked, by address, for :meth:`restore_state`."""
+        self._forget(now)
+        return {host: now - when for host, when in self._asked.items()}
+
+    def restore_state(self, state: Mapping[str, float], now: float) -> None:
+        """Remember the browsers of another process."""
+        self._asked.update((host, now - age) for host, age in state.items())
 
     def _forget(self, now: float) -> None:
         while self._asked:

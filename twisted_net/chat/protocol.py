@@ -497,6 +497,8 @@ class ChatFactory(ConnectionFactory):
         self._announcement: IDelayedCall | None = None
         self._moved: dict[ChatProtocol, Mapping[str, Any]] = {}  # until all are adopted
         self._moved_rooms: list[Any] = []
+        self._moved_presence: tuple[list[str], float | None] = [], None
+        self._closing_store: Deferred[None] | None = None  # while an upgrade takes place
 
     @property
     def compressed_bytes(self) -> int:
@@ -674,7 +676,9 @@ class ChatFactory(ConnectionFactory):
 
     def _greet(self, connection: ChatProtocol) -> None:
         """Greet a peer that has been silent, unless its first line is on its way."""
-        if connection.reason is None and not connection.is_incomplete:
+        if self._closing_store is not None:  # rooms cannot be entered now
+            self._silent.start(connection, self.clock)
+        elif connection.reason is None and not connection.is_incomplete:
             self.act(connection.session.begin(self.now()))
 
     def limit_login(self, connection: ChatProtocol) -> None:
@@ -923,14 +927,29 @@ class ChatFactory(ConnectionFactory):
     async def _prepare_move(self) -> None:
         while not all(channel.is_idle for channel in self._channels.values()):
             await deferLater(self.clock, MOVE_LOOK)
-        if self._cluster is None:
-            await self._store.stop()
-        else:
+        closed: Deferred[None] = Deferred()
+
+        def over(result: Any) -> Any:
+            if not closed.called:  # the wait may have been cancelled
+                closed.callback(None)
+            return result
+
+        if self._cluster is not None:
             await self._cluster.prepare_move()
+            return
+        self._closing_store = self._store.stop().addBoth(over)
+        await closed
 
     def cancel_move(self) -> None:
         if self._cluster is not None:
             self._cluster.cancel_move()
+            self._open_store_again()
+            return
+        closing, self._closing_store = self._closing_store, None
+        if closing is not None:
+            closing.addBoth(lambda _: self._open_store_again())
+
+    def _open_store_again(self) -> None:
         try:
             self._store.start()
         except StoreError as error:
@@ -941,15 +960,6 @@ class ChatFactory(ConnectionFactory):
             for countdown in self._countdowns.values():
                 countdown.stop(connection)
         super().give_up(connection)
-
-    @property
-    def _countdowns(self) -> dict[str, Countdown[ChatProtocol]]:
-        """What waits for a connection, by the names that it has when it moves."""
-        return {
-            "silent": self._silent,
-            "silent_near_browsers": self._silent_near_browsers,
-            "logging_in": self._logging_in,
-        }
 
     def finish_move(self) -> None:
         """End the sessions of those that have stayed: what they would say now would be lost."""
@@ -971,9 +981,17 @@ class ChatFactory(ConnectionFactory):
             "registry": self.registry.export_state(self.now()),
             "throttle": self.accounts.throttle.export_state(self.clock.seconds()),
             "rooms": [room for room in rooms if room["users"]],
+            "browsers": self._browsers.export_state(self.clock.seconds()),
+            "unannounced": [room.name for room in self._unannounced],
+            "announced_in": self._announced_in(),
             "store": export_store(self._store),
             "cluster": None if self._cluster is None else self._cluster.export_state(),
         }
+
+    def _announced_in(self) -> float | None:
+        """Return the seconds until joins and leaves are announced; None if there are none."""
+        call = self._announcement
+        return None if call is None else max(0.0, call.getTime() - self.clock.seconds())
 
     def _export_room(self, room: Room, moving: Collection[int]) -> dict[str, Any]:
         users = [user for user in room.users if user.connection.id in moving]
@@ -992,10 +1010,12 @@ class ChatFactory(ConnectionFactory):
         super().restore_state(state)
         self.registry.restore_state(state["registry"], self.now())
         self.accounts.throttle.restore_state(state["throttle"], self.clock.seconds())
+        self._browsers.restore_state(state["browsers"], self.clock.seconds())
         restore_store(self._store, state["store"])
         if self._cluster is not None:
             self._cluster.restore_state(state["cluster"])
         self._moved_rooms = state["rooms"]
+        self._moved_presence = state["unannounced"], state["announced_in"]
 
     def make_moved(self, addr: IAddress, state: Mapping[str, Any]) -> Connection:
         if state["own"].get("websocket") is None:
@@ -1004,14 +1024,29 @@ class ChatFactory(ConnectionFactory):
             raise ValueError("WebSockets cannot be adopted with --no-web")
         return self.gateway.member()
 
+    @property
+    def _countdowns(self) -> dict[str, Countdown[ChatProtocol]]:
+        return {
+            "silent": self._silent,
+            "silent_near": self._silent_near_browsers,
+            "logging_in": self._logging_in,
+        }
+
     def export_member(self, connection: ChatProtocol) -> dict[str, Any]:
         """Return what the chat knows of a connection, for :meth:`restore_member`."""
         user, codec = connection.user, connection.codec
         state: dict[str, Any] = {
-            "user": self.registry.export_user(user),
+            "user": self.registry.export_user(user, self.now()),
             "session": connection.session.export_state(),
             "codec": "json" if not codec.is_text else "tagged" if codec is self._tagged else "text",
         }
+        if len(connection.broadcasts) > 1:  # what comes at once is sent in this order
+            state["heard"] = [
+                room.name
+                for broadcast in connection.broadcasts
+                for room in user.rooms
+                if self._channel(room).sends_by(broadcast)
+            ]
         for name, countdown in self._countdowns.items():
             left = countdown.left(connection, self.clock)
             if left is not None:
@@ -1021,7 +1056,7 @@ class ChatFactory(ConnectionFactory):
     def restore_member(self, connection: ChatProtocol, state: Mapping[str, Any]) -> None:
         """Go on with a user of another process. The rooms follow: :meth:`all_adopted`."""
         self._begin_session(connection)
-        self.registry.restore_user(connection.user, state["user"])
+        self.registry.restore_user(connection.user, state["user"], self.now())
         connection.session.restore_state(state["session"])
         if state["codec"] == "json":
             connection.codec = connection.json_codec
@@ -1044,18 +1079,32 @@ class ChatFactory(ConnectionFactory):
             if self._cluster is not None:
                 self._cluster.rooms.restore(room)
             made.append((room, known["at"]))
-            if room.presence:
-                self._announce_soon(room)
+        self._announce_moved()
         for connection, state in self._moved.items():
             self.registry.restore_rooms_of(connection.user, state["user"].get("rooms", ()))
-        for room, at in made:
-            members = [user.connection for user in room.users]
-            self._channel(room).restore(members, Position(*at))
+        for connection, state in self._moved.items():
+            for name in state.get("heard") or state["user"].get("rooms", ()):
+                self._channel(self.registry.rooms[name]).restore_member(connection)
+        for room, at in made:  # last: it may deliver what others have stored meanwhile
+            self._channel(room).restore(Position(*at))
         for name, countdown in self._countdowns.items():
             left = {each: state[name] for each, state in self._moved.items() if name in state}
             countdown.restore(left, self.clock)
         self._moved.clear()
         self._moved_rooms = []
+
+    def _announce_moved(self) -> None:
+        """Announce joins and leaves when the other process would have done so."""
+        names, seconds = self._moved_presence
+        if seconds is not None:
+            self._announcement = self.clock.callLater(seconds, self._announce_presence)
+        rooms = self.registry.rooms
+        for room in (*(rooms[name] for name in names if name in rooms), *rooms.values()):
+            if room.presence:
+                self._announce_soon(room)
+        if self._announcement is not None and not self._unannounced:
+            self._announcement.cancel()
+            self._announcement = None
 
     # Presence.
 

@@ -574,7 +574,7 @@ class Registry:
         for (kind, who), bucket in state["rates"]:
             self._rates.restore_state(kind, who, bucket, now)
 
-    def export_user(self, user: User) -> dict[str, Any]:
+    def export_user(self, user: User, now: float) -> dict[str, Any]:
         """Return what is known of a user, for :meth:`restore_user`."""
         state: dict[str, Any] = {
             name: value for name in _TEXTS_OF_USER if (value := getattr(user, name))
@@ -587,13 +587,19 @@ class Registry:
             state["ignoring"] = [[list(marks), name] for marks, name in user.ignoring.items()]
         if user.name and self.find(user.name) is not user:  # it was given back
             state["nameless"] = True
+        rates = self._rates.export_of(user, now)
+        if rates:
+            state["rates"] = rates
         return state
 
-    def restore_user(self, user: User, state: Mapping[str, Any]) -> None:
+    def restore_user(self, user: User, state: Mapping[str, Any], now: float) -> None:
         """Go on with a user of another process. The rooms follow: :meth:`restore_room`."""
         for name in _TEXTS_OF_USER:
             setattr(user, name, state.get(name, ""))
-        user.operator = state.get("operator", False)
+        # Who is an operator may have changed with the flags.
+        user.operator = "operator" in state and names.fold(user.account) in self.operators
+        for kind, bucket in state.get("rates", ()):
+            self._rates.restore_state(kind, user, bucket, now)
         if user.name and "nameless" not in state:
             name, user.name = user.name, ""
             self._name(user, name)

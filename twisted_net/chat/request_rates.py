@@ -69,6 +69,11 @@ class RequestRates:
         """Return all counts, for :meth:`restore_state`."""
         return self._buckets.export_state(now)
 
+    def export_of(self, who: Hashable, now: float) -> list[Any]:
+        """Return the counts of one user."""
+        found = ((kind, self._buckets.export_of((kind, who), now)) for kind in _TEXT)
+        return [[kind, bucket] for kind, bucket in found if bucket is not None]
+
     def restore_state(
         self, kind: RequestKind, who: Hashable, state: Sequence[float], now: float
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -86,6 +86,18 @@ def _address(header: ProxyHeader, endpoint: Endpoint) -> IAddress:
         return UNIXAddress(host.encode("utf-8", "surrogateescape") or None)
     kind = IPv4Address if header.family is Family.IPV4 else IPv6Address
     return kind("UDP" if header.datagram else "TCP", host, port)
+
+
+def export_address(address: IAddress) -> list[Any]:
+    """Return the parts of an IP address, for :func:`restore_address` in another process."""
+    found: Any = address
+    return [found.type, found.host, found.port]
+
+
+def restore_address(parts: Sequence[Any]) -> IAddress:
+    """Return the IP address of :func:`export_address`."""
+    kind, host, port = parts
+    return (IPv6Address if ":" in host else IPv4Address)(kind, host, port)
 
 
 def is_loopback(host: str) -> bool:

@@ -26,6 +26,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import (
     ConnectionAborted,
@@ -51,7 +52,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from twisted_net.connection.addresses import address_of, format_address
+from twisted_net.connection.addresses import (
+    address_of,
+    export_address,
+    format_address,
+    restore_address,
+)
 from twisted_net.connection.flushes import Flushes
 from twisted_net.connection.incoming import ConnectionClosed, Incoming
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
@@ -1612,6 +1618,8 @@ class Connection(_Base):
         state |= {name: value for name, value in more.items() if value}
         if self._send_queue is not None:
             state["queue"] = self._send_queue.export_state()
+        if isinstance(self._peer, IPv4Address | IPv6Address):  # a proxy has told it
+            state["peer"] = export_address(self._peer)
         if self.idle_timeout is not None:
             state["idle_timeout"] = self.idle_timeout
         if self._idle_timer is not None:
@@ -1640,6 +1648,8 @@ class Connection(_Base):
         self._delivering = self.eof_written = False
         self.host = factory.host(address_of(transport.getHost))
         self.id, self.place = state["id"], state["place"]
+        if "peer" in state:
+            self.peer = restore_address(state["peer"])
         self.bytes_received, self.bytes_sent = state["bytes"]
         self.messages_received, self.messages_sent = state["messages"]
         self._framing = self.moved_framing(state)

@@ -65,6 +65,7 @@ class Countdown(Generic[Item]):
         for item, seconds in sorted(left.items(), key=itemgetter(1)):
             self._due[item] = now + seconds
         self._schedule(clock)
+        self._schedule(clock)
 
     def stop(self, item: Item) -> None:
         """Stop the time of an item, if it is running."""

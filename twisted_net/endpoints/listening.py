@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _log = Logger()
 DRAIN = 10.0
 """Seconds that connections have when a service stops. Thousand Island allows 15 s, Ranch 5 s."""
 
+
+_PLACE = re.compile(r"^(?:.*, line \d+: |--)")
 
 _LOCKED = "Cannot acquire lock"  # what Twisted says of a Unix socket that somebody listens on
 
@@ -110,7 +113,7 @@ class ListenerService(Service):
     @property
     def factories(self) -> Sequence[ConnectionFactory]:
         """The factories whose connections an upgrade in place moves."""
-        return [self.factory]
+        return [self.factory, *self.factory.auxiliaries]
 
     @property
     def ready(self) -> bool:
@@ -154,12 +157,23 @@ class ListenerService(Service):
 
         :param sockets: by the labels of the listeners. Those without a listener are closed.
         """
-        known = {listener.label for listener in self.listeners}
+        known = {_without_place(listener.label): listener.label for listener in self.listeners}
         for label, each in sockets.items():
-            if label in known:
-                self._inherited[label] = each
-            else:
+            own = known.get(_without_place(label))
+            if own is None:
                 each.close()
+            else:
+                self._inherited[own] = each
+
+    def pause_accepting(self) -> None:
+        """Let new clients wait in the kernel, until :meth:`resume_accepting`."""
+        for port in self.ports:
+            port.stopReading()  # type: ignore[attr-defined]  # all that can be passed on have it
+
+    def resume_accepting(self) -> None:
+        """Accept new clients again."""
+        for port in self.ports:
+            port.startReading()  # type: ignore[attr-defined]
 
     def take_over_paths(self) -> None:
         """Let the locks beside Unix sockets name this process: the other one has ended."""
@@ -265,6 +279,11 @@ class ListenerService(Service):
             if delay and factory.connections:
                 await deferLater(clock, delay)
             connection.close(DRAINING)
+
+
+def _without_place(label: str) -> str:
+    """Return a label without the line of a file: it may stand in another one now."""
+    return _PLACE.sub("", label)
 
 
 def _place(error: BaseException | None) -> tuple[str, int]:

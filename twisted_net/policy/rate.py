@@ -118,6 +118,11 @@ class TokenBuckets(Generic[BucketKey]):
         """Return the keys whose buckets are not full, with their states; oldest first."""
         return [(key, bucket.export_state(now)) for key, bucket in self._buckets.items()]
 
+    def export_of(self, key: BucketKey, now: float) -> list[float] | None:
+        """Return the state of one key's bucket; None if it is full."""
+        bucket = self._buckets.get(key)
+        return None if bucket is None else bucket.export_state(now)
+
     def restore_state(self, key: BucketKey, state: Sequence[float], now: float) -> None:
         """Give a key the bucket that it had in another process."""
         bucket = self._buckets[key] = TokenBucket(*self._size(key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
@@ -19,7 +19,6 @@ from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
 from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
-from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.trusted_proxies import TrustedProxies
 from twisted_net.endpoints.listening import Listener
 from twisted_net.services.admin_flags import measured
@@ -329,7 +328,6 @@ class ChatService(NamedService):
             drain=options["drain"],
             files=options.files_in_use(),
             options=options,
-            launch=options.launch,
         )
         self._gateway = options.gateway
         self._label = options.spell("store")
@@ -338,11 +336,6 @@ class ChatService(NamedService):
         self._owner = "" if uid is None else f"; --uid {uid} must have access to it"
         # Listening may need root; the file, and those that SQLite makes, belong to --uid.
         self.factory.opens_store = False
-
-    @property
-    def factories(self) -> Sequence[ConnectionFactory]:
-        pages = () if self._gateway is None else (self._gateway.page_factory,)
-        return [self.factory, *pages]
 
     def stopService(self) -> Deferred[None]:
         return super().stopService().addBoth(lambda _: self.factory.stop_store())

@@ -36,7 +36,6 @@ def makeService(options: Options) -> IService:
             drain=options["drain"],
             files=options.files_in_use(),
             options=options,
-            launch=options.launch,
         )
 
     return service_for(options, reactor, make)

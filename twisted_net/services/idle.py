@@ -81,7 +81,6 @@ class IdleService(NamedService):
             drain=options["drain"],
             files=options.files_in_use(),
             options=options,
-            launch=options.launch,
         )
         self._reactor = reactor
         self._upstream = upstream

@@ -186,7 +186,8 @@ class ServiceOptions(ConfigurableOptions):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         survive_hangup()  # as early as possible: the process may get it while it starts
-        self.launch = Launch(self.parent)
+        if self.earlier is None:  # else they are only parsed again
+            self.launch = Launch(self.parent)
         self.words = tuple(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)

@@ -228,17 +228,16 @@ class NamedService(ListenerService):
         *args: Any,
         files: FilesInUse | None = None,
         options: Any = None,
-        launch: Launch | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.command = command
         self._files = files
+        self._launch: Launch = (options and options.launch) or Launch()
         self._log_level = "debug" if options is None else str(options["log-level"])
         self._config: ConfigReloader | None = None
         if options is not None and options.config_path is not None:
             self._config = ConfigReloader(options, self.apply_flags)
-        self._launch = launch or Launch()
         manager = ServiceManager(self.factory.clock, os.environ)
         self.manager: StateListener = manager
         self._upgrader = Upgrader(
@@ -291,7 +290,6 @@ class NamedService(ListenerService):
                 self.admin.startService()
         except ListenFailed as error:
             raise self._start_error(error) from None
-        begin_log_level(self._log_level)
         if self._launch.succession is None:
             settle()
         else:
@@ -299,6 +297,7 @@ class NamedService(ListenerService):
         if self.upgrades_in_place and threading.current_thread() is threading.main_thread():
             clock = reactor_clock(None)
             self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
+        begin_log_level(self._log_level)
         self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()

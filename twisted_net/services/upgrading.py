@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -29,7 +30,8 @@ from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.upgrade.new_process import Succession
-from twisted_net.upgrade.old_process import Moved, StartCommand, Upgrade
+from twisted_net.upgrade.old_process import Moved, Upgrade
+from twisted_net.upgrade.program import NewProgram, StartCommand
 
 _log = Logger()
 
@@ -116,7 +118,7 @@ class Upgrader:
         succession, self._launch.succession = self._launch.succession, None
         if succession is None:
             return
-        old, services = os.getppid(), self._services()
+        services = self._services()
         count = succession.adopt(services)
         succession.take_over(services)
         gc.enable()
@@ -124,7 +126,7 @@ class Upgrader:
         _log.info(
             "Upgrade: this process goes on with {count} connections of process {old}",
             count=count,
-            old=old,
+            old=succession.old_pid,
         )
 
     # The old process.
@@ -134,22 +136,29 @@ class Upgrader:
 
         :return: fires with what was done, one sentence; fails with :exc:`UpgradeFailed`.
         """
-        return Deferred.fromCoroutine(self._upgrade(reactor))
+        return Deferred.fromCoroutine(self._logged(reactor))
+
+    async def _logged(self, reactor: Any) -> str:
+        try:
+            return await self._upgrade(reactor)
+        except UpgradeFailed as error:
+            _log.error("Upgrade failed, and this process goes on: {reason}", reason=str(error))
+            raise
 
     async def _upgrade(self, reactor: Any) -> str:
-        if self._is_running or self.has_moved:
+        if self._is_running:
             raise UpgradeFailed("an upgrade is running already")
+        if self.has_moved:
+            raise UpgradeFailed("another process goes on already, and this one is about to end")
         service = next(iter(self._services().values()))
         if not service.ready:
             raise UpgradeFailed(f"{self._name} is not ready")
         self._is_running = True
         _log.info("Upgrade: starting the new code")
-        attempt = Upgrade(reactor, self._services(), self._launch.command, self._announce)
+        start = partial(NewProgram, self._launch.command)
+        attempt = Upgrade(reactor, self._services(), start, self._announce)
         try:
             moved = await attempt.start()
-        except UpgradeFailed as error:
-            _log.error("Upgrade failed, and this process goes on: {reason}", reason=str(error))
-            raise
         finally:
             self._is_running = False
         self.has_moved = True

@@ -25,6 +25,8 @@ MOST_DESCRIPTORS = 253
 _HEAD = Struct("!IQH")
 _BYTES, _LONG_BYTES, _TOO_LONG = "$bytes", "$long", "$too_long"
 
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
 _LONG = 256  # bytes from which they stand behind the JSON, and not in it
 
 
@@ -147,9 +149,7 @@ class FrameSocket:
         while missing:
             self._set_timeout()
             space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array("i").itemsize)
-            piece, others, _, _ = self._end.recvmsg(
-                min(missing, 1 << 20), space, socket.MSG_CMSG_CLOEXEC
-            )
+            piece, others, _, _ = self._end.recvmsg(min(missing, 1 << 20), space, _CLOEXEC)
             for level, kind, data in others:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     found = array("i")

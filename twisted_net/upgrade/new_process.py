@@ -31,12 +31,14 @@ class Succession:
 
     :param frames: the Unix socket to it.
     :param error: the descriptor of the real standard error.
+    :ivar old_pid: the old process, as soon as it has passed something on.
     """
 
     def __init__(self, frames: FrameSocket, error: int) -> None:
         self._frames = frames
         self._error = error
-        self._factories: list[dict[str, Any]] = []
+        self._states: list[dict[str, Any]] = []
+        self.old_pid = 0
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> Succession | None:
@@ -75,6 +77,7 @@ class Succession:
                 continue
             service.inherit(inherited)
         self._states = message["services"]
+        self.old_pid = message["pid"]
 
     def adopt(self, services: Mapping[str, ListenerService]) -> int:
         """Adopt the connections, after everything listens, and say so. Wait until it may go on.

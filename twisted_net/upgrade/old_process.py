@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -25,14 +20,14 @@ from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.moving import export_transport
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.endpoints.proxied import export_proxy
-from twisted_net.upgrade import launcher
 from twisted_net.upgrade.frames import (
     MOST_DESCRIPTORS,
     FrameSocket,
     StateEncoder,
     UpgradeFailed,
 )
-from twisted_net.upgrade.new_process import STATE_VERSION, UPGRADE_VARIABLE
+from twisted_net.upgrade.new_process import STATE_VERSION
+from twisted_net.upgrade.program import Successor
 
 _log = Logger()
 
@@ -48,57 +43,7 @@ HOOK_SECONDS = 0.25
 ADOPT_SECONDS = 10.0
 """Seconds that the new process has to adopt everything. Nobody is served meanwhile."""
 
-FIRST_ACTIVATED = 3
-"""The first socket of systemd's (``SD_LISTEN_FDS_START`` in sd_listen_fds(3))."""
-
-END_SECONDS = 2.0
-"""Seconds for which the end of a killed process is waited for."""
-
 _LOOK = 0.005  # seconds between two looks at the hooks
-
-
-def copy_activated() -> list[int]:
-    """Return copies of the sockets that systemd has passed to this process, in order.
-
-    Whoever listens on them closes them, and the next process needs them again.
-    """
-    variables = _listen_variables()
-    if variables.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    try:
-        count = int(variables.get("LISTEN_FDS", ""))
-        return [os.dup(FIRST_ACTIVATED + number) for number in range(count)]
-    except (ValueError, OSError):  # Twisted's endpoints report it
-        return []
-
-
-def _listen_variables() -> dict[str, str]:
-    """Return the variables with which systemd has started this process: Twisted deletes some."""
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            pairs = (each.partition(b"=") for each in file.read().split(b"\0"))
-            found = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-    except OSError:
-        return {}
-    return {name: value for name, value in found.items() if name.startswith("LISTEN_")}
-
-
-@dataclass(slots=True)
-class StartCommand:
-    """How to start the new code: the command line of this process, as a rule.
-
-    :ivar words: the program and its arguments.
-    :ivar directory: where it starts.
-    :ivar environment: its environment.
-    :ivar activated: copies of the sockets that systemd has passed to this process.
-    :ivar listen_variables: the variables that name them.
-    """
-
-    words: Sequence[str] = field(default_factory=lambda: [sys.executable, *sys.orig_argv[1:]])
-    directory: str = field(default_factory=os.getcwd)
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    activated: Sequence[int] = field(default_factory=copy_activated)
-    listen_variables: Mapping[str, str] = field(default_factory=_listen_variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,83 +64,12 @@ class Moved:
     seconds: float
 
 
-class _Child:
-    """The new process, as long as it may still fail."""
-
-    def __init__(self, command: StartCommand) -> None:
-        ours, theirs = socket.socketpair()
-        # Why it cannot start is for the log of the old process as well. The new one writes to the
-        # real standard error when it goes on.
-        self._said = os.memfd_create("stderr")
-        error = os.dup(2)
-        passed: tuple[int, ...] = (theirs.fileno(), error)
-        environment = dict(command.environment)
-        environment.pop("WATCHDOG_PID", None)  # systemd's watchdog is for the service's process
-        environment[UPGRADE_VARIABLE] = ",".join(map(str, passed))
-        words = list(command.words)
-        if command.activated:
-            numbers = ",".join(map(str, command.activated))
-            words = [sys.executable, launcher.__file__, numbers, *words]
-            passed = (*passed, *command.activated)
-            environment |= command.listen_variables
-        try:
-            self._process = subprocess.Popen(
-                words,
-                cwd=command.directory,
-                env=environment,
-                stderr=self._said,
-                pass_fds=passed,
-            )
-        except BaseException:
-            os.close(self._said)
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(error)
-        self.frames = FrameSocket(ours)
-        self.pid = self._process.pid  # of twistd's first process, until it says its own
-
-    def end(self) -> str:
-        """End it, and return what it has said last; may be empty."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        self.frames.deadline = time.monotonic() + END_SECONDS
-        with suppress(EOFError, OSError):
-            while True:  # until nobody has the other end any more
-                self.frames.receive()
-        self.frames.close()
-        try:
-            return self._last_line()
-        finally:
-            os.close(self._said)
-
-    def status(self, wait: float) -> str:
-        """Return how it has ended: it has closed its end of the socket."""
-        with suppress(subprocess.TimeoutExpired):
-            status = self._process.wait(wait)
-            return f"signal {-status}" if status < 0 else f"status {status}"
-        return ""
-
-    def forget(self) -> None:
-        """Close what only this process needs."""
-        self.frames.close()
-        os.close(self._said)
-
-    def _last_line(self) -> str:
-        size = os.fstat(self._said).st_size
-        text = os.pread(self._said, 4096, max(0, size - 4096)).decode(errors="replace")
-        return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-
-
 class Upgrade:
     """One attempt to let new code go on with the services of this process.
 
     :param reactor: the reactor, which runs.
     :param services: by names that the new code has for them, too.
-    :param command: how to start the new code.
+    :param start: starts the new code; may raise OSError. See :class:`NewProgram`.
     :param before_go: called with the new process's id right before it goes on. Whatever must know
         that id can be told. It is called again with this process's own if that fails.
     """
@@ -204,14 +78,14 @@ class Upgrade:
         self,
         reactor: Any,
         services: Mapping[str, ListenerService],
-        command: StartCommand,
+        start: Callable[[], Successor],
         before_go: Callable[[int], object] = lambda pid: None,
         adopt_seconds: float = ADOPT_SECONDS,
         start_seconds: float = START_SECONDS,
     ) -> None:
         self._reactor = reactor
         self._services = services
-        self._command = command
+        self._start = start
         self._before_go = before_go
         self._adopt_seconds = adopt_seconds
         self._start_seconds = start_seconds
@@ -227,9 +101,9 @@ class Upgrade:
 
     async def _run(self) -> Moved:
         try:
-            child = _Child(self._command)
+            child = self._start()
         except OSError as error:
-            raise UpgradeFailed(f"{self._command.words[0]}: {error.strerror}") from None
+            raise UpgradeFailed(f"the new code cannot be started: {error}") from None
         factories = [factory for each in self._services.values() for factory in each.factories]
         began = None
         try:
@@ -240,6 +114,8 @@ class Upgrade:
         except BaseException as error:
             said = child.end()  # first, because it may have opened the store
             if began is not None:
+                for service in self._services.values():
+                    service.resume_accepting()
                 _go_on(factories)
             raise _explained(error, said) from None
         child.forget()
@@ -247,7 +123,7 @@ class Upgrade:
         unsent = sum(connection.write_buffer_size for _, connection in self._moving)
         return Moved(child.pid, count, unsent, stayed, time.monotonic() - began)
 
-    async def _until_ready(self, child: _Child) -> None:
+    async def _until_ready(self, child: Successor) -> None:
         """Wait until the new process has loaded its code and waits for the state."""
         readable: Deferred[None] = Deferred()
         reader = _Reader(child.frames, readable)
@@ -276,7 +152,9 @@ class Upgrade:
         child.pid = ready["pid"]
 
     async def _prepare(self, factories: Sequence[ConnectionFactory]) -> None:
-        """Read nothing more, and let hooks and stores finish."""
+        """Accept and read nothing more, and let hooks and stores finish."""
+        for service in self._services.values():
+            service.pause_accepting()
         for factory in factories:
             for connection in list(factory.connections.values()):
                 connection.pause_for_move()
@@ -294,7 +172,7 @@ class Upgrade:
                 f"the store has not finished within {PREPARE_SECONDS:g} s"
             ) from None
 
-    def _transfer(self, child: _Child, factories: Sequence[ConnectionFactory]) -> int:
+    def _transfer(self, child: Successor, factories: Sequence[ConnectionFactory]) -> int:
         """Send everything, and wait until it is adopted. The reactor does not run meanwhile.
 
         :return: the number of connections.
@@ -325,7 +203,7 @@ class Upgrade:
         self._go(child)
         return count
 
-    def _go(self, child: _Child) -> None:
+    def _go(self, child: Successor) -> None:
         """Let the new process go on, and wait until it does: it may have been killed just now."""
         self._before_go(child.pid)
         try:
@@ -351,7 +229,7 @@ class Upgrade:
             services.append({"name": name, "labels": labels, "factories": states})
         if len(descriptors) > MOST_DESCRIPTORS:
             raise UpgradeFailed(f"there are more than {MOST_DESCRIPTORS} listeners")
-        frames.send({"services": services}, descriptors)
+        frames.send({"pid": os.getpid(), "services": services}, descriptors)
 
     def _send_connections(
         self,
@@ -402,9 +280,9 @@ class Upgrade:
         for service in self._services.values():
             for factory in service.factories:
                 factory.accepts = False
+                factory.finish_move()
                 for connection in list(factory.connections.values()):
                     connection.resume_after_move()
-                factory.finish_move()
 
 
 def _go_on(factories: Sequence[ConnectionFactory]) -> None:

@@ -210,11 +210,6 @@ class ChatGateway:
         switch_protocol(transport, member, data, self._chat.clock, keeps_bytes=True)
 
     @property
-    def page_factory(self) -> PageFactory:
-        """Makes the connections that pages are served on."""
-        return self._pages
-
-    @property
     def pages(self) -> int:
         """The number of connections that pages are served on."""
         return len(self._pages)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner, FakeWorker
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK
 from twisted_net.services.workers.handle import HUNG_SECONDS, WorkerHandle
-from twisted_net.services.workers.pool import END_SECONDS, START_SECONDS, WorkerPool
+from twisted_net.services.workers.pool import WORKER_END_SECONDS, WORKER_START_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 
 DRAIN = 30.0
@@ -221,7 +221,7 @@ class ReplacementTests(PoolTestCase):
         """It is killed after a while, and the old worker goes on."""
         old, _ = self.serving()
         replaced = self.pool.replace_worker(1)
-        self.reactor.advance(START_SECONDS)
+        self.reactor.advance(WORKER_START_SECONDS)
         self.assertEqual(self.spawner.started[2].signals, ["KILL"])
         self.spawner.started[2].end(killed_by=SIGKILL)
         self.assertFalse(self.successResultOf(replaced))
@@ -312,7 +312,7 @@ class EndTests(PoolTestCase):
         workers = self.serving()
         stopped = self.pool.stop()
         workers[1].end()
-        self.reactor.advance(DRAIN + END_SECONDS)
+        self.reactor.advance(DRAIN + WORKER_END_SECONDS)
         self.assertEqual(workers[0].signals, ["KILL"])
         workers[0].end(killed_by=SIGKILL)
         self.successResultOf(stopped)

@@ -7,15 +7,17 @@ from typing import Any
 from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from tests.connection.recording import Recorder
-from tests.web.admin.operating import LOOPBACK, AdminCase, request_bytes
+from tests.web.admin.operating import LOOPBACK, AdminCase, Answer, request_bytes
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.privates import log_observers
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.store.redis.store import RedisStore
 from twisted_net.testing import connect_peer
+from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin import log_level as log_level_module
 from twisted_net.web.admin.log_level import log_level, set_log_level
 from twisted_net.web.admin.views import CannotReload
@@ -163,6 +165,47 @@ class HealthTests(AdminCase):
         self.assertEqual((answer.status, answer.body), (503, b"netecho is draining\n"))
         self.assertEqual(self.ask("/healthz").status, 200)
         self.assertEqual(self.do("/drain").status, 200, "again")
+
+    def test_upgrade(self) -> None:
+        """The answer comes when the new code goes on, or has failed; without a way, it is 501."""
+        view = self.watch(self.recorders())
+        answer = self.do("/upgrade")
+        self.assertEqual(answer.status, 501)
+        self.assertEqual(answer.json(), {"error": "netecho cannot be upgraded in place."})
+        attempts: list[Deferred[str]] = []
+
+        def upgrade() -> Deferred[str]:
+            attempts.append(Deferred())
+            return attempts[-1]
+
+        view.upgrade = upgrade
+        asked = [self.open(request_bytes("/upgrade", "POST", {})) for _ in range(3)]
+        self.assertEqual([peer.received for peer in asked], [b"", b"", b""])
+        asked[2].reset()
+        attempts[0].callback("Process 7 goes on.")
+        attempts[1].errback(UpgradeFailed("it is late"))
+        attempts[2].callback("Process 8 goes on.")
+        self.assertEqual(Answer(asked[0].received).json(), {"done": "Process 7 goes on."})
+        failed = Answer(asked[1].received)
+        self.assertEqual(failed.status, 409)
+        self.assertEqual(failed.json(), {"error": "The upgrade has failed: it is late."})
+
+    def test_bans_go_on(self) -> None:
+        """The bans of operators end when they would have ended, in the new process."""
+        admissions = [Admission(AdmissionRules()) for _ in range(2)]
+        views = []
+        for admission in admissions:
+            factory = self.recorders()
+            factory.admission = admission
+            views.append(self.watch(factory))
+        self.successResultOf(Deferred.fromCoroutine(views[0].ban("192.0.2.0/24", 2, "")))
+        self.clock.advance(60)
+        views[1].restore_state(views[0].export_state())
+        self.assertTrue(admissions[1].denies("192.0.2.1"))
+        self.clock.advance(59)
+        self.assertTrue(admissions[1].denies("192.0.2.1"))
+        self.clock.advance(2)
+        self.assertFalse(admissions[1].denies("192.0.2.1"))
 
     def test_not_listening(self) -> None:
         """A service whose listeners do not all listen is not ready."""

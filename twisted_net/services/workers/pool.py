@@ -20,10 +20,10 @@ _log = Logger()
 _CHECK_EVERY = 1.0
 """Seconds between two questions whether a worker answers."""
 
-START_SECONDS = 60.0
+WORKER_START_SECONDS = 60.0
 """Seconds that a successor has until it serves; then the old worker stays."""
 
-END_SECONDS = 5.0
+WORKER_END_SECONDS = 5.0
 """Seconds that a worker has to end after its last connection; then it is killed."""
 
 
@@ -181,7 +181,7 @@ class WorkerPool:
         self.retired.append(successor)  # until it serves: it is no one's first choice
         if not self._spawn_process(successor):
             return False
-        self._later(START_SECONDS, self._give_up, successor)
+        self._later(WORKER_START_SECONDS, self._give_up, successor)
         if not await successor.wait_ready():
             return False
         if self._stopping:
@@ -229,7 +229,7 @@ class WorkerPool:
         if self.workers.get(worker.number) is worker:
             del self.workers[worker.number]
         worker.stop()
-        self._later(self.drain + END_SECONDS, self._kill, worker)
+        self._later(self.drain + WORKER_END_SECONDS, self._kill, worker)
 
     def _give_up(self, successor: WorkerHandle) -> None:
         if not successor.has_served and not successor.has_ended:

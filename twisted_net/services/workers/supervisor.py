@@ -30,7 +30,7 @@ from twisted_net.services.starting import (
 )
 from twisted_net.services.workers.dispatcher import Dispatcher
 from twisted_net.services.workers.handle import Spawn
-from twisted_net.services.workers.pool import END_SECONDS, WorkerPool
+from twisted_net.services.workers.pool import WORKER_END_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
 from twisted_net.web.admin.log_level import set_log_level
@@ -170,7 +170,7 @@ class Supervisor(ListenerService):
         self._reactor.callWhenRunning(self._start_workers)
 
     def stopService(self) -> Deferred[None]:
-        self._manager.stopping(f"Stopping; {self._describe()}", self.drain + END_SECONDS)
+        self._manager.stopping(f"Stopping; {self._describe()}", self.drain + WORKER_END_SECONDS)
         if self._call is not None and self._call.active():
             self._call.cancel()
         for handler in self._signals:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_net.chat.protocol import ChatFactory
+from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.guard import GuardFactory
 from twisted_net.connection.timers import reactor_clock
@@ -86,6 +87,15 @@ class AdminFactory(GuardFactory):
         for view in self.views:
             view.stop()
         super().stopFactory()  # type: ignore[no-untyped-call]
+
+    def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
+        views = {view.name: view.export_state() for view in self.views}
+        return {**super().export_state(moving), "views": views}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        super().restore_state(state)
+        for view in self.views:
+            view.restore_state(state["views"].get(view.name, {}))
 
 
 class _OwnListening(ListenerService):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import chain
 from operator import attrgetter
@@ -193,6 +193,25 @@ class ServiceView:
                 own = [each for each in part if each.factory is factory]
                 closed += factory.close_denied(own) if own else 0
         return f"{network} may not connect for {minutes} minutes; {closed} connections closed."
+
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self) -> dict[str, float]:
+        """Return the bans that end by themselves, and the seconds that are left of each."""
+        now = self.factory.clock.seconds()
+        return {str(network): call.getTime() - now for network, call in self._bans.items()}
+
+    def restore_state(self, state: Mapping[str, float]) -> None:
+        """Ban whom another process has banned."""
+        admission = self.factory.admission
+        if admission is None:
+            return
+        for target, seconds in state.items():
+            network = parse_range("target", target)
+            if network not in set(admission.denied):
+                admission.denied.add(network)
+                left = max(0.0, seconds)
+                self._bans[network] = self.factory.clock.callLater(left, self._lift, network)
 
     def _lift(self, network: Network) -> None:
         del self._bans[network]
