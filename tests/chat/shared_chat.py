@@ -21,7 +21,7 @@ PASSWORDS = {"boss": b"secret", "zoe": b"secret"}
 class Process:
     """A process of the chat, and its users."""
 
-    def __init__(self, case: SharedCase, **settings: Any) -> None:
+    def __init__(self, case: SharedCase, *, settles: bool = True, **settings: Any) -> None:
         self._case = case
         self.store: HubStore = case.hub.store()
         self.chat = ChatFactory(
@@ -35,7 +35,8 @@ class Process:
             **settings,
         )
         self.chat.start_store()
-        case.settle()
+        if settles:
+            case.settle()
 
     def connect(self, address: str = "198.51.100.1") -> Peer:
         peer = connect_peer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -275,11 +275,13 @@ class MalformedTests(ScriptedCase):
         self.assertFails(acked, "stopped")
 
 
-class _Pause(float):
-    """Seconds that pass. A number that the server says is none, and may be huge."""
+class Wait(NamedTuple):
+    """Time passes. A number would not do: servers may send numbers, of any size."""
+
+    seconds: float
 
 
-_PAUSES = st.floats(0.1, 20).map(_Pause)
+_WAITS = st.floats(0.1, 20).map(Wait)
 
 
 class AnythingTests(SynchronousTestCase):
@@ -287,7 +289,7 @@ class AnythingTests(SynchronousTestCase):
 
     @settings(max_examples=100, derandomize=True, database=None)
     @given(
-        st.lists(st.sampled_from(VALID) | _altered() | _JSON | _PAUSES, max_size=12),
+        st.lists(st.sampled_from(VALID) | _altered() | _JSON | _WAITS, max_size=12),
         st.booleans(),
     )
     def test_any_server(self, script: list[Any], greets: bool) -> None:
@@ -315,8 +317,8 @@ class AnythingTests(SynchronousTestCase):
         for call in calls:
             call.addBoth(ends.append)
         for each in script:
-            if isinstance(each, _Pause):
-                clock.pump([0.25] * int(4 * each))
+            if isinstance(each, Wait):
+                clock.pump([0.25] * int(4 * each.seconds))
             elif server.connections:
                 server.connections[-1].say(each)
         clock.pump([0.25] * int(4 * CALL_TIMEOUT + 1))

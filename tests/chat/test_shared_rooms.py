@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tests.chat.shared_chat import Process, SharedCase
 from tests.web.sockets import WebSocketPeer, opening
+from twisted_net.chat import ChatLimits
 from twisted_net.chat.moderation import NAMED_AT_MOST
 from twisted_net.store.interface import LEASE_SECONDS
 from twisted_net.testing import connect_peer
@@ -300,6 +302,18 @@ class MessageTests(SharedCase):
         self.assertEqual(self.says(ann, "/unignore rob"), ["* You hear rob again."])
         self.says(bob, "again")
         self.assertEqual(self.lines(ann), ["<rob> again"])
+
+    def test_ignoring_too_many(self) -> None:
+        """The limit of ignored people counts those of other processes, also when it changes."""
+        ann = self.one.text("ann")
+        for name in ("bob", "cid"):
+            self.two.text(name)
+        limits = ChatLimits(ignored=1)
+        self.one.chat.change_chat_limits(limits)
+        self.assertEqual(self.says(ann, "/ignore bob")[-1], "* You hear nothing of bob now.")
+        self.assertEqual(self.says(ann, "/ignore cid"), ["! You ignore 1 people already."])
+        self.one.chat.change_chat_limits(replace(limits, ignored=2))
+        self.assertEqual(self.says(ann, "/ignore cid"), ["* You hear nothing of cid now."])
 
     def test_ignoring_lasts(self) -> None:
         """It goes on when the person comes back to any process."""

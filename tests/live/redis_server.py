@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -66,7 +67,9 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [program("redis-server"), str(self._config)]
+        # If this process is killed, Redis must end too; setpriv is Linux only.
+        tied = [each, "--pdeathsig", "KILL"] if (each := shutil.which("setpriv")) else []
+        command = [*tied, program("redis-server"), str(self._config)]
         log = (self._config.parent / "log").open("ab")
         self._process = subprocess.Popen(
             command + ["--sentinel"] * self._sentinel, stdout=log, stderr=log

@@ -12,6 +12,23 @@ class RedisStoreTests(StoreContract, RedisCase):
         """The store is one that several processes share."""
         self.assertIsInstance(self.started(), SharedStore)
 
+    def test_it_can_be_started_again(self) -> None:
+        """After a stop, it starts as another process; what it has stored is still there."""
+        store = self.started()
+        self.fill(store, "a", 2)
+        self.value(store.subscribe("a", Heard()))
+        process = store.process
+        for _ in range(2):
+            self.value(store.stop())
+            self.failure(store.append("a", []), StoreError)
+            store.start()
+            self.pumped.until(lambda: not store.trouble, "the store to work")
+            self.assertNotEqual(store.process, process)
+            heard = Heard()
+            self.assertGreaterEqual(self.value(store.subscribe("a", heard)).offset, 2)
+            self.fill(store, "a", 1)
+            self.assertEqual(len(heard.offsets), 1)
+
     def test_a_room_too_many_replaces_a_quiet_one(self) -> None:
         """A new room beyond the limit replaces the least recently used one."""
         store = self.started(rooms=2)

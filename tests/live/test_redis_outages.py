@@ -28,7 +28,7 @@ class OutageCase(RedisCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.store = self.started()
+        self.store = self.started(count=5000, bytes=1 << 24)
         self.told: list[str] = []
         self.store.watch_trouble(self.told.append)
         self.losses: list[tuple[str, Position]] = []
@@ -108,7 +108,7 @@ class AwayTests(OutageCase):
 
     def test_what_others_say_meanwhile(self) -> None:
         """What was said while the connection was cut is delivered after it, in the same epoch."""
-        other = self.started()
+        other = self.started(count=5000, bytes=1 << 24)  # it may say all before this one is back
         self.value(other.subscribe("a", Heard()))
         self.say("1")
         for number in range(3):

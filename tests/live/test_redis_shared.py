@@ -180,6 +180,53 @@ class LeaseTests(RedisCase):
             self.failure(failing, StoreError)
 
 
+class SuspendTests(RedisCase):
+    """A store that is suspended, so that another process can go on with it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one, self.other = self.started(), self.started()
+        self.heard: list[bytes] = []
+        self.value(self.one.listen("chat", lambda data, process: self.heard.append(data)))
+        self.value(self.one.lease("name", ["a"], "Ann"))
+
+    def works(self, store: RedisStore) -> None:
+        """Check that a store has the lease, and hears what is sent to the process."""
+        self.pumped.until(lambda: not store.trouble, "the store")
+        self.assertEqual(self.value(self.other.lease("name", ["a"], "x")), "Ann")
+        self.assertIsNone(self.value(store.lease("name", ["a"], "Ann")))
+        self.assertEqual(self.value(self.other.notify("chat", b"hello", store.process)), 1)
+        self.pumped.until(lambda: self.heard == [b"hello"], "what was sent")
+
+    def test_another_goes_on(self) -> None:
+        """Leases stay, nobody is reached meanwhile, and the next process has the same id."""
+        self.value(self.one.suspend())
+        self.assertEqual(self.value(self.other.lease("name", ["a"], "x")), "Ann")
+        self.assertEqual(self.value(self.other.notify("chat", b"lost", self.one.process)), 0)
+        new = self.make(Bounds())
+        new.start()
+        self.stores.append(new)
+        new.restore_state(self.one.export_state())
+        self.assertEqual(new.process, self.one.process)
+        self.value(new.listen("chat", lambda data, process: self.heard.append(data)))
+        self.works(new)
+
+    def test_it_goes_on_itself(self) -> None:
+        """It is opened again, and hears as before."""
+        self.value(self.one.suspend())
+        self.one.start()
+        self.works(self.one)
+
+    def test_too_late(self) -> None:
+        """If that takes too long and is cancelled, the store goes on, too."""
+        suspending = self.one.suspend()
+        suspending.addErrback(lambda _: None)
+        suspending.cancel()
+        self.one.start()
+        self.pumped.until(lambda: self.one.trouble, "the new connection")
+        self.works(self.one)
+
+
 class NotificationTests(RedisCase):
     """Notifications between three stores, as in three processes."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -82,7 +82,7 @@ class HubStore:
         self.process = ""
         self.trouble = ""
         self.is_alive = True
-        self._started = False
+        self._started = self._suspended = False
         self._subscribed: list[tuple[str, Subscriber, list[int]]] = []
         self._watchers: dict[str, list[LeaseWatcher]] = defaultdict(list)
         self._known: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
@@ -144,8 +144,12 @@ class HubStore:
     # Messages.
 
     def start(self) -> None:
-        self.process = f"process{next(self._hub.numbers)}"
         self._started = True
+        if self._suspended:
+            self._suspended = False
+            self._hub.clock.callLater(0, self.heal)
+        else:
+            self.process = f"process{next(self._hub.numbers)}"
 
     def stop(self) -> Deferred[None]:
         done = self._later("stop", lambda: self._hub.expire(self.process))
@@ -154,6 +158,20 @@ class HubStore:
             self._started = False
 
         return done.addBoth(stopped)
+
+    def suspend(self) -> Deferred[None]:
+        def suspended(result: Any) -> None:
+            self._started, self._suspended = False, True
+
+        return self._later("suspend", lambda: None).addBoth(suspended)
+
+    def export_state(self) -> dict[str, Any]:
+        return {"process": self.process, "known": self._known}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        self.process = state["process"]
+        for kind, known in state["known"].items():
+            self._known[kind] = {key: (value, owner) for key, (value, owner) in known.items()}
 
     def append(self, room: str, messages: Sequence[Message]) -> Deferred[Appended]:
         def work() -> Appended:
@@ -236,9 +254,11 @@ class HubStore:
         return self._later("leases", lambda: dict(self._hub.leases[kind]))
 
     def watch_leases(self, kind: str, changed: LeaseWatcher) -> Deferred[None]:
+        for key, (value, process) in self._known[kind].items():  # of another process
+            changed(key, value, process)
+
         def work() -> None:
             self._watchers[kind].append(changed)
-            self._known[kind] = {}
             self._tell_differences(kind)
 
         return self._later("watch_leases", work)
@@ -246,6 +266,7 @@ class HubStore:
     def unwatch_leases(self, kind: str, changed: LeaseWatcher) -> None:
         if changed in self._watchers[kind]:
             self._watchers[kind].remove(changed)
+            self._known[kind] = {}
 
     def lease_changed(self, kind: str, key: str, value: str | None, process: str) -> None:
         if not self.is_reached or not self._watchers[kind]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from unittest.mock import patch
 
 from twisted.internet.task import Clock
@@ -96,13 +97,14 @@ class LocationTests(SynchronousTestCase):
 
     def test_without_hiredis(self) -> None:
         """If hiredis is not installed, the error says what to install."""
+        why = "redis: requires hiredis 3.2 or later: pip install 'twisted_net[redis]'"
         ours = [name for name in sys.modules if name.startswith("twisted_net.store.redis.")]
-        without = dict.fromkeys(ours) | {"hiredis": None}
-        with patch.dict(sys.modules, without):
-            for name in ours:
-                del sys.modules[name]
-            error = self.assertRaises(ValueError, store_from_url, "redis://h", Clock())
-        self.assertEqual(str(error), "redis: requires hiredis: pip install 'twisted_net[redis]'")
+        for missing in (None, ModuleType("hiredis")):  # the second is too old
+            with patch.dict(sys.modules, dict.fromkeys(ours) | {"hiredis": missing}):
+                for name in ours:
+                    del sys.modules[name]
+                error = self.assertRaises(ValueError, store_from_url, "redis://h", Clock())
+            self.assertEqual(str(error), why)
 
     def test_passwords_are_hidden(self) -> None:
         """Neither a location nor a URL for users shows the password, whatever is wrong with it."""

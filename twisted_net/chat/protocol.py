@@ -923,9 +923,14 @@ class ChatFactory(ConnectionFactory):
     async def _prepare_move(self) -> None:
         while not all(channel.is_idle for channel in self._channels.values()):
             await deferLater(self.clock, MOVE_LOOK)
-        await self._store.stop()
+        if self._cluster is None:
+            await self._store.stop()
+        else:
+            await self._cluster.prepare_move()
 
     def cancel_move(self) -> None:
+        if self._cluster is not None:
+            self._cluster.cancel_move()
         try:
             self._store.start()
         except StoreError as error:
@@ -967,6 +972,7 @@ class ChatFactory(ConnectionFactory):
             "throttle": self.accounts.throttle.export_state(self.clock.seconds()),
             "rooms": [room for room in rooms if room["users"]],
             "store": export_store(self._store),
+            "cluster": None if self._cluster is None else self._cluster.export_state(),
         }
 
     def _export_room(self, room: Room, moving: Collection[int]) -> dict[str, Any]:
@@ -987,6 +993,8 @@ class ChatFactory(ConnectionFactory):
         self.registry.restore_state(state["registry"], self.now())
         self.accounts.throttle.restore_state(state["throttle"], self.clock.seconds())
         restore_store(self._store, state["store"])
+        if self._cluster is not None:
+            self._cluster.restore_state(state["cluster"])
         self._moved_rooms = state["rooms"]
 
     def make_moved(self, addr: IAddress, state: Mapping[str, Any]) -> Connection:
@@ -1033,6 +1041,8 @@ class ChatFactory(ConnectionFactory):
             ]
             room = self.registry.restore_room(known["name"], known["topic"], users)
             room.presence.restore_state(known["presence"], now)
+            if self._cluster is not None:
+                self._cluster.rooms.restore(room)
             made.append((room, known["at"]))
             if room.presence:
                 self._announce_soon(room)

@@ -610,7 +610,7 @@ class Registry:
 
     def restore_room(self, name: str, topic: str, users: Iterable[User]) -> Room:
         """Make a room of another process, with its users in the order of joining."""
-        room = self.rooms[name] = Room(name)
+        room = self.rooms[name] = self.make_room(name)
         room.topic = topic
         for user in users:
             room.users[user] = None

@@ -108,7 +108,18 @@ class SharedStore(KeyValueStore, Protocol):
 
     @property
     def process(self) -> Lessee:
-        """The id of this process; new with each start of the store."""
+        """The id of this process; new with each start of the store.
+
+        A store that goes on for another process, which has suspended its own, has that one's id.
+        """
+
+    def suspend(self) -> Deferred[None]:
+        """Close the store, but keep the leases: another process is about to go on with them.
+
+        That one gets the state (:class:`MovableStore`). If nothing comes of it, :meth:`Store.start`
+        opens the store again, as after an interruption. From the moment on at which this process
+        hears nothing any more, :meth:`notify` of others says that it is not reached.
+        """
 
     def lease(self, kind: str, keys: Sequence[str], value: str) -> Deferred[str | None]:
         """Take all of the keys of a kind, or none of them.

@@ -95,7 +95,7 @@ def _redis_store(scheme: str, path: str, query: str, reactor: Any) -> Store:
     except ImportError as error:
         if error.name != "hiredis":
             raise
-        text = "redis: requires hiredis: pip install 'twisted_net[redis]'"
+        text = "redis: requires hiredis 3.2 or later: pip install 'twisted_net[redis]'"
         raise ValueError(text) from None
     return redis_store(reactor, location, epoch, bounds)
 

@@ -24,6 +24,10 @@ class SharedMutes(Sanctions):
             self._changed(each.key, None)
         return sanction, dropped
 
+    def restore_state(self, state: Iterable[str], now: float) -> None:
+        for text in state:  # all know it already
+            super().add(Sanction.from_json(text), now)
+
     def lift(self, mark: str, marks: Iterable[str] = ()) -> list[Sanction]:
         lifted = super().lift(mark, marks)
         for each in lifted:

@@ -45,6 +45,28 @@ class Calls:
         self._last = 0
         self._waiting: dict[int, Deferred[Answer | None]] = {}
 
+    # Moving to another process, as by an upgrade in place.
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether some wait for answers."""
+        return bool(self._waiting)
+
+    def give_up(self) -> None:
+        """Wait for no answer any more: those who wait are told that there is none."""
+        for number in list(self._waiting):
+            self._end(number, None)
+
+    def export_state(self) -> int:
+        """Return the number of the last call, for :meth:`restore_state`."""
+        return self._last
+
+    def restore_state(self, last: int) -> None:
+        """Go on with other numbers than another process, whose answers may come late."""
+        self._last = last
+
+    # Orders.
+
     def tell(self, order: Order) -> None:
         """Send an order to all other processes. One that cannot be reached misses it."""
         self._store.notify(TOPIC, _encode(order)).addErrback(_note)

@@ -11,11 +11,12 @@ While the store is away, members stay. When it is back, everything is leased aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -45,6 +46,11 @@ START_PATIENCE = 5.0
 
 RETRY = 5.0
 """Seconds until leases that could not be changed are taken again, if the store is not away."""
+
+MOVE_PATIENCE = 1.0
+"""Seconds that others have to answer, and names to be leased, before this process moves."""
+
+_LOOK = 0.005  # seconds between two looks whether they have
 
 SharedAction = ClaimName | AskProcess | ListElsewhere
 
@@ -81,7 +87,9 @@ class Cluster:
         self._calls = Calls(store, chat.clock, self._orders.carry_out)
         self._claiming: dict[User, Deferred[None]] = {}
         self._has_begun = self._is_retaking = self._is_listening = self._is_running = False
-        self._is_watching_trouble = False
+        self._is_watching_trouble = self._is_moved = False
+        self._listening: Deferred[None] | None = None  # these are begun by restore_state()
+        self._watched: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []  # claims, until the names elsewhere are known
         self._retry: IDelayedCall | None = None
 
@@ -115,11 +123,61 @@ class Cluster:
         self._names.stop()
         self._store.unlisten(TOPIC, self._calls.received)
 
+    # Moving to another process, as by an upgrade in place.
+
+    async def prepare_move(self) -> None:
+        """Let what is under way end, and suspend the store: others are to notice nothing.
+
+        What ends too late has failed, and whoever waits for it is told.
+        """
+        clock = self._chat.clock
+        until = clock.seconds() + MOVE_PATIENCE
+        while (self._calls.are_waiting or self._claiming) and clock.seconds() < until:
+            await deferLater(clock, _LOOK)
+        self._calls.give_up()
+        self._names.flush()
+        self._is_running = False
+        self.rooms.stop()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        await self._store.suspend()
+        self._directory.away = True
+
+    def cancel_move(self) -> None:
+        """Go on: the store is about to be opened again."""
+        self._is_running = True
+        self._directory.away = False
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what this process has in the store, for :meth:`restore_state`."""
+        return {
+            "names": self._names.export_state(),
+            "rooms": self.rooms.export_state(),
+            "calls": self._calls.export_state(),
+        }
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another process has stopped. The store has its state already."""
+        self._names.restore_state(state["names"])
+        self.rooms.restore_state(state["rooms"])
+        self._calls.restore_state(state["calls"])
+        self._is_moved = True
+        self._listening = self._listen()  # as soon as it can be, as others write to users here
+        self._watched = self._names.watch()  # tells what the other process knew
+
+    # What is common.
+
+    def _listen(self) -> Deferred[None]:
+        return self._store.listen(TOPIC, self._calls.received)
+
     async def _begin(self) -> None:
         if not self._is_listening:
-            await self._store.listen(TOPIC, self._calls.received)
+            listening, self._listening = self._listening or self._listen(), None
+            await listening
             self._is_listening = True
-        await self._names.watch()
+        watched, self._watched = self._watched or self._names.watch(), None
+        await watched
         self._has_begun = True
         self._read_sanctions()
         waiting, self._waiting = self._waiting, []
@@ -173,7 +231,9 @@ class Cluster:
             if self._retry is not None:
                 self._retry.cancel()
                 self._retry = None
-            return
+            if not self._is_moved:
+                return
+            self._is_moved = False
         await self._names.retake()
         await self.rooms.retake()
         self._read_sanctions()

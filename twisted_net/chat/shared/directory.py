@@ -8,7 +8,7 @@ name is claimed, or refused. This module is pure: ``name_leases`` takes and rele
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -319,6 +319,22 @@ class NameDirectory:
         key = names.key(name)
         self._stock = {key: name, **self._stock}
         self._change([key])
+
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what is leased, for :meth:`restore_state`."""
+        leased = {**self._held, **self._claims, **self._pending}
+        return {
+            "last_guest": self._last_guest,
+            "stock": list(self._stock.values()),
+            "leased": [key for key in leased if key not in self._stock],
+        }
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another process has stopped."""
+        self._last_guest = state["last_guest"]
+        self.add_guests(state["stock"])
 
     # What this process holds.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -48,6 +48,7 @@ class NameLeases:
         self._guest_waiters: list[Deferred[None]] = []
         self._is_stocking = False
         self._is_due = False
+        self._checks_stock = False
         self._unreleased: dict[str, None] = {}
 
     def watch(self) -> Deferred[None]:
@@ -137,7 +138,7 @@ class NameLeases:
             else:
                 leased = self._store.lease(KIND, keys, value)
                 leased.addCallbacks(self._renewed, self._not_changed)
-        if self.directory.wants_guests() and not self.directory.away:
+        if self.directory.wants_guests() and not (self.directory.away or self._checks_stock):
             self._stock_up()
 
     def _renewed(self, refusal: str | None) -> None:
@@ -156,6 +157,21 @@ class NameLeases:
             _log.warn("A name was not leased: {why}", why=store_error_text(failure))
         self._failed()
 
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what is leased, for :meth:`restore_state`."""
+        state = self.directory.export_state()
+        return {**state, "leased": [*state["leased"], *self._unreleased]}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another process has stopped; then call :meth:`retake`, once it can be done.
+
+        That releases the names of those users who have not moved.
+        """
+        self.directory.restore_state(state)
+        self._unreleased = dict.fromkeys(state["leased"])
+
     # After the store was away.
 
     async def retake(self) -> None:
@@ -168,7 +184,12 @@ class NameLeases:
         stock = self.directory.drop_guests()
         if stock:
             keys = [names.key(name) for name in stock]
-            if await self._store.lease(KIND, keys, "") is None:
+            self._checks_stock = True
+            try:
+                refusal = await self._store.lease(KIND, keys, "")
+            finally:
+                self._checks_stock = False
+            if refusal is None:
                 self.directory.add_guests(stock)
             else:
                 self.directory.release(keys)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -47,6 +48,8 @@ class RoomLeases:
         self._uncounted: dict[str, None] = {}
         self._batch: IDelayedCall | None = None
         self._unreleased: dict[str, dict[str, None]] = {}
+        self._unopened: dict[SharedRoom, None] = {}  # of another process
+        self._moved: dict[str, Any] = {}  # what is to be announced in its rooms
 
     def make_room(self, name: str) -> SharedRoom:
         """Return a new room."""
@@ -77,6 +80,7 @@ class RoomLeases:
         if watcher is not None:
             self._store.unwatch_leases(room_kind(room.name), watcher)
         self._unannounced.pop(room, None)
+        self._unopened.pop(room, None)
 
     def stop(self) -> None:
         """Stop all that is due."""
@@ -116,6 +120,48 @@ class RoomLeases:
             if left_here or left_there:
                 now = self._chat.registry.find(name)
                 self._chat.announce_here(room, MemberLeft(room.name, name), now)
+
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what is leased and what is about to be announced, for :meth:`restore_state`."""
+        now, pending = self._chat.clock.seconds(), {}
+        leased = {kind: list(keys) for kind, keys in self._unreleased.items()}
+        for room in self._chat.registry.rooms.values():
+            assert isinstance(room, SharedRoom)
+            kind = room_kind(room.name)
+            leased.setdefault(kind, []).extend(self._keys(room.local_members()))
+            leased.setdefault(ROOMS, []).extend(self._keys([room.name]))
+            if room.remote:
+                pending[room.name] = room.remote.export_state(now, (), now)
+        return {"leased": leased, "pending": pending}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where another process has stopped. The rooms follow: :meth:`restore`.
+
+        The next :meth:`retake` ends the leases of those users who have not moved.
+        """
+        self._unreleased = {kind: dict.fromkeys(keys) for kind, keys in state["leased"].items()}
+        self._moved = dict(state["pending"])
+
+    def restore(self, room: Room) -> None:
+        """Go on with a room of another process. What has changed meanwhile is announced."""
+        assert isinstance(room, SharedRoom)
+        self._open_again(room)  # tells what the other process knew
+        room.is_known = True
+        pending = self._moved.pop(room.name, None)
+        if pending is not None:
+            room.remote.restore_state(pending, self._chat.clock.seconds())
+            self._unannounced[room] = None
+            self._batch_soon()
+
+    def _open_again(self, room: SharedRoom) -> None:
+        def not_opened(failure: Failure) -> None:
+            if room in self._watchers:  # otherwise it was closed meanwhile
+                self._unopened[room] = None
+            self._not_told(failure)
+
+        self.open(room).addErrback(not_opened)
 
     # Members here.
 
@@ -172,6 +218,9 @@ class RoomLeases:
         :raises StoreError: it is away again.
         """
         unreleased, self._unreleased = self._unreleased, {}
+        unopened, self._unopened = self._unopened, {}
+        for each in unopened:
+            self._open_again(each)
         rooms = list(self._chat.registry.rooms.values())
         for room in rooms:
             assert isinstance(room, SharedRoom)

@@ -63,6 +63,10 @@ class SharedSession(Session):
         self._again: Callable[[float], list[Action]] | None = None
         self._account_before = ""
 
+    def change_settings(self, settings: SessionSettings) -> None:
+        super().change_settings(settings)
+        self._most_ignored = settings.limits.ignored
+
     def begin(self, now: float, account: str = "") -> list[Action]:
         if self._again is not None:
             return []

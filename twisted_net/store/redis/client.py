@@ -67,9 +67,9 @@ class RedisClient:
         location: RedisLocation,
         endpoint: ClientEndpoint,
         name: str,
-        *,
         opened: Callable[[], None],
         closed: Callable[[str], None],
+        *,
         backoff: Delays = RECONNECT,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -102,15 +102,16 @@ class RedisClient:
 
     # Commands.
 
-    def execute(self, command: RedisCommand) -> Deferred[Any]:
+    def execute(self, command: RedisCommand, replies: int = 1) -> Deferred[Any]:
         """Send a command.
 
+        :param replies: how many replies it has.
         :return: fires with the reply. Fails with a RedisError, at once if there is no connection.
         """
         connection = self.connection
         if connection is None:
-            return self._once_started(lambda: self.execute(command))
-        return connection.execute(command)
+            return self._once_started(lambda: self.execute(command, replies))
+        return connection.execute(command, replies)
 
     def run_script(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[str | bytes | int]
@@ -150,6 +151,13 @@ class RedisClient:
         """End a subscription. If there is none, do nothing."""
         if self._published.pop(channel, None) is not None and self.connection is not None:
             self.connection.execute(("UNSUBSCRIBE", channel)).addErrback(lambda _: None)
+
+    def silence(self, channels: Sequence[bytes]) -> Deferred[Any]:
+        """Hear nothing more on channels until there is another connection.
+
+        :return: fires when everything has been heard that was published before.
+        """
+        return self.execute(("UNSUBSCRIBE", *channels), len(channels))
 
     # The first connection.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import hiredis
+from hiredis import PushNotification
 
 from twisted_net.store.redis.errors import RedisReplyError
 from twisted_net.wire.framing import BaseFraming, LocalProtocolError, RemoteProtocolError
@@ -16,7 +17,7 @@ from twisted_net.wire.framing import BaseFraming, LocalProtocolError, RemoteProt
 RedisCommand: TypeAlias = Sequence[str | bytes | int]
 """A command: its name and its arguments. Text is sent as UTF-8."""
 
-Push = hiredis.PushNotification
+Push = PushNotification
 """The type of what Redis sends without being asked: a list, such as ``[b"message", ...]``."""
 
 _INCOMPLETE = object()

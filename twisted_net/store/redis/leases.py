@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
@@ -38,6 +38,7 @@ class Leases:
         self._process = process
         self._watchers: dict[str, list[LeaseWatcher]] = {}
         self._views: dict[str, View] = {}
+        self._moved: dict[str, View] = {}  # what another process knew, until it is compared
         self._second_look: IDelayedCall | None = None
 
     def lease(self, kind: str, keys: Sequence[str], value: str) -> Deferred[str | None]:
@@ -83,18 +84,18 @@ class Leases:
 
     async def _watch(self, kind: str, changed: LeaseWatcher) -> None:
         watchers = self._watchers.setdefault(kind, [])
-        if not watchers:
-            self._views[kind] = {}
+        is_first = not watchers
+        if is_first:
+            self._views[kind] = dict(self._moved.get(kind, {}))
         for key, (value, process) in self._views[kind].items():
             _tell(changed, key, value, process)
         watchers.append(changed)
-        if len(watchers) > 1:
-            return
         channel = self._names.lease_channel(kind)
-        confirmed = self._client.subscribe(channel, lambda data: self._published(kind, data))
         try:
-            await confirmed
-            await self._look(kind, final=True)
+            if is_first:
+                await self._client.subscribe(channel, lambda data: self._published(kind, data))
+            await self._look(kind, final=is_first)
+            self._moved.pop(kind, None)
         except StoreError:
             self.unwatch(kind, changed)
             raise
@@ -106,6 +107,22 @@ class Leases:
         if not watchers and self._watchers.pop(kind, None) is not None:
             del self._views[kind]
             self._client.unsubscribe(self._names.lease_channel(kind))
+
+    # Moving to another process, as by an upgrade in place.
+
+    def export_state(self) -> dict[str, View]:
+        """Return what is known of others, for :meth:`restore_state`."""
+        return {**self._moved, **self._views}
+
+    def restore_state(
+        self, process: Lessee, views: Mapping[str, Mapping[str, Sequence[str]]]
+    ) -> None:
+        """Go on for another process. Whoever watches is told first what that one knew."""
+        self._process = process
+        for kind, view in views.items():
+            self._moved[kind] = {key: (value, owner) for key, (value, owner) in view.items()}
+
+    # After an interruption.
 
     async def resume(self) -> None:
         """Tell what has changed during an interruption.

@@ -77,6 +77,10 @@ class Pulse:
             self._call.cancel()
             self._call = None
 
+    def move(self, process: Lessee) -> None:
+        """Go on for another process, before the first pulse."""
+        self._process = process
+
     def say_farewell(self) -> Deferred[Any]:
         """End all leases of this process, which stops."""
         base, channel = self._names.bases

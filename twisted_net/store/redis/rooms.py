@@ -84,6 +84,10 @@ class RoomCommands:
         self._rooms = bounds.rooms
         self._base = encoded(f"{{{names.prefix}:")
 
+    def move(self, process: str) -> None:
+        """Go on for another process."""
+        self._process = process
+
     def room(self, name: str) -> KnownRoom:
         """Return a room of which nothing is known yet."""
         return KnownRoom(name, self._names.room(name))

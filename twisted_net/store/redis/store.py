@@ -14,18 +14,18 @@ How it lives:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import (
+    CancelledError,
     Deferred,
     DeferredSemaphore,
     FirstError,
     gatherResults,
     succeed,
 )
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -80,42 +80,63 @@ class RedisStore(LocalSubscribers):
         bounds: Bounds = REDIS_BOUNDS,
     ) -> None:
         super().__init__()
-        self._clock: IReactorTime = reactor
+        self._reactor = reactor
         self._location = location
+        self._make_endpoint = endpoint
         self._check = check
         self._now = now
+        self._token = token
         self._bounds = bounds
-        self._process = token()
-        names = Names(location.prefix, location.db)
-        self._client = RedisClient(
-            *(reactor, location, endpoint(self._failed_to_connect), f"netchat-{self._process}"),
-            opened=self._opened,
-            closed=self._closed,
+        self._trouble = Trouble(location.shown)
+        self._loss_watchers: list[LossWatcher] = []
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make everything for one start, which has a process id of its own."""
+        self._process = process = self._token()
+        names = Names(self._location.prefix, self._location.db)
+
+        def opened() -> None:
+            if self._client is client:  # not one from before the last start
+                self._pulse.begin()
+
+        def closed(problem: str) -> None:
+            if self._client is client:
+                self._closed(problem)
+
+        client = RedisClient(
+            *(self._reactor, self._location, self._make_endpoint(self._failed_to_connect)),
+            *(f"netchat-{process}", opened, closed),
         )
-        client, process = self._client, self._process
-        self._commands = RoomCommands(client, names, bounds, process, now, token)
+        self._client = client
+        self._commands = RoomCommands(client, names, self._bounds, process, self._now, self._token)
         self._topics = Topics(client, names, process)
         self._values = RedisValues(client, names)
-        self._leases = Leases(client, reactor, names, process)
+        self._leases = Leases(client, self._reactor, names, process)
         self._pulse = Pulse(
-            *(client, reactor, names, process, location.timeout),
+            *(client, self._reactor, names, process, self._location.timeout),
             heard=self._heard,
             failed=self._refused,
             lost=self._leases_lost,
         )
         self._feeds: dict[str, RoomFeed] = {}
-        self._trouble = Trouble(location.shown)
         self._opening: dict[str, list[tuple[Subscriber, Deferred[Position]]]] = {}
-        self._loss_watchers: list[LossWatcher] = []
         self._broken: set[str] = set()  # rooms whose gap could not be closed; to be tried again
         self._told: dict[str, str] = {}  # what was logged about rooms that cannot be read
         self._is_running = self._is_resumed = self._is_resuming = False
+        self._has_stopped = self._is_suspended = False
 
     # The beginning and the end.
 
     def start(self) -> None:
-        self._check()
-        self._is_running = True
+        if self._is_running:
+            return  # it was about to be suspended, and was not
+        if not self._is_suspended:
+            self._check()
+        if self._has_stopped:
+            self.subscribers.clear()
+            self._prepare()
+        self._is_running, self._is_suspended = True, False
         self._trouble.expect(self._client.problem)
         self._client.start()
 
@@ -123,14 +144,47 @@ class RedisStore(LocalSubscribers):
         if not self._is_running:
             return succeed(None)
         self._is_running = False
+        self._has_stopped = True
         self._leases.stop()
         self._pulse.end()
+        client = self._client
         farewell = self._pulse.say_farewell()  # after all appends, whose results come first
 
         def disconnect(_: object) -> Deferred[None]:
-            return self._client.stop()
+            return client.stop()
 
         return farewell.addBoth(disconnect)
+
+    # Moving to another process, as by an upgrade in place.
+
+    def suspend(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._suspend())
+
+    async def _suspend(self) -> None:
+        try:
+            await self._topics.silence()
+            # What was heard until then may have had answers: they are on their way before this.
+            await self._client.execute(("PING",))
+        except StoreError:
+            pass  # there is no connection
+        except CancelledError:  # it takes too long: hear everything again
+            if self._client.connection is not None:
+                self._client.connection.abort(detail="Redis has not answered in time")
+            raise
+        self._is_running, self._is_suspended = False, True
+        self._leases.stop()
+        self._pulse.end()
+        await self._client.stop()
+        self._trouble.expect(self._client.problem)
+
+    def export_state(self) -> dict[str, Any]:
+        return {"process": self._process, "views": self._leases.export_state()}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        self._process = process = state["process"]
+        for each in (self._commands, self._topics, self._pulse):
+            each.move(process)
+        self._leases.restore_state(process, state["views"])
 
     # Messages.
 
@@ -354,9 +408,6 @@ class RedisStore(LocalSubscribers):
     def _failed_to_connect(self, problem: str) -> None:
         self._client.closed(None, problem)
 
-    def _opened(self) -> None:
-        self._pulse.begin()
-
     def _closed(self, problem: str) -> None:
         self._is_resumed = False
         self._broken.clear()
@@ -372,6 +423,8 @@ class RedisStore(LocalSubscribers):
             self._trouble.set(str(failure.value))
 
     def _heard(self) -> None:
+        if not self._is_running:
+            return
         if not self._is_resumed:
             self._resume()
             return

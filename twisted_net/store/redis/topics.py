@@ -59,6 +59,21 @@ class Topics:
             for channel in self._channels(topic):
                 self._client.unsubscribe(channel)
 
+    async def silence(self) -> None:
+        """Let nothing more be sent here. What was sent before is heard until this returns.
+
+        After a reconnection, everything is heard again.
+
+        :raises StoreError: there is no connection.
+        """
+        channels = [channel for topic in self._listeners for channel in self._channels(topic)]
+        if channels:
+            await self._client.silence(channels)
+
+    def move(self, process: Lessee) -> None:
+        """Go on for another process. Nobody listens yet."""
+        self._process = process
+
     def _opened(self, _: object, topic: str) -> None:
         for each in self._waiting.pop(topic):
             each.callback(None)

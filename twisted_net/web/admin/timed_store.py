@@ -102,6 +102,9 @@ class TimedSharedStore(TimedKeyValueStore):
     def trouble(self) -> str:
         return self._shared.trouble
 
+    def suspend(self) -> Deferred[None]:
+        return self._shared.suspend()
+
     def lease(self, kind: str, keys: Sequence[str], value: str) -> Deferred[str | None]:
         return self._shared.lease(kind, keys, value)
 
