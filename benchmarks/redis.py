@@ -78,7 +78,7 @@ async def _run(reactor: Any, port: int, options: argparse.Namespace, status: lis
     await _until_it_listens(reactor, port)
     ours, stop = await _our_client(reactor, location)
     ways: dict[str, Append] = {"our client": ours}
-    disconnect: Callable[[], Any] = lambda: None  # noqa: E731
+    disconnect: Callable[[], Any] | None = None
     if find_spec("txredisapi") is not None:
         ways["txredisapi"], disconnect = await _txredisapi(port)
     taken: dict[str, list[float]] = {name: [] for name in ways}
@@ -88,7 +88,8 @@ async def _run(reactor: Any, port: int, options: argparse.Namespace, status: lis
         for name, append in ways.items():  # alternating
             taken[name].append(await _outstanding(append, options.messages // 4))
     await stop()
-    await disconnect()
+    if disconnect is not None:
+        await disconnect()
     print(f"CPU in microseconds a message, medians of {options.rounds} rounds\n")
     print(f"{OUTSTANDING} outstanding")
     for name, values in taken.items():
