@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, NoReturn
@@ -29,13 +30,15 @@ STATE_VERSION = 1
 class Succession:
     """What a new process has from the old one. The old one goes on until :meth:`take_over`.
 
-    :param frames: the Unix socket to it.
+    :param end: the descriptor of the Unix socket to it.
     :param error: the descriptor of the real standard error.
     :ivar old_pid: the old process, as soon as it has passed something on.
     """
 
-    def __init__(self, frames: FrameSocket, error: int) -> None:
-        self._frames = frames
+    _frames: FrameSocket
+
+    def __init__(self, end: int, error: int) -> None:
+        self._end_of_pair = end
         self._error = error
         self._states: list[dict[str, Any]] = []
         self.old_pid = 0
@@ -53,15 +56,18 @@ class Succession:
             end, error = map(int, text.split(","))
             for each in end, error:
                 os.set_inheritable(each, False)
-            return cls(FrameSocket(socket.socket(fileno=end)), error)
-        except (ValueError, OSError):  # somebody else's variable
-            return None
+            is_socket = stat.S_ISSOCK(os.fstat(end).st_mode)
+        except (ValueError, OSError):
+            is_socket = False
+        return cls(end, error) if is_socket else None  # else it is somebody else's variable
 
     def wait(self, services: Mapping[str, ListenerService]) -> None:
         """Say that this process is ready, and wait for the listening sockets.
 
         The services have them, as soon as they listen. A store may be opened after that.
         """
+        # Not before: a command line that is wrong ends the process, and a socket object would warn.
+        self._frames = FrameSocket(socket.socket(fileno=self._end_of_pair))
         try:
             self._frames.send({"version": STATE_VERSION, "pid": os.getpid()})
             message, descriptors = self._frames.receive()
