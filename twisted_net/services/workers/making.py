@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from OpenSSL import crypto
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.logger import Logger
 
 from twisted_net.eager.session_tickets import (
@@ -190,5 +190,6 @@ def _self_signed(listeners: list[Listener]) -> tuple[str, str]:
     (pair,) = next(
         each.certificates.pairs.values() for each in listeners if each.certificates is not None
     )
-    key = crypto.dump_privatekey(crypto.FILETYPE_PEM, pair.key)
-    return pair.pem.decode(), key.decode()
+    key: Any = pair.key.to_cryptography_key()
+    text: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pair.pem.decode(), text.decode()
