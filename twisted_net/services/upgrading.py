@@ -6,6 +6,7 @@ The new process is started with the same command line, and adopts the listeners 
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
@@ -35,6 +36,9 @@ from twisted_net.upgrade.program import NewProgram, StartCommand
 
 _log = Logger()
 
+_MOST_LOG_DESCRIPTOR = 64
+"""twistd opens the log before anything listens, so that its descriptor is among the first."""
+
 
 class Launch:
     """How this process was started, and how the next one is to be.
@@ -52,6 +56,22 @@ class Launch:
         self._pid_file = ""
         if self.succession is not None:
             self.hide_pid_file()  # twistd would refuse to start beside the old process
+
+    def append_to_log(self) -> None:
+        """Write to the end of ``--logfile``, wherever that is by now.
+
+        Twisted goes on where it has written last. Two processes would overwrite each other's lines.
+        """
+        path = self._flags.get("logfile")
+        if not path or path == "-":
+            return  # one descriptor, which both have
+        with suppress(OSError):
+            log = os.stat(path)
+            for each in range(_MOST_LOG_DESCRIPTOR):
+                with suppress(OSError):  # it is not open
+                    if os.path.samestat(os.fstat(each), log):
+                        flags = fcntl.fcntl(each, fcntl.F_GETFL)
+                        fcntl.fcntl(each, fcntl.F_SETFL, flags | os.O_APPEND)
 
     def hide_pid_file(self) -> None:
         """Let twistd neither check the pid file, nor write it, nor remove it."""
@@ -108,6 +128,7 @@ class Upgrader:
         """Load what is needed, and wait for what the old process passes on."""
         succession = self._launch.succession
         if succession is not None:
+            self._launch.append_to_log()
             gc.collect()
             gc.freeze()
             gc.disable()  # until everything is adopted, there is only more and more
@@ -154,6 +175,7 @@ class Upgrader:
         if not service.ready:
             raise UpgradeFailed(f"{self._name} is not ready")
         self._is_running = True
+        self._launch.append_to_log()
         _log.info("Upgrade: starting the new code")
         start = partial(NewProgram, self._launch.command)
         attempt = Upgrade(reactor, self._services(), start, self._announce)
