@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.echo import EchoFactory
@@ -120,3 +121,25 @@ class UpgraderTests(SynchronousTestCase):
         with capturedLogs():
             self.assertEqual(self.failed(self.upgrader.upgrade(self.clock)), "netecho is not ready")
         self.assertEqual(self.attempts, [])
+
+
+class LogFileTests(SynchronousTestCase):
+    """What two processes write to one log file."""
+
+    def test_nothing_is_overwritten(self) -> None:
+        """Both write at the end of it, and not where each of them has written last."""
+        path = Path(self.mktemp()).absolute()
+        old, new = (LogFile.fromFullPath(str(path)) for _ in range(2))
+        for each in old, new:
+            self.addCleanup(each.close)
+        Launch({"logfile": str(path)}).append_to_log()
+        for number in range(3):
+            old.write(f"old {number}\n")
+            new.write(f"new {number}\n")
+        lines = path.read_text().splitlines()
+        self.assertEqual(lines, ["old 0", "new 0", "old 1", "new 1", "old 2", "new 2"])
+
+    def test_without_a_file(self) -> None:
+        """Standard output, a file that is gone, and no log at all are left alone."""
+        for flags in ({}, {"logfile": "-"}, {"logfile": self.mktemp()}, {"logfile": None}):
+            Launch(flags).append_to_log()
