@@ -128,6 +128,8 @@ class LogFileTests(SynchronousTestCase):
 
     def test_nothing_is_overwritten(self) -> None:
         """Both write at the end of it, and not where each of them has written last."""
+        for _ in range(200):  # as a service that has been running for some time
+            self.addCleanup(os.close, os.open(os.devnull, os.O_RDONLY))
         path = Path(self.mktemp()).absolute()
         old, new = (LogFile.fromFullPath(str(path)) for _ in range(2))
         for each in old, new:

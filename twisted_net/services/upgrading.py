@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -36,8 +36,8 @@ from twisted_net.upgrade.program import NewProgram, StartCommand
 
 _log = Logger()
 
-_MOST_LOG_DESCRIPTOR = 64
-"""twistd opens the log before anything listens, so that its descriptor is among the first."""
+_FIRST_DESCRIPTORS = 1024
+"""Those that are looked at if the system does not list them, as with ``--chroot``."""
 
 
 class Launch:
@@ -67,7 +67,7 @@ class Launch:
             return  # one descriptor, which both have
         with suppress(OSError):
             log = os.stat(path)
-            for each in range(_MOST_LOG_DESCRIPTOR):
+            for each in _open_descriptors():
                 with suppress(OSError):  # it is not open
                     if os.path.samestat(os.fstat(each), log):
                         flags = fcntl.fcntl(each, fcntl.F_GETFL)
@@ -274,6 +274,13 @@ class UpgradableService(MultiService):
 
     def _drain_rest(self) -> Deferred[Any]:
         return DeferredList([each.begin_drain() for each in self._services.values()])
+
+
+def _open_descriptors() -> Iterable[int]:
+    try:
+        return [int(each) for each in os.listdir("/dev/fd")]
+    except OSError:
+        return range(_FIRST_DESCRIPTORS)
 
 
 def was_logged(failure: Failure) -> None:
