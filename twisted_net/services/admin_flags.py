@@ -49,7 +49,6 @@ def add_admin(
 
     :param options: the service's command line.
     :param appends: how long the store takes, if there is one.
-    :param store: the store, if there is one.
     :raises StartError: the token file or the endpoint cannot be used.
     """
     if options["admin"] is not None:

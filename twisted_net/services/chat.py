@@ -30,6 +30,7 @@ from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import NamedService, StartError
 from twisted_net.services.workers.serving import service_for
 from twisted_net.store.interface import StoreError
+from twisted_net.store.redis.location import SCHEMES
 from twisted_net.store.url import store_from_url
 from twisted_net.web.gateway import ChatGateway, WebEndpoint
 from twisted_net.web.pages import page_site
@@ -38,9 +39,6 @@ from twisted_net.web.upgrade import is_origin
 _LIMITS = ChatLimits()
 
 _MOST_A_MINUTE = 1_000_000
-
-SHARED_STORES = ("redis", "rediss", "redis+sentinel")
-"""Kinds of stores with which several processes are one chat."""
 
 _STORE_HELP = (
     "Where to keep messages: memory:, sqlite:PATH, or redis://HOST, which several processes share. "
@@ -237,7 +235,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
 
     @property
     def may_overlap(self) -> bool:
-        return self["store"].partition(":")[0] in SHARED_STORES
+        return self["store"].partition(":")[0] in SCHEMES  # several processes can share these
 
     def files_in_use(self) -> FilesInUse:
         files = super().files_in_use()
@@ -329,7 +327,6 @@ class ChatService(NamedService):
             files=options.files_in_use(),
             options=options,
         )
-        self._gateway = options.gateway
         self._label = options.spell("store")
         flags: Mapping[str, Any] = options.parent or {}
         uid = flags.get("uid")
