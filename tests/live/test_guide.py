@@ -1,0 +1,139 @@
+"""The programs and sessions of the guide do what its pages show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.live.console import CHECKOUT, Line, Page, Player, Session, pattern_of, read_page
+
+DOCS = CHECKOUT / "docs"
+
+# What is shown and cannot be run here: page, first command of the block, and why.
+NOT_RUN: dict[tuple[str, str], str] = {}
+
+
+def pages() -> list[Page]:
+    """Return every page that has a session."""
+    found = [read_page(path) for path in sorted(DOCS.rglob("*.rst"))]
+    return [page for page in found if page.sessions]
+
+
+def name_of(page: Page) -> str:
+    """Return the name of a page: its path in ``docs/`` without the ending."""
+    return page.path.relative_to(DOCS).with_suffix("").as_posix()
+
+
+class GuideTests(SynchronousTestCase):
+    """Each page with sessions is played; the test methods are made below."""
+
+    def play(self, page: Page) -> None:
+        """Play a page in a new directory."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        player = Player(directory)
+        self.addCleanup(player.close)
+        player.play(page)
+
+
+def _add_test(page: Page) -> None:
+    def test(self: GuideTests) -> None:
+        self.play(page)
+
+    test.__doc__ = f"The sessions of {name_of(page)} run as shown."
+    test.__name__ = "test_" + name_of(page).replace("/", "_").replace("-", "_")
+    setattr(GuideTests, test.__name__, test)
+
+
+for _page in pages():
+    if any(session.played for session in _page.sessions):
+        _add_test(_page)
+
+
+class PageTests(SynchronousTestCase):
+    """What a page may have."""
+
+    def test_what_is_not_run_has_a_reason(self) -> None:
+        """Each block that is not played is in the table above, and nothing else is."""
+        found = {
+            (name_of(page), session.lines[0].text)
+            for page in pages()
+            for session in page.sessions
+            if not session.played
+        }
+        self.assertEqual(found, set(NOT_RUN))
+
+    def test_every_block_begins_with_something_to_do_or_see(self) -> None:
+        """The first block of each terminal begins with a command."""
+        for page in pages():
+            begun: set[str] = set()
+            for session in page.sessions:
+                if session.terminal not in begun:
+                    self.assertEqual(session.lines[0].kind, "command", (page.path, session))
+                begun.add(session.terminal)
+
+
+class ConsoleTests(SynchronousTestCase):
+    """The player itself: what is wrong on a page is found."""
+
+    def page(self, text: str) -> Page:
+        """Return the page with this text."""
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return read_page(path)
+
+    def play(self, *lines: str) -> None:
+        """Play a session of one terminal."""
+        text = "".join(f"   {line}\n" for line in lines)
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        player = Player(directory)
+        self.addCleanup(player.close)
+        player.play(self.page(f".. code-block:: console\n\n{text}"))
+
+    def test_a_page_is_read(self) -> None:
+        """Files and sessions are found, with what is typed."""
+        page = self.page(
+            "Text.\n\n.. code-block:: python\n   :caption: a.py\n\n   x = 1\n\n"
+            ".. code-block:: console\n   :caption: Terminal 2\n   :emphasize-lines: 2\n\n"
+            "   $ nc localhost 8080\n   hello\n   HELLO\n   ^C\n\nMore.\n"
+        )
+        saved, session = page.steps
+        self.assertEqual((saved.name, saved.text), ("a.py", "x = 1\n"))  # type: ignore[union-attr]
+        lines = (
+            Line("command", "nc localhost 8080"),
+            Line("typed", "hello"),
+            Line("shown", "HELLO"),
+            Line("key", "^C"),
+        )
+        self.assertEqual(session, Session("Terminal 2", lines))
+
+    def test_what_is_right(self) -> None:
+        """A session that is as shown passes."""
+        self.play("$ echo one; echo two three", "one", "two ...", "$ printf x", "x", "$ true")
+
+    def test_lines_left_out(self) -> None:
+        """``...`` stands for any lines."""
+        self.play("$ seq 5", "1", "...", "5", "$ seq 3", "...", "$ echo end", "end")
+
+    def test_another_line(self) -> None:
+        """Another line than the page's is an error."""
+        self.assertRaises(AssertionError, self.play, "$ echo one", "two")
+
+    def test_a_line_too_many(self) -> None:
+        """A line that the page does not have is an error at the next command."""
+        self.assertRaises(AssertionError, self.play, "$ seq 2", "1", "$ true")
+
+    def test_a_line_too_few(self) -> None:
+        """A command that ends too early is an error at once."""
+        self.assertRaises(AssertionError, self.play, "$ echo one", "one", "two")
+
+    def test_keys(self) -> None:
+        """Ctrl-C ends a program, Ctrl-D its input."""
+        self.play("$ cat", "^D", "$ sleep 1000", "^C", "$ echo end", "end")
+
+    def test_times(self) -> None:
+        """A time of the log stands for any other."""
+        shown = pattern_of("2026-11-26T20:00:00+0000 [-] Listening on port 8080")
+        self.assertTrue(shown.fullmatch("2031-01-02T03:04:05+0100 [-] Listening on port 8080"))
