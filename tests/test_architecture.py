@@ -40,6 +40,7 @@ LAYERS = {
     "web": 8,
     "terminal": 8,
     "services": 9,
+    "__main__": 9,
     "admin": 9,  # a program of its own, which asks a server
     "testing": 9,  # for tests: nothing else imports it
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.services import chat, echo, idle
 from twisted_net.services.help import FlagHelp, format_paragraph, format_section, help_width
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 SERVICES = (echo, idle, chat)
 
@@ -44,7 +47,7 @@ class ServicesTests(SynchronousTestCase):
         for service in SERVICES:
             options = service.Options()
             below = sections(help_of(service))
-            del below["Examples"]
+            del below["Examples"]  # and the place of the guide, which follows them
             lines = "\n".join(below.values())
             entries = [
                 " ".join(each.split())
@@ -90,9 +93,21 @@ class ServicesTests(SynchronousTestCase):
         own = {echo: "Listening", idle: "Forwarding", chat: "Chat"}
         for service in SERVICES:
             headings = list(sections(help_of(service)))
-            self.assertEqual(headings[:2], ["Examples", own[service]])
-            self.assertEqual(headings[-1], "Help")
+            self.assertEqual(headings[0], own[service])
+            self.assertEqual(headings[-2:], ["Help", "Examples"])
             self.assertRegex(sections(help_of(service))["Help"], r"^  --version .*\n  --help .*")
+
+    def test_it_ends_with_examples_and_the_guide(self) -> None:
+        """At the end are two command lines, and the pages that say more. These exist."""
+        for service in SERVICES:
+            first, second = service.Options.examples
+            self.assertIn(
+                f"\n\nExamples:\n  {first}\n  {second}\n\nThe guide is ", help_of(service)
+            )
+            last = help_of(service, 1000).splitlines()[-1]
+            for path in re.findall(r"docs/[\w./]*\w", last):
+                self.assertTrue((CHECKOUT / path).exists(), path)
+            self.assertIn("docs/", last)
 
     def test_the_examples_work(self) -> None:
         """The flags of the examples are valid."""
@@ -102,7 +117,6 @@ class ServicesTests(SynchronousTestCase):
                 self.assertEqual(
                     (twistd, nodaemon, command), ("twistd", "-n", service.Options.command)
                 )
-                flags = [each for each in flags if each not in ("--auth", "file:users.txt")]
                 service.Options().parseOptions(flags)
 
     def test_short_flags(self) -> None:

@@ -76,8 +76,7 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
     summary = "Run a chat server with rooms, for browsers, nc, telnet and programs."
     examples = (
         "twistd -n netchat --port 8080",
-        "twistd -n netchat --store sqlite:chat.db --auth file:users.txt",
-        "twistd -n netchat --tls-port 8443 --cert chain.pem --key key.pem",
+        "twistd -n netchat --store sqlite:chat.db --admin unix:admin.sock",
     )
     groups = (
         FlagGroup("Chat", {"store": "URL", "history": "N", "heartbeat": "SECONDS"}),

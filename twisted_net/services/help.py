@@ -16,6 +16,12 @@ INDENT = "  "
 FIRST_COLUMN = 32
 """Columns for the flags, with their indent. The help text of a longer flag begins below it."""
 
+GUIDE_PLACE = (
+    "The guide is docs/ in the source distribution: docs/course/ begins with a first server, and "
+    "docs/flags.rst says when to change a flag. python -m twisted_net lists what else there is."
+)
+"""Where an installed program's user finds more. The last lines of each ``--help``."""
+
 _SHORT_DEFAULT = re.compile(r"\[default: [^]]{1,20}\]")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 

@@ -41,6 +41,7 @@ from twisted_net.services.flags import (
     SHARED_GROUPS,
 )
 from twisted_net.services.help import (
+    GUIDE_PLACE,
     INDENT,
     FlagGroup,
     FlagHelp,
@@ -83,7 +84,7 @@ class ServiceOptions(ConfigurableOptions):
 
     :cvar command: the service's name.
     :cvar summary: the first paragraph of ``--help``.
-    :cvar examples: command lines that ``--help`` shows.
+    :cvar examples: the two command lines with which ``--help`` ends.
     :cvar groups: all flags, as ``--help`` groups them.
     :ivar words: the command line, without the service's name.
     :ivar directory: where the program was started.
@@ -166,11 +167,12 @@ class ServiceOptions(ConfigurableOptions):
         """
         width = width or help_width()
         sections = [format_paragraph(self.summary, width)]
-        sections.append("\n".join(["Examples:", *(INDENT + each for each in self.examples)]))
         for group in self.groups:
             flags = [self._flag_help(name, value) for name, value in group.flags.items()]
             sections.append(format_section(group.heading, flags, width))
         sections.append(format_paragraph(self.longdesc, width))
+        sections.append("\n".join(["Examples:", *(INDENT + each for each in self.examples)]))
+        sections.append(format_paragraph(GUIDE_PLACE, width))
         return "\n" + "\n\n".join(sections)
 
     def _flag_help(self, name: str, value: str) -> FlagHelp:
