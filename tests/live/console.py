@@ -180,6 +180,8 @@ class Terminal:
         self.seen: list[str] = []  # for the error
         self._at_prompt = False
         self._interrupted = False
+        self._skipping = False  # after a line "..."
+        self._last = ""  # the kind of the last line
         search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         omitted = ("PYTHONPATH", "PYTHONWARNINGS")
         self._child = pexpect.spawn(
@@ -224,22 +226,21 @@ class Terminal:
 
     def play_all(self, lines: tuple[Line, ...]) -> None:
         """Play a block. A line ``...`` skips what is shown until the next line is."""
-        skipping = False
         for line in lines:
+            self._last = line.kind
             if line == Line("shown", "..."):
-                skipping = True
-                continue
-            if skipping and line.kind == "command":
-                while not self._at_prompt:
-                    self._next(f"the end of the command before {line.text!r}")
-            elif skipping and line.kind == "shown":
+                self._skipping = True
+            elif self._skipping and line.kind == "shown":
                 pattern = pattern_of(line.text)
                 while not pattern.fullmatch(self._next(repr(line.text))):
                     pass
-                skipping = False
-                continue
-            skipping = False
-            self.play(line)
+                self._skipping = False
+            else:
+                if self._skipping and line.kind == "command":
+                    while not self._at_prompt:
+                        self._next(f"the end of the command before {line.text!r}")
+                    self._skipping = False
+                self.play(line)
 
     def wait_for_prompt(self) -> None:
         """Wait until the command has ended, and check that it has shown nothing more."""
@@ -249,8 +250,11 @@ class Terminal:
                 raise AssertionError(f"{self.name} shows {left!r}, which the page does not")
 
     def finish(self) -> None:
-        """Check that the last command, if it has ended, has shown nothing more."""
-        if self._shell_waits():
+        """Check that the last command, if it has ended, has shown nothing more.
+
+        After a command of which the page shows nothing, nobody knows whether it has begun.
+        """
+        if self._last == "shown" and not self._skipping and self._shell_waits():
             self.wait_for_prompt()
 
     def close(self) -> None:
