@@ -10,6 +10,7 @@ import trustme
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.layers_picture import PICTURE, draw
 from tests.test_faces import FACES
 from twisted_net.endpoints.strings import parse_nettls
 
@@ -80,3 +81,11 @@ class ReferenceTests(SynchronousTestCase):
         issued.private_key_pem.write_to_path(directory / "a.example" / "privkey.pem")
         issued.cert_chain_pems[0].write_to_path(directory / "a.example" / "fullchain.pem")
         return directory
+
+
+class PictureTests(SynchronousTestCase):
+    """The picture of the folders."""
+
+    def test_it_is_up_to_date(self) -> None:
+        """It shows the layers that the test of the architecture checks."""
+        self.assertEqual(draw(), PICTURE.read_text(), "run python -m tests.layers_picture")

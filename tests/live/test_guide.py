@@ -11,7 +11,12 @@ from tests.live.console import CHECKOUT, Line, Page, Player, Session, pattern_of
 DOCS = CHECKOUT / "docs"
 
 # What is shown and cannot be run here: page, first command of the block, and why.
-NOT_RUN: dict[tuple[str, str], str] = {}
+NOT_RUN: dict[tuple[str, str], str] = {
+    (
+        "internals/benchmarks",
+        "python -m benchmarks broadcast --members 500 --rate 200 --rounds 5",
+    ): "measures for minutes; tests.live.test_benchmarks runs a short one",
+}
 
 
 def pages() -> list[Page]:
