@@ -33,6 +33,15 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
+
+# sphinx-build -t spelling -b spelling: it needs enchant and a dictionary, which a build of the pages
+# does not. spelling_words.txt has the names and terms that the dictionary does not know.
+if tags.has("spelling"):  # noqa: F821  # Sphinx provides it
+    extensions.append("sphinxcontrib.spelling")
+    spelling_lang = "en_GB"
+    spelling_word_list_filename = "spelling_words.txt"
+    spelling_filters = ["spelling_filter.MixedCase"]
+    spelling_show_suggestions = True
 html_theme = "furo"
 html_title = "twisted_net"
 
