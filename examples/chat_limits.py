@@ -14,6 +14,7 @@ class Member(net.Connection):
         self.room = room
 
     def connected(self) -> None:
+        self.send(f"You are guest {self.id}.")
         self.room.add(self)
 
     def message_received(self, line: bytes) -> None:

@@ -14,6 +14,7 @@ class Member(Connection):
     room = Broadcast(reactor)
 
     def connected(self):
+        self.send(f"You are guest {self.id}.")
         self.room.add(self)
 
     def message_received(self, line):

@@ -15,6 +15,7 @@ class Member(Connection):
         self.room = room
 
     def connected(self) -> None:
+        self.send(f"You are guest {self.id}.")
         self.room.add(self)
 
     def message_received(self, line: bytes) -> None:

@@ -6,9 +6,9 @@ A page in ``docs/`` has two things that a test can use:
   whose ``:caption:`` is the name of a file.
 - Sessions: ``.. code-block:: console``. Its ``:caption:`` names the terminal (``Terminal 1`` if
   there is none); blocks of one terminal continue each other. A line after ``$ `` is a command. A
-  line of ``:emphasize-lines:`` is typed into the program that runs; ``^C``, ``^D`` and ``^Z`` are keys.
-  Every other line is what the terminal shows. ``...`` in a line stands for any text, and as a line
-  for any lines; a time of the log stands for any other.
+  line of ``:emphasize-lines:`` is typed into the program that runs, and ``^C``, ``^D`` and ``^Z``
+  are keys. Every other line is what the terminal shows. ``...`` in a line stands for any text, and
+  as a line for any lines; a time of the log stands for any other.
 
 ``:class: not-run`` keeps a block from being played; ``tests/live/test_guide.py`` says why. The
 comment ``.. saved before: NAME NAME`` gives the page files of ``examples/`` that an earlier page
@@ -256,7 +256,7 @@ class Terminal:
             self.wait_for_prompt()
 
     def close(self) -> None:
-        """End the shell, and what was started in it: stopped, in the background, or by an upgrade."""
+        """End the shell, and all that was started in it, in the background and stopped, too."""
         for process in _session_members(self._child.pid):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
