@@ -138,6 +138,14 @@ class ConsoleTests(SynchronousTestCase):
         """Ctrl-C ends a program, Ctrl-D its input."""
         self.play("$ cat", "^D", "$ sleep 1000", "^C", "$ echo end", "end")
 
+    def test_stopped_programs(self) -> None:
+        """Ctrl-Z stops a program; what is stopped at the end of the page is ended with it."""
+        self.play("$ cat", "^Z", "[1]+  Stopped ... cat", "$ fg", "cat", "^C", "$ cat", "^Z", "...")
+
+    def test_broken_pipes(self) -> None:
+        """A program that nobody reads ends without a word, as in a reader's shell."""
+        self.play("$ yes | head -1", "y", "$ true")
+
     def test_times(self) -> None:
         """A time of the log stands for any other."""
         shown = pattern_of("2026-11-26T20:00:00+0000 [-] Listening on port 8080")
