@@ -39,7 +39,7 @@ _DIRECTIVE = re.compile(r"^( *)\.\. (code-block|literalinclude):: *(\S*)$")
 _SAVED = re.compile(r"^\.\. saved before: (.+)$")
 _OPTION = re.compile(r"^ +:([a-z-]+): *(.*)$")
 _FILE_NAME = re.compile(r"^[\w.-]+\.(py|js|tac|conf|toml|ini|html|txt|sh)$")
-_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100)\b")
+_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191|9443)\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
 _PROMPT = "\x01ready\x02"
 _KEYS = {"^C": "\x03", "^D": "\x04"}
@@ -180,6 +180,7 @@ class Terminal:
         self.seen: list[str] = []  # for the error
         self._at_prompt = False
         self._interrupted = False
+        self._skipping = False
         search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         omitted = ("PYTHONPATH", "PYTHONWARNINGS")
         self._child = pexpect.spawn(
@@ -223,23 +224,25 @@ class Terminal:
             self._expect(line.text)
 
     def play_all(self, lines: tuple[Line, ...]) -> None:
-        """Play a block. A line ``...`` skips what is shown until the next line is."""
-        skipping = False
+        """Play a block. A line ``...`` skips what is shown until the next line is, which may be in
+        the next block."""
         for line in lines:
             if line == Line("shown", "..."):
-                skipping = True
-                continue
-            if skipping and line.kind == "command":
-                while not self._at_prompt:
-                    self._next(f"the end of the command before {line.text!r}")
-            elif skipping and line.kind == "shown":
+                self._skipping = True
+            elif self._skipping and line.kind == "shown":
                 pattern = pattern_of(line.text)
                 while not pattern.fullmatch(self._next(repr(line.text))):
                     pass
-                skipping = False
-                continue
-            skipping = False
-            self.play(line)
+                self._skipping = False
+            else:
+                if line.kind == "command":
+                    self._skip_to_prompt(f"the end of the command before {line.text!r}")
+                self._skipping = False
+                self.play(line)
+
+    def _skip_to_prompt(self, what: str) -> None:
+        while self._skipping and not self._at_prompt:
+            self._next(what)
 
     def wait_for_prompt(self) -> None:
         """Wait until the command has ended, and check that it has shown nothing more."""
@@ -251,6 +254,7 @@ class Terminal:
     def finish(self) -> None:
         """Check that the last command, if it has ended, has shown nothing more."""
         if self._shell_waits():
+            self._skip_to_prompt("the end of the last command")
             self.wait_for_prompt()
 
     def close(self) -> None:
