@@ -41,6 +41,7 @@ _OPTION = re.compile(r"^ +:([a-z-]+): *(.*)$")
 _FILE_NAME = re.compile(r"^[\w.-]+\.(py|js|tac|conf|toml|ini|html|txt|sh)$")
 _PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191|9443)\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
+_PROGRAMS = re.compile(r"\b(nc|curl|openssl|sqlite3|redis-server|node)\b")
 _PROMPT = "\x01ready\x02"
 _KEYS = {"^C": "\x03", "^D": "\x04"}
 
@@ -84,6 +85,17 @@ class Page:
     def sessions(self) -> list[Session]:
         """Return the sessions, played or not."""
         return [step for step in self.steps if isinstance(step, Session)]
+
+    @property
+    def programs(self) -> set[str]:
+        """Return the programs that the sessions need and a machine may not have."""
+        lines = (line for each in self.sessions if each.played for line in each.lines)
+        return {
+            name
+            for line in lines
+            if line.kind == "command"
+            for name in _PROGRAMS.findall(line.text)
+        }
 
 
 def read_page(path: Path) -> Page:
