@@ -103,3 +103,19 @@ class SnippetTests(SynchronousTestCase):
             self.assertEqual(result.failed, 0, path)
             ran += result.attempted
         self.assertGreater(ran, 5)
+
+
+class QuestionTests(SynchronousTestCase):
+    """``docs/questions.rst``."""
+
+    def test_each_has_an_answer_a_page_and_a_source(self) -> None:
+        """Each question leads to a page that has more, and says where it was asked."""
+        text = (DOCS / "questions.rst").read_text()
+        found = re.split(r"^(.+\?)\n-+$", text, flags=re.MULTILINE)[1:]
+        questions = dict(zip(found[::2], found[1::2], strict=True))
+        self.assertGreaterEqual(len(questions), 10)
+        for question, answer in questions.items():
+            self.assertRegex(answer, r":doc:`[\w/-]+`", question)
+            self.assertRegex(answer, r"\*Asked (in|on)\* ", question)
+            for page in re.findall(r":doc:`([\w/-]+)`", answer):
+                self.assertTrue((DOCS / f"{page}.rst").exists(), page)

@@ -9,7 +9,7 @@ fires a Deferred, call :meth:`Peer.turn` afterwards::
     peer.send(b"hello\\n")
     self.assertEqual(peer.received, b"HELLO\\n")
     peer.advance(61)
-    self.assertFalse(peer.connected)
+    self.assertTrue(peer.finished)
 
 It works with any Twisted factory. A :class:`ConnectionFactory` without a clock is given one.
 """
