@@ -37,6 +37,16 @@ class MonitoringTests(SynchronousTestCase):
             for reason in values.split("|"):
                 self.assertIn(reason, REASONS if metric == "ended" else refusals)
 
+    def test_each_alert_has_a_section(self) -> None:
+        """``alerts.rst`` says what to do at each alert, in their order; each names its section."""
+        text = (DOCS / "monitoring/alerts.yml").read_text()
+        alerts = re.findall(r"- alert: (\w+)", text)
+        self.assertGreater(len(alerts), 5)
+        runbooks = re.findall(r'runbook: "(.*)"', text)
+        self.assertEqual(runbooks, [f"docs/alerts.rst, {alert}" for alert in alerts])
+        page = (DOCS / "alerts.rst").read_text()
+        self.assertEqual(re.findall(r"^(\w+)\n-{3,}$", page, re.MULTILINE), alerts)
+
     def test_grafana(self) -> None:
         """Every panel asks for metrics that exist, and every metric has a panel."""
         dashboard = json.loads((DOCS / "monitoring/grafana.json").read_text())

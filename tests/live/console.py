@@ -40,8 +40,9 @@ _DIRECTIVE = re.compile(r"^( *)\.\. (code-block|literalinclude):: *(\S*)$")
 _SAVED = re.compile(r"^\.\. saved before: (.+)$")
 _OPTION = re.compile(r"^ +:([a-z-]+): *(.*)$")
 _FILE_NAME = re.compile(r"^[\w.-]+\.(py|js|tac|conf|toml|ini|html|txt|sh)$")
-_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191)\b")
+_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191|9443)\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
+_PROGRAMS = re.compile(r"\b(nc|curl|openssl|sqlite3|redis-server|node)\b")
 _PROMPT = "\x01ready\x02"
 _KEYS = {"^C": "\x03", "^D": "\x04", "^Z": "\x1a"}
 
@@ -85,6 +86,17 @@ class Page:
     def sessions(self) -> list[Session]:
         """Return the sessions, played or not."""
         return [step for step in self.steps if isinstance(step, Session)]
+
+    @property
+    def programs(self) -> set[str]:
+        """Return the programs that the sessions need and a machine may not have."""
+        lines = (line for each in self.sessions if each.played for line in each.lines)
+        return {
+            name
+            for line in lines
+            if line.kind == "command"
+            for name in _PROGRAMS.findall(line.text)
+        }
 
 
 def read_page(path: Path) -> Page:
@@ -227,7 +239,8 @@ class Terminal:
             self._expect(line.text)
 
     def play_all(self, lines: tuple[Line, ...]) -> None:
-        """Play a block. A line ``...`` skips what is shown until the next line is."""
+        """Play a block. A line ``...`` skips what is shown until the next line is, which may be in
+        the next block."""
         for line in lines:
             self._last = line.kind
             if line == Line("shown", "..."):
@@ -238,11 +251,14 @@ class Terminal:
                     pass
                 self._skipping = False
             else:
-                if self._skipping and line.kind == "command":
-                    while not self._at_prompt:
-                        self._next(f"the end of the command before {line.text!r}")
-                    self._skipping = False
+                if line.kind == "command":
+                    self._skip_to_prompt(f"the end of the command before {line.text!r}")
+                self._skipping = False
                 self.play(line)
+
+    def _skip_to_prompt(self, what: str) -> None:
+        while self._skipping and not self._at_prompt:
+            self._next(what)
 
     def wait_for_prompt(self) -> None:
         """Wait until the command has ended, and check that it has shown nothing more."""
@@ -256,7 +272,8 @@ class Terminal:
 
         After a command of which the page shows nothing, nobody knows whether it has begun.
         """
-        if self._last == "shown" and not self._skipping and self._shell_waits():
+        if self._last == "shown" and self._shell_waits():
+            self._skip_to_prompt("the end of the last command")
             self.wait_for_prompt()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.live.harness import LOCALHOST, Client, LiveTestCase, program
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "backup.rst"
 
 PYTHON_BACKUP = (
     "import sqlite3, sys; s, t = map(sqlite3.connect, sys.argv[1:]); s.backup(t, pages=int(50))"
@@ -59,6 +62,42 @@ class Talker(Client):
         await self.until(lambda: len(self.acked) >= wanted or self.wrong, f"{wanted} acks")
 
 
+class Asker(Client):
+    """A client that keeps what it is told.
+
+    :ivar events: the answers and events, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+        self._rest = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.events += [json.loads(line) for line in lines if line.startswith(b"{")]
+        self.changed()
+
+    def ask(self, **request: Any) -> None:
+        self.send(json.dumps(request).encode() + b"\n")
+
+    def of(self, type: str) -> list[dict[str, Any]]:
+        """Return the events of a type."""
+        return [event for event in self.events if event["type"] == type]
+
+    async def told(self, type: str) -> dict[str, Any]:
+        """Wait for the first event of a type."""
+        await self.until(lambda: self.of(type), type)
+        return self.of(type)[0]
+
+    async def say(self, *texts: str) -> None:
+        """Say these texts in the lobby, and wait for their acknowledgements."""
+        wanted = len(self.of("ack")) + len(texts)
+        for text in texts:
+            self.ask(type="message", room="lobby", text=text, id=text.replace(" ", "-"))
+        await self.until(lambda: len(self.of("ack")) >= wanted, f"{wanted} acks")
+
+
 class BackupTests(LiveTestCase):
     """A store under load."""
 
@@ -91,6 +130,39 @@ class BackupTests(LiveTestCase):
         again = self.twistd(*self.flags("other.db"), cwd=here)
         await again.port()
         self.assertEqual(server.log("Traceback|Unhandled"), [])
+
+    async def test_a_restored_copy(self) -> None:
+        """A client that has seen messages which the copy lacks is told so, if the rooms get a new
+        epoch as ``docs/backup.rst`` shows. In the old one, it would be told the opposite."""
+        self.assertTrue(await self.recovered_after_a_restore(None))
+        (command,) = re.findall(r'sqlite3 chat.db "(UPDATE .*)"$', PAGE.read_text(), re.MULTILINE)
+        self.assertFalse(await self.recovered_after_a_restore(command))
+
+    async def recovered_after_a_restore(self, update: str | None) -> bool:
+        """Return what a client is told that comes back with the offset of a lost message."""
+        sqlite, here = program("sqlite3"), self.directory()
+        server = self.twistd(*self.flags("chat.db"), cwd=here)
+        ann: Asker = await self.connect(await server.port(), Asker)
+        ann.ask(type="hello", nick="ann", room="lobby")
+        await ann.say("one", "two")
+        copying = self.spawn(sqlite, "chat.db", ".backup 'copy.db'", cwd=here)
+        self.assertEqual(await copying.ended(), 0, copying)
+        await ann.say("three")
+        epoch = (await ann.told("joined"))["epoch"]
+        server.signal(9)
+        await server.ended()
+        if update:
+            mending = self.spawn(sqlite, "copy.db", update, cwd=here)
+            self.assertEqual(await mending.ended(), 0, mending)
+        server = self.twistd(*self.flags("copy.db"), cwd=here)
+        bob: Asker = await self.connect(await server.port(), Asker)
+        bob.ask(type="hello", nick="bob", room="lobby")
+        await bob.say("another third", "a fourth")
+        back: Asker = await self.connect(await server.port(), Asker)
+        back.ask(type="hello", nick="ann")
+        back.ask(type="join", room="lobby", since={"epoch": epoch, "offset": 3})
+        recovered: bool = (await back.told("joined"))["recovered"]
+        return recovered
 
     async def test_readers_harm_nobody(self) -> None:
         """A reader in a long transaction, and one that is killed, hold up no acknowledgement."""

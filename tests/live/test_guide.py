@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.live.console import CHECKOUT, Line, Page, Player, Session, pattern_of, read_page
+from tests.live.harness import program
 
 DOCS = CHECKOUT / "docs"
 
@@ -16,6 +17,31 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "internals/benchmarks",
         "python -m benchmarks broadcast --members 500 --rate 200 --rounds 5",
     ): "measures for minutes; tests.live.test_benchmarks runs a short one",
+    ("alerts", "promtool check rules docs/monitoring/alerts.yml"): "tests.live.test_admin does it",
+    (
+        "deployment",
+        "python3 -m venv /opt/twisted_net && /opt/twisted_net/bin/pip install twisted_net",
+    ): ("needs root and systemd; tests.live.test_deployment runs the unit's command"),
+    ("deployment", "docker build --file docs/deployment/Dockerfile --tag netchat ."): (
+        "needs a container engine; tests.live.test_deployment runs the image's command"
+    ),
+    ("deployment", "docker run --publish 8443:8443 --volume netchat:/var/lib/netchat \\"): (
+        "needs a container engine"
+    ),
+    ("deployment", "python -m twisted_net.services.completion > /etc/bash_completion.d/twistd"): (
+        "needs root; tests.live.test_completion compares what it prints"
+    ),
+    ("terminal-client", "pip install 'twisted_net[client]'"): (
+        "takes a terminal over; tests.live.test_terminal does it with tmux"
+    ),
+    ("tls", "certbot certonly --standalone --domain chat.example"): "needs a public name",
+    ("tls", "python3 -m venv scan && scan/bin/pip install sslyze"): "needs packages from the net",
+    ("upgrade", "pip install --upgrade twisted_net        # or put your new code in place"): (
+        "a process would outlive its terminal; tests.live.test_upgrade sends the signal"
+    ),
+    ("upgrade", "systemctl kill --kill-whom=main --signal=USR2 netchat"): (
+        "needs systemd; tests.live.test_upgrade sends the signal"
+    ),
 }
 
 
@@ -34,7 +60,9 @@ class GuideTests(SynchronousTestCase):
     """Each page with sessions is played; the test methods are made below."""
 
     def play(self, page: Page) -> None:
-        """Play a page in a new directory."""
+        """Play a page in a new directory. It is skipped if a program is not installed."""
+        for name in page.programs:
+            program(name)
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         player = Player(directory)
@@ -133,6 +161,16 @@ class ConsoleTests(SynchronousTestCase):
     def test_a_line_too_few(self) -> None:
         """A command that ends too early is an error at once."""
         self.assertRaises(AssertionError, self.play, "$ echo one", "one", "two")
+
+    def test_lines_left_out_at_the_end(self) -> None:
+        """At the end of a block, ``...`` stands for what is shown before the next one."""
+        text = ".. code-block:: console\n\n   $ seq 5\n   1\n   ...\n\nText.\n\n"
+        page = self.page(f"{text}.. code-block:: console\n\n   $ echo end\n   end\n\n{text}")
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        player = Player(directory)
+        self.addCleanup(player.close)
+        player.play(page)
 
     def test_keys(self) -> None:
         """Ctrl-C ends a program, Ctrl-D its input."""

@@ -1,0 +1,121 @@
+"""The pages of ``docs/``: each command is in a session that a test plays, and each snippet runs.
+
+``tests/live/test_guide.py`` plays the sessions.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+_BLOCK = re.compile(
+    r"^( *)(?:\.\. (?P<directive>[a-z-]+):: *(?P<argument>\S*)|(?!\.\. )\S.*::)\n"
+    r"(?P<options>(?:\1 +:[a-z-]+:.*\n)*)(?P<body>(?:\n|\1 +.*\n)+)",
+    re.MULTILINE,
+)
+_PROGRAMS = (
+    "twistd twist trial python3? pip node npm nc telnet curl openssl sqlite3 redis-server "
+    r"redis-cli netchat-\w+ kill docker kubectl systemctl journalctl certbot apt apt-get promtool "
+    "git sphinx-build cp rm mkdir echo cat tail export umask"
+)
+_COMMAND = re.compile(rf"(?:\$ )?(?:sudo )?(?:[\w./~-]*/)?(?:{'|'.join(_PROGRAMS.split())})(?: |$)")
+
+
+class Block(NamedTuple):
+    """A literal block, or a directive with its content."""
+
+    directive: str
+    argument: str
+    options: str
+    text: str
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Yield the literal blocks and the directives of a page."""
+    for found in _BLOCK.finditer(text):
+        body = textwrap.dedent(found["body"]).strip("\n")
+        yield Block(found["directive"] or "", found["argument"] or "", found["options"], body)
+
+
+def pages() -> list[Path]:
+    """Return the pages of the guide."""
+    return sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
+
+
+def commands_outside(text: str) -> list[str]:
+    """Return the lines that are commands, and in a block that no test plays."""
+    return [
+        line
+        for block in blocks(text)
+        if block.argument != "console" and block.directive in ("", "code-block")
+        for line in block.text.splitlines()
+        if _COMMAND.match(line)
+    ]
+
+
+class CommandTests(SynchronousTestCase):
+    def test_commands_are_in_sessions(self) -> None:
+        """A line that begins with the name of a program is in a ``console`` block."""
+        found = {path.name: commands_outside(path.read_text()) for path in pages()}
+        self.assertEqual({name: lines for name, lines in found.items() if lines}, {})
+
+    def test_what_would_be_found(self) -> None:
+        """Commands in literal blocks would be found, and those in sessions would not."""
+        text = (
+            "Run it::\n\n    twistd -n netchat\n    kill -HUP 1\n\nText: ::\n\n    curl x\n\n"
+            ".. code-block:: console\n   :caption: Terminal 2\n\n   $ nc localhost 8080\n   hi\n\n"
+            ".. code-block:: text\n\n   openssl rand 80\n\n"
+            "- An item::\n\n      sqlite3 a.db\n\nTo kill::\n\n    killed by\n    ok\n"
+        )
+        self.assertEqual(
+            commands_outside(text),
+            ["twistd -n netchat", "kill -HUP 1", "curl x", "openssl rand 80", "sqlite3 a.db"],
+        )
+
+
+class SnippetTests(SynchronousTestCase):
+    def test_snippets_run(self) -> None:
+        """Python without a file's name runs, block after block of a page in one namespace. What
+        has a file's name is saved and run by the page's sessions."""
+        ran = 0
+        for path in pages():
+            names: dict[str, Any] = {"__name__": path.stem}
+            for block in blocks(path.read_text()):
+                saved = ":caption:" in block.options or "not-run" in block.options
+                if block.argument == "python" and not saved:
+                    ran += 1
+                    exec(compile(block.text, str(path), "exec"), names)
+        self.assertGreater(ran, 1)
+
+    def test_sums(self) -> None:
+        """What a page computes has the results that it shows."""
+        ran = 0
+        for path in pages():
+            result = doctest.testfile(str(path), module_relative=False)
+            self.assertEqual(result.failed, 0, path)
+            ran += result.attempted
+        self.assertGreater(ran, 5)
+
+
+class QuestionTests(SynchronousTestCase):
+    """``docs/questions.rst``."""
+
+    def test_each_has_an_answer_a_page_and_a_source(self) -> None:
+        """Each question leads to a page that has more, and says where it was asked."""
+        text = (DOCS / "questions.rst").read_text()
+        found = re.split(r"^(.+\?)\n-+$", text, flags=re.MULTILINE)[1:]
+        questions = dict(zip(found[::2], found[1::2], strict=True))
+        self.assertGreaterEqual(len(questions), 10)
+        for question, answer in questions.items():
+            self.assertRegex(answer, r":doc:`[\w/-]+`", question)
+            self.assertRegex(answer, r"\*Asked (in|on)\* ", question)
+            for page in re.findall(r":doc:`([\w/-]+)`", answer):
+                self.assertTrue((DOCS / f"{page}.rst").exists(), page)
