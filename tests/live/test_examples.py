@@ -142,7 +142,9 @@ class RoadTests(SynchronousTestCase):
 
 
 SERVERS = sorted(
-    path.name for path in FILES if re.search(r"await serve\(|Listening on", path.read_text())
+    path.name
+    for path in FILES
+    if path.suffix == ".py" and re.search(r"await serve\(|Listening on", path.read_text())
 )
 
 README_SERVER = re.compile(
@@ -448,7 +450,14 @@ class ApplicationTests(ExampleCase):
 
     async def test_chat(self) -> None:
         """A line is sent to all others, without characters that could harm a terminal."""
-        port = await self.serve_example("chat.py")
+        await self.chat("chat.py")
+
+    async def test_chat_for_node(self) -> None:
+        """The chat for Node does the same."""
+        await self.chat("chat_node.js")
+
+    async def chat(self, name: str) -> None:
+        port = await self.serve_example(name)
         one = await self.connect(port)
         await self.hears(one, "You are guest 1. Others here: 0.")
         two = await self.connect(port)
