@@ -23,6 +23,8 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "twisted_net"
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
 nitpicky = True
 
 # A reader copies the command that a page shows, not the prompt and not the answer.
