@@ -42,8 +42,11 @@ if tags.has("spelling"):  # noqa: F821  # Sphinx provides it
     spelling_word_list_filename = "spelling_words.txt"
     spelling_filters = ["spelling_filter.MixedCase"]
     spelling_show_suggestions = True
+
 html_theme = "furo"
 html_title = "twisted_net"
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
 
 # A reader copies the command that a page shows, not the prompt and not the answer.
 copybutton_prompt_text = "$ "

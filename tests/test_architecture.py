@@ -27,6 +27,7 @@ LAYERS = {
     "policy": 1,
     "interfaces": 1,
     "eager": 2,
+    "asyncio_loop": 2,
     "tls": 3,
     "connection": 4,
     "endpoints": 5,

@@ -27,7 +27,8 @@ WANTED = {
     "Broadcast EncodedBroadcast WebSocketConnection WebSocketFactory TrustedProxies "
     "GuardFactory IdleTimeoutFactory ForwardFactory EchoFactory Limits OverflowPolicy "
     "CloseReason Backoff Certificates TLSServerEndpoint Raw Lines Netstrings LengthPrefixed "
-    "JsonLines JsonStream TwistedNetError UpgradableService UpgradeFailed",
+    "JsonLines JsonStream TwistedNetError UpgradableService UpgradeFailed "
+    "asyncio_reactor",
     "twisted_net.chat": "ChatFactory ChatClient ChatLimits ChatError ChatUser",
     "twisted_net.eager": "eager install",
     "twisted_net.web": "AdminFactory ChatGateway WebEndpoint page_site",

@@ -1,35 +1,16 @@
-"""Every name in the page ``docs/from-node.rst`` exists, and no member of Node's net is missing."""
+"""The pages ``docs/from-node*.rst`` have every member of Node's, and our names in them exist."""
 
 from __future__ import annotations
 
-import inspect
 import re
-from pathlib import Path
-from typing import Any
 
-from docutils.core import publish_doctree
-from twisted.internet.testing import MemoryReactorClock
-from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-import twisted_net
-from twisted_net import Admission, AdmissionRules, ConnectionFactory, ListenerService
-from twisted_net.endpoints.client import CONNECT_KEYWORDS
-from twisted_net.endpoints.strings import parse_net
-from twisted_net.services.echo import Options
+from tests.guide_names import DOCS, LEFT_OUT, problem, rows
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "from-node.rst"
+NET, TLS, CLUSTER = (DOCS / f"from-node{name}.rst" for name in ("", "-tls", "-cluster"))
 
-LEFT_OUT = "left out"
-
-MADE: dict[str, Any] = {
-    "ConnectionFactory": ConnectionFactory(),
-    "ListenerService": ListenerService(ConnectionFactory(), []),
-    "Admission": Admission(AdmissionRules()),
-}
-"""Objects of classes whose attributes exist only in objects."""
-
-_MEMBERS = """
+_NET = """
 allowHalfOpen highWaterMark noDelay keepAlive keepAliveInitialDelay pauseOnConnect blockList 'close'
 'connection' 'error' 'listening' 'drop' server.address server.close Symbol.asyncDispose
 Symbol.asyncIterator getConnections server.listen readableAll writableAll exclusive ipv6Only
@@ -50,73 +31,76 @@ net.isIPv6 net.createServer net.Server
 """
 """The members of Node's documentation of net, by the names that the page must have."""
 
+_TLS = """
+tls.createServer tls.Server cert key passphrase ca requestCert rejectUnauthorized minVersion
+maxVersion ticketKeys getTicketKeys setTicketKeys sessionTimeout ALPNProtocols ALPNCallback
+SNICallback addContext setSecureContext handshakeTimeout 'keylog' enableTrace 'secureConnection'
+'tlsClientError' 'newSession' 'resumeSession' 'OCSPRequest' pskCallback pskIdentityHint pfx crl
+ciphers ecdhCurve sigalgs honorCipherOrder secureProtocol dhparam secureOptions sessionIdContext
+allowPartialTrustChain highWaterMark privateKeyEngine privateKeyIdentifier clientCertEngine
+tls.connect servername session 'session' getSession getTLSTicket timeout socket path
+checkServerIdentity requestOCSP 'OCSPResponse' minDHSize tls.TLSSocket 'secureConnect' address
+localAddress localPort remoteAddress remoteFamily remotePort setServername setSession setKeyCert
+alpnProtocol isSessionReused authorized authorizationError getPeerCertificate
+getPeerX509Certificate getCertificate getX509Certificate getCipher getProtocol getEphemeralKeyInfo
+getFinished getPeerFinished exportKeyingMaterial encrypted renegotiate disableRenegotiation
+getSharedSigalgs setMaxSendFragment tls.createSecureContext tls.checkServerIdentity
+tls.rootCertificates tls.getCACertificates tls.setDefaultCACertificates tls.getCiphers
+tls.DEFAULT_CIPHERS tls.DEFAULT_ECDH_CURVE tls.DEFAULT_MIN_VERSION tls.DEFAULT_MAX_VERSION
+tls.CLIENT_RENEG_LIMIT tls.CLIENT_RENEG_WINDOW tls.convertALPNProtocols tls.createSecurePair
+"""
+"""The members of Node's documentation of tls."""
 
-def rows() -> list[tuple[str, list[str], str, str]]:
-    """Return the rows of the tables: Node's names, ours as literals and as text, and the note."""
-    tree = publish_doctree(PAGE.read_text(), settings_overrides={"report_level": 2})
-    found = []
-    for row in tree.findall(lambda node: node.tagname == "row"):
-        node, ours, note = row.children
-        literals = [each.astext() for each in ours.findall(lambda n: n.tagname == "literal")]
-        found.append((node.astext(), literals, ours.astext(), note.astext()))
-    return [row for row in found if row[0] != "Node"]
-
-
-def exists(name: str) -> bool:
-    """Return whether a name of the middle column is there."""
-    if name.startswith("--"):
-        return name[2:] in {each.rstrip("=") for each in Options().longOpt}  # type: ignore[no-untyped-call]
-    keyword = re.fullmatch(r"(connect|net)\((\w+)=\)", name)
-    if keyword:
-        return _has_keyword(*keyword.groups())
-    if name.split(".")[0] in ("twisted", "ipaddress"):
-        return namedAny(name) is not None
-    owner, _, attribute = name.partition(".")
-    if owner not in twisted_net.__all__:
-        return False
-    found = getattr(twisted_net, owner)
-    if not attribute:
-        return True
-    return (
-        hasattr(found, attribute)
-        or hasattr(MADE.get(owner), attribute)
-        or any(attribute in inspect.get_annotations(each) for each in found.__mro__)
-    )
+_CLUSTER = """
+cluster.fork NODE_UNIQUE_ID cluster.setupPrimary setupMaster cluster.settings exec args cwd
+serialization silent stdio uid gid inspectPort windowsHide cluster.schedulingPolicy SCHED_RR
+SCHED_NONE NODE_CLUSTER_SCHED_POLICY isPrimary isMaster isWorker cluster.worker cluster.workers
+cluster.disconnect 'disconnect' 'exit' 'fork' 'listening' 'message' 'online' 'setup' 'error'
+worker.disconnect exitedAfterDisconnect worker.id isConnected isDead worker.kill worker.process
+worker.send
+"""
+"""The members of Node's documentation of cluster."""
 
 
-def _has_keyword(owner: str, keyword: str) -> bool:
-    if owner == "connect":
-        return keyword in CONNECT_KEYWORDS
-    try:
-        parse_net(MemoryReactorClock(), "0", nonsense="1")
-    except ValueError as error:
-        return keyword in re.split(r"\W+", str(error).partition("the options are")[2])
-    return False
+class NameTests(SynchronousTestCase):
+    """The tables of the three pages."""
 
-
-class FromNodeTests(SynchronousTestCase):
     def test_every_name_exists(self) -> None:
-        """Each of our names in the tables can be used as it is written."""
-        names = [name for row in rows() for name in row[1]]
-        self.assertGreater(len(names), 100)
-        for name in names:
-            self.assertTrue(exists(name), f"{name} does not exist")
+        """Each of our names can be used as it is written: flags, keywords, options, attributes."""
+        for page, least in ((NET, 100), (TLS, 60), (CLUSTER, 15)):
+            names = [name for row in rows(page) for name in row.our_names]
+            self.assertGreater(len(names), least)
+            wrong = {name: problem(name) for name in names if problem(name)}
+            self.assertEqual(wrong, {}, page.name)
 
-    def test_the_test_can_fail(self) -> None:
-        for wrong in (
-            *("Connexion", "Connection.is_pausd", "connect(tiemout=)", "net(dney=)", "--dney"),
-            *("ConnectionFactory.nothing", "Ranges.size"),
+    def test_what_does_not_exist_is_found(self) -> None:
+        """Names that do not exist are noticed, of each kind."""
+        for name in (
+            *("Connexion", "Connection.is_pausd", "ConnectionFactory.nothing", "Ranges.size"),
+            *("connect(tiemout=)", "net(dney=)", "--dney", "chat.Nothing", "/metricks"),
+            *("Certificates(nonsense=)", "Certificates.from_files(nonsense=)", "net(clientCA=)"),
+            *("nettls(nonsense=)", "Certificates.nonsense", "handle.nonsense", "nonsense"),
+            *("transport.nonsense", "ConnectionFactory(idle_tmeout=)", "twisted.nonsense"),
         ):
-            self.assertFalse(exists(wrong), wrong)
+            self.assertTrue(problem(name), name)
+
+    def test_what_exists_is_found(self) -> None:
+        """Names that a function passes on to another one are known."""
+        for name in ("ConnectionFactory.forProtocol(idle_timeout=)", "GuardFactory(rate=)"):
+            self.assertEqual(problem(name), "")
 
     def test_each_row_has_ours_or_the_reason(self) -> None:
-        for node, literals, ours, note in rows():
-            self.assertEqual(bool(literals), ours != LEFT_OUT, node)
-            if ours == LEFT_OUT:
-                self.assertTrue(note.endswith("."), f"{node}: no reason")
+        """Each member of Node's has a name of ours, or the reason why it was left out."""
+        for page in (NET, TLS, CLUSTER):
+            for row in rows(page):
+                if row.ours == LEFT_OUT:
+                    self.assertTrue(row.note.endswith("."), f"{row.theirs}: no reason")
+                elif not row.ours.startswith(("not needed", "two hours", "SIG", "twistd")):
+                    self.assertTrue(row.our_names, row.theirs)
 
     def test_every_member_has_a_row(self) -> None:
-        """No member of Node's net is forgotten."""
-        known = " ".join(row[0] for row in rows())
-        for member in _MEMBERS.split():
-            self.assertRegex(known, rf"(?<!\w){re.escape(member)}(?!\w)")
+        """No member of Node's three modules is forgotten."""
+        for page, members in ((NET, _NET), (TLS, _TLS), (CLUSTER, _CLUSTER)):
+            known = " ".join(row.theirs for row in rows(page))
+            for member in members.split():
+                self.assertRegex(known, rf"(?<!\w){re.escape(member)}(?!\w)")

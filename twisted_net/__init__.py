@@ -13,6 +13,7 @@ to read it:
   for tests of protocols.
 - ``store``: where the chat stores the messages of its rooms.
 - ``endpoints``: where to listen and where to connect.
+- ``asyncio_loop``: Twisted in a program of asyncio.
 - ``connection``: connections, their factory, broadcast, and the guard for other factories.
 - ``tls``: certificates and OpenSSL contexts.
 - ``eager``: a reactor and transports for any Twisted program.
@@ -32,6 +33,7 @@ class TwistedNetError(Exception):
 
 
 if TYPE_CHECKING:
+    from twisted_net.asyncio_loop import asyncio_reactor as asyncio_reactor
     from twisted_net.connection.broadcast import Broadcast as Broadcast
     from twisted_net.connection.connection import Connection as Connection
     from twisted_net.connection.encoded_broadcast import EncodedBroadcast as EncodedBroadcast
@@ -132,6 +134,7 @@ __all__ = [
     "UpgradeFailed",
     "WebSocketConnection",
     "WebSocketFactory",
+    "asyncio_reactor",
     "connect",
     "listen",
     "parse_range",
@@ -189,6 +192,7 @@ __getattr__, __dir__ = lazy_exports(
         "UpgradeFailed": "twisted_net.upgrade.frames",
         "WebSocketConnection": "twisted_net.web.websocket",
         "WebSocketFactory": "twisted_net.web.websocket",
+        "asyncio_reactor": "twisted_net.asyncio_loop",
         "connect": "twisted_net.endpoints.client",
         "listen": "twisted_net.endpoints.serving",
         "parse_range": "twisted_net.policy.ranges",

@@ -7,8 +7,8 @@ A page in ``docs/`` has two things that a test can use:
 - Sessions: ``.. code-block:: console``. Its ``:caption:`` names the terminal (``Terminal 1`` if
   there is none); blocks of one terminal continue each other. A line after ``$ `` is a command. A
   line of ``:emphasize-lines:`` is typed into the program that runs, and ``^C``, ``^D`` and ``^Z``
-  are keys. Every other line is what the terminal shows. ``...`` in a line stands for any text, and
-  as a line for any lines; a time of the log stands for any other.
+  are keys. Every other line is what the terminal shows, without colours. ``...`` in a line stands
+  for any text, and as a line for any lines; a time of the log stands for any other.
 
 ``:class: not-run`` keeps a block from being played; ``tests/live/test_guide.py`` says why. The
 comment ``.. saved before: NAME NAME`` gives the page files of ``examples/`` that an earlier page
@@ -40,8 +40,9 @@ _DIRECTIVE = re.compile(r"^( *)\.\. (code-block|literalinclude):: *(\S*)$")
 _SAVED = re.compile(r"^\.\. saved before: (.+)$")
 _OPTION = re.compile(r"^ +:([a-z-]+): *(.*)$")
 _FILE_NAME = re.compile(r"^[\w.-]+\.(py|js|tac|conf|toml|ini|html|txt|sh)$")
-_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191|9443)\b")
+_PORTS = re.compile(r"\b(2222|6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191|9443)\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PROGRAMS = re.compile(r"\b(nc|curl|openssl|sqlite3|redis-server|node)\b")
 _PROMPT = "\x01ready\x02"
 _KEYS = {"^C": "\x03", "^D": "\x04", "^Z": "\x1a"}
@@ -315,7 +316,7 @@ class Terminal:
                 f"{self.name}: {type(error).__name__}, waiting for {what}; {self.seen}, {rest!r}"
             ) from None
         self._at_prompt = ending == 1
-        shown: str = self._child.before.replace("\r", "")
+        shown = _COLOURS.sub("", self._child.before.replace("\r", ""))
         self.seen.append(shown)
         return shown
 

@@ -78,11 +78,14 @@ class ExampleCase(LiveTestCase):
     def setUp(self) -> None:
         self.where = self.directory()
 
-    def start(self, name: str, *arguments: object) -> Program:
-        """Start an example, in this test's directory."""
+    def start(self, name: str, *arguments: object, without: tuple[str, ...] = ()) -> Program:
+        """Start an example, in this test's directory.
+
+        :param without: environment variables that it does not get.
+        """
         interpreter = (program("node"),) if name.endswith(".js") else (sys.executable, "-u")
         command = (*interpreter, str(EXAMPLES / name), *map(str, arguments))
-        started: Program = self.spawn(*command, cwd=self.where)
+        started: Program = self.spawn(*command, cwd=self.where, without=without)
         return started
 
     async def port(self, example: Program) -> int:
@@ -136,14 +139,20 @@ class RoadTests(SynchronousTestCase):
         self.assertEqual(sorted(listed), [path.name for path in FILES])
 
     def test_each_is_run_by_a_test(self) -> None:
-        """Every example has a test in this file."""
-        tests = Path(__file__).read_text()
+        """Every example has a test in this file, or in that of the how-to pages."""
+        here = Path(__file__).parent
+        tests = "".join(path.read_text() for path in here.glob("test_*examples.py"))
         self.assertEqual([path.name for path in FILES if f'"{path.name}"' not in tests], [])
 
 
-SERVERS = sorted(
-    path.name for path in FILES if re.search(r"await serve\(|Listening on", path.read_text())
-)
+SERVERS = {
+    path.name
+    for path in FILES
+    if path.suffix == ".py" and re.search(r"await serve\(", path.read_text())
+}
+
+FOREIGN = {"embedding_autobahn.py", "embedding_conch.py", "embedding_klein.py"}
+"""Servers that need more than the tests: ``test_howto_examples.py`` starts them."""
 
 README_SERVER = re.compile(
     r"Your first server\n-+\n\n\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
@@ -171,7 +180,7 @@ class StartTests(ExampleCase):
     async def test_a_taken_port(self) -> None:
         """Every example ends with one line and status 1."""
         self.assertGreater(len(SERVERS), 9)
-        for name in SERVERS:
+        for name in SERVERS - FOREIGN:
             port = self.taken()
             await self.refused(self.start(name, port), port)
 
@@ -443,12 +452,56 @@ class StartTlsTests(ExampleCase):
         self.assertNotIn(b"EVIL", client.received)
 
 
+class PortedTests(ExampleCase):
+    """Programs before and after they were ported do the same."""
+
+    async def test_from_twisted(self) -> None:
+        """In both rooms, a line goes to all others, and a silent member is closed."""
+        for name in ("from_twisted_before.py", "from_twisted_after.py"):
+            port = await self.serve_example(name, 2)
+            one, two, silent = [await self.connect(port) for _ in range(3)]
+            talk = LoopingCall(one.send, b"hello\n")
+            talk.start(0.3)
+            self.addCleanup(lambda talk=talk: talk.stop() if talk.running else None)
+            await two.has(b"hello\nhello\n")
+            await silent.closed()
+            self.assertIsNone(one.lost, name)
+            self.assertEqual(one.received, b"", name)
+
+    async def test_from_asyncio(self) -> None:
+        """Both answer in capitals, and print why a connection that was reset has ended."""
+        for name in ("from_asyncio_before.py", "from_asyncio_after.py"):
+            example = self.start(name, 0)
+            port = await self.port(example)
+            client = await self.connect(port)
+            client.send(b"hello\n")
+            await self.hears(client, "HELLO")
+            client.transport.abortConnection()
+            await example.expect(rb"^A connection ended: .*reset.*$")
+            client = await self.connect(port)
+            client.send(b"again\n")
+            await self.hears(client, "AGAIN")
+
+    async def test_asyncio_program(self) -> None:
+        """Twisted's server and clients run on the loop of asyncio, and the program ends."""
+        example = self.start("asyncio_program.py")
+        self.assertEqual(await example.ended(), 0, example)
+        self.assertEqual(example.output, b"ONE TWO\n")
+
+
 class ApplicationTests(ExampleCase):
     """The chat: as a program of its own, and embedded."""
 
     async def test_chat(self) -> None:
         """A line is sent to all others, without characters that could harm a terminal."""
-        port = await self.serve_example("chat.py")
+        await self.chat("chat.py")
+
+    async def test_chat_for_node(self) -> None:
+        """The chat for Node does the same."""
+        await self.chat("chat_node.js")
+
+    async def chat(self, name: str) -> None:
+        port = await self.serve_example(name)
         one = await self.connect(port)
         await self.hears(one, "You are guest 1. Others here: 0.")
         two = await self.connect(port)

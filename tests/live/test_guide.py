@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.live.console import CHECKOUT, Line, Page, Player, Session, pattern_of, read_page
 from tests.live.harness import program
@@ -42,6 +43,20 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("upgrade", "systemctl kill --kill-whom=main --signal=USR2 netchat"): (
         "needs systemd; tests.live.test_upgrade sends the signal"
     ),
+    ("howto/conch", "ssh -p 2222 -i operator operator@localhost"): (
+        "ssh asks about the host's key, and the shell moves the cursor; test_conch does it"
+    ),
+    ("howto/debug", "tshark -i lo -o tls.keylog_file:keys.txt -d tcp.port==8443,tls"): (
+        "it needs root, and a package of 200 MB"
+    ),
+}
+
+# Packages that the programs of a page need, besides those of the tests; .ci/run has them.
+NEEDS = {
+    "howto/autobahn": ("autobahn",),
+    "howto/conch": ("bcrypt",),
+    "howto/embed-asyncio": ("aiohttp", "fastapi", "uvicorn"),
+    "howto/klein": ("klein",),
 }
 
 
@@ -63,6 +78,9 @@ class GuideTests(SynchronousTestCase):
         """Play a page in a new directory. It is skipped if a program is not installed."""
         for name in page.programs:
             program(name)
+        for package in NEEDS.get(name_of(page), ()):
+            if find_spec(package) is None:
+                raise SkipTest(f"{package} is not installed: pip install '.[examples]'")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         player = Player(directory)
@@ -183,6 +201,10 @@ class ConsoleTests(SynchronousTestCase):
     def test_broken_pipes(self) -> None:
         """A program that nobody reads ends without a word, as in a reader's shell."""
         self.play("$ yes | head -1", "y", "$ true")
+
+    def test_colours(self) -> None:
+        """A page shows text without its colours."""
+        self.play(r"$ printf '\033[32mgreen\033[0m and \033[1;31mred\033[m\n'", "green and red")
 
     def test_times(self) -> None:
         """A time of the log stands for any other."""
