@@ -273,8 +273,7 @@ class Terminal:
 
         After a command of which the page shows nothing, nobody knows whether it has begun.
         """
-        if self._last == "shown" and self._shell_waits():
-            self._skip_to_prompt("the end of the last command")
+        if self._last == "shown" and not self._skipping and self._shell_waits():
             self.wait_for_prompt()
 
     def close(self) -> None:
