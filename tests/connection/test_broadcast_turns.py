@@ -19,8 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import ChatCase
 from twisted_net.connection.broadcast import (
-    ENOUGH,
-    LONGEST_DELAY,
     MEMBERS_PER_TURN,
     MOST_BEHIND,
     Broadcast,
@@ -29,6 +27,7 @@ from twisted_net.connection.broadcast import (
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.close_reasons import CLOSED
+from twisted_net.policy.coalescing import ENOUGH, LONGEST_DELAY
 from twisted_net.testing import Peer
 from twisted_net.wire.framing import Raw
 

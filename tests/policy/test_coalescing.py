@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.connection.broadcast import AdaptiveCoalescer
+from twisted_net.policy.coalescing import AdaptiveCoalescer
 
 
 class AdaptiveCoalescerTests(SynchronousTestCase):
