@@ -249,6 +249,21 @@ class LaneTests(SynchronousTestCase):
         figures = {(each.protocol.bytes_sent, each.protocol.messages_sent) for each in self.peers}
         self.assertEqual(figures, {(2, 2)})
 
+    def test_lanes_that_some_have_left(self) -> None:
+        """There are no more of them than are needed."""
+        peers = self.join(16)
+        self.publish(b"1")
+        for peer in peers[::4] + peers[1:6:4]:
+            self.broadcast.discard(peer.protocol)
+            self.peers.remove(peer)
+        self.assertEqual(sorted(len(lane) for lane in self.lanes()), [2, 2, 3, 3])
+        self.publish(b"22")
+        self.assertEqual(sorted(len(lane) for lane in self.lanes()), [2, 4, 4])
+        self.publish(b"3")
+        self.assertEqual(self.heard(), [b"1223"] * 10)
+        figures = {(each.protocol.bytes_sent, each.protocol.messages_sent) for each in self.peers}
+        self.assertEqual(figures, {(4, 3)})
+
     def test_a_turn_that_another_broadcast_has_begun(self) -> None:
         """A lane that is too long for the rest of a turn is the first one in the next."""
         other = Broadcast(self.clock, self.broadcast._scheduler)

@@ -275,22 +275,22 @@ class Broadcast:
         :param most: the most members to write to. All are written to if too many bytes are pending.
         :return: the number of members written to.
         """
-        if not self.is_in_round:
+        if not (self._round_lanes or self._round):
             self._begin_round()
         if self._size > MOST_BEHIND:
             most = len(self.members)
         written, lanes = 0, self._round_lanes
-        while lanes and written + len(lanes[-1]) <= most:
+        while lanes and written + len(lanes[-1].members) <= most:
             lane = lanes.pop()
-            written += len(lane)
+            written += len(lane.members)
             self._write_lane(lane)
-        if not lanes and written < most:
+        if not lanes and self._round and written < most:
             now = self._round[written - most :]
             del self._round[written - most :]
             now.reverse()
             self._write_each(now)
             written += len(now)
-        if not self.is_in_round:
+        if not (lanes or self._round):
             self._end_round()
         return written
 
@@ -309,8 +309,9 @@ class Broadcast:
             self._schedule()
 
     def _write_lane(self, lane: Lane) -> None:
-        data, count = self._between(lane.position, self._head)
-        lane.position = self._head
+        head = self._head
+        data, count = self._between(lane.position, head)
+        lane.position = head
         if data:
             lane.send(data, count)
 
@@ -360,27 +361,30 @@ class Broadcast:
                 else:
                     others[member] = None
             self._others = others
-        if len(self._lanes) > 1 + 2 * (len(members) - len(self._others)) // size:
+        count = len(members) - len(self._others)
+        if len(self._lanes) * size >= count + size:  # fewer would do
             self._join_lanes(size)
 
     def _lane_at(self, position: int, size: int) -> Lane:
         """Return a lane in this position that has room for a member."""
         for lane in reversed(self._lanes):
-            if lane.position == position and len(lane) < size:
+            if lane.position == position and len(lane.members) < size:
                 return lane
         self._lanes.append(Lane(self, position))
         return self._lanes[-1]
 
     def _join_lanes(self, size: int) -> None:
-        """Make fewer lanes of those that many members have left."""
-        known: dict[int, Lane] = {}
+        """Make as few lanes as possible of those in the same position."""
+        by_position: dict[int, list[Lane]] = {}
         for lane in self._lanes:
-            into = known.get(lane.position)
-            if into is None or len(into) + len(lane) > size:
-                known[lane.position] = lane
-                continue
-            self.members.update(dict.fromkeys(lane.members, into))
-            into.add_all(lane)
+            by_position.setdefault(lane.position, []).append(lane)
+        for lanes in by_position.values():
+            lanes.sort(key=len)
+            spare = size * len(lanes) - sum(map(len, lanes))
+            for number in range(spare // size):  # the shortest go into the others
+                for lane in lanes[:number:-1]:
+                    moved = lane.take(lanes[number], size - len(lane.members))
+                    self.members.update(dict.fromkeys(moved, lane))
         self._lanes = [lane for lane in self._lanes if lane.members]
 
     def left_lane(self, member: Connection, position: int) -> None:

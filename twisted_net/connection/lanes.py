@@ -70,15 +70,23 @@ class Lane(Membership):
         self.members.append(member)
         self.sockets.append(member.transport.socket)
 
-    def add_all(self, lane: Lane) -> None:
-        """Let all members of another lane in, which is in the same position."""
+    def take(self, lane: Lane, most: int) -> list[Any]:
+        """Let members of another lane in, which is in the same position.
+
+        :param most: at most so many of them.
+        :return: the members.
+        """
+        most = min(most, len(lane.members))
+        start = len(lane.members) - most
+        moved = lane.members[start:]
         size, count = lane.bytes_sent - self.bytes_sent, lane.messages_sent - self.messages_sent
-        for member in lane.members:
+        for member in moved:
             member.count_sent(size, count)
             member.membership = self
-        self.members += lane.members
-        self.sockets += lane.sockets
-        lane.members, lane.sockets = [], []
+        self.members += moved
+        self.sockets += lane.sockets[start:]
+        del lane.members[start:], lane.sockets[start:]
+        return moved
 
     def remove(self, member: Any) -> None:
         place = self.members.index(member)
