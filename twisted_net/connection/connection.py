@@ -272,9 +272,8 @@ class Connection(_Base):
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
     refusal: CloseReason | None = None
     membership: Membership = NOWHERE  # set by the broadcasts that it is a member of
-
-    _bytes_sent = 0  # with those of the membership; so, too, the messages
-    _messages_sent = 0
+    own_bytes_sent = 0  # with those of the membership, these are all; so, too, the messages
+    own_messages_sent = 0
     _peer: IAddress | None = None  # set when the transport is gone, or if a proxy has told it
     _framing: Framing[Any] = _NoFraming()
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
@@ -301,7 +300,7 @@ class Connection(_Base):
     # thirty: see share_keys().
     shared_keys: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "state", "host", "id", "_framing", "_idle_timer"),
-        *("ready", "_bytes_sent", "_messages_sent", "bytes_received", "messages_received"),
+        *("ready", "own_bytes_sent", "own_messages_sent", "bytes_received", "messages_received"),
         *("_inbox", "_delivering", "_deadline", "reason", "_pause_reasons", "is_full"),
         *("eof_written", "_is_unframed"),
     )
@@ -402,17 +401,12 @@ class Connection(_Base):
     @property
     def bytes_sent(self) -> int:
         """The bytes given to the transport, and to its socket by broadcasts."""
-        return self._bytes_sent + self.membership.bytes_sent
+        return self.own_bytes_sent + self.membership.bytes_sent
 
     @property
     def messages_sent(self) -> int:
         """The messages in :attr:`bytes_sent`."""
-        return self._messages_sent + self.membership.messages_sent
-
-    def count_sent(self, size: int, messages: int) -> None:
-        """Add to the bytes and messages that this connection counts itself. For its broadcasts."""
-        self._bytes_sent += size
-        self._messages_sent += messages
+        return self.own_messages_sent + self.membership.messages_sent
 
     @property
     def broadcasts(self) -> tuple[Any, ...]:
@@ -492,8 +486,8 @@ class Connection(_Base):
         if not data:
             return not self.is_full
         if not self.is_full:
-            self._bytes_sent += len(data)
-            self._messages_sent += messages
+            self.own_bytes_sent += len(data)
+            self.own_messages_sent += messages
             self.transport.write(data)
             return not self.is_full
         self._enqueue(data, messages)
@@ -510,8 +504,8 @@ class Connection(_Base):
         # Wrappers, such as TLS, expose the attributes of what they wrap, but are not instances of
         # Eager.
         if isinstance(transport, Eager) and transport.send_now(data):
-            self._bytes_sent += len(data)
-            self._messages_sent += messages
+            self.own_bytes_sent += len(data)
+            self.own_messages_sent += messages
         else:
             self.send_encoded(data, messages)
 
@@ -839,7 +833,9 @@ class Connection(_Base):
         self.reason = self._deadline = self._inbox = self._idle_timer = None
         self._delivering = self.is_full = self.eof_written = self.ready = False
         self._pause_reasons = 0
-        self.bytes_received = self.messages_received = self._bytes_sent = self._messages_sent = 0
+        self.bytes_received = self.messages_received = self.own_bytes_sent = (
+            self.own_messages_sent
+        ) = 0
         self.connectionMade()
 
     def connectionMade(self) -> None:
@@ -1316,7 +1312,7 @@ class Connection(_Base):
         if queue is not None and queue.missed:
             self.factory.dropped += queue.missed
             notice = self.missed_notice(queue.take_missed())
-            self._bytes_sent += len(notice)
+            self.own_bytes_sent += len(notice)
             self.transport.write(notice)
         if self.reason is not None:
             self._close_transport()
@@ -1346,8 +1342,8 @@ class Connection(_Base):
             data, messages = queue.take(_REFILL)
             if budget is not None:
                 budget.charge(self, -len(data))
-            self._bytes_sent += len(data)
-            self._messages_sent += messages
+            self.own_bytes_sent += len(data)
+            self.own_messages_sent += messages
             self.transport.write(data)
 
     def _enqueue(self, data: bytes, messages: int) -> None:
@@ -1677,8 +1673,8 @@ class Connection(_Base):
         self.id, self.place = state["id"], state["place"]
         if "peer" in state:
             self.peer = restore_address(state["peer"])
-        self.bytes_received, self._bytes_sent = state["bytes"]
-        self.messages_received, self._messages_sent = state["messages"]
+        self.bytes_received, self.own_bytes_sent = state["bytes"]
+        self.messages_received, self.own_messages_sent = state["messages"]
         self._framing = self.moved_framing(state)
         if "framing" in state:
             assert isinstance(self._framing, MovableFraming)

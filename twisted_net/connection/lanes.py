@@ -15,6 +15,7 @@ socket is full, it closes, it speaks, or an operator looks on. Its transport say
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from twisted_net.eager.transports import send_on
@@ -23,8 +24,8 @@ from twisted_net.eager.transports import send_on
 class Membership:
     """The broadcasts that a connection is a member of.
 
-    :ivar bytes_sent: what they have sent it and it has not counted itself. There is also
-        :attr:`messages_sent`.
+    :ivar bytes_sent: what they have sent it and it has not counted itself, in its
+        ``own_bytes_sent``. There is also :attr:`messages_sent`.
     """
 
     __slots__ = ("broadcasts",)
@@ -41,6 +42,16 @@ class Membership:
 
 NOWHERE = Membership(())
 """For a connection that is in no broadcast."""
+
+
+def bytes_sent_to(connections: Iterable[Any]) -> list[int]:
+    """Return the ``bytes_sent`` of each of many connections, in half the time."""
+    return [each.own_bytes_sent + each.membership.bytes_sent for each in connections]
+
+
+def messages_sent_to(connections: Iterable[Any]) -> list[int]:
+    """Return the ``messages_sent`` of each of many connections, in half the time."""
+    return [each.own_messages_sent + each.membership.messages_sent for each in connections]
 
 
 class Lane(Membership):
@@ -65,7 +76,8 @@ class Lane(Membership):
 
     def add(self, member: Any) -> None:
         """Let a member in. Its transport has joined: see :meth:`Eager.join_lane`."""
-        member.count_sent(-self.bytes_sent, -self.messages_sent)
+        member.own_bytes_sent -= self.bytes_sent
+        member.own_messages_sent -= self.messages_sent
         member.membership = self
         self.members.append(member)
         self.sockets.append(member.transport.socket)
@@ -81,7 +93,8 @@ class Lane(Membership):
         moved = lane.members[start:]
         size, count = lane.bytes_sent - self.bytes_sent, lane.messages_sent - self.messages_sent
         for member in moved:
-            member.count_sent(size, count)
+            member.own_bytes_sent += size
+            member.own_messages_sent += count
             member.membership = self
         self.members += moved
         self.sockets += lane.sockets[start:]
@@ -91,7 +104,8 @@ class Lane(Membership):
     def remove(self, member: Any) -> None:
         place = self.members.index(member)
         del self.members[place], self.sockets[place]
-        member.count_sent(self.bytes_sent, self.messages_sent)
+        member.own_bytes_sent += self.bytes_sent
+        member.own_messages_sent += self.messages_sent
         member.transport.leave_lane()
         self.broadcasts[0].left_lane(member, self.position)
 
