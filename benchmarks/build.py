@@ -53,8 +53,8 @@ def build(directory: Path) -> Built:
     if no_tls:
         no_tls = "the headers of OpenSSL are missing (libssl-dev)"
         _must(_compile(load, sources, "-DNO_TLS"))
-    for name in ("chat", "echo"):
-        _must(_compile(directory / name, [HERE / "peers" / f"{name}.c"]))
+    for name, more in ("chat", ("websocket",)), ("echo", ()):
+        _must(_compile(directory / name, [HERE / "peers" / f"{part}.c" for part in (name, *more)]))
     cert, key = directory / "cert.pem", directory / "key.pem"
     return Built(
         directory,

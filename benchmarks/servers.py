@@ -121,7 +121,8 @@ def _c_command(*style: str) -> Callable[[Case, Setup], list[str]]:
     def command(case: Case, setup: Setup) -> list[str]:
         if _service(case) == "echo":
             return [str(setup.built.echo)]
-        return [str(setup.built.chat), *style]
+        frames = ["websocket"] if case.form == "websocket" else []
+        return [str(setup.built.chat), *style, *frames]
 
     return command
 
@@ -212,7 +213,7 @@ _ALL = (
         _any_case,
         works=("connects", "resumed"),
     ),
-    Peer("c", "C, epoll", _c_command("turn"), _present, _c_cannot),
+    Peer("c", "C, epoll", _c_command("turn"), _present, _c_cannot, forms=FORMS),
     Peer(
         "c-each",
         "C, a write a message",
@@ -220,6 +221,7 @@ _ALL = (
         _present,
         _c_cannot,
         services=("chat",),
+        forms=FORMS,
     ),
     Peer(
         "c-nagle",

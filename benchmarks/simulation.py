@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from twisted_net.connection.broadcast import (
+from twisted_net.endpoints.strings import BACKLOG
+from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.coalescing import (
     ENOUGH,
     LONGEST_DELAY,
     SHORTEST_DELAY,
     AdaptiveCoalescer,
 )
-from twisted_net.endpoints.strings import BACKLOG
-from twisted_net.policy.backoff import Backoff
 
 _MICRO = 1e-6
 

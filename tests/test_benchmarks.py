@@ -92,10 +92,11 @@ class PeerTests(SynchronousTestCase):
         return {peer.name for peer in PEERS.values() if peer.usual and peer.has_row(case)}
 
     def test_each_form_has_its_peers(self) -> None:
-        frames = {"ours", "ours-lines", "ours-bare", "ws", "websockets", "picows"}
-        self.assertEqual(self.rows(Case("broadcast", form="websocket")), frames)
+        frames = {"ours-lines", "ours-bare", "ws", "websockets", "picows"}
+        every = {"ours", "c", "c-each"}
+        self.assertEqual(self.rows(Case("broadcast", form="websocket")), frames | every)
         for form in ("text", "json"):
-            self.assertEqual(self.rows(Case("broadcast", form=form)) & frames, {"ours"})
+            self.assertEqual(self.rows(Case("broadcast", form=form)) & (frames | every), every)
         self.assertEqual(self.rows(Case("echo", form="websocket")), self.rows(Case("echo")))
 
     def test_members_speak_the_form_of_the_case(self) -> None:
@@ -108,8 +109,14 @@ class PeerTests(SynchronousTestCase):
                 for name in ("json", "websocket"):
                     self.assertIn(f"{name}={int(name == (speaks or form))}", command)
 
+    def test_the_chat_in_c_speaks_frames(self) -> None:
+        for name, style in ("c", "turn"), ("c-each", "each"):
+            for form, more in ("websocket", ["websocket"]), ("text", []):
+                command = PEERS[name].command(Case("broadcast", form=form), Setup(BUILT))
+                self.assertEqual(command, [str(BUILT.chat), style, *more])
+
     def test_peers_without_tls(self) -> None:
-        for name in ("ours-bare", "ws", "websockets", "picows"):
+        for name in ("c", "c-each", "ours-bare", "ws", "websockets", "picows"):
             self.assertEqual(PEERS[name].cannot(Case("broadcast", form="websocket")), "")
             self.assertIn("TLS", PEERS[name].cannot(Case("broadcast", form="websocket", tls=True)))
 

@@ -22,8 +22,8 @@ from benchmarks.simulation import (
     room,
     sums,
 )
-from twisted_net.connection.broadcast import LONGEST_DELAY
 from twisted_net.policy.backoff import Backoff
+from twisted_net.policy.coalescing import LONGEST_DELAY
 
 COSTS = Costs()
 

@@ -7,6 +7,9 @@
  * a message may wait for the ack of the one before, which Linux delays by up to 40 ms.
  *
  * "/join NAME" changes the room; any other line goes to the others in it as "<guest-7> line".
+ *
+ * With "websocket" as a second word its members have WebSockets. The first message says who somebody
+ * is; any other goes to all others as it came.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,9 +25,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "websocket.h"
+
 #define EVENTS 512
 #define MAX_ROOMS 1024
-#define MAX_LINE 65536
+#define MAX_PARTIAL (1 << 20) /* bytes of an incomplete line or frame */
 #define MAX_UNSENT (64 << 20) /* bytes; who is further behind is closed */
 
 struct buffer {
@@ -37,7 +42,7 @@ struct member {
     struct room *in;
     size_t place; /* in the room's members */
     struct buffer partial, unsent;
-    bool spoke, gone;
+    bool spoke, gone, upgraded;
 };
 
 /* One line of this turn: where it lies in the room's text, and whose it is. */
@@ -60,7 +65,7 @@ static struct room *spoken_in[MAX_ROOMS];
 static size_t room_count, spoken_count;
 static struct member *gone[EVENTS * 64];
 static size_t gone_count;
-static bool by_turn, nagle;
+static bool by_turn, nagle, websocket;
 static int epoll, listener, last_number;
 static char inbox[256 * 1024];
 
@@ -90,6 +95,7 @@ static void watch(struct member *m, uint32_t events) {
 
 static void leave(struct member *m) {
     struct room *r = m->in;
+    if (!r) return;
     r->members[m->place] = r->members[--r->count];
     r->members[m->place]->place = m->place;
 }
@@ -103,7 +109,7 @@ static void join(struct member *m, const char *name, size_t size) {
         room_count++;
         memcpy(r->name, name, size);
     }
-    if (m->in) leave(m);
+    leave(m);
     r->members = grown(r->members, &r->space, r->count + 1, sizeof *r->members);
     m->in = r;
     m->place = r->count;
@@ -179,6 +185,59 @@ static void heard(struct member *m, const char *line, size_t size) {
     (by_turn ? say_at_turns_end : say_at_once)(m, head, head_size, line, size);
 }
 
+static void heard_frame(struct member *m, const struct frame *frame) {
+    char head[WEBSOCKET_HEAD];
+    if (frame->opcode == WEBSOCKET_CLOSE) {
+        lose(m);
+    } else if (frame->opcode == WEBSOCKET_PING) {
+        static struct buffer pong;
+        pong.size = 0;
+        append(&pong, head, websocket_head(head, WEBSOCKET_PONG, frame->size));
+        append(&pong, frame->payload, frame->size);
+        give(m, pong.data, pong.size);
+    } else if (frame->opcode != WEBSOCKET_PONG) {
+        size_t size = websocket_head(head, frame->opcode, frame->size);
+        if (m->in)
+            (by_turn ? say_at_turns_end : say_at_once)(m, head, size, frame->payload, frame->size);
+        else
+            join(m, "lobby", 5);
+    }
+}
+
+/* Returns the bytes that were complete. */
+static size_t take_frames(struct member *m, char *data, size_t size) {
+    size_t at = 0;
+    if (!m->upgraded) {
+        char answer[WEBSOCKET_ANSWER];
+        ssize_t answered = websocket_answer(data, size, answer, &at);
+        if (answered < 0) lose(m);
+        if (answered <= 0) return 0;
+        m->upgraded = true;
+        give(m, answer, (size_t)answered);
+    }
+    while (!m->gone) {
+        struct frame frame;
+        ssize_t taken = websocket_take(data + at, size - at, &frame);
+        if (taken < 0) lose(m);
+        if (taken <= 0) break;
+        heard_frame(m, &frame);
+        at += (size_t)taken;
+    }
+    return at;
+}
+
+static void read_frames(struct member *m, char *data, size_t size) {
+    if (!m->partial.size) {
+        size_t taken = take_frames(m, data, size);
+        if (taken < size) append(&m->partial, data + taken, size - taken);
+        return;
+    }
+    append(&m->partial, data, size);
+    size_t taken = take_frames(m, m->partial.data, m->partial.size);
+    m->partial.size -= taken;
+    memmove(m->partial.data, m->partial.data + taken, m->partial.size);
+}
+
 static void give_without_own(struct room *r, struct member *m) {
     static struct buffer others;
     others.size = 0;
@@ -203,11 +262,8 @@ static void end_turn(void) {
     bury();
 }
 
-static void readable(struct member *m) {
-    ssize_t n = recv(m->fd, inbox, sizeof inbox, 0);
-    if (n == 0 || (n < 0 && errno != EAGAIN)) lose(m);
-    if (n <= 0) return;
-    const char *data = inbox, *end = inbox + n, *newline;
+static void read_lines(struct member *m, const char *data, size_t read) {
+    const char *end = data + read, *newline;
     while ((newline = memchr(data, '\n', (size_t)(end - data))) != NULL) {
         size_t size = (size_t)(newline + 1 - data);
         if (m->partial.size) {
@@ -220,7 +276,17 @@ static void readable(struct member *m) {
         data += size;
     }
     if (data < end) append(&m->partial, data, (size_t)(end - data));
-    if (m->partial.size > MAX_LINE) lose(m);
+}
+
+static void readable(struct member *m) {
+    ssize_t n = recv(m->fd, inbox, sizeof inbox, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN)) lose(m);
+    if (n <= 0) return;
+    if (websocket)
+        read_frames(m, inbox, (size_t)n);
+    else
+        read_lines(m, inbox, (size_t)n);
+    if (m->partial.size > MAX_PARTIAL) lose(m);
 }
 
 static void accept_some(void) {
@@ -232,7 +298,7 @@ static void accept_some(void) {
         if (!nagle) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         m->fd = fd;
         m->number = ++last_number;
-        join(m, "lobby", 5);
+        if (!websocket) join(m, "lobby", 5);
         epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
     }
 }
@@ -251,6 +317,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     by_turn = argc > 1 && strcmp(argv[1], "turn") == 0;
     nagle = argc > 2 && strcmp(argv[2], "nagle") == 0;
+    websocket = argc > 2 && strcmp(argv[2], "websocket") == 0;
     listen_somewhere();
     for (;;) {
         int count = epoll_wait(epoll, events, EVENTS, -1);

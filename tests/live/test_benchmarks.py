@@ -94,6 +94,17 @@ class BenchmarkTests(LiveTestCase):
         self.check(found[0], *peers)
         self.assertIn("broadcast: 10 connections, 20 messages/s, 100 B, websocket", output)
 
+    async def test_in_c(self) -> None:
+        """Frames of all three lengths of a head are sent once to all others, and nothing else."""
+        peers = "c", "c-each"
+        sizes = "20,4096,70000"
+        found, _ = await self.cases(
+            *("websocket", "--rate", "20", "--size", sizes, "--peers", ",".join(peers))
+        )
+        self.assertEqual(len(found), 3)
+        for case in found:
+            self.check(case, *peers)
+
     async def test_over_tls(self) -> None:
         """Sizes of all three kinds are in frames: below 126 bytes, below 64 KiB, and more."""
         program("openssl")

@@ -279,6 +279,12 @@ class EncodeTests(SynchronousTestCase):
             error = self.assertRaises(LocalProtocolError, WebSocket().encode, message)
             self.assertIn(text, str(error))
 
+    def test_text_that_is_encoded_already(self) -> None:
+        for text in ("", "Hello", "\u00e9" * 100, "the same " * 500):
+            for bits in (0, 12):
+                framing = WebSocket(window_bits=bits)
+                self.assertEqual(framing.encode_utf8(text.encode()), framing.encode(text))
+
     def test_frames(self) -> None:
         """The examples of RFC 6455, 5.7."""
         framing = WebSocket()

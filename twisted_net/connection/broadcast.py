@@ -7,21 +7,30 @@ How a message reaches the members:
    messages.
 2. In each turn, the broadcast writes to at most :data:`MEMBERS_PER_TURN` members, and continues in
    the next turn. Each member gets everything published since its last write, in a single write.
+   Nearly all members are in lanes, and are sent to a lane at a time: see
+   :mod:`twisted_net.connection.lanes`.
 3. When the round is over, the messages that all members have are dropped.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from twisted_net.connection.connection import Connection
-from twisted_net.eager.transports import are_free, send_to_all
+from twisted_net.connection.lanes import NOWHERE, Lane, Membership
+from twisted_net.eager.transports import Eager
 from twisted_net.policy.close_reasons import FAILED
+from twisted_net.policy.coalescing import (
+    ENOUGH,
+    LONGEST_DELAY,
+    SHORTEST_DELAY,
+    AdaptiveCoalescer,
+)
 
 _log = Logger()
 
@@ -34,65 +43,20 @@ MOST_BEHIND = 1 << 18
 writes to all of them at once. The bytes then wait in each member's own send queue, which has a
 limit and an overflow policy."""
 
-SHORTEST_DELAY, LONGEST_DELAY = 0.001, 0.010
-"""In seconds; see :class:`AdaptiveCoalescer`. A round for a hundred members takes about a
-millisecond, which is also the resolution of the reactor's timers."""
-
-ENOUGH = 3
-"""The number of pending messages that ends the delay early. Beyond this number, a larger batch
-hardly makes a message cheaper."""
-
-
-class AdaptiveCoalescer:
-    """Decide when the next round may begin, so that busy broadcasts batch their messages.
-
-    A round for one message costs almost as much as a round for several. So each round is followed
-    by a delay as long as the round took, and messages collect during the delay. A broadcast that is
-    busy less than half of the time is hardly delayed. Network cards use the same method, as
-    adaptive interrupt coalescing.
-
-    Times are in seconds, from any clock.
-
-    :param shortest: a round that took less time is followed by no delay.
-    :param longest: the longest delay.
-    """
-
-    __slots__ = ("_began", "_longest", "_shortest", "_until")
-
-    def __init__(self, shortest: float, longest: float) -> None:
-        self._shortest = shortest
-        self._longest = longest
-        self._began = 0.0
-        self._until = -math.inf
-
-    def begin(self, now: float) -> None:
-        """Note that a round begins."""
-        self._began = now
-
-    def end(self, now: float) -> None:
-        """Note that the round is over, and set the delay that follows it."""
-        took = now - self._began
-        self._until = now + min(took, self._longest) if took >= self._shortest else now
-
-    def left(self, now: float) -> float:
-        """Return the seconds until the next round may begin; 0.0 means now."""
-        if self._until - now > self._longest:  # the clock was set back
-            self._until = now
-        return max(0.0, self._until - now)
-
 
 class WriteScheduler:
     """Share the reactor's turns between broadcasts: limit the writes per turn over all of them.
 
     :param clock: the reactor.
     :param size: the number of members written to in one turn.
+    :ivar size: the same.
     """
 
-    __slots__ = ("_broadcasts", "_clock", "_is_due", "_size", "_work")
+    __slots__ = ("_broadcasts", "_clock", "_is_due", "_work", "size")
 
     def __init__(self, clock: IReactorTime, size: int = MEMBERS_PER_TURN) -> None:
         self._clock = clock
-        self._size = size
+        self.size = size
         self._broadcasts: deque[Broadcast] = deque()
         self._work: list[Callable[[], None]] = []
         self._is_due = False  # a turn is scheduled or running
@@ -123,11 +87,15 @@ class WriteScheduler:
                 each()
             except Exception:
                 _log.failure("What was to be broadcast failed")
-        broadcasts, left = self._broadcasts, self._size
+        broadcasts, left = self._broadcasts, self.size
         for _ in range(len(broadcasts)):  # each once; what they publish now is for a later turn
             broadcast = broadcasts.popleft()
-            left -= broadcast.write_some(left)
-            if broadcast._round:
+            written = broadcast.write_some(left)
+            left -= written
+            if broadcast.is_in_round:
+                if not written:  # a lane is too long for what is left of this turn: first next time
+                    broadcasts.appendleft(broadcast)
+                    break
                 broadcasts.append(broadcast)
             if left <= 0:
                 break
@@ -153,7 +121,8 @@ class Broadcast:
     :param clock: the reactor.
     :param scheduler: shares the reactor's turns with other broadcasts.
     :ivar members: the position of each member: the number of the next message to send it, or a
-        :class:`_Diverged` if it does not receive exactly what the others do.
+        :class:`_Diverged` if it does not receive exactly what the others do, or its lane, which has
+        the position of all its members.
     """
 
     __slots__ = (
@@ -162,9 +131,12 @@ class Broadcast:
         "_coalescer",
         "_delayed",
         "_first",
+        "_lanes",
+        "_others",
         "_pending",
         "_round",
         "_round_head",
+        "_round_lanes",
         "_scheduler",
         "_size",
         "is_writing",
@@ -174,17 +146,21 @@ class Broadcast:
     def __init__(self, clock: IReactorTime, scheduler: WriteScheduler | None = None) -> None:
         self._clock = clock
         self._scheduler = scheduler or WriteScheduler(clock)
-        self._alone = (self,)  # the broadcasts of a member that is in no other
+        self._alone = Membership((self,))  # of a member that is in no other, and in no lane
         # Messages are numbered. _first is the number of the first pending message; members holds
         # the number that each member has reached.
         self._pending: list[bytes] = []
         self._first = 0
         self._size = 0  # total bytes of the pending messages
-        self.members: dict[Connection, int | _Diverged] = {}
+        self.members: dict[Connection, int | _Diverged | Lane] = {}
+        self._lanes: list[Lane] = []
+        self._others: dict[Connection, None] = {}  # the members that are in no lane
         self.is_writing = False  # a turn is scheduled: some members are still to be written to
         self._coalescer = AdaptiveCoalescer(SHORTEST_DELAY, LONGEST_DELAY)
         self._delayed: IDelayedCall | None = None
-        self._round: list[Connection] = []  # members still to be written to, in reverse order
+        # What is still to be written to in this round, both in reverse order.
+        self._round_lanes: list[Lane] = []
+        self._round: list[Connection] = []
         self._round_head = 0  # the number that every member has reached when the round is over
 
     def __len__(self) -> int:
@@ -199,10 +175,12 @@ class Broadcast:
         if member in self.members:
             return
         self.members[member] = self._head
+        self._others[member] = None
         if not member.broadcasts:
-            member.broadcasts = self._alone
+            member.membership = self._alone
             return
-        member.broadcasts = (*member.broadcasts, self)
+        member.leave_lane()
+        member.membership = Membership((*member.broadcasts, self))
         for broadcast in member.broadcasts:
             broadcast._diverge(member)
 
@@ -212,10 +190,14 @@ class Broadcast:
             return
         # Remove the member before sending: the write may close the connection, which discards it
         # again.
+        member.leave_lane()
         pieces = self._take(member)
-        del self.members[member]
+        del self.members[member], self._others[member]
         others = tuple(each for each in member.broadcasts if each is not self)
-        member.broadcasts = others[0]._alone if len(others) == 1 else others
+        if len(others) > 1:
+            member.membership = Membership(others)
+        else:
+            member.membership = others[0]._alone if others else NOWHERE
         if pieces:
             member.send_encoded(b"".join(pieces), len(pieces))
 
@@ -248,8 +230,10 @@ class Broadcast:
     def flush(self) -> None:
         """Write to all members now, in this turn, everything that was published."""
         self._round.clear()
-        members = list(self.members)
-        self._write_each(self._write_at_once(members))
+        self._round_lanes.clear()
+        for lane in list(self._lanes):
+            self._write_lane(lane)
+        self._write_each(list(self._others))
         self._drop_before(self._head)
 
     def skip(self, member: Connection) -> None:
@@ -280,61 +264,56 @@ class Broadcast:
 
     # Called by the scheduler.
 
+    @property
+    def is_in_round(self) -> bool:
+        """Whether some members are still to be written to in this round."""
+        return bool(self._round or self._round_lanes)
+
     def write_some(self, most: int) -> int:
         """Send the next members of this round what they have not been sent.
 
         :param most: the most members to write to. All are written to if too many bytes are pending.
         :return: the number of members written to.
         """
-        if not self._round:
-            self._coalescer.begin(self._clock.seconds())
-            self._round = list(reversed(self.members))
-            self._round_head = self._head
+        if not (self._round_lanes or self._round):
+            self._begin_round()
         if self._size > MOST_BEHIND:
-            most = len(self._round)
-        now = self._round[-most:]
-        del self._round[-most:]
-        now.reverse()
-        self._write_each(self._write_at_once(now))
-        if not self._round:
-            self._drop_before(self._round_head)
-            self._coalescer.end(self._clock.seconds())
-            self.is_writing = False
-            if self._pending:  # published during the round
-                self._schedule()
-        return len(now)
+            most = len(self.members)
+        written, lanes = 0, self._round_lanes
+        while lanes and written + len(lanes[-1].members) <= most:
+            lane = lanes.pop()
+            written += len(lane.members)
+            self._write_lane(lane)
+        if not lanes and self._round and written < most:
+            now = self._round[written - most :]
+            del self._round[written - most :]
+            now.reverse()
+            self._write_each(now)
+            written += len(now)
+        if not (lanes or self._round):
+            self._end_round()
+        return written
 
-    def _write_at_once(self, members: list[Connection]) -> list[Connection]:
-        """Write to members that keep up and receive the same as most others.
+    def _begin_round(self) -> None:
+        self._coalescer.begin(self._clock.seconds())
+        self._round_head = self._head
+        self._fill_lanes()
+        self._round_lanes = self._lanes[::-1]
+        self._round = list(reversed(self._others))
 
-        These are nearly all members: their transports are free. No other code runs in between: it
-        is one ``send`` after another.
+    def _end_round(self) -> None:
+        self._drop_before(self._round_head)
+        self._coalescer.end(self._clock.seconds())
+        self.is_writing = False
+        if self._pending:  # published during the round
+            self._schedule()
 
-        :return: the other members.
-        """
-        positions, head = self.members, self._head
-        places = map(positions.get, members)
-        start = next((place for place in places if isinstance(place, int)), head)
-        data, count = self._between(start, head)
-        if not data:
-            return members
-        even: list[Connection] = []
-        others: list[Connection] = []
-        for member in members:
-            (even if positions.get(member) == start else others).append(member)
-        size = len(data)
-        transports = []
-        free = are_free([member.transport for member in even])
-        for member, is_free in zip(even, free, strict=True):
-            if is_free:
-                positions[member] = head
-                member.bytes_sent += size
-                member.messages_sent += count
-                transports.append(member.transport)
-            else:
-                others.append(member)
-        send_to_all(transports, data)
-        return others
+    def _write_lane(self, lane: Lane) -> None:
+        head = self._head
+        data, count = self._between(lane.position, head)
+        lane.position = head
+        if data:
+            lane.send(data, count)
 
     def _between(self, start: int, end: int) -> tuple[bytes, int]:
         """Return the messages from ``start`` up to ``end``, joined, and their number."""
@@ -355,6 +334,8 @@ class Broadcast:
                     if isinstance(position, _Diverged):
                         _write_all(member)
                         continue
+                    if isinstance(position, Lane):
+                        continue
                     start = position
                     data, count = self._between(start, head)
                 positions[member] = head
@@ -364,6 +345,56 @@ class Broadcast:
                 _log.failure("Connection {id}: a broadcast to it failed", id=member.id)
                 member.abort(FAILED)
 
+    # Lanes.
+
+    def _fill_lanes(self) -> None:
+        """Let the members into lanes of which nothing is known that the others do not have."""
+        size, members = self._scheduler.size, self.members
+        self._lanes = [lane for lane in self._lanes if lane.members]
+        if self._others:
+            others: dict[Connection, None] = {}  # a new one, because dictionaries never shrink
+            for member in self._others:
+                place = members[member]
+                if isinstance(place, int) and _join_lane(member.transport):
+                    lane = members[member] = self._lane_at(place, size)
+                    lane.add(member)
+                else:
+                    others[member] = None
+            self._others = others
+        count = len(members) - len(self._others)
+        if len(self._lanes) * size >= count + size:  # fewer would do
+            self._join_lanes(size)
+
+    def _lane_at(self, position: int, size: int) -> Lane:
+        """Return a lane in this position that has room for a member."""
+        for lane in reversed(self._lanes):
+            if lane.position == position and len(lane.members) < size:
+                return lane
+        self._lanes.append(Lane(self, position))
+        return self._lanes[-1]
+
+    def _join_lanes(self, size: int) -> None:
+        """Make as few lanes as possible of those in the same position."""
+        by_position: dict[int, list[Lane]] = {}
+        for lane in self._lanes:
+            by_position.setdefault(lane.position, []).append(lane)
+        for lanes in by_position.values():
+            lanes.sort(key=len)
+            spare = size * len(lanes) - sum(map(len, lanes))
+            for number in range(spare // size):  # the shortest go into the others
+                for lane in lanes[:number:-1]:
+                    moved = lane.take(lanes[number], size - len(lane.members))
+                    self.members.update(dict.fromkeys(moved, lane))
+        self._lanes = [lane for lane in self._lanes if lane.members]
+
+    def left_lane(self, member: Connection, position: int) -> None:
+        """Called by a lane: a member in this position has left it."""
+        self.members[member] = position
+        self._others[member] = None
+        member.membership = self._alone
+        if position < self._round_head:  # its lane has not been written to in this round
+            self._round.append(member)
+
     # What each member has been sent.
 
     @property
@@ -372,18 +403,21 @@ class Broadcast:
         return self._first + len(self._pending)
 
     def _diverge(self, member: Connection) -> _Diverged:
+        member.leave_lane()
         place = self.members[member]
         if not isinstance(place, _Diverged):
+            assert isinstance(place, int)
             self.members[member] = place = _Diverged(place)
         return place
 
     def _take(self, member: Connection) -> list[bytes]:
         """Return what a member has not been sent yet, and mark it as sent."""
         place = self.members[member]
+        assert not isinstance(place, Lane)
         own = place.own if isinstance(place, _Diverged) else {}
         position = place.position if isinstance(place, _Diverged) else place
         head = self._head
-        self.members[member] = head if member.broadcasts is self._alone else _Diverged(head)
+        self.members[member] = head if member.membership is self._alone else _Diverged(head)
         pieces = self._pending[position - self._first :]
         for number, data in own.items():
             if number >= position:
@@ -396,6 +430,11 @@ class Broadcast:
         self._size -= sum(map(len, self._pending[:count]))
         del self._pending[:count]
         self._first = number
+
+
+def _join_lane(transport: Any) -> bool:
+    # Wrappers such as TLS proxy the attributes of the wrapped transport, but are not Eager.
+    return isinstance(transport, Eager) and transport.join_lane()
 
 
 class _Diverged:

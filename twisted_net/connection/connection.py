@@ -60,6 +60,7 @@ from twisted_net.connection.addresses import (
 )
 from twisted_net.connection.flushes import Flushes
 from twisted_net.connection.incoming import ConnectionClosed, Incoming
+from twisted_net.connection.lanes import NOWHERE, Membership
 from twisted_net.connection.mistakes import GENERATOR_HINT, check_class, explain
 from twisted_net.connection.send_queue import SendQueue
 from twisted_net.connection.timer_wheel import Timeout
@@ -263,8 +264,6 @@ class Connection(_Base):
     ready = False
     bytes_received = 0
     messages_received = 0
-    bytes_sent = 0
-    messages_sent = 0
     is_full = False
     eof_written = False
     reason: CloseReason | None = None
@@ -272,8 +271,9 @@ class Connection(_Base):
     idle_timeout: float | None = None
     place: str | None = None  # the address that admission counts it under; "" for a Unix socket
     refusal: CloseReason | None = None
-    broadcasts: tuple[Any, ...] = ()  # the broadcasts that it is a member of; set by them
-
+    membership: Membership = NOWHERE  # set by the broadcasts that it is a member of
+    own_bytes_sent = 0  # with those of the membership, these are all; so, too, the messages
+    own_messages_sent = 0
     _peer: IAddress | None = None  # set when the transport is gone, or if a proxy has told it
     _framing: Framing[Any] = _NoFraming()
     _is_unframed = False  # open, and each read is a message, until the last byte has arrived
@@ -300,9 +300,9 @@ class Connection(_Base):
     # thirty: see share_keys().
     shared_keys: ClassVar[tuple[str, ...]] = (
         *("factory", "place", "transport", "state", "host", "id", "_framing", "_idle_timer"),
-        *("ready", "bytes_sent", "messages_sent", "bytes_received", "messages_received", "_inbox"),
-        *("_delivering", "_deadline", "reason", "_pause_reasons", "is_full", "eof_written"),
-        "_is_unframed",
+        *("ready", "own_bytes_sent", "own_messages_sent", "bytes_received", "messages_received"),
+        *("_inbox", "_delivering", "_deadline", "reason", "_pause_reasons", "is_full"),
+        *("eof_written", "_is_unframed"),
     )
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -399,6 +399,26 @@ class Connection(_Base):
         return 0 if self._send_queue is None else self._send_queue.missed
 
     @property
+    def bytes_sent(self) -> int:
+        """The bytes given to the transport, and to its socket by broadcasts."""
+        return self.own_bytes_sent + self.membership.bytes_sent
+
+    @property
+    def messages_sent(self) -> int:
+        """The messages in :attr:`bytes_sent`."""
+        return self.own_messages_sent + self.membership.messages_sent
+
+    @property
+    def broadcasts(self) -> tuple[Any, ...]:
+        """The broadcasts that it is a member of, in the order in which it was added."""
+        return self.membership.broadcasts
+
+    def leave_lane(self) -> None:
+        """Called by the transport: it can no longer be sent to like the other members of a
+        broadcast. See :mod:`twisted_net.connection.lanes`."""
+        self.membership.remove(self)
+
+    @property
     def write_buffer_size(self) -> int:
         """All bytes that the kernel has not taken yet: those of the send queue and the transport.
 
@@ -466,8 +486,8 @@ class Connection(_Base):
         if not data:
             return not self.is_full
         if not self.is_full:
-            self.bytes_sent += len(data)
-            self.messages_sent += messages
+            self.own_bytes_sent += len(data)
+            self.own_messages_sent += messages
             self.transport.write(data)
             return not self.is_full
         self._enqueue(data, messages)
@@ -484,8 +504,8 @@ class Connection(_Base):
         # Wrappers, such as TLS, expose the attributes of what they wrap, but are not instances of
         # Eager.
         if isinstance(transport, Eager) and transport.send_now(data):
-            self.bytes_sent += len(data)
-            self.messages_sent += messages
+            self.own_bytes_sent += len(data)
+            self.own_messages_sent += messages
         else:
             self.send_encoded(data, messages)
 
@@ -813,7 +833,9 @@ class Connection(_Base):
         self.reason = self._deadline = self._inbox = self._idle_timer = None
         self._delivering = self.is_full = self.eof_written = self.ready = False
         self._pause_reasons = 0
-        self.bytes_received = self.messages_received = self.bytes_sent = self.messages_sent = 0
+        self.bytes_received = self.messages_received = self.own_bytes_sent = (
+            self.own_messages_sent
+        ) = 0
         self.connectionMade()
 
     def connectionMade(self) -> None:
@@ -868,6 +890,7 @@ class Connection(_Base):
 
     def _give_back_closing(self) -> None:
         """Undo :meth:`_take_over_closing`: from now on, or after the end, the transport closes."""
+        self.leave_lane()
         transport = lowest_transport(self.transport)
         if isinstance(transport, Eager):
             transport.closer = None
@@ -1289,7 +1312,7 @@ class Connection(_Base):
         if queue is not None and queue.missed:
             self.factory.dropped += queue.missed
             notice = self.missed_notice(queue.take_missed())
-            self.bytes_sent += len(notice)
+            self.own_bytes_sent += len(notice)
             self.transport.write(notice)
         if self.reason is not None:
             self._close_transport()
@@ -1319,8 +1342,8 @@ class Connection(_Base):
             data, messages = queue.take(_REFILL)
             if budget is not None:
                 budget.charge(self, -len(data))
-            self.bytes_sent += len(data)
-            self.messages_sent += messages
+            self.own_bytes_sent += len(data)
+            self.own_messages_sent += messages
             self.transport.write(data)
 
     def _enqueue(self, data: bytes, messages: int) -> None:
@@ -1650,8 +1673,8 @@ class Connection(_Base):
         self.id, self.place = state["id"], state["place"]
         if "peer" in state:
             self.peer = restore_address(state["peer"])
-        self.bytes_received, self.bytes_sent = state["bytes"]
-        self.messages_received, self.messages_sent = state["messages"]
+        self.bytes_received, self.own_bytes_sent = state["bytes"]
+        self.messages_received, self.own_messages_sent = state["messages"]
         self._framing = self.moved_framing(state)
         if "framing" in state:
             assert isinstance(self._framing, MovableFraming)

@@ -18,8 +18,10 @@ _FIRST, _MOST = 0.002, 0.1  # seconds between two looks
 class _Sender(Protocol):
     """What is needed of a connection."""
 
-    bytes_sent: int
     is_full: bool
+
+    @property
+    def bytes_sent(self) -> int: ...
 
     @property
     def queued(self) -> int: ...

@@ -92,7 +92,8 @@ class EagerServer(Eager, tcp.Server):
             return
         # As Twisted's, which asks the reactor four times whether it waits for this transport.
         self._is_plain = self._in_batch = False
-        self._room = self.connected = 0
+        self._no_room()
+        self.connected = 0
         self.disconnected = 1
         producer = self.producer
         if producer is not None:

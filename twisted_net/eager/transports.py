@@ -28,10 +28,12 @@ Modelled on libuv's ``uv_try_write`` and asyncio's transports, which send inside
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from errno import ENOBUFS, EPIPE, EWOULDBLOCK
 from functools import partial
+from itertools import repeat
 from operator import methodcaller
+from socket import socket
 from typing import Any
 
 from twisted.internet import main, tcp
@@ -40,6 +42,10 @@ from twisted.python.failure import Failure
 
 from twisted_net.eager.key_sharing import Fileno
 from twisted_net.eager.write_batch import LARGE, WriteBatch
+
+_IN_LANE = -1  # as the room of a transport: any write has to be checked
+
+_send = socket.send  # called with the socket, which is quicker than looking its method up
 
 
 class Eager(tcp.Connection):
@@ -54,6 +60,7 @@ class Eager(tcp.Connection):
         returns False, this transport closes. Its method ``starting_tls`` is given what starts TLS,
         whenever somebody calls :meth:`startTLS`. If it is also the protocol, its
         ``ends_with_peer`` is asked when the peer has sent its last byte and nothing is to be sent.
+        For its method ``leave_lane``, see :meth:`join_lane`.
     """
 
     at_once = True
@@ -82,6 +89,8 @@ class Eager(tcp.Connection):
 
     def _write(self, data: bytes) -> None:
         """Write data that needs further checks."""
+        if self._room == _IN_LANE:
+            self._tell_lane()
         if (
             not isinstance(data, bytes)
             or not data
@@ -99,6 +108,8 @@ class Eager(tcp.Connection):
             self._pause_producer()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        if self._room == _IN_LANE:
+            self._tell_lane()
         if (
             not isinstance(iovec, list | tuple)
             or not iovec
@@ -139,6 +150,51 @@ class Eager(tcp.Connection):
         self.offset = sent
         self.startWriting()
         self._maybePauseProducer()
+
+    def queue_after(self, data: bytes, sent: int, errno: int | None) -> None:
+        """Go on after a ``send`` that did not take everything.
+
+        :param sent: the bytes that it took; 0 if it failed.
+        :param errno: why it failed; None if it did not.
+        """
+        if errno is not None:
+            self.defer_error(errno)
+        self.queue_rest(data, sent)
+
+    # Lanes.
+
+    def join_lane(self) -> bool:
+        """Let the user of this transport send on its socket, by :func:`send_on`, without asking.
+
+        That goes on until something else happens to the transport: a write, a producer, or its end.
+        Just before, :attr:`closer` is told by its method ``leave_lane``.
+
+        :return: False if nothing was done, because the transport is not :meth:`free`.
+        """
+        if self.closer is None or not self.free() or type(self.socket) is not socket:
+            return False
+        self._room = _IN_LANE
+        return True
+
+    def leave_lane(self) -> None:
+        """Note that the user does not send on the socket any more."""
+        if self._room == _IN_LANE:
+            self._room = 0
+
+    def _tell_lane(self) -> None:
+        self._room = 0
+        self.closer.leave_lane()
+
+    def _no_room(self) -> None:
+        """Check each write from now on."""
+        if self._room == _IN_LANE:
+            self._tell_lane()
+        self._room = 0
+
+    def _no_longer_plain(self) -> None:
+        self._is_plain = False
+        if self._room == _IN_LANE:
+            self._tell_lane()
 
     def _send_soon(self, added: int) -> None:
         """Send when the event ends, unless Twisted's ``doWrite`` has to send."""
@@ -227,22 +283,22 @@ class Eager(tcp.Connection):
     def loseConnection(self) -> None:
         if self.closer is not None and self.closer.close_from_outside():
             return
-        self._is_plain = False
+        self._no_longer_plain()
         self.leave_to_poller()
         super().loseConnection()
 
     def loseWriteConnection(self) -> None:
-        self._is_plain = False
+        self._no_longer_plain()
         self.leave_to_poller()
         super().loseWriteConnection()
 
     def abortConnection(self) -> None:
-        self._is_plain = False
+        self._no_longer_plain()
         super().abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self._room or self._in_batch:
-            self._room = 0
+            self._no_room()
             self.leave_to_poller()
         super().registerProducer(producer, streaming)
         if not streaming or self.producer is not producer or self.TLS or self._aborting:
@@ -260,7 +316,7 @@ class Eager(tcp.Connection):
             self._find_room()
 
     def unregisterProducer(self) -> None:
-        self._is_plain = False
+        self._no_longer_plain()
         super().unregisterProducer()
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
@@ -270,20 +326,22 @@ class Eager(tcp.Connection):
             self.closer.starting_tls(partial(self._start_tls, ctx, normal))
 
     def _start_tls(self, ctx: Any, normal: bool) -> None:
-        self._is_plain, self._room = False, 0
+        self._is_plain = False
+        self._no_room()
         super().startTLS(ctx, normal)
 
     def startWriting(self) -> None:
-        self._room = 0
+        self._no_room()
         super().startWriting()
 
     def stopWriting(self) -> None:
-        self._room = 0
+        self._no_room()
         self._in_batch = False  # what is queued waits until startWriting() is called again
         super().stopWriting()
 
     def connectionLost(self, reason: Failure) -> None:
-        self._is_plain, self._room = False, 0
+        self._is_plain = False
+        self._no_room()
         super().connectionLost(reason)
 
     def readConnectionLost(self, reason: Failure) -> None:
@@ -335,32 +393,40 @@ class Eager(tcp.Connection):
             batch.flush()
 
 
-def are_free(transports: Sequence[Any]) -> list[bool]:
-    """Return for each transport whether :func:`send_to_all` may send to it."""
-    # Wrappers such as TLS proxy the attributes of the wrapped transport, but are not Eager.
-    return [isinstance(transport, Eager) and transport.free() for transport in transports]
-
-
 def send_to_all(transports: Sequence[Eager], data: bytes) -> None:
-    """Send the same data to transports that are :meth:`~Eager.free`, as :meth:`~Eager.send_now`.
+    """Send the same data to transports that are :meth:`~Eager.free`, as :meth:`~Eager.send_now`."""
+    sending = map(methodcaller("send", data), [transport.socket for transport in transports])
+    for place, sent, errno in _send_each(sending, len(data)):
+        transports[place].queue_after(data, sent, errno)
+
+
+def send_on(sockets: Sequence[socket], data: bytes) -> list[tuple[int, int, int | None]]:
+    """Send the same data on sockets of transports that are in lanes; see :meth:`~Eager.join_lane`.
+
+    :return: for each socket that did not take everything, its place, the bytes that it took, and
+        why it failed, for :meth:`~Eager.queue_after`.
+    """
+    return _send_each(map(_send, sockets, repeat(data)), len(data))
+
+
+def _send_each(sending: Iterator[int], size: int) -> list[tuple[int, int, int | None]]:
+    """Send, and return as :func:`send_on` does.
 
     No Python code runs between one ``send`` and the next. The kernel's work evicts the interpreter
     from the processor's caches, and running Python in between would pay for that each time.
     """
     taken: list[int] = []
-    sending = map(methodcaller("send", data), [transport.socket for transport in transports])
+    errors: dict[int, int | None] = {}
     while True:
         try:
             taken.extend(sending)  # it keeps the results before an exception
             break
         except OSError as error:
-            transports[len(taken)].defer_error(error.errno)
+            errors[len(taken)] = error.errno
             taken.append(0)
-    size = len(data)
-    if taken.count(size) < len(taken):
-        for transport, sent in zip(transports, taken, strict=True):
-            if sent < size:
-                transport.queue_rest(data, sent)
+    if taken.count(size) == len(taken):
+        return []
+    return [(at, sent, errors.get(at)) for at, sent in enumerate(taken) if sent < size]
 
 
 def lost() -> ConnectionLost:

@@ -41,7 +41,8 @@ class FrameCodec:
     def _frame(self, line: bytes) -> bytes:
         if not line:
             return b""
-        frame = self._frames.encode(line.decode().rstrip("\n"))
-        if is_compressed(frame):
+        frames = self._frames
+        frame = frames.encode_utf8(line[:-1])  # the frame ends it, and not a line feed
+        if frames.window_bits and is_compressed(frame):
             self.compressed_bytes += len(frame)
         return frame

@@ -51,7 +51,7 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     """A member of the chat whose messages come in WebSocket frames."""
 
     framing = RequestHead  # type: ignore[assignment]
-    shared_keys = (*ChatProtocol.shared_keys, "gateway", "_opened", "broadcasts")
+    shared_keys = (*ChatProtocol.shared_keys, "gateway", "_opened", "membership")
     subprotocols = (SUBPROTOCOL,)
 
     factory: ChatFactory

@@ -96,7 +96,7 @@ class WebSocketConnection(Heartbeat):
     sent_framing = decoder_of_sent
     subprotocols: ClassVar[Sequence[str]] = ()
 
-    shared_keys = (*Heartbeat.shared_keys, "_opened", "broadcasts")
+    shared_keys = (*Heartbeat.shared_keys, "_opened", "membership")
 
     factory: Any
     refusal: CloseReason | None = None

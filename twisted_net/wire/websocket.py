@@ -216,6 +216,13 @@ class WebSocket(BaseFraming[WebSocketMessage]):
             first, payload = _FIN | _BINARY, bytes(message)
         else:
             first, payload = _control(message)
+        return self._encode(first, payload)
+
+    def encode_utf8(self, text: bytes) -> bytes:
+        """Return the frame of a text message whose text is UTF-8 already. That is not checked."""
+        return self._encode(_FIN | _TEXT, text)
+
+    def _encode(self, first: int, payload: bytes) -> bytes:
         if self.window_bits and len(payload) >= COMPRESS_FROM:
             smaller = compress(payload, self.window_bits)
             if len(smaller) < len(payload):

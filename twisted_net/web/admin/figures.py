@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from twisted_net.connection.connection import Connection, State
+from twisted_net.connection.lanes import bytes_sent_to, messages_sent_to
 from twisted_net.endpoints.tls import endpoint_certificates
 from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
@@ -23,9 +24,7 @@ _IN_FILE = re.compile(r".*, line \d+: (.*)", re.DOTALL)
 _state_of: Callable[[Connection], State] = attrgetter("state")
 _form_of: Callable[[Connection], str] = attrgetter("form")
 _bytes_received: Callable[[Connection], int] = attrgetter("bytes_received")
-_bytes_sent: Callable[[Connection], int] = attrgetter("bytes_sent")
 _messages_received: Callable[[Connection], int] = attrgetter("messages_received")
-_messages_sent: Callable[[Connection], int] = attrgetter("messages_sent")
 
 
 @dataclass(slots=True)
@@ -63,9 +62,9 @@ async def read_figures(view: ServiceView) -> ServiceFigures:
     async for part in slices.of([*chain(*(each.connections.values() for each in view.factories))]):
         count_connections(part, figures.connections)
         figures.bytes_received += sum(map(_bytes_received, part))
-        figures.bytes_sent += sum(map(_bytes_sent, part))
         figures.messages_received += sum(map(_messages_received, part))
-        figures.messages_sent += sum(map(_messages_sent, part))
+        figures.bytes_sent += sum(bytes_sent_to(part))
+        figures.messages_sent += sum(messages_sent_to(part))
     async for part in slices.of(full):  # only these have anything waiting
         for connection in part:
             figures.queued_bytes += connection.queued

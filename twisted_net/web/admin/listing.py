@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.lanes import bytes_sent_to, messages_sent_to
 from twisted_net.web.admin.endings import Ended, tls_version
 from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
@@ -18,13 +19,21 @@ from twisted_net.wire.text import printable
 
 USUAL_LIMIT, MOST = 100, 1000
 
-SORTS: dict[str, Callable[[Connection], int] | None] = {
+_Figures: TypeAlias = Callable[[Sequence[Connection]], list[int]]
+
+
+def _attribute(name: str) -> _Figures:
+    read = attrgetter(name)
+    return lambda connections: list(map(read, connections))
+
+
+SORTS: dict[str, _Figures | None] = {
     "id": None,
-    "queued": attrgetter("queued"),
-    "bytes_received": attrgetter("bytes_received"),
-    "bytes_sent": attrgetter("bytes_sent"),
-    "messages_received": attrgetter("messages_received"),
-    "messages_sent": attrgetter("messages_sent"),
+    "queued": _attribute("queued"),
+    "bytes_received": _attribute("bytes_received"),
+    "bytes_sent": bytes_sent_to,
+    "messages_received": _attribute("messages_received"),
+    "messages_sent": messages_sent_to,
 }
 """The orders of a page: by number, the oldest first, or by a figure, the largest first."""
 
@@ -101,17 +110,17 @@ async def list_connections(
     """Return a page of a service's connections, and where the next page begins, if there is one."""
     slices = Slices(view.factory.clock)
     connections = await _members(view, query.room, slices) if query.room else view.connections()
-    figure = SORTS[query.sort]
-    if figure is None:
+    read = SORTS[query.sort]
+    if read is None:
         start = 0 if query.after is None else bisect_right(connections, query.after[1], key=_id)
         found: Sequence[Connection] = connections[start : start + query.limit + 1]
     else:
-        found = await _largest(slices, connections, query, figure)
+        found = await _largest(slices, connections, query, read)
     rows = [connection_row(view, each) for each in found[: query.limit]]
     if len(found) <= query.limit:
         return rows, None
     last = found[query.limit - 1]
-    return rows, f"{last.id}" if figure is None else f"{figure(last)}:{last.id}"
+    return rows, f"{last.id}" if read is None else f"{read([last])[0]}:{last.id}"
 
 
 async def _members(view: ServiceView, room: str, slices: Slices) -> list[Connection]:
@@ -127,7 +136,7 @@ async def _largest(
     slices: Slices,
     connections: Sequence[Connection],
     query: Query,
-    figure: Callable[[Connection], int],
+    read: _Figures,
 ) -> list[Connection]:
     """Return the connections of a page, and one more if there is one.
 
@@ -137,7 +146,7 @@ async def _largest(
     found: list[Connection] = []
     values: list[int] = []
     async for part in slices.of(connections):
-        figures = list(map(figure, part))
+        figures = read(part)
         if max(figures) <= least:
             continue
         places = _first_places(part, figures, query, least)
@@ -158,7 +167,8 @@ def _first_places(
     :param least: they have more than this.
     """
     if query.after is None:
-        places = [place for place, value in enumerate(figures) if value > least]
+        candidates: Sequence[int] = figures
+        places: Sequence[int] = range(len(figures))
     else:
         most, number = query.after
         places = [
@@ -166,12 +176,17 @@ def _first_places(
             for place, value in enumerate(figures)
             if least < value < most or (least < value == most and part[place].id > number)
         ]
-    if len(places) <= query.limit:
-        return places
-    # Sorting numbers is faster than sorting connections, of which only a few are needed.
-    least = sorted((figures[place] for place in places), reverse=True)[query.limit]
-    above = [place for place in places if figures[place] > least]
-    equal = (place for place in places if figures[place] == least)
+        candidates = [figures[place] for place in places]
+    if len(candidates) > query.limit:
+        # Sorting numbers is faster than sorting connections, of which only a few are needed.
+        enough = sorted(candidates, reverse=True)[query.limit]
+    else:
+        enough = least
+    bound = max(least, enough)
+    above = [place for place, value in zip(places, candidates, strict=True) if value > bound]
+    if bound == least:
+        return above
+    equal = (place for place, value in zip(places, candidates, strict=True) if value == bound)
     return sorted([*above, *islice(equal, query.limit + 1 - len(above))])
 
 

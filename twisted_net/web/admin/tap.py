@@ -3,7 +3,7 @@
 A connection that nobody looks at is not changed in any way. While somebody does, its message hook
 and its transport's ``write`` are replaced, on these two objects alone. A broadcast sends on the
 sockets of transports that are ``free``, and this one is not free meanwhile: see
-:func:`twisted_net.eager.transports.are_free`.
+:meth:`twisted_net.eager.transports.Eager.join_lane`.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ class Tap:
         connection, transport = self._connection, self._transport
         transport.write = self._write  # raises if it has slots
         transport.free = _not_free
+        connection.leave_lane()
         connection.message_received = self._receive  # type: ignore[method-assign]
         self.queue.add(
             {
