@@ -18,7 +18,7 @@ from twisted_net.store.log import Bounds
 from twisted_net.store.redis.location import parse_location
 from twisted_net.store.redis.preflight import check_redis
 
-HELLO = b"%1\r\n+server\r\n+redis\r\n"
+HELLO = b"%1\r\n+proto\r\n:3\r\n"
 
 
 class Scripted:

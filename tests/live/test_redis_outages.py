@@ -291,11 +291,35 @@ class DamageTests(OutageCase):
         self.assertEqual(self.heard.epochs, {self.epoch})
 
     def test_a_record_that_is_not_ours(self) -> None:
-        """What cannot be a message is an error of that room, not a crash."""
+        """The history begins after what cannot be a message, and everything else goes on."""
+        self.say("1", "2")
+        self.server.ask("XADD", LOG, "3-0", "m", "{", "s", "1")
+        self.server.ask("HSET", META, "top", "3", "count", "3")
+        other = self.started()
+        with capturedLogs() as logged:
+            for _ in range(2):
+                self.assertEqual(self.value(other.before("a", None, 9)).stored, [])
+            self.assertEqual(self.say("4"), [4])
+            self.assertEqual(self.heard.offsets, [1, 2, 4])
+            page = self.value(other.before("a", None, 9))
+            self.assertEqual(([each.offset for each in page.stored], page.first), ([4], 4))
+            self.assertIsNone(self.value(other.since("a", self.epoch, 1, 9)))
+            page = self.value(other.since("a", self.epoch, 3, 9))
+            assert page is not None
+            self.assertEqual(len(page.stored), 1)
+        texts = [text for event in logged if (text := formatEvent(event))]
+        self.assertEqual(len([text for text in texts if "is damaged" in text]), 1, texts)
+        self.assertEqual(self.losses, [("a", Position(self.epoch, 3))])
+
+    def test_a_record_that_was_changed(self) -> None:
+        """A text that is not what was acked is never delivered."""
         self.say("1")
-        self.server.ask("XADD", LOG, "2-0", "m", "{", "s", "1")
-        self.server.ask("HSET", META, "top", "2", "count", "2")
-        self.failure(self.started().before("a", None, 9), StoreError)
+        ((_, (_, record, _, size)),) = self.server.ask("XRANGE", LOG, "-", "+")
+        self.server.ask("DEL", LOG)
+        changed = record.replace(b'"1"', b'"7"')
+        self.assertNotEqual(changed, record)
+        self.server.ask("XADD", LOG, "1-0", "m", changed, "s", size)
+        self.assertEqual(self.value(self.started().before("a", None, 9)).stored, [])
 
 
 class ConfirmedTests(RedisCase):

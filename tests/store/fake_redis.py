@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Any
 
 import hiredis
@@ -10,6 +11,7 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.task import Clock
 
 from twisted_net.store.redis.scripts import SCRIPTS
+from twisted_net.store.redis.seals import seal_of
 from twisted_net.testing import Peer, connect_peer
 
 OK = b"+OK\r\n"
@@ -26,6 +28,20 @@ def bulk(text: str | bytes) -> bytes:
 def push(*words: str | bytes) -> bytes:
     """Return what Redis sends without being asked."""
     return b">%d\r\n" % len(words) + b"".join(map(bulk, words))
+
+
+def sealed(command: list[bytes], *items: str | bytes) -> bytes:
+    """Return the reply to a script, as the script seals it."""
+    data = [each.encode() if isinstance(each, str) else each for each in items]
+    data.insert(0, seal_of(b"\n".join([command[-1], *(data or [b""])])))
+    return b"*%d\r\n" % len(data) + b"".join(map(bulk, data))
+
+
+def published(channel: str | bytes, content: str | bytes) -> bytes:
+    """Return what a script has published, as it seals it."""
+    name = channel.encode() if isinstance(channel, str) else channel
+    data = content.encode() if isinstance(content, str) else content
+    return push("message", name, seal_of(name + b"\n" + data) + data)
 
 
 class FakeRedis:
@@ -51,6 +67,7 @@ class FakeRedis:
         self.connections = 0
         self._reader: Any = None
         self._in_login = False
+        self._db = b"0"
 
     def connect(self, factory: Any) -> Deferred[Any]:
         if self.is_down:
@@ -89,9 +106,14 @@ class FakeRedis:
                 self.peer.send(self.hello)
             case [b"INFO"]:
                 self.peer.send(bulk(self.info))
+            case [b"SELECT", number]:
+                self._db = number
+                self.peer.send(OK)
+            case [b"CLIENT", b"INFO"]:
+                self.peer.send(bulk(b"id=3 db=%b sub=0" % self._db))
             case [b"SCRIPT", b"LOAD", text]:
                 self._in_login = text != SCRIPTS[-1].text
-                self.peer.send(bulk("digest"))
+                self.peer.send(bulk(sha1(text).hexdigest()))
             case _:
                 self.peer.send(OK)
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.fake_redis import INFO, OK, FakeRedis, push
+from tests.store.fake_redis import INFO, OK, FakeRedis, bulk, published, push
 from twisted_net.policy.backoff import Backoff
 from twisted_net.store.redis import connection
 from twisted_net.store.redis.client import RedisClient
@@ -58,10 +58,11 @@ class LoginTests(ClientCase):
     def test_the_login(self) -> None:
         """A connection logs in with a name, selects its database, checks, and loads scripts."""
         self.begin()
-        hello, select, info, *scripts = self.redis.login
+        hello, select, client, info, *scripts = self.redis.login
         login = [b"AUTH", b"ann", b"secret", b"SETNAME", b"netchat-1"]
         self.assertEqual(hello, [b"HELLO", b"3", *login])
         self.assertEqual((select, info), ([b"SELECT", b"2"], [b"INFO"]))
+        self.assertEqual(client, [b"CLIENT", b"INFO"])
         self.assertEqual([each[2] for each in scripts], [script.text for script in SCRIPTS])
         self.assertEqual(self.told, ["opened"])
         self.assertIsNotNone(self.client.connection)
@@ -202,13 +203,14 @@ class CommandTests(ClientCase):
         self.assertIn("this is not Redis", self.error(waiting))
 
     def test_a_script_that_is_not_known(self) -> None:
-        """It is sent whole, once. A second error is told."""
+        """It is loaded again, and called once more. A second error is told."""
         result = self.client.run_script(CLOSE, (b"k",), ("a", 5))
         rest = [b"1", b"k", b"a", b"5"]
         self.assertEqual(self.redis.take(), [[b"EVALSHA", CLOSE.digest.encode(), *rest]])
         self.redis.send(b"-NOSCRIPT No matching script.\r\n")
-        self.assertEqual(self.redis.take(), [[b"EVAL", CLOSE.text, *rest]])
-        self.redis.send(b"-OOM no\r\n")
+        again = [b"EVALSHA", CLOSE.digest.encode(), *rest]
+        self.assertEqual(self.redis.take(), [[b"SCRIPT", b"LOAD", CLOSE.text], again])
+        self.redis.send(bulk(CLOSE.digest), b"-OOM no\r\n")
         self.assertEqual(self.failureResultOf(result, RedisReplyError).value.code, "OOM")
         self.assertEqual(self.redis.take(), [])
 
@@ -230,18 +232,17 @@ class ChannelTests(ClientCase):
         """It arrives between replies, and does not disturb them."""
         confirmed = self.client.subscribe(b"c", self.heard.append)
         result = self.client.execute(["GET", "1"])
-        self.redis.send(push("message", "c", "early"))
+        self.redis.send(published("c", "early"))
         self.assertNoResult(confirmed)
-        self.redis.send(push("subscribe", "c", "1"), push("message", "c", "1"), b":5\r\n")
+        self.redis.send(push("subscribe", "c", "1"), published("c", "1"), b":5\r\n")
         self.successResultOf(confirmed)
         self.assertEqual(self.successResultOf(result), 5)
-        self.redis.send(push("message", "other", "x"), push("invalidate", "x"))
         self.assertEqual(self.heard, [b"early", b"1"])
         self.assertRaises(ValueError, self.client.subscribe, b"c", self.heard.append)
         self.client.unsubscribe(b"c")
         self.client.unsubscribe(b"c")
         self.assertEqual(self.redis.take()[2:], [[b"UNSUBSCRIBE", b"c"]])
-        self.redis.send(push("message", "c", "late"), push("unsubscribe", "c", "0"))
+        self.redis.send(published("c", "late"), push("unsubscribe", "c", "0"))
         self.assertEqual(self.heard, [b"early", b"1"])
 
     def test_a_channel_that_is_refused(self) -> None:
@@ -249,7 +250,7 @@ class ChannelTests(ClientCase):
         confirmed = self.client.subscribe(b"c", self.heard.append)
         self.redis.send(b"-NOPERM this user has no permissions\r\n")
         self.failureResultOf(confirmed, RedisReplyError)
-        self.redis.send(push("message", "c", "x"))
+        self.redis.send(published("c", "x"))
         self.assertEqual(self.heard, [])
 
     def test_after_a_reconnection(self) -> None:
@@ -265,7 +266,7 @@ class ChannelTests(ClientCase):
         self.assertEqual(self.told.count("opened"), 1)
         self.redis.send(push("subscribe", "b", "2"))
         self.assertEqual(self.told.count("opened"), 2)
-        self.redis.send(push("message", "b", "x"))
+        self.redis.send(published("b", "x"))
         self.assertEqual(self.heard, [b"x"])
 
     def test_a_reconnection_without_permission(self) -> None:
@@ -283,6 +284,6 @@ class ChannelTests(ClientCase):
     def test_a_handler_that_fails(self) -> None:
         """The failure is logged, and the connection stays."""
         self.client.subscribe(b"a", lambda data: 1 / 0)  # type: ignore[arg-type,return-value]
-        self.redis.send(push("subscribe", "a", "1"), push("message", "a", "x"))
+        self.redis.send(push("subscribe", "a", "1"), published("a", "x"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIsNotNone(self.client.connection)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.store.redis.errors import (
-    WRONG_SERVER,
     RedisReplyError,
     RedisUnavailable,
     TooManyCommands,
+    ends_connection,
 )
 from twisted_net.store.redis.framing import Push, RedisCommand, Resp, encode_command
 from twisted_net.store.redis.handshake import log_in
@@ -32,21 +32,12 @@ MOST_COMMAND_BYTES = 32 << 20
 MOST_REPLY_BYTES = 64 << 20
 """The bytes of one reply."""
 
-_CONFIRMATIONS = (b"subscribe", b"unsubscribe")
-
 _Answer = TypeVar("_Answer")
 
 
-class _Waiting(NamedTuple):
-    """A command that waits for its reply.
-
-    :ivar replies: how many replies it has: ``SUBSCRIBE`` has one for each channel.
-    """
-
-    result: Deferred[Any]
-    due: float
-    size: int
-    replies: int
+_Waiting: TypeAlias = tuple[Deferred[Any], float, int, Sequence[bytes]]
+"""A command that waits for its reply: its result, when it is due, its size, and the channels that
+it subscribes to or unsubscribes from: each is confirmed. A plain tuple, as there are many."""
 
 
 class RedisConnection(Connection):
@@ -58,7 +49,7 @@ class RedisConnection(Connection):
     def __init__(self) -> None:
         self._commands: deque[_Waiting] = deque()
         self._bytes = 0
-        self._replies = 0  # what has come of the first command's replies
+        self._confirmed = 0  # channels of the first command
         self._reply_deadline: IDelayedCall | None = None
 
     # The beginning.
@@ -96,10 +87,10 @@ class RedisConnection(Connection):
 
     # Commands.
 
-    def execute(self, command: RedisCommand, replies: int = 1) -> Deferred[Any]:
+    def execute(self, command: RedisCommand, channels: Sequence[bytes] = ()) -> Deferred[Any]:
         """Send a command.
 
-        :param replies: how many replies it has, if they are not an error.
+        :param channels: what it subscribes to, or unsubscribes from.
         :return: fires with the last reply. Fails with :exc:`RedisReplyError`; with
             :exc:`TooManyCommands` if too much waits, and nothing was sent; and with
             :exc:`RedisUnavailable` if the connection is lost, or the reply does not come in time.
@@ -113,7 +104,7 @@ class RedisConnection(Connection):
         factory = self.factory
         clock, timeout = factory.clock, factory.location.timeout
         result: Deferred[Any] = Deferred()
-        commands.append(_Waiting(result, clock.seconds() + timeout, size, replies))
+        commands.append((result, clock.seconds() + timeout, size, channels))
         self._bytes += size
         if self._reply_deadline is None:
             self._reply_deadline = clock.callLater(timeout, self._check_deadline)
@@ -121,30 +112,30 @@ class RedisConnection(Connection):
         return result
 
     def message_received(self, message: Any) -> None:
-        if type(message) is Push:
-            kind = message[0]
-            if kind == b"message":
-                self.factory.owner.pushed(message[1], message[2])
-                return
-            if kind not in _CONFIRMATIONS:
-                return
+        is_push = type(message) is Push
+        if is_push and is_published(message):
+            self.factory.owner.pushed(message[1], message[2])
+            return
         if not self._commands:
             self.abort(detail="Redis sent a reply without a command")
             return
-        result, _, size, replies = self._commands[0]
+        result, _, size, channels = self._commands[0]
         is_error = isinstance(message, RedisReplyError)
-        if replies > 1 and not is_error:
-            self._replies += 1
-            if self._replies < replies:
+        if (channels or is_push) and not is_error:
+            if not is_confirmation(message, channels, self._confirmed):
+                self.abort(detail="Redis sent something that was not asked for")
                 return
-        self._replies = 0
+            self._confirmed += 1
+            if self._confirmed < len(channels):
+                return
+        self._confirmed = 0
         self._commands.popleft()
         self._bytes -= size
         if not is_error:
             result.callback(message)
             return
         result.errback(message)
-        if self.ready and message.code in WRONG_SERVER:
+        if self.ready and ends_connection(message):
             self.abort(detail=str(message))
 
     def _check_deadline(self) -> None:
@@ -152,7 +143,7 @@ class RedisConnection(Connection):
         if not self._commands or self.reason is not None:
             return
         clock = self.factory.clock
-        left = self._commands[0].due - clock.seconds()
+        left = self._commands[0][1] - clock.seconds()
         if left > 0:
             self._reply_deadline = clock.callLater(left, self._check_deadline)
         else:
@@ -168,8 +159,24 @@ class RedisConnection(Connection):
         problem = self.detail or "the connection to Redis was lost"
         commands, self._commands = self._commands, deque()
         self.factory.owner.closed(self, problem)
-        for waiting in commands:
-            waiting.result.errback(RedisUnavailable(problem))
+        for result, *_ in commands:
+            result.errback(RedisUnavailable(problem))
+
+
+def is_published(push: Push) -> bool:
+    """Return whether a push is something that was published on a channel."""
+    return len(push) == 3 and push[0] == b"message" and type(push[1]) is type(push[2]) is bytes
+
+
+def is_confirmation(message: Any, channels: Sequence[bytes], count: int) -> bool:
+    """Return whether a message confirms the next of the channels, after ``count`` of them."""
+    return (
+        type(message) is Push
+        and len(message) == 3
+        and message[0] in (b"subscribe", b"unsubscribe")
+        and count < len(channels)
+        and message[1] == channels[count]
+    )
 
 
 class ConnectionOwner(Protocol):

@@ -66,6 +66,10 @@ class Names:
         """Return where changes of leases are published."""
         return encoded(f"{self._channel}leases:{kind}")
 
+    def notifications(self, topic: str) -> bytes:
+        """Return the stream of the last notifications of a topic that were for all."""
+        return self._key(f"notifications:{topic}")
+
     def topic_channel(self, topic: str, process: str = "") -> bytes:
         """Return where notifications of a topic are published: for all, or for one process."""
         return encoded(f"{self._channel}topic:{process}:{topic}")
