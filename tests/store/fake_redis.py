@@ -50,6 +50,7 @@ class FakeRedis:
     :ivar commands: what clients have sent after that and the test has not taken.
     :ivar login: the commands of the last login.
     :ivar info: what INFO says.
+    :ivar answers: what some commands of a login are answered with, instead of what is right.
     :ivar answers_login: whether it does.
     :ivar is_down: whether connections are refused.
     :ivar connections: how many there have been.
@@ -62,6 +63,7 @@ class FakeRedis:
         self.login: list[list[bytes]] = []
         self.info = INFO
         self.hello = b"%1\r\n+proto\r\n:3\r\n"
+        self.answers: dict[bytes, bytes] = {}
         self.answers_login = True
         self.is_down = False
         self.connections = 0
@@ -101,6 +103,10 @@ class FakeRedis:
 
     def _answer_login(self, command: list[bytes]) -> None:
         assert self.peer is not None
+        answer = self.answers.get(command[0])
+        if answer is not None:
+            self.peer.send(answer)
+            return
         match command:
             case [b"HELLO", *_]:
                 self.peer.send(self.hello)

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.fake_redis import INFO, OK, FakeRedis, bulk, published, push
+from tests.store.fake_redis import INFO, OK, FakeRedis, bulk, published, push, sealed
 from twisted_net.policy.backoff import Backoff
+from twisted_net.store.interface import StoreError
 from twisted_net.store.redis import connection
 from twisted_net.store.redis.client import RedisClient
 from twisted_net.store.redis.errors import (
@@ -84,6 +85,27 @@ class LoginTests(ClientCase):
             self.redis.info = INFO
             self.redis.advance(1.1)
             self.assertEqual(self.told[1:], ["opened"])
+
+    def test_a_login_that_was_changed_on_its_way(self) -> None:
+        """Another protocol, database or script than was asked for ends the connection."""
+        for answer, says in (
+            (b"%1\r\n+proto\r\n:2\r\n", "does not speak RESP3"),
+            (OK, "does not speak RESP3"),
+        ):
+            self.setUp()
+            self.redis.hello = answer
+            self.begin()
+            self.assertIn(says, self.told[0])
+        for name, reply, says in (
+            ("CLIENT", bulk("id=3 db=3 sub=0"), "another database was selected"),
+            ("INFO", b":1\r\n", "does not tell about itself"),
+            ("SCRIPT", bulk("another digest"), "a script was changed on its way"),
+        ):
+            self.setUp()
+            self.redis.answers[name.encode()] = reply
+            self.begin()
+            self.assertEqual(len(self.told), 1)
+            self.assertIn(says, self.told[0])
 
     def test_a_login_that_is_refused(self) -> None:
         """A password that is refused is told, without showing it."""
@@ -214,6 +236,51 @@ class CommandTests(ClientCase):
         self.assertEqual(self.failureResultOf(result, RedisReplyError).value.code, "OOM")
         self.assertEqual(self.redis.take(), [])
 
+    def test_a_command_that_was_changed_on_its_way(self) -> None:
+        """A connection on which Redis does not get what was sent is replaced."""
+        for reply in (
+            "DAMAGED the command was changed on its way",
+            "ERR unknown command 'EVALSHB', with args beginning with: ",
+            "ERR wrong number of arguments for 'evalsha' command",
+            "ERR Protocol error: expected '$', got '%'",
+        ):
+            self.redis.advance(1.1)
+            result = self.client.execute(["GET", "1"])
+            other = self.client.execute(["GET", "2"])
+            self.redis.send(b"-%b\r\n" % reply.encode())
+            self.failureResultOf(result, RedisReplyError)
+            self.error(other)
+            self.assertNotEqual(self.told[-1], "opened")
+
+    def test_a_script_with_seals(self) -> None:
+        """A reply counts if its seal is right, and is that of this command."""
+        ask = lambda: self.client.call(CLOSE, (b"k",), ("a", 5), list)  # noqa: E731
+        result = ask()
+        (command,) = self.redis.take()
+        self.redis.send(sealed(command, "x", "7"))
+        self.assertEqual(self.successResultOf(result), [b"x", b"7"])
+        for reply in (
+            sealed(command, "x", "7").replace(b"x", b"y"),
+            sealed([b"of another command"], "x", "7"),
+            b"*0\r\n",
+            b":1\r\n",
+            OK,
+            b"%1\r\n+0\r\n+1\r\n",
+        ):
+            result = ask()
+            self.redis.send(reply)
+            self.assertEqual(self.error(result), "the reply about k was changed on its way")
+            self.assertEqual(self.told[-1], "the reply about k was changed on its way")
+            self.redis.advance(1.1)
+
+    def test_a_reply_that_cannot_be_read(self) -> None:
+        """What was put there by somebody else is an error, and the connection stays."""
+        result = self.client.call(CLOSE, (b"k",), (), lambda reply: int(reply[0]))
+        self.redis.send(sealed(self.redis.take()[0], "x"))
+        text = self.error(result, StoreError)
+        self.assertEqual(text, "what Redis has about k is not of this chat")
+        self.assertIsNotNone(self.client.connection)
+
     def test_stopping(self) -> None:
         """After the stop, everything fails at once, and nothing is tried again."""
         self.client.stop()
@@ -244,6 +311,43 @@ class ChannelTests(ClientCase):
         self.assertEqual(self.redis.take()[2:], [[b"UNSUBSCRIBE", b"c"]])
         self.redis.send(published("c", "late"), push("unsubscribe", "c", "0"))
         self.assertEqual(self.heard, [b"early", b"1"])
+
+    def test_channels_that_were_not_asked_for(self) -> None:
+        """What was changed on its way ends the connection: otherwise, messages would be missed."""
+        self.client.subscribe(b"a", self.heard.append)
+        self.redis.send(push("subscribe", "a", "1"))
+        for wrong in (
+            push("subscribe", "c", "1"),  # instead of b
+            published("c", "x"),
+            push("invalidate", "x"),
+            push("message", "a"),
+            push("message", "a", "unsealed"),
+            published("a", "x").replace(b"x", b"y"),
+            published("c", "x").replace(b"c", b"a"),
+        ):
+            self.client.subscribe(b"b", self.heard.append).addErrback(lambda _: None)
+            count = self.redis.connections
+            self.redis.send(wrong)
+            self.assertIsNone(self.client.connection, wrong)
+            self.redis.advance(1.1)
+            self.assertEqual(self.redis.connections, count + 1)
+            self.assertEqual(self.redis.take(), [[b"SUBSCRIBE", b"a"]])
+            self.redis.send(push("subscribe", "a", "1"))
+            self.assertIsNotNone(self.client.connection, wrong)
+        self.assertEqual(self.heard, [])
+
+    def test_a_channel_that_is_left_meanwhile(self) -> None:
+        """What is left while the connection is made again is left once it is there."""
+        self.client.subscribe(b"a", self.heard.append)
+        self.redis.send(push("subscribe", "a", "1"))
+        self.redis.reset()
+        self.redis.advance(1.1)
+        self.client.unsubscribe(b"a")
+        self.redis.send(published("a", "x"), push("subscribe", "a", "1"), published("a", "x"))
+        self.assertEqual(self.redis.take()[1:], [[b"UNSUBSCRIBE", b"a"]])
+        self.redis.send(push("unsubscribe", "a", "0"))
+        self.assertIsNotNone(self.client.connection)
+        self.assertEqual(self.heard, [])
 
     def test_a_channel_that_is_refused(self) -> None:
         """The error is told, and nothing is called."""
