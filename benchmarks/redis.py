@@ -32,6 +32,7 @@ from twisted_net.store.redis.opening import redis_store
 from twisted_net.store.redis.primary import PrimaryEndpoint
 from twisted_net.store.redis.records import append_arguments
 from twisted_net.store.redis.scripts import APPEND
+from twisted_net.store.redis.seals import seal_command
 from twisted_net.store.url import epoch
 
 OUTSTANDING = 10
@@ -143,10 +144,22 @@ async def _txredisapi(port: int) -> tuple[Append, Callable[[], Any]]:
 _KEYS = (b"{b:r}:meta", b"{b:r}:log", b"{b:r}:ids", b"{b}:rooms")
 
 
-def _script_arguments() -> list[str | bytes | int]:
+def _script_arguments() -> list[bytes]:
     """Return what a store gives to the script for one message."""
-    head: list[str | bytes | int] = [epoch(), "", 0, 0, 10_000, 8 << 20, 0, 10_000, b"r", b"{b:", 0]
-    return [*head, "process", b"{b:r}:0", *append_arguments(_message(0))]
+    head: list[str | bytes | int] = [
+        epoch(),
+        "",
+        0,
+        0,
+        10_000,
+        8 << 20,
+        0,
+        10_000,
+        b"=r",
+        b"{b:",
+        0,
+    ]
+    return seal_command(_KEYS, [*head, "process", b"{b:r}:0", *append_arguments(_message(0))])
 
 
 def _message(number: int) -> Message:

@@ -11,7 +11,7 @@ from tests.live.harness import LOCALHOST, PATIENCE
 from tests.live.redis_case import RedisCase
 from tests.store.store_contract import make_message
 from twisted_net.store.redis.framing import encode_command
-from twisted_net.store.redis.names import Names
+from twisted_net.store.redis.names import Names, shielded
 from twisted_net.store.redis.records import append_arguments
 from twisted_net.store.redis.script import Script
 from twisted_net.store.redis.scripts import APPEND, SCRIPTS
@@ -89,13 +89,25 @@ class ChangedCommandTests(RedisCase):
     def test_a_text(self) -> None:
         """A text is kept as it was sent, or not at all."""
         keys = [NAMES.values("topic:a"), NAMES.value_numbers]
-        self.changed(PUT, keys, ["topic:a", "topic", "a topic of some length"])
+        self.changed(PUT, keys, ["topic:a", b"=topic", b"=a topic of some length"])
         kept = self.server.ask("HVALS", keys[0])
         self.assertEqual(
             {each.partition(b" ")[2] for each in kept} or {b"a topic of some length"},
             {b"a topic of some length"},
         )
         self.assertEqual(set(self.server.ask("KEYS", "*")) - {*keys}, set())
+
+    def test_a_text_that_is_a_command(self) -> None:
+        """A number of arguments that was changed does not make a command of what users say."""
+        keys = [NAMES.values("topic:a"), NAMES.value_numbers]
+        self.server.ask("SET", "kept", "1")
+        sealed = seal_command(keys, ["topic:a", shielded("flushall"), shielded("flushall")])
+        data = encode_command(["EVALSHA", PUT.digest, len(keys), *keys, *sealed])
+        head, rest = data.split(b"\r\n", 1)
+        self.assertEqual(head, b"*9")
+        for count in range(1, 9):
+            self.is_done(b"*%d\r\n%b" % (count, rest), sealed[-1])
+        self.assertEqual(self.server.ask("KEYS", "*"), [b"kept"])
 
     def test_a_notification(self) -> None:
         """A notification is heard as it was sent, or not at all."""

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted_net.store.interface import LeaseWatcher, Lessee, StoreError
 from twisted_net.store.redis.client import RedisClient
 from twisted_net.store.redis.damage import note_damage
-from twisted_net.store.redis.names import Names, decoded, encoded
+from twisted_net.store.redis.names import Names, decoded, encoded, shielded
 from twisted_net.store.redis.shared_scripts import LEASE, LEASES, RELEASE
 
 RETAKE = 5.0
@@ -50,8 +50,8 @@ class Leases:
             LEASE,
             (names.leases(kind), names.processes, names.held(self._process)),
             (
-                *(self._process, encoded(kind), names.lease_channel(kind), encoded(value)),
-                *map(encoded, keys),
+                *(self._process, encoded(kind), names.lease_channel(kind), shielded(value)),
+                *map(shielded, keys),
             ),
             lambda reply: decoded(reply[0]) if reply else None,
         )
@@ -63,7 +63,7 @@ class Leases:
         return self._client.call(
             RELEASE,
             (names.leases(kind), names.held(self._process)),
-            (self._process, encoded(kind), names.lease_channel(kind), *map(encoded, keys)),
+            (self._process, encoded(kind), names.lease_channel(kind), *map(shielded, keys)),
             lambda reply: None,
         )
 

@@ -84,6 +84,11 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def shielded(text: str) -> bytes:
+    """Return a text that users choose, as an argument of a script. No command begins like this."""
+    return b"=" + encoded(text)
+
+
 def decoded(data: bytes) -> str:
     """Undo :func:`encoded`."""
     return data.decode("utf-8", "surrogatepass")

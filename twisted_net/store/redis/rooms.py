@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted_net.store.log import Appended, Bounds, Message, Page, StoredMessage
 from twisted_net.store.redis.client import RedisClient
 from twisted_net.store.redis.damage import note_damage
-from twisted_net.store.redis.names import Names, RoomNames, encoded
+from twisted_net.store.redis.names import Names, RoomNames, encoded, shielded
 from twisted_net.store.redis.records import append_arguments, decode_records
 from twisted_net.store.redis.script import Script
 from twisted_net.store.redis.scripts import APPEND, CLOSE, OPEN, READ
@@ -121,21 +121,21 @@ class RoomCommands:
 
     def since(self, room: KnownRoom, epoch: str, offset: int, limit: int) -> Deferred[Page | None]:
         """Read all messages after an offset, or none; see :meth:`Store.since`."""
-        return self._read(room, "since", encoded(epoch), offset, limit)
+        return self._read(room, "since", shielded(epoch), offset, limit)
 
     def after(self, room: KnownRoom, offset: int, limit: int) -> Deferred[Page | None]:
         """Read the first ``limit`` messages after an offset that are still there."""
-        return self._read(room, "after", b"", offset, limit)
+        return self._read(room, "after", b"=", offset, limit)
 
     def before(self, room: KnownRoom, offset: int | None, limit: int) -> Deferred[Page]:
         """Read the last ``limit`` messages before an offset; see :meth:`Store.before`."""
-        found = self._read(room, "before", b"", b"" if offset is None else offset, limit)
+        found = self._read(room, "before", b"=", b"" if offset is None else offset, limit)
         return cast("Deferred[Page]", found)  # only "since" may find nothing
 
     def close(self, room: KnownRoom) -> Deferred[None]:
         """Note that a room is not used by this process any more."""
         meta, channel = room.names.meta, room.names.channel
-        arguments = (int(self._now() * 1000), encoded(room.name), channel)
+        arguments = (int(self._now() * 1000), shielded(room.name), channel)
         keys = meta, self._names.rooms
         return self._client.call(CLOSE, keys, arguments, lambda reply: None)
 
@@ -171,7 +171,7 @@ class RoomCommands:
         oldest = int((now - self._age) * 1000) if self._age else 0
         return [
             *(self._token(), room.epoch, room.top, int(now * 1000), *self._bounds, oldest),
-            *(self._rooms, encoded(room.name), self._base, self._names.db),
+            *(self._rooms, shielded(room.name), self._base, self._names.db),
         ]
 
 

@@ -4,7 +4,12 @@ A link may change bytes on the way, as plain TCP through a faulty device does. S
 of each script is a seal, a checksum of its keys and its other arguments. A script whose seal is
 wrong does nothing. The first item of a reply is a seal of the others and of the command's seal, so
 no reply is taken for that of another command. What a script publishes has a seal, too, with the
-channel in it. See :mod:`~twisted_net.store.redis.seals` for the other end.
+channel in it.
+
+If the number of arguments is changed, Redis takes the rest for commands of its own, a line each. So
+no text that users choose begins an argument: it is shielded by another byte.
+
+See :mod:`~twisted_net.store.redis.seals` for the other end.
 """
 
 from __future__ import annotations
@@ -16,6 +21,10 @@ _SEALS = """
 local seal = table.remove(ARGV)
 if seal ~= redis.sha1hex(table.concat(KEYS, '\\n') .. '\\n' .. table.concat(ARGV, '\\n')) then
   return redis.error_reply('DAMAGED the command was changed on its way')
+end
+
+local function unshield(first, last)
+  for i = first, last do ARGV[i] = string.sub(ARGV[i], 2) end
 end
 
 local function sealed(items)

@@ -23,6 +23,7 @@ local function is_token(text)
   return text and string.find(text, '^[%w_-]+$')
 end
 
+unshield(9, 9)
 local meta, log, ids, rooms = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('HMGET', meta, 'epoch', 'top', 'count', 'size', 'replid', 'old', 'cut')
 local length = redis.call('XLEN', log)
@@ -185,6 +186,7 @@ return sealed({epoch, top, top - count + 1, old, cut})
 READ = Script.of(
     _OPEN,
     """
+unshield(13, 13)
 if is_new then
   return sealed({'', 0, 1, 0, ARGV[12] ~= 'since' and 1 or 0})
 end
@@ -225,6 +227,7 @@ return sealed(items)
 # KEYS: meta, rooms. ARGV: the time in milliseconds, the room, its channel. A room in which nothing
 # was said is deleted when nobody listens any more.
 CLOSE = Script.of("""
+unshield(2, 2)
 local top = redis.call('HGET', KEYS[1], 'top')
 if top == '0' and redis.call('PUBSUB', 'NUMSUB', ARGV[3])[2] == 0 then
   redis.call('DEL', KEYS[1])

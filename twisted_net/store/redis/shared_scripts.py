@@ -11,6 +11,7 @@ from twisted_net.store.redis.script import Script
 # one.
 PUT = Script.of("""
 redis.call('HLEN', KEYS[1])
+unshield(2, #ARGV)
 if not ARGV[3] then
   redis.call('HDEL', KEYS[1], ARGV[2])
   return sealed({0})
@@ -134,6 +135,7 @@ LEASE = Script.of(
     _LEASES,
     """
 local hash, processes, held = KEYS[1], KEYS[2], KEYS[3]
+unshield(4, #ARGV)
 local process, value = ARGV[1], ARGV[4]
 redis.call('SCARD', held)
 local at, changed, alive = now(), {}, {}
@@ -166,6 +168,7 @@ RELEASE = Script.of(
     _LEASES,
     """
 redis.call('SCARD', KEYS[2])
+unshield(4, #ARGV)
 local ended = {}
 for i = 4, #ARGV do
   local entry = redis.call('HGET', KEYS[1], ARGV[i])

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_net.store.redis.client import RedisClient
 from twisted_net.store.redis.damage import note_damage
-from twisted_net.store.redis.names import Names, decoded, encoded
+from twisted_net.store.redis.names import Names, decoded, encoded, shielded
 from twisted_net.store.redis.shared_scripts import PUT, VALUES
 
 
@@ -19,9 +19,9 @@ class RedisValues:
 
     def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
         values = self._names.values(kind)
-        arguments = [encoded(kind), encoded(key)]
+        arguments = [encoded(kind), shielded(key)]
         if value is not None:
-            arguments.append(encoded(value))
+            arguments.append(shielded(value))
         keys = values, self._names.value_numbers
         return self._client.call(PUT, keys, arguments, lambda _: None)
 
