@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
+
+from tests.live.faulty_network import FaultyNetwork
 from tests.live.redis_case import RedisCase
 from tests.live.redis_server import Asking, pumped
 from twisted_net.store.interface import StoreError
@@ -190,32 +193,40 @@ class SuspendTests(RedisCase):
         self.value(self.one.listen("chat", lambda data, process: self.heard.append(data)))
         self.value(self.one.lease("name", ["a"], "Ann"))
 
-    def works(self, store: RedisStore) -> None:
-        """Check that a store has the lease, and hears what is sent to the process."""
+    def works(self, store: RedisStore, *before: bytes) -> None:
+        """Check that a store has the lease, and hears what is sent to the process, once.
+
+        :param before: what it hears before that.
+        """
         self.pumped.until(lambda: not store.trouble, "the store")
         self.assertEqual(self.value(self.other.lease("name", ["a"], "x")), "Ann")
         self.assertIsNone(self.value(store.lease("name", ["a"], "Ann")))
         self.assertEqual(self.value(self.other.notify("chat", b"hello", store.process)), 1)
-        self.pumped.until(lambda: self.heard == [b"hello"], "what was sent")
+        self.pumped.until(lambda: self.heard[-1:] == [b"hello"], "what was sent")
+        self.assertEqual(self.heard, [*before, b"hello"])
 
     def test_another_goes_on(self) -> None:
         """Leases stay, nobody is reached meanwhile, and the next process has the same id."""
         self.value(self.one.suspend())
         self.assertEqual(self.value(self.other.lease("name", ["a"], "x")), "Ann")
         self.assertEqual(self.value(self.other.notify("chat", b"lost", self.one.process)), 0)
+        self.assertEqual(self.value(self.other.notify("chat", b"to all")), 0)
         new = self.make(Bounds())
         new.start()
         self.stores.append(new)
         new.restore_state(self.one.export_state())
         self.assertEqual(new.process, self.one.process)
         self.value(new.listen("chat", lambda data, process: self.heard.append(data)))
-        self.works(new)
+        self.works(new, b"to all")
 
     def test_it_goes_on_itself(self) -> None:
-        """It is opened again, and hears as before."""
+        """It is opened again, and hears as before, and what was sent to all meanwhile."""
+        self.value(self.other.notify("chat", b"before"))
+        self.pumped.until(lambda: self.heard, "it")
         self.value(self.one.suspend())
+        self.value(self.other.notify("chat", b"to all"))
         self.one.start()
-        self.works(self.one)
+        self.works(self.one, b"before", b"to all")
 
     def test_too_late(self) -> None:
         """If that takes too long and is cancelled, the store goes on, too."""
@@ -265,6 +276,59 @@ class NotificationTests(RedisCase):
         self.pumped.until(lambda: not one.trouble and not other.trouble, "both to be back")
         self.assertEqual(self.value(one.notify("chat", b"x")), 1)
         self.pumped.until(lambda: heard, "it")
+
+    def test_what_was_sent_meanwhile(self) -> None:
+        """What was sent to all while a process was away is heard, once and in order."""
+        network = FaultyNetwork(1, [self.server.port])
+        self.addCleanup(network.end)
+        one = self.started()
+        away = self.begun(self.make(Bounds(), f"redis://127.0.0.1:{network.ports[0]}", timeout="1"))
+        heard: list[bytes] = []
+        self.value(away.listen("chat", lambda data, process: heard.append(data)))
+        expected = [b"first"]
+        self.value(one.notify("chat", b"first"))
+        self.pumped.until(lambda: heard == expected, "the first")
+        for disturb in (network.cut, network.silence):
+            disturb(0)
+            for _ in range(3):
+                expected.append(b"%d" % len(expected))
+                self.value(one.notify("chat", expected[-1]))
+            self.pumped.until(lambda: away.trouble, "trouble")
+            expected.append(b"%d" % len(expected))
+            self.value(one.notify("chat", expected[-1]))
+            network.heal(0)
+            self.pumped.until(lambda: heard == expected, "what was missed")
+            self.pumped.until(lambda: not away.trouble, "it to be back")
+            expected.append(b"last")
+            self.value(one.notify("chat", b"last"))
+            self.pumped.until(lambda: heard == expected, "the last one")
+
+    def test_what_cannot_be_kept(self) -> None:
+        """A notification that is not kept, as memory is full, is heard all the same."""
+        one, other = self.started(), self.started()
+        heard: list[bytes] = []
+        self.value(other.listen("chat", lambda data, process: heard.append(data)))
+        self.server.ask("CONFIG", "SET", "maxmemory", "1")
+        self.assertEqual(self.value(one.notify("chat", b"x")), 1)
+        self.pumped.until(lambda: heard, "it")
+
+    def test_a_stream_of_something_else(self) -> None:
+        """What cannot be read is logged, and what comes is heard."""
+        one, other = self.started(), self.started()
+        heard: list[bytes] = []
+        self.value(other.listen("chat", lambda data, process: heard.append(data)))
+        self.server.ask("SET", "{netchat}:notifications:chat", "something else")
+        with capturedLogs() as logged:
+            with Asking(self.server.port) as asking:
+                asking.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            self.pumped.until(lambda: one.trouble and other.trouble, "the cut")
+            self.pumped.until(lambda: not one.trouble and not other.trouble, "both to be back")
+            self.value(one.listen("chat", lambda data, process: heard.append(data)))
+        texts = [text for event in logged if (text := formatEvent(event))]
+        self.assertEqual(len([text for text in texts if "cannot be read" in text]), 2, texts)
+        self.assertEqual(self.value(one.notify("chat", b"x")), 1)
+        self.assertEqual(self.value(other.notify("chat", b"y")), 1)
+        self.pumped.until(lambda: sorted(heard) == [b"x", b"y"], "both")
 
     def test_databases_are_apart(self) -> None:
         """Stores with another prefix or database do not hear each other, although Redis could."""

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.fake_redis import INFO, OK, FakeRedis, push
+from tests.store.fake_redis import INFO, OK, FakeRedis, bulk, published, push, sealed
 from twisted_net.policy.backoff import Backoff
+from twisted_net.store.interface import StoreError
 from twisted_net.store.redis import connection
 from twisted_net.store.redis.client import RedisClient
 from twisted_net.store.redis.errors import (
@@ -58,10 +59,11 @@ class LoginTests(ClientCase):
     def test_the_login(self) -> None:
         """A connection logs in with a name, selects its database, checks, and loads scripts."""
         self.begin()
-        hello, select, info, *scripts = self.redis.login
+        hello, select, client, info, *scripts = self.redis.login
         login = [b"AUTH", b"ann", b"secret", b"SETNAME", b"netchat-1"]
         self.assertEqual(hello, [b"HELLO", b"3", *login])
         self.assertEqual((select, info), ([b"SELECT", b"2"], [b"INFO"]))
+        self.assertEqual(client, [b"CLIENT", b"INFO"])
         self.assertEqual([each[2] for each in scripts], [script.text for script in SCRIPTS])
         self.assertEqual(self.told, ["opened"])
         self.assertIsNotNone(self.client.connection)
@@ -83,6 +85,27 @@ class LoginTests(ClientCase):
             self.redis.info = INFO
             self.redis.advance(1.1)
             self.assertEqual(self.told[1:], ["opened"])
+
+    def test_a_login_that_was_changed_on_its_way(self) -> None:
+        """Another protocol, database or script than was asked for ends the connection."""
+        for answer, says in (
+            (b"%1\r\n+proto\r\n:2\r\n", "does not speak RESP3"),
+            (OK, "does not speak RESP3"),
+        ):
+            self.setUp()
+            self.redis.hello = answer
+            self.begin()
+            self.assertIn(says, self.told[0])
+        for name, reply, says in (
+            ("CLIENT", bulk("id=3 db=3 sub=0"), "another database was selected"),
+            ("INFO", b":1\r\n", "does not tell about itself"),
+            ("SCRIPT", bulk("another digest"), "a script was changed on its way"),
+        ):
+            self.setUp()
+            self.redis.answers[name.encode()] = reply
+            self.begin()
+            self.assertEqual(len(self.told), 1)
+            self.assertIn(says, self.told[0])
 
     def test_a_login_that_is_refused(self) -> None:
         """A password that is refused is told, without showing it."""
@@ -202,15 +225,61 @@ class CommandTests(ClientCase):
         self.assertIn("this is not Redis", self.error(waiting))
 
     def test_a_script_that_is_not_known(self) -> None:
-        """It is sent whole, once. A second error is told."""
+        """It is loaded again, and called once more. A second error is told."""
         result = self.client.run_script(CLOSE, (b"k",), ("a", 5))
         rest = [b"1", b"k", b"a", b"5"]
         self.assertEqual(self.redis.take(), [[b"EVALSHA", CLOSE.digest.encode(), *rest]])
         self.redis.send(b"-NOSCRIPT No matching script.\r\n")
-        self.assertEqual(self.redis.take(), [[b"EVAL", CLOSE.text, *rest]])
-        self.redis.send(b"-OOM no\r\n")
+        again = [b"EVALSHA", CLOSE.digest.encode(), *rest]
+        self.assertEqual(self.redis.take(), [[b"SCRIPT", b"LOAD", CLOSE.text], again])
+        self.redis.send(bulk(CLOSE.digest), b"-OOM no\r\n")
         self.assertEqual(self.failureResultOf(result, RedisReplyError).value.code, "OOM")
         self.assertEqual(self.redis.take(), [])
+
+    def test_a_command_that_was_changed_on_its_way(self) -> None:
+        """A connection on which Redis does not get what was sent is replaced."""
+        for reply in (
+            "DAMAGED the command was changed on its way",
+            "ERR unknown command 'EVALSHB', with args beginning with: ",
+            "ERR wrong number of arguments for 'evalsha' command",
+            "ERR Protocol error: expected '$', got '%'",
+        ):
+            self.redis.advance(1.1)
+            result = self.client.execute(["GET", "1"])
+            other = self.client.execute(["GET", "2"])
+            self.redis.send(b"-%b\r\n" % reply.encode())
+            self.failureResultOf(result, RedisReplyError)
+            self.error(other)
+            self.assertNotEqual(self.told[-1], "opened")
+
+    def test_a_script_with_seals(self) -> None:
+        """A reply counts if its seal is right, and is that of this command."""
+        ask = lambda: self.client.call(CLOSE, (b"k",), ("a", 5), list)  # noqa: E731
+        result = ask()
+        (command,) = self.redis.take()
+        self.redis.send(sealed(command, "x", "7"))
+        self.assertEqual(self.successResultOf(result), [b"x", b"7"])
+        for reply in (
+            sealed(command, "x", "7").replace(b"x", b"y"),
+            sealed([b"of another command"], "x", "7"),
+            b"*0\r\n",
+            b":1\r\n",
+            OK,
+            b"%1\r\n+0\r\n+1\r\n",
+        ):
+            result = ask()
+            self.redis.send(reply)
+            self.assertEqual(self.error(result), "the reply about k was changed on its way")
+            self.assertEqual(self.told[-1], "the reply about k was changed on its way")
+            self.redis.advance(1.1)
+
+    def test_a_reply_that_cannot_be_read(self) -> None:
+        """What was put there by somebody else is an error, and the connection stays."""
+        result = self.client.call(CLOSE, (b"k",), (), lambda reply: int(reply[0]))
+        self.redis.send(sealed(self.redis.take()[0], "x"))
+        text = self.error(result, StoreError)
+        self.assertEqual(text, "what Redis has about k is not of this chat")
+        self.assertIsNotNone(self.client.connection)
 
     def test_stopping(self) -> None:
         """After the stop, everything fails at once, and nothing is tried again."""
@@ -230,26 +299,62 @@ class ChannelTests(ClientCase):
         """It arrives between replies, and does not disturb them."""
         confirmed = self.client.subscribe(b"c", self.heard.append)
         result = self.client.execute(["GET", "1"])
-        self.redis.send(push("message", "c", "early"))
+        self.redis.send(published("c", "early"))
         self.assertNoResult(confirmed)
-        self.redis.send(push("subscribe", "c", "1"), push("message", "c", "1"), b":5\r\n")
+        self.redis.send(push("subscribe", "c", "1"), published("c", "1"), b":5\r\n")
         self.successResultOf(confirmed)
         self.assertEqual(self.successResultOf(result), 5)
-        self.redis.send(push("message", "other", "x"), push("invalidate", "x"))
         self.assertEqual(self.heard, [b"early", b"1"])
         self.assertRaises(ValueError, self.client.subscribe, b"c", self.heard.append)
         self.client.unsubscribe(b"c")
         self.client.unsubscribe(b"c")
         self.assertEqual(self.redis.take()[2:], [[b"UNSUBSCRIBE", b"c"]])
-        self.redis.send(push("message", "c", "late"), push("unsubscribe", "c", "0"))
+        self.redis.send(published("c", "late"), push("unsubscribe", "c", "0"))
         self.assertEqual(self.heard, [b"early", b"1"])
+
+    def test_channels_that_were_not_asked_for(self) -> None:
+        """What was changed on its way ends the connection: otherwise, messages would be missed."""
+        self.client.subscribe(b"a", self.heard.append)
+        self.redis.send(push("subscribe", "a", "1"))
+        for wrong in (
+            push("subscribe", "c", "1"),  # instead of b
+            published("c", "x"),
+            push("invalidate", "x"),
+            push("message", "a"),
+            push("message", "a", "unsealed"),
+            published("a", "x").replace(b"x", b"y"),
+            published("c", "x").replace(b"c", b"a"),
+        ):
+            self.client.subscribe(b"b", self.heard.append).addErrback(lambda _: None)
+            count = self.redis.connections
+            self.redis.send(wrong)
+            self.assertIsNone(self.client.connection, wrong)
+            self.redis.advance(1.1)
+            self.assertEqual(self.redis.connections, count + 1)
+            self.assertEqual(self.redis.take(), [[b"SUBSCRIBE", b"a"]])
+            self.redis.send(push("subscribe", "a", "1"))
+            self.assertIsNotNone(self.client.connection, wrong)
+        self.assertEqual(self.heard, [])
+
+    def test_a_channel_that_is_left_meanwhile(self) -> None:
+        """What is left while the connection is made again is left once it is there."""
+        self.client.subscribe(b"a", self.heard.append)
+        self.redis.send(push("subscribe", "a", "1"))
+        self.redis.reset()
+        self.redis.advance(1.1)
+        self.client.unsubscribe(b"a")
+        self.redis.send(published("a", "x"), push("subscribe", "a", "1"), published("a", "x"))
+        self.assertEqual(self.redis.take()[1:], [[b"UNSUBSCRIBE", b"a"]])
+        self.redis.send(push("unsubscribe", "a", "0"))
+        self.assertIsNotNone(self.client.connection)
+        self.assertEqual(self.heard, [])
 
     def test_a_channel_that_is_refused(self) -> None:
         """The error is told, and nothing is called."""
         confirmed = self.client.subscribe(b"c", self.heard.append)
         self.redis.send(b"-NOPERM this user has no permissions\r\n")
         self.failureResultOf(confirmed, RedisReplyError)
-        self.redis.send(push("message", "c", "x"))
+        self.redis.send(published("c", "x"))
         self.assertEqual(self.heard, [])
 
     def test_after_a_reconnection(self) -> None:
@@ -265,7 +370,7 @@ class ChannelTests(ClientCase):
         self.assertEqual(self.told.count("opened"), 1)
         self.redis.send(push("subscribe", "b", "2"))
         self.assertEqual(self.told.count("opened"), 2)
-        self.redis.send(push("message", "b", "x"))
+        self.redis.send(published("b", "x"))
         self.assertEqual(self.heard, [b"x"])
 
     def test_a_reconnection_without_permission(self) -> None:
@@ -283,6 +388,6 @@ class ChannelTests(ClientCase):
     def test_a_handler_that_fails(self) -> None:
         """The failure is logged, and the connection stays."""
         self.client.subscribe(b"a", lambda data: 1 / 0)  # type: ignore[arg-type,return-value]
-        self.redis.send(push("subscribe", "a", "1"), push("message", "a", "x"))
+        self.redis.send(push("subscribe", "a", "1"), published("a", "x"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIsNotNone(self.client.connection)

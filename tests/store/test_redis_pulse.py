@@ -7,9 +7,9 @@ import itertools
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.fake_redis import FakeRedis, push
+from tests.store.fake_redis import FakeRedis, published, push, sealed
 from twisted_net.store.redis.location import parse_location
-from twisted_net.store.redis.scripts import PULSE
+from twisted_net.store.redis.shared_scripts import PULSE
 from twisted_net.store.redis.store import RedisStore
 
 
@@ -43,13 +43,13 @@ class PulseTests(SynchronousTestCase):
         match command:
             case [b"SUBSCRIBE", *channels]:
                 self.redis.send(*(push("subscribe", each, "1") for each in channels))
-            case [b"EVALSHA", digest, b"1", _, _, _, _, _, channel, number, _] if (
+            case [b"EVALSHA", digest, b"1", _, _, _, _, _, channel, number, _, _] if (
                 digest.decode() == PULSE.digest
             ):
                 if self.is_heard:
-                    self.redis.send(push("message", channel, number))
+                    self.redis.send(published(channel, number))
                 if self.answers:
-                    self.redis.send(b":1\r\n")
+                    self.redis.send(sealed(command, "1"))
 
     def test_a_redis_that_works(self) -> None:
         """There is no trouble once the first message is heard, and none later."""

@@ -16,9 +16,10 @@ How it lives:
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -28,15 +29,17 @@ from twisted.python.failure import Failure
 from twisted_net.endpoints.client import ReconnectingClient
 from twisted_net.interfaces import ClientEndpoint
 from twisted_net.policy.backoff import Backoff, Delays
+from twisted_net.store.interface import StoreError
 from twisted_net.store.redis.connection import (
     MOST_COMMANDS,
     RedisConnection,
     RedisConnectionFactory,
 )
-from twisted_net.store.redis.errors import RedisReplyError, RedisUnavailable
+from twisted_net.store.redis.errors import RedisDamaged, RedisUnavailable
 from twisted_net.store.redis.framing import RedisCommand
 from twisted_net.store.redis.location import RedisLocation
-from twisted_net.store.redis.scripts import Script
+from twisted_net.store.redis.script import Script
+from twisted_net.store.redis.seals import open_published, open_reply, seal_command
 
 RECONNECT = Backoff(first=0.1, longest=5.0)
 """The delays between two attempts to connect."""
@@ -46,7 +49,9 @@ _CHANNELS_AT_ONCE = 500
 _log = Logger()
 
 Published = Callable[[bytes], None]
-"""Called with what was published on a channel."""
+"""Called with what was published on a channel. It may raise StoreError: that is no message."""
+
+_Result = TypeVar("_Result")
 
 
 class RedisClient:
@@ -78,6 +83,7 @@ class RedisClient:
         self._opened = opened
         self._closed = closed
         self._published: dict[bytes, Published] = {}
+        self._leaving: Counter[bytes] = Counter()  # channels until their ends are confirmed
         self._clock: IReactorTime = reactor
         self._timeout = location.timeout
         self._starting: IDelayedCall | None = None  # while it may connect for the first time
@@ -102,30 +108,59 @@ class RedisClient:
 
     # Commands.
 
-    def execute(self, command: RedisCommand, replies: int = 1) -> Deferred[Any]:
+    def execute(self, command: RedisCommand, channels: Sequence[bytes] = ()) -> Deferred[Any]:
         """Send a command.
 
-        :param replies: how many replies it has.
+        :param channels: what it subscribes to, or unsubscribes from.
         :return: fires with the reply. Fails with a RedisError, at once if there is no connection.
         """
         connection = self.connection
         if connection is None:
-            return self._once_started(lambda: self.execute(command, replies))
-        return connection.execute(command, replies)
+            return self._once_started(lambda: self.execute(command, channels))
+        return connection.execute(command, channels)
+
+    def call(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[str | bytes | int],
+        read: Callable[[list[bytes]], _Result],
+    ) -> Deferred[_Result]:
+        """Run a script, and read its reply. Both are sealed.
+
+        If the reply was changed on its way, the connection is replaced.
+
+        :param read: makes the result of the items of the reply.
+        :return: fails with :exc:`StoreError` also if ``read`` cannot make anything of them.
+        """
+        sealed = seal_command(keys, arguments)
+
+        def opened(reply: Any) -> _Result:
+            try:
+                return read(open_reply(sealed[-1], reply))
+            except RedisDamaged:
+                problem = f"the reply about {decoded_name(keys[0])} was changed on its way"
+                self._abort(problem)
+                raise RedisDamaged(problem) from None
+            except (ValueError, TypeError, LookupError):
+                text = f"what Redis has about {decoded_name(keys[0])} is not of this chat"
+                raise StoreError(text) from None
+
+        return self.run_script(script, keys, sealed).addCallback(opened)
 
     def run_script(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[str | bytes | int]
     ) -> Deferred[Any]:
-        """Run a script. If the server has forgotten it, send it again, once."""
-        rest = (len(keys), *keys, *arguments)
+        """Run a script that was sealed. If the server has forgotten it, it is loaded again."""
+        connection = self.connection
+        if connection is None:
+            return self._once_started(lambda: self.run_script(script, keys, arguments))
+        command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        return connection.execute(command, (), script)
 
-        def failed(failure: Failure) -> Any:
-            error = failure.value
-            if isinstance(error, RedisReplyError) and error.code == "NOSCRIPT":
-                return self.execute(("EVAL", script.text, *rest))
-            return failure
-
-        return self.execute(("EVALSHA", script.digest, *rest)).addErrback(failed)
+    def _abort(self, problem: str) -> None:
+        if self.connection is not None:
+            self.connection.abort(detail=problem)
 
     # Channels.
 
@@ -145,19 +180,29 @@ class RedisClient:
             self._published.pop(channel, None)
             return failure
 
-        return connection.execute(("SUBSCRIBE", channel)).addErrback(failed)
+        return connection.execute(("SUBSCRIBE", channel), (channel,)).addErrback(failed)
 
     def unsubscribe(self, channel: bytes) -> None:
         """End a subscription. If there is none, do nothing."""
-        if self._published.pop(channel, None) is not None and self.connection is not None:
-            self.connection.execute(("UNSUBSCRIBE", channel)).addErrback(lambda _: None)
+        if self._published.pop(channel, None) is not None:
+            self._leave(channel)
+
+    def _leave(self, channel: bytes) -> None:
+        def left(_: object) -> None:
+            self._leaving[channel] -= 1
+            if not self._leaving[channel]:
+                del self._leaving[channel]
+
+        if self.connection is not None:
+            self._leaving[channel] += 1
+            self.connection.execute(("UNSUBSCRIBE", channel), (channel,)).addBoth(left)
 
     def silence(self, channels: Sequence[bytes]) -> Deferred[Any]:
         """Hear nothing more on channels until there is another connection.
 
         :return: fires when everything has been heard that was published before.
         """
-        return self.execute(("UNSUBSCRIBE", *channels), len(channels))
+        return self.execute(("UNSUBSCRIBE", *channels), channels)
 
     # The first connection.
 
@@ -183,17 +228,22 @@ class RedisClient:
 
     def opened(self, connection: RedisConnection) -> None:
         """A connection is ready."""
-        subscribing = []
-        channels = iter(list(self._published))
+        subscribing, subscribed = [], list(self._published)
+        channels = iter(subscribed)
         while some := list(islice(channels, _CHANNELS_AT_ONCE)):
-            subscribing.append(connection.execute(("SUBSCRIBE", *some), len(some)))
+            subscribing.append(connection.execute(("SUBSCRIBE", *some), some))
         gatherResults(subscribing, consumeErrors=True).addCallbacks(
-            lambda _: self._begin(connection), self._not_subscribed, errbackArgs=(connection,)
+            *(self._begin, self._not_subscribed),
+            callbackArgs=(connection, subscribed),
+            errbackArgs=(connection,),
         )
 
-    def _begin(self, connection: RedisConnection) -> None:
+    def _begin(self, _: object, connection: RedisConnection, subscribed: list[bytes]) -> None:
         if connection.reason is None:
             self.connection = connection
+            for channel in subscribed:
+                if channel not in self._published:  # it was left meanwhile
+                    self._leave(channel)
             self._opened()
             self._started()
 
@@ -215,8 +265,20 @@ class RedisClient:
         """Something was published."""
         published = self._published.get(channel)
         if published is None:
+            if self.connection is not None and not self._leaving[channel]:
+                self._abort("Redis sent something of a channel that nobody has subscribed to")
             return
         try:
-            published(data)
+            published(open_published(channel, data))
+        except RedisDamaged:
+            self._abort(f"what was published on {decoded_name(channel)} was changed on its way")
+        except StoreError as error:
+            shown = decoded_name(channel)
+            _log.error("What was published on {channel}: {why}", channel=shown, why=error)
         except Exception:
             _log.failure("Handling what Redis published failed")
+
+
+def decoded_name(name: bytes) -> str:
+    """Return a key or a channel for the log."""
+    return name.decode("utf-8", "backslashreplace")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,14 +14,15 @@ from twisted.python.failure import Failure
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.store.redis.errors import (
-    WRONG_SERVER,
     RedisReplyError,
     RedisUnavailable,
     TooManyCommands,
+    ends_connection,
 )
 from twisted_net.store.redis.framing import Push, RedisCommand, Resp, encode_command
 from twisted_net.store.redis.handshake import log_in
 from twisted_net.store.redis.location import RedisLocation
+from twisted_net.store.redis.script import Script
 
 MOST_COMMANDS = 20_000
 """Commands that may wait for their replies. Further ones fail at once."""
@@ -32,21 +33,13 @@ MOST_COMMAND_BYTES = 32 << 20
 MOST_REPLY_BYTES = 64 << 20
 """The bytes of one reply."""
 
-_CONFIRMATIONS = (b"subscribe", b"unsubscribe")
-
 _Answer = TypeVar("_Answer")
 
 
-class _Waiting(NamedTuple):
-    """A command that waits for its reply.
-
-    :ivar replies: how many replies it has: ``SUBSCRIBE`` has one for each channel.
-    """
-
-    result: Deferred[Any]
-    due: float
-    size: int
-    replies: int
+_Waiting: TypeAlias = tuple[Deferred[Any], float, bytes, Sequence[bytes], Script | None]
+"""A command that waits for its reply: its result, when it is due, the command itself, the channels
+that it subscribes to or unsubscribes from, as each is confirmed, and the script that it runs. It is
+a plain tuple, as there are many."""
 
 
 class RedisConnection(Connection):
@@ -58,7 +51,8 @@ class RedisConnection(Connection):
     def __init__(self) -> None:
         self._commands: deque[_Waiting] = deque()
         self._bytes = 0
-        self._replies = 0  # what has come of the first command's replies
+        self._confirmed = 0  # channels of the first command
+        self._gathered: list[bytes] | None = None  # what is sent while replies are handled
         self._reply_deadline: IDelayedCall | None = None
 
     # The beginning.
@@ -96,10 +90,16 @@ class RedisConnection(Connection):
 
     # Commands.
 
-    def execute(self, command: RedisCommand, replies: int = 1) -> Deferred[Any]:
+    def execute(
+        self,
+        command: RedisCommand,
+        channels: Sequence[bytes] = (),
+        script: Script | None = None,
+    ) -> Deferred[Any]:
         """Send a command.
 
-        :param replies: how many replies it has, if they are not an error.
+        :param channels: what it subscribes to, or unsubscribes from.
+        :param script: what it runs: if the server has forgotten it, it is loaded again, once.
         :return: fires with the last reply. Fails with :exc:`RedisReplyError`; with
             :exc:`TooManyCommands` if too much waits, and nothing was sent; and with
             :exc:`RedisUnavailable` if the connection is lost, or the reply does not come in time.
@@ -107,44 +107,67 @@ class RedisConnection(Connection):
         if self.reason is not None:
             return fail(RedisUnavailable(self.detail or "the connection to Redis was lost"))
         data = encode_command(command)
-        commands, size = self._commands, len(data)
-        if len(commands) >= MOST_COMMANDS or self._bytes + size > MOST_COMMAND_BYTES:
+        commands = self._commands
+        if len(commands) >= MOST_COMMANDS or self._bytes + len(data) > MOST_COMMAND_BYTES:
             return fail(TooManyCommands(f"{len(commands)} commands wait for Redis already"))
-        factory = self.factory
-        clock, timeout = factory.clock, factory.location.timeout
         result: Deferred[Any] = Deferred()
-        commands.append(_Waiting(result, clock.seconds() + timeout, size, replies))
-        self._bytes += size
-        if self._reply_deadline is None:
-            self._reply_deadline = clock.callLater(timeout, self._check_deadline)
-        self.send_encoded(data)
+        self._send(result, data, channels, script)
         return result
 
+    def _send(
+        self, result: Deferred[Any], data: bytes, channels: Sequence[bytes], script: Script | None
+    ) -> None:
+        factory = self.factory
+        clock, timeout = factory.clock, factory.location.timeout
+        self._commands.append((result, clock.seconds() + timeout, data, channels, script))
+        self._bytes += len(data)
+        if self._reply_deadline is None:
+            self._reply_deadline = clock.callLater(timeout, self._check_deadline)
+        if self._gathered is None:
+            self.send_encoded(data)
+        else:
+            self._gathered.append(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        # What is sent because of these replies goes out together.
+        gathered = self._gathered = []
+        try:
+            super().dataReceived(data)
+        finally:
+            self._gathered = None
+            if gathered:
+                self.send_encoded(b"".join(gathered), len(gathered))
+
     def message_received(self, message: Any) -> None:
-        if type(message) is Push:
-            kind = message[0]
-            if kind == b"message":
-                self.factory.owner.pushed(message[1], message[2])
-                return
-            if kind not in _CONFIRMATIONS:
-                return
+        is_push = type(message) is Push
+        if is_push and is_published(message):
+            self.factory.owner.pushed(message[1], message[2])
+            return
         if not self._commands:
             self.abort(detail="Redis sent a reply without a command")
             return
-        result, _, size, replies = self._commands[0]
+        result, _, data, channels, script = self._commands[0]
         is_error = isinstance(message, RedisReplyError)
-        if replies > 1 and not is_error:
-            self._replies += 1
-            if self._replies < replies:
+        if (channels or is_push) and not is_error:
+            if not is_confirmation(message, channels, self._confirmed):
+                self.abort(detail="Redis sent something that was not asked for")
                 return
-        self._replies = 0
+            self._confirmed += 1
+            if self._confirmed < len(channels):
+                return
+        self._confirmed = 0
         self._commands.popleft()
-        self._bytes -= size
+        self._bytes -= len(data)
         if not is_error:
             result.callback(message)
             return
+        if script is not None and message.code == "NOSCRIPT":
+            # Not by EVAL, which would run whatever a faulty network makes of it.
+            self.execute(("SCRIPT", "LOAD", script.text)).addErrback(lambda _: None)
+            self._send(result, data, channels, None)
+            return
         result.errback(message)
-        if self.ready and message.code in WRONG_SERVER:
+        if self.ready and ends_connection(message):
             self.abort(detail=str(message))
 
     def _check_deadline(self) -> None:
@@ -152,7 +175,7 @@ class RedisConnection(Connection):
         if not self._commands or self.reason is not None:
             return
         clock = self.factory.clock
-        left = self._commands[0].due - clock.seconds()
+        left = self._commands[0][1] - clock.seconds()
         if left > 0:
             self._reply_deadline = clock.callLater(left, self._check_deadline)
         else:
@@ -168,8 +191,24 @@ class RedisConnection(Connection):
         problem = self.detail or "the connection to Redis was lost"
         commands, self._commands = self._commands, deque()
         self.factory.owner.closed(self, problem)
-        for waiting in commands:
-            waiting.result.errback(RedisUnavailable(problem))
+        for result, *_ in commands:
+            result.errback(RedisUnavailable(problem))
+
+
+def is_published(push: Push) -> bool:
+    """Return whether a push is something that was published on a channel."""
+    return len(push) == 3 and push[0] == b"message" and type(push[1]) is type(push[2]) is bytes
+
+
+def is_confirmation(message: Any, channels: Sequence[bytes], count: int) -> bool:
+    """Return whether a message confirms the next of the channels, after ``count`` of them."""
+    return (
+        type(message) is Push
+        and len(message) == 3
+        and message[0] in (b"subscribe", b"unsubscribe")
+        and count < len(channels)
+        and message[1] == channels[count]
+    )
 
 
 class ConnectionOwner(Protocol):

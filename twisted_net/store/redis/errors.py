@@ -18,6 +18,7 @@ SENTENCES = {
     "CLUSTERDOWN": "Redis runs as a cluster, which is not supported (CLUSTERDOWN)",
     "MOVED": "Redis runs as a cluster, which is not supported (MOVED)",
     "CROSSSLOT": "Redis runs as a cluster, which is not supported (CROSSSLOT)",
+    "DAMAGED": "a command for Redis was changed on its way (DAMAGED)",  # from our own scripts
 }
 """What the codes of error replies mean, for users."""
 
@@ -32,6 +33,11 @@ LASTING = frozenset(
 WRONG_SERVER = frozenset(("READONLY", "LOADING", "MASTERDOWN", "NOAUTH"))
 """Codes after which a new connection is needed: perhaps another server is the primary now."""
 
+_NO_COMMANDS = (
+    *("unknown command", "unknown subcommand", "wrong number of arguments", "Protocol error"),
+    *("value is not an integer", "Number of keys can't be"),
+)
+
 
 class RedisError(StoreError):
     """Redis, or the way to it, failed."""
@@ -39,6 +45,10 @@ class RedisError(StoreError):
 
 class RedisUnavailable(RedisError):
     """There is no connection to Redis, or it was lost. It is not known what has been done."""
+
+
+class RedisDamaged(RedisUnavailable):
+    """Something was changed on its way to Redis, or from it. The connection is replaced."""
 
 
 class TooManyCommands(RedisError):
@@ -56,6 +66,16 @@ class RedisReplyError(RedisError):
         self.code = reply.split(" ", 1)[0]
         self.reply = reply
         super().__init__(_sentence(self.code, reply))
+
+
+def ends_connection(error: RedisReplyError) -> bool:
+    """Return whether a connection that gets this reply has to be replaced.
+
+    A command that Redis does not understand was changed on its way: it understood those before.
+    """
+    if error.code == "ERR":
+        return error.reply[4:].startswith(_NO_COMMANDS)
+    return error.code in WRONG_SERVER or error.code == "DAMAGED"
 
 
 def concerns_all(error: BaseException | None) -> bool:

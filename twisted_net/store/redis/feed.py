@@ -193,8 +193,9 @@ class RoomFeed:
         page = await self._commands.after(self.room, ring.top, PAGE)
         if page is None or page.epoch != ring.epoch:
             return False  # another epoch has begun meanwhile: look again
-        if not page.stored:  # all of it was too old
-            self._begin(ring.epoch, page.top, page.first, page.top == ring.top)
+        if not page.stored:  # all of it was too old, or the last record that was read is damaged
+            end = page.first - 1 if page.first - 1 > ring.top else page.top
+            self._begin(ring.epoch, end, page.first, end == ring.top)
             return False
         base = page.stored[0].offset - 1
         if base > ring.top:  # the log has dropped what is missing

@@ -48,7 +48,7 @@ class Resp(BaseFraming[Any]):
         try:
             while (reply := reader.gets()) is not _INCOMPLETE:
                 messages.append(reply)
-        except hiredis.ProtocolError as error:
+        except Exception as error:  # also of what cannot be made of a reply, such as a bad map
             raise RemoteProtocolError("bad-input", f"this is not Redis: {error}") from None
         if len(messages) > before:
             # Not more than the last piece has brought; the rest of it belongs to whole replies.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
-from twisted_net.store.redis.errors import RedisError, RedisReplyError
+from twisted_net.store.redis.errors import RedisDamaged, RedisError, RedisReplyError
 from twisted_net.store.redis.framing import RedisCommand
 from twisted_net.store.redis.location import RedisLocation
 from twisted_net.store.redis.scripts import SCRIPTS
@@ -33,13 +33,23 @@ def log_in(location: RedisLocation, name: str, *, with_scripts: bool = True) -> 
     reply = yield [*hello, "SETNAME", name]
     if isinstance(reply, RedisReplyError):
         raise _refusal(reply, location)
+    if not isinstance(reply, dict) or reply.get(b"proto") != 3:
+        raise RedisError("the server does not speak RESP3")
     if location.db:
         _check((yield ["SELECT", location.db]), f"there is no database {location.db}")
+        # What was changed on its way has selected another one.
+        client = yield ["CLIENT", "INFO"]
+        _check(client, "the server does not tell which database was selected")
+        if not isinstance(client, bytes) or b" db=%d " % location.db not in client:
+            raise RedisDamaged("another database was selected than was asked for")
     info = yield ["INFO"]
     _check(info, "the server does not tell about itself")
     check_info(parse_info(info), location)
     for script in SCRIPTS if with_scripts else ():
-        _check((yield ["SCRIPT", "LOAD", script.text]), "scripts cannot be loaded")
+        digest = yield ["SCRIPT", "LOAD", script.text]
+        _check(digest, "scripts cannot be loaded")
+        if digest != script.digest.encode():
+            raise RedisDamaged("a script was changed on its way")
 
 
 def find_primary(location: RedisLocation) -> Generator[RedisCommand, Any, tuple[str, int]]:
@@ -59,8 +69,13 @@ def find_primary(location: RedisLocation) -> Generator[RedisCommand, Any, tuple[
         raise RedisError("Sentinel's answer is no address") from None
 
 
-def parse_info(data: bytes) -> dict[str, str]:
-    """Return what INFO says."""
+def parse_info(data: object) -> dict[str, str]:
+    """Return what INFO says.
+
+    :raises RedisError: this is not what INFO says.
+    """
+    if not isinstance(data, bytes):
+        raise RedisError("the server does not tell about itself")
     lines = data.decode("utf-8", "replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line and line[0] != "#")
 

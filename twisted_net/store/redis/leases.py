@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -12,8 +12,9 @@ from twisted.logger import Logger
 
 from twisted_net.store.interface import LeaseWatcher, Lessee, StoreError
 from twisted_net.store.redis.client import RedisClient
-from twisted_net.store.redis.names import Names, decoded, encoded
-from twisted_net.store.redis.scripts import LEASE, LEASES, RELEASE
+from twisted_net.store.redis.damage import note_damage
+from twisted_net.store.redis.names import Names, decoded, encoded, shielded
+from twisted_net.store.redis.shared_scripts import LEASE, LEASES, RELEASE
 
 RETAKE = 5.0
 """Seconds that other processes have to take their leases again after an interruption. Only then are
@@ -45,37 +46,40 @@ class Leases:
         if not keys:
             return succeed(None)
         names = self._names
-        taken = self._client.run_script(
+        return self._client.call(
             LEASE,
             (names.leases(kind), names.processes, names.held(self._process)),
             (
-                *(self._process, encoded(kind), names.lease_channel(kind), encoded(value)),
-                *map(encoded, keys),
+                *(self._process, encoded(kind), names.lease_channel(kind), shielded(value)),
+                *map(shielded, keys),
             ),
+            lambda reply: decoded(reply[0]) if reply else None,
         )
-        return taken.addCallback(lambda reply: decoded(reply[0]) if reply else None)
 
     def release(self, kind: str, keys: Sequence[str]) -> Deferred[None]:
         if not keys:
             return succeed(None)
         names = self._names
-        released = self._client.run_script(
+        return self._client.call(
             RELEASE,
             (names.leases(kind), names.held(self._process)),
-            (self._process, encoded(kind), names.lease_channel(kind), *map(encoded, keys)),
+            (self._process, encoded(kind), names.lease_channel(kind), *map(shielded, keys)),
+            lambda reply: None,
         )
-        return released.addCallback(lambda _: None)
 
     def leases(self, kind: str) -> Deferred[View]:
-        def parsed(reply: Any) -> View:
+        def parsed(reply: list[bytes]) -> View:
             found = {}
             for key, entry in zip(reply[::2], reply[1::2], strict=True):
                 process, _, value = entry.partition(b" ")
-                found[decoded(key)] = (decoded(value), process.decode())
+                try:
+                    found[decoded(key)] = (decoded(value), process.decode())
+                except ValueError:
+                    note_damage(f"a lease of the kind {kind}", key)
             return found
 
         keys = (self._names.leases(kind), self._names.processes)
-        return self._client.run_script(LEASES, keys, ()).addCallback(parsed)
+        return self._client.call(LEASES, keys, (), parsed)
 
     # Watching.
 
@@ -164,9 +168,7 @@ class Leases:
                 self._change(kind, key, None, process)
 
     def _published(self, kind: str, data: bytes) -> None:
-        process_bytes, _, rest = data.partition(b" ")
-        process = process_bytes.decode()
-        value, keys = json.loads(rest)
+        process, value, keys = _parse_change(data)
         for key in keys:
             if process != self._process:
                 self._change(kind, key, value, process)
@@ -189,6 +191,21 @@ class Leases:
             view[key] = (value, process)
         for changed in list(self._watchers.get(kind, ())):
             _tell(changed, key, value, process)
+
+
+def _parse_change(data: bytes) -> tuple[Lessee, str | None, list[str]]:
+    """Return the process, the value and the keys of a change that was published.
+
+    :raises StoreError: it is none.
+    """
+    process, _, rest = data.partition(b" ")
+    try:
+        value, keys = json.loads(decoded(rest))
+        if isinstance(value, str | None) and all(isinstance(key, str) for key in keys):
+            return process.decode(), value, keys
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise StoreError("it is no change of leases")
 
 
 def _tell(changed: LeaseWatcher, key: str, value: str | None, process: Lessee) -> None:

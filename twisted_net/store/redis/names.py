@@ -66,6 +66,10 @@ class Names:
         """Return where changes of leases are published."""
         return encoded(f"{self._channel}leases:{kind}")
 
+    def notifications(self, topic: str) -> bytes:
+        """Return the stream of the last notifications of a topic that were for all."""
+        return self._key(f"notifications:{topic}")
+
     def topic_channel(self, topic: str, process: str = "") -> bytes:
         """Return where notifications of a topic are published: for all, or for one process."""
         return encoded(f"{self._channel}topic:{process}:{topic}")
@@ -78,6 +82,11 @@ class Names:
 def encoded(text: str) -> bytes:
     """Return a text as UTF-8; even one that has half a surrogate pair."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def shielded(text: str) -> bytes:
+    """Return a text that users choose, as an argument of a script. No command begins like this."""
+    return b"=" + encoded(text)
 
 
 def decoded(data: bytes) -> str:

@@ -8,17 +8,16 @@ counts is that the message is heard. The pulse also renews the leases of the pro
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.store.interface import LEASE_SECONDS, Lessee
+from twisted_net.store.interface import LEASE_SECONDS, Lessee, StoreError
 from twisted_net.store.redis.client import RedisClient
 from twisted_net.store.redis.names import Names
-from twisted_net.store.redis.scripts import FAREWELL, PULSE
+from twisted_net.store.redis.shared_scripts import FAREWELL, PULSE
 
 PULSE_SECONDS = 1.0
 """Seconds between two pulses."""
@@ -81,12 +80,11 @@ class Pulse:
         """Go on for another process, before the first pulse."""
         self._process = process
 
-    def say_farewell(self) -> Deferred[Any]:
+    def say_farewell(self) -> Deferred[None]:
         """End all leases of this process, which stops."""
         base, channel = self._names.bases
-        return self._client.run_script(
-            FAREWELL, (self._names.processes,), (self._process, base, channel)
-        )
+        arguments = (self._process, base, channel)
+        return self._client.call(FAREWELL, (self._names.processes,), arguments, lambda _: None)
 
     def _tick(self) -> None:
         now = self._clock.seconds()
@@ -105,7 +103,9 @@ class Pulse:
             *(self._process, int(LEASE_SECONDS * 1000), base, channel),
             *(self._names.pulse_channel(self._process), number, int(self._is_first)),
         )
-        pulse = self._client.run_script(PULSE, (self._names.processes,), arguments)
+        pulse = self._client.call(
+            PULSE, (self._names.processes,), arguments, lambda reply: int(reply[0])
+        )
         pulse.addCallbacks(self._renewed, self._refused, errbackArgs=(number,))
 
     def _renewed(self, alive: int) -> None:
@@ -118,7 +118,10 @@ class Pulse:
         self._failed(failure)
 
     def _received(self, data: bytes) -> None:
-        number = int(data)
+        try:
+            number = int(data)
+        except ValueError:
+            raise StoreError("it is no pulse") from None
         if number in self._sent:
             for each in [each for each in self._sent if each <= number]:
                 del self._sent[each]

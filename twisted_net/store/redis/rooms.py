@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
 from twisted_net.store.log import Appended, Bounds, Message, Page, StoredMessage
 from twisted_net.store.redis.client import RedisClient
-from twisted_net.store.redis.names import Names, RoomNames, encoded
+from twisted_net.store.redis.damage import note_damage
+from twisted_net.store.redis.names import Names, RoomNames, encoded, shielded
 from twisted_net.store.redis.records import append_arguments, decode_records
+from twisted_net.store.redis.script import Script
 from twisted_net.store.redis.scripts import APPEND, CLOSE, OPEN, READ
+
+_Result = TypeVar("_Result")
 
 
 class KnownRoom(NamedTuple):
@@ -62,7 +67,7 @@ class RoomCommands:
 
     :param process: the id of this process.
     :param now: returns the time, in seconds since 1970.
-    :param token: returns a random text for a room's epoch, different each time.
+    :param token: returns a random text, different each time. It is the beginning of the epochs.
     """
 
     def __init__(
@@ -78,7 +83,8 @@ class RoomCommands:
         self._names = names
         self._process = process
         self._now = now
-        self._token = token
+        self._token = token()
+        self._asked = itertools.count(1)
         self._age = bounds.age
         self._bounds = (bounds.count, bounds.bytes)
         self._rooms = bounds.rooms
@@ -99,63 +105,77 @@ class RoomCommands:
         for message in messages:
             arguments += append_arguments(message)
 
-        def written(reply: Any) -> Written:
-            epoch, base, first, known = reply
-            appended = _appended(epoch.decode(), base, known, messages)
-            return Written(appended, base, first)
+        def written(reply: list[bytes]) -> Written:
+            epoch, base, first = reply[0].decode(), int(reply[1]), int(reply[2])
+            known = [int(each) for each in reply[3:]] if len(reply) > 3 else None
+            return Written(_appended(epoch, base, known, messages), base, first)
 
-        return self._run(APPEND, room, arguments).addCallback(written)
+        return self._run(APPEND, room, arguments, written)
 
     def open(self, room: KnownRoom) -> Deferred[Opened]:
         """Read the state of a room, which is made if there is none."""
 
-        def opened(reply: Any) -> Opened:
+        def opened(reply: list[bytes]) -> Opened:
             epoch, top, first, old, cut = reply
-            return Opened(epoch.decode(), top, first, old.decode(), cut)
+            return Opened(epoch.decode(), int(top), int(first), old.decode(), int(cut))
 
-        return self._run(OPEN, room, self._arguments(room)).addCallback(opened)
+        return self._run(OPEN, room, self._arguments(room), opened)
 
     def since(self, room: KnownRoom, epoch: str, offset: int, limit: int) -> Deferred[Page | None]:
         """Read all messages after an offset, or none; see :meth:`Store.since`."""
-        return self._read(room, "since", encoded(epoch), offset, limit)
+        return self._read(room, "since", shielded(epoch), offset, limit)
 
     def after(self, room: KnownRoom, offset: int, limit: int) -> Deferred[Page | None]:
         """Read the first ``limit`` messages after an offset that are still there."""
-        return self._read(room, "after", b"", offset, limit)
+        return self._read(room, "after", b"=", offset, limit)
 
     def before(self, room: KnownRoom, offset: int | None, limit: int) -> Deferred[Page]:
         """Read the last ``limit`` messages before an offset; see :meth:`Store.before`."""
-        found = self._read(room, "before", b"", b"" if offset is None else offset, limit)
+        found = self._read(room, "before", b"=", b"" if offset is None else offset, limit)
         return cast("Deferred[Page]", found)  # only "since" may find nothing
 
-    def close(self, room: KnownRoom) -> Deferred[Any]:
+    def close(self, room: KnownRoom) -> Deferred[None]:
         """Note that a room is not used by this process any more."""
         meta, channel = room.names.meta, room.names.channel
-        arguments = (int(self._now() * 1000), encoded(room.name), channel)
-        return self._client.run_script(CLOSE, (meta, self._names.rooms), arguments)
+        arguments = (int(self._now() * 1000), shielded(room.name), channel)
+        keys = meta, self._names.rooms
+        return self._client.call(CLOSE, keys, arguments, lambda reply: None)
 
     def _read(
         self, room: KnownRoom, mode: str, epoch: bytes, offset: int | bytes, limit: int
     ) -> Deferred[Page | None]:
-        def page(reply: Any) -> Page | None:
-            found, top, first, base, records = reply
-            if records is None:
+        def page(reply: list[bytes]) -> Page | None:
+            found, (top, first, base, is_there) = reply[0].decode(), map(int, reply[1:5])
+            if not is_there:
                 return None
-            return Page(found.decode(), top, decode_records(base, records), first)
+            stored, damaged = decode_records(base, reply[5:])
+            if damaged:
+                note_damage(f"a message of #{room.name}", b"%d" % damaged)
+                if mode == "since":
+                    return None
+            return Page(found, top, stored, max(first, damaged + 1))
 
         arguments = [*self._arguments(room), mode, epoch, offset, limit]
-        return self._run(READ, room, arguments).addCallback(page)
+        return self._run(READ, room, arguments, page)
 
-    def _run(self, script: Any, room: KnownRoom, arguments: Sequence[Any]) -> Deferred[Any]:
+    def _run(
+        self,
+        script: Script,
+        room: KnownRoom,
+        arguments: Sequence[str | bytes | int],
+        read: Callable[[list[bytes]], _Result],
+    ) -> Deferred[_Result]:
         meta, log, ids, _ = room.names
-        return self._client.run_script(script, (meta, log, ids, self._names.rooms), arguments)
+        return self._client.call(script, (meta, log, ids, self._names.rooms), arguments, read)
 
     def _arguments(self, room: KnownRoom) -> list[str | bytes | int]:
         now = self._now()
         oldest = int((now - self._age) * 1000) if self._age else 0
+        # A new epoch for each call costs less with a number than with random bytes.
+        epoch = f"{self._token}-{next(self._asked)}"
         return [
-            *(self._token(), room.epoch, room.top, int(now * 1000), *self._bounds, oldest),
-            *(self._rooms, encoded(room.name), self._base, self._names.db),
+            *(epoch, room.epoch, room.top, int(now * 1000), *self._bounds, oldest),
+            *(self._rooms, shielded(room.name), self._base, self._names.db),
         ]
 
 

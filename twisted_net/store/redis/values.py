@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from twisted_net.store.redis.client import RedisClient
-from twisted_net.store.redis.names import Names, decoded, encoded
-from twisted_net.store.redis.scripts import PUT
+from twisted_net.store.redis.damage import note_damage
+from twisted_net.store.redis.names import Names, decoded, encoded, shielded
+from twisted_net.store.redis.shared_scripts import PUT, VALUES
 
 
 class RedisValues:
@@ -20,22 +19,21 @@ class RedisValues:
 
     def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
         values = self._names.values(kind)
-        if value is None:
-            done = self._client.execute(("HDEL", values, encoded(key)))
-        else:
-            done = self._client.run_script(
-                *(PUT, (values, self._names.value_numbers)),
-                (encoded(kind), encoded(key), encoded(value)),
-            )
-        return done.addCallback(lambda _: None)
+        arguments = [encoded(kind), shielded(key)]
+        if value is not None:
+            arguments.append(shielded(value))
+        keys = values, self._names.value_numbers
+        return self._client.call(PUT, keys, arguments, lambda _: None)
 
     def values(self, kind: str) -> Deferred[dict[str, str]]:
-        def ordered(reply: dict[bytes, bytes]) -> dict[str, str]:
+        def ordered(reply: list[bytes]) -> dict[str, str]:
             found = []
-            for key, entry in reply.items():
+            for key, entry in zip(reply[::2], reply[1::2], strict=True):
                 number, _, value = entry.partition(b" ")
-                found.append((int(number), decoded(key), decoded(value)))
+                try:
+                    found.append((int(number), decoded(key), decoded(value)))
+                except ValueError:
+                    note_damage(f"a text of the kind {kind}", key)
             return {key: value for _, key, value in sorted(found)}
 
-        reply: Deferred[Any] = self._client.execute(("HGETALL", self._names.values(kind)))
-        return reply.addCallback(ordered)
+        return self._client.call(VALUES, (self._names.values(kind),), (), ordered)
