@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.live.harness import LiveTestCase, program
+from tests.live.harness import LiveTestCase, redis_program
 
 
 class ChaosTests(LiveTestCase):
@@ -15,7 +15,7 @@ class ChaosTests(LiveTestCase):
     timeout = 300
 
     def setUp(self) -> Any:
-        program("redis-server")
+        redis_program()
         try:
             import hiredis  # noqa: F401
         except ImportError as error:  # it is an extra

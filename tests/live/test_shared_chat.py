@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.live.harness import Client, LiveTestCase, Server, program
+from tests.live.harness import Client, LiveTestCase, Server, redis_program
 from twisted_net.chat.shared.cluster import BACK, LOST
 
 LONG = 60.0
@@ -23,7 +23,7 @@ class SharedChatTests(LiveTestCase):
             from tests.live.redis_server import RedisServer
         except ImportError as error:  # hiredis is an extra
             raise SkipTest(f"there is no Redis to test with: {error}") from None
-        program("redis-server")
+        redis_program()
         self.redis = RedisServer(self.directory())
         self.addCleanup(self.redis.kill)
 

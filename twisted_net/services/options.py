@@ -31,6 +31,7 @@ from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import LimitChanges, Limits, OverflowPolicy
 from twisted_net.policy.ranges import Network, Ranges, parse_range
 from twisted_net.services.configurable import ConfigurableOptions
+from twisted_net.services.early_signals import note_signals
 from twisted_net.services.flags import (
     ALLOW_EXPIRED_HELP,
     DEFAULT_PORT,
@@ -51,7 +52,6 @@ from twisted_net.services.help import (
 from twisted_net.services.listening_sockets import ListeningSockets, OwnSockets
 from twisted_net.services.log_format import use_json
 from twisted_net.services.privileges import FilesInUse
-from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.services.tls_flags import certificates_of, check_tls_flags
 from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
@@ -185,7 +185,7 @@ class ServiceOptions(ConfigurableOptions):
         return FlagHelp(spelling, text)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        survive_hangup()  # as early as possible: the process may get it while it starts
+        note_signals()  # as early as possible: the process may get one while it starts
         if self.earlier is None:  # else they are only parsed again
             self.launch = Launch(self.parent)
         self.words = tuple(sys.argv[1:] if options is None else options)

@@ -24,6 +24,7 @@ from twisted_net.connection.timers import reactor_clock
 from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.services import early_signals
 from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.privileges import FilesInUse
@@ -307,6 +308,7 @@ class NamedService(ListenerService):
         self._reloader = CertificateReloader(used, reactor, self.manager, self._config)
         self._reloader.start()
         self._tell_if_ready()
+        early_signals.started(reactor)
 
     def reload(self, why: str) -> str:
         """Read the certificates and the ``--config`` file again, as SIGHUP does.
