@@ -115,6 +115,19 @@ class UpgradeCase(LiveTestCase):
         self.addCleanup(self._disconnect, client)
         return client
 
+    async def tls(self, port: int) -> Client:
+        """Connect by TLS, without looking at the certificate."""
+        from twisted.internet import reactor
+        from twisted.internet.endpoints import SSL4ClientEndpoint
+        from twisted.internet.ssl import CertificateOptions
+
+        options = CertificateOptions(verify=False)  # type: ignore[no-untyped-call]
+        endpoint = SSL4ClientEndpoint(reactor, LOCALHOST, port, options, timeout=PATIENCE)
+        connecting: Any = endpoint.connect(Factory.forProtocol(Client))  # type: ignore[arg-type]
+        client: Client = await connecting
+        self.addCleanup(lambda: None if client.lost else self._disconnect(client))
+        return client
+
     async def _until_stuck(self, client: Any) -> None:
         """Wait until the kernel takes nothing more of what the client sends."""
         from twisted.internet import reactor, task
@@ -344,6 +357,36 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
         self.assertEqual(await listing.ended(), 0)
         self.assertIn(client.address.encode(), listing.output)
 
+    async def test_balancers(self) -> None:
+        """All through an upgrade, and a failed one, ``/readyz`` says that new clients are served.
+
+        A connection by TLS keeps the old process, which drains it for longer than that.
+        """
+        how = self.directory() / "how"
+        label = f"--admin tcp:0:interface={LOCALHOST}"
+        server, port = await self.start(
+            *("netecho", "--tls-port", "0", "--self-signed", *label.split()), how=how
+        )
+        view = await server.port(label)
+        secret = await self.tls(await server.port("--tls-port 0"))
+        secret.send(b"x" * 10)
+        await secret.has(b"x" * 10)
+        secret.transport.pauseProducing()  # it does not notice its end
+        for pattern, wrong in ((r"Upgrade failed", "import"), (r"this process goes on with", "")):
+            how.write_text(wrong)
+            os.kill(server.serving, signal.SIGUSR2)
+            while not server.log(pattern):
+                self.assertEqual(await self.readiness(view), b"ready\n")
+        self.assertEqual(await self.readiness(view), b"ready\n")
+        await self.check_echo(port, b"hello")
+
+    async def readiness(self, port: int) -> bytes:
+        """Return what a load balancer is told, on a connection of its own."""
+        client = await self.connect(port)
+        client.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        await client.closed()
+        return bytes(client.received).partition(b"\r\n\r\n")[2]
+
     async def test_a_daemon(self) -> None:
         """A daemon's pid file names the new process at once, and goes with the last one."""
         directory = self.directory()
@@ -508,19 +551,6 @@ class ChatTests(UpgradeCase):
         again = await self.tls(await server.port("--tls-port 0"))
         self.ask(again, type="hello", nick="Sec", room="lobby")
         await again.has(b'"joined"')
-
-    async def tls(self, port: int) -> Client:
-        """Connect by TLS, without looking at the certificate."""
-        from twisted.internet import reactor
-        from twisted.internet.endpoints import SSL4ClientEndpoint
-        from twisted.internet.ssl import CertificateOptions
-
-        options = CertificateOptions(verify=False)  # type: ignore[no-untyped-call]
-        endpoint = SSL4ClientEndpoint(reactor, LOCALHOST, port, options, timeout=PATIENCE)
-        connecting: Any = endpoint.connect(Factory.forProtocol(Client))  # type: ignore[arg-type]
-        client: Client = await connecting
-        self.addCleanup(lambda: None if client.lost else self._disconnect(client))
-        return client
 
 
 class EagerChatTests(ChatTests):

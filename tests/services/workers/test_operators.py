@@ -106,12 +106,20 @@ class PoolAnswersTests(PoolTestCase):
         """One that is ready is enough; if none is, they say why."""
         asked = self.ask("readiness")
         self.reply(self.first, {"text": "no store\n", "status": 503})
+        self.assertNoResult(asked)
         self.reply(self.second, {"text": "ready\n", "status": 200})
         self.assertEqual(self.successResultOf(asked), Plain(b"ready\n"))
+        asked = self.ask("readiness")
+        self.reply(self.second, {"text": "ready\n", "status": 200})
+        self.assertEqual(self.successResultOf(asked), Plain(b"ready\n"))  # the other one may hang
+        self.reply(self.first, {"text": "ready\n", "status": 200})
         asked = self.ask("readiness")
         for worker in (self.first, self.second):
             self.reply(worker, {"text": "no store\n", "status": 503})
         self.assertEqual(self.successResultOf(asked), Plain(b"no store\n", status=503))
+        asked = self.ask("readiness")
+        self.reactor.advance(ANSWER_SECONDS)
+        self.assertEqual(self.successResultOf(asked), Plain(b"no worker answers\n", status=503))
 
     def test_closing(self) -> None:
         """The number leads to the worker, and errors have the number that was given."""

@@ -151,6 +151,14 @@ class Supervisor(ListenerService):
             and any(worker.ready for worker in self.pool.running)
         )
 
+    @property
+    def not_ready(self) -> str:
+        if self.is_draining or not super().ready:
+            return super().not_ready
+        if not self.pool.has_served:
+            return "waits for its workers to start"
+        return "" if self.ready else "has no worker that serves"
+
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()

@@ -118,10 +118,11 @@ class ServiceView:
     @property
     def not_ready(self) -> str:
         """Why the service is not ready for new clients; empty if it is."""
-        if self.service.is_draining:
-            return f"{self.name} is draining"
-        if not self.service.ready:
-            return f"{self.name} does not listen"
+        problem = self.service.not_ready
+        if problem:
+            return f"{self.name} {problem}"
+        if self.service.is_succeeded:
+            return ""  # whatever this process lacks
         if self._shared is not None and self._shared.trouble:
             return f"{self.name}: {self._shared.trouble}"
         return ""

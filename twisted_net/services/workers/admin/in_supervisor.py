@@ -139,13 +139,31 @@ class PoolAnswers:
         return Plain(b"ok\n")
 
     async def _readiness(self, question: Question) -> Plain:
-        problem = self._view.not_ready
-        if not problem:
-            answers = (await self._ask_all("readiness")).values()
-            if not any(each["status"] == 200 for each in answers):
-                problem = "; ".join(dict.fromkeys(each["text"].strip() for each in answers))
-                problem = problem or "no worker answers"
+        problem = self._view.not_ready or await self._problem_of_all()
         return Plain(f"{problem or 'ready'}\n".encode(), status=503 if problem else 200)
+
+    async def _problem_of_all(self) -> str:
+        """Return why no worker is ready; empty as soon as one says that it is.
+
+        A load balancer does not wait for long, and one worker may hang.
+        """
+        problems: list[str] = []
+        found: Deferred[str] = Deferred()
+
+        def answered(answer: dict[str, Any]) -> None:
+            if answer["status"] != 200:
+                problems.append(answer["text"].strip())
+            elif not found.called:
+                found.callback("")
+
+        def all_answered(_: object) -> None:
+            if not found.called:
+                found.callback("; ".join(dict.fromkeys(problems)) or "no worker answers")
+
+        running = self._supervisor.pool.running
+        asked = [self._ask(each, "readiness").addCallback(answered) for each in running]
+        DeferredList(asked, consumeErrors=True).addCallback(all_answered)
+        return await found
 
     async def _connections(self, question: Question) -> dict[str, Any]:
         try:
