@@ -60,6 +60,7 @@ class PoolAnswers:
         self._view = view
         self._decides_bans = decides_bans
         self._sums = MetricSums()
+        self._level = ""  # of the log, as an operator has set it last
         self._answers: dict[str, Callable[[Question], Any]] = {
             "metrics": self._metrics,
             "health": self._health,
@@ -97,7 +98,10 @@ class PoolAnswers:
         self._sums.end(worker)
 
     def worker_ready(self, worker: WorkerHandle) -> None:
-        """Tell a new worker what was banned before."""
+        """Tell a new worker what operators have set before: what is banned, and what is logged."""
+        if self._level and self._level == log_level().name:  # else SIGHUP has changed it since
+            body = {"level": self._level}
+            worker.ask("set_log_level", body=body, who="The supervisor").addErrback(_ignore)
         if self._decides_bans:
             for row in self._view.bans():
                 if row["seconds"] is not None:
@@ -266,6 +270,7 @@ class PoolAnswers:
         await self._ask_all("set_log_level", body=question.body, who=question.who)
         if not set_log_level(LogLevel.levelWithName(name)):
             raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
+        self._level = name
         return {"level": name}
 
     # Looking on.
