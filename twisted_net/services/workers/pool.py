@@ -311,7 +311,11 @@ class WorkerPool:
             return
         self._log_death(worker, status)
         self._last_death = self._clock.seconds()
-        delay = self._deaths.died(worker.lifetime, self._jitter())
+        delay: float | None
+        if status > 0 and not worker.has_served and any(each.ready for each in self.running):
+            delay = self._deaths.failed_to_start(self._jitter())
+        else:
+            delay = self._deaths.died(worker.lifetime, self._jitter())
         if delay is None:
             self._fail(
                 f"{MOST_QUICK_DEATHS} workers in a row have died within {QUICK:g} s of their "

@@ -21,6 +21,7 @@ from twisted_net.services.starting import NamedService
 from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
 from twisted_net.services.workers.handoff import HandedConnection, HandoffReader
+from twisted_net.services.workers.pool import WORKER_END_SECONDS
 from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
 from twisted_net.services.workers.shared_admission import SharedAdmission
 from twisted_net.services.workers.sockets import HandedSockets
@@ -232,6 +233,10 @@ class WorkerEnd:
         return [self._service.factory, *self._service.factory.auxiliaries]
 
     def _lost(self) -> None:
+        assert self._service is not None
+        # Nobody else would kill it if it hangs. The kernel does, whatever Python does then.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self._service.drain + WORKER_END_SECONDS)
         if not self._is_stopping:
             _log.error("The supervisor is gone: this worker closes its connections, and ends")
             self.stop()
