@@ -10,9 +10,12 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder
+from tests.test_forward import Upstreams
 from tests.web.admin.operating import LOOPBACK, Answer, request_bytes
 from twisted_net import ConnectionFactory, Listener, ListenerService
 from twisted_net.chat import ChatFactory
+from twisted_net.connection.addresses import format_address
+from twisted_net.forward import ForwardFactory
 from twisted_net.testing import connect_peer
 from twisted_net.web import AdminFactory
 from twisted_net.web.admin.factory import KEEP_ALIVE_SECONDS
@@ -106,6 +109,23 @@ class AdminFactoryTests(SynchronousTestCase):
         changing = self.view(token=lambda: b"another-one-that-is-long")
         self.assertEqual(self.ask(changing, "/metrics", **known).status, 403)
 
+    def test_an_upstream(self) -> None:
+        """A forwarded connection shows its other side, once that is connected."""
+        upstreams = Upstreams(self.clock, at_once=False)
+        forwards = ForwardFactory(upstreams, clock=self.clock)
+        view = self.view({"front": forwards})
+        peer = connect_peer(forwards, clock=self.clock)
+        (row,) = self.ask(view, "/connections").json()["connections"]
+        self.assertIsNone(row["upstream"])
+        upstreams.answer()
+        upstreams.peers[0].full()
+        peer.send(b"hello")
+        number = row["id"]
+        shown = self.ask(view, f"/connections/{number}").json()["upstream"]
+        peer_of_it = format_address(upstreams.peers[0].getPeer())
+        self.assertEqual((shown["peer"], shown["state"]), (peer_of_it, "open"))
+        self.assertEqual((shown["bytes_sent"], shown["queued"]), (0, 5))
+
     def test_without_a_request(self) -> None:
         """Who sends no complete request in time is closed, whatever comes of it."""
         view = self.view()
@@ -121,9 +141,7 @@ class AdminFactoryTests(SynchronousTestCase):
         self.assertEqual(len(view), 3)
         self.clock.pump([1, 0.1])
         self.assertEqual([each.finished for each in (silent, slow, posting)], [True] * 3)
-        self.clock.pump(
-            [0.5] * int(2 * view.limits.close_grace + 3)
-        )  # they do not close their side
+        self.clock.pump([0.5] * int(2 * view.limits.close_grace + 3))  # nobody closes
         self.assertEqual(len(view), 0)
 
     def test_between_requests(self) -> None:
