@@ -72,10 +72,12 @@ class UpgradingServer(Server):
         return str(lines[0])
 
     async def stop(self) -> None:
+        if self.status is not None:
+            return  # all have closed their ends of the pipes
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.serving, signal.SIGTERM)
         try:
-            await self.ended(PATIENCE / 2)  # all have closed their ends of the pipes
+            await self.ended(PATIENCE / 2)
         except AssertionError:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.serving, signal.SIGKILL)
@@ -257,6 +259,40 @@ class FailureTests(UpgradeCase):
         ]
         self.assertEqual(offsets, list(range(1, 14)))
         self.assertIsNone(person.lost)
+
+
+class StopTests(UpgradeCase):
+    """The service is stopped while it is upgraded."""
+
+    async def test_the_end_comes_first(self) -> None:
+        """It ends, and so does the new process, which was about to start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            how = self.directory() / "how"
+            server, port = await self.start("netecho", how=how)
+            client = await self.connect(port)
+            client.send(b"hello")
+            await client.has(b"hello")
+            how.write_text("stopped")
+            server.signal(signal.SIGUSR2)
+            await server.expect(rb"Upgrade: starting the new code")
+            server.signal(number)
+            await client.closed()
+            self.assertEqual(await server.ended(), -number)
+            self.assertEqual(len(server.log("Upgrade given up: netecho stops")), 1)
+
+    async def test_a_drain_comes_first(self) -> None:
+        """Nobody accepts any more, and the old process stays."""
+        how = self.directory() / "how"
+        label = f"--admin tcp:0:interface={LOCALHOST}"
+        server, _ = await self.start("netecho", *label.split(), how=how)
+        how.write_text("stopped")
+        server.signal(signal.SIGUSR2)
+        await server.expect(rb"Upgrade: starting the new code")
+        at = f"http://{LOCALHOST}:{await server.port(label)}"
+        drain: Any = self.spawn(script("netchat-admin"), "--at", at, "drain")
+        self.assertEqual(await drain.ended(), 0)
+        await server.expect(rb"Upgrade given up: netecho stops")
+        self.assertIsNone(server.status)
 
 
 OWN = '''

@@ -299,16 +299,16 @@ class NamedService(ListenerService):
             clock = reactor_clock(None)
             self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
         begin_log_level(self._log_level)
+        from twisted.internet import reactor
+
+        early_signals.started(reactor)  # from here on, somebody may be connected
         self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
-        from twisted.internet import reactor
-
         self._reloader = CertificateReloader(used, reactor, self.manager, self._config)
         self._reloader.start()
         self._tell_if_ready()
-        early_signals.started(reactor)
 
     def reload(self, why: str) -> str:
         """Read the certificates and the ``--config`` file again, as SIGHUP does.
@@ -356,7 +356,12 @@ class NamedService(ListenerService):
         count = len(self.factory.connections)
         return f"{count} connection{'s' if count != 1 else ''}"
 
+    def begin_drain(self) -> Deferred[None]:
+        self._upgrader.cancel()
+        return super().begin_drain()
+
     def stopService(self) -> Deferred[None]:
+        self._upgrader.cancel()
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None
