@@ -120,6 +120,7 @@ class EndingSignals:
 
 
 _endings: list[EndingSignals] = []
+_is_left_to_system = [False]
 
 
 def note_signals() -> None:
@@ -138,9 +139,18 @@ def end_on_signals(name: str) -> None:
 
     :param name: the service's name.
     """
-    if in_main_thread() and not _endings:
+    if in_main_thread() and not _endings and not _is_left_to_system[0]:
         _endings.append(EndingSignals(name, _show, _die))
         _endings[0].begin()
+
+
+def leave_endings_to_system() -> None:
+    """Let SIGTERM end this process at once, although nothing says so.
+
+    That is for workers: the supervisor knows, and many that start at the same time would take long
+    to handle it.
+    """
+    _is_left_to_system[0] = True
 
 
 def started(reactor: _Reactor) -> None:

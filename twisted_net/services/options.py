@@ -123,13 +123,21 @@ class ServiceOptions(ConfigurableOptions):
             self[flag] = []
         self.launch: Launch | None = None
         self.words: tuple[str, ...] = ()
-        self.directory = os.getcwd()
+        self.directory = self._working_directory()
         self.twistd: tuple[str, ...] = ()
         self.sockets: ListeningSockets = OwnSockets()
         self.make_admission: Callable[[AdmissionRules], Admission] = Admission
         self.appends: Histogram | None = None
         self.store: Store | None = None
         self.parts = 1
+
+    def _working_directory(self) -> str:
+        try:
+            return os.getcwd()
+        except OSError as error:
+            raise StartError(
+                f"{self.command}: the working directory cannot be used: {error.strerror}"
+            ) from None
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""

@@ -148,7 +148,7 @@ class DeathTests(PoolTestCase):
         It is tried again, ever more rarely; once nobody serves any more, the service ends.
         """
         _, other = self.serving()
-        self.reactor.advance(QUICK + 1)
+        self.reactor.advance(1)
         self.spawner.started[0].end(killed_by=SIGKILL)
         self.reactor.advance(1)
         for starts in range(3, 3 + 3 * MOST_QUICK_DEATHS):

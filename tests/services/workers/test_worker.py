@@ -50,6 +50,7 @@ class OrphanTests(SynchronousTestCase):
         service = NamedService("netecho", factory, [], drain=7.0)
         end = WorkerEnd(reactor, HandedSockets())
         end.serve(service, SharedAdmission(AdmissionRules(), 2, end.left), None)
+        service.running = True
         reactor.advance(0)
         self.supervisor.reset()
         reactor.advance(0)

@@ -304,7 +304,8 @@ class WorkerPool:
             else:
                 self._log_death(worker, status)
             return
-        if status > 0 and not self._is_proven and worker.lifetime < QUICK:
+        goes_on = status > 0 and not worker.has_served and self._others_serve()
+        if status > 0 and not goes_on and not self._is_proven and worker.lifetime < QUICK:
             # Its own line says why it cannot start, such as a store that is not there.
             reason = worker.complaints[-1] if worker.complaints else ""
             self._fail(reason or f"worker {number} {_how(status)}")
@@ -312,7 +313,7 @@ class WorkerPool:
         self._log_death(worker, status)
         self._last_death = self._clock.seconds()
         delay: float | None
-        if status > 0 and not worker.has_served and any(each.ready for each in self.running):
+        if goes_on:
             delay = self._deaths.failed_to_start(self._jitter())
         else:
             delay = self._deaths.died(worker.lifetime, self._jitter())
@@ -323,6 +324,10 @@ class WorkerPool:
             )
             return
         self._later(delay, self._start, number)
+
+    def _others_serve(self) -> bool:
+        """Whether the service has begun, and somebody serves."""
+        return self.has_served and any(each.ready for each in self.running)
 
     def _log_death(self, worker: WorkerHandle, status: int) -> None:
         _log.error(

@@ -10,7 +10,7 @@ import signal
 import sys
 from types import FrameType
 
-from twisted_net.services.early_signals import note_signals
+from twisted_net.services.early_signals import leave_endings_to_system, note_signals
 from twisted_net.services.workers.settings import (
     PYTHONPATH,
     SETTINGS_FD,
@@ -47,6 +47,7 @@ def main() -> None:
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, _do_nothing)
     note_signals()
+    leave_endings_to_system()
     sys.argv = twistd_arguments(settings)
     from twisted.scripts.twistd import run
 

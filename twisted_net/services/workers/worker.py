@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
@@ -139,7 +139,7 @@ class WorkerEnd:
         try:
             # Not with the reactor's own end: what is told then would not be sent any more.
             leave: Any = service.disownServiceParent if service.parent else service.stopService
-            await leave()
+            await maybeDeferred(leave)
             self._tell_left()
             if self._answers is not None:
                 self._channel.tell("final", metrics=await self._answers.metrics())
@@ -237,6 +237,6 @@ class WorkerEnd:
         # Nobody else would kill it if it hangs. The kernel does, whatever Python does then.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, self._service.drain + WORKER_END_SECONDS)
-        if not self._is_stopping:
+        if not self._is_stopping and self._service.running:  # else this process is about to end
             _log.error("The supervisor is gone: this worker closes its connections, and ends")
             self.stop()
