@@ -11,7 +11,6 @@ from twisted.trial.unittest import SkipTest
 
 from tests.live.harness import Client, LiveTestCase, Server, redis_program
 from twisted_net.chat.shared.cluster import BACK, LOST
-from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS
 
 LONG = 60.0
 """Seconds to wait for what takes the 15 seconds of a lease."""
@@ -108,14 +107,17 @@ class SharedChatTests(LiveTestCase):
         server, port = await self.serve("netchat", "--store", self.redis.url, "--workers", "2")
         await server.until(lambda: len(server.log("serves, pid")) == 2, "two workers")
         people = [await self.person(port, name) for name in ("ann", "bob")]  # one in each
+        for client, other, said in ((*people, b"one"), (*people[::-1], b"two")):
+            client.send(said + b"\n")  # so the room is open in both
+            await other.has(said)
         self.redis.kill()
         for client in people:
             await client.has(LOST.encode())
         (line,) = server.log("Worker 1 serves, pid")
         os.kill(int(line.rpartition(" ")[2]), signal.SIGKILL)
         await server.until(
-            lambda: len(server.log("Worker 1 has ended with status 1")) > MOST_QUICK_DEATHS,
-            "starts that fail",
+            lambda: len(server.log("Worker 1 has ended with status 1")) == 2,
+            "two starts that fail",
             LONG,
         )
         (stays,) = (client for client in people if client.lost is None)
