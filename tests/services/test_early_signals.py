@@ -126,6 +126,7 @@ class EndingTests(EarlyCase):
             ending.begin()
             error = self.assertRaises(EndedBySignal, self.send, number)
             self.assertIsInstance(error, SystemExit)
+            self.assertEqual((error.code, str(error)), (1, f"received {name}"))
             self.assertEqual(self.lines, [f"netecho: received {name}, shutting down"])
             self.assertEqual(self.deaths, [])
             call, argument = self.at_exit[-1]

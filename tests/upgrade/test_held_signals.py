@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,6 +42,15 @@ class HeldSignalsTests(SynchronousTestCase):
         self.patch(os, "kill", lambda *signal: sent.append(signal))
         self.held.end(77)
         self.assertEqual((sent, self.heard), ([(77, signal.SIGTERM)], []))
+
+    def test_the_other_has_ended(self) -> None:
+        """Then there is nobody to be stopped."""
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        self.held.begin()
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.held.end(process.pid)
+        self.assertEqual(self.heard, [])
 
     def test_handlers_of_others(self) -> None:
         """One that was installed meanwhile stays."""

@@ -29,8 +29,16 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 class EndedBySignal(SystemExit, Exception):
     """A signal ends the process before its service runs.
 
-    twistd does not catch SystemExit. Because it is an Exception too, twistd removes its pid file.
+    twistd does not catch SystemExit. Because it is an Exception too, twistd removes its pid file,
+    and the parent of a daemon shows its text.
     """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(1)
+        self._number = number
+
+    def __str__(self) -> str:
+        return f"received {signal.Signals(self._number).name}"
 
 
 class NotedSignal:
@@ -116,7 +124,7 @@ class EndingSignals:
     def _end(self) -> None:
         assert self._came is not None
         atexit.register(self._die, self._came)
-        raise EndedBySignal(1)
+        raise EndedBySignal(self._came)
 
 
 _endings: list[EndingSignals] = []
