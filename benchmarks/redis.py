@@ -1,14 +1,16 @@
 """What the store in Redis costs: ``python -m benchmarks.redis [--messages 20000]``.
 
-It starts a ``redis-server`` of its own. Our client and txredisapi append the same messages by the
-same script, with ten commands outstanding, in turns. Then the store does so, and appends a hundred
-messages at once. What is measured is the CPU time of this process; Redis is another one.
+It starts a ``redis-server`` of its own; ``REDIS_SERVER`` names another program for it. Our client
+and txredisapi append the same messages by the same script, with ten commands outstanding, in turns.
+Then the store does so, and appends a hundred messages at once. What is measured is the CPU time of
+this process; Redis is another one.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import shutil
 import socket
 import subprocess
@@ -49,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--messages", type=int, default=20_000, metavar="N")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     options = parser.parse_args(arguments)
-    if shutil.which("redis-server") is None:
+    program = shutil.which(os.environ.get("REDIS_SERVER") or "redis-server")
+    if program is None:
         raise SystemExit("benchmarks.redis: redis-server is not installed")
     status = [1]
     with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as busy:
         port = int(busy.getsockname()[1])
         busy.close()
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1"]
+        command = [program, "--port", str(port), "--bind", "127.0.0.1"]
         server = subprocess.Popen(
             [*command, "--save", "", "--dir", directory], stdout=subprocess.DEVNULL
         )

@@ -62,7 +62,12 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual({line.index("192.0.2.1") for line in lines[1:]}, {6})
 
     def test_without_names(self) -> None:
-        """A service without people has no columns for them."""
+        """A service without people has no columns for them; one with an upstream shows it."""
+        behind = {"upstream": {"peer": "10.0.0.1:6379"}}
+        nobody = {name: value for name, value in ROW.items() if name not in ("name", "rooms")}
+        lines = format_table([{**nobody, **behind}, {**nobody, "upstream": None}])
+        self.assertEqual(lines[0].split()[:4], ["ID", "FROM", "UPSTREAM", "FORM"])
+        self.assertEqual(lines[1].split()[2], "10.0.0.1:6379")
         (heading, _) = format_table([{**ROW, "name": "", "rooms": []}])
         self.assertEqual(heading.split(), ["ID", "FROM", "FORM", "OPEN", "IN", "OUT", "QUEUED"])
         self.assertEqual(len(format_table([])), 1)

@@ -162,6 +162,7 @@ def format_seconds(seconds: float) -> str:
 _COLUMNS = (
     Column("ID", lambda row: str(row["id"]), True),
     Column("FROM", lambda row: printable(row["peer"])),
+    Column("UPSTREAM", lambda row: printable((row.get("upstream") or {}).get("peer", ""))),
     Column("NAME", lambda row: printable(row.get("name", ""))),
     Column("ROOMS", lambda row: printable(" ".join(f"#{room}" for room in row.get("rooms", ())))),
     Column("FORM", lambda row: printable(row["form"])),

@@ -127,6 +127,11 @@ class ForwardProtocol(_Side):
     def load_state(self, state: Mapping[str, Any], /) -> None:
         self.moved_with = state["other"]
 
+    @property
+    def upstream(self) -> Connection | None:
+        """The upstream's side, once it is connected."""
+        return self.other
+
     async def connected(self) -> None:
         upstream: Any = None  # any protocol, until it is checked
         try:

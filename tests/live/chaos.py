@@ -6,6 +6,8 @@ Redis is a network of the test's own; that of the first process has TLS. Clients
 come back with ``since`` to any of the processes. Meanwhile:
 
 - processes are killed with ``kill -9``, stopped for a while, and upgraded (``--upgrades``);
+- with ``--workers N``, each of them is a supervisor with N workers; workers are killed, stopped and
+  asked to end, too, and those of a supervisor that was killed have to end by themselves;
 - Redis is restarted, killed with ``kill -9``, stopped for 5 seconds, and ends all connections;
 - the network is cut, silent, slow, and corrupted, with TLS and without;
 - clients are disconnected.
@@ -20,7 +22,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -28,6 +32,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +55,8 @@ REDIS_STOPPED = 5.0
 LONG_STOP = LEASE_SECONDS + 5.0
 """The most seconds for which a process is stopped."""
 
+_SERVES = re.compile(r"Worker \d+ serves, pid (\d+)")
+
 SETTLING = 60.0
 """Seconds that everything has at the end to be well again."""
 
@@ -61,6 +68,7 @@ class Plan:
     :ivar seconds: the time over which messages and faults are spread.
     :ivar faults: how many there are of each kind.
     :ivar cuts: how often each client is disconnected.
+    :ivar workers: the workers of each process; 0 for none.
     :ivar upgrades: whether processes are upgraded with SIGUSR2.
     :ivar losses: whether Redis also loses all that it has. What was acked may be gone then, but
         everybody has to be told.
@@ -69,6 +77,7 @@ class Plan:
     """
 
     processes: int = 3
+    workers: int = 0
     clients: int = 300
     rooms: int = 20
     messages: int = 30_000
@@ -143,8 +152,10 @@ class Cluster:
                 url = url.replace("redis", "rediss", 1) + f"&cafile={certificates.ca}"
             where = directory / f"process{number}"
             where.mkdir()
-            self.processes.append(Server(free_port(), url, where, where / "pid"))
+            flags = ("--workers", str(plan.workers)) * bool(plan.workers)
+            self.processes.append(Server(free_port(), url, where, where / "pid", flags))
         self.restarts = 0
+        self._orphans: set[int] = set()
         self._is_down: set[Server] = set()
         self._supervising = LoopingCall(self._supervise)
         self._supervising.clock = reactor
@@ -161,6 +172,11 @@ class Cluster:
             "slow": self.slow,
             "corrupt": self.corrupt,
         }
+        if plan.workers:
+            self.faults["worker-kill"] = lambda: self._signal_worker(signal.SIGKILL)
+            self.faults["worker-end"] = lambda: self._signal_worker(signal.SIGTERM)
+            self.faults["worker-stop"] = self.stop_worker
+            self.faults["reload"] = self.reload_process
         if plan.upgrades:
             self.faults["upgrade"] = self.upgrade_process
         if plan.seconds > 2 * LONG_STOP:
@@ -189,6 +205,8 @@ class Cluster:
         self._supervising.stop()
         for process in self.processes:
             process.end(signal.SIGKILL)
+            for worker in workers_of(process):
+                _kill(worker, signal.SIGKILL)
         self.redis.kill()
         self.network.end()
 
@@ -208,7 +226,9 @@ class Cluster:
 
         async def fault() -> None:
             self._is_down.add(process)
+            workers = workers_of(process)
             process.end(signal.SIGKILL)
+            self._orphans.update(workers)
             await self._pause(0.0, 3.0)
             process.start()
             self._is_down.discard(process)
@@ -235,6 +255,30 @@ class Cluster:
                 process.signal(signal.SIGCONT)
 
         await self._alone(process, fault)
+
+    async def reload_process(self) -> None:
+        """Let a process read its configuration again."""
+        self._chance.choice(self.processes).signal(signal.SIGHUP)
+
+    async def _signal_worker(self, number: int) -> None:
+        workers = workers_of(self._chance.choice(self.processes))
+        if workers:
+            _kill(self._chance.choice(workers), number)
+
+    async def stop_worker(self) -> None:
+        """Stop a worker for a while; others of the same process go on."""
+        workers = workers_of(self._chance.choice(self.processes))
+        if workers:
+            worker = self._chance.choice(workers)
+            _kill(worker, signal.SIGSTOP)
+            try:
+                await self._pause(1.0, 6.0)
+            finally:
+                _kill(worker, signal.SIGCONT)
+
+    def left_orphans(self) -> list[int]:
+        """Return the workers that still run although their supervisor was killed."""
+        return [each for each in self._orphans if _is_worker(each)]
 
     async def upgrade_process(self) -> None:
         """Let a process put new code in its place."""
@@ -347,7 +391,9 @@ class Cluster:
 
     def mistakes(self) -> list[Violation]:
         """Return what the logs of the processes say about mistakes in the code."""
-        found = []
+        found = [
+            Violation(f"worker {pid} has outlived its supervisor") for pid in self.left_orphans()
+        ]
         for number, process in enumerate(self.processes):
             lines = process.log().splitlines()
             for at, line in enumerate(lines):
@@ -355,6 +401,26 @@ class Cluster:
                     what = f"process {number} has logged a traceback"
                     found.append(Violation(what, lines[max(0, at - 3) : at + 40]))
         return found
+
+
+def workers_of(process: Server) -> list[int]:
+    """Return the workers of a process that run."""
+    pids = {int(pid) for pid in _SERVES.findall(process.log())}
+    return sorted(filter(_is_worker, pids))
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether there is a worker with this number; another process may have got it."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"services.workers.program" in command
+
+
+def _kill(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 async def run(reactor: Any, plan: Plan, directory: Path) -> Account:
@@ -377,6 +443,7 @@ async def run(reactor: Any, plan: Plan, directory: Path) -> Account:
         rooms = sorted({witness.room for witness in witnesses})
         logs: dict[str, dict[int, str]] = await deferToThread(cluster.logs, rooms)
         await _until(reactor, lambda: _are_level(witnesses, logs), SETTLING)
+        await _until(reactor, lambda: not cluster.left_orphans(), SETTLING)
         account.restarts = cluster.restarts
         account.stored = sum(map(len, logs.values()))
         account.violations = cluster.mistakes() + check(witnesses, logs, plan.losses)

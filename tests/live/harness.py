@@ -48,6 +48,17 @@ def program(name: str) -> str:
     return path
 
 
+def redis_program() -> str:
+    """Return the path of ``redis-server``.
+
+    The variable ``REDIS_SERVER`` names another one for all tests, such as an older version, or
+    Valkey: ``REDIS_SERVER=/usr/bin/valkey-server trial tests.live``.
+
+    :raises SkipTest: it is not installed.
+    """
+    return program(os.environ.get("REDIS_SERVER") or "redis-server")
+
+
 def script(name: str) -> str:
     """Return the path of a program, such as ``twistd``, that is installed beside this Python."""
     return str(Path(sys.executable).with_name(name))

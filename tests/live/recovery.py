@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -76,13 +76,21 @@ class Server:
     """``twistd netchat`` on one port, which can be restarted.
 
     :param pid_file: where it writes the number of its process, which may change by an upgrade.
+    :param more: further flags.
     """
 
-    def __init__(self, port: int, store: str, where: Path, pid_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        store: str,
+        where: Path,
+        pid_file: Path | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
         self.port = port
         self._where = where
         self._pid_file = pid_file
-        flags = ["--port", str(port), "--interface", LOCALHOST, "--store", store]
+        flags = ["--port", str(port), "--interface", LOCALHOST, "--store", store, *more]
         twistd = str(Path(sys.executable).with_name("twistd"))
         self._command = [twistd, "-n", f"--pidfile={pid_file or ''}", "netchat", *flags]
         tied = shutil.which("setpriv")  # it ends with this process; Linux only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import socket
@@ -18,9 +19,10 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from twisted.trial.unittest import SkipTest
 from zope.interface import implementer
 
-from tests.live.harness import LOCALHOST, PATIENCE, program
+from tests.live.harness import LOCALHOST, PATIENCE, redis_program
 
 Result = TypeVar("Result")
 
@@ -28,10 +30,11 @@ Result = TypeVar("Result")
 def free_port() -> int:
     """Return a port that nobody listens on.
 
-    It is below those that the system gives to others, so a server can be started there again.
+    It is below those that the system gives to others, so a server can be started there again. So is
+    the port that is 10,000 above, which a Redis Cluster uses as well.
     """
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(10_000, 22_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -65,16 +68,22 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://{LOCALHOST}:{self.port}"
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version of Redis that it is, or, as Valkey, that it is compatible with."""
+        found = re.search(rb"redis_version:([\d.]+)", self.ask("INFO", "server"))
+        assert found is not None
+        return tuple(map(int, found[1].split(b".")))
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         # If this process is killed, Redis must end too; setpriv is Linux only.
         tied = [each, "--pdeathsig", "KILL"] if (each := shutil.which("setpriv")) else []
-        command = [*tied, program("redis-server"), str(self._config)]
-        log = (self._config.parent / "log").open("ab")
-        self._process = subprocess.Popen(
-            command + ["--sentinel"] * self._sentinel, stdout=log, stderr=log
-        )
-        log.close()
+        command = [*tied, redis_program(), str(self._config)]
+        with (self._config.parent / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                command + ["--sentinel"] * self._sentinel, stdout=output, stderr=output
+            )
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -84,8 +93,13 @@ class RedisServer:
             # One that wants a password, or is loading, runs as well.
             if reply is not None and "LOADING" not in str(reply):
                 return
-            assert time.monotonic() < deadline, (self._config.parent / "log").read_text()[-2000:]
-            assert self._process.poll() is None, (self._config.parent / "log").read_text()[-2000:]
+            log = (self._config.parent / "log").read_text()[-2000:]
+            assert time.monotonic() < deadline, log
+            if self._process.poll() is not None:
+                self._process = None
+                if re.search("'tls-port |connection type tls", log):
+                    raise SkipTest(f"{command[-2]} was built without TLS")
+                raise AssertionError(log)
             time.sleep(0.01)
 
     def ask(self, *command: str | bytes | int) -> Any:

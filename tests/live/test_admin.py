@@ -366,6 +366,12 @@ class TapLiveTests(AdminLiveCase):
         client = await self.connect(port)
         client.send(b"PING\r\n")
         behind = await upstream.hears(b"PING")
+        shown = (await self.ask(f"{url}/connections"))["connections"][0]["upstream"]
+        self.assertEqual(shown["peer"], f"{LOCALHOST}:{upstream.port}")
+        self.assertEqual((shown["state"], shown["bytes_sent"], shown["queued"]), ("open", 6, 0))
+        who = self.admin(url, "who")
+        self.assertEqual(await who.ended(), 0, who)
+        self.assertIn(shown["peer"].encode(), who.output)
         tap: Program = self.spawn(program("curl"), "-sN", f"{url}/connections/1/tap")
         await tap.expect(rb'^\{"tap":')
         client.send(b"AUTH secret\r\n")

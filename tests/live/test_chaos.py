@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.live.harness import LiveTestCase, program
+from tests.live.harness import LiveTestCase, redis_program
 
 
 class ChaosTests(LiveTestCase):
@@ -15,7 +15,7 @@ class ChaosTests(LiveTestCase):
     timeout = 300
 
     def setUp(self) -> Any:
-        program("redis-server")
+        redis_program()
         try:
             import hiredis  # noqa: F401
         except ImportError as error:  # it is an extra
@@ -23,11 +23,20 @@ class ChaosTests(LiveTestCase):
 
     async def test_everything_fails_once(self) -> None:
         """Whatever fails, clients see all acked messages once and in order, or are told."""
+        await self.survives(seconds=16.0)
+
+    async def test_workers_fail(self) -> None:
+        """So they do if workers and supervisors are killed, stopped and replaced."""
+        kinds = "kill,stop,upgrade,reload,worker-kill,worker-end,worker-stop,redis-restart,cut"
+        await self.survives(seconds=20.0, workers=2, upgrades=True, only=kinds)
+
+    async def survives(self, **more: Any) -> None:
+        """Check that a small run keeps all promises."""
         from twisted.internet import reactor
 
         from tests.live.chaos import Plan, run
 
-        plan = Plan(processes=2, clients=8, rooms=2, messages=200, faults=1, cuts=2, seconds=16.0)
+        plan = Plan(processes=2, clients=8, rooms=2, messages=200, faults=1, cuts=2, **more)
         account = await run(reactor, plan, self.directory())
         self.assertEqual(account.violations, [], account.report())
         self.assertEqual((account.acked, account.unacked), (200, 0), account.report())

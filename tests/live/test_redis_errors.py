@@ -103,7 +103,7 @@ class StartTests(RedisCase):
 
     def test_servers_that_are_not_for_us(self) -> None:
         """A cluster, a replica, an old version, one that is loading, and something else."""
-        cluster = self.serve("cluster-enabled yes", f"cluster-port {free_port()}")
+        cluster = self.serve("cluster-enabled yes")
         self.refused(cluster.url, "Redis Cluster is not supported")
         replica = self.serve(f"replicaof {LOCALHOST} {self.server.port}")
         self.refused(replica.url, "Redis is a replica, which cannot be written to (READONLY)")

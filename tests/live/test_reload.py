@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,25 @@ class ReloadTests(AdminLiveCase):
             )
             await peer.closed()
             await server.until(lambda each=server: b"ended: idle" in self.text(each), "its end")
+            await server.stop()
+
+    async def test_the_log_level(self) -> None:
+        """It changes for the whole service, with workers, too."""
+        for more, whose in ((), ("",)), (("workers = 2",), ("[worker 1] ", "[worker 2] ", "")):
+            lines = ("port = 0", f"admin = {ADMIN}", *more)
+            server, _ = await self.serve_file("netecho", *lines)
+            if more:
+                await server.until(lambda s=server: len(s.log("serves, pid")) == 2, "workers")
+            url = f"http://localhost:{await server.port(f'{self.path}, line 2: admin {ADMIN}')}"
+            before = "debug"
+            for level in ("info", "debug"):
+                self.write(*lines, f"log-level = {level}")
+                server.signal(signal.SIGHUP)
+                for who in whose:
+                    said = f"{re.escape(who)}SIGHUP: .*log-level {before} -> {level}"
+                    await server.until(lambda s=server, said=said: s.log(said), said)
+                self.assertEqual(await self.ask(f"{url}/log-level"), {"level": level})
+                before = level
             await server.stop()
 
     async def test_ranges(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.live.harness import Client, LiveTestCase, Server, program
+from tests.live.harness import Client, LiveTestCase, Server, redis_program
 from twisted_net.chat.shared.cluster import BACK, LOST
 
 LONG = 60.0
@@ -23,7 +24,7 @@ class SharedChatTests(LiveTestCase):
             from tests.live.redis_server import RedisServer
         except ImportError as error:  # hiredis is an extra
             raise SkipTest(f"there is no Redis to test with: {error}") from None
-        program("redis-server")
+        redis_program()
         self.redis = RedisServer(self.directory())
         self.addCleanup(self.redis.kill)
 
@@ -100,3 +101,29 @@ class SharedChatTests(LiveTestCase):
         ann.send(b"/msg bob psst\n")
         await bob.has(b"* ann tells you: psst")
         self.assertNotIn(b"lost\n", bytes(bob.received))
+
+    async def test_a_worker_dies_while_redis_is_away(self) -> None:
+        """It cannot start again until Redis is back. The other one's members stay meanwhile."""
+        server, port = await self.serve("netchat", "--store", self.redis.url, "--workers", "2")
+        await server.until(lambda: len(server.log("serves, pid")) == 2, "two workers")
+        people = [await self.person(port, name) for name in ("ann", "bob")]  # one in each
+        for client, other, said in ((*people, b"one"), (*people[::-1], b"two")):
+            client.send(said + b"\n")  # so the room is open in both
+            await other.has(said)
+        self.redis.kill()
+        for client in people:
+            await client.has(LOST.encode())
+        (line,) = server.log("Worker 1 serves, pid")
+        os.kill(int(line.rpartition(" ")[2]), signal.SIGKILL)
+        await server.until(
+            lambda: len(server.log("Worker 1 has ended with status 1")) == 2,
+            "two starts that fail",
+            LONG,
+        )
+        (stays,) = (client for client in people if client.lost is None)
+        self.redis.start()
+        await server.until(lambda: len(server.log("Worker 1 serves, pid")) == 2, "it", LONG)
+        await stays.has(BACK.encode(), LONG)
+        stays.send(b"still here\n")
+        late = await self.person(port, "late")
+        await late.has(b"still here")

@@ -8,7 +8,15 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from tests.live.harness import LOCALHOST, PATIENCE, LiveTestCase, Program, Server, program
+from tests.live.harness import (
+    LOCALHOST,
+    PATIENCE,
+    LiveTestCase,
+    Program,
+    Server,
+    program,
+    redis_program,
+)
 from twisted_net.chat.shared.cluster import BACK, LOST
 
 LONG = 60.0
@@ -65,7 +73,7 @@ class HostsTests(LiveTestCase):
     async def redis(self, on: Host) -> None:
         """Start Redis on a host, at its usual port."""
         flags = ("--save", "", "--protected-mode", "no", "--bind", "0.0.0.0")
-        running: Program = self.spawn(*on.inside, program("redis-server"), *flags)
+        running: Program = self.spawn(*on.inside, redis_program(), *flags)
         await running.expect(b"Ready to accept connections")
 
     async def chat(self, on: Host, redis: str) -> int:

@@ -72,10 +72,12 @@ class UpgradingServer(Server):
         return str(lines[0])
 
     async def stop(self) -> None:
+        if self.status is not None:
+            return  # all have closed their ends of the pipes
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.serving, signal.SIGTERM)
         try:
-            await self.ended(PATIENCE / 2)  # all have closed their ends of the pipes
+            await self.ended(PATIENCE / 2)
         except AssertionError:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.serving, signal.SIGKILL)
@@ -113,6 +115,19 @@ class UpgradeCase(LiveTestCase):
         connecting: Any = endpoint.connect(Factory.forProtocol(UnixClient))  # type: ignore[arg-type]
         client: UnixClient = await connecting
         self.addCleanup(self._disconnect, client)
+        return client
+
+    async def tls(self, port: int) -> Client:
+        """Connect by TLS, without looking at the certificate."""
+        from twisted.internet import reactor
+        from twisted.internet.endpoints import SSL4ClientEndpoint
+        from twisted.internet.ssl import CertificateOptions
+
+        options = CertificateOptions(verify=False)  # type: ignore[no-untyped-call]
+        endpoint = SSL4ClientEndpoint(reactor, LOCALHOST, port, options, timeout=PATIENCE)
+        connecting: Any = endpoint.connect(Factory.forProtocol(Client))  # type: ignore[arg-type]
+        client: Client = await connecting
+        self.addCleanup(lambda: None if client.lost else self._disconnect(client))
         return client
 
     async def _until_stuck(self, client: Any) -> None:
@@ -246,6 +261,40 @@ class FailureTests(UpgradeCase):
         self.assertIsNone(person.lost)
 
 
+class StopTests(UpgradeCase):
+    """The service is stopped while it is upgraded."""
+
+    async def test_the_end_comes_first(self) -> None:
+        """It ends, and so does the new process, which was about to start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            how = self.directory() / "how"
+            server, port = await self.start("netecho", how=how)
+            client = await self.connect(port)
+            client.send(b"hello")
+            await client.has(b"hello")
+            how.write_text("stopped")
+            server.signal(signal.SIGUSR2)
+            await server.expect(rb"Upgrade: starting the new code")
+            server.signal(number)
+            await client.closed()
+            self.assertEqual(await server.ended(), -number)
+            self.assertEqual(len(server.log("Upgrade given up: netecho stops")), 1)
+
+    async def test_a_drain_comes_first(self) -> None:
+        """Nobody accepts any more, and the old process stays."""
+        how = self.directory() / "how"
+        label = f"--admin tcp:0:interface={LOCALHOST}"
+        server, _ = await self.start("netecho", *label.split(), how=how)
+        how.write_text("stopped")
+        server.signal(signal.SIGUSR2)
+        await server.expect(rb"Upgrade: starting the new code")
+        at = f"http://{LOCALHOST}:{await server.port(label)}"
+        drain: Any = self.spawn(script("netchat-admin"), "--at", at, "drain")
+        self.assertEqual(await drain.ended(), 0)
+        await server.expect(rb"Upgrade given up: netecho stops")
+        self.assertIsNone(server.status)
+
+
 OWN = '''
 from twisted.application.service import Application
 from twisted.internet import endpoints, reactor
@@ -343,6 +392,36 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
         listing: Any = self.spawn(script("netchat-admin"), "--at", at, "who")
         self.assertEqual(await listing.ended(), 0)
         self.assertIn(client.address.encode(), listing.output)
+
+    async def test_balancers(self) -> None:
+        """All through an upgrade, and a failed one, ``/readyz`` says that new clients are served.
+
+        A connection by TLS keeps the old process, which drains it for longer than that.
+        """
+        how = self.directory() / "how"
+        label = f"--admin tcp:0:interface={LOCALHOST}"
+        server, port = await self.start(
+            *("netecho", "--tls-port", "0", "--self-signed", *label.split()), how=how
+        )
+        view = await server.port(label)
+        secret = await self.tls(await server.port("--tls-port 0"))
+        secret.send(b"x" * 10)
+        await secret.has(b"x" * 10)
+        secret.transport.pauseProducing()  # it does not notice its end
+        for pattern, wrong in ((r"Upgrade failed", "import"), (r"this process goes on with", "")):
+            how.write_text(wrong)
+            os.kill(server.serving, signal.SIGUSR2)
+            while not server.log(pattern):
+                self.assertEqual(await self.readiness(view), b"ready\n")
+        self.assertEqual(await self.readiness(view), b"ready\n")
+        await self.check_echo(port, b"hello")
+
+    async def readiness(self, port: int) -> bytes:
+        """Return what a load balancer is told, on a connection of its own."""
+        client = await self.connect(port)
+        client.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        await client.closed()
+        return bytes(client.received).partition(b"\r\n\r\n")[2]
 
     async def test_a_daemon(self) -> None:
         """A daemon's pid file names the new process at once, and goes with the last one."""
@@ -508,19 +587,6 @@ class ChatTests(UpgradeCase):
         again = await self.tls(await server.port("--tls-port 0"))
         self.ask(again, type="hello", nick="Sec", room="lobby")
         await again.has(b'"joined"')
-
-    async def tls(self, port: int) -> Client:
-        """Connect by TLS, without looking at the certificate."""
-        from twisted.internet import reactor
-        from twisted.internet.endpoints import SSL4ClientEndpoint
-        from twisted.internet.ssl import CertificateOptions
-
-        options = CertificateOptions(verify=False)  # type: ignore[no-untyped-call]
-        endpoint = SSL4ClientEndpoint(reactor, LOCALHOST, port, options, timeout=PATIENCE)
-        connecting: Any = endpoint.connect(Factory.forProtocol(Client))  # type: ignore[arg-type]
-        client: Client = await connecting
-        self.addCleanup(lambda: None if client.lost else self._disconnect(client))
-        return client
 
 
 class EagerChatTests(ChatTests):

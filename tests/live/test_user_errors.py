@@ -216,6 +216,17 @@ class UserErrorsTests(LiveTestCase):
                 service, before=(flag,), says=f"{service}: {name} {re.escape(value)}: ({why})"
             )
 
+    async def test_a_directory_that_is_gone(self) -> None:
+        """The working directory was deleted after somebody had gone there."""
+        gone = self.directory()
+        twistd = " ".join(self.command("netecho", "--port", "0"))
+        server = self.spawn("sh", "-c", f"cd {gone} && rmdir {gone} && exec {twistd}")
+        self.assertEqual(await server.ended(), 1)
+        self.assertEqual(
+            server.errors.decode(),
+            "netecho: the working directory cannot be used: No such file or directory\n",
+        )
+
     async def test_a_daemon_without_dev_null(self) -> None:
         """A daemon in such a root waited for ever."""
         root = self.directory()

@@ -408,6 +408,7 @@ class WrongTests(WorkersTestCase):
         server = self.twistd(*flags)
         self.assertEqual(await server.ended(), 1)
         (line,) = server.errors.decode().splitlines()
+        self.assertNotIn(b"Traceback", server.output)
         return line
 
     async def test_numbers(self) -> None:
@@ -431,6 +432,14 @@ class WrongTests(WorkersTestCase):
         endpoint = "net:0:perAddress=3"
         line = await self.fails("netecho", "--workers", "2", "--listen", endpoint)
         self.assertIn(f"--listen {endpoint}: perAddress= would be counted by each worker", line)
+
+    async def test_an_upstream_without_a_path(self) -> None:
+        """A worker that finds a mistake just after it has begun to serve ends in good order."""
+        line = await self.fails(
+            *("netidle", "--port", "0", "--interface", LOCALHOST, "--workers", "2"),
+            *("--upstream", "unix:/does/not/exist"),
+        )
+        self.assertEqual(line, "netidle: --upstream unix:/does/not/exist: path not found")
 
     async def test_a_port_in_use(self) -> None:
         """The supervisor says so, before it starts workers."""

@@ -53,6 +53,8 @@ def main() -> None:
     """Run twistd."""
     path = Path(sys.argv.pop(1))
     how = path.read_text() if path.exists() else ""
+    if how == "stopped":
+        stop()
     if how == "import":
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401
     if how:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import NOW, Issued, Visitor
-from twisted_net.services import chat, echo, idle
-from twisted_net.services.reloader import CertificateReloader, SignalHandler, survive_hangup
+from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import self_signed_pair
 
@@ -125,33 +123,3 @@ class UpkeepTests(SignalCase):
             reloader.stop()
             self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
             self.assertEqual(clock.getDelayedCalls(), [])
-
-
-class SurvivalTests(SignalCase):
-    """The process of a service outlives SIGHUP, from the reading of its flags to its end."""
-
-    def test_from_the_flags_on(self) -> None:
-        """Reading the flags of any service is enough."""
-        for module in (chat, echo, idle):
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            module.Options().parseOptions([])
-            self.assertEqual(self.hang_up(), [])  # otherwise, the tests end here
-
-    def test_the_handlers_of_others_stay(self) -> None:
-        """A handler of the application stays, and so does what nohup has set."""
-        survive_hangup()
-        self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        survive_hangup()
-        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
-
-    def test_in_another_thread(self) -> None:
-        """Outside the main thread, where Python cannot handle signals, nothing is done."""
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        failed: list[BaseException] = []
-        self.patch(threading, "excepthook", lambda args: failed.append(args.exc_value))
-        thread = threading.Thread(target=survive_hangup)
-        thread.start()
-        thread.join()
-        self.assertEqual(failed, [])
-        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_DFL)

@@ -19,7 +19,7 @@ from twisted_net.chat.protocol import MAX_MESSAGE, ChatFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.forward import ForwardFactory
 from twisted_net.idle import DiscardFactory
-from twisted_net.services import chat, echo, idle, starting
+from twisted_net.services import chat, early_signals, echo, idle, starting
 from twisted_net.services.starting import StartError
 from twisted_net.testing import Peer
 
@@ -230,6 +230,8 @@ class UpstreamTests(ServiceCase):
 class PluginTests(SynchronousTestCase):
     def test_twistd_finds_them(self) -> None:
         """twistd finds each service by its name, with a description."""
+        for name in ("note_signals", "end_on_signals"):  # as twistd asks for the options
+            self.patch(early_signals, name, lambda *_: None)
         found = {each.tapname: each for each in getPlugins(IServiceMaker)}
         for module in (echo, idle, chat):
             maker = found[module.Options.command]

@@ -116,6 +116,17 @@ class UpgraderTests(SynchronousTestCase):
             ],
         )
 
+    def test_the_service_stops(self) -> None:
+        """Whoever has asked for the upgrade hears why it has failed, and the next one may work."""
+        self.upgrader.cancel()
+        with capturedLogs() as logged:
+            upgrade = self.upgrader.upgrade(self.clock)
+            self.upgrader.cancel()
+            self.assertEqual(self.failed(upgrade), "netecho stops")
+            self.upgrader.cancel()
+            self.assertNoResult(self.upgrader.upgrade(self.clock))
+        self.assertIn("Upgrade given up: netecho stops", [formatEvent(each) for each in logged])
+
     def test_a_service_that_is_not_ready(self) -> None:
         """A service that does not listen, or stops, is not upgraded."""
         self.service.running = False

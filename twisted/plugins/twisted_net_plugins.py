@@ -32,11 +32,22 @@ class EagerInstaller(Reactor):
             raise SystemExit(f"--reactor {self.shortName}: {error}") from None
 
 
+class Service(ServiceMaker):
+    """Makes a service. While it is imported and started, signals are handled already."""
+
+    @property
+    def options(self):
+        early_signals = import_module("twisted_net.services.early_signals")
+        early_signals.note_signals()
+        early_signals.end_on_signals(self.name)
+        return super().options
+
+
 # ruff: noqa: E501
 # fmt: off
 net = EndpointParser("net", "parse_net")
 nettls = EndpointParser("nettls", "parse_nettls")
-netecho = ServiceMaker("netecho", "twisted_net.services.echo", "An echo server: sends every byte back (RFC 862).", "netecho")
-netidle = ServiceMaker("netidle", "twisted_net.services.idle", "Idle timeouts, limits and TLS in front of any TCP service.", "netidle")
-netchat = ServiceMaker("netchat", "twisted_net.services.chat", "A chat server with rooms, for nc, telnet and programs.", "netchat")
+netecho = Service("netecho", "twisted_net.services.echo", "An echo server: sends every byte back (RFC 862).", "netecho")
+netidle = Service("netidle", "twisted_net.services.idle", "Idle timeouts, limits and TLS in front of any TCP service.", "netidle")
+netchat = Service("netchat", "twisted_net.services.chat", "A chat server with rooms, for nc, telnet and programs.", "netchat")
 eager = EagerInstaller("eager", "twisted_net.eager.reactor", "An epoll(7) reactor that sends without waiting for the poller.")

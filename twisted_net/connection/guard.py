@@ -63,6 +63,11 @@ class GuardTransport:
         return TLSMemoryBIOProtocol if secure else GuardTransport
 
     @property
+    def guard(self) -> GuardProtocol:
+        """The guard, for wrapped protocols that know about it."""
+        return self._guard
+
+    @property
     def protocol(self) -> Any:
         """The wrapped protocol. An upgrade, such as to WebSocket, replaces it by another."""
         return self._guard.wrapped

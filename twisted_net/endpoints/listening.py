@@ -95,6 +95,7 @@ class ListenerService(Service):
     :ivar ports: the ports that are listening now.
     :ivar ports_by_label: the ports by the labels of their listeners, those that have stopped too.
     :ivar is_draining: whether it has stopped accepting, and closes its connections.
+    :ivar is_succeeded: whether another process accepts in its place, after an upgrade.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class ListenerService(Service):
         self.drain = drain
         self.ports: list[IListeningPort] = []
         self.ports_by_label: dict[str, IListeningPort] = {}
-        self.is_draining = False
+        self.is_draining = self.is_succeeded = False
         self._pending: list[Deferred[Any]] = []
         self._given_up: list[Deferred[Any]] = []
         self._inherited: dict[str, socket.socket] = {}
@@ -119,6 +120,18 @@ class ListenerService(Service):
     def ready(self) -> bool:
         """Whether all listeners listen and the service is not stopping; for load balancers."""
         return bool(self.running) and len(self.ports) == len(self.listeners)
+
+    @property
+    def not_ready(self) -> str:
+        """Why the service does not serve new clients, such as "does not listen"; empty if it does.
+
+        After an upgrade, new clients are the other process's.
+        """
+        if self.is_succeeded:
+            return ""
+        if self.is_draining:
+            return "is draining"
+        return "" if self.ready else "does not listen"
 
     def privilegedStartService(self) -> None:
         """Listen, while the process may still use ports below 1024.
@@ -182,6 +195,7 @@ class ListenerService(Service):
 
     def release_ports(self) -> None:
         """Give the listening sockets up, because another process has them."""
+        self.is_succeeded = True
         for port in self.ports:
             release_port(port)
         self.ports.clear()
@@ -195,7 +209,7 @@ class ListenerService(Service):
 
     def _listen(self) -> None:
         self.factory.accepts = True
-        self.is_draining = False
+        self.is_draining = self.is_succeeded = False
         failures: list[ListenFailed] = []
         for listener in self.listeners:
             self._listen_on(listener, failures)

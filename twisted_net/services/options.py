@@ -31,6 +31,7 @@ from twisted_net.policy.budget import MemoryBudget
 from twisted_net.policy.limits import LimitChanges, Limits, OverflowPolicy
 from twisted_net.policy.ranges import Network, Ranges, parse_range
 from twisted_net.services.configurable import ConfigurableOptions
+from twisted_net.services.early_signals import note_signals
 from twisted_net.services.flags import (
     ALLOW_EXPIRED_HELP,
     DEFAULT_PORT,
@@ -52,7 +53,6 @@ from twisted_net.services.help import (
 from twisted_net.services.listening_sockets import ListeningSockets, OwnSockets
 from twisted_net.services.log_format import use_json
 from twisted_net.services.privileges import FilesInUse
-from twisted_net.services.reloader import survive_hangup
 from twisted_net.services.starting import StartError, parse_endpoint
 from twisted_net.services.tls_flags import certificates_of, check_tls_flags
 from twisted_net.services.twistd_flags import check_twistd_flags, load_everything
@@ -124,13 +124,21 @@ class ServiceOptions(ConfigurableOptions):
             self[flag] = []
         self.launch: Launch | None = None
         self.words: tuple[str, ...] = ()
-        self.directory = os.getcwd()
+        self.directory = self._working_directory()
         self.twistd: tuple[str, ...] = ()
         self.sockets: ListeningSockets = OwnSockets()
         self.make_admission: Callable[[AdmissionRules], Admission] = Admission
         self.appends: Histogram | None = None
         self.store: Store | None = None
         self.parts = 1
+
+    def _working_directory(self) -> str:
+        try:
+            return os.getcwd()
+        except OSError as error:
+            raise StartError(
+                f"{self.command}: the working directory cannot be used: {error.strerror}"
+            ) from None
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted server endpoint to listen on, such as unix:/run/chat. Repeatable."""
@@ -187,7 +195,7 @@ class ServiceOptions(ConfigurableOptions):
         return FlagHelp(spelling, text)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        survive_hangup()  # as early as possible: the process may get it while it starts
+        note_signals()  # as early as possible: the process may get one while it starts
         if self.earlier is None:  # else they are only parsed again
             self.launch = Launch(self.parent)
         self.words = tuple(sys.argv[1:] if options is None else options)

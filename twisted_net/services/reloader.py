@@ -7,7 +7,6 @@ SIGHUP never ends a service: scripts send it to every server after a renewal.
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
@@ -16,6 +15,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from twisted_net.services.config_reloader import ConfigReloader
+from twisted_net.services.early_signals import NotedSignal, in_main_thread
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.service_manager import ServiceManager, StateListener
 from twisted_net.tls.certificate_watch import CertificateWatch
@@ -24,30 +24,11 @@ from twisted_net.tls.certificates import Certificates
 _log = Logger()
 
 
-def survive_hangup() -> None:
-    """Let this process outlive SIGHUP and SIGUSR2, from now until it ends.
-
-    A handler that is installed already stays. Programs that this process starts end as usual: a
-    handler, unlike SIG_IGN, is not inherited by them.
-    """
-    for number in (signal.SIGHUP, signal.SIGUSR2):
-        if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _do_nothing)
-
-
-def _do_nothing(number: int, frame: FrameType | None) -> None:
-    """Handle a signal."""
-
-
-def _in_main_thread() -> bool:
-    # Python handles signals only in its main thread. Elsewhere the application has its own.
-    return threading.current_thread() is threading.main_thread()
-
-
 class SignalHandler:
     """Calls a function in the reactor's thread when a signal arrives, until :meth:`restore`.
 
-    The previous handler is called too, so several services can handle the same signal.
+    The previous handler is called too, so several services can handle the same signal. A signal
+    that was noted before there was any handler counts as if it came now.
 
     :param call: called without arguments soon after the signal, and never inside other code.
     """
@@ -59,12 +40,26 @@ class SignalHandler:
         # Known before, because the signal may arrive before signal.signal() has returned.
         self._before: Any = signal.getsignal(number)
         self._before = signal.signal(number, self)
+        noted = self._first()
+        if isinstance(noted, NotedSignal) and noted.has_come:
+            reactor.callFromThread(call)
+            # Later, so that other services, which start in the same turn, hear of it as well.
+            reactor.callFromThread(noted.end)
+        elif isinstance(noted, NotedSignal):
+            noted.end()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._call is not None:
             self._reactor.callFromThread(self._call)
         if callable(self._before):
             self._before(number, frame)
+
+    def _first(self) -> Any:
+        """Return the handler before all of these."""
+        before = self._before
+        while isinstance(before, SignalHandler):
+            before = before._before
+        return before
 
     def restore(self) -> None:
         """Restore the previous handler, unless another one has been installed since."""
@@ -106,7 +101,7 @@ class CertificateReloader:
         """Start checking the files, and handle SIGHUP, which otherwise ends the process."""
         if self._certificates:
             self._watch.startService()
-        if _in_main_thread():
+        if in_main_thread():
             self._hangup = SignalHandler(self._reactor, signal.SIGHUP, self._hung_up)
 
     def stop(self) -> None:

@@ -24,6 +24,7 @@ from twisted_net.connection.timers import reactor_clock
 from twisted_net.eager.steady import make_steady
 from twisted_net.endpoints.listening import ListenerService, ListenFailed
 from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.services import early_signals
 from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.privileges import FilesInUse
@@ -298,12 +299,13 @@ class NamedService(ListenerService):
             clock = reactor_clock(None)
             self._upgrade_signal = SignalHandler(clock, signal.SIGUSR2, self._signalled)
         begin_log_level(self._log_level)
+        from twisted.internet import reactor
+
+        early_signals.started(reactor)  # from here on, somebody may be connected
         self._upgrader.adopt()
         if self._files is not None:
             self._files.warn()
         used = [each.certificates for each in self.listeners if each.certificates is not None]
-        from twisted.internet import reactor
-
         self._reloader = CertificateReloader(used, reactor, self.manager, self._config)
         self._reloader.start()
         self._tell_if_ready()
@@ -354,7 +356,12 @@ class NamedService(ListenerService):
         count = len(self.factory.connections)
         return f"{count} connection{'s' if count != 1 else ''}"
 
+    def begin_drain(self) -> Deferred[None]:
+        self._upgrader.cancel()
+        return super().begin_drain()
+
     def stopService(self) -> Deferred[None]:
+        self._upgrader.cancel()
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None

@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -130,6 +130,7 @@ class Upgrader:
         self._manager = manager
         self._drain = drain
         self._is_running = False
+        self._attempt: Deferred[Moved] | None = None
         self.has_moved = False
 
     # The new process.
@@ -172,6 +173,9 @@ class Upgrader:
     async def _logged(self, reactor: Any) -> str:
         try:
             return await self._upgrade(reactor)
+        except CancelledError:
+            _log.info("Upgrade given up: {name} stops", name=self._name)
+            raise UpgradeFailed(f"{self._name} stops") from None
         except UpgradeFailed as error:
             _log.error("Upgrade failed, and this process goes on: {reason}", reason=str(error))
             raise
@@ -190,12 +194,19 @@ class Upgrader:
         start = partial(NewProgram, self._launch.command)
         attempt = Upgrade(reactor, self._services(), start, self._announce)
         try:
-            moved = await attempt.start()
+            self._attempt = attempt.start()
+            moved = await self._attempt
         finally:
+            self._attempt = None
             self._is_running = False
         self.has_moved = True
         self._end(reactor, attempt, moved)
         return f"Process {moved.pid} goes on with {moved.count} connections."
+
+    def cancel(self) -> None:
+        """Give an upgrade up that is running, because the service stops. The new process ends."""
+        if self._attempt is not None:
+            self._attempt.cancel()
 
     def _announce(self, pid: int) -> None:
         """Tell whoever must know the service's process."""
@@ -266,6 +277,7 @@ class UpgradableService(MultiService):
         self._upgrader.adopt()
 
     def stopService(self) -> Any:
+        self._upgrader.cancel()
         if self._signal is not None:
             self._signal.restore()
             self._signal = None

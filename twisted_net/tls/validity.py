@@ -143,7 +143,10 @@ def _raise_fault(
 def _fault(certificate: x509.Certificate, now: datetime.datetime) -> str | None:
     ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
     if now > ends:
-        return f"expired on {ends:%Y-%m-%d %H:%M} UTC; renew it, or allow expired certificates"
+        return (
+            f"expired on {ends:%Y-%m-%d %H:%M} UTC; renew it, or allow expired certificates: "
+            "--allow-expired, or allowExpired=yes in an endpoint"
+        )
     if now < begins:
         return f"is not valid before {begins:%Y-%m-%d %H:%M} UTC; is the clock right?"
     return None

@@ -26,6 +26,7 @@ from twisted_net.upgrade.frames import (
     StateEncoder,
     UpgradeFailed,
 )
+from twisted_net.upgrade.held_signals import HeldSignals
 from twisted_net.upgrade.new_process import STATE_VERSION
 from twisted_net.upgrade.program import Successor
 
@@ -95,7 +96,7 @@ class Upgrade:
         """Begin.
 
         :return: fires when the new process goes on; fails with :exc:`UpgradeFailed`, and then
-            nothing has changed.
+            nothing has changed. If it is cancelled, nothing has changed either.
         """
         return Deferred.fromCoroutine(self._run())
 
@@ -106,8 +107,11 @@ class Upgrade:
             raise UpgradeFailed(f"the new code cannot be started: {error}") from None
         factories = [factory for each in self._services.values() for factory in each.factories]
         began = None
+        held = HeldSignals()
         try:
             await self._until_ready(child)
+            held.begin()
+            await deferLater(self._reactor, 0)  # a signal that came before is obeyed now
             began = time.monotonic()
             await self._prepare(factories)
             count = self._transfer(child, factories)
@@ -117,8 +121,10 @@ class Upgrade:
                 for service in self._services.values():
                     service.resume_accepting()
                 _go_on(factories)
+            held.end(os.getpid())
             raise _explained(error, said) from None
         child.forget()
+        held.end(child.pid)
         stayed = sum(len(factory.connections) for factory in factories) - count
         unsent = sum(connection.write_buffer_size for _, connection in self._moving)
         return Moved(child.pid, count, unsent, stayed, time.monotonic() - began)

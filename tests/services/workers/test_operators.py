@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import FakeWorker
@@ -14,6 +15,7 @@ from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.services.workers.admin import in_supervisor as module
 from twisted_net.services.workers.admin.in_supervisor import ANSWER_SECONDS, PoolAnswers
 from twisted_net.services.workers.admin.in_worker import WorkerAnswers
 from twisted_net.services.workers.channel import ChannelError
@@ -106,12 +108,20 @@ class PoolAnswersTests(PoolTestCase):
         """One that is ready is enough; if none is, they say why."""
         asked = self.ask("readiness")
         self.reply(self.first, {"text": "no store\n", "status": 503})
+        self.assertNoResult(asked)
         self.reply(self.second, {"text": "ready\n", "status": 200})
         self.assertEqual(self.successResultOf(asked), Plain(b"ready\n"))
+        asked = self.ask("readiness")
+        self.reply(self.second, {"text": "ready\n", "status": 200})
+        self.assertEqual(self.successResultOf(asked), Plain(b"ready\n"))  # the other one may hang
+        self.reply(self.first, {"text": "ready\n", "status": 200})
         asked = self.ask("readiness")
         for worker in (self.first, self.second):
             self.reply(worker, {"text": "no store\n", "status": 503})
         self.assertEqual(self.successResultOf(asked), Plain(b"no store\n", status=503))
+        asked = self.ask("readiness")
+        self.reactor.advance(ANSWER_SECONDS)
+        self.assertEqual(self.successResultOf(asked), Plain(b"no worker answers\n", status=503))
 
     def test_closing(self) -> None:
         """The number leads to the worker, and errors have the number that was given."""
@@ -154,6 +164,34 @@ class PoolAnswersTests(PoolTestCase):
         asked = self.ask("upgrade")
         self.spawner.started[4].end(1)
         self.assertEqual(self.failureResultOf(asked, BadRequest).value.status, 409)
+
+    def test_the_log_level(self) -> None:
+        """Workers that start later get the level, too, until the configuration has another one."""
+        self.patch(module, "set_log_level", self.set_level)
+        self.patch(module, "log_level", lambda: LogLevel.levelWithName(self.level))
+        self.level = "debug"
+        asked = self.ask("set_log_level", body={"level": "warn"})
+        for worker in (self.first, self.second):
+            self.reply(worker, {"level": "warn"})
+        self.assertEqual(self.successResultOf(asked), {"level": "warn"})
+        self.assertEqual(self.level, "warn")
+        self.assertEqual(self.restarted()["body"], {"level": "warn"})
+        self.level = "info"
+        self.assertIsNone(self.restarted())
+
+    def set_level(self, level: Any) -> bool:
+        self.level = level.name
+        return True
+
+    def restarted(self) -> Any:
+        """Let the first worker die, and return what its successor is asked about the log."""
+        before = len(self.spawner.started)
+        self.spawner.started[-1 if before > 2 else 0].end(killed_by=9)
+        self.reactor.advance(60)
+        successor = self.spawner.started[before]
+        successor.tell("ready")
+        asked = [each for each in successor.heard() if each.get("ask") == "set_log_level"]
+        return asked[0] if asked else None
 
     def test_what_nobody_knows(self) -> None:
         """A question that only a process by itself can answer is refused."""

@@ -142,6 +142,32 @@ class DeathTests(PoolTestCase):
         self.spawner.started[-1].end(killed_by=SIGKILL)
         self.assertEqual(len(self.failures), 1)
 
+    def test_no_start_while_others_serve(self) -> None:
+        """A start that fails, for example while Redis is away, ends nobody else's connections.
+
+        It is tried again, ever more rarely; once nobody serves any more, the service ends.
+        """
+        _, other = self.serving()
+        self.reactor.advance(1)
+        self.spawner.started[0].end(killed_by=SIGKILL)
+        self.reactor.advance(1)
+        for starts in range(3, 3 + 3 * MOST_QUICK_DEATHS):
+            self.assertEqual(len(self.spawner.started), starts)
+            self.spawner.started[-1].say("netchat: --store redis://h: Connection refused")
+            self.spawner.started[-1].end(1)
+            self.reactor.advance(10.0)
+        self.assertEqual(self.failures, [])
+        self.spawner.started[-1].tell("ready")
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        other.end(killed_by=SIGKILL)
+        self.spawner.started[-1].end(killed_by=SIGKILL)
+        for _ in range(MOST_QUICK_DEATHS):
+            self.reactor.advance(10.0)
+            for worker in self.spawner.started:
+                if worker.pid is not None:
+                    worker.end(1)
+        self.assertIn("5 workers in a row have died", self.failures[0])
+
     def test_no_crash_loop(self) -> None:
         """Deaths with longer lives in between do not end it."""
         self.serving()

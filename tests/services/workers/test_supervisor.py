@@ -141,13 +141,15 @@ class SupervisorTests(SynchronousTestCase):
         """Before that, connections wait in the kernel; it is ready once all workers have served."""
         port = self.reactor.port
         self.assertFalse(port.reading)
+        self.assertEqual(self.service.not_ready, "waits for its workers to start")
         self.spawner.started[1].tell("ready")
         self.assertEqual((port.reading, self.service.ready), (True, False))
         self.spawner.started[0].tell("ready")
-        self.assertTrue(self.service.ready)
+        self.assertEqual((self.service.ready, self.service.not_ready), (True, ""))
         for worker in self.spawner.started:
             worker.end(killed_by=SIGKILL)
         self.assertEqual((port.reading, self.service.ready), (False, False))
+        self.assertEqual(self.service.not_ready, "has no worker that serves")
 
     def test_limits(self) -> None:
         """It counts for all workers together; a place is free when a worker says so, or dies."""
@@ -182,6 +184,7 @@ class SupervisorTests(SynchronousTestCase):
         self.assertFalse(self.reactor.port.connected)
         self.assertEqual(self.told(), [["drain"], ["drain"]])
         self.assertTrue(self.service.is_draining)
+        self.assertEqual(self.service.not_ready, "is draining")
 
     def test_a_second_signal(self) -> None:
         """It aborts the connections of all workers."""

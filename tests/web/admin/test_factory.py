@@ -10,11 +10,15 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder
+from tests.test_forward import Upstreams
 from tests.web.admin.operating import LOOPBACK, Answer, request_bytes
 from twisted_net import ConnectionFactory, Listener, ListenerService
 from twisted_net.chat import ChatFactory
+from twisted_net.connection.addresses import format_address
+from twisted_net.forward import ForwardFactory
 from twisted_net.testing import connect_peer
 from twisted_net.web import AdminFactory
+from twisted_net.web.admin.factory import KEEP_ALIVE_SECONDS
 
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 9191)
 TOKEN = "0123456789abcdef"
@@ -104,6 +108,60 @@ class AdminFactoryTests(SynchronousTestCase):
         self.assertEqual(self.ask(view, "/metrics", host=ELSEWHERE, **known).status, 200)
         changing = self.view(token=lambda: b"another-one-that-is-long")
         self.assertEqual(self.ask(changing, "/metrics", **known).status, 403)
+
+    def test_an_upstream(self) -> None:
+        """A forwarded connection shows its other side, once that is connected."""
+        upstreams = Upstreams(self.clock, at_once=False)
+        forwards = ForwardFactory(upstreams, clock=self.clock)
+        view = self.view({"front": forwards})
+        peer = connect_peer(forwards, clock=self.clock)
+        (row,) = self.ask(view, "/connections").json()["connections"]
+        self.assertIsNone(row["upstream"])
+        upstreams.answer()
+        upstreams.peers[0].full()
+        peer.send(b"hello")
+        number = row["id"]
+        shown = self.ask(view, f"/connections/{number}").json()["upstream"]
+        peer_of_it = format_address(upstreams.peers[0].getPeer())
+        self.assertEqual((shown["peer"], shown["state"]), (peer_of_it, "open"))
+        self.assertEqual((shown["bytes_sent"], shown["queued"]), (0, 5))
+
+    def test_without_a_request(self) -> None:
+        """Who sends no complete request in time is closed, whatever comes of it."""
+        view = self.view()
+        silent = connect_peer(view, clock=self.clock, host=LOOPBACK)
+        slow = connect_peer(view, clock=self.clock, host=LOOPBACK)
+        posting = connect_peer(view, clock=self.clock, host=LOOPBACK)
+        slow.send(b"GET /readyz HTTP/1.1\r\n")
+        posting.send(b"POST /drain HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 99\r\n\r\n{")
+        for number in range(9):
+            self.clock.advance(1)
+            slow.send(b"X-%d: y\r\n" % number)
+            posting.send(b" ")
+        self.assertEqual(len(view), 3)
+        self.clock.pump([1, 0.1])
+        self.assertEqual([each.finished for each in (silent, slow, posting)], [True] * 3)
+        self.clock.pump([0.5] * int(2 * view.limits.close_grace + 3))  # nobody closes
+        self.assertEqual(len(view), 0)
+
+    def test_between_requests(self) -> None:
+        """A connection is kept for a while after each answer; during an answer, for any time."""
+        view = self.view()
+        peer = connect_peer(view, clock=self.clock, host=LOOPBACK)
+        for _ in range(3):
+            peer.send(request_bytes("/healthz"))
+            self.clock.pump([0.1, KEEP_ALIVE_SECONDS - 1])
+            self.assertFalse(peer.finished)
+        self.assertEqual(peer.received.count(b" 200 OK"), 3)
+        watched = connect_peer(self.own, clock=self.clock)
+        peer.send(request_bytes(f"/connections/{watched.protocol.id}/tap"))
+        self.clock.pump([1] * int(2 * KEEP_ALIVE_SECONDS))
+        self.assertFalse(peer.finished)
+        watched.reset()
+        self.clock.pump([0.1, KEEP_ALIVE_SECONDS - 1])
+        self.assertFalse(peer.finished)
+        self.clock.pump([1, 0.1])
+        self.assertTrue(peer.finished)
 
     def test_mistakes(self) -> None:
         """Each is an error that says what is wrong."""

@@ -213,6 +213,16 @@ class HealthTests(AdminCase):
         view.service.listeners = [object()]
         self.assertEqual(self.ask("/readyz").body, b"netecho does not listen\n")
 
+    def test_after_an_upgrade(self) -> None:
+        """Who still asks the old process hears that new clients are served: by the new one."""
+        store: Any = Mock(spec=RedisStore, trouble="Redis at h:1: it is full")
+        service = self.watch(self.recorders(), store=store).service
+        service.release_ports()
+        service.begin_drain()
+        self.assertEqual(self.ask("/readyz").status, 200)
+        service.startService()
+        self.assertEqual(self.ask("/readyz").status, 503)
+
     def test_a_store_in_trouble(self) -> None:
         """A service whose shared store is in trouble is not ready, and says why."""
         store: Any = Mock(spec=RedisStore, trouble="Redis at h:1: it is full")

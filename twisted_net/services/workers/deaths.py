@@ -25,6 +25,7 @@ class Deaths:
     def __init__(self, delays: Delays = RESTARTS, most: int = MOST_QUICK_DEATHS) -> None:
         self._delays = delays
         self._most = most
+        self._failed_starts = 0
         self.quick = 0
 
     def died(self, lifetime: float, jitter: float) -> float | None:
@@ -39,6 +40,16 @@ class Deaths:
             return None
         return self._delays.delay(self.quick + 1, jitter)
 
+    def failed_to_start(self, jitter: float) -> float:
+        """Count a start that has failed while others serve, for example as Redis is away.
+
+        That is no crash loop: who is connected to the others stays.
+
+        :return: the seconds until it is tried again.
+        """
+        self._failed_starts += 1
+        return self._delays.delay(self._failed_starts + 1, jitter)
+
     def survived(self) -> None:
         """A worker that was started again has lived long enough."""
-        self.quick = 0
+        self.quick = self._failed_starts = 0

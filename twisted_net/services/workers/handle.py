@@ -89,7 +89,7 @@ class WorkerHandle:
         self._channel = ControlChannel(self._told, self._asked, self._lost)
         self._ping: Deferred[Any] | None = None
         self._asked_at = 0.0
-        self._is_late = self._is_killed = False
+        self._is_late = self._is_killed = self._must_reload = False
         self._wait_ready: list[Deferred[bool]] = []
         self._wait_ended: list[Deferred[None]] = []
 
@@ -186,6 +186,16 @@ class WorkerHandle:
         if not self.has_served:
             self.signal(signal.SIGTERM)
 
+    def reload(self) -> None:
+        """Let it read its configuration again: once it serves, because it may have read it already.
+
+        Before, the signal would end it.
+        """
+        if self.has_served:
+            self.signal(signal.SIGHUP)
+        else:
+            self._must_reload = True
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.signal(number)
@@ -195,6 +205,8 @@ class WorkerHandle:
     def _told(self, name: str, values: dict[str, Any]) -> None:
         if name == "ready":
             self.ready = self.has_served = True
+            if self._must_reload:
+                self.reload()
             self._owner.worker_ready(self)
             self._tell_ready(True)
         elif name == "left":

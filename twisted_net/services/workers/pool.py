@@ -304,14 +304,19 @@ class WorkerPool:
             else:
                 self._log_death(worker, status)
             return
-        if status > 0 and not self._is_proven and worker.lifetime < QUICK:
+        goes_on = status > 0 and not worker.has_served and self._others_serve()
+        if status > 0 and not goes_on and not self._is_proven and worker.lifetime < QUICK:
             # Its own line says why it cannot start, such as a store that is not there.
             reason = worker.complaints[-1] if worker.complaints else ""
             self._fail(reason or f"worker {number} {_how(status)}")
             return
         self._log_death(worker, status)
         self._last_death = self._clock.seconds()
-        delay = self._deaths.died(worker.lifetime, self._jitter())
+        delay: float | None
+        if goes_on:
+            delay = self._deaths.failed_to_start(self._jitter())
+        else:
+            delay = self._deaths.died(worker.lifetime, self._jitter())
         if delay is None:
             self._fail(
                 f"{MOST_QUICK_DEATHS} workers in a row have died within {QUICK:g} s of their "
@@ -319,6 +324,10 @@ class WorkerPool:
             )
             return
         self._later(delay, self._start, number)
+
+    def _others_serve(self) -> bool:
+        """Whether the service has begun, and somebody serves."""
+        return self.has_served and any(each.ready for each in self.running)
 
     def _log_death(self, worker: WorkerHandle, status: int) -> None:
         _log.error(

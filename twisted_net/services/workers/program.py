@@ -10,6 +10,7 @@ import signal
 import sys
 from types import FrameType
 
+from twisted_net.services.early_signals import leave_endings_to_system, note_signals
 from twisted_net.services.workers.settings import (
     PYTHONPATH,
     SETTINGS_FD,
@@ -42,9 +43,11 @@ def main() -> None:
     # Ctrl-C goes to all processes of a terminal. The supervisor tells when it is time to stop.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What is sent to all processes of a service must not end the workers.
+    # What is sent to all processes of a service must not end the workers. SIGHUP is obeyed later.
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, _do_nothing)
+    note_signals()
+    leave_endings_to_system()
     sys.argv = twistd_arguments(settings)
     from twisted.scripts.twistd import run
 

@@ -17,6 +17,7 @@ from twisted_net.endpoints.listening import Listener, ListenerService, ListenFai
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.ranges import Network
+from twisted_net.services import early_signals
 from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.reloader import SignalHandler
@@ -150,6 +151,14 @@ class Supervisor(ListenerService):
             and any(worker.ready for worker in self.pool.running)
         )
 
+    @property
+    def not_ready(self) -> str:
+        if self.is_draining or not super().ready:
+            return super().not_ready
+        if not self.pool.has_served:
+            return "waits for its workers to start"
+        return "" if self.ready else "has no worker that serves"
+
     def privilegedStartService(self) -> None:
         try:
             super().privilegedStartService()
@@ -168,6 +177,7 @@ class Supervisor(ListenerService):
         settle()
         begin_log_level(self._options["log-level"])
         self._reactor.callWhenRunning(self._start_workers)
+        early_signals.started(self._reactor)
 
     def stopService(self) -> Deferred[None]:
         self._manager.stopping(f"Stopping; {self._describe()}", self.drain + WORKER_END_SECONDS)
@@ -267,8 +277,7 @@ class Supervisor(ListenerService):
         """
         with self._manager.reloading():
             for worker in self.pool.everybody:
-                if worker.has_served:  # a younger one has not read anything yet
-                    worker.signal(signal.SIGHUP)
+                worker.reload()
             told = "the workers get it, too"
             try:
                 if self._config is not None:
@@ -290,6 +299,9 @@ class Supervisor(ListenerService):
         self.drain = self.pool.drain = now["drain"]
 
     def _replace_all(self) -> None:
+        if not self.pool.has_served:
+            _log.error("The workers are not replaced: some of them have never served yet")
+            return
         Deferred.fromCoroutine(self.pool.replace_all())
 
     def _new_ticket_key(self) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
@@ -21,6 +21,7 @@ from twisted_net.services.starting import NamedService
 from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
 from twisted_net.services.workers.handoff import HandedConnection, HandoffReader
+from twisted_net.services.workers.pool import WORKER_END_SECONDS
 from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
 from twisted_net.services.workers.shared_admission import SharedAdmission
 from twisted_net.services.workers.sockets import HandedSockets
@@ -138,7 +139,7 @@ class WorkerEnd:
         try:
             # Not with the reactor's own end: what is told then would not be sent any more.
             leave: Any = service.disownServiceParent if service.parent else service.stopService
-            await leave()
+            await maybeDeferred(leave)
             self._tell_left()
             if self._answers is not None:
                 self._channel.tell("final", metrics=await self._answers.metrics())
@@ -232,6 +233,10 @@ class WorkerEnd:
         return [self._service.factory, *self._service.factory.auxiliaries]
 
     def _lost(self) -> None:
-        if not self._is_stopping:
+        assert self._service is not None
+        # Nobody else would kill it if it hangs. The kernel does, whatever Python does then.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self._service.drain + WORKER_END_SECONDS)
+        if not self._is_stopping and self._service.running:  # else this process is about to end
             _log.error("The supervisor is gone: this worker closes its connections, and ends")
             self.stop()

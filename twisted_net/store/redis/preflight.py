@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Generator
 from typing import Any, TypeVar
 
@@ -54,7 +55,7 @@ def _talk(
     tls: bool,
 ) -> _Answer:
     try:
-        with socket.create_connection(address, location.timeout) as plain:
+        with _connect(address, location.timeout) as plain:
             if not tls:
                 return _converse(plain, steps)
             context = _context(location.cafile)
@@ -78,6 +79,45 @@ def _talk(
     except OSError as error:
         text = os.strerror(error.errno) if error.errno else str(error)
         raise RedisUnavailable(single_line(text)) from None
+
+
+def _connect(address: tuple[str, int], timeout: float) -> socket.socket:
+    """Connect. A host's addresses have ``timeout`` seconds each."""
+    problem: OSError = socket.gaierror()
+    for each in _resolve(*address, timeout):
+        try:
+            return socket.create_connection(each[:2], timeout)
+        except OSError as error:
+            problem = error
+    raise problem
+
+
+def _resolve(host: str, port: int, timeout: float) -> list[tuple[Any, ...]]:
+    """Return the addresses of a host.
+
+    The system's resolver has its own idea of how long that may take, and while it works in this
+    thread, Python handles no signal.
+    """
+    found: list[tuple[Any, ...]] = []
+    problems: list[OSError] = []
+
+    def resolve() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend(entry[-1] for entry in entries)
+        except OSError as error:
+            problems.append(error)
+        except UnicodeError:  # no name can be like that
+            problems.append(socket.gaierror())
+
+    thread = threading.Thread(target=resolve, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if thread.is_alive():
+        raise RedisUnavailable(f"the name is not resolved within {timeout:g} s")
+    if problems:
+        raise problems[0]
+    return found
 
 
 def _converse(stream: socket.socket, steps: Generator[RedisCommand, Any, _Answer]) -> _Answer:

@@ -9,11 +9,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.connection import Connection
+from twisted_net.connection.countdown import Countdown
 from twisted_net.connection.factory import ConnectionFactory
-from twisted_net.connection.guard import GuardFactory
+from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
+from twisted_net.policy.close_reasons import IDLE, CloseReason
 from twisted_net.web.admin.answers import Answers, ServiceAnswers
 from twisted_net.web.admin.probe import TurnProbe
 from twisted_net.web.admin.site import AdminResource, AdminSite
@@ -24,7 +26,37 @@ MOST_CONNECTIONS = 64
 """Connections to the operator's view, half of them from one address of another machine. A browser
 opens 6; each tap has one of its own."""
 
+REQUEST_SECONDS = 10.0
+"""Seconds that a new connection has until its first request is complete, as for a TLS handshake."""
+
+KEEP_ALIVE_SECONDS = 60.0
+"""Seconds after an answer until the next request is complete. nginx allows 75 s."""
+
 Shown: TypeAlias = ConnectionFactory | ListenerService | ServiceView
+
+
+class AdminConnection(GuardProtocol):
+    """A connection to the operator's view. Without requests, it does not keep its place."""
+
+    factory: AdminFactory
+
+    def connected(self) -> None:
+        super().connected()
+        self.factory.without_request.start(self, self.factory.clock)
+
+    def request_received(self) -> None:
+        """A request is complete. Its answer may take any time."""
+        self.factory.without_request.stop(self)
+        self.factory.kept_alive.stop(self)
+
+    def request_answered(self) -> None:
+        """An answer is complete."""
+        if self.reason is None:
+            self.factory.kept_alive.start(self, self.factory.clock)
+
+    def disconnected(self, reason: CloseReason) -> None:
+        self.request_received()  # nothing is waited for any more
+        super().disconnected(reason)
 
 
 class AdminFactory(GuardFactory):
@@ -46,8 +78,12 @@ class AdminFactory(GuardFactory):
     :param clock: the source of time; by default, the reactor.
     :param answers: answers for other processes, in place of what this one knows of the services.
     :ivar views: what is shown of each service.
+    :ivar without_request: closes connections without a first request.
+    :ivar kept_alive: closes connections without a further request.
     :raises ValueError: there is no service, or the token is too short, or no ASCII text.
     """
+
+    guard = AdminConnection
 
     def __init__(
         self,
@@ -62,6 +98,8 @@ class AdminFactory(GuardFactory):
             raise ValueError("services: there is none to show")
         clock = clock or reactor_clock(None)
         self.views = [_view(name, shown) for name, shown in services.items()]
+        self.without_request: Countdown[AdminConnection] = Countdown(REQUEST_SECONDS, _close_idle)
+        self.kept_alive: Countdown[AdminConnection] = Countdown(KEEP_ALIVE_SECONDS, _close_idle)
         self._probe = TurnProbe(clock)
         shows = answers or ServiceAnswers(self.views, self._probe.turns)
         resource = AdminResource(shows, clock, _token(token), hosts)
@@ -104,6 +142,10 @@ class _OwnListening(ListenerService):
     @property
     def ready(self) -> bool:
         return self.factory.accepts and self.factory.numPorts > 0
+
+
+def _close_idle(connection: AdminConnection) -> None:
+    connection.close(IDLE)
 
 
 def _view(name: str, shown: Shown) -> ServiceView:

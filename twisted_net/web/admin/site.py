@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from importlib import resources
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
@@ -51,11 +51,25 @@ _log = Logger()
 _decode = make_decoder(finite=True, unique=True)
 
 
+class Requester(Protocol):
+    """The connection of a request."""
+
+    def request_received(self) -> None:
+        """A request is complete."""
+
+    def request_answered(self) -> None:
+        """Its answer is complete."""
+
+
 class AdminSite(Site):
     """The HTTP server of the operator's view. It has no access log; changes are logged."""
 
     requestFactory = BoundedRequest
     noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what is spoken by TLS: a connection of HTTP/2 has many requests at a time."""
+        return [b"http/1.1"]
 
     def log(self, request: HTTPRequest) -> None:
         """Log nothing: Prometheus asks all the time."""
@@ -111,6 +125,11 @@ class AdminResource(Resource):
         return sorted(cls._routes)
 
     def render(self, request: Request) -> int:
+        channel: Any = request.channel
+        requester: Requester | None = getattr(channel.transport, "guard", None)
+        if requester is not None:
+            requester.request_received()
+            request.notifyFinish().addBoth(lambda _: requester.request_answered())
         answering = Deferred.fromCoroutine(self._render(request))
         if not answering.called:
             request.notifyFinish().addErrback(lambda _: answering.cancel())  # who asked has gone

@@ -16,9 +16,11 @@ from twisted_net.chat import moderation
 from twisted_net.chat.messages import Ban, Event, Notice, RequestError
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.chat.registry import Room, User
+from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
+from twisted_net.forward import ForwardProtocol
 from twisted_net.policy.ranges import Network, parse_range
 from twisted_net.store.interface import SharedStore, Store
 from twisted_net.web.admin.endings import Endings
@@ -118,17 +120,30 @@ class ServiceView:
     @property
     def not_ready(self) -> str:
         """Why the service is not ready for new clients; empty if it is."""
-        if self.service.is_draining:
-            return f"{self.name} is draining"
-        if not self.service.ready:
-            return f"{self.name} does not listen"
+        problem = self.service.not_ready
+        if problem:
+            return f"{self.name} {problem}"
+        if self.service.is_succeeded:
+            return ""  # whatever this process lacks
         if self._shared is not None and self._shared.trouble:
             return f"{self.name}: {self._shared.trouble}"
         return ""
 
     def describe(self, connection: Connection) -> dict[str, Any]:
-        """Return what is special about this service's connections."""
-        return {}
+        """Return what is special about this service's connections: for example the other side."""
+        if not isinstance(connection, ForwardProtocol):
+            return {}
+        upstream = connection.upstream
+        if upstream is None:
+            return {"upstream": None}
+        shown = {
+            "peer": format_address(upstream.peer),
+            "state": upstream.state.name.lower(),
+            "bytes_received": upstream.bytes_received,
+            "bytes_sent": upstream.bytes_sent,
+            "queued": upstream.queued,
+        }
+        return {"upstream": shown}
 
     def hide(self, message: bytes) -> bytes:
         """Return a message without its passwords."""

@@ -60,6 +60,7 @@ class PoolAnswers:
         self._view = view
         self._decides_bans = decides_bans
         self._sums = MetricSums()
+        self._level = ""  # of the log, as an operator has set it last
         self._answers: dict[str, Callable[[Question], Any]] = {
             "metrics": self._metrics,
             "health": self._health,
@@ -97,7 +98,10 @@ class PoolAnswers:
         self._sums.end(worker)
 
     def worker_ready(self, worker: WorkerHandle) -> None:
-        """Tell a new worker what was banned before."""
+        """Tell a new worker what operators have set before: what is banned, and what is logged."""
+        if self._level and self._level == log_level().name:  # else SIGHUP has changed it since
+            body = {"level": self._level}
+            worker.ask("set_log_level", body=body, who="The supervisor").addErrback(_ignore)
         if self._decides_bans:
             for row in self._view.bans():
                 if row["seconds"] is not None:
@@ -139,13 +143,31 @@ class PoolAnswers:
         return Plain(b"ok\n")
 
     async def _readiness(self, question: Question) -> Plain:
-        problem = self._view.not_ready
-        if not problem:
-            answers = (await self._ask_all("readiness")).values()
-            if not any(each["status"] == 200 for each in answers):
-                problem = "; ".join(dict.fromkeys(each["text"].strip() for each in answers))
-                problem = problem or "no worker answers"
+        problem = self._view.not_ready or await self._problem_of_all()
         return Plain(f"{problem or 'ready'}\n".encode(), status=503 if problem else 200)
+
+    async def _problem_of_all(self) -> str:
+        """Return why no worker is ready; empty as soon as one says that it is.
+
+        A load balancer does not wait for long, and one worker may hang.
+        """
+        problems: list[str] = []
+        found: Deferred[str] = Deferred()
+
+        def answered(answer: dict[str, Any]) -> None:
+            if answer["status"] != 200:
+                problems.append(answer["text"].strip())
+            elif not found.called:
+                found.callback("")
+
+        def all_answered(_: object) -> None:
+            if not found.called:
+                found.callback("; ".join(dict.fromkeys(problems)) or "no worker answers")
+
+        running = self._supervisor.pool.running
+        asked = [self._ask(each, "readiness").addCallback(answered) for each in running]
+        DeferredList(asked, consumeErrors=True).addCallback(all_answered)
+        return await found
 
     async def _connections(self, question: Question) -> dict[str, Any]:
         try:
@@ -248,6 +270,7 @@ class PoolAnswers:
         await self._ask_all("set_log_level", body=question.body, who=question.who)
         if not set_log_level(LogLevel.levelWithName(name)):
             raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
+        self._level = name
         return {"level": name}
 
     # Looking on.

@@ -249,7 +249,7 @@ function connectionColumns() {
 
 function connectionRow(each) {
   const tr = make("tr");
-  tr.append(cell(each.id, "number"), cell(each.peer, "text"));
+  tr.append(cell(each.id, "number"), cell(each.upstream ? `${each.peer} → ${each.upstream.peer}` : each.peer, "text"));
   if (hasNames) tr.append(cell(each.name, "text"), cell(each.rooms.map((room) => `#${room}`).join(" "), "text"));
   tr.append(
     cell(each.form), cell(each.state.replace("_", " ")), cell(duration(each.seconds), "number"), cell(bytes(each.bytes_received), "number"),

@@ -1,0 +1,66 @@
+"""Tests for :mod:`twisted_net.services.workers.worker`: what happens without a supervisor."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_net.echo import EchoFactory
+from twisted_net.policy.admission import AdmissionRules
+from twisted_net.services.starting import NamedService
+from twisted_net.services.workers import worker as module
+from twisted_net.services.workers.pool import WORKER_END_SECONDS
+from twisted_net.services.workers.shared_admission import SharedAdmission
+from twisted_net.services.workers.sockets import HandedSockets
+from twisted_net.services.workers.worker import WorkerEnd
+from twisted_net.testing import connect_peer
+
+
+class Reactor(Clock):
+    """A reactor whose end a test sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_stopped = False
+
+    def callWhenRunning(self, function: Any, *arguments: Any) -> None:
+        self.callLater(0, function, *arguments)
+
+    def stop(self) -> None:
+        self.has_stopped = True
+
+
+class OrphanTests(SynchronousTestCase):
+    """The supervisor was killed."""
+
+    def test_it_ends(self) -> None:
+        """It stops; and if that takes too long, the kernel ends it."""
+        timers: list[tuple[int, float]] = []
+        self.patch(signal, "setitimer", lambda *timer: timers.append(timer))
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.getsignal(signal.SIGALRM))
+        reactor = Reactor()
+        self.patch(module, "open_channel", self.open_channel)
+        self.patch(module.os, "set_inheritable", lambda *_: None)
+        self.patch(module.socket, "socket", lambda **_: None)
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        factory = EchoFactory(clock=reactor)
+        service = NamedService("netecho", factory, [], drain=7.0)
+        end = WorkerEnd(reactor, HandedSockets())
+        end.serve(service, SharedAdmission(AdmissionRules(), 2, end.left), None)
+        service.running = True
+        reactor.advance(0)
+        self.supervisor.reset()
+        reactor.advance(0)
+        self.assertTrue(reactor.has_stopped)
+        self.assertEqual(timers, [(signal.ITIMER_REAL, 7.0 + WORKER_END_SECONDS)])
+        self.assertEqual(signal.getsignal(signal.SIGALRM), signal.SIG_DFL)
+
+    def open_channel(self, reactor: Any, end: Any, channel: Any) -> None:
+        """Connect the channel to this test."""
+        from twisted_net.connection.factory import ConnectionFactory
+
+        factory = ConnectionFactory.forProtocol(lambda: channel, clock=reactor)
+        self.supervisor = connect_peer(factory)
