@@ -110,8 +110,8 @@ class FacesTests(SynchronousTestCase):
 
     def test_pages_use_faces_alone(self) -> None:
         """README, docs and examples import only from public modules."""
-        pages = [CHECKOUT / "README.rst", *(CHECKOUT / "docs").glob("*.rst")]
-        pages += [*(CHECKOUT / "examples").glob("*.py"), *(CHECKOUT / "examples").glob("*.tac")]
+        pages = [CHECKOUT / "README.rst", *(CHECKOUT / "docs").rglob("*.rst")]
+        pages += [*(CHECKOUT / "examples").rglob("*.py"), *(CHECKOUT / "examples").glob("*.tac")]
         imports = 0
         for page in pages:
             for line in page.read_text().splitlines():
