@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet import task
 
-from twisted_net import Connection, JsonLines, serve
+from twisted_net import CloseReason, Connection, JsonLines, serve
 
 
 class Calculator(Connection):
@@ -20,6 +20,9 @@ class Calculator(Connection):
                 self.send({"sum": a + b})
             case _:
                 self.send({"error": 'Send something like {"add": [1, 2]}.'})
+
+    def disconnected(self, reason: CloseReason) -> None:
+        print(f"Connection {self.id} ended: {reason.code} ({self.detail})")
 
 
 async def main(reactor: Any, port: str = "8080") -> None:

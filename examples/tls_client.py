@@ -20,7 +20,7 @@ async def main(reactor: Any, port: str = "8443", trusted: str = "server.pem") ->
     try:
         # For a server on the Internet, leave ca= out: the system's CAs are used.
         server = await connect(reactor, where, factory, tls=True, ca=trusted)
-    except ConnectFailed as error:
+    except (ConnectFailed, ValueError) as error:  # ValueError: a bad file
         sys.exit(f"No connection: {error}")
     server.send("hello")
     await factory.wait_closed()

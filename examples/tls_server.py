@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet import endpoints, task
 
 from twisted_net import (
+    CertificateError,
     Certificates,
     CertificateWatch,
     Connection,
@@ -22,7 +23,10 @@ class Shout(Connection):
 
 
 async def main(reactor: Any, port: str = "8443", cert: str = "", key: str = "") -> None:
-    certificates = Certificates.from_files(cert, key) if cert else Certificates.self_signed()
+    try:
+        certificates = Certificates.from_files(cert, key) if cert else Certificates.self_signed()
+    except CertificateError as error:
+        sys.exit(f"Cannot use {error.path}: {error}")
     if not cert:  # tls_client.py trusts this file
         Path("server.pem").write_bytes(certificates.pem)
     CertificateWatch([certificates], reactor).startService()

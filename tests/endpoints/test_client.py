@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import trustme
@@ -270,6 +272,18 @@ class ConnectTests(ClientCase):
             attempt.addTimeout(3, self.reactor)
             self.reactor.advance(3)
             self.failureResultOf(attempt, TimeoutError)
+
+    def test_what_the_system_says(self) -> None:
+        """An error of the system is told once, in its words; a local one says that it is local."""
+        for reason, said in (
+            (error.ConnectionRefusedError(osError=111, string="refused"), os.strerror(111)),
+            (error.ConnectBindError(osError=98, string="in use"), "Couldn't bind: 98: in use."),
+        ):
+            attempt = connect(self.reactor, "tcp:192.0.2.7:7000", Client)
+            self.refuse(reason)
+            failure = self.failureResultOf(attempt, ConnectFailed)
+            code = errno.errorcode[reason.osError]
+            self.assertEqual(str(failure.value), f"{code}: 192.0.2.7:7000: {said}")
 
     def test_several_addresses(self) -> None:
         """If a host has several addresses, the error tells how each of them failed."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of
+from tests.endpoints.test_socket_options import KEEPALIVE, Socket
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenFailed
 from twisted_net.endpoints.serving import listen, serve
@@ -55,6 +58,14 @@ class ListenTests(SynchronousTestCase):
                 self.assertIs(endpoint.factory.clock, clock)
             else:
                 self.assertIs(endpoint.factory, expected)
+
+    def test_a_string_has_keepalive(self) -> None:
+        """A machine that vanishes is noticed, as on the side of ``connect()``."""
+        port = SimpleNamespace(socket=Socket())
+        reactor: Any = MemoryReactorClock()
+        self.patch(reactor, "listenTCP", lambda *_, **__: port)
+        self.assertIs(self.successResultOf(listen(reactor, "tcp:8080", Recorder)), port)
+        self.assertEqual(port.socket.options[KEEPALIVE], 1)
 
     def test_it_fails(self) -> None:
         """It fails as the service does, with an error for programs."""

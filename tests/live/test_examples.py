@@ -42,6 +42,10 @@ FILES = sorted(
     for path in EXAMPLES.iterdir()
     if path.suffix in (".py", ".tac", ".js") and path.name != "__init__.py"
 )
+SOLUTIONS = sorted(
+    path for path in (EXAMPLES / "solutions").iterdir() if re.fullmatch(r"[a-z]\w*\.\w+", path.name)
+)
+DOCS = EXAMPLES.parent / "docs"
 MIB = 1 << 20
 
 
@@ -132,6 +136,13 @@ class RoadTests(SynchronousTestCase):
             self.assertTrue(text.startswith(f'"""{first}'), path.name)
             self.assertTrue(first.endswith("."), path.name)
 
+    def test_each_solution_is_as_short(self) -> None:
+        """So does a solution of an exercise, and a page of the course shows it."""
+        pages = "".join(page.read_text() for page in (DOCS / "course").glob("solutions-*.rst"))
+        for path in SOLUTIONS:
+            self.assertLess(len(path.read_text().splitlines()), 40, path.name)
+            self.assertIn(f".. literalinclude:: ../../examples/solutions/{path.name}\n", pages)
+
     def test_the_readme_names_each_once(self) -> None:
         """The README lists every example once."""
         readme = (EXAMPLES / "README.rst").read_text()
@@ -216,6 +227,19 @@ class StartTests(ExampleCase):
 
 class FirstStepsTests(ExampleCase):
     """The first server, the first client, and a server with many clients."""
+
+    async def test_plain_socket(self) -> None:
+        """It shows each read, and answers when the client has sent its last byte."""
+        example = self.start("plain_socket.py", 0)
+        nc = self.nc(await self.port(example), "-N")
+        nc.write(b"one\n")
+        await example.expect(rb"^Read b'one\\n'$")
+        nc.write(b"two")
+        nc.end_input()
+        self.assertEqual(await nc.ended(), 0, nc)
+        self.assertEqual(nc.output, b"7 bytes have arrived.\n")
+        self.assertEqual(await example.ended(), 0, example)
+        self.assertTrue(example.output.endswith(b"The client has sent its last byte.\n"), example)
 
     async def test_first_server(self) -> None:
         """Every line comes back in capitals, to the client that sent it."""
@@ -332,9 +356,19 @@ class TroubleTests(ExampleCase):
 class MessageTests(ExampleCase):
     """Messages that are not lines."""
 
+    async def test_pieces(self) -> None:
+        """It shows each piece, and the lines that it completes."""
+        example = self.start("pieces.py", 0)
+        client = await self.connect(await self.port(example))
+        client.send(b"one\ntw")
+        await example.expect(rb"^Read b'one\\ntw': lines \[b'one'\], and a line has begun$")
+        client.send(b"o\n")
+        await example.expect(rb"^Read b'o\\n': lines \[b'two'\], and nothing waits$")
+
     async def test_json_messages(self) -> None:
-        """JSON objects are answered by objects, and invalid ones by an error."""
-        client = await self.connect(await self.serve_example("json_messages.py"))
+        """JSON is answered by objects, also if it is of another shape; what is no JSON closes."""
+        example = self.start("json_messages.py", 0)
+        client = await self.connect(await self.port(example))
         client.send(b'{"add": [1, 2]}\n{"add"')
         await self.hears(client, '{"sum":3}')
         client.send(b": [20, 22]}\n")
@@ -342,6 +376,9 @@ class MessageTests(ExampleCase):
         client.send(b'{"add": "everything"}\n')
         await client.has(b"\n")
         self.assertEqual(list(json.loads(client.received)), ["error"])
+        client.send(b"{add\n")
+        await client.closed()
+        await example.expect(rb"^Connection 1 ended: bad-input \(not JSON: .*\)$")
 
     async def test_own_framing(self) -> None:
         """Records are answered by records, and one over the limit closes the connection."""
@@ -403,6 +440,16 @@ class TlsTests(ExampleCase):
         self.assertEqual(client.output, b"")
         expected = rf"^No connection: CERTIFICATE: localhost:{port}: .*\n$"
         self.assertRegex(client.errors.decode(), expected)
+
+    async def test_tls_files_that_cannot_be_used(self) -> None:
+        """A file that is missing, or does not fit, is one line that names it."""
+        server = self.start("tls_server.py", 0, "cert.pem", "key.pem")
+        self.assertEqual(await server.ended(), 1, server)
+        missing = rf"{re.escape(str(self.where))}/\w+\.pem: No such file or directory\n\Z"
+        self.assertRegex(server.errors.decode(), rf"\ACannot use {missing}")
+        client = self.start("tls_client.py", 1, "ca.pem")
+        self.assertEqual(await client.ended(), 1, client)
+        self.assertRegex(client.errors.decode(), rf"\ANo connection: ca {missing}")
 
     async def test_tls_server_with_files(self) -> None:
         """The server loads its certificate and key from files; ``openssl`` can connect."""

@@ -49,6 +49,8 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("howto/debug", "tshark -i lo -o tls.keylog_file:keys.txt -d tcp.port==8443,tls"): (
         "it needs root, and a package of 200 MB"
     ),
+    ("course/index", "mkdir course && cd course"): "it installs packages, and the tests have them",
+    ("course/tls", "apt install certbot"): "Let's Encrypt signs for names on the Internet only",
 }
 
 # Packages that the programs of a page need, besides those of the tests; .ci/run has them.

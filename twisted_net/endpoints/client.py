@@ -8,6 +8,7 @@ server's certificate is for its host name (RFC 9525).
 from __future__ import annotations
 
 import errno
+import os
 import random
 import re
 from collections.abc import Callable
@@ -333,7 +334,9 @@ def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
         case error.TimeoutError() | error.TCPTimedOutError():
             return "ETIMEDOUT", "no answer in time"
         case error.ConnectError(osError=int(number)) if number in errno.errorcode:
-            return errno.errorcode[number], text
+            # Twisted's text says the same three times, and says of the local end when that failed.
+            is_local = isinstance(reason, error.ConnectBindError)
+            return errno.errorcode[number], text if is_local else os.strerror(number)
         case error.ConnectionClosed() | error.ConnectionLost() | error.ConnectionDone():
             return "ECONNRESET", "closed before it was established"
         case _:

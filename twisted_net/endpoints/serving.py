@@ -18,6 +18,7 @@ from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.endpoints.descriptions import find_server_port
 from twisted_net.endpoints.listening import ListenFailed
+from twisted_net.endpoints.socket_options import TunedServerEndpoint
 from twisted_net.interfaces import ProtocolFactory, ServerEndpoint
 from twisted_net.wire.numbers import parse_port, shorten
 
@@ -28,6 +29,8 @@ def listen(reactor: Any, where: str | ServerEndpoint, protocol: Served) -> Defer
     """Listen, and serve each client that connects.
 
     :param where: an endpoint string such as ``"tcp:8080"``, or one of Twisted's server endpoints.
+        Connections of a string have keepalive and TCP_NODELAY, as those of ``connect()`` have; an
+        endpoint is used as it is.
     :param protocol: a :class:`Connection` class, or any Twisted factory.
     :return: fires with the port; fails with :exc:`ListenFailed`.
     :raises ValueError: the string is no endpoint; the message says what to write.
@@ -92,7 +95,7 @@ def _endpoint(reactor: Any, where: str | ServerEndpoint) -> tuple[ServerEndpoint
         parse_port(port)
     try:
         endpoint: ServerEndpoint = serverFromString(eager(reactor), where)  # type: ignore[no-untyped-call]
-        return endpoint, where
+        return TunedServerEndpoint(endpoint), where
     except (TypeError, ValueError) as error:
         problem = " ".join(str(error).split())
         if isinstance(error, TypeError):
