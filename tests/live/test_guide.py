@@ -194,3 +194,5 @@ class BrowserTests(BrowserTestCase):
         await ann.has(b"Hello from the browser.\n")
         ann.send(b"Hello, browser.\n")
         await page.until(lambda: "Hello, browser." in told)
+        self.assertTrue(all("426 (Upgrade Required)" in each for each in page.errors), page.errors)
+        page.errors.clear()
