@@ -9,7 +9,7 @@ from twisted.internet import task
 
 from twisted_net import Connection, connect
 
-POSITION = Path("position.json")
+POSITION, NEW = Path("position.json"), Path("position.new")
 
 
 async def main(reactor: Any, port: str = "8080") -> None:
@@ -27,7 +27,8 @@ async def main(reactor: Any, port: str = "8080") -> None:
             print("recovered:", message["recovered"], flush=True)
         elif message["type"] == "message":
             print(message["offset"], message["from"], message["text"], flush=True)
-            POSITION.write_text(json.dumps({"epoch": epoch, "offset": message["offset"]}))
+            NEW.write_text(json.dumps({"epoch": epoch, "offset": message["offset"]}))
+            NEW.replace(POSITION)  # never half a file, whenever this process ends
         elif message["type"] == "ping":
             server.send(json.dumps({"type": "pong"}))
 

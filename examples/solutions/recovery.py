@@ -8,7 +8,7 @@ from twisted.internet import task
 
 from twisted_net import Connection, connect
 
-POSITION = Path("position.json")
+POSITION, NEW = Path("position.json"), Path("position.new")
 
 
 def show(message: dict[str, Any]) -> None:
@@ -35,7 +35,8 @@ async def main(reactor: Any) -> None:
                 show(each)
         elif message["type"] == "message":
             show(message)
-            POSITION.write_text(json.dumps({"epoch": epoch, "offset": message["offset"]}))
+            NEW.write_text(json.dumps({"epoch": epoch, "offset": message["offset"]}))
+            NEW.replace(POSITION)  # never half a file, whenever this process ends
         elif message["type"] == "ping":
             server.send(json.dumps({"type": "pong"}))
 

@@ -26,7 +26,6 @@ class Member(Connection):
         self.room.discard(self)
 
 
-
 class ChatService(ListenerService):
     def stopService(self):
         self.factory.send_to_all("* The server stops in 3 seconds.")

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.live.console import CHECKOUT, Line, Page, Player, Session, pattern_of, read_page
+from tests.live.browser import BrowserTestCase
+from tests.live.console import (
+    CHECKOUT,
+    EXAMPLES,
+    Line,
+    Page,
+    Player,
+    Session,
+    pattern_of,
+    read_page,
+)
 from tests.live.harness import program
 
 DOCS = CHECKOUT / "docs"
@@ -212,3 +223,31 @@ class ConsoleTests(SynchronousTestCase):
         """A time of the log stands for any other."""
         shown = pattern_of("2026-11-26T20:00:00+0000 [-] Listening on port 8080")
         self.assertTrue(shown.fullmatch("2031-01-02T03:04:05+0100 [-] Listening on port 8080"))
+
+
+class BrowserTests(BrowserTestCase):
+    """What the course lets its readers type into the console of a browser."""
+
+    async def test_the_browser_joins(self) -> None:
+        """A page of the server opens a WebSocket, and talks with a person."""
+        text = (DOCS / "course/browser.rst").read_text()
+        typed = re.search(r"code-block:: javascript\n\n((?:   .+\n)+)", text)
+        assert typed is not None
+        example = self.spawn(sys.executable, "-u", str(EXAMPLES / "websocket_chat.py"), "0", "0")
+        chat, web = [
+            int((await example.expect(rb"^Listening on port (\d+)$"))[1]) for _ in range(2)
+        ]
+        ann = await self.connect(chat)
+        page = await self.open(f"http://localhost:{web}", is_connected=False)
+        told: list[str] = []
+        page.tab.on("console", lambda message: told.append(message.text))
+        *first, last = typed[1].replace("8081", str(web)).split("\n")[:-1]
+        for line in first:
+            await page.evaluate(f"void ({line.strip()})")
+        await page.waits("socket.readyState === WebSocket.OPEN")
+        await page.evaluate(f"void ({last.strip()})")
+        await ann.has(b"Hello from the browser.\n")
+        ann.send(b"Hello, browser.\n")
+        await page.until(lambda: "Hello, browser." in told)
+        self.assertTrue(all("426 (Upgrade Required)" in each for each in page.errors), page.errors)
+        page.errors.clear()
