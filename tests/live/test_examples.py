@@ -174,7 +174,7 @@ class StartTests(ExampleCase):
         self.assertEqual(await example.ended(), 1, example)
         self.assertNotIn(b"Listening", example.output)
         expected = rf"Cannot listen: .*port.*{port}.*: Address already in use\n|"
-        expected += rf"Cannot listen: tcp:{port}: Address already in use\n"
+        expected += rf"Cannot listen: tcp:{port}(:interface=\S+)?: Address already in use\n"
         self.assertRegex(example.errors.decode(), rf"\A(?:{expected})\Z")
 
     async def test_a_taken_port(self) -> None:
