@@ -181,6 +181,7 @@ class Terminal:
         self.seen: list[str] = []  # for the error
         self._at_prompt = False
         self._interrupted = False
+        self._skipping = False  # the page has left lines out
         search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         omitted = ("PYTHONPATH", "PYTHONWARNINGS")
         self._child = pexpect.spawn(
@@ -224,22 +225,23 @@ class Terminal:
             self._expect(line.text)
 
     def play_all(self, lines: tuple[Line, ...]) -> None:
-        """Play a block. A line ``...`` skips what is shown until the next line is."""
-        skipping = False
+        """Play a block. A line ``...`` skips what is shown until the next line is.
+
+        It may be the last of its block: then the next one goes on with it.
+        """
         for line in lines:
             if line == Line("shown", "..."):
-                skipping = True
+                self._skipping = True
                 continue
-            if skipping and line.kind == "command":
-                while not self._at_prompt:
-                    self._next(f"the end of the command before {line.text!r}")
-            elif skipping and line.kind == "shown":
+            if self._skipping and line.kind == "command":
+                self._skip_to_prompt(f"the end of the command before {line.text!r}")
+            elif self._skipping and line.kind == "shown":
                 pattern = pattern_of(line.text)
                 while not pattern.fullmatch(self._next(repr(line.text))):
                     pass
-                skipping = False
+                self._skipping = False
                 continue
-            skipping = False
+            self._skipping = False
             self.play(line)
 
     def wait_for_prompt(self) -> None:
@@ -251,13 +253,17 @@ class Terminal:
 
     def finish(self) -> None:
         """Check that the last command, if it has ended, has shown nothing more."""
-        if self._shell_waits():
+        if self._shell_waits() and not self._skipping:
             self.wait_for_prompt()
 
     def close(self) -> None:
         """End the shell, and what runs in it."""
         self._child.send(_KEYS["^C"])
         self._child.close(force=True)
+
+    def _skip_to_prompt(self, what: str) -> None:
+        while not self._at_prompt:
+            self._next(what)
 
     def _shell_waits(self) -> bool:
         """Return whether no program runs in the terminal."""

@@ -460,6 +460,8 @@ class PortedTests(ExampleCase):
         for name in ("from_twisted_before.py", "from_twisted_after.py"):
             port = await self.serve_example(name, 2)
             one, two, silent = [await self.connect(port) for _ in range(3)]
+            for number, client in enumerate((one, two, silent), 1):
+                await self.hears(client, f"Members: {number}")
             talk = LoopingCall(one.send, b"hello\n")
             talk.start(0.3)
             self.addCleanup(lambda talk=talk: talk.stop() if talk.running else None)
@@ -614,5 +616,6 @@ class ApplicationTests(ExampleCase):
         await bob.has(b"<guest-1> hello\n")
         self.assertEqual(await self.curl(web), "Talk to us: nc localhost 8080\n")
         example.signal(signal.SIGTERM)
+        await bob.has(b"* The server is restarting.\n")
         await example.expect(rb"Server Shut Down\.$")
         await example.ended()
