@@ -458,7 +458,7 @@ class PortedTests(ExampleCase):
     async def test_from_twisted(self) -> None:
         """In both rooms, a line goes to all others, and a silent member is closed."""
         for name in ("from_twisted_before.py", "from_twisted_after.py"):
-            port = await self.serve_example(name, 2)
+            port = await self.serve_example(name, 3)
             one, two, silent = [await self.connect(port) for _ in range(3)]
             for number, client in enumerate((one, two, silent), 1):
                 await self.hears(client, f"Members: {number}")

@@ -248,7 +248,7 @@ class ForeignTests(ExampleCase):
     async def test_autobahn(self) -> None:
         """A browser gets back what it sends, and a silent one is closed."""
         needs("autobahn")
-        example = self.start("embedding_autobahn.py", 0, 1, without=WARNINGS)
+        example = self.start("embedding_autobahn.py", 0, 3, without=WARNINGS)
         browser = await self.connect(await self.port(example))
         browser.send(opening(host="localhost") + client_frame("hello"))
         await browser.has(WebSocket().encode("hello"))
