@@ -1,8 +1,4 @@
-"""A server behind a proxy: limits count its clients, whose addresses the proxy sends.
-
-Only this machine may be the proxy: ``printf 'PROXY TCP4 192.0.2.7 192.0.2.1 50000 80\\r\\nhi\\n'``
-``| nc -N 127.0.0.1 8080``.
-"""
+"""A server behind a proxy on this machine: limits count clients, whose addresses it tells."""
 
 import sys
 from typing import Any

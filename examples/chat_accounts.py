@@ -8,8 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from twisted.cred import checkers, credentials, error
-from twisted.internet import task
-from twisted.internet.threads import deferToThread
+from twisted.internet import task, threads
 from zope.interface import implementer
 
 from twisted_net import serve
@@ -18,13 +17,13 @@ from twisted_net.chat import ChatFactory
 
 @implementer(checkers.ICredentialsChecker)
 class Members:
-    credentialInterfaces = (credentials.IUsernamePassword,)
+    credentialInterfaces, path = (credentials.IUsernamePassword,), "members.db"
 
     def requestAvatarId(self, login: Any) -> Any:  # a database may take its time: in a thread
-        return deferToThread(self.check, login.username, login.password)
+        return threads.deferToThread(self.check, login.username, login.password)
 
     def check(self, name: bytes, password: bytes) -> bytes:
-        with closing(sqlite3.connect("members.db")) as db:
+        with closing(sqlite3.connect(self.path)) as db:
             row = db.execute("SELECT salt, hash FROM members WHERE name = CAST(? AS TEXT)", [name])
             salt, known = row.fetchone() or (b"", b"")  # an unknown name takes as long
         if not hmac.compare_digest(hashlib.scrypt(password, salt=salt, n=1 << 14, r=8, p=1), known):
@@ -36,4 +35,5 @@ async def main(reactor: Any, port: str = "8080") -> None:  # without TLS: only t
     await serve(reactor, f"tcp:{port}", ChatFactory(checkers=[Members()], plain_logins=True))
 
 
-task.react(main, sys.argv[1:])
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])

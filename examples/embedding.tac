@@ -4,11 +4,12 @@ import os
 
 from twisted.application.service import Application
 from twisted.application.strports import service
+from twisted.internet import endpoints, reactor
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
-from twisted_net import IdleTimeoutFactory
+from twisted_net import IdleTimeoutFactory, Listener, ListenerService
 from twisted_net.chat import ChatFactory
 
 root = Resource()
@@ -17,5 +18,7 @@ site = IdleTimeoutFactory(Site(root), seconds=30)
 
 application = Application("a chat and a site")
 chat_port, web_port = os.environ.get("PORT", "8080"), os.environ.get("WEB_PORT", "8081")
-service(f"tcp:{chat_port}", ChatFactory()).setServiceParent(application)
+chat_endpoint = endpoints.serverFromString(reactor, f"tcp:{chat_port}")
+chat = ListenerService(ChatFactory(), [Listener(chat_endpoint, "the chat")])
+chat.setServiceParent(application)
 service(f"tcp:{web_port}", site).setServiceParent(application)

@@ -36,4 +36,4 @@ async def serve_chat(app: web.Application) -> Any:
 app = web.Application()
 app.add_routes([web.get("/", show), web.post("/", say)])
 app.cleanup_ctx.append(serve_chat)
-web.run_app(app, port=int(ports[1]))
+web.run_app(app, host="0.0.0.0", port=int(ports[1]))

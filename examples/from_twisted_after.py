@@ -15,6 +15,7 @@ class Member(Connection):
 
     def connected(self) -> None:
         self.room.add(self)
+        self.send(f"Members: {len(self.room)}")
 
     def message_received(self, line: bytes) -> None:
         self.room.publish(line + b"\n", sender=self)

@@ -4,17 +4,17 @@ import sys
 from typing import Any
 
 from twisted.internet import defer, endpoints, task
-from twisted.protocols.basic import LineOnlyReceiver
-from twisted.protocols.policies import LimitTotalConnectionsFactory, TimeoutMixin
+from twisted.protocols import basic, policies
 
 
-class Member(LineOnlyReceiver, TimeoutMixin):
+class Member(basic.LineOnlyReceiver, policies.TimeoutMixin):
     factory: Any
     delimiter, MAX_LENGTH = b"\n", 4096
 
     def connectionMade(self) -> None:
         self.setTimeout(self.factory.seconds)
         self.factory.members.add(self)
+        self.sendLine(b"Members: %d" % len(self.factory.members))
 
     def lineReceived(self, line: bytes) -> None:
         self.resetTimeout()
@@ -27,7 +27,7 @@ class Member(LineOnlyReceiver, TimeoutMixin):
 
 
 async def main(reactor: Any, port: str = "8080", seconds: str = "600") -> None:
-    room: Any = LimitTotalConnectionsFactory()
+    room: Any = policies.LimitTotalConnectionsFactory()
     room.protocol, room.connectionLimit = Member, 200
     room.members, room.seconds = set(), float(seconds)
     listening = await endpoints.serverFromString(reactor, f"tcp:{port}").listen(room)

@@ -186,7 +186,7 @@ class StartTests(ExampleCase):
         self.assertEqual(await example.ended(), 1, example)
         self.assertNotIn(b"Listening", example.output)
         expected = rf"Cannot listen: .*port.*{port}.*: Address already in use\n|"
-        expected += rf"Cannot listen: tcp:{port}: Address already in use\n"
+        expected += rf"Cannot listen: tcp:{port}(:interface=\S+)?: Address already in use\n"
         self.assertRegex(example.errors.decode(), rf"\A(?:{expected})\Z")
 
     async def test_a_taken_port(self) -> None:
@@ -506,8 +506,10 @@ class PortedTests(ExampleCase):
     async def test_from_twisted(self) -> None:
         """In both rooms, a line goes to all others, and a silent member is closed."""
         for name in ("from_twisted_before.py", "from_twisted_after.py"):
-            port = await self.serve_example(name, 2)
+            port = await self.serve_example(name, 3)
             one, two, silent = [await self.connect(port) for _ in range(3)]
+            for number, client in enumerate((one, two, silent), 1):
+                await self.hears(client, f"Members: {number}")
             talk = LoopingCall(one.send, b"hello\n")
             talk.start(0.3)
             self.addCleanup(lambda talk=talk: talk.stop() if talk.running else None)
@@ -788,5 +790,6 @@ class ApplicationTests(ExampleCase):
         await bob.has(b"<guest-1> hello\n")
         self.assertEqual(await self.curl(web), "Talk to us: nc localhost 8080\n")
         example.signal(signal.SIGTERM)
+        await bob.has(b"* The server is restarting.\n")
         await example.expect(rb"Server Shut Down\.$")
         await example.ended()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -180,6 +181,17 @@ class ConsoleTests(SynchronousTestCase):
     def test_lines_left_out(self) -> None:
         """``...`` stands for any lines."""
         self.play("$ seq 5", "1", "...", "5", "$ seq 3", "...", "$ echo end", "end")
+
+    def test_lines_left_out_at_the_end(self) -> None:
+        """``...`` at the end of a block stands for all lines until the next one, or the end."""
+        block = ".. code-block:: console\n\n"
+        end = f"{block}   $ echo end\n   end\n"
+        for text in (f"{block}   $ seq 3\n   ...\n\n{end}", f"{end}\n{block}   $ seq 3\n   ...\n"):
+            directory = Path(self.mktemp()).absolute()
+            directory.mkdir()
+            player = Player(directory)
+            self.addCleanup(player.close)
+            player.play(self.page(text))
 
     def test_another_line(self) -> None:
         """Another line than the page's is an error."""

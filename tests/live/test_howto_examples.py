@@ -19,7 +19,7 @@ import pexpect  # type: ignore[import-untyped]
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
-from tests.live.harness import LOCALHOST, Client, Program, program
+from tests.live.harness import LOCALHOST, Client, Program, Server, program
 from tests.live.test_examples import EXAMPLES, FOREIGN, ExampleCase, client_frame
 from tests.web.sockets import opening
 from twisted_net.wire.websocket import WebSocket
@@ -129,6 +129,22 @@ class ChatTests(ExampleCase):
         nobody.send(b"/login nobody secret of ann\n")
         await nobody.has(b"! ")
 
+    async def test_accounts_in_twistd(self) -> None:
+        """The plugin gives ``--auth`` a kind of accounts."""
+        plugins = self.where / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        shutil.copy(EXAMPLES / "members_plugin.py", plugins)
+        shutil.copy(EXAMPLES / "chat_accounts.py", self.where)
+        await deferToThread(self.add_member, "chat_accounts_add.py", "ann")
+        flags = ("--port", "0", "--interface", LOCALHOST, "--allow-plain-login")
+        command = self.command("netchat", *flags, "--auth", f"members:{self.where}/members.db")
+        server: Any = self.spawn(
+            *(program("env"), f"PYTHONPATH={self.where}", *command), cwd=self.where, kind=Server
+        )
+        ann = await self.connect(await server.port())
+        ann.send(b"/login ann secret of ann\n")
+        await ann.has(b"You are ann in #lobby.")
+
     def add_member(self, example: str, name: str) -> None:
         """Run the program that asks for a password, in a terminal."""
         command = [str(EXAMPLES / example), name]
@@ -232,7 +248,7 @@ class ForeignTests(ExampleCase):
     async def test_autobahn(self) -> None:
         """A browser gets back what it sends, and a silent one is closed."""
         needs("autobahn")
-        example = self.start("embedding_autobahn.py", 0, 1, without=WARNINGS)
+        example = self.start("embedding_autobahn.py", 0, 3, without=WARNINGS)
         browser = await self.connect(await self.port(example))
         browser.send(opening(host="localhost") + client_frame("hello"))
         await browser.has(WebSocket().encode("hello"))
