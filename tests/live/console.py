@@ -44,7 +44,7 @@ _OPTION = re.compile(r"^ +:([a-z-]+): *(.*)$")
 _FILE_NAME = re.compile(r"^[\w.-]+\.(py|js|tac|conf|toml|ini|html|txt|sh)$")
 _PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191|9443)\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
-_PROGRAMS = re.compile(r"\b(nc|curl|openssl|sqlite3|redis-server|node)\b")
+_PROGRAMS = re.compile(r"\b(nc|curl|openssl|sqlite3|redis-server|redis-cli|node)\b")
 _PROMPT = "\x01ready\x02"
 _KEYS = {"^C": "\x03", "^D": "\x04"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -92,6 +93,12 @@ class PageTests(SynchronousTestCase):
             if not session.played
         }
         self.assertEqual(found, set(NOT_RUN))
+
+    def test_the_reasons_name_tests(self) -> None:
+        """Where another test does it, that test exists."""
+        for reason in NOT_RUN.values():
+            for name in re.findall(r"tests\.[\w.]+", reason):
+                self.assertTrue((CHECKOUT / f"{name.replace('.', '/')}.py").exists(), name)
 
     def test_every_block_begins_with_something_to_do_or_see(self) -> None:
         """The first block of each terminal begins with a command."""
