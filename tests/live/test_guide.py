@@ -18,7 +18,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     (
         "deployment",
         "python3 -m venv /opt/twisted_net && /opt/twisted_net/bin/pip install twisted_net",
-    ): ("needs root and systemd; tests.live.test_deployment runs the unit's command"),
+    ): ("needs root and systemd; systemd-analyze reads the unit in tests.live.test_deployment"),
     ("deployment", "docker build --file docs/deployment/Dockerfile --tag netchat ."): (
         "needs a container engine; tests.live.test_deployment runs the image's command"
     ),
