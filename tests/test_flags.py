@@ -24,6 +24,7 @@ _HEADING = re.compile(r"^([^\n]+)\n([-~])\2{2,}$", re.MULTILINE)
 _PROGRAM = re.compile(r"^\.\. program:: (.+)$", re.MULTILINE)
 _OPTION = re.compile(r"^\.\. option:: (.+)\n\n((?: {3}.*\n|\n)+)", re.MULTILINE)
 _SHOWN = re.compile(r"^  (-.+?)(?=  |$)", re.MULTILINE)
+_FIELDS = re.compile(r"Default: (?P<default>.+?)\.(?: On reload: (?P<reload>.+)\.)?")
 _DEFAULT = re.compile(r"\[default: ([^]]+)\]")
 _COMMANDS = {"top", "who", "close", "tap", "drain", "reload", "upgrade"}
 
@@ -32,7 +33,7 @@ class Entry(NamedTuple):
     """A flag on the page.
 
     :ivar spelling: such as ``-p PORT, --port PORT``.
-    :ivar fields: ``Default`` and ``On reload``, if it has them.
+    :ivar fields: ``default`` and ``reload``: when a reload counts; if it has them.
     """
 
     program: str
@@ -50,9 +51,9 @@ class Entry(NamedTuple):
 
     def default(self, service: str) -> str | None:
         """Return the default that the page gives for a service; None if it gives none."""
-        if "Default" not in self.fields:
+        if "default" not in self.fields:
             return None
-        usual, *others = self.fields["Default"].split("; ")
+        usual, *others = self.fields["default"].split("; ")
         for other in others:
             value, _, whose = other.partition(" for ")
             if whose == service:
@@ -62,21 +63,20 @@ class Entry(NamedTuple):
 
 def entries() -> list[Entry]:
     """Return every flag on the page, in order."""
-    text = PAGE.read_text()
+    page = PAGE.read_text()
     marks = sorted(
         (found.start(), kind, found[1])
         for kind, pattern in (("heading", _HEADING), ("program", _PROGRAM))
-        for found in pattern.finditer(text)
+        for found in pattern.finditer(page)
     )
     result = []
-    for found in _OPTION.finditer(text):
+    for found in _OPTION.finditer(page):
         last = {kind: value for place, kind, value in marks if place < found.start()}
-        body = " ".join(found[2].split("\n\n   ")[0].split()) if ":Default:" in found[2] else ""
-        fields = dict(re.findall(r":(Default|On reload): (.*?)(?= :On reload:|$)", body))
-        fields = {name: value.replace("``", "") for name, value in fields.items()}
-        rest = re.sub(r"^ {3}:.*\n(?: {6,}.*\n)*", "", found[2], flags=re.MULTILINE)
-        entry = Entry(last.get("program", ""), last["heading"], found[1], fields, rest.strip())
-        result.append(entry)
+        first, _, rest = (" ".join(each.split()) for each in found[2].partition("\n\n"))
+        fields = _FIELDS.fullmatch(first.replace("``", ""))
+        named = {k: v for k, v in fields.groupdict().items() if v} if fields else {}
+        text = rest if fields else f"{first} {rest}".strip()
+        result.append(Entry(last.get("program", ""), last["heading"], found[1], named, text))
     return result
 
 
@@ -152,7 +152,7 @@ class ServiceFlagTests(SynchronousTestCase):
 
     def test_which_are_obeyed_at_once(self) -> None:
         """Each flag that a running service obeys says so, and no other."""
-        found = {each.name for each in self.entries if "On reload" in each.fields}
+        found = {each.name for each in self.entries if "reload" in each.fields}
         self.assertEqual(found, set(LIVE_FLAGS))
 
     def test_each_has_a_text(self) -> None:

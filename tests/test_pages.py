@@ -14,6 +14,11 @@ from typing import Any, NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks.simulation import Costs
+from twisted_net.store.log import Bounds
+from twisted_net.store.redis.location import REDIS_BOUNDS
+from twisted_net.store.sqlite import FILE_BOUNDS
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 _BLOCK = re.compile(
@@ -109,6 +114,35 @@ class SnippetTests(SynchronousTestCase):
             self.assertEqual(runner.run(examples).failed, 0, path)
             ran += runner.tries
         self.assertGreater(ran, 5)
+
+
+class LimitsPageTests(SynchronousTestCase):
+    """``docs/limits.rst``."""
+
+    def test_costs(self) -> None:
+        """Its costs are those that the simulations count with."""
+        words, costs = " ".join((DOCS / "limits.rst").read_text().split()), Costs()
+        for said in (
+            f"an idle JSON connection {costs.memory / 1000:.1f} KB of the process, and 5 KB",
+            f"{(costs.memory + costs.tls_memory) / 1000:.0f} KB of the process, of which OpenSSL "
+            f"needs {costs.tls_memory / 1000:.1f}",
+            f"a client that comes, JSON, no TLS {costs.join:.0f} us",
+            f"a TLS handshake, ECDSA P-256 {costs.handshake:.0f} us",
+            f"a message to one member {costs.delivery:.0f} us",
+            f"clients that may come at once x ({costs.join:.0f} us, and {costs.handshake:.0f} us",
+            f"{costs.delivery:.0f}e-6",
+        ):
+            self.assertIn(said, words)
+
+    def test_bounds(self) -> None:
+        """What it says of histories is what the stores keep."""
+        words = " ".join((DOCS / "limits.rst").read_text().split())
+        self.assertIn(
+            f"{Bounds().bytes >> 10} KiB in ``memory:``, {FILE_BOUNDS.bytes >> 20} MiB of the "
+            f"disk in ``sqlite:``, {REDIS_BOUNDS.bytes >> 20} MiB of Redis",
+            words,
+        )
+        self.assertIn(f"{Bounds().rooms:,} in memory", words)
 
 
 class QuestionTests(SynchronousTestCase):

@@ -35,6 +35,9 @@ import pexpect  # type: ignore[import-untyped]
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "examples"
 PATIENCE = 60.0  # how many seconds a line may take
+SUBSHELL = (
+    3.0  # after how many seconds a fork of the shell is taken for a subshell, not a beginning
+)
 
 _DIRECTIVE = re.compile(r"^( *)\.\. (code-block|literalinclude):: *(\S*)$")
 _SAVED = re.compile(r"^\.\. saved before: (.+)$")
@@ -290,11 +293,24 @@ class Terminal:
 
     def _wait_for_program(self) -> None:
         """Wait until a program runs: before, a key would reach the shell."""
-        deadline = time.monotonic() + PATIENCE
-        while self._shell_waits():
+        began = time.monotonic()
+        deadline = began + PATIENCE
+        while self._shell_waits() or (self._is_beginning() and time.monotonic() < began + SUBSHELL):
             if self._at_prompt or time.monotonic() > deadline:
                 raise AssertionError(f"{self.name}: no program runs that could read; {self.seen}")
             time.sleep(0.005)
+
+    def _is_beginning(self) -> bool:
+        """Return whether the shell has forked, and its child is no other program yet: a signal
+        would still meet the shell's handler, and be lost."""
+        try:
+            foreground = os.tcgetpgrp(self._child.child_fd)
+            lines = [
+                Path(f"/proc/{each}/cmdline").read_bytes() for each in (foreground, self._child.pid)
+            ]
+        except OSError:  # it has ended
+            return False
+        return lines[0] == lines[1]
 
     def _expect(self, text: str) -> None:
         shown = self._next(repr(text))
