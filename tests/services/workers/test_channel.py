@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from typing import Any
@@ -199,6 +200,9 @@ class FakeTaker:
         self.may_take = True
         self.has_room = True
         self.places: Counter[str | None] = Counter()
+        self.predecessor: FakeTaker | None = None
+        self.successor: FakeTaker | None = None
+        self.stayed: list[str | None] = []
         self.taken: list[Decision] = []
 
     def take(
@@ -266,6 +270,51 @@ class DispatcherTests(SynchronousTestCase):
         self.dispatcher.worker_gone(self.workers[0])
         self.assertEqual(self.dispatcher.admission.open, 1)
         self.assertEqual(self.workers[1].places, {"10.0.0.2": 1})
+
+    def test_a_successor(self) -> None:
+        """It has the places of the connections that have moved, whoever tells first."""
+        for moves_first in (True, False):
+            self.workers = [FakeTaker()]
+            self.dispatcher = self.make()
+            for _ in range(4):
+                self.connect("10.0.0.1")
+                self.connect("10.0.0.2")
+            old, new = self.workers[0], FakeTaker()
+            old.successor, new.predecessor = new, old
+            self.dispatcher.left(old, ["10.0.0.1"])
+            self.dispatcher.left(new, ["10.0.0.2", "10.0.0.1"])  # it has told before it was known
+            if moves_first:
+                old.stayed = ["10.0.0.2"]
+                self.dispatcher.stayed(old, old.stayed)
+            self.dispatcher.succeeded(new)
+            if not moves_first:
+                self.dispatcher.stayed(old, ["10.0.0.2"])
+            count = self.dispatcher.admission.open
+            self.dispatcher.left(old, ["10.0.0.2"])
+            self.assertEqual(self.dispatcher.admission.open, count - 1)
+            self.assertEqual(old.places, {})
+            self.dispatcher.worker_gone(old)
+            self.dispatcher.worker_gone(new)
+            self.assertEqual(self.dispatcher.admission.open, 0)
+
+    def test_new_code(self) -> None:
+        """What waits, and the places of what is open, are known after a change of the program."""
+        self.connect("10.0.0.1")
+        self.workers[0].has_room = self.workers[1].has_room = False
+        one, other = socket.socketpair()
+        with other:
+            other.settimeout(0)
+            self.dispatcher.accepted(3, one, (None, 1))
+            state = json.loads(json.dumps(self.dispatcher.export_state(os.dup)))
+            one.close()
+            self.clock = Clock()
+            self.dispatcher = self.make()
+            self.dispatcher.restore_state(state, self.workers)
+            self.assertEqual(self.dispatcher.admission.open, 2)
+            self.workers[1].has_room = True
+            self.clock.advance(0.005)
+            self.assertEqual(self.workers[1].taken, [ADMITTED])
+            self.assertEqual(other.recv(1), b"", "nobody else has it")
 
     def test_proxies(self) -> None:
         """The worker decides about what comes through one: only it learns the client's address."""

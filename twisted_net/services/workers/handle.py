@@ -141,9 +141,14 @@ class WorkerHandle:
         return self.ready and not self._is_late
 
     @property
-    def is_ending(self) -> bool:
-        """Whether its process has ended, or is about to."""
-        return self.pid is None or self._channel.is_lost
+    def why_it_is_lost(self) -> str:
+        """Why new code of the supervisor could not go on with it; empty if it can.
+
+        As a rule, it is about to end.
+        """
+        if self.pid is None or self._channel.is_lost:
+            return "it ends"
+        return self._channel.why_it_stays()
 
     @property
     def lifetime(self) -> float:

@@ -26,6 +26,9 @@ _CHECK_EVERY = 1.0
 SETTLE_SECONDS = 10.0
 """Seconds that a worker may take to end after it has said its last."""
 
+ORPHAN_SECONDS = 20.0
+"""Seconds that a new process has to serve, or to end, after the end of the old one."""
+
 UPGRADE_SECONDS = 90.0
 """Seconds that an upgrade of a worker may take. The old worker itself gives up before."""
 
@@ -149,13 +152,14 @@ class WorkerPool:
 
         :raises UpgradeFailed: it takes too long.
         """
-        while ending := [each for each in self.everybody if each.is_ending]:
-            ended = ending[0].wait_ended()
+        while ending := [each for each in self.everybody if each.why_it_is_lost]:
+            worker, why = ending[0], ending[0].why_it_is_lost
+            ended = worker.wait_ended()
             ended.addTimeout(SETTLE_SECONDS, self._clock)
             try:
                 await ended
             except WaitedTooLong:
-                raise UpgradeFailed(f"worker {ending[0].number} does not end") from None
+                raise UpgradeFailed(f"worker {worker.number} does not end: {why}") from None
 
     def export_state(self, keep: Callable[[int], int]) -> dict[str, Any]:
         """Return what :meth:`adopt` needs. Nothing changes.
@@ -326,7 +330,7 @@ class WorkerPool:
     def _give_up(self, successor: WorkerHandle) -> None:
         before = successor.predecessor
         if not successor.has_served and before is not None and not before.has_moved:
-            self._why_stayed[before.number] = f"it was not ready within {UPGRADE_SECONDS:g} s"
+            self._why_stayed.setdefault(before.number, "the new process took too long")
             successor.signal(signal.SIGKILL)
 
     def _forget(self, worker: WorkerHandle) -> None:
@@ -397,7 +401,8 @@ class WorkerPool:
     def worker_ended(self, worker: WorkerHandle, status: int) -> None:
         after = worker.successor
         if after is not None and not after.has_served and not after.has_ended:
-            worker.ready = False  # its successor may have its connections, or end
+            # Its successor may have its connections. If not, it hears this end, and ends too.
+            self._later(ORPHAN_SECONDS, self._give_up, after)
             self._changed()
             return
         self._ended(worker)
