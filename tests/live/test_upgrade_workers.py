@@ -8,13 +8,14 @@ import os
 import re
 import select
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from tests.live.harness import LOCALHOST, PATIENCE, Bounded, Client, Server, script
+from tests.live.harness import LOCALHOST, PATIENCE, Bounded, Client, Server, program, script
 from tests.live.redis_server import RedisServer
 from tests.live.test_service_manager import ManagedTestCase
 from tests.live.test_upgrade import CHECKOUT, PROGRAM, ChatTests, UpgradeCase, UpgradingServer
@@ -400,7 +401,7 @@ class FailureTests(WorkersUpgradeCase):
     async def test_signals_while_the_supervisor_becomes_new_code(self) -> None:
         """Those that would end a new process wait until it handles them."""
         server, clients = await self.begin()
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for number in (signal.SIGHUP, signal.SIGUSR2):
             server.upgrades += 1
             server.signal(signal.SIGUSR2)
             count = len(server.log("Upgrade: worker 2 runs the new code"))
@@ -505,6 +506,41 @@ class OperatorTests(WorkersUpgradeCase, ManagedTestCase):
         await client.closed()
         client.transport.loseConnection()
         await self.poll(lambda: not pid.exists())
+
+    async def test_systemd(self) -> None:
+        """The main process stays, and goes on with systemd's sockets, again and again."""
+        activate = program("systemd-socket-activate")
+        with socket.create_server((LOCALHOST, 0)) as free:
+            port = free.getsockname()[1]
+        path = self.path()
+        manager = self.manage(path)
+        for reactor in ((), ("--reactor=eager",)):
+            server: SupervisorServer = self.spawn(
+                *(activate, "--fdname=echo", f"--listen={LOCALHOST}:{port}"),
+                *("-E", f"NOTIFY_SOCKET={path}"),
+                *(script("twistd"), "--nodaemon", "--pidfile=", *reactor, "netecho"),
+                *("--workers", "2", "--listen", "systemd:domain=INET:name=echo"),
+                kind=SupervisorServer,
+            )
+            await server.until(lambda: b"Listening on" in server.errors, "the socket")  # noqa: B023
+            client = await self.connect(port)
+            await self.echo(b"first;", client)
+            await manager.hears("READY")
+            most = 0
+            for number in range(4):
+                await server.upgrade()
+                await manager.hears("READY")
+                await self.echo(b"%d;" % number, client, await self.connect(port))
+                most = most or self.descriptors(server)
+            await self.poll(lambda: self.descriptors(server) <= most)  # noqa: B023
+            self.assertEqual([each for each in manager.messages if "MAINPID" in each], [])
+            self.assertEqual([each for each in manager.messages if "STOPPING" in each], [])
+            manager.messages.clear()
+            await server.stop()
+
+    def descriptors(self, server: SupervisorServer) -> int:
+        """Return how many descriptors the supervisor has."""
+        return len(os.listdir(f"/proc/{server.pid}/fd"))
 
     def _end(self, pid: Path) -> None:
         if pid.exists():

@@ -38,10 +38,8 @@ def wait_until_told(path: Path) -> None:
 
 def break_worker(how: str, path: Path) -> None:
     """Break the new code of a worker."""
-    from twisted_net.services.workers import program
     from twisted_net.upgrade import new_process
 
-    arguments = program.twistd_arguments
     wait = new_process.Succession.wait
 
     def wait_first(succession: Any, services: Any) -> None:
@@ -51,6 +49,9 @@ def break_worker(how: str, path: Path) -> None:
     if how == "import":
         sys.modules["twisted_net.services.workers.making"] = None  # type: ignore[assignment]
     elif how == "flags":
+        from twisted_net.services.workers import program
+
+        arguments = program.twistd_arguments
         program.twistd_arguments = lambda settings: [*arguments(settings), "--unknown-flag"]
     elif how == "wait":
         new_process.Succession.wait = wait_first  # type: ignore[method-assign]

@@ -73,12 +73,6 @@ class FakeWorker:
         """Return what the supervisor has said since the last call."""
         return self._framing.feed(self._peer.take())
 
-    def answer_pings(self) -> None:
-        """Say that it lives, as it was asked."""
-        for each in self.heard():
-            if each.get("ask") == "ping":
-                self.send({"id": each["id"], "answer": {"connections": 0}})
-
     def disconnect(self) -> None:
         """Close its end of the channel."""
         self._peer.write_eof()

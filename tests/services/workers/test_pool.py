@@ -12,13 +12,12 @@ from tests.upgrade.moving import movable
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK
 from twisted_net.services.workers.handle import HUNG_SECONDS, WorkerHandle
 from twisted_net.services.workers.pool import (
-    ORPHAN_SECONDS,
     SETTLE_SECONDS,
-    UPGRADE_SECONDS,
     WORKER_END_SECONDS,
     WorkerPool,
 )
 from twisted_net.services.workers.settings import WorkerSettings
+from twisted_net.services.workers.worker_upgrade import ORPHAN_SECONDS, UPGRADE_SECONDS
 from twisted_net.upgrade.frames import UpgradeFailed
 
 DRAIN = 30.0
@@ -255,9 +254,9 @@ class UpgradeTests(PoolTestCase):
         old, new, upgraded = self.begin()
         new.say("netecho: broken")
         new.end(1)
-        self.assertEqual(
-            self.why(upgraded), "the new process has ended with status 1: netecho: broken"
-        )
+        self.assertNoResult(upgraded)
+        old.tell("not-moved", reason="the new process ended")
+        self.assertEqual(self.why(upgraded), "the new process ended: netecho: broken")
         self.check_old_goes_on(old)
         self.reactor.advance(60.0)
         self.assertEqual(len(self.spawner.started), 3)
@@ -273,12 +272,18 @@ class UpgradeTests(PoolTestCase):
 
     def test_it_hangs(self) -> None:
         """It is killed after a while, even if the old worker says nothing."""
-        old, new, upgraded = self.begin()
-        old.answer_pings()
+        _, new, upgraded = self.begin()
         self.reactor.advance(UPGRADE_SECONDS)
         self.assertEqual(new.signals, ["KILL"])
         new.end(killed_by=SIGKILL)
         self.assertEqual(self.why(upgraded), "the new process took too long")
+
+    def test_the_old_one_says_nothing(self) -> None:
+        """It is waited for, but not for ever."""
+        _, new, upgraded = self.begin()
+        new.end(1)
+        self.reactor.advance(ORPHAN_SECONDS)
+        self.assertEqual(self.why(upgraded), "the new process has ended with status 1")
 
     def test_there_is_no_process(self) -> None:
         """It costs the service nothing."""
@@ -332,9 +337,10 @@ class UpgradeTests(PoolTestCase):
             if tells_first:
                 old.tell("moved", count=3, stayed=[])
             new.end(killed_by=SIGKILL)
-            self.why(upgraded)
             if not tells_first:
+                self.assertNoResult(upgraded)
                 old.tell("moved", count=3, stayed=[])
+            self.why(upgraded)
             self.assertEqual(self.states(), [(2, True)])
             old.end()
             self.reactor.advance(1.0)

@@ -375,3 +375,13 @@ class WorkerHandle:
         waiting, self._wait_ready = self._wait_ready, []
         for each in waiting:
             each.callback(serves)
+
+
+def describe_end(status: int) -> str:
+    """Say how a process has ended."""
+    if status >= 0:
+        return f"has ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

@@ -14,8 +14,9 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger
 
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK, Deaths
-from twisted_net.services.workers.handle import Spawn, WorkerHandle
+from twisted_net.services.workers.handle import Spawn, WorkerHandle, describe_end
 from twisted_net.services.workers.settings import WorkerSettings
+from twisted_net.services.workers.worker_upgrade import WorkerUpgrade
 from twisted_net.upgrade.frames import UpgradeFailed
 
 _log = Logger()
@@ -25,12 +26,6 @@ _CHECK_EVERY = 1.0
 
 SETTLE_SECONDS = 10.0
 """Seconds that a worker may take to end after it has said its last."""
-
-ORPHAN_SECONDS = 20.0
-"""Seconds that a new process has to serve, or to end, after the end of the old one."""
-
-UPGRADE_SECONDS = 90.0
-"""Seconds that an upgrade of a worker may take. The old worker itself gives up before."""
 
 WORKER_END_SECONDS = 5.0
 """Seconds that a worker has to end after its last connection; then it is killed."""
@@ -77,6 +72,7 @@ class WorkerPool:
     :ivar retired: workers that serve their last connections.
     :ivar starts: how many processes were started.
     :ivar observer: is told about workers, if somebody observes them.
+    :ivar is_stopping: whether all are to end.
     :ivar has_served: whether all numbers have had a worker that serves.
     """
 
@@ -118,10 +114,10 @@ class WorkerPool:
         self._deaths = deaths or Deaths()
         self._jitter = jitter
         self._calls: set[Any] = set()
-        self._stopping = False
+        self.is_stopping = False
         self._last_death = -math.inf
         self._is_proven = False  # a worker has lived for some seconds
-        self._why_stayed: dict[int, str] = {}
+        self._upgrades: dict[int, WorkerUpgrade] = {}
         self._adopted: list[tuple[WorkerHandle, dict[str, Any]]] = []
 
     @property
@@ -215,7 +211,7 @@ class WorkerPool:
 
         :return: fires when all have ended.
         """
-        self._stopping = True
+        self.is_stopping = True
         for call in list(self._calls):
             call.cancel()
         self._calls.clear()
@@ -239,7 +235,7 @@ class WorkerPool:
 
     async def _upgrade(self, number: int) -> None:
         before = self.workers.get(number)
-        if before is None or not before.ready or self._stopping:
+        if before is None or not before.ready or self.is_stopping:
             raise UpgradeFailed("it does not serve now")
         successor = WorkerHandle(number, self._clock, self, before)
         self.retired.append(successor)  # until it serves: it gets no connections
@@ -248,27 +244,15 @@ class WorkerPool:
         except OSError as error:
             self._forget(successor)
             raise UpgradeFailed(f"its new process cannot be started: {_why(error)}") from None
-        self._why_stayed.pop(number, None)
-        if before.pass_on(successor):
-            self._later(UPGRADE_SECONDS, self._give_up, successor)
-        else:
-            self._why_stayed[number] = "it takes nothing at the moment"
-            successor.signal(signal.SIGKILL)
-        serves = await successor.wait_ready()
+        attempt = self._upgrades[number] = WorkerUpgrade(self._clock, before, successor)
+        serves = await attempt.wait()
+        if self._upgrades.get(number) is attempt:
+            del self._upgrades[number]
         if before.has_ended:  # only now it is known who has its connections
             self._ended(before)
         if not serves:
             self._restart_if_moved(before, successor)
-            raise UpgradeFailed(self._why_not_upgraded(before, successor))
-
-    def _why_not_upgraded(self, before: WorkerHandle, successor: WorkerHandle) -> str:
-        why = self._why_stayed.pop(before.number, "")
-        if before.has_ended:
-            why = f"it {_how(before.status)}"
-        said = successor.complaints[-1] if successor.complaints else ""
-        if not why:
-            why = f"the new process {_how(successor.status)}"
-        return f"{why}: {said}" if said else why
+            raise attempt.failure()
 
     def _restart_if_moved(self, before: WorkerHandle, successor: WorkerHandle) -> None:
         """Start a worker in place of two: the new one has died with what the old one gave it."""
@@ -284,7 +268,7 @@ class WorkerPool:
         assert before is not None
         successor.succeed()
         self._succeeded(successor)
-        if self._stopping:
+        if self.is_stopping:
             return
         self.retired.remove(successor)
         self.workers[successor.number] = successor
@@ -299,7 +283,7 @@ class WorkerPool:
         self._retire(before)
         self._changed()
         await before.wait_ended()
-        if self._stopping:
+        if self.is_stopping:
             return True
         return await self._start(number).wait_ready()
 
@@ -326,12 +310,6 @@ class WorkerPool:
             del self.workers[worker.number]
         worker.stop()
         self._later(self.drain + WORKER_END_SECONDS, self._kill, worker)
-
-    def _give_up(self, successor: WorkerHandle) -> None:
-        before = successor.predecessor
-        if not successor.has_served and before is not None and not before.has_moved:
-            self._why_stayed.setdefault(before.number, "the new process took too long")
-            successor.signal(signal.SIGKILL)
 
     def _forget(self, worker: WorkerHandle) -> None:
         if worker in self.retired:
@@ -375,16 +353,17 @@ class WorkerPool:
 
     def worker_moved(self, worker: WorkerHandle) -> None:
         self._stayed(worker)
+        if worker.number in self._upgrades:
+            self._upgrades[worker.number].old_has_said()
         if worker.successor is not None and worker.successor.has_ended:
             self._restart_if_moved(worker, worker.successor)
 
     def worker_stayed(self, worker: WorkerHandle, reason: str) -> None:
-        self._why_stayed[worker.number] = reason
-        if worker.successor is not None:
-            worker.successor.signal(signal.SIGKILL)  # the old one may have no right to do it
+        if worker.number in self._upgrades:
+            self._upgrades[worker.number].stays(reason)
 
     def worker_leaving(self, worker: WorkerHandle) -> None:
-        if self._stopping or self.workers.get(worker.number) is not worker:
+        if self.is_stopping or self.workers.get(worker.number) is not worker:
             return  # it is told to stop anyway
         _log.info("Worker {worker} was asked to end; it is replaced", worker=worker.number)
         if self._overlaps:
@@ -399,13 +378,12 @@ class WorkerPool:
             self.observer.metrics_known(worker, families)
 
     def worker_ended(self, worker: WorkerHandle, status: int) -> None:
-        after = worker.successor
-        if after is not None and not after.has_served and not after.has_ended:
-            # Its successor may have its connections. If not, it hears this end, and ends too.
-            self._later(ORPHAN_SECONDS, self._give_up, after)
+        attempt = self._upgrades.get(worker.number)
+        if attempt is not None and self.workers.get(worker.number) is worker:
+            attempt.old_has_ended()  # who has its connections is not known yet
             self._changed()
-            return
-        self._ended(worker)
+        else:
+            self._ended(worker)
 
     def _ended(self, worker: WorkerHandle) -> None:
         number, was_first = worker.number, self.workers.get(worker.number) is worker
@@ -416,7 +394,7 @@ class WorkerPool:
         if worker.successor is not None:
             worker.successor.predecessor = None
         self._changed()
-        if self._stopping:
+        if self.is_stopping:
             return
         if not was_first:
             if worker.was_stopped:
@@ -425,7 +403,7 @@ class WorkerPool:
         if worker.status > 0 and not self._is_proven and worker.lifetime < QUICK:
             # Its own line says why it cannot start, such as a store that is not there.
             reason = worker.complaints[-1] if worker.complaints else ""
-            self._fail(reason or f"worker {number} {_how(worker.status)}")
+            self._fail(reason or f"worker {number} {describe_end(worker.status)}")
             return
         self._log_death(worker)
         self._start_later(worker)
@@ -436,7 +414,7 @@ class WorkerPool:
         if delay is None:
             self._fail(
                 f"{MOST_QUICK_DEATHS} workers in a row have died within {QUICK:g} s of their "
-                f"start, the last one {_how(dead.status)}"
+                f"start, the last one {describe_end(dead.status)}"
             )
             return
         self._later(delay, self._start, dead.number)
@@ -445,7 +423,7 @@ class WorkerPool:
         _log.error(
             "Worker {worker} {how}, after {seconds} s, with {connections} connections{why}",
             worker=worker.number,
-            how=_how(worker.status),
+            how=describe_end(worker.status),
             seconds=round(worker.lifetime, 1),
             connections=worker.connections,
             why=": " + worker.complaints[-1] if worker.complaints else "",
@@ -461,13 +439,3 @@ class WorkerPool:
 
 def _why(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _how(status: int) -> str:
-    """Say how a process has ended."""
-    if status >= 0:
-        return f"has ended with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"

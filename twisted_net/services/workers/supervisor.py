@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener, ListenerService, ListenFailed
 from twisted_net.policy.admission import Admission
-from twisted_net.policy.close_reasons import CLOSED, DRAINING, CloseReason
+from twisted_net.policy.close_reasons import CLOSED, CloseReason
 from twisted_net.policy.ranges import Network
 from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
-from twisted_net.services.reexec import HELD_BACK, KeptDescriptors, SelfReplacement
 from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.services.starting import (
@@ -37,17 +34,14 @@ from twisted_net.services.workers.handle import Spawn
 from twisted_net.services.workers.pool import WORKER_END_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
+from twisted_net.services.workers.supervisor_reexec import SupervisorReexec
 from twisted_net.services.workers.supervisor_upgrade import SupervisorUpgrade, ignore_failure
-from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.log_level import set_log_level
 
 _log = Logger()
 
 NEW_TICKET_KEY_EVERY = 12 * 60 * 60
 """Seconds between two keys of session tickets, as for a service without workers."""
-
-ADMIN_SECONDS = 2.0
-"""Seconds that operators' connections have until the supervisor becomes new code."""
 
 
 class AbortingFactory(ConnectionFactory):
@@ -156,9 +150,11 @@ class Supervisor(ListenerService):
         self._manager = ServiceManager(reactor, os.environ)
         self._identity = parts.identity
         self._launch = parts.launch
-        self._replacement = SelfReplacement(parts.launch.command)
+        self._reexec = SupervisorReexec(
+            reactor, parts.launch, self._services, self.pool, self._export_state
+        )
         self._upgrade = SupervisorUpgrade(
-            parts.command, self.pool, lambda: self.ready and not self.is_draining, self
+            parts.command, self.pool, lambda: self.ready and not self.is_draining, self._reexec
         )
         parts.sockets.use(self._dispatcher.accepted)
 
@@ -172,7 +168,7 @@ class Supervisor(ListenerService):
         )
 
     def privilegedStartService(self) -> None:
-        self._inherit_sockets()
+        self._reexec.inherit_sockets()
         try:
             super().privilegedStartService()
             if self.admin is not None:
@@ -199,6 +195,7 @@ class Supervisor(ListenerService):
         for handler in self._signals:
             handler.restore()
         self._signals.clear()
+        self._reexec.stop()
         stopped = Deferred.fromCoroutine(self._stop_all(super().stopService))
         if not stopped.called:
             second_signal.begin(self)
@@ -329,99 +326,30 @@ class Supervisor(ListenerService):
     def _upgrade_signalled(self) -> None:
         self.upgrade().addErrback(ignore_failure)
 
-    async def check(self) -> None:
-        """Find out whether the new code of this process starts.
-
-        :raises UpgradeFailed: it does not.
-        """
-        await self.pool.settle()
-        await self._replacement.check(self._reactor, self._export_state(lambda number: number))
-
-    def begin(self) -> None:
-        """Become new code, once operators have got their answers."""
-        Deferred.fromCoroutine(self._become())
-
-    async def _become(self) -> None:
-        await deferLater(self._reactor, 0)  # who has asked for it gets the answer first
-        admin = self.admin
-        if admin is not None:
-            admin.pause_accepting()
-            admin.factory.close(DRAINING)
-            closed = admin.factory.wait_closed()
-            late = self._reactor.callLater(ADMIN_SECONDS, admin.factory.abort, DRAINING)
-            await closed
-            if late.active():
-                late.cancel()
-        kept = KeptDescriptors(self._replacement.first)
-        try:
-            await self.pool.settle()
-            if self.running and not self.is_draining:
-                self._replacement.become(self._export_state(kept.keep), kept)
-        except UpgradeFailed as error:
-            kept.close()
-            self._upgrade.given_up(str(error))
-            if admin is not None:
-                admin.resume_accepting()
-
     def _services(self) -> dict[str, ListenerService]:
         return {"service": self} | ({} if self.admin is None else {"admin": self.admin})
 
     def _export_state(self, keep: Callable[[int], int]) -> dict[str, Any]:
-        """Return what new code needs to go on. Nothing changes.
-
-        :raises UpgradeFailed: something cannot be passed on now.
-        """
-        try:
-            return {
-                **self._identity(),
-                "sockets": {
-                    name: {
-                        label: keep(port.fileno())  # type: ignore[attr-defined]
-                        for label, port in service.ports_by_label.items()
-                        if port in service.ports
-                    }
-                    for name, service in self._services().items()
-                },
-                "renew_in": self._call.getTime() - self._reactor.seconds() if self._call else 0,
-                "admission": self.admission.export_state(self._reactor.seconds()),
-                "waiting": self._dispatcher.export_state(keep),
-                "pool": self.pool.export_state(keep),
-                "shown": self.pool.observer and self.pool.observer.export_state(),
-            }
-        except (ValueError, OSError) as error:
-            raise UpgradeFailed(str(error)) from None
-
-    def _inherit_sockets(self) -> None:
-        """Listen on the sockets that this process had before it became new code."""
-        if self._launch.saved is not None:
-            inherited = self._launch.saved.values["sockets"]
-            for name, service in self._services().items():
-                known = inherited.pop(name, {})
-                sockets = {label: socket.socket(fileno=each) for label, each in known.items()}
-                for each in sockets.values():
-                    each.set_inheritable(False)
-                service.inherit(sockets)
+        """Return what new code needs, besides sockets and workers."""
+        now, observer = self._reactor.seconds(), self.pool.observer
+        return {
+            **self._identity(),
+            "renew_in": 0 if self._call is None else self._call.getTime() - now,
+            "admission": self.admission.export_state(now),
+            "waiting": self._dispatcher.export_state(keep),
+            "shown": None if observer is None else observer.export_state(),
+        }
 
     def _go_on(self, state: Mapping[str, Any]) -> None:
         """Go on where this process has stopped before it became new code."""
-        for service in self._services().values():
-            service.take_over_paths()
         self.admission.restore_state(state["admission"], self._reactor.seconds())
         if self.pool.observer is not None and state["shown"] is not None:
             self.pool.observer.restore_state(state["shown"])
-        # Later, as signals wait until they are handled, and processes would inherit that.
-        self._reactor.callLater(0, self._go_on_with_workers, state)
 
-    def _go_on_with_workers(self, state: Mapping[str, Any]) -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
-        self.pool.adopt(state["pool"])
-        self._dispatcher.restore_state(state["waiting"], self.pool.everybody)
-        self.pool.resume_adopted()
-        _log.info(
-            "Upgrade: this supervisor goes on with {count} workers and {connections} connections",
-            count=len(self.pool.running),
-            connections=self.pool.connections,
-        )
+        def count() -> None:
+            self._dispatcher.restore_state(state["waiting"], self.pool.everybody)
+
+        self._reexec.go_on(state, count)
 
     def _new_ticket_key(self) -> None:
         assert self._renew_ticket_key is not None

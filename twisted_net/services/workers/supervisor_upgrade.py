@@ -18,7 +18,7 @@ from twisted_net.upgrade.frames import UpgradeFailed
 _log = Logger()
 
 
-class Reexec(Protocol):
+class Replaceable(Protocol):
     """Lets this process become new code."""
 
     async def check(self) -> None:
@@ -27,8 +27,11 @@ class Reexec(Protocol):
         :raises UpgradeFailed: it would not.
         """
 
-    def begin(self) -> None:
-        """Become new code, soon."""
+    async def become(self) -> None:
+        """Become new code. It returns only if the service ends meanwhile.
+
+        :raises UpgradeFailed: it could not be started.
+        """
 
 
 class SupervisorUpgrade:
@@ -41,7 +44,7 @@ class SupervisorUpgrade:
     """
 
     def __init__(
-        self, name: str, pool: WorkerPool, is_ready: Callable[[], bool], reexec: Reexec
+        self, name: str, pool: WorkerPool, is_ready: Callable[[], bool], reexec: Replaceable
     ) -> None:
         self._name = name
         self._pool = pool
@@ -76,7 +79,7 @@ class SupervisorUpgrade:
         except BaseException:
             self._is_running = False
             raise
-        self._reexec.begin()
+        Deferred.fromCoroutine(self._become())
         done = f"All {self._pool.count} workers and the supervisor run the new code"
         return f"{done}; {self._pool.connections} connections were kept."
 
@@ -87,6 +90,8 @@ class SupervisorUpgrade:
             try:
                 await pool.upgrade_worker(number)
             except UpgradeFailed as error:
+                if pool.is_stopping:
+                    raise UpgradeFailed("the service ends") from None
                 raise UpgradeFailed(
                     f"worker {number} goes on with its old code: {error} "
                     f"({done} of {pool.count} workers were upgraded)"
@@ -102,14 +107,20 @@ class SupervisorUpgrade:
                 f"(all {self._pool.count} workers were upgraded)"
             ) from None
 
-    def given_up(self, reason: str) -> None:
-        """Note that the supervisor could not become new code."""
-        self._is_running = False
-        _log.error(
-            "Upgrade failed: the supervisor goes on with its old code: {reason} "
-            "(all workers were upgraded)",
-            reason=reason,
-        )
+    async def _become(self) -> None:
+        try:
+            await self._reexec.become()
+        except UpgradeFailed as error:
+            self._is_running = False
+            _log.error(
+                "Upgrade failed: the supervisor goes on with its old code: {reason} "
+                "(all {count} workers were upgraded)",
+                reason=str(error),
+                count=self._pool.count,
+            )
+        except Exception:
+            self._is_running = False
+            _log.failure("Upgrade failed: the supervisor goes on with its old code")
 
 
 def ignore_failure(failure: Any) -> None:
