@@ -195,10 +195,12 @@ class SelfReplacement:
             os.chdir(self._command.directory)
             os.execve(words[0], words, environment)
         except OSError as error:
-            os.chdir(directory)
+            raise UpgradeFailed(f"{error.strerror or error}") from None
+        finally:
+            with suppress(OSError):
+                os.chdir(directory)
             kept.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            raise UpgradeFailed(f"{error.strerror or error}") from None
 
     def _save(self, values: Mapping[str, Any], kept: KeptDescriptors) -> int:
         if not hasattr(os, "memfd_create"):

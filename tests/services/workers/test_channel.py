@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -9,13 +10,20 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.upgrade.moving import copied
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY
 from twisted_net.policy.ranges import parse_range
-from twisted_net.services.workers.channel import ChannelError, ControlChannel
+from twisted_net.services.workers.channel import (
+    ChannelError,
+    ControlChannel,
+    adopt_channel,
+    export_channel,
+    open_channel,
+)
 from twisted_net.services.workers.dispatcher import Dispatcher
 from twisted_net.services.workers.handle import WorkerHandle
 from twisted_net.services.workers.handoff import (
@@ -25,6 +33,7 @@ from twisted_net.services.workers.handoff import (
     HandedConnection,
     HandoffReader,
     hand_over,
+    hand_successor,
     make_pair,
 )
 from twisted_net.testing import connect_peer
@@ -106,6 +115,54 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.lost, [True])
 
 
+class MovingTests(TestCase):
+    """A channel, after its process has become new code."""
+
+    async def test_it_goes_on(self) -> None:
+        """In the middle of a line, in both directions; old answers are none to new questions."""
+        from twisted.internet import reactor, task
+
+        ours, its = socket.socketpair()
+        self.addCleanup(its.close)
+        told: list[Any] = []
+
+        def channel() -> ControlChannel:
+            return ControlChannel(
+                lambda name, values: told.append(name), lambda name, values: None, lambda: None
+            )
+
+        old = channel()
+        open_channel(reactor, ours, old)
+        asked = old.ask("a")
+        its.sendall(b'{"tell": "one"}\n{"tell": "tw')
+        while not told:
+            await task.deferLater(reactor, 0)  # type: ignore[arg-type]
+        state = copied(export_channel(old, os.dup))
+        new = channel()
+        adopt_channel(reactor, state, new)
+        old.give_up()
+        again = new.ask("b")
+        its.sendall(b'o"}\n{"id": 1, "answer": "old"}\n{"id": 2, "answer": "new"}\n')
+        self.assertEqual(await again, "new")
+        self.assertEqual(told, ["one", "two"])
+        lines = b""
+        its.setblocking(False)
+        while lines.count(b"\n") < 2:
+            with contextlib.suppress(BlockingIOError):
+                lines += its.recv(1000)
+            await task.deferLater(reactor, 0)  # type: ignore[arg-type]
+        self.assertEqual([each["ask"] for each in map(json.loads, lines.splitlines())], ["a", "b"])
+        self.assertNoResult(asked)
+        new.abort()
+        await task.deferLater(reactor, 0)  # type: ignore[arg-type]
+
+    def test_a_channel_that_ends(self) -> None:
+        """It cannot be kept, and says so."""
+        lost = ControlChannel(lambda *_: None, lambda *_: None, lambda: None)
+        connect_peer(ConnectionFactory.forProtocol(lambda: lost, clock=Clock()))
+        self.assertRaises(ValueError, export_channel, lost, os.dup)
+
+
 class HandoffTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.ours, self.its = make_pair()
@@ -164,6 +221,49 @@ class HandoffTests(SynchronousTestCase):
         self.assertEqual(len(self.taken), count)
         self.assertEqual(self.readers, [])
         self.assertTrue(hand_over(self.ours, one, 0, ADMITTED))
+
+    def test_a_successor(self) -> None:
+        """The socket to a new process comes the same way, in its turn, with the process's id."""
+        came: list[Any] = []
+
+        def succeeded(descriptor: int, pid: int) -> None:
+            came.append((socket.socket(fileno=os.dup(descriptor)), pid))
+
+        self.reader = HandoffReader(self, self.its, self.take, succeeded)
+        one, other = self.pair()
+        end, its_end = self.pair()
+        hand_over(self.ours, one, 0, ADMITTED)
+        self.assertTrue(hand_successor(self.ours, end, 4711))
+        end.close()
+        self.reader.start()
+        self.reader.doRead()
+        self.assertEqual((len(self.taken), came[0][1]), (1, 4711))
+        with came[0][0] as copy:
+            its_end.sendall(b"hello")
+            self.assertEqual(copy.recv(9), b"hello")
+        self.its.close()
+        self.assertRaises(OSError, hand_successor, self.ours, other, 1)
+
+    def test_a_pause(self) -> None:
+        """What waits stays in the socket, whoever reads it next."""
+        for _ in range(2):
+            hand_over(self.ours, self.pair()[0], 0, ADMITTED)
+
+        def take_and_pause(handed: HandedConnection) -> None:
+            self.take(handed)
+            self.reader.pause()
+
+        self.reader = HandoffReader(self, self.its, take_and_pause)
+        self.reader.start()
+        self.reader.doRead()
+        self.assertEqual((len(self.taken), self.readers), (1, []))
+        copy = socket.socket(fileno=os.dup(self.its.fileno()))
+        self.addCleanup(copy.close)
+        self.reader.close()
+        other = HandoffReader(self, copy, self.take)
+        other.start()
+        other.doRead()
+        self.assertEqual((len(self.taken), self.readers), (2, [other]))
 
     def test_a_worker_that_is_gone(self) -> None:
         """Handing over raises."""

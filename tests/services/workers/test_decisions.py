@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -148,6 +149,28 @@ class SharedAdmissionTests(SynchronousTestCase):
         self.admission.leave("10.0.0.1")
         self.assertEqual((self.admission.open, self.left), (0, []))
 
+    def test_an_upgrade(self) -> None:
+        """The new process knows whom the supervisor has admitted; the old one keeps what stays."""
+        for address in ("10.0.0.1", "10.0.0.1", None, "10.0.0.2"):
+            self.admit(ADMITTED, address)
+        self.admit(LEFT_TO_WORKER, "10.0.0.3")
+        state = json.loads(json.dumps(self.admission.export_state(0.0)))
+        left: list[str | None] = []
+        new = SharedAdmission(AdmissionRules(max_connections=1), 4, left.append)
+        new.restore_state(state, 5.0)
+        for address in ("10.0.0.1", None, "10.0.0.3"):
+            new.count_moved(address)
+        self.assertEqual(new.open, 1, "those of the supervisor are not counted here")
+        for address in ("10.0.0.1", None, "10.0.0.3"):
+            new.leave(address)
+        self.assertEqual((left, new.open), (["10.0.0.1", None], 0))
+        self.assertEqual(
+            sorted(self.admission.keep(["10.0.0.2", "10.0.0.1", "10.0.0.7"]), key=str),
+            ["10.0.0.1", "10.0.0.2"],
+        )
+        self.admission.leave("10.0.0.2")
+        self.assertEqual(self.left, ["10.0.0.2"])
+
     def test_changes(self) -> None:
         """New numbers are divided as the first ones were."""
         self.admission.change(max_connections=10, accept_rate=2, ban=7)
@@ -171,6 +194,8 @@ class SettingsTests(SynchronousTestCase):
             2, 4, "netecho", ("--port", "0", "--deny=ü"), ("--uid=1",), "ab" * 80, ("cert", "key")
         )
         self.assertEqual(read_settings(write_settings(settings)), settings)
+        succeeding = replace(settings, succeeds=True, listeners=("--port 80", "--listen unix:x"))
+        self.assertEqual(read_settings(write_settings(succeeding)), succeeding)
         plain = WorkerSettings(1, 1, "netidle", ())
         self.assertEqual(read_settings(write_settings(plain)), plain)
 
