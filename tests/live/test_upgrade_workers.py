@@ -350,6 +350,37 @@ class FailureTests(WorkersUpgradeCase):
         await server.upgrade()
         await self.echo(b"after all;", *clients, await self.connect(self.port))
 
+    async def test_other_flags(self) -> None:
+        """Listeners cannot change, nor can the workers go; the number of workers can."""
+        config = self.directory() / "echo.conf"
+        config.write_text("port = 0\ninterface = 127.0.0.1\nworkers = 2\n")
+        server: SupervisorServer = self.spawn(
+            *self.command("netecho", "--config", str(config)), kind=SupervisorServer
+        )
+        port = await server.port(f"{config}, line 1: port 0")
+        await server.until(lambda: len(server.pids()) == 2, "the workers")
+        clients = [await self.connect(port) for _ in range(6)]
+        await self.echo(b"begin;", *clients)
+        text = config.read_text()
+        config.write_text(f"{text}tls-port = 0\nself-signed = yes\n")
+        line = await server.fail_to_upgrade()
+        self.assertIn("tls-port 0: an upgrade with --workers cannot change where it listens", line)
+        config.write_text(text.replace("workers = 2", ""))
+        line = await server.fail_to_upgrade()
+        self.assertIn("--workers is gone: restart the service instead", line)
+        config.write_text(f"# more\n{text.replace('workers = 2', 'workers = 3')}")
+        await server.upgrade()
+        await server.until(lambda: 3 in server.pids(), "a third worker")
+        await self.echo(b"three;", *clients, await self.connect(port))
+        await server.upgrade()
+        await self.echo(b"again;", *clients)
+        config.write_text(text.replace("workers = 2", "workers = 1"))
+        for each in clients:
+            each.on_change = server.changed
+        await server.upgrade()
+        await server.until(lambda: sum(each.lost is not None for each in clients) == 3, "3 ends")
+        await self.echo(b"one;", *(each for each in clients if each.lost is None))
+
     async def waiting(self, what: str) -> tuple[SupervisorServer, list[Client], Path]:
         """Begin an upgrade that waits until the file that is returned is gone."""
         server, clients = await self.begin()
