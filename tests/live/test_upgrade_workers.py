@@ -112,6 +112,22 @@ class EchoTests(WorkersUpgradeCase):
         await self.gone(*pids)
         self.assertFalse(os.path.exists(path), "the path goes with the supervisor")
 
+    async def test_twist(self) -> None:
+        """The same under twist, which starts services in another way."""
+        with socket.create_server((LOCALHOST, 0)) as free:
+            port = free.getsockname()[1]
+        words = ("netecho", "--port", str(port), "--interface", LOCALHOST, "--workers", "2")
+        server: SupervisorServer = self.spawn(script("twist"), *words, kind=SupervisorServer)
+        await server.until(lambda: server.output.count(b'"Worker {worker} serves') >= 2, "workers")
+        clients = [await self.connect(port) for _ in range(4)]
+        for number in range(2):
+            server.signal(signal.SIGUSR2)
+            line = b'"Upgrade: this supervisor goes on'
+            await server.until(
+                lambda line=line, number=number: server.output.count(line) > number, "the upgrade"
+            )
+            await self.echo(b"%d;" % number, *clients, await self.connect(port))
+
     async def test_unsent_bytes_go_on(self) -> None:
         """What a client has not read yet arrives after the upgrade, once and in order."""
         server, port = await self.start("netecho")

@@ -26,5 +26,5 @@ An upgrade in place goes this way:
    passes the socket to it on to the old one, through ``handoff``. ``worker`` and ``moving`` give it
    everything, with the handoff socket itself, and what still waits in there.
 3. ``supervisor_reexec`` lets the supervisor become new code; see ``services/reexec.py``. ``pool``
-   and ``handle`` go on with the workers that run; ``adopted_process`` stands for a process of theirs.
+   and ``handle`` go on with the workers that run; ``adopted_process`` is a process of theirs.
 """

@@ -177,6 +177,7 @@ class Supervisor(ListenerService):
             raise StartError(f"{self.command}: {error}").show() from None
 
     def startService(self) -> None:
+        self._reexec.inherit_sockets()  # twist begins here
         try:
             super().startService()
             if self.admin is not None:
