@@ -86,6 +86,16 @@ class WorkersUpgradeCase(UpgradeCase):
                     os.close(descriptor)
                 self.assertEqual(ended[0], [descriptor], f"process {pid} does not end")
 
+    async def poll(self, true: Any) -> None:
+        """Wait for what only files show."""
+        from twisted.internet import reactor, task
+
+        for _ in range(int(PATIENCE / 0.05)):
+            if true():
+                return
+            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        self.fail("it did not happen")
+
 
 class EchoTests(WorkersUpgradeCase):
     async def test_connections_go_on(self) -> None:
@@ -445,24 +455,43 @@ class FailureTests(WorkersUpgradeCase):
         await server.upgrade()
         await self.echo(b"after;", *kept)
 
-    async def test_signals_while_the_supervisor_becomes_new_code(self) -> None:
-        """Those that would end a new process wait until it handles them."""
+    async def held(self) -> tuple[SupervisorServer, list[Client], Path]:
+        """Upgrade until the supervisor has become new code, which waits until the file is gone."""
         server, clients = await self.begin()
+        wait = waiting_file(self.how)
+        wait.touch()
+        self.how.write_text("supervisor-hold")
+        server.signal(signal.SIGUSR2)
+        await self.poll(self.how.with_name("held").exists)
+        return server, clients, wait
+
+    async def test_while_the_supervisor_becomes_new_code(self) -> None:
+        """Workers go on, new connections wait, and signals that would end it wait, too."""
+        server, clients, wait = await self.held()
+        await self.echo(b"alone;", *clients)
+        late = await self.connect(self.port)
+        late.send(b"late;")
         for number in (signal.SIGHUP, signal.SIGUSR2):
-            server.upgrades += 1
-            server.signal(signal.SIGUSR2)
-            count = len(server.log("Upgrade: worker 2 runs the new code"))
-            await server.until(
-                lambda count=count: len(server.log("worker 2 runs the new code")) > count, "workers"
-            )
-            while len(server.log("this supervisor goes on")) < server.upgrades:
-                server.signal(number)
-                await self.echo(b"signal;", *clients)
-                for each in clients:
-                    each.received.clear()
-            if number == signal.SIGUSR2:
-                break
-        await self.echo(b"after;", *clients, await self.connect(self.port))
+            server.signal(number)
+        self.assertEqual(server.log("this supervisor goes on"), [])
+        wait.unlink()
+        server.upgrades += 2  # the second one is what the signal has asked for
+        await server.has_upgraded()
+        await late.has(b"late;")
+        self.assertTrue(server.log("SIGHUP: "))
+        await self.echo(b"after;", *clients, late)
+
+    async def test_the_end_while_the_supervisor_becomes_new_code(self) -> None:
+        """SIGTERM is obeyed as soon as there is somebody: all connections are closed."""
+        server, clients, wait = await self.held()
+        server.signal(signal.SIGTERM)
+        await self.echo(b"alone;", *clients)
+        wait.unlink()
+        for each in clients:
+            await each.closed()
+        self.assertEqual(await server.ended(), -signal.SIGTERM)
+        self.assertEqual(len(server.log("Connection .* ended: draining")), len(clients))
+        await self.gone(*server.pids().values())
 
 
 class LoadTests(UpgradeCase):
@@ -592,16 +621,6 @@ class OperatorTests(WorkersUpgradeCase, ManagedTestCase):
     def _end(self, pid: Path) -> None:
         if pid.exists():
             os.kill(int(pid.read_text()), signal.SIGKILL)
-
-    async def poll(self, true: Any) -> None:
-        """Wait for what only files show."""
-        from twisted.internet import reactor, task
-
-        for _ in range(int(PATIENCE / 0.05)):
-            if true():
-                return
-            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
-        self.fail("it did not happen")
 
 
 class EagerEchoTests(EchoTests):

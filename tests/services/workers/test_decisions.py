@@ -10,11 +10,14 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_net.endpoints.listening import Listener
 from twisted_net.policy.admission import AdmissionRules
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import FULL, TOO_MANY
+from twisted_net.services.starting import StartError
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK, Deaths
 from twisted_net.services.workers.handoff import ADMITTED, LEFT_TO_WORKER, Decision
+from twisted_net.services.workers.making import check_same_listeners
 from twisted_net.services.workers.numbers import available_cpus, parse_workers
 from twisted_net.services.workers.privileges import keep_privileges, twistd_flags
 from twisted_net.services.workers.program import twistd_arguments
@@ -210,6 +213,33 @@ class SettingsTests(SynchronousTestCase):
         words = twistd_arguments(settings)
         self.assertEqual(words[-4:], ["--uid=1", "netecho", "--port", "80"])
         self.assertLessEqual({"--nodaemon", "--pidfile="}, set(words))
+
+
+class ListenerTests(SynchronousTestCase):
+    """Which listeners new code may have."""
+
+    def refused(self, here: list[str], there: list[str]) -> str:
+        """Return why they are refused; empty if they are not."""
+        endpoint: Any = None
+        listeners = [Listener(endpoint, label) for label in here]
+        try:
+            check_same_listeners("netecho", listeners, there)
+        except StartError as error:
+            return str(error)
+        return ""
+
+    def test_the_same(self) -> None:
+        """They may stand elsewhere in a file."""
+        self.assertEqual(self.refused(["--port 80"], ["a.conf, line 3: port 80"]), "")
+
+    def test_others(self) -> None:
+        """One that is new, or gone, is named; so is the first one of another order."""
+        for here, there, named in (
+            (["--port 80", "--listen x"], ["--port 80"], "listen x"),
+            (["--port 80"], ["--port 80", "--listen x"], "listen x"),
+            (["--listen y", "--listen x"], ["--listen x", "--listen y"], "listen y"),
+        ):
+            self.assertTrue(self.refused(here, there).startswith(f"netecho: {named}: an upgrade"))
 
 
 class PrivilegeTests(SynchronousTestCase):

@@ -70,7 +70,7 @@ def make_worker(
     options.parts = count
     service = make()
     if settings.succeeds:
-        _check_same_listeners(options.command, service.listeners, settings.listeners)
+        check_same_listeners(options.command, service.listeners, settings.listeners)
     if settings.ticket_key:
         for listener in service.listeners:
             if listener.certificates is not None:
@@ -106,7 +106,7 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
     listeners = options.listeners(reactor)
     labels = tuple(each.label for each in listeners)
     if launch.saved is not None:
-        _check_same_listeners(options.command, listeners, known["listeners"])
+        check_same_listeners(options.command, listeners, known["listeners"])
     keys = _TicketKeys(listeners, options["ticket-key"] is not None, known.get("ticket_key", ""))
     certificate = _self_signed(listeners) if options["self-signed"] else None
 
@@ -180,18 +180,23 @@ def _check_listeners(options: ServiceOptions) -> None:
             )
 
 
-def _check_same_listeners(
+def check_same_listeners(
     command: str, listeners: Sequence[Listener], before: Sequence[str]
 ) -> None:
-    """Refuse an upgrade that listens elsewhere: the processes know listeners by numbers."""
+    """Refuse an upgrade that listens elsewhere: the processes know listeners by numbers.
+
+    :param listeners: those of the new code.
+    :param before: the labels of those of the old code.
+    :raises StartError: they are others, or in another order.
+    """
     here = [without_place(each.label) for each in listeners]
     there = [without_place(label) for label in before]
-    for label in (*(each for each in here if each not in there), *there):
-        if here != there and (label not in here or label not in there):
-            raise StartError(
-                f"{command}: {label}: an upgrade with --workers cannot change where it listens; "
-                "restart the service"
-            )
+    if here != there:
+        others = (each for each in (*here, *there) if each not in here or each not in there)
+        raise StartError(
+            f"{command}: {next(others, here[0])}: an upgrade with --workers cannot change where it "
+            "listens, nor the order; restart the service"
+        )
 
 
 class _TicketKeys:
