@@ -390,7 +390,7 @@ class FailureTests(WorkersUpgradeCase):
         text = config.read_text()
         config.write_text(f"{text}tls-port = 0\nself-signed = yes\n")
         line = await server.fail_to_upgrade()
-        self.assertIn("tls-port 0: an upgrade with --workers cannot change where it listens", line)
+        self.assertIn("line 4: tls-port 0: an upgrade with --workers cannot change where", line)
         config.write_text(text.replace("workers = 2", ""))
         line = await server.fail_to_upgrade()
         self.assertIn("--workers is gone: restart the service instead", line)

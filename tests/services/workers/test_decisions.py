@@ -235,9 +235,9 @@ class ListenerTests(SynchronousTestCase):
     def test_others(self) -> None:
         """One that is new, or gone, is named; so is the first one of another order."""
         for here, there, named in (
-            (["--port 80", "--listen x"], ["--port 80"], "listen x"),
-            (["--port 80"], ["--port 80", "--listen x"], "listen x"),
-            (["--listen y", "--listen x"], ["--listen x", "--listen y"], "listen y"),
+            (["--port 80", "--listen x"], ["--port 80"], "--listen x"),
+            (["--port 80"], ["--port 80", "--listen x"], "--listen x"),
+            (["--listen y", "--listen x"], ["--listen x", "--listen y"], "--listen y"),
         ):
             self.assertTrue(self.refused(here, there).startswith(f"netecho: {named}: an upgrade"))
 

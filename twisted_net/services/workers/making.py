@@ -189,13 +189,15 @@ def check_same_listeners(
     :param before: the labels of those of the old code.
     :raises StartError: they are others, or in another order.
     """
-    here = [without_place(each.label) for each in listeners]
+    labels = [each.label for each in listeners]
+    here = [without_place(label) for label in labels]
     there = [without_place(label) for label in before]
     if here != there:
         others = (each for each in (*here, *there) if each not in here or each not in there)
+        as_written = {without_place(each): each for each in (*before, *labels)}
         raise StartError(
-            f"{command}: {next(others, here[0])}: an upgrade with --workers cannot change where it "
-            "listens, nor the order; restart the service"
+            f"{command}: {as_written[next(others, here[0])]}: an upgrade with --workers cannot "
+            "change where it listens, nor the order; restart the service"
         )
 
 
