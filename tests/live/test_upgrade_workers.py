@@ -436,6 +436,8 @@ class FailureTests(WorkersUpgradeCase):
             for each in clients:
                 await each.closed()
             self.assertEqual(await server.ended(), -signal.SIGTERM)
+            (line,) = server.log("Upgrade failed")
+            self.assertTrue(line.endswith("Upgrade failed: the service ends"), line)
             wait.unlink()
             await self.gone(*server.pids().values())
 

@@ -8,7 +8,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_net.services.workers.supervisor_upgrade import SupervisorUpgrade, ignore_failure
+from twisted_net.services.workers.supervisor_upgrade import (
+    ServiceEnds,
+    SupervisorUpgrade,
+    ignore_failure,
+)
 from twisted_net.upgrade.frames import UpgradeFailed
 
 
@@ -90,6 +94,12 @@ class SupervisorUpgradeTests(SynchronousTestCase):
         upgraded = self.upgrade.start()
         self.pool.is_stopping = True
         self.pool.upgrades[0][1].errback(UpgradeFailed("the worker ends"))
+        self.assertEqual(self.why(upgraded), "the service ends")
+        self.setUp()
+        upgraded = self.upgrade.start()
+        for _ in range(2):
+            self.pool.upgrades[-1][1].callback(None)
+        self.reexec.checks[0].errback(ServiceEnds())
         self.assertEqual(self.why(upgraded), "the service ends")
 
     def test_the_supervisor_cannot(self) -> None:

@@ -21,6 +21,7 @@ from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.services.reexec import HELD_BACK, KeptDescriptors, SelfReplacement
 from twisted_net.services.upgrading import Launch
 from twisted_net.services.workers.pool import WorkerPool
+from twisted_net.services.workers.supervisor_upgrade import ServiceEnds
 from twisted_net.upgrade.frames import UpgradeFailed
 
 _log = Logger()
@@ -70,7 +71,7 @@ class SupervisorReexec:
         try:
             await self._checking
         except CancelledError:
-            raise UpgradeFailed("the service ends") from None
+            raise ServiceEnds from None
         finally:
             self._checking = None
 

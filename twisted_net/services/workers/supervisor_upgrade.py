@@ -18,6 +18,13 @@ from twisted_net.upgrade.frames import UpgradeFailed
 _log = Logger()
 
 
+class ServiceEnds(UpgradeFailed):
+    """The service ends, so the upgrade does, too."""
+
+    def __init__(self) -> None:
+        super().__init__("the service ends")
+
+
 class Replaceable(Protocol):
     """Lets this process become new code."""
 
@@ -91,7 +98,7 @@ class SupervisorUpgrade:
                 await pool.upgrade_worker(number)
             except UpgradeFailed as error:
                 if pool.is_stopping:
-                    raise UpgradeFailed("the service ends") from None
+                    raise ServiceEnds from None
                 raise UpgradeFailed(
                     f"worker {number} goes on with its old code: {error} "
                     f"({done} of {pool.count} workers were upgraded)"
@@ -101,6 +108,8 @@ class SupervisorUpgrade:
     async def _check(self) -> None:
         try:
             await self._reexec.check()
+        except ServiceEnds:
+            raise
         except UpgradeFailed as error:
             raise UpgradeFailed(
                 f"the supervisor goes on with its old code: {error} "
