@@ -203,15 +203,16 @@ class ServingTests(WorkersTestCase):
             os.close(descriptor)
         self.assertEqual(ended[0], [descriptor], f"process {pid} does not end")
 
-    async def test_a_rolling_replacement(self) -> None:
-        """SIGUSR2 replaces all workers, while connections are made all the time."""
+    async def test_an_upgrade(self) -> None:
+        """SIGUSR2 replaces all processes, while connections are made all the time."""
         server, port = await self.serve_with(2, "netecho")
         before = set(self.pids(server).values())
         (old,) = await self.echoes(port, 1)
         server.signal(signal.SIGUSR2)
-        while not server.log("All workers are replaced"):
+        while not server.log("Upgrade: this supervisor goes on with 2 workers"):
             await self.echoes(port, 1)
-        await old.closed()
+        old.send(b"still here\n")
+        await old.has(b"still here\n")
         self.assertEqual(before & set(self.pids(server).values()), set())
         await self.echoes(port, 4)
 

@@ -1,6 +1,8 @@
 """twistd, whose new code may be broken: a file says how. A test upgrades to it.
 
-It is run as ``python upgrade_program.py FILE ARGUMENTS...``, with the arguments of twistd.
+It is run as ``python upgrade_program.py FILE ARGUMENTS...``, with the arguments of twistd. With
+``--workers``, each line of the file is for the next worker that is started, and may be empty. What
+begins with ``supervisor-`` is for the supervisor.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,57 @@ def kill() -> None:
 def stop() -> None:
     """Stop this process: it lives, but does nothing."""
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def waiting_file(path: Path) -> Path:
+    """Return the file for whose end new code waits that is broken by ``wait``."""
+    return path.with_name("wait")
+
+
+def wait_until_told(path: Path) -> None:
+    """Do nothing until a test allows it."""
+    while waiting_file(path).exists():
+        time.sleep(0.02)
+
+
+def break_worker(how: str, path: Path) -> None:
+    """Break the new code of a worker."""
+    from twisted_net.upgrade import new_process
+
+    wait = new_process.Succession.wait
+
+    def wait_first(succession: Any, services: Any) -> None:
+        wait_until_told(path)
+        wait(succession, services)
+
+    if how == "import":
+        sys.modules["twisted_net.services.workers.making"] = None  # type: ignore[assignment]
+    elif how == "flags":
+        from twisted_net.services.workers import program
+
+        arguments = program.twistd_arguments
+        program.twistd_arguments = lambda settings: [*arguments(settings), "--unknown-flag"]
+    elif how == "wait":
+        new_process.Succession.wait = wait_first  # type: ignore[method-assign]
+    else:
+        break_it(how)
+
+
+def break_supervisor(how: str, path: Path) -> None:
+    """Break the new code of a supervisor."""
+    if how == "version":
+        from twisted_net.services import reexec
+
+        reexec.REEXEC_VERSION += 1
+    elif how == "wait":
+        wait_until_told(path)
+    elif how == "hold" and not os.environ["TWISTED_NET_REEXEC"].endswith("trial"):
+        path.with_name("held").touch()
+        wait_until_told(path)
+    elif how == "import":
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401
+    elif how != "hold":
+        break_it(how)
 
 
 def break_it(how: str) -> None:
@@ -55,9 +109,15 @@ def main() -> None:
     how = path.read_text() if path.exists() else ""
     if how == "stopped":
         stop()
-    if how == "import":
+    if "--workers" in sys.argv:
+        os.environ["UPGRADE_PROGRAM_HOW"] = str(path)
+        sys.path.insert(0, str(Path(__file__).with_name("new_code")))
+        first, _, what = how.partition("supervisor-")
+        if what and not first:
+            break_supervisor(what, path)
+    elif how == "import":
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401
-    if how:
+    elif how:
         break_it(how)
     from twisted.scripts.twistd import run
 

@@ -4,7 +4,8 @@ People, programs, browsers and Unix connections talk in rooms of twenty, while t
 upgraded. Every message must arrive once and in order: programs see it by the offsets, and what
 people see is compared with that, byte by byte. A few connections read nothing for a while, so that
 bytes wait for them in the server. With ``--idle N``, N connections to netecho that do nothing are
-moved as well.
+moved as well; with ``--streams N``, N byte streams through netecho and netidle are compared. With
+``--workers N``, each service has so many workers, which are upgraded, and then the supervisor.
 
 It prints what was closed, lost, doubled or out of order, and the longest silence.
 """
@@ -22,9 +23,11 @@ import socket
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+
+from tests.live.upgrade_streams import EchoServer, connect_streams, problems, talk
 
 MEMBERS = 20
 """Connections in each room."""
@@ -175,10 +178,11 @@ class Client(asyncio.Protocol):
 class Server:
     """A service under twistd, through its upgrades."""
 
-    def __init__(self, directory: Path, *words: str, reactor: str = "") -> None:
-        self.log = directory / "log"
+    def __init__(self, directory: Path, *words: str, reactor: str = "", workers: int = 0) -> None:
+        self.log = directory / f"{words[0]}.log"
         self.pid_file = directory / "pid"
-        self._words = words
+        self._words = (*words, *(("--workers", str(workers)) if workers else ()))
+        self._workers = workers
         self._reactor = reactor
         self._directory = directory
 
@@ -195,6 +199,8 @@ class Server:
                 cwd=self._directory,
             )
         found = await self.hears(r"Listening on 127\.0\.0\.1:(\d+) \(--port")
+        if self._workers:
+            await self.hears(r"Worker \d+ serves", self._workers)
         return int(found[-1])
 
     async def hears(self, pattern: str, count: int = 1) -> list[Any]:
@@ -215,13 +221,17 @@ class Server:
     async def upgrade(self, number: int) -> tuple[float, int]:
         """Upgrade it for the nth time.
 
-        :return: the seconds in which nobody was served, and the bytes that waited.
+        :return: the seconds in which nobody was served, and the bytes that waited. Of several
+            workers, the longest time and the sum.
         """
         os.kill(self.pid, signal.SIGUSR2)
-        await self.hears("this process goes on with", number)
+        processes = self._workers or 1
+        await self.hears("this process goes on with", number * processes)
         pattern = r"goes on with \d+ connections and (\d+) unsent bytes after ([\d.]+) s"
-        unsent, seconds = (await self.hears(pattern, number))[-1]
-        return float(seconds), int(unsent)
+        found = (await self.hears(pattern, number * processes))[-processes:]
+        if self._workers:
+            await self.hears("this supervisor goes on with", number)
+        return max(float(each[1]) for each in found), sum(int(each[0]) for each in found)
 
     async def stop(self) -> None:
         """End it."""
@@ -315,14 +325,71 @@ async def run(options: argparse.Namespace) -> int:
         status = await _chat(directory, options) if options.upgrades else 0
         if options.idle:
             status |= await _idle(directory, options)
+        for service in ("netecho", "netidle") if options.streams else ():
+            status |= await _streams(directory, service, options)
     return status
 
 
+async def _streams(directory: Path, service: str, options: argparse.Namespace) -> int:
+    path = str(directory / service)
+    words = [service, "--listen", f"unix:{path}", "--max-connections", "0"]
+    upstream = await asyncio.get_running_loop().create_server(EchoServer, "127.0.0.1", 0)
+    if service == "netidle":
+        words += ["--upstream", f"tcp:127.0.0.1:{upstream.sockets[0].getsockname()[1]}"]
+    server = Server(directory, *words, reactor=options.reactor, workers=options.workers)
+    port = await server.start()
+    try:
+        streams = await connect_streams(options.streams, port, path)
+        stop = asyncio.Event()
+        talking = asyncio.create_task(talk(streams, stop))
+        waited = []
+        for number in range(1, options.upgrades + 1):
+            slow = streams[number % 2 :: 8]
+            for each in slow:
+                each.be_slow()
+            await asyncio.sleep(options.pause)
+            waited.append((await server.upgrade(number))[1])
+            for each in slow:
+                each.catch_up()
+            await asyncio.sleep(options.pause)
+        stop.set()
+        await talking
+        wrong = problems(streams)
+        for each in streams:
+            each.end()
+        await asyncio.sleep(0)
+    finally:
+        upstream.close()
+        await server.stop()
+    print(
+        f"{service}: {len(streams)} streams, {sum(each.sent for each in streams)} bytes, "
+        f"{options.upgrades} upgrades; {max(waited)} bytes waited; wrong: {len(wrong)}"
+    )
+    for line in wrong[:20]:
+        print(line)
+    return 1 if wrong else 0
+
+
+def _store(directory: Path, options: argparse.Namespace, at_end: ExitStack) -> str:
+    """Return the URL of the store, which is a Redis of its own for ``redis:``."""
+    if options.store != "redis:":
+        return str(options.store).replace("DIRECTORY", str(directory))
+    from tests.live.redis_server import RedisServer
+
+    redis = RedisServer(directory / "redis")
+    at_end.callback(redis.kill)
+    return redis.url
+
+
 async def _chat(directory: Path, options: argparse.Namespace) -> int:
+    with ExitStack() as at_end:
+        return await _chat_with(directory, _store(directory, options, at_end), options)
+
+
+async def _chat_with(directory: Path, store: str, options: argparse.Namespace) -> int:
     path = str(directory / "socket")
-    store = ("--store", options.store.replace("DIRECTORY", str(directory)))
-    words = ("netchat", *FLAGS, *store, "--listen", f"unix:{path}")
-    server = Server(directory, *words, reactor=options.reactor)
+    words = ("netchat", *FLAGS, "--store", store, "--listen", f"unix:{path}")
+    server = Server(directory, *words, reactor=options.reactor, workers=options.workers)
     load = Load(await server.start(), path)
     try:
         await load.fill(options.connections)
@@ -379,8 +446,8 @@ async def _ask(probe: Client, stop: asyncio.Event) -> None:
 
 
 async def _idle(directory: Path, options: argparse.Namespace) -> int:
-    server = Server(directory, "netecho", "--max-connections", "0", reactor=options.reactor)
-    server.log = directory / "idle"
+    words = ("netecho", "--max-connections", "0")
+    server = Server(directory, *words, reactor=options.reactor, workers=options.workers)
     port = await server.start()
     loop = asyncio.get_running_loop()
     closed = 0
@@ -411,7 +478,11 @@ def main() -> int:
     parser.add_argument("--upgrades", type=int, default=3, help="how often; 0 for no chat")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two upgrades")
     parser.add_argument("--idle", type=int, default=0, help="idle connections of netecho")
-    parser.add_argument("--store", default="memory:", help="sqlite:DIRECTORY/chat.db for a file")
+    parser.add_argument("--streams", type=int, default=0, help="streams of netecho and netidle")
+    parser.add_argument("--workers", type=int, default=0, help="workers of each service")
+    parser.add_argument(
+        "--store", default="memory:", help="sqlite:DIRECTORY/chat.db for a file, redis: for Redis"
+    )
     parser.add_argument("--reactor", default="", help="for twistd")
     return asyncio.run(run(parser.parse_args()))
 

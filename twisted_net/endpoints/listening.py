@@ -170,9 +170,9 @@ class ListenerService(Service):
 
         :param sockets: by the labels of the listeners. Those without a listener are closed.
         """
-        known = {_without_place(listener.label): listener.label for listener in self.listeners}
+        known = {without_place(listener.label): listener.label for listener in self.listeners}
         for label, each in sockets.items():
-            own = known.get(_without_place(label))
+            own = known.get(without_place(label))
             if own is None:
                 each.close()
             else:
@@ -295,7 +295,7 @@ class ListenerService(Service):
             connection.close(DRAINING)
 
 
-def _without_place(label: str) -> str:
+def without_place(label: str) -> str:
     """Return a label without the line of a file: it may stand in another one now."""
     return _PLACE.sub("", label)
 

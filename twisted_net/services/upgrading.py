@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from twisted_net.connection.factory import flush_log
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.endpoints.listening import ListenerService
+from twisted_net.services.reexec import SavedState
 from twisted_net.services.reloader import SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.upgrade.frames import UpgradeFailed
@@ -48,15 +49,19 @@ class Launch:
 
     :param flags: those of twistd, if it runs the service.
     :ivar succession: what this process has from an old one; None if it is the first.
+    :ivar saved: what this process had before it became new code; None if it was not that.
     """
 
     def __init__(self, flags: MutableMapping[str, Any] | None = None) -> None:
+        self.saved = SavedState.from_environment(os.environ)
         self.command = StartCommand()
         self.succession = Succession.from_environment(os.environ)
         self._flags = {} if flags is None else flags
         self._pid_file = ""
-        if self.succession is not None:
-            self.hide_pid_file()  # twistd would refuse to start beside the old process
+        if self.succession is not None or self.saved is not None:
+            self.hide_pid_file()  # twistd would refuse to start beside the process that it names
+        if self.saved is not None:
+            self._stay_daemon()
 
     def append_to_log(self) -> None:
         """Write to the end of ``--logfile``, wherever that is by now.
@@ -82,6 +87,14 @@ class Launch:
             if name in ("-l", "--logfile"):
                 return os.path.join(self.command.directory, value if equals else following)
         return ""
+
+    def _stay_daemon(self) -> None:
+        """Let twistd not fork again if the process is a daemon already."""
+        flags = self._flags
+        if "nodaemon" in flags and not (flags["nodaemon"] or flags["debug"]):
+            flags["nodaemon"] = True
+            if not (flags["logfile"] or flags["syslog"] or flags["logger"]):
+                flags["logfile"] = "twistd.log"  # as daemons do
 
     def hide_pid_file(self) -> None:
         """Let twistd neither check the pid file, nor write it, nor remove it."""
@@ -215,15 +228,7 @@ class Upgrader:
 
     def _end(self, reactor: Any, attempt: Upgrade, moved: Moved) -> None:
         """End this process: now, or when what has stayed is closed."""
-        _log.info(
-            "Upgrade: process {pid} goes on with {count} connections and {unsent} unsent bytes "
-            "after {seconds} s; {stayed} stay here until they are closed",
-            pid=moved.pid,
-            count=moved.count,
-            unsent=moved.unsent,
-            seconds=round(moved.seconds, 3),
-            stayed=moved.stayed,
-        )
+        moved.log()
         self._manager.close()
         self._launch.hide_pid_file()
         if not moved.stayed:

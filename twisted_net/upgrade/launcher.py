@@ -18,7 +18,10 @@ def main() -> None:
     """Give the sockets their numbers, and become the program."""
     numbers, *words = sys.argv[1:]
     # Others may have the numbers now, so copy all of them out of the way first.
-    copies = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 1000) for each in numbers.split(",")]
+    passed = [int(each) for each in numbers.split(",")]
+    copies = [fcntl.fcntl(each, fcntl.F_DUPFD, 1000) for each in passed]
+    for each in passed:
+        os.close(each)
     for number, copy in enumerate(copies, _FIRST):
         os.dup2(copy, number)
         os.close(copy)

@@ -64,6 +64,18 @@ class Moved:
     stayed: int
     seconds: float
 
+    def log(self) -> None:
+        """Log what was done."""
+        _log.info(
+            "Upgrade: process {pid} goes on with {count} connections and {unsent} unsent bytes "
+            "after {seconds} s; {stayed} stay here until they are closed",
+            pid=self.pid,
+            count=self.count,
+            unsent=self.unsent,
+            seconds=round(self.seconds, 3),
+            stayed=self.stayed,
+        )
+
 
 class Upgrade:
     """One attempt to let new code go on with the services of this process.

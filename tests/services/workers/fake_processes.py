@@ -73,6 +73,10 @@ class FakeWorker:
         """Return what the supervisor has said since the last call."""
         return self._framing.feed(self._peer.take())
 
+    def disconnect(self) -> None:
+        """Close its end of the channel."""
+        self._peer.write_eof()
+
     def say(self, line: str) -> None:
         """Write a line to standard error."""
         self._process.errReceived(f"{line}\n".encode())

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.upgrade.moving import copied
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DENIED, FULL, TOO_FAST, TOO_MANY
 from twisted_net.policy.ranges import parse_range
-from twisted_net.services.workers.channel import ChannelError, ControlChannel
+from twisted_net.services.workers.channel import (
+    ChannelError,
+    ControlChannel,
+    adopt_channel,
+    export_channel,
+    open_channel,
+)
 from twisted_net.services.workers.dispatcher import Dispatcher
 from twisted_net.services.workers.handle import WorkerHandle
 from twisted_net.services.workers.handoff import (
@@ -24,6 +33,7 @@ from twisted_net.services.workers.handoff import (
     HandedConnection,
     HandoffReader,
     hand_over,
+    hand_successor,
     make_pair,
 )
 from twisted_net.testing import connect_peer
@@ -105,6 +115,54 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.lost, [True])
 
 
+class MovingTests(TestCase):
+    """A channel, after its process has become new code."""
+
+    async def test_it_goes_on(self) -> None:
+        """In the middle of a line, in both directions; old answers are none to new questions."""
+        from twisted.internet import reactor, task
+
+        ours, its = socket.socketpair()
+        self.addCleanup(its.close)
+        told: list[Any] = []
+
+        def channel() -> ControlChannel:
+            return ControlChannel(
+                lambda name, values: told.append(name), lambda name, values: None, lambda: None
+            )
+
+        old = channel()
+        open_channel(reactor, ours, old)
+        asked = old.ask("a")
+        its.sendall(b'{"tell": "one"}\n{"tell": "tw')
+        while not told:
+            await task.deferLater(reactor, 0)  # type: ignore[arg-type]
+        state = copied(export_channel(old, os.dup))
+        new = channel()
+        adopt_channel(reactor, state, new)
+        old.give_up()
+        again = new.ask("b")
+        its.sendall(b'o"}\n{"id": 1, "answer": "old"}\n{"id": 2, "answer": "new"}\n')
+        self.assertEqual(await again, "new")
+        self.assertEqual(told, ["one", "two"])
+        lines = b""
+        its.setblocking(False)
+        while lines.count(b"\n") < 2:
+            with contextlib.suppress(BlockingIOError):
+                lines += its.recv(1000)
+            await task.deferLater(reactor, 0)  # type: ignore[arg-type]
+        self.assertEqual([each["ask"] for each in map(json.loads, lines.splitlines())], ["a", "b"])
+        self.assertNoResult(asked)
+        new.abort()
+        await task.deferLater(reactor, 0)  # type: ignore[arg-type]
+
+    def test_a_channel_that_ends(self) -> None:
+        """It cannot be kept, and says so."""
+        lost = ControlChannel(lambda *_: None, lambda *_: None, lambda: None)
+        connect_peer(ConnectionFactory.forProtocol(lambda: lost, clock=Clock()))
+        self.assertRaises(ValueError, export_channel, lost, os.dup)
+
+
 class HandoffTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.ours, self.its = make_pair()
@@ -164,6 +222,49 @@ class HandoffTests(SynchronousTestCase):
         self.assertEqual(self.readers, [])
         self.assertTrue(hand_over(self.ours, one, 0, ADMITTED))
 
+    def test_a_successor(self) -> None:
+        """The socket to a new process comes the same way, in its turn, with the process's id."""
+        came: list[Any] = []
+
+        def succeeded(descriptor: int, pid: int) -> None:
+            came.append((socket.socket(fileno=os.dup(descriptor)), pid))
+
+        self.reader = HandoffReader(self, self.its, self.take, succeeded)
+        one, other = self.pair()
+        end, its_end = self.pair()
+        hand_over(self.ours, one, 0, ADMITTED)
+        self.assertTrue(hand_successor(self.ours, end, 4711))
+        end.close()
+        self.reader.start()
+        self.reader.doRead()
+        self.assertEqual((len(self.taken), came[0][1]), (1, 4711))
+        with came[0][0] as copy:
+            its_end.sendall(b"hello")
+            self.assertEqual(copy.recv(9), b"hello")
+        self.its.close()
+        self.assertRaises(OSError, hand_successor, self.ours, other, 1)
+
+    def test_a_pause(self) -> None:
+        """What waits stays in the socket, whoever reads it next."""
+        for _ in range(2):
+            hand_over(self.ours, self.pair()[0], 0, ADMITTED)
+
+        def take_and_pause(handed: HandedConnection) -> None:
+            self.take(handed)
+            self.reader.pause()
+
+        self.reader = HandoffReader(self, self.its, take_and_pause)
+        self.reader.start()
+        self.reader.doRead()
+        self.assertEqual((len(self.taken), self.readers), (1, []))
+        copy = socket.socket(fileno=os.dup(self.its.fileno()))
+        self.addCleanup(copy.close)
+        self.reader.close()
+        other = HandoffReader(self, copy, self.take)
+        other.start()
+        other.doRead()
+        self.assertEqual((len(self.taken), self.readers), (2, [other]))
+
     def test_a_worker_that_is_gone(self) -> None:
         """Handing over raises."""
         self.its.close()
@@ -199,6 +300,9 @@ class FakeTaker:
         self.may_take = True
         self.has_room = True
         self.places: Counter[str | None] = Counter()
+        self.predecessor: FakeTaker | None = None
+        self.successor: FakeTaker | None = None
+        self.stayed: list[str | None] = []
         self.taken: list[Decision] = []
 
     def take(
@@ -266,6 +370,51 @@ class DispatcherTests(SynchronousTestCase):
         self.dispatcher.worker_gone(self.workers[0])
         self.assertEqual(self.dispatcher.admission.open, 1)
         self.assertEqual(self.workers[1].places, {"10.0.0.2": 1})
+
+    def test_a_successor(self) -> None:
+        """It has the places of the connections that have moved, whoever tells first."""
+        for moves_first in (True, False):
+            self.workers = [FakeTaker()]
+            self.dispatcher = self.make()
+            for _ in range(4):
+                self.connect("10.0.0.1")
+                self.connect("10.0.0.2")
+            old, new = self.workers[0], FakeTaker()
+            old.successor, new.predecessor = new, old
+            self.dispatcher.left(old, ["10.0.0.1"])
+            self.dispatcher.left(new, ["10.0.0.2", "10.0.0.1"])  # it has told before it was known
+            if moves_first:
+                old.stayed = ["10.0.0.2"]
+                self.dispatcher.stayed(old, old.stayed)
+            self.dispatcher.succeeded(new)
+            if not moves_first:
+                self.dispatcher.stayed(old, ["10.0.0.2"])
+            count = self.dispatcher.admission.open
+            self.dispatcher.left(old, ["10.0.0.2"])
+            self.assertEqual(self.dispatcher.admission.open, count - 1)
+            self.assertEqual(old.places, {})
+            self.dispatcher.worker_gone(old)
+            self.dispatcher.worker_gone(new)
+            self.assertEqual(self.dispatcher.admission.open, 0)
+
+    def test_new_code(self) -> None:
+        """What waits, and the places of what is open, are known after a change of the program."""
+        self.connect("10.0.0.1")
+        self.workers[0].has_room = self.workers[1].has_room = False
+        one, other = socket.socketpair()
+        with other:
+            other.settimeout(0)
+            self.dispatcher.accepted(3, one, (None, 1))
+            state = json.loads(json.dumps(self.dispatcher.export_state(os.dup)))
+            one.close()
+            self.clock = Clock()
+            self.dispatcher = self.make()
+            self.dispatcher.restore_state(state, self.workers)
+            self.assertEqual(self.dispatcher.admission.open, 2)
+            self.workers[1].has_room = True
+            self.clock.advance(0.005)
+            self.assertEqual(self.workers[1].taken, [ADMITTED])
+            self.assertEqual(other.recv(1), b"", "nobody else has it")
 
     def test_proxies(self) -> None:
         """The worker decides about what comes through one: only it learns the client's address."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -9,11 +10,14 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_net.endpoints.listening import Listener
 from twisted_net.policy.admission import AdmissionRules
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import FULL, TOO_MANY
+from twisted_net.services.starting import StartError
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK, Deaths
 from twisted_net.services.workers.handoff import ADMITTED, LEFT_TO_WORKER, Decision
+from twisted_net.services.workers.making import check_same_listeners
 from twisted_net.services.workers.numbers import available_cpus, parse_workers
 from twisted_net.services.workers.privileges import keep_privileges, twistd_flags
 from twisted_net.services.workers.program import twistd_arguments
@@ -148,6 +152,28 @@ class SharedAdmissionTests(SynchronousTestCase):
         self.admission.leave("10.0.0.1")
         self.assertEqual((self.admission.open, self.left), (0, []))
 
+    def test_an_upgrade(self) -> None:
+        """The new process knows whom the supervisor has admitted; the old one keeps what stays."""
+        for address in ("10.0.0.1", "10.0.0.1", None, "10.0.0.2"):
+            self.admit(ADMITTED, address)
+        self.admit(LEFT_TO_WORKER, "10.0.0.3")
+        state = json.loads(json.dumps(self.admission.export_state(0.0)))
+        left: list[str | None] = []
+        new = SharedAdmission(AdmissionRules(max_connections=1), 4, left.append)
+        new.restore_state(state, 5.0)
+        for address in ("10.0.0.1", None, "10.0.0.3"):
+            new.count_moved(address)
+        self.assertEqual(new.open, 1, "those of the supervisor are not counted here")
+        for address in ("10.0.0.1", None, "10.0.0.3"):
+            new.leave(address)
+        self.assertEqual((left, new.open), (["10.0.0.1", None], 0))
+        self.assertEqual(
+            sorted(self.admission.keep(["10.0.0.2", "10.0.0.1", "10.0.0.7"]), key=str),
+            ["10.0.0.1", "10.0.0.2"],
+        )
+        self.admission.leave("10.0.0.2")
+        self.assertEqual(self.left, ["10.0.0.2"])
+
     def test_changes(self) -> None:
         """New numbers are divided as the first ones were."""
         self.admission.change(max_connections=10, accept_rate=2, ban=7)
@@ -171,6 +197,8 @@ class SettingsTests(SynchronousTestCase):
             2, 4, "netecho", ("--port", "0", "--deny=ü"), ("--uid=1",), "ab" * 80, ("cert", "key")
         )
         self.assertEqual(read_settings(write_settings(settings)), settings)
+        succeeding = replace(settings, succeeds=True, listeners=("--port 80", "--listen unix:x"))
+        self.assertEqual(read_settings(write_settings(succeeding)), succeeding)
         plain = WorkerSettings(1, 1, "netidle", ())
         self.assertEqual(read_settings(write_settings(plain)), plain)
 
@@ -185,6 +213,33 @@ class SettingsTests(SynchronousTestCase):
         words = twistd_arguments(settings)
         self.assertEqual(words[-4:], ["--uid=1", "netecho", "--port", "80"])
         self.assertLessEqual({"--nodaemon", "--pidfile="}, set(words))
+
+
+class ListenerTests(SynchronousTestCase):
+    """Which listeners new code may have."""
+
+    def refused(self, here: list[str], there: list[str]) -> str:
+        """Return why they are refused; empty if they are not."""
+        endpoint: Any = None
+        listeners = [Listener(endpoint, label) for label in here]
+        try:
+            check_same_listeners("netecho", listeners, there)
+        except StartError as error:
+            return str(error)
+        return ""
+
+    def test_the_same(self) -> None:
+        """They may stand elsewhere in a file."""
+        self.assertEqual(self.refused(["--port 80"], ["a.conf, line 3: port 80"]), "")
+
+    def test_others(self) -> None:
+        """One that is new, or gone, is named; so is the first one of another order."""
+        for here, there, named in (
+            (["--port 80", "--listen x"], ["--port 80"], "--listen x"),
+            (["--port 80"], ["--port 80", "--listen x"], "--listen x"),
+            (["--listen y", "--listen x"], ["--listen x", "--listen y"], "--listen y"),
+        ):
+            self.assertTrue(self.refused(here, there).startswith(f"netecho: {named}: an upgrade"))
 
 
 class PrivilegeTests(SynchronousTestCase):

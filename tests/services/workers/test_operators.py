@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from twisted_net.services.workers.admin.in_supervisor import ANSWER_SECONDS, Poo
 from twisted_net.services.workers.admin.in_worker import WorkerAnswers
 from twisted_net.services.workers.channel import ChannelError
 from twisted_net.testing import connect_peer
+from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question
 from twisted_net.web.admin.views import ServiceView
 
@@ -154,16 +156,37 @@ class PoolAnswersTests(PoolTestCase):
         self.view.stop()
 
     def test_an_upgrade(self) -> None:
-        """All workers are replaced, one after another."""
-        asked = self.ask("upgrade")
-        for place, old in enumerate((self.first, self.second), 2):
-            self.assertNoResult(asked)
-            self.spawner.started[place].tell("ready")
-            old.end()
-        self.assertEqual(self.successResultOf(asked), {"done": "All workers are replaced."})
-        asked = self.ask("upgrade")
-        self.spawner.started[4].end(1)
-        self.assertEqual(self.failureResultOf(asked, BadRequest).value.status, 409)
+        """The supervisor does it; who asks hears what was done, or why it has failed."""
+        upgrades: list[Deferred[str]] = [Deferred(), Deferred()]
+        self.view.upgrade = iter(upgrades).__next__
+        first, second = self.ask("upgrade"), self.ask("upgrade")
+        upgrades[0].callback("Done.")
+        self.assertEqual(self.successResultOf(first), {"done": "Done."})
+        upgrades[1].errback(UpgradeFailed("it is late"))
+        refused = self.failureResultOf(second, BadRequest).value
+        self.assertEqual(
+            (refused.status, str(refused)), (409, "The upgrade has failed: it is late.")
+        )
+
+    def test_metrics_of_a_successor(self) -> None:
+        """What it has taken over counts once; nothing falls, also if the supervisor is replaced."""
+
+        def known(count: int) -> list[Any]:
+            samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
+            return [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
+
+        self.scraped()
+        self.pool.upgrade_worker(1)
+        new = self.spawner.started[2]
+        new.tell("ready", metrics=known(1))
+        self.first.tell("final", metrics=known(5))
+        self.first.end()
+        self.first = new
+        self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
+        state = self.answers.export_state()
+        self.answers = PoolAnswers(self.reactor, self.service, self.view, decides_bans=True)
+        self.answers.restore_state(json.loads(json.dumps(state)))
+        self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
 
     def test_the_log_level(self) -> None:
         """Workers that start later get the level, too, until the configuration has another one."""

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner, FakeWorker
+from tests.upgrade.moving import movable
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK
 from twisted_net.services.workers.handle import HUNG_SECONDS, WorkerHandle
-from twisted_net.services.workers.pool import WORKER_END_SECONDS, WORKER_START_SECONDS, WorkerPool
+from twisted_net.services.workers.pool import (
+    SETTLE_SECONDS,
+    WORKER_END_SECONDS,
+    WorkerPool,
+)
 from twisted_net.services.workers.settings import WorkerSettings
+from twisted_net.services.workers.worker_upgrade import ORPHAN_SECONDS, UPGRADE_SECONDS
+from twisted_net.upgrade.frames import UpgradeFailed
 
 DRAIN = 30.0
 
@@ -25,6 +33,8 @@ class PoolTestCase(SynchronousTestCase):
         self.failures: list[str] = []
         self.gone: list[int] = []
         self.left: list[tuple[int, list[str | None]]] = []
+        self.succeeded: list[int] = []
+        self.stayed: list[tuple[int, list[str | None]]] = []
         self.pool = self.make(2)
 
     def make(self, count: int, overlaps: bool = True) -> WorkerPool:
@@ -38,6 +48,8 @@ class PoolTestCase(SynchronousTestCase):
             changed=lambda: None,
             gone=lambda worker: self.gone.append(worker.number),
             left=lambda worker, addresses: self.left.append((worker.number, addresses)),
+            succeeded=lambda worker: self.succeeded.append(worker.number),
+            stayed=lambda worker: self.stayed.append((worker.number, worker.stayed)),
             failed=self.failures.append,
             jitter=lambda: 1.0,
         )
@@ -213,61 +225,191 @@ class DeathTests(PoolTestCase):
         self.assertEqual((len(self.spawner.started), self.failures), (3, []))
 
 
-class ReplacementTests(PoolTestCase):
-    def test_a_successor(self) -> None:
-        """The old worker serves until the new one does, and then has time for its connections."""
+class UpgradeTests(PoolTestCase):
+    """A new process goes on with a worker's connections."""
+
+    def begin(self) -> tuple[FakeWorker, FakeWorker, Deferred[None]]:
+        """Upgrade the first worker. Return both processes."""
         old, _ = self.serving()
-        replaced = self.pool.replace_worker(1)
-        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.reactor.advance(QUICK + 1)
+        upgraded = self.pool.upgrade_worker(1)
+        return old, self.spawner.started[2], upgraded
+
+    def why(self, upgraded: Deferred[None]) -> str:
+        """Return why it has failed."""
+        return str(self.failureResultOf(upgraded, UpgradeFailed).value)
+
+    def check_old_goes_on(self, old: FakeWorker) -> None:
+        """The old worker serves, and has heard nothing."""
         self.assertEqual(self.pool.workers[1].pid, old.pid)
-        new = self.spawner.started[2]
-        self.assertEqual(new.settings.number, 1)
-        new.tell("ready")
-        self.assertEqual(self.pool.workers[1].pid, new.pid)
-        self.assertIn({"tell": "stop"}, old.heard())
-        self.assertNoResult(replaced)
-        old.end()
-        self.assertTrue(self.successResultOf(replaced))
         self.assertEqual(self.states(), [(1, True), (2, True)])
+        heard = [each for each in old.heard() if each.get("ask") != "ping"]
+        self.assertEqual((self.failures, heard, self.pool.retired), ([], [], []))
+
+    def test_a_new_process(self) -> None:
+        """The old worker serves until the new one does, and ends by itself."""
+        old, new, upgraded = self.begin()
+        self.assertEqual((new.settings.number, new.settings.succeeds), (1, True))
+        self.assertEqual(self.pool.workers[1].pid, old.pid)
+        old.tell("moved", count=3, stayed=["10.0.0.1"])
+        self.assertEqual(self.stayed, [(1, ["10.0.0.1"])])
+        self.assertNoResult(upgraded)
+        new.tell("ready")
+        self.successResultOf(upgraded)
+        self.assertEqual(self.succeeded, [1])
+        self.assertEqual(self.pool.workers[1].pid, new.pid)
+        self.assertEqual(self.states(), [(1, True), (2, True)])
+        self.assertNotIn({"tell": "stop"}, old.heard())
+        self.assertEqual(self.pool.retired[0].pid, old.pid)
+        old.end()
+        self.assertEqual((self.gone, self.pool.retired), ([1], []))
+        self.reactor.advance(60.0)
+        self.assertEqual((len(self.spawner.started), self.failures), (3, []))
+
+    def test_what_was_to_be_read_again(self) -> None:
+        """A new process that has read its files already reads them again, once it serves."""
+        _, new, _ = self.begin()
+        for worker in self.pool.everybody:
+            worker.reload()
+        self.assertEqual([each.signals for each in self.spawner.started], [["HUP"], ["HUP"], []])
+        new.tell("ready")
+        self.assertEqual(new.signals, ["HUP"])
+
+    def test_it_cannot_start(self) -> None:
+        """The old worker goes on; the reason has what the new process has said last."""
+        old, new, upgraded = self.begin()
+        new.say("netecho: broken")
+        new.end(1)
+        self.assertNoResult(upgraded)
+        old.tell("not-moved", reason="the new process ended")
+        self.assertEqual(self.why(upgraded), "the new process ended: netecho: broken")
+        self.check_old_goes_on(old)
         self.reactor.advance(60.0)
         self.assertEqual(len(self.spawner.started), 3)
 
-    def test_a_successor_that_cannot_start(self) -> None:
-        """The old worker goes on."""
-        old, _ = self.serving()
-        replaced = self.pool.replace_worker(1)
-        self.spawner.started[2].say("netecho: broken")
-        self.spawner.started[2].end(1)
-        self.assertFalse(self.successResultOf(replaced))
-        self.assertEqual(self.pool.workers[1].pid, old.pid)
-        self.assertEqual(self.states(), [(1, True), (2, True)])
-        self.assertEqual((self.failures, old.heard()), ([], []))
+    def test_the_old_one_says_why(self) -> None:
+        """Its reason counts, and the new process is ended."""
+        old, new, upgraded = self.begin()
+        old.tell("not-moved", reason="the store has not finished within 5 s")
+        self.assertEqual(new.signals, ["KILL"])
+        new.end(killed_by=SIGKILL)
+        self.assertEqual(self.why(upgraded), "the store has not finished within 5 s")
+        self.check_old_goes_on(old)
 
-    def test_a_successor_that_hangs(self) -> None:
-        """It is killed after a while, and the old worker goes on."""
-        old, _ = self.serving()
-        replaced = self.pool.replace_worker(1)
-        self.reactor.advance(WORKER_START_SECONDS)
-        self.assertEqual(self.spawner.started[2].signals, ["KILL"])
-        self.spawner.started[2].end(killed_by=SIGKILL)
-        self.assertFalse(self.successResultOf(replaced))
-        self.assertEqual(self.pool.workers[1].pid, old.pid)
+    def test_it_hangs(self) -> None:
+        """It is killed after a while, even if the old worker says nothing."""
+        _, new, upgraded = self.begin()
+        self.reactor.advance(UPGRADE_SECONDS)
+        self.assertEqual(new.signals, ["KILL"])
+        new.end(killed_by=SIGKILL)
+        self.assertEqual(self.why(upgraded), "the new process took too long")
 
-    def test_all(self) -> None:
-        """They are replaced one after another."""
-        olds = list(self.serving())
-        self.call(self.pool.replace_all())
-        for place, old in enumerate(olds):
-            self.assertEqual(len(self.spawner.started), 3 + place)
-            self.spawner.started[-1].tell("ready")
-            old.end()
+    def test_the_old_one_says_nothing(self) -> None:
+        """It is waited for, but not for ever."""
+        _, new, upgraded = self.begin()
+        new.end(1)
+        self.reactor.advance(ORPHAN_SECONDS)
+        self.assertEqual(self.why(upgraded), "the new process has ended with status 1")
+
+    def test_there_is_no_process(self) -> None:
+        """It costs the service nothing."""
+        old, _ = self.serving()
+        self.spawner.error = OSError(11, "Resource temporarily unavailable")
+        why = self.why(self.pool.upgrade_worker(1))
+        self.assertEqual(why, "its new process cannot be started: Resource temporarily unavailable")
+        self.check_old_goes_on(old)
+
+    def test_who_does_not_serve(self) -> None:
+        """A worker that has just been started is not upgraded."""
+        self.pool.start()
+        self.assertEqual(self.why(self.pool.upgrade_worker(1)), "it does not serve now")
+
+    def test_the_old_one_dies(self) -> None:
+        """The new process ends without it; then there is a new worker, as after any death."""
+        old, new, upgraded = self.begin()
+        old.end(killed_by=SIGKILL)
+        self.assertEqual((self.gone, self.states()), ([], [(1, False), (2, True)]))
+        new.end(1)
+        self.assertEqual(self.why(upgraded), "it was killed by SIGKILL")
+        self.assertEqual((self.gone, self.states()), ([1, 1], [(2, True)]))
+        self.reactor.advance(1.0)
         self.assertEqual(len(self.spawner.started), 4)
-        self.assertEqual([each.pid for each in self.pool.running], [1002, 1003])
+        self.assertFalse(self.spawner.started[3].settings.succeeds)
 
-    def call(self, coroutine: Any) -> None:
-        from twisted.internet.defer import Deferred
+    def test_an_orphan_that_hangs(self) -> None:
+        """It is killed after a while, so that there is a worker again."""
+        old, new, upgraded = self.begin()
+        old.end(killed_by=SIGKILL)
+        self.reactor.advance(ORPHAN_SECONDS)
+        self.assertEqual(new.signals, ["KILL"])
+        new.end(killed_by=SIGKILL)
+        self.why(upgraded)
 
-        Deferred.fromCoroutine(coroutine)
+    def test_the_old_one_dies_after_it(self) -> None:
+        """The new process has everything, so nothing else is started."""
+        old, new, upgraded = self.begin()
+        old.end(killed_by=SIGKILL)
+        new.tell("ready")
+        self.successResultOf(upgraded)
+        self.assertEqual((self.gone, self.states()), ([1], [(1, True), (2, True)]))
+        self.reactor.advance(60.0)
+        self.assertEqual(len(self.spawner.started), 3)
+
+    def test_the_new_one_dies_with_everything(self) -> None:
+        """Whoever hears of it first, there is a new worker."""
+        for tells_first in (True, False):
+            self.setUp()
+            old, new, upgraded = self.begin()
+            if tells_first:
+                old.tell("moved", count=3, stayed=[])
+            new.end(killed_by=SIGKILL)
+            if not tells_first:
+                self.assertNoResult(upgraded)
+                old.tell("moved", count=3, stayed=[])
+            self.why(upgraded)
+            self.assertEqual(self.states(), [(2, True)])
+            old.end()
+            self.reactor.advance(1.0)
+            self.assertEqual(len(self.spawner.started), 4)
+            self.assertEqual(self.states(), [(1, False), (2, True)])
+
+    def test_the_end_meanwhile(self) -> None:
+        """All end, whoever has the connections; nothing is started."""
+        for is_ready in (True, False):
+            self.setUp()
+            old, new, upgraded = self.begin()
+            stopped = self.pool.stop()
+            self.assertIn({"tell": "stop"}, old.heard())
+            self.assertIn({"tell": "stop"}, new.heard())
+            self.assertEqual(new.signals, [], "it may have connections")
+            if is_ready:
+                new.tell("ready")
+                self.successResultOf(upgraded)
+            for each in (old, new, self.spawner.started[1]):
+                self.assertNoResult(stopped)
+                each.end()
+            self.successResultOf(stopped)
+            if not is_ready:
+                self.why(upgraded)
+            self.reactor.advance(60.0)
+            self.assertEqual(len(self.spawner.started), 3)
+
+    def test_who_is_about_to_end(self) -> None:
+        """The supervisor waits for the end of those whose line is lost, before it is replaced."""
+        old, new, _ = self.begin()
+        new.tell("ready")
+        with movable():
+            self.successResultOf(Deferred.fromCoroutine(self.pool.settle()))
+            old.disconnect()
+            settled = Deferred.fromCoroutine(self.pool.settle())
+            self.assertNoResult(settled)
+            old.end()
+            self.successResultOf(settled)
+            new.disconnect()
+            settled = Deferred.fromCoroutine(self.pool.settle())
+        self.reactor.advance(SETTLE_SECONDS)
+        self.assertIn("worker 1 does not end", str(self.failureResultOf(settled).value))
+        new.end()
 
 
 class ExclusiveTests(PoolTestCase):
@@ -277,45 +419,33 @@ class ExclusiveTests(PoolTestCase):
         super().setUp()
         self.pool = self.make(1, overlaps=False)
 
-    def test_replaced(self) -> None:
-        """The new one is started when the old one has ended."""
+    def test_asked_to_end(self) -> None:
+        """The new one is started when the old one, which was sent SIGTERM, has ended."""
         (old,) = self.serving()
-        replaced = self.pool.replace_worker(1)
+        old.tell("leaving")
         self.assertIn({"tell": "stop"}, old.heard())
         self.assertEqual((self.states(), len(self.spawner.started)), ([], 1))
         old.end()
-        self.assertNoResult(replaced)
         self.spawner.started[1].tell("ready")
-        self.assertTrue(self.successResultOf(replaced))
         self.assertEqual(self.states(), [(1, True)])
-
-    def test_asked_to_end(self) -> None:
-        """The same when somebody sends it SIGTERM."""
-        (old,) = self.serving()
-        old.tell("leaving")
-        self.assertEqual(len(self.spawner.started), 1)
-        old.end()
-        self.assertEqual(len(self.spawner.started), 2)
         self.assertEqual(self.failures, [])
 
     def test_the_end_meanwhile(self) -> None:
         """No other is started when the service stops."""
         (old,) = self.serving()
-        replaced = self.pool.replace_worker(1)
+        old.tell("leaving")
         stopped = self.pool.stop()
         old.end()
         self.successResultOf(stopped)
-        self.successResultOf(replaced)
         self.assertEqual(len(self.spawner.started), 1)
 
-    def test_a_successor_that_cannot_start(self) -> None:
+    def test_the_next_one_cannot_start(self) -> None:
         """It is started again, as any worker that dies."""
         (old,) = self.serving()
         self.reactor.advance(QUICK + 1)
-        replaced = self.pool.replace_worker(1)
+        old.tell("leaving")
         old.end()
         self.spawner.started[1].end(1)
-        self.assertFalse(self.successResultOf(replaced))
         self.reactor.advance(1.0)
         self.assertEqual(len(self.spawner.started), 3)
 
@@ -380,6 +510,12 @@ class TellingTests(PoolTestCase):
 
             def worker_gone(self, worker: WorkerHandle) -> None:
                 heard.append(("gone", worker.number))
+
+            def export_state(self) -> dict[str, Any]:
+                raise AssertionError
+
+            def restore_state(self, state: Any) -> None:
+                raise AssertionError
 
         self.pool.observer = Observer()
         first, _ = self.serving()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -13,7 +15,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager.moving import release_port
 from twisted_net.endpoints.bound_sockets import BoundServerEndpoint
+from twisted_net.endpoints.listening import Listener, ListenerService
+from twisted_net.services.workers.handoff import HandoffReader
 from twisted_net.services.workers.sockets import AcceptingPort, AcceptingSockets, HandedSockets
 
 
@@ -131,6 +137,38 @@ class HandedTests(SynchronousTestCase):
         self.assertEqual(list(self.sockets.ports), [1])
         self.successResultOf(first.listen(Factory.forProtocol(Protocol)))
         self.assertEqual(sorted(self.sockets.ports), [0, 1])
+
+    def test_an_upgrade(self) -> None:
+        """All ports pause, pass on and take over the one handoff socket."""
+        ports = [
+            self.successResultOf(self.endpoint(text).listen(Factory.forProtocol(Protocol)))
+            for text in ("tcp:80", "tcp:81")
+        ]
+        for port in ports:
+            port.stopReading()  # nothing is there to be paused yet
+        one, other = socket.socketpair()
+        self.addCleanup(other.close)
+        readers: list[Any] = []
+        self.reactor.addReader, self.reactor.removeReader = readers.append, readers.remove
+        reader = self.sockets.reader = HandoffReader(self.reactor, one, lambda handed: None)
+        ports[0].startReading()
+        self.assertEqual((readers, ports[1].fileno()), ([reader], one.fileno()))
+        copies = [os.dup(port.fileno()) for port in ports]
+        self.reactor.removeReader = lambda reader: None
+        for port in ports:
+            release_port(port)
+        self.assertEqual(one.fileno(), -1)
+        service = ListenerService(
+            ConnectionFactory(clock=self.reactor),
+            [Listener(self.endpoint(f"tcp:{number}"), str(number)) for number in range(2)],
+        )
+        service.inherit({str(n): socket.socket(fileno=copy) for n, copy in enumerate(copies)})
+        service.startService()
+        inherited = self.sockets.inherited
+        assert inherited is not None
+        self.addCleanup(inherited.close)
+        self.assertEqual(inherited.fileno(), copies[0])
+        self.assertRaises(OSError, os.fstat, copies[1])
 
     def test_tls_of_an_endpoint(self) -> None:
         """It is the worker's work."""

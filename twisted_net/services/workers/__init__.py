@@ -18,4 +18,13 @@ a connection, in the order of the files:
    ``supervisor`` is the service of the supervisor, ``handle`` one of its workers, and ``worker``
    the other end. ``making`` makes both, and ``serving`` decides which of them a process is.
 9. ``admin`` has the operator's view of all workers.
+
+An upgrade in place goes this way:
+
+1. ``supervisor_upgrade`` says what comes after what: each worker, then the supervisor.
+2. ``worker_upgrade`` is one worker's, as the supervisor sees it: the pool starts a new process, and
+   passes the socket to it on to the old one, through ``handoff``. ``worker`` and ``moving`` give it
+   everything, with the handoff socket itself, and what still waits in there.
+3. ``supervisor_reexec`` lets the supervisor become new code; see ``services/reexec.py``. ``pool``
+   and ``handle`` go on with the workers that run; ``adopted_process`` is a process of theirs.
 """

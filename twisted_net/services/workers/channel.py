@@ -10,7 +10,7 @@ Both sides may tell and ask.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted_net import TwistedNetError
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import ConnectionFactory
+from twisted_net.eager.moving import adopt_transport, export_transport, resume_transport
 from twisted_net.policy.close_reasons import CloseReason
 from twisted_net.wire.framing import JsonLines
 
@@ -88,6 +89,14 @@ class ControlChannel(Connection):
     def _forget(self, number: int) -> None:
         self._waiting.pop(number, None)
 
+    # Going on after the process has become new code.
+
+    def save_state(self) -> dict[str, Any]:
+        return {"last": self._last}  # old answers must not be taken for new ones
+
+    def load_state(self, state: Mapping[str, Any], /) -> None:
+        self._last = state["last"]
+
     # The other end.
 
     def message_received(self, message: dict[str, Any], /) -> None:
@@ -138,7 +147,14 @@ def _gone() -> ChannelError:
 
 def open_channel(reactor: Any, end: socket.socket, channel: ControlChannel) -> None:
     """Connect a channel to its end of the socket pair, which it closes."""
-    factory = ConnectionFactory.forProtocol(
+    with end:
+        end.setblocking(False)
+        factory = _factory(reactor, channel)
+        reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, factory)
+
+
+def _factory(reactor: Any, channel: ControlChannel) -> ConnectionFactory:
+    return ConnectionFactory.forProtocol(
         lambda: channel,
         clock=reactor,
         max_message=LARGEST,
@@ -147,6 +163,36 @@ def open_channel(reactor: Any, end: socket.socket, channel: ControlChannel) -> N
         message_timeout=0,
         log_ends=False,
     )
-    with end:
-        end.setblocking(False)
-        reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, factory)
+
+
+def export_channel(channel: ControlChannel, keep: Callable[[int], int]) -> dict[str, Any]:
+    """Return what :func:`adopt_channel` needs.
+
+    :param keep: returns the number that a descriptor will have.
+    :raises ValueError: it cannot be moved now; the text says why.
+    """
+    why = channel.why_it_stays()
+    if why:
+        raise ValueError(why)
+    transport: Any = channel.transport
+    return {
+        "descriptor": keep(transport.fileno()),
+        "transport": export_transport(transport),
+        "factory": channel.factory.export_state([channel]),
+        "connection": channel.export_state(),
+    }
+
+
+def adopt_channel(reactor: Any, state: Mapping[str, Any], channel: ControlChannel) -> None:
+    """Let a channel go on where that of :func:`export_channel` has stopped."""
+    factory = _factory(reactor, channel)
+    factory.restore_state(state["factory"])
+    own = state["connection"]
+    transport = adopt_transport(
+        *(reactor, state["descriptor"], state["transport"]),
+        lambda address: factory.make_moved(address, own),
+    )
+    factory.adopt(channel, transport, own)
+    factory.all_adopted()
+    resume_transport(transport, state["transport"])
+    channel.resume_after_move()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +12,12 @@ from twisted.logger import Logger
 from twisted_net.policy.admission import Admission
 from twisted_net.policy.ranges import Network, Ranges
 from twisted_net.services.workers.handle import WorkerHandle
-from twisted_net.services.workers.handoff import LEFT_TO_WORKER, Decision
+from twisted_net.services.workers.handoff import (
+    LEFT_TO_WORKER,
+    Decision,
+    decode_decision,
+    encode_decision,
+)
 from twisted_net.services.workers.rotation import Rotation
 
 _log = Logger()
@@ -63,13 +68,31 @@ class Dispatcher:
             self._wait()
 
     def left(self, worker: WorkerHandle, addresses: Sequence[str | None]) -> None:
-        """Count out connections of a worker."""
+        """Count out connections of a worker.
+
+        During an upgrade, what it tells may overtake what the other process tells. So an address
+        that is not counted there is counted here.
+        """
         for address in addresses:
-            if worker.places[address] > 0:
-                worker.places[address] -= 1
-                if not worker.places[address]:
-                    del worker.places[address]
-                self.admission.leave(address)
+            for each in (worker, worker.predecessor, worker.successor):
+                if each is not None and _take_place(each, address):
+                    self.admission.leave(address)
+                    break
+
+    def succeeded(self, worker: WorkerHandle) -> None:
+        """Count the connections of a worker's predecessor as its own."""
+        before = worker.predecessor
+        assert before is not None
+        worker.places, before.places = before.places, Counter()
+        self.stayed(before, before.stayed)
+
+    def stayed(self, before: WorkerHandle, addresses: Sequence[str | None]) -> None:
+        """Count connections that have not moved as those of the old worker."""
+        after = before.successor
+        for address in addresses if after is not None else ():
+            assert after is not None
+            if _take_place(after, address):
+                before.places[address] += 1
 
     def worker_gone(self, worker: WorkerHandle) -> None:
         """Count out what a worker had that has ended."""
@@ -77,6 +100,34 @@ class Dispatcher:
             for _ in range(count):
                 self.admission.leave(address)
         worker.places.clear()
+
+    def export_state(self, keep: Callable[[int], int]) -> list[Any]:
+        """Return the connections that nobody has taken, for :meth:`restore_state`.
+
+        :param keep: returns the number that a descriptor will have.
+        """
+        return [
+            [listener, keep(connection.fileno()), encode_decision(decision), host]
+            for listener, connection, decision, host in self._held
+        ]
+
+    def restore_state(self, state: Sequence[Any], workers: Sequence[WorkerHandle]) -> None:
+        """Go on after this process has become new code.
+
+        :param workers: all of them. Their connections count again.
+        """
+        for worker in workers:
+            for address in worker.places.elements():
+                self.admission.count_moved(address)
+        for listener, descriptor, code, host in state:
+            connection = socket.socket(fileno=descriptor)
+            connection.set_inheritable(False)
+            decision = decode_decision(code)
+            self._held.append((listener, connection, decision, host))
+            if decision == Decision():
+                self.admission.count_moved(host)
+        if self._held:
+            self._wait()
 
     def close(self) -> None:
         """Close the connections that nobody has taken."""
@@ -118,6 +169,16 @@ class Dispatcher:
                 return
             self._held.popleft()
         self._hold(False)
+
+
+def _take_place(worker: WorkerHandle, address: str | None) -> bool:
+    """Count out a connection, and return whether it was counted."""
+    if worker.places[address] < 1:
+        return False
+    worker.places[address] -= 1
+    if not worker.places[address]:
+        del worker.places[address]
+    return True
 
 
 def bare_host(host: str) -> str:

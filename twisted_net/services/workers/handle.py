@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_net.services.workers.channel import ControlChannel, open_channel
-from twisted_net.services.workers.handoff import Decision, hand_over
+from twisted_net.services.workers.adopted_process import AdoptedProcess
+from twisted_net.services.workers.channel import (
+    ControlChannel,
+    adopt_channel,
+    export_channel,
+    open_channel,
+)
+from twisted_net.services.workers.handoff import Decision, hand_over, hand_successor
 from twisted_net.services.workers.log_lines import WorkerLog
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.spawning import WorkerEnds, WorkerProcess
@@ -24,6 +31,8 @@ HUNG_SECONDS = 60.0
 """Seconds after which a worker that does not answer is killed. gunicorn has 30."""
 
 _REMEMBERED = 20  # lines of its standard error
+
+_FLAGS = ("ready", "has_served", "was_stopped", "has_moved", "must_reload")
 
 
 class WorkerOwner(Protocol):
@@ -40,6 +49,12 @@ class WorkerOwner(Protocol):
 
     def worker_leaving(self, worker: WorkerHandle, /) -> None:
         """A worker wants to end, and waits until it is told to stop."""
+
+    def worker_moved(self, worker: WorkerHandle, /) -> None:
+        """A worker's successor has its connections, but for those that have stayed."""
+
+    def worker_stayed(self, worker: WorkerHandle, reason: str, /) -> None:
+        """A worker goes on, because its successor cannot."""
 
     def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]], /) -> None:
         """A worker has told its metrics, because it is about to end."""
@@ -71,11 +86,30 @@ class WorkerHandle:
     :ivar places: the addresses of its connections that the supervisor has admitted.
     :ivar taps: where the lines of its taps go, by their numbers.
     :ivar connections: its open connections, as of its last answer.
+    :ivar predecessor: the worker whose connections it goes on with.
+    :ivar successor: the new process that is to go on with its connections.
+    :ivar has_moved: whether a successor has them. It closes what has stayed, and ends.
+    :ivar stayed: the addresses of those that have stayed and the supervisor has admitted.
+    :ivar must_reload: whether it is to read its files again once it serves.
+    :ivar status: how its process has ended.
+    :ivar adopted: the metrics that it has taken over from its predecessor.
     """
 
-    def __init__(self, number: int, clock: Any, owner: WorkerOwner) -> None:
+    def __init__(
+        self,
+        number: int,
+        clock: Any,
+        owner: WorkerOwner,
+        predecessor: WorkerHandle | None = None,
+    ) -> None:
         self.number = number
         self.ready = self.has_served = self.was_stopped = self.has_ended = False
+        self.predecessor = predecessor
+        self.successor: WorkerHandle | None = None
+        self.has_moved = self.must_reload = False
+        self.status = 0
+        self.stayed: list[str | None] = []
+        self.adopted: list[dict[str, Any]] = []
         self.started_at = clock.seconds()
         self.complaints: deque[str] = deque(maxlen=_REMEMBERED)
         self.places: Counter[str | None] = Counter()
@@ -89,7 +123,7 @@ class WorkerHandle:
         self._channel = ControlChannel(self._told, self._asked, self._lost)
         self._ping: Deferred[Any] | None = None
         self._asked_at = 0.0
-        self._is_late = self._is_killed = self._must_reload = False
+        self._is_late = self._is_killed = False
         self._wait_ready: list[Deferred[bool]] = []
         self._wait_ended: list[Deferred[None]] = []
 
@@ -105,6 +139,16 @@ class WorkerHandle:
     def may_take(self) -> bool:
         """Whether it may get a connection now."""
         return self.ready and not self._is_late
+
+    @property
+    def why_it_is_lost(self) -> str:
+        """Why new code of the supervisor could not go on with it; empty if it can.
+
+        As a rule, it is about to end.
+        """
+        if self.pid is None or self._channel.is_lost:
+            return "it ends"
+        return self._channel.why_it_stays()
 
     @property
     def lifetime(self) -> float:
@@ -134,6 +178,32 @@ class WorkerHandle:
         except OSError:  # it dies; its end will be heard soon
             self.ready = False
             return False
+
+    def pass_on(self, successor: WorkerHandle) -> bool:
+        """Give it the socket to its successor, which was started: it gives that one everything.
+
+        :return: False if it has no room, or is gone.
+        """
+        end, successor._handoff = successor._handoff, None
+        if end is None or self._handoff is None:
+            return False
+        with end:
+            try:
+                passed = hand_successor(self._handoff, end, successor.pid or 0)
+            except OSError:
+                return False
+        if passed:
+            self.successor = successor
+        return passed
+
+    def succeed(self) -> None:
+        """Take the place of the predecessor: what it would have got comes here from now on."""
+        before = self.predecessor
+        assert before is not None
+        self._handoff, before._handoff = before._handoff, None
+        before.ready = False
+        before.was_stopped = before.has_moved = True
+        self.connections, before.connections = before.connections, 0
 
     def check(self) -> None:
         """Find out whether it answers. Called once a second.
@@ -183,32 +253,76 @@ class WorkerHandle:
             return
         self.was_stopped = True
         self.tell("stop")
-        if not self.has_served:
+        if not self.has_served and self.predecessor is None:  # else it may have connections
             self.signal(signal.SIGTERM)
-
-    def reload(self) -> None:
-        """Let it read its configuration again: once it serves, because it may have read it already.
-
-        Before, the signal would end it.
-        """
-        if self.has_served:
-            self.signal(signal.SIGHUP)
-        else:
-            self._must_reload = True
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.signal(number)
 
+    def reload(self) -> None:
+        """Let it read its files again, as soon as it serves."""
+        self.must_reload = not self.has_served
+        if self.has_served:
+            self.signal(signal.SIGHUP)
+
+    # Going on after the supervisor has become new code.
+
+    def export_state(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what :meth:`adopt` needs. Nothing changes.
+
+        :param keep: returns the number that a descriptor will have.
+        :raises ValueError: its line cannot be moved now.
+        """
+        return {
+            "number": self.number,
+            "pid": self.pid,
+            "channel": export_channel(self._channel, keep),
+            "handoff": None if self._handoff is None else keep(self._handoff.fileno()),
+            "output": self._process.export_state(keep),
+            "lifetime": self.lifetime,
+            "complaints": list(self.complaints),
+            "places": list(self.places.items()),
+            "connections": self.connections,
+            **{name: getattr(self, name) for name in _FLAGS},
+        }
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        """Know what was known of a worker that runs; :meth:`adopt` follows."""
+        for name in _FLAGS:
+            setattr(self, name, state[name])
+        self.started_at -= state["lifetime"]
+        self.complaints.extend(state["complaints"])
+        self.places.update(dict(state["places"]))
+        self.connections = state["connections"]
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Hear the worker, and hand connections to it."""
+        if state["handoff"] is not None:
+            self._handoff = socket.socket(fileno=state["handoff"])
+            self._handoff.set_inheritable(False)
+        os.set_inheritable(state["channel"]["descriptor"], False)
+        adopt_channel(self._clock, state["channel"], self._channel)
+        pipes = self._process.restore_state(state["output"])
+        AdoptedProcess(self._clock, self._process, state["pid"], pipes).watch()
+
     # What it does.
 
     def _told(self, name: str, values: dict[str, Any]) -> None:
         if name == "ready":
-            self.ready = self.has_served = True
-            if self._must_reload:
-                self.reload()
+            self.has_served = True
+            self.ready = not self.was_stopped
+            self.adopted = values.get("metrics", [])
             self._owner.worker_ready(self)
+            if self.must_reload:
+                self.reload()
             self._tell_ready(True)
+        elif name == "moved":
+            self.has_moved = True
+            self.stayed = values["stayed"]
+            self._owner.worker_moved(self)
+        elif name == "not-moved":
+            self._owner.worker_stayed(self, values["reason"])
         elif name == "left":
             self._owner.connections_left(self, values["addresses"])
         elif name == "leaving":
@@ -242,6 +356,7 @@ class WorkerHandle:
     def _ended(self, status: int) -> None:
         self.ready = False
         self.has_ended = True
+        self.status = status
         if self._handoff is not None:
             self._handoff.close()
             self._handoff = None
@@ -253,9 +368,20 @@ class WorkerHandle:
         self._tell_ready(False)
         waiting, self._wait_ended = self._wait_ended, []
         for each in waiting:
-            each.callback(None)
+            if not each.called:  # else who has waited gave up
+                each.callback(None)
 
     def _tell_ready(self, serves: bool) -> None:
         waiting, self._wait_ready = self._wait_ready, []
         for each in waiting:
             each.callback(serves)
+
+
+def describe_end(status: int) -> str:
+    """Say how a process has ended."""
+    if status >= 0:
+        return f"has ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

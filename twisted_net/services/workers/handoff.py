@@ -4,6 +4,9 @@ A message is one descriptor (``SCM_RIGHTS``, unix(7)) and some bytes: the listen
 address family, what the supervisor has decided, and the address of the peer, which may be gone by
 then. The sockets keep the borders of messages (``SOCK_SEQPACKET``), so that half a message cannot
 happen.
+
+One other message goes the same way: the socket to a new process that is to go on with the worker's
+connections, with its process id.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ _MESSAGE = struct.Struct("!BBB")
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _LARGEST = 256  # bytes of a message; an address has up to 45
 _OPEN = 255  # the worker decides
+_SUCCESSOR = 254  # it is no connection, but the socket to a new process
 _REFUSALS = (None, FULL, TOO_MANY, TOO_FAST, DENIED)
 
 _AT_ONCE, _SECONDS = 16, 0.0005
@@ -93,10 +97,32 @@ def hand_over(
     :return: False if the worker has so many waiting that there is no room.
     :raises OSError: the worker is gone.
     """
-    code = _OPEN if what.is_open else _REFUSALS.index(what.refusal)
-    data = _MESSAGE.pack(listener, _FAMILIES.index(connection.family), code)
-    data += (host or "").encode()
-    rights = array.array("i", [connection.fileno()])
+    return _send(to, connection, listener, encode_decision(what), host or "")
+
+
+def encode_decision(what: Decision) -> int:
+    """Return a decision as a number."""
+    return _OPEN if what.is_open else _REFUSALS.index(what.refusal)
+
+
+def decode_decision(code: int) -> Decision:
+    """Return the decision of :func:`encode_decision`."""
+    return LEFT_TO_WORKER if code == _OPEN else Decision(refusal=_REFUSALS[code])
+
+
+def hand_successor(to: socket.socket, end: socket.socket, pid: int) -> bool:
+    """Pass on the socket to a new process, which is to go on with the worker's connections.
+
+    :param pid: its process id.
+    :return: False if there is no room.
+    :raises OSError: the worker is gone.
+    """
+    return _send(to, end, 0, _SUCCESSOR, str(pid))
+
+
+def _send(to: socket.socket, passed: socket.socket, listener: int, code: int, text: str) -> bool:
+    data = _MESSAGE.pack(listener, _FAMILIES.index(passed.family), code) + text.encode()
+    rights = array.array("i", [passed.fileno()])
     try:
         to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     except OSError as error:
@@ -112,6 +138,8 @@ class HandoffReader:
 
     :param source: the worker's end.
     :param take: called with each connection. It may keep a copy of the descriptor.
+    :param succeed: called with the descriptor of the socket to a new process, and the process's id.
+        It may keep a copy of the descriptor.
     """
 
     def __init__(
@@ -119,14 +147,28 @@ class HandoffReader:
         reactor: Any,
         source: socket.socket,
         take: Callable[[HandedConnection], object],
+        succeed: Callable[[int, int], object] = lambda descriptor, pid: None,
     ) -> None:
         self._reactor = reactor
         self._source = source
         self._take = take
+        self._succeed = succeed
+        self._is_paused = False
 
     def start(self) -> None:
-        """Begin to take connections."""
+        """Begin to take connections, or go on."""
+        self._is_paused = False
         self._reactor.addReader(self)
+
+    def pause(self) -> None:
+        """Let connections wait in the socket."""
+        self._is_paused = True
+        self._reactor.removeReader(self)
+
+    def close(self) -> None:
+        """Take no more. What waits is another process's, if that has the socket too."""
+        self.pause()
+        self._source.close()
 
     def take_all(self) -> None:
         """Take what is waiting, and then no more."""
@@ -145,7 +187,7 @@ class HandoffReader:
     def doRead(self) -> Any:
         started = perf_counter()
         for _ in range(_AT_ONCE):
-            if not self._take_one() or perf_counter() - started > _SECONDS:
+            if self._is_paused or not self._take_one() or perf_counter() - started > _SECONDS:
                 return None
         return None
 
@@ -170,15 +212,22 @@ class HandoffReader:
         if not descriptors:  # none was free here: the kernel has closed the connection
             _log.warn("A connection was lost: this worker has no free file descriptor")
             return True
-        listener, family, code = _MESSAGE.unpack_from(data)
-        decision = LEFT_TO_WORKER if code == _OPEN else Decision(refusal=_REFUSALS[code])
-        host = data[_MESSAGE.size :].decode() or None
         try:
-            self._take(
-                HandedConnection(listener, descriptors[0], _FAMILIES[family], decision, host)
-            )
+            self._use(data, descriptors[0])
         except Exception:
             _log.failure("A connection that was passed on could not be served")
         finally:
             os.close(descriptors[0])
         return True
+
+    def _use(self, data: bytes, descriptor: int) -> None:
+        listener, family, code = _MESSAGE.unpack_from(data)
+        text = data[_MESSAGE.size :].decode()
+        if code == _SUCCESSOR:
+            self._succeed(descriptor, int(text))
+            return
+        self._take(
+            HandedConnection(
+                listener, descriptor, _FAMILIES[family], decode_decision(code), text or None
+            )
+        )

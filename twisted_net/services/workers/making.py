@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,13 @@ from twisted_net.eager.session_tickets import (
     check_supported,
 )
 from twisted_net.endpoints.descriptors import most_connections
-from twisted_net.endpoints.listening import Listener
+from twisted_net.endpoints.listening import Listener, without_place
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.services.admin_flags import admin_service, reloading, view_of
 from twisted_net.services.options import ServiceOptions
+from twisted_net.services.reexec import end_trial
 from twisted_net.services.starting import NamedService, StartError
+from twisted_net.services.upgrading import Launch
 from twisted_net.services.workers.settings import PYTHONPATH, WorkerSettings
 from twisted_net.services.workers.shared_admission import SharedAdmission, share_of
 from twisted_net.services.workers.sockets import AcceptingSockets, HandedSockets
@@ -67,6 +69,8 @@ def make_worker(
     options.shared_certificate = settings.certificate
     options.parts = count
     service = make()
+    if settings.succeeds:
+        check_same_listeners(options.command, service.listeners, settings.listeners)
     if settings.ticket_key:
         for listener in service.listeners:
             if listener.certificates is not None:
@@ -94,10 +98,16 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
     :raises StartError: something that the command line names cannot be used.
     """
     _check_listeners(options)
+    launch = options.launch or Launch()
+    known: dict[str, Any] = {} if launch.saved is None else launch.saved.values
     sockets = AcceptingSockets()
     options.sockets = sockets
+    options.shared_certificate = known.get("certificate")
     listeners = options.listeners(reactor)
-    keys = _TicketKeys(listeners, options["ticket-key"] is not None)
+    labels = tuple(each.label for each in listeners)
+    if launch.saved is not None:
+        check_same_listeners(options.command, listeners, known["listeners"])
+    keys = _TicketKeys(listeners, options["ticket-key"] is not None, known.get("ticket_key", ""))
     certificate = _self_signed(listeners) if options["self-signed"] else None
 
     def settings(number: int) -> WorkerSettings:
@@ -110,7 +120,11 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
             keys.current,
             certificate,
             os.environ.get(PYTHONPATH),
+            labels,
         )
+
+    def identity() -> dict[str, Any]:
+        return {"ticket_key": keys.current, "certificate": certificate, "listeners": labels}
 
     supervisor = Supervisor(
         reactor,
@@ -127,10 +141,13 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
             options=options,
             overlaps=options.may_overlap,
             renew_ticket_key=keys.renew if keys.current else None,
+            identity=identity,
+            launch=launch,
         ),
     )
     if options["admin"] is not None:
         _add_admin(supervisor, options, reactor)
+    end_trial(launch.saved)
     return supervisor
 
 
@@ -139,6 +156,7 @@ def _add_admin(supervisor: Supervisor, options: ServiceOptions, reactor: Any) ->
     from twisted_net.web.admin.views import ServiceView
 
     view = ServiceView(options.command, supervisor, reload=reloading(supervisor))
+    view.upgrade = supervisor.upgrade
     answers = PoolAnswers(reactor, supervisor, view, decides_bans=options.command != "netchat")
     supervisor.pool.observer = answers
     supervisor.admin = admin_service(reactor, options, view, answers)
@@ -162,15 +180,37 @@ def _check_listeners(options: ServiceOptions) -> None:
             )
 
 
+def check_same_listeners(
+    command: str, listeners: Sequence[Listener], before: Sequence[str]
+) -> None:
+    """Refuse an upgrade that listens elsewhere: the processes know listeners by numbers.
+
+    :param listeners: those of the new code.
+    :param before: the labels of those of the old code.
+    :raises StartError: they are others, or in another order.
+    """
+    labels = [each.label for each in listeners]
+    here = [without_place(label) for label in labels]
+    there = [without_place(label) for label in before]
+    if here != there:
+        others = (each for each in (*here, *there) if each not in here or each not in there)
+        as_written = {without_place(each): each for each in (*before, *labels)}
+        raise StartError(
+            f"{command}: {as_written[next(others, here[0])]}: an upgrade with --workers cannot "
+            "change where it listens, nor the order; restart the service"
+        )
+
+
 class _TicketKeys:
     """The key of session tickets that all workers share.
 
+    :param before: the key that the workers have already.
     :ivar current: the key in hexadecimal digits; empty if there is none.
     """
 
-    def __init__(self, listeners: list[Listener], in_file: bool) -> None:
-        self.current = ""
-        if in_file or all(each.certificates is None for each in listeners):
+    def __init__(self, listeners: list[Listener], in_file: bool, before: str) -> None:
+        self.current = before
+        if before or in_file or all(each.certificates is None for each in listeners):
             return
         try:
             check_supported()

@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger
 
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK, Deaths
-from twisted_net.services.workers.handle import Spawn, WorkerHandle
+from twisted_net.services.workers.handle import Spawn, WorkerHandle, describe_end
 from twisted_net.services.workers.settings import WorkerSettings
+from twisted_net.services.workers.worker_upgrade import WorkerUpgrade
+from twisted_net.upgrade.frames import UpgradeFailed
 
 _log = Logger()
 
 _CHECK_EVERY = 1.0
 """Seconds between two questions whether a worker answers."""
 
-WORKER_START_SECONDS = 60.0
-"""Seconds that a successor has until it serves; then the old worker stays."""
+SETTLE_SECONDS = 10.0
+"""Seconds that a worker may take to end after it has said its last."""
 
 WORKER_END_SECONDS = 5.0
 """Seconds that a worker has to end after its last connection; then it is killed."""
@@ -39,6 +43,12 @@ class PoolObserver(Protocol):
     def worker_gone(self, worker: WorkerHandle, /) -> None:
         """A worker has ended."""
 
+    def export_state(self) -> dict[str, Any]:
+        """Return what it needs to go on, after the supervisor has become new code."""
+
+    def restore_state(self, state: Mapping[str, Any], /) -> None:
+        """Go on with it."""
+
 
 class WorkerPool:
     """Starts workers, again when they die, and new ones in their place.
@@ -48,11 +58,13 @@ class WorkerPool:
     :param settings: makes the settings of a worker from its number.
     :param spawn: starts a process.
     :param drain: seconds that a worker's connections have when it is told to stop.
-    :param overlaps: whether a worker and its successor may run at the same time. If not, new
-        connections wait until the old one has ended, and the new one serves.
+    :param overlaps: whether two workers may serve with the same store at the same time. If not, a
+        worker that was asked to end is followed by another one only after its end.
     :param changed: called when a worker begins to serve, or has ended.
     :param gone: called with each worker that has ended.
     :param left: called with a worker and the addresses of connections that have ended.
+    :param succeeded: called with each worker that goes on with the connections of another one.
+    :param stayed: called with each worker whose successor has its connections, but for some.
     :param failed: called with the line for the operator when the service cannot go on.
     :param jitter: returns random numbers from 0 to 1.
     :ivar drain: as the argument; it may be changed.
@@ -60,6 +72,7 @@ class WorkerPool:
     :ivar retired: workers that serve their last connections.
     :ivar starts: how many processes were started.
     :ivar observer: is told about workers, if somebody observes them.
+    :ivar is_stopping: whether all are to end.
     :ivar has_served: whether all numbers have had a worker that serves.
     """
 
@@ -75,6 +88,8 @@ class WorkerPool:
         changed: Callable[[], object],
         gone: Callable[[WorkerHandle], object],
         left: Callable[[WorkerHandle, list[str | None]], object],
+        succeeded: Callable[[WorkerHandle], object],
+        stayed: Callable[[WorkerHandle], object],
         failed: Callable[[str], object],
         deaths: Deaths | None = None,
         jitter: Callable[[], float] = random.random,
@@ -93,14 +108,17 @@ class WorkerPool:
         self._changed = changed
         self._gone = gone
         self._left = left
+        self._succeeded = succeeded
+        self._stayed = stayed
         self._fail = failed
         self._deaths = deaths or Deaths()
         self._jitter = jitter
         self._calls: set[Any] = set()
-        self._stopping = False
+        self.is_stopping = False
         self._last_death = -math.inf
         self._is_proven = False  # a worker has lived for some seconds
-        self._is_replacing = False
+        self._upgrades: dict[int, WorkerUpgrade] = {}
+        self._adopted: list[tuple[WorkerHandle, dict[str, Any]]] = []
 
     @property
     def running(self) -> list[WorkerHandle]:
@@ -123,12 +141,77 @@ class WorkerPool:
         for number in range(1, self.count + 1):
             self._start(number)
 
+    # Going on after the supervisor has become new code.
+
+    async def settle(self) -> None:
+        """Wait for the end of those workers that are about to end: only this process hears it.
+
+        :raises UpgradeFailed: it takes too long.
+        """
+        while ending := [each for each in self.everybody if each.why_it_is_lost]:
+            worker, why = ending[0], ending[0].why_it_is_lost
+            ended = worker.wait_ended()
+            ended.addTimeout(SETTLE_SECONDS, self._clock)
+            try:
+                await ended
+            except WaitedTooLong:
+                raise UpgradeFailed(f"worker {worker.number} does not end: {why}") from None
+
+    def export_state(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what :meth:`adopt` needs. Nothing changes.
+
+        :param keep: returns the number that a descriptor will have.
+        :raises ValueError: a worker cannot be passed on now; the text says why.
+        """
+        workers = []
+        for each in self.everybody:
+            try:
+                workers.append({**each.export_state(keep), "is_retired": each in self.retired})
+            except ValueError as error:
+                raise ValueError(f"worker {each.number}: {error}") from None
+        return {
+            "workers": workers,
+            "starts": self.starts,
+            "is_proven": self._is_proven,
+            "has_served": self.has_served,
+        }
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Know workers that run; :meth:`resume_adopted` follows."""
+        self._later(_CHECK_EVERY, self._check)
+        self.starts, self.has_served = state["starts"], state["has_served"]
+        self._is_proven = state["is_proven"]
+        for known in state["workers"]:
+            worker = WorkerHandle(known["number"], self._clock, self)
+            worker.restore_state(known)
+            if known["is_retired"]:
+                self.retired.append(worker)
+            else:
+                self.workers[worker.number] = worker
+            self._adopted.append((worker, known))
+
+    def resume_adopted(self) -> None:
+        """Hear the workers of :meth:`adopt`, and start those that are missing."""
+        adopted, self._adopted = self._adopted, []
+        for worker, known in adopted:
+            worker.adopt(known)
+            if known["is_retired"]:
+                self._later(self.drain + WORKER_END_SECONDS, self._kill, worker)
+            elif worker.number > self.count:  # there are to be fewer now
+                self._retire(worker)
+            else:
+                self._later(QUICK, self._note_survival, worker)
+        for number in range(1, self.count + 1):
+            if number not in self.workers:
+                self._start(number)
+        self._changed()
+
     def stop(self) -> Deferred[None]:
         """Let all workers close their connections and end.
 
         :return: fires when all have ended.
         """
-        self._stopping = True
+        self.is_stopping = True
         for call in list(self._calls):
             call.cancel()
         self._calls.clear()
@@ -143,57 +226,54 @@ class WorkerPool:
             call.cancel()
         self._calls.clear()
 
-    def replace_worker(self, number: int) -> Deferred[bool]:
-        """Start a successor of a worker. Once it serves, the old one ends.
+    def upgrade_worker(self, number: int) -> Deferred[None]:
+        """Start a new process, which goes on with a worker's connections.
 
-        The listening sockets stay with the supervisor, so that nobody is refused. The old worker
-        closes its connections as when the service stops.
-
-        :return: fires when the old worker has ended; with False if the successor cannot serve, and
-            the old one goes on.
+        :return: fires when it does; fails with :exc:`UpgradeFailed`, and the old process goes on.
         """
-        return Deferred.fromCoroutine(self._replace(number))
+        return Deferred.fromCoroutine(self._upgrade(number))
 
-    async def replace_all(self) -> bool:
-        """Replace all workers, one after another. The first that cannot serve ends this.
-
-        :return: whether all were replaced.
-        """
-        if self._is_replacing or self._stopping:
-            _log.warn("The workers are being replaced already, or end")
-            return False
-        self._is_replacing = True
-        try:
-            _log.info("The workers are replaced, one after another")
-            for number in sorted(self.workers):
-                if not await self.replace_worker(number) or self._stopping:
-                    _log.error("Worker {worker} is not replaced; no others are", worker=number)
-                    return False
-            _log.info("All workers are replaced")
-            return True
-        finally:
-            self._is_replacing = False
-
-    async def _replace(self, number: int) -> bool:
-        if not self._overlaps:
-            return await self._restart(number)
-        successor = WorkerHandle(number, self._clock, self)
-        self.retired.append(successor)  # until it serves: it is no one's first choice
-        if not self._spawn_process(successor):
-            return False
-        self._later(WORKER_START_SECONDS, self._give_up, successor)
-        if not await successor.wait_ready():
-            return False
-        if self._stopping:
-            return True
-        self.retired.remove(successor)
+    async def _upgrade(self, number: int) -> None:
         before = self.workers.get(number)
-        self.workers[number] = successor
-        self._changed()
-        if before is not None:
+        if before is None or not before.ready or self.is_stopping:
+            raise UpgradeFailed("it does not serve now")
+        successor = WorkerHandle(number, self._clock, self, before)
+        self.retired.append(successor)  # until it serves: it gets no connections
+        try:
+            self._spawn_process(successor)
+        except OSError as error:
+            self._forget(successor)
+            raise UpgradeFailed(f"its new process cannot be started: {_why(error)}") from None
+        attempt = self._upgrades[number] = WorkerUpgrade(self._clock, before, successor)
+        serves = await attempt.wait()
+        if self._upgrades.get(number) is attempt:
+            del self._upgrades[number]
+        if before.has_ended:  # only now it is known who has its connections
+            self._ended(before)
+        if not serves:
+            self._restart_if_moved(before, successor)
+            raise attempt.failure()
+
+    def _restart_if_moved(self, before: WorkerHandle, successor: WorkerHandle) -> None:
+        """Start a worker in place of two: the new one has died with what the old one gave it."""
+        if before.has_moved and self.workers.get(before.number) is before:
+            self._log_death(successor)
             self._retire(before)
-            await before.wait_ended()
-        return True
+            self._start_later(successor)
+            self._changed()
+
+    def _succeed(self, successor: WorkerHandle) -> None:
+        """Let a new process take the place of the old one, which has given it everything."""
+        before = successor.predecessor
+        assert before is not None
+        successor.succeed()
+        self._succeeded(successor)
+        if self.is_stopping:
+            return
+        self.retired.remove(successor)
+        self.workers[successor.number] = successor
+        self.retired.append(before)
+        self._later(self.drain + WORKER_END_SECONDS, self._kill, before)
 
     async def _restart(self, number: int) -> bool:
         """Let a worker end, and start another one."""
@@ -203,25 +283,25 @@ class WorkerPool:
         self._retire(before)
         self._changed()
         await before.wait_ended()
-        if self._stopping:
+        if self.is_stopping:
             return True
         return await self._start(number).wait_ready()
 
     def _start(self, number: int) -> WorkerHandle:
         worker = self.workers[number] = WorkerHandle(number, self._clock, self)
-        self._spawn_process(worker)
+        try:
+            self._spawn_process(worker)
+        except OSError as error:
+            self._forget(worker)
+            self._fail(f"worker {number} cannot be started: {_why(error)}")
         return worker
 
-    def _spawn_process(self, worker: WorkerHandle) -> bool:
+    def _spawn_process(self, worker: WorkerHandle) -> None:
         self.starts += 1
-        try:
-            worker.start(self._spawn, self._settings(worker.number))
-        except OSError as error:
-            why = error.strerror or str(error)
-            self._forget(worker)
-            self._fail(f"worker {worker.number} cannot be started: {why}")
-            return False
-        return True
+        settings = self._settings(worker.number)
+        worker.start(
+            self._spawn, replace(settings, succeeds=True) if worker.predecessor else settings
+        )
 
     def _retire(self, worker: WorkerHandle) -> None:
         if worker not in self.retired:
@@ -230,11 +310,6 @@ class WorkerPool:
             del self.workers[worker.number]
         worker.stop()
         self._later(self.drain + WORKER_END_SECONDS, self._kill, worker)
-
-    def _give_up(self, successor: WorkerHandle) -> None:
-        if not successor.has_served and not successor.has_ended:
-            _log.error("Worker {worker} takes too long to start", worker=successor.number)
-            successor.signal(signal.SIGKILL)
 
     def _forget(self, worker: WorkerHandle) -> None:
         if worker in self.retired:
@@ -263,6 +338,8 @@ class WorkerPool:
     # What workers do.
 
     def worker_ready(self, worker: WorkerHandle) -> None:
+        if worker.predecessor is not None:
+            self._succeed(worker)
         _log.info("Worker {worker} serves, pid {pid}", worker=worker.number, pid=worker.pid)
         if len(self.workers) == self.count and all(each.ready for each in self.running):
             self.has_served = True
@@ -274,8 +351,19 @@ class WorkerPool:
     def connections_left(self, worker: WorkerHandle, addresses: list[str | None]) -> None:
         self._left(worker, addresses)
 
+    def worker_moved(self, worker: WorkerHandle) -> None:
+        self._stayed(worker)
+        if worker.number in self._upgrades:
+            self._upgrades[worker.number].old_has_said()
+        if worker.successor is not None and worker.successor.has_ended:
+            self._restart_if_moved(worker, worker.successor)
+
+    def worker_stayed(self, worker: WorkerHandle, reason: str) -> None:
+        if worker.number in self._upgrades:
+            self._upgrades[worker.number].stays(reason)
+
     def worker_leaving(self, worker: WorkerHandle) -> None:
-        if self._stopping or self.workers.get(worker.number) is not worker:
+        if self.is_stopping or self.workers.get(worker.number) is not worker:
             return  # it is told to stop anyway
         _log.info("Worker {worker} was asked to end; it is replaced", worker=worker.number)
         if self._overlaps:
@@ -290,50 +378,61 @@ class WorkerPool:
             self.observer.metrics_known(worker, families)
 
     def worker_ended(self, worker: WorkerHandle, status: int) -> None:
+        attempt = self._upgrades.get(worker.number)
+        if attempt is not None and self.workers.get(worker.number) is worker:
+            attempt.old_has_ended()  # who has its connections is not known yet
+            self._changed()
+        else:
+            self._ended(worker)
+
+    def _ended(self, worker: WorkerHandle) -> None:
         number, was_first = worker.number, self.workers.get(worker.number) is worker
         self._forget(worker)
         self._gone(worker)
         if self.observer is not None:
             self.observer.worker_gone(worker)
+        if worker.successor is not None:
+            worker.successor.predecessor = None
         self._changed()
-        if self._stopping:
+        if self.is_stopping:
             return
-        if not was_first:  # a retired one, or a successor that could not start
+        if not was_first:
             if worker.was_stopped:
                 _log.info("Worker {worker} has ended, after its last connection", worker=number)
-            else:
-                self._log_death(worker, status)
-            return
-        goes_on = status > 0 and not worker.has_served and self._others_serve()
-        if status > 0 and not goes_on and not self._is_proven and worker.lifetime < QUICK:
+            return  # or it could not go on with another one, which is told there
+        goes_on = worker.status > 0 and not worker.has_served and self._others_serve()
+        if worker.status > 0 and not goes_on and not self._is_proven and worker.lifetime < QUICK:
             # Its own line says why it cannot start, such as a store that is not there.
             reason = worker.complaints[-1] if worker.complaints else ""
-            self._fail(reason or f"worker {number} {_how(status)}")
+            self._fail(reason or f"worker {number} {describe_end(worker.status)}")
             return
-        self._log_death(worker, status)
+        self._log_death(worker)
+        self._start_later(worker, failed_to_start=goes_on)
+
+    def _start_later(self, dead: WorkerHandle, failed_to_start: bool = False) -> None:
         self._last_death = self._clock.seconds()
         delay: float | None
-        if goes_on:
+        if failed_to_start:
             delay = self._deaths.failed_to_start(self._jitter())
         else:
-            delay = self._deaths.died(worker.lifetime, self._jitter())
+            delay = self._deaths.died(dead.lifetime, self._jitter())
         if delay is None:
             self._fail(
                 f"{MOST_QUICK_DEATHS} workers in a row have died within {QUICK:g} s of their "
-                f"start, the last one {_how(status)}"
+                f"start, the last one {describe_end(dead.status)}"
             )
             return
-        self._later(delay, self._start, number)
+        self._later(delay, self._start, dead.number)
 
     def _others_serve(self) -> bool:
         """Whether the service has begun, and somebody serves."""
         return self.has_served and any(each.ready for each in self.running)
 
-    def _log_death(self, worker: WorkerHandle, status: int) -> None:
+    def _log_death(self, worker: WorkerHandle) -> None:
         _log.error(
             "Worker {worker} {how}, after {seconds} s, with {connections} connections{why}",
             worker=worker.number,
-            how=_how(status),
+            how=describe_end(worker.status),
             seconds=round(worker.lifetime, 1),
             connections=worker.connections,
             why=": " + worker.complaints[-1] if worker.complaints else "",
@@ -347,11 +446,5 @@ class WorkerPool:
             self._deaths.survived()
 
 
-def _how(status: int) -> str:
-    """Say how a process has ended."""
-    if status >= 0:
-        return f"has ended with status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -12,12 +12,14 @@ from types import FrameType
 
 from twisted_net.services.early_signals import leave_endings_to_system, note_signals
 from twisted_net.services.workers.settings import (
+    OLD_WORKER_FD,
     PYTHONPATH,
     SETTINGS_FD,
     WorkerSettings,
     read_settings,
 )
 from twisted_net.services.workers.this_process import become_worker
+from twisted_net.upgrade.new_process import UPGRADE_VARIABLE
 
 _OBSERVER = "twisted_net.services.workers.log_lines.make_worker_observer"
 
@@ -48,6 +50,10 @@ def main() -> None:
         signal.signal(number, _do_nothing)
     note_signals()
     leave_endings_to_system()
+    if settings.succeeds:
+        # Once it has the connections, it must close them in good order; see WorkerEnd.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.environ[UPGRADE_VARIABLE] = f"{OLD_WORKER_FD},{os.dup(2)}"
     sys.argv = twistd_arguments(settings)
     from twisted.scripts.twistd import run
 

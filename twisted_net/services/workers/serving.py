@@ -9,7 +9,7 @@ from twisted.application.service import IService
 
 from twisted_net.services.admin_flags import add_admin
 from twisted_net.services.options import ServiceOptions
-from twisted_net.services.starting import NamedService
+from twisted_net.services.starting import NamedService, StartError
 from twisted_net.services.workers.this_process import worker_settings
 
 
@@ -25,6 +25,9 @@ def service_for(
     :raises StartError: something that the command line names cannot be used.
     """
     settings = worker_settings()
+    saved = None if options.launch is None else options.launch.saved
+    if saved is not None and options["workers"] is None:
+        raise StartError(f"{options.command}: --workers is gone: restart the service instead")
     if settings is not None:
         from twisted_net.services.workers.making import make_worker
 

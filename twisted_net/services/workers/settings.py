@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 CONTROL_FD, HANDOFF_FD, SETTINGS_FD = 3, 4, 5
 """The descriptors that a worker is started with, besides the standard ones."""
 
+OLD_WORKER_FD = HANDOFF_FD
+"""The socket to the old worker, if it is to go on with one: it gets that one's handoff socket."""
+
 PYTHONPATH = "PYTHONPATH"
 """The variable in which a worker gets the supervisor's ``sys.path``."""
 
@@ -26,6 +29,8 @@ class WorkerSettings:
         empty if a file has it, or OpenSSL makes one.
     :ivar certificate: the self-signed certificate of this run and its key, in PEM form.
     :ivar python_path: ``PYTHONPATH`` as the operator has set it, for programs that it starts.
+    :ivar listeners: the labels of what the supervisor listens on, by their numbers.
+    :ivar succeeds: whether it goes on with the connections of another worker: an upgrade in place.
     """
 
     number: int
@@ -36,6 +41,8 @@ class WorkerSettings:
     ticket_key: str = ""
     certificate: tuple[str, str] | None = None
     python_path: str | None = None
+    listeners: tuple[str, ...] = ()
+    succeeds: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the settings as JSON."""
@@ -45,7 +52,7 @@ class WorkerSettings:
     def from_bytes(cls, data: bytes) -> WorkerSettings:
         """Return the settings in what :meth:`to_bytes` has made."""
         values = json.loads(data)
-        for name in ("words", "twistd"):
+        for name in ("words", "twistd", "listeners"):
             values[name] = tuple(values[name])
         if values["certificate"] is not None:
             values["certificate"] = tuple(values["certificate"])

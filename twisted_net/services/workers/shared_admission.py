@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -41,7 +41,7 @@ class SharedAdmission(Admission):
     :ivar decision: what the supervisor has decided about the connection that is being made.
     """
 
-    __slots__ = ("_handed", "_left", "_workers", "decision")
+    __slots__ = ("_expected", "_handed", "_left", "_workers", "decision")
 
     def __init__(
         self, rules: AdmissionRules, workers: int, left: Callable[[str | None], object]
@@ -49,6 +49,7 @@ class SharedAdmission(Admission):
         super().__init__(rules)
         self.decision = LEFT_TO_WORKER
         self._handed: Counter[str | None] = Counter()
+        self._expected: Counter[str | None] = Counter()
         self._left = left
         self._workers = workers
 
@@ -88,7 +89,35 @@ class SharedAdmission(Admission):
         if not self._handed[address]:
             super().leave(address)
             return
-        self._handed[address] -= 1
-        if not self._handed[address]:
-            del self._handed[address]
+        _take_one(self._handed, address)
         self._left(address)
+
+    # Moving to another process, as by an upgrade in place.
+
+    def keep(self, addresses: Iterable[str | None]) -> list[str | None]:
+        """Count only these connections from now on: another process has the others.
+
+        :return: the addresses of those that the supervisor counts.
+        """
+        self._handed &= Counter(addresses)
+        return list(self._handed.elements())
+
+    def export_state(self, now: float) -> dict[str, Any]:
+        return {**super().export_state(now), "handed": list(self._handed.items())}
+
+    def restore_state(self, state: Mapping[str, Any], now: float) -> None:
+        super().restore_state(state, now)
+        self._expected.update(dict(state["handed"]))
+
+    def count_moved(self, address: str | None) -> None:
+        if not self._expected[address]:
+            super().count_moved(address)
+            return
+        _take_one(self._expected, address)
+        self._handed[address] += 1
+
+
+def _take_one(counts: Counter[str | None], address: str | None) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]

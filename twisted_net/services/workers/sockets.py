@@ -17,9 +17,10 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_net.eager.inherited import take_inherited
 from twisted_net.eager.reactor_interfaces import ReactorView, plain, tls_factory
 from twisted_net.services.listening_sockets import EndpointT
-from twisted_net.services.workers.handoff import MOST_LISTENERS
+from twisted_net.services.workers.handoff import MOST_LISTENERS, HandoffReader
 
 _AT_ONCE = 64  # connections that are accepted in a turn: handing them over takes little
 
@@ -156,14 +157,18 @@ class _AcceptingView(ReactorView):
 
 
 class HandedSockets:
-    """Makes the endpoints of a worker.
+    """Makes the endpoints of a worker. One handoff socket serves all its ports.
 
     :ivar ports: the ports that listen, by the numbers that the supervisor has for them.
+    :ivar inherited: the handoff socket of an old worker; None if this one has not succeeded one.
+    :ivar reader: reads the handoff socket, as soon as the worker serves.
     """
 
     def __init__(self) -> None:
         self._count = 0
         self.ports: dict[int, HandedPort] = {}
+        self.inherited: socket.socket | None = None
+        self.reader: HandoffReader | None = None
 
     def endpoint(self, reactor: Any, kind: str, parse: Callable[[Any], EndpointT]) -> EndpointT:
         """Return the next endpoint: see :class:`ListeningSockets`."""
@@ -171,7 +176,12 @@ class HandedSockets:
         self._count += 1
 
         def made(factory: Any) -> HandedPort:
-            port = self.ports[number] = HandedPort(factory)
+            passed = take_inherited()  # another name of the same socket for each port
+            if self.inherited is None:
+                self.inherited = passed
+            elif passed is not None:
+                passed.close()
+            port = self.ports[number] = HandedPort(factory, self)
             return port
 
         if kind in _BOUND_ELSEWHERE:
@@ -184,16 +194,37 @@ class HandedSockets:
 class HandedPort:
     """Stands for a socket that the supervisor holds.
 
+    An upgrade in place treats it as any port: it pauses, passes on and gives up the handoff socket.
+
+    :param sockets: has the handoff socket.
     :ivar factory: makes the protocols.
     :ivar sessionno: the connections so far.
     """
 
     is_bound_here = False
+    connected = True
 
-    def __init__(self, factory: Any) -> None:
+    def __init__(self, factory: Any, sockets: HandedSockets) -> None:
         self.factory = factory
         self.sessionno = 0
+        self._sockets = sockets
         factory.doStart()
+
+    @property
+    def socket(self) -> Any:
+        """What an upgrade closes in the old process; None until the worker serves."""
+        return self._sockets.reader
+
+    def fileno(self) -> int:
+        return -1 if self._sockets.reader is None else self._sockets.reader.fileno()
+
+    def startReading(self) -> None:
+        if self._sockets.reader is not None:
+            self._sockets.reader.start()
+
+    def stopReading(self) -> None:
+        if self._sockets.reader is not None:
+            self._sockets.reader.pause()
 
     def startListening(self) -> None:
         """The supervisor listens."""

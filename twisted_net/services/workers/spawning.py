@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -34,6 +35,9 @@ _OF_SUPERVISOR = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
 _LONGEST_LINE = 1 << 20
 
+_ROOM = 1 << 20
+"""Bytes that a worker may write while the supervisor becomes new code."""
+
 
 def reactor_flags(reactor: Any) -> tuple[str, ...]:
     """Return the flag of ``twistd`` that asks for a reactor of the same kind, if there is one."""
@@ -46,7 +50,10 @@ def reactor_flags(reactor: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class WorkerEnds:
-    """The supervisor's ends of what connects it with a worker."""
+    """The supervisor's ends of what connects it with a worker.
+
+    :ivar handoff: of a worker that is to go on with another one: what that one is given.
+    """
 
     control: socket.socket
     handoff: socket.socket
@@ -84,6 +91,30 @@ class WorkerProcess(ProcessProtocol):
             with suppress(ProcessExitedAlready):
                 self.transport.signalProcess(signal.Signals(number).name.removeprefix("SIG"))
 
+    # Going on after the supervisor has become new code.
+
+    def export_state(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what was read of a line, and the pipes, which get room for what is written.
+
+        :param keep: returns the number that a descriptor will have.
+        """
+        pipes = {name: each.fileno() for name, each in self.transport.pipes.items()}
+        for each in pipes.values():
+            with suppress(OSError):  # then a worker waits that logs very much meanwhile
+                fcntl.fcntl(each, fcntl.F_SETPIPE_SZ, _ROOM)
+        return {
+            "lines": [self._wrote.rest, self._complained.rest],
+            "pipes": [[name, keep(each)] for name, each in pipes.items()],
+        }
+
+    def restore_state(self, state: Mapping[str, Any]) -> dict[int, int]:
+        """Go on in the middle of a line, and return the pipes."""
+        for splitter, rest in zip((self._wrote, self._complained), state["lines"], strict=True):
+            splitter.add(rest)
+        for _, each in state["pipes"]:
+            os.set_inheritable(each, False)
+        return dict(state["pipes"])
+
     # For the reactor.
 
     def outReceived(self, data: bytes) -> None:
@@ -110,6 +141,11 @@ class LineSplitter:
         self._add_line = add_line
         self._pieces: list[bytes] = []
         self._size = 0
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes of a line whose end has not come."""
+        return b"".join(self._pieces)
 
     def add(self, data: bytes) -> None:
         """Add bytes."""
@@ -167,7 +203,7 @@ class Spawner:
         environment = worker_environment(os.environ, sys.path)
         # Pairs, of which one end each is the worker's.
         control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        handoff, its_handoff = make_pair()
+        handoff, its_handoff = socket.socketpair() if settings.succeeds else make_pair()
         reading = write_settings(settings)
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:

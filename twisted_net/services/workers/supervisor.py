@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,11 +29,14 @@ from twisted_net.services.starting import (
     second_signal,
     settle,
 )
+from twisted_net.services.upgrading import Launch
 from twisted_net.services.workers.dispatcher import Dispatcher
 from twisted_net.services.workers.handle import Spawn
 from twisted_net.services.workers.pool import WORKER_END_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
+from twisted_net.services.workers.supervisor_reexec import SupervisorReexec
+from twisted_net.services.workers.supervisor_upgrade import SupervisorUpgrade, ignore_failure
 from twisted_net.web.admin.log_level import set_log_level
 
 _log = Logger()
@@ -79,6 +82,8 @@ class SupervisorParts:
     :ivar drain: seconds that connections have when the service stops.
     :ivar options: the command line, whose file may be read again.
     :ivar overlaps: whether a worker and its successor may run at the same time.
+    :ivar identity: returns what all workers have, for :func:`make_supervisor` of new code.
+    :ivar launch: how this process was started.
     :ivar renew_ticket_key: makes a new key of session tickets for all workers, in hexadecimal
         digits; None if they have none in common, or a file has it.
     """
@@ -95,6 +100,8 @@ class SupervisorParts:
     options: Any
     overlaps: bool = True
     renew_ticket_key: Callable[[], str] | None = None
+    identity: Callable[[], dict[str, Any]] = dict
+    launch: Launch = field(default_factory=Launch)
 
 
 class Supervisor(ListenerService):
@@ -123,6 +130,8 @@ class Supervisor(ListenerService):
             changed=self._workers_changed,
             gone=lambda worker: self._dispatcher.worker_gone(worker),
             left=lambda worker, addresses: self._dispatcher.left(worker, addresses),
+            succeeded=lambda worker: self._dispatcher.succeeded(worker),
+            stayed=lambda worker: self._dispatcher.stayed(worker, worker.stayed),
             failed=self._fail,
         )
         self._reactor = reactor
@@ -140,6 +149,14 @@ class Supervisor(ListenerService):
         self._call: Any = None
         self._signals: list[SignalHandler] = []
         self._manager = ServiceManager(reactor, os.environ)
+        self._identity = parts.identity
+        self._launch = parts.launch
+        self._reexec = SupervisorReexec(
+            reactor, parts.launch, self._services, self.pool, self._export_state
+        )
+        self._upgrade = SupervisorUpgrade(
+            parts.command, self.pool, lambda: self.ready and not self.is_draining, self._reexec
+        )
         parts.sockets.use(self._dispatcher.accepted)
 
     @property
@@ -160,6 +177,7 @@ class Supervisor(ListenerService):
         return "" if self.ready else "has no worker that serves"
 
     def privilegedStartService(self) -> None:
+        self._reexec.inherit_sockets()
         try:
             super().privilegedStartService()
             if self.admin is not None:
@@ -168,12 +186,14 @@ class Supervisor(ListenerService):
             raise StartError(f"{self.command}: {error}").show() from None
 
     def startService(self) -> None:
+        self._reexec.inherit_sockets()  # twist begins here
         try:
             super().startService()
             if self.admin is not None:
                 self.admin.startService()
         except ListenFailed as error:
             raise StartError(f"{self.command}: {error}").show() from None
+        self._launch.restore_pid_file()
         settle()
         begin_log_level(self._options["log-level"])
         self._reactor.callWhenRunning(self._start_workers)
@@ -186,6 +206,7 @@ class Supervisor(ListenerService):
         for handler in self._signals:
             handler.restore()
         self._signals.clear()
+        self._reexec.stop()
         stopped = Deferred.fromCoroutine(self._stop_all(super().stopService))
         if not stopped.called:
             second_signal.begin(self)
@@ -224,12 +245,17 @@ class Supervisor(ListenerService):
             return
         for number, call in (
             (signal.SIGHUP, self._hung_up),
-            (signal.SIGUSR2, self._replace_all),
+            (signal.SIGUSR2, self._upgrade_signalled),
         ):
             self._signals.append(SignalHandler(self._reactor, number, call))
+        saved, self._launch.saved = self._launch.saved, None
         if self._renew_ticket_key is not None:
-            self._call = self._reactor.callLater(NEW_TICKET_KEY_EVERY, self._new_ticket_key)
-        self.pool.start()
+            renew_in = NEW_TICKET_KEY_EVERY if saved is None else saved.values["renew_in"]
+            self._call = self._reactor.callLater(renew_in, self._new_ticket_key)
+        if saved is None:
+            self.pool.start()
+        else:
+            self._go_on(saved.values)
 
     def _workers_changed(self) -> None:
         self._accept_or_hold(self._holds)
@@ -298,11 +324,43 @@ class Supervisor(ListenerService):
             set_log_level(LogLevel.levelWithName(now["log-level"]))
         self.drain = self.pool.drain = now["drain"]
 
-    def _replace_all(self) -> None:
-        if not self.pool.has_served:
-            _log.error("The workers are not replaced: some of them have never served yet")
-            return
-        Deferred.fromCoroutine(self.pool.replace_all())
+    # An upgrade in place.
+
+    def upgrade(self) -> Deferred[str]:
+        """Let new code go on in place of all workers, and of this process.
+
+        :return: fires with what was done, one sentence, and the supervisor becomes new code right
+            after that; fails with :exc:`UpgradeFailed`.
+        """
+        return self._upgrade.start()
+
+    def _upgrade_signalled(self) -> None:
+        self.upgrade().addErrback(ignore_failure)
+
+    def _services(self) -> dict[str, ListenerService]:
+        return {"service": self} | ({} if self.admin is None else {"admin": self.admin})
+
+    def _export_state(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """Return what new code needs, besides sockets and workers."""
+        now, observer = self._reactor.seconds(), self.pool.observer
+        return {
+            **self._identity(),
+            "renew_in": 0 if self._call is None else self._call.getTime() - now,
+            "admission": self.admission.export_state(now),
+            "waiting": self._dispatcher.export_state(keep),
+            "shown": None if observer is None else observer.export_state(),
+        }
+
+    def _go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on where this process has stopped before it became new code."""
+        self.admission.restore_state(state["admission"], self._reactor.seconds())
+        if self.pool.observer is not None and state["shown"] is not None:
+            self.pool.observer.restore_state(state["shown"])
+
+        def count() -> None:
+            self._dispatcher.restore_state(state["waiting"], self.pool.everybody)
+
+        self._reexec.go_on(state, count)
 
     def _new_ticket_key(self) -> None:
         assert self._renew_ticket_key is not None

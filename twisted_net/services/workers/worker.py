@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
@@ -21,10 +21,13 @@ from twisted_net.services.starting import NamedService
 from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
 from twisted_net.services.workers.handoff import HandedConnection, HandoffReader
+from twisted_net.services.workers.moving import NewWorker
 from twisted_net.services.workers.pool import WORKER_END_SECONDS
 from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
 from twisted_net.services.workers.shared_admission import SharedAdmission
 from twisted_net.services.workers.sockets import HandedSockets
+from twisted_net.upgrade.frames import UpgradeFailed
+from twisted_net.upgrade.old_process import Moved, Upgrade
 
 _log = Logger()
 
@@ -75,9 +78,9 @@ class WorkerEnd:
         self._admission: SharedAdmission | None = None
         self._answers: OperatorAnswers | None = None
         self._channel = ControlChannel(self._told, self._asked, self._lost)
-        self._reader: HandoffReader | None = None
         self._gone: list[str | None] = []
-        self._is_stopping = self._is_leaving = False
+        self._is_stopping = self._is_leaving = self._has_begun = False
+        self._moving: Deferred[None] | None = None  # while an upgrade runs
 
     def serve(
         self,
@@ -110,7 +113,7 @@ class WorkerEnd:
 
     def ready(self, describe: Callable[[], str]) -> None:
         """Begin to take connections."""
-        if self._reader is None:
+        if not self._has_begun:
             self._reactor.callWhenRunning(self._begin)
 
     def reloading(self) -> AbstractContextManager[None]:
@@ -128,8 +131,8 @@ class WorkerEnd:
         if self._is_stopping:
             return
         self._is_stopping = True
-        if self._reader is not None:
-            self._reader.take_all()
+        self._stay()
+        self._take_all()
         Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
@@ -152,22 +155,43 @@ class WorkerEnd:
         reactor.stop()
 
     def _connect(self) -> None:
-        for descriptor in (CONTROL_FD, HANDOFF_FD):
-            os.set_inheritable(descriptor, False)
+        os.set_inheritable(CONTROL_FD, False)
+        if self._sockets.inherited is None:
+            os.set_inheritable(HANDOFF_FD, False)
         # systemd sends SIGTERM to all processes of a service, and the supervisor tells us, too.
         signal.signal(signal.SIGTERM, self._terminated)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see the program
         open_channel(self._reactor, socket.socket(fileno=CONTROL_FD), self._channel)
 
     def _begin(self) -> None:
-        if self._is_stopping or self._reader is not None:
+        if self._is_stopping or self._has_begun:
             return
-        handoff = socket.socket(fileno=HANDOFF_FD)
+        self._has_begun = True
+        inherited = self._sockets.inherited
+        handoff = socket.socket(fileno=HANDOFF_FD) if inherited is None else inherited
         handoff.setblocking(False)
-        self._reader = HandoffReader(self._reactor, handoff, self._take)
-        self._reader.start()
+        reader = HandoffReader(self._reactor, handoff, self._take, self._succeeded)
+        self._sockets.reader = reader
+        reader.start()
         if self._answers is not None:
             self._answers.start()
-        self._channel.tell("ready")
+        if inherited is None or self._answers is None:
+            self._channel.tell("ready")
+        else:
+            Deferred.fromCoroutine(self._tell_adopted(self._answers))
+
+    async def _tell_adopted(self, answers: OperatorAnswers) -> None:
+        """Say that it serves, and what it has taken over: the old worker has counted it too."""
+        try:
+            metrics = await answers.metrics()
+        except Exception:
+            _log.failure("The metrics cannot be told")
+            metrics = []
+        self._channel.tell("ready", metrics=metrics)
+
+    def _take_all(self) -> None:
+        if self._sockets.reader is not None:
+            self._sockets.reader.take_all()
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._leave)
@@ -176,6 +200,7 @@ class WorkerEnd:
         """End once the supervisor hands over nothing more, or does not answer."""
         if not self._is_stopping and not self._is_leaving:
             self._is_leaving = True
+            self._stay()
             self._channel.tell("leaving")
             self._reactor.callLater(_LEAVE_SECONDS, self.stop)
 
@@ -199,6 +224,56 @@ class WorkerEnd:
         if gone:
             self._channel.tell("left", addresses=gone)
 
+    # An upgrade in place.
+
+    def _succeeded(self, descriptor: int, pid: int) -> None:
+        """Give all connections to a new process."""
+        end = socket.socket(fileno=os.dup(descriptor))
+        service = self._service
+        assert service is not None
+        if self._is_stopping or self._is_leaving or self._moving is not None or not service.ready:
+            self._channel.tell("not-moved", reason="the worker ends")
+            end.close()
+            return
+        self._moving = Deferred.fromCoroutine(self._move(service, NewWorker(end, pid)))
+
+    async def _move(self, service: NamedService, successor: NewWorker) -> None:
+        attempt = Upgrade(self._reactor, {service.command: service}, lambda: successor)
+        try:
+            moved = await attempt.start()
+        except (UpgradeFailed, CancelledError) as error:
+            why = str(error) or "the worker ends"
+        except Exception:
+            _log.failure("The upgrade has failed")
+            why = "the old worker made a mistake; its log says more"
+        else:
+            attempt.finish()
+            self._has_moved(service, moved)
+            return
+        self._moving = None
+        self._channel.tell("not-moved", reason=why)
+
+    def _has_moved(self, service: NamedService, moved: Moved) -> None:
+        """End, when what has stayed is closed."""
+        moved.log()
+        self._sockets.reader = None
+        places = [
+            connection.place or None
+            for factory in self._factories()
+            for connection in factory.connections.values()
+            if connection.place is not None
+        ]
+        assert self._admission is not None
+        self._tell_left()
+        self._channel.tell("moved", count=moved.count, stayed=self._admission.keep(places))
+        self._moving = None
+        self.stop()
+
+    def _stay(self) -> None:
+        """Go on with the connections, if an upgrade runs: something else comes first."""
+        if self._moving is not None:
+            self._moving.cancel()
+
     # The supervisor.
 
     def _told(self, name: str, values: dict[str, Any]) -> None:
@@ -210,8 +285,8 @@ class WorkerEnd:
             for factory in self._factories():
                 factory.abort(DRAINING)
         elif name == "drain":
-            if self._reader is not None:
-                self._reader.take_all()
+            self._stay()
+            self._take_all()
             service.begin_drain()
         elif name.endswith("-tap") and self._answers is not None:
             self._answers.told(name, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -27,6 +27,7 @@ from twisted_net.services.workers.admin.sums import MetricFamily, MetricSums, ga
 from twisted_net.services.workers.channel import ChannelError
 from twisted_net.services.workers.handle import WorkerHandle
 from twisted_net.services.workers.supervisor import Supervisor
+from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in
 from twisted_net.web.admin.endings import REMEMBERED
 from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
@@ -97,8 +98,16 @@ class PoolAnswers:
         """Note that a worker has ended."""
         self._sums.end(worker)
 
+    def export_state(self) -> dict[str, Any]:
+        return {"bans": self._view.export_state(), "sums": self._sums.export_state()}
+
+    def restore_state(self, state: Mapping[str, Any]) -> None:
+        self._view.restore_state(state["bans"])
+        self._sums.restore_state(state["sums"])
+
     def worker_ready(self, worker: WorkerHandle) -> None:
-        """Tell a new worker what operators have set before: what is banned, and what is logged."""
+        """Tell a new worker what operators have set, and count once what it has taken over."""
+        self._sums.subtract(worker.adopted)
         if self._level and self._level == log_level().name:  # else SIGHUP has changed it since
             body = {"level": self._level}
             worker.ask("set_log_level", body=body, who="The supervisor").addErrback(_ignore)
@@ -243,10 +252,15 @@ class PoolAnswers:
             raise BadRequest(400, f"{error}; nothing has changed") from None
 
     async def _upgrade(self, question: Question) -> dict[str, Any]:
-        _log.info("{who} replaces the workers", who=question.who)
-        if not await self._supervisor.pool.replace_all():
-            raise BadRequest(409, "Not all workers could be replaced; the log says more.")
-        return {"done": "All workers are replaced."}
+        _log.info("{who} upgrades {name}", who=question.who, name=self._view.name)
+        assert self._view.upgrade is not None
+        upgrading = self._view.upgrade()
+        answer: Deferred[str] = Deferred()  # who asks may go away: that stops nothing
+        upgrading.addCallbacks(answer.callback, answer.errback)
+        try:
+            return {"done": await answer}
+        except UpgradeFailed as error:
+            raise BadRequest(409, f"The upgrade has failed: {error}.") from None
 
     async def _ban(self, question: Question) -> dict[str, Any]:
         target, minutes, text = ban_in(question.body)

@@ -36,13 +36,32 @@ class MetricSums:
     def end(self, process: Hashable) -> None:
         """Note that a process has ended."""
         families = self._last.pop(process, [])
-        cumulative = [each for each in families if each["type"] in _CUMULATIVE]
-        self._ended = _by_name([*self._ended.values(), *cumulative])
+        self._ended = _by_name([*self._ended.values(), *_cumulative(families)])
+
+    def subtract(self, families: list[MetricFamily]) -> None:
+        """Count only once what a process has taken over from another one: both count it."""
+        negative = [
+            {**each, "samples": [[name, labels, -value] for name, labels, value in each["samples"]]}
+            for each in _cumulative(families)
+        ]
+        self._ended = _by_name([*self._ended.values(), *negative])
+
+    def export_state(self) -> list[MetricFamily]:
+        """Return what must not be lost: the counters of processes that have ended."""
+        return list(self._ended.values())
+
+    def restore_state(self, state: list[MetricFamily]) -> None:
+        """Go on with it."""
+        self._ended = {each["name"]: each for each in state}
 
     def totals(self) -> list[MetricFamily]:
         """Return the sums over all processes, in the order in which the families came."""
         living = [family for families in self._last.values() for family in families]
         return list(_by_name([*living, *self._ended.values()]).values())
+
+
+def _cumulative(families: Iterable[MetricFamily]) -> list[MetricFamily]:
+    return [each for each in families if each["type"] in _CUMULATIVE]
 
 
 def _by_name(families: Iterable[MetricFamily]) -> dict[str, MetricFamily]:
