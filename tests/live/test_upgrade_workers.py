@@ -23,6 +23,9 @@ from tests.live.test_websocket import WS, frame
 from tests.live.test_workers import WorkersTestCase
 from tests.live.upgrade_program import waiting_file
 
+UPGRADE_PATIENCE = 4 * PATIENCE
+"""Seconds for an upgrade: four processes are started one after another."""
+
 _SERVES = re.compile(r"Worker (\d+) serves, pid (\d+)")
 
 
@@ -50,12 +53,21 @@ class SupervisorServer(UpgradingServer):
     async def has_upgraded(self) -> None:
         """Wait until the new supervisor has gone on."""
         line = "Upgrade: this supervisor goes on"
-        await self.until(lambda: len(self.log(line)) >= self.upgrades, line)
+        await self.until(lambda: len(self.log(line)) >= self.upgrades, line, UPGRADE_PATIENCE)
+
+    async def fail_to_upgrade(self) -> str:
+        before = len(self.log("Upgrade failed"))
+        self.signal(signal.SIGUSR2)
+        lines = await self.until(
+            lambda: self.log("Upgrade failed")[before:], "the failure", UPGRADE_PATIENCE
+        )
+        return str(lines[0])
 
 
 class WorkersUpgradeCase(UpgradeCase):
     """Tests with a supervisor and two workers."""
 
+    timeout = 600
     workers = 2
 
     async def start(self, *arguments: str, how: Path | None = None) -> tuple[SupervisorServer, int]:
@@ -90,7 +102,7 @@ class WorkersUpgradeCase(UpgradeCase):
         """Wait for what only files show."""
         from twisted.internet import reactor, task
 
-        for _ in range(int(PATIENCE / 0.05)):
+        for _ in range(int(UPGRADE_PATIENCE / 0.05)):
             if true():
                 return
             await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
@@ -134,7 +146,9 @@ class EchoTests(WorkersUpgradeCase):
             server.signal(signal.SIGUSR2)
             line = b'"Upgrade: this supervisor goes on'
             await server.until(
-                lambda line=line, number=number: server.output.count(line) > number, "the upgrade"
+                lambda line=line, number=number: server.output.count(line) > number,
+                "the upgrade",
+                UPGRADE_PATIENCE,
             )
             await self.echo(b"%d;" % number, *clients, await self.connect(port))
 
@@ -289,6 +303,8 @@ class SharedChatTests(WorkersUpgradeCase):
 
 class OneWorkerChatTests(ChatTests):
     """A chat in memory, or in a file, with one worker: the next one has it, too."""
+
+    timeout = 600
 
     start = WorkersUpgradeCase.start
     workers = 1
@@ -499,6 +515,8 @@ class FailureTests(WorkersUpgradeCase):
 class LoadTests(UpgradeCase):
     """The command that upgrades services under load, with little of it."""
 
+    timeout = 900
+
     async def test_everybody_sees_everything(self) -> None:
         """Nobody is closed, and everybody has every message and every byte, once and in order."""
         for reactor in ("", "eager"):
@@ -508,7 +526,7 @@ class LoadTests(UpgradeCase):
                 *("--workers", "2", "--store", "redis:", "--reactor", reactor),
                 cwd=CHECKOUT,
             )
-            self.assertEqual(await running.ended(PATIENCE * 6), 0, running)
+            self.assertEqual(await running.ended(PATIENCE * 10), 0, running)
             self.assertIn(b"closed: 0; lost, doubled or out of order: 0", running.output)
             self.assertEqual(running.output.count(b"wrong: 0"), 2)
 
@@ -519,7 +537,7 @@ class OperatorTests(WorkersUpgradeCase, ManagedTestCase):
     async def admin(self, at: str, *words: str) -> tuple[int, str]:
         """Run netchat-admin."""
         running: Any = self.spawn(script("netchat-admin"), "--at", at, *words)
-        status = await running.ended()
+        status = await running.ended(UPGRADE_PATIENCE)
         return status, bytes(running.output + running.errors).decode()
 
     async def test_netchat_admin(self) -> None:

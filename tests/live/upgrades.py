@@ -23,6 +23,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,12 @@ class Server:
                 return found
             await asyncio.sleep(0.05)
         raise SystemExit(f"{pattern!r} did not come:\n{self.log.read_text()[-3000:]}")
+
+    def reasons(self) -> dict[str, int]:
+        """Return why connections have ended, before the end of the service, and what went wrong."""
+        text = self.log.read_text().partition("Received SIGTERM")[0]
+        found = re.findall(r"(?:ended: |#(?=error|warn))([\w-]+)", text)
+        return dict(Counter(found))
 
     @property
     def pid(self) -> int:
@@ -436,6 +443,8 @@ async def _chat_with(directory: Path, store: str, options: argparse.Namespace) -
         print(f"{number}: nobody was served for {seconds * 1000:.0f} ms; {unsent} bytes waited")
     for line in wrong[:20]:
         print(line[:200])
+    if wrong:
+        print(f"ended by the server: {server.reasons()}")
     return 1 if wrong else 0
 
 

@@ -65,9 +65,7 @@ class SupervisorReexec:
 
         :raises UpgradeFailed: it does not.
         """
-        await self._pool.settle()
-        state = self._export_all(lambda number: number)
-        self._checking = Deferred.fromCoroutine(self._replacement.check(self._reactor, state))
+        self._checking = Deferred.fromCoroutine(self._check())
         try:
             await self._checking
         except CancelledError:
@@ -75,8 +73,13 @@ class SupervisorReexec:
         finally:
             self._checking = None
 
+    async def _check(self) -> None:
+        await self._pool.settle()
+        state = self._export_all(lambda number: number)
+        await self._replacement.check(self._reactor, state)
+
     def stop(self) -> None:
-        """End the trial of the new code, if there is one: the service ends."""
+        """End the trial of the new code, or do not begin it: the service ends."""
         if self._checking is not None:
             self._checking.cancel()
 
