@@ -213,7 +213,7 @@ def _top(server: Server, options: argparse.Namespace) -> None:
         figures = Figures(server.open("/metrics").read().decode())
         rows = next(_pages(server, options), [])
         lines = [*figures.summary(seen, options.every), "", *format_table(rows)]
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not options.once:
             size = os.get_terminal_size()
             shown = [line[: size.columns] for line in lines[: size.lines - 1]]
             print("\x1b[H\x1b[2J" + "\n".join(shown), flush=True)

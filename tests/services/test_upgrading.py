@@ -19,6 +19,7 @@ from twisted_net.services.service_manager import ServiceManager
 from twisted_net.services.upgrading import Launch, Upgrader
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.upgrade.new_process import UPGRADE_VARIABLE, Succession
+from twisted_net.upgrade.program import StartCommand
 
 
 class LaunchTests(SynchronousTestCase):
@@ -140,6 +141,21 @@ class LogFileTests(SynchronousTestCase):
             new.write(f"new {number}\n")
         lines = path.read_text().splitlines()
         self.assertEqual(lines, ["old 0", "new 0", "old 1", "new 1", "old 2", "new 2"])
+
+    def test_flags_of_a_tac_file(self) -> None:
+        """A service of a .tac file, which gets no flags, finds the log on the command line."""
+        path = Path(self.mktemp()).absolute()
+        for words in (["-l", str(path)], ["--logfile", path.name], [f"--logfile={path}"]):
+            log = LogFile.fromFullPath(str(path))
+            self.addCleanup(log.close)
+            launch = Launch()
+            launch.command = StartCommand(["python", "twistd", *words], str(path.parent))
+            launch.append_to_log()
+            with path.open("a") as other:
+                other.write("another\n")
+            log.write("this\n")
+            self.assertEqual(path.read_text(), "another\nthis\n", words)
+            path.unlink()
 
     def test_without_a_file(self) -> None:
         """Standard output, a file that is gone, and no log at all are left alone."""

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -62,7 +63,7 @@ class Launch:
 
         Twisted goes on where it has written last. Two processes would overwrite each other's lines.
         """
-        path = self._flags.get("logfile")
+        path = self._flags.get("logfile") or self._named_log()
         if not path or path == "-":
             return  # one descriptor, which both have
         with suppress(OSError):
@@ -72,6 +73,15 @@ class Launch:
                     if os.path.samestat(os.fstat(each), log):
                         flags = fcntl.fcntl(each, fcntl.F_GETFL)
                         fcntl.fcntl(each, fcntl.F_SETFL, flags | os.O_APPEND)
+
+    def _named_log(self) -> str:
+        """Return the log that the command line names: a .tac file does not get twistd's flags."""
+        words = self.command.words
+        for word, following in pairwise([*words, ""]):
+            name, equals, value = word.partition("=")
+            if name in ("-l", "--logfile"):
+                return os.path.join(self.command.directory, value if equals else following)
+        return ""
 
     def hide_pid_file(self) -> None:
         """Let twistd neither check the pid file, nor write it, nor remove it."""
