@@ -6,9 +6,9 @@ A page in ``docs/`` has two things that a test can use:
   whose ``:caption:`` is the name of a file.
 - Sessions: ``.. code-block:: console``. Its ``:caption:`` names the terminal (``Terminal 1`` if
   there is none); blocks of one terminal continue each other. A line after ``$ `` is a command. A
-  line of ``:emphasize-lines:`` is typed into the program that runs, and ``^C`` and ``^D`` are keys.
-  Every other line is what the terminal shows. ``...`` in a line stands for any text, and as a line
-  for any lines; a time of the log stands for any other.
+  line of ``:emphasize-lines:`` is typed into the program that runs, and ``^C``, ``^D`` and ``^Z``
+  are keys. Every other line is what the terminal shows. ``...`` in a line stands for any text, and
+  as a line for any lines; a time of the log stands for any other.
 
 ``:class: not-run`` keeps a block from being played; ``tests/live/test_guide.py`` says why. The
 comment ``.. saved before: NAME NAME`` gives the page files of ``examples/`` that an earlier page
@@ -20,11 +20,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -39,10 +40,10 @@ _DIRECTIVE = re.compile(r"^( *)\.\. (code-block|literalinclude):: *(\S*)$")
 _SAVED = re.compile(r"^\.\. saved before: (.+)$")
 _OPTION = re.compile(r"^ +:([a-z-]+): *(.*)$")
 _FILE_NAME = re.compile(r"^[\w.-]+\.(py|js|tac|conf|toml|ini|html|txt|sh)$")
-_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100)\b")
+_PORTS = re.compile(r"\b(6379|7000|8080|8081|8082|8443|9000|9001|9090|9100|9191)\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
 _PROMPT = "\x01ready\x02"
-_KEYS = {"^C": "\x03", "^D": "\x04"}
+_KEYS = {"^C": "\x03", "^D": "\x04", "^Z": "\x1a"}
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,7 @@ class Terminal:
             codec_errors="replace",
             timeout=PATIENCE,
             dimensions=(50, 400),
+            preexec_fn=_default_signals,
         )
         self._child.delaybeforesend = None
         self.wait_for_prompt()
@@ -254,8 +256,10 @@ class Terminal:
             self.wait_for_prompt()
 
     def close(self) -> None:
-        """End the shell, and what runs in it."""
-        self._child.send(_KEYS["^C"])
+        """End the shell, and all that was started in it, in the background and stopped, too."""
+        for process in _session_members(self._child.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._child.close(force=True)
 
     def _shell_waits(self) -> bool:
@@ -293,6 +297,19 @@ class Terminal:
         shown: str = self._child.before.replace("\r", "")
         self.seen.append(shown)
         return shown
+
+
+def _default_signals() -> None:
+    """Let a program end when nobody reads what it writes: Python ignores this signal."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def _session_members(leader: int) -> Iterator[int]:
+    """Return the processes of a session, without its leader."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(ProcessLookupError):
+            if int(name) != leader and os.getsid(int(name)) == leader:
+                yield int(name)
 
 
 class Player:

@@ -334,6 +334,16 @@ class LiveTestCase(TestCase):
         path.mkdir(parents=True)
         return path
 
+    async def poll(self, true: Callable[[], bool]) -> None:
+        """Wait for what only files show."""
+        from twisted.internet import reactor, task
+
+        for _ in range(int(PATIENCE / 0.05)):
+            if true():
+                return
+            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
+        self.fail("it did not happen")
+
     def spawn(
         self,
         *command: str,

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.live.console import CHECKOUT, Line, Page, Player, Session, pattern_of, read_page
+from tests.live.browser import BrowserTestCase
+from tests.live.console import (
+    CHECKOUT,
+    EXAMPLES,
+    Line,
+    Page,
+    Player,
+    Session,
+    pattern_of,
+    read_page,
+)
 
 DOCS = CHECKOUT / "docs"
 
 # What is shown and cannot be run here: page, first command of the block, and why.
 NOT_RUN: dict[tuple[str, str], str] = {}
+
+# Programs that some machines do not have: as in other live tests, their pages are skipped there.
+OPTIONAL = ("nc", "curl", "redis-server", "redis-cli")
 
 
 def pages() -> list[Page]:
@@ -30,6 +46,13 @@ class GuideTests(SynchronousTestCase):
 
     def play(self, page: Page) -> None:
         """Play a page in a new directory."""
+        commands = [
+            line.text for each in page.sessions for line in each.lines if line.kind == "command"
+        ]
+        for each in OPTIONAL:
+            used = any(re.search(rf"\b{each}\b", command) for command in commands)
+            if used and shutil.which(each) is None:
+                raise SkipTest(f"{each} is not installed")
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         player = Player(directory)
@@ -133,7 +156,43 @@ class ConsoleTests(SynchronousTestCase):
         """Ctrl-C ends a program, Ctrl-D its input."""
         self.play("$ cat", "^D", "$ sleep 1000", "^C", "$ echo end", "end")
 
+    def test_stopped_programs(self) -> None:
+        """Ctrl-Z stops a program; what is stopped at the end of the page is ended with it."""
+        self.play("$ cat", "^Z", "[1]+  Stopped ... cat", "$ fg", "cat", "^C", "$ cat", "^Z", "...")
+
+    def test_broken_pipes(self) -> None:
+        """A program that nobody reads ends without a word, as in a reader's shell."""
+        self.play("$ yes | head -1", "y", "$ true")
+
     def test_times(self) -> None:
         """A time of the log stands for any other."""
         shown = pattern_of("2026-11-26T20:00:00+0000 [-] Listening on port 8080")
         self.assertTrue(shown.fullmatch("2031-01-02T03:04:05+0100 [-] Listening on port 8080"))
+
+
+class BrowserTests(BrowserTestCase):
+    """What the course lets its readers type into the console of a browser."""
+
+    async def test_the_browser_joins(self) -> None:
+        """A page of the server opens a WebSocket, and talks with a person."""
+        text = (DOCS / "course/browser.rst").read_text()
+        typed = re.search(r"code-block:: javascript\n\n((?:   .+\n)+)", text)
+        assert typed is not None
+        example = self.spawn(sys.executable, "-u", str(EXAMPLES / "websocket_chat.py"), "0", "0")
+        chat, web = [
+            int((await example.expect(rb"^Listening on port (\d+)$"))[1]) for _ in range(2)
+        ]
+        ann = await self.connect(chat)
+        page = await self.open(f"http://localhost:{web}", is_connected=False)
+        told: list[str] = []
+        page.tab.on("console", lambda message: told.append(message.text))
+        *first, last = typed[1].replace("8081", str(web)).split("\n")[:-1]
+        for line in first:
+            await page.evaluate(f"void ({line.strip()})")
+        await page.waits("socket.readyState === WebSocket.OPEN")
+        await page.evaluate(f"void ({last.strip()})")
+        await ann.has(b"Hello from the browser.\n")
+        ann.send(b"Hello, browser.\n")
+        await page.until(lambda: "Hello, browser." in told)
+        self.assertTrue(all("426 (Upgrade Required)" in each for each in page.errors), page.errors)
+        page.errors.clear()

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -405,16 +404,6 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
     def _end(self, pid: Path) -> None:
         if pid.exists():
             os.kill(int(pid.read_text()), signal.SIGKILL)
-
-    async def poll(self, true: Callable[[], bool]) -> None:
-        """Wait for what only files show."""
-        from twisted.internet import reactor, task
-
-        for _ in range(int(PATIENCE / 0.05)):
-            if true():
-                return
-            await task.deferLater(reactor, 0.05)  # type: ignore[arg-type]
-        self.fail("it did not happen")
 
 
 class ChatTests(UpgradeCase):
