@@ -20,11 +20,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -257,8 +258,11 @@ class Terminal:
             self.wait_for_prompt()
 
     def close(self) -> None:
-        """End the shell, and what runs in it."""
-        self._child.send(_KEYS["^C"])
+        """End the shell, and what runs in it: ``twistd`` takes the end of a terminal for SIGHUP."""
+        with suppress(OSError):  # the shell has ended, or just now the program
+            group = os.tcgetpgrp(self._child.child_fd)
+            if group > 1 and group not in (self._child.pid, os.getpgrp()):  # 0 would be our own
+                os.killpg(group, signal.SIGKILL)
         self._child.close(force=True)
 
     def _skip_to_prompt(self, what: str) -> None:
