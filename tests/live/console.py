@@ -289,7 +289,7 @@ class Terminal:
     def _shell_waits(self) -> bool:
         """Return whether no program runs in the terminal."""
         foreground: int = os.tcgetpgrp(self._child.child_fd)
-        return foreground == self._child.pid or _program(foreground) == _program(self._child.pid)
+        return foreground == self._child.pid
 
     def _wait_for_program(self) -> None:
         """Wait until a program runs: before, a key would reach the shell."""
@@ -347,14 +347,6 @@ def _session_members(leader: int) -> Iterator[int]:
         with suppress(ProcessLookupError):
             if int(name) != leader and os.getsid(int(name)) == leader:
                 yield int(name)
-
-
-def _program(pid: int) -> str:
-    """Return the file that a process runs: until it is another one, a child is still the shell."""
-    try:
-        return os.readlink(f"/proc/{pid}/exe")
-    except OSError:
-        return f"process {pid}"
 
 
 class Player:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.live.console import (
     Page,
     Player,
     Session,
+    Terminal,
     pattern_of,
     read_page,
 )
@@ -226,6 +228,21 @@ class ConsoleTests(SynchronousTestCase):
     def test_colours(self) -> None:
         """A page shows text without its colours."""
         self.play(r"$ printf '\033[32mgreen\033[0m and \033[1;31mred\033[m\n'", "green and red")
+
+    def test_nothing_runs_on(self) -> None:
+        """A program that survives the end of its terminal is ended all the same."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        terminal = Terminal("Terminal 1", directory)
+        program = "trap '' HUP INT; echo $$ > pid; echo ready; exec sleep 1000"
+        (directory / "program.sh").write_text(program)
+        terminal.play_all((Line("command", "sh program.sh"), Line("shown", "ready")))
+        pid = int((directory / "pid").read_text())
+        terminal.close()
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True
+        )
+        self.assertIn(state.stdout[:1], ("", "Z"))  # gone, or nobody has asked for its end yet
 
     def test_times(self) -> None:
         """A time of the log stands for any other."""
