@@ -20,11 +20,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -273,9 +274,16 @@ class Terminal:
             self.wait_for_prompt()
 
     def close(self) -> None:
-        """End the shell, and what runs in it."""
-        self._child.send(_KEYS["^C"])
+        """End the shell, and whatever still runs in its session: a service takes the end of its
+        terminal (SIGHUP) for the wish to read its files again, and lives on."""
+        session = self._child.pid
         self._child.close(force=True)
+        deadline = time.monotonic() + PATIENCE
+        while (left := _processes_of(session)) and time.monotonic() < deadline:
+            for process in left:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.005)
 
     def _shell_waits(self) -> bool:
         """Return whether no program runs in the terminal."""
@@ -325,6 +333,19 @@ class Terminal:
         shown: str = self._child.before.replace("\r", "")
         self.seen.append(shown)
         return shown
+
+
+def _processes_of(session: int) -> list[int]:
+    """Return the ids of the processes of a session (setsid(2)) that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
 
 
 class Player:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -110,6 +111,14 @@ class PageTests(SynchronousTestCase):
                 begun.add(session.terminal)
 
 
+def is_running(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
 class ConsoleTests(SynchronousTestCase):
     """The player itself: what is wrong on a page is found."""
 
@@ -178,6 +187,22 @@ class ConsoleTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Ctrl-C ends a program, Ctrl-D its input."""
         self.play("$ cat", "^D", "$ sleep 1000", "^C", "$ echo end", "end")
+
+    def test_nothing_is_left(self) -> None:
+        """What still runs at the end is killed, also if it ignores the end of its terminal."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        player = Player(directory)
+        code = "import signal, os, time; signal.signal(1, signal.SIG_IGN)"
+        code += '; signal.signal(2, signal.SIG_IGN); open("id", "w").write(str(os.getpid()))'
+        code += '; print("ready", flush=True); time.sleep(600)'
+        page = f".. code-block:: console\n\n   $ python3 -c '{code}'\n   ready\n"
+        player.play(self.page(page))
+        number = directory / "id"
+        process = int(number.read_text())
+        os.kill(process, 0)
+        player.close()
+        self.assertFalse(is_running(process))
 
     def test_times(self) -> None:
         """A time of the log stands for any other."""
