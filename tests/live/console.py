@@ -280,11 +280,16 @@ class Terminal:
             self.wait_for_prompt()
 
     def close(self) -> None:
-        """End the shell, and all that was started in it, in the background and stopped, too."""
-        for process in _session_members(self._child.pid):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        """End the shell, and whatever still runs in its session: a service takes the end of its
+        terminal (SIGHUP) for the wish to read its files again, and lives on."""
+        session = self._child.pid
         self._child.close(force=True)
+        deadline = time.monotonic() + PATIENCE
+        while (left := _processes_of(session)) and time.monotonic() < deadline:
+            for process in left:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.005)
 
     def _shell_waits(self) -> bool:
         """Return whether no program runs in the terminal."""
@@ -341,12 +346,17 @@ def _default_signals() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def _session_members(leader: int) -> Iterator[int]:
-    """Return the processes of a session, without its leader."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(ProcessLookupError):
-            if int(name) != leader and os.getsid(int(name)) == leader:
-                yield int(name)
+def _processes_of(session: int) -> list[int]:
+    """Return the ids of the processes of a session (setsid(2)) that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
 
 
 class Player:

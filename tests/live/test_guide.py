@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,6 @@ from tests.live.console import (
     Page,
     Player,
     Session,
-    Terminal,
     pattern_of,
     read_page,
 )
@@ -147,6 +146,14 @@ class PageTests(SynchronousTestCase):
                 begun.add(session.terminal)
 
 
+def is_running(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
 class ConsoleTests(SynchronousTestCase):
     """The player itself: what is wrong on a page is found."""
 
@@ -229,20 +236,21 @@ class ConsoleTests(SynchronousTestCase):
         """A page shows text without its colours."""
         self.play(r"$ printf '\033[32mgreen\033[0m and \033[1;31mred\033[m\n'", "green and red")
 
-    def test_nothing_runs_on(self) -> None:
-        """A program that survives the end of its terminal is ended all the same."""
+    def test_nothing_is_left(self) -> None:
+        """What still runs at the end is killed, also if it ignores the end of its terminal."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
-        terminal = Terminal("Terminal 1", directory)
-        program = "trap '' HUP INT; echo $$ > pid; echo ready; exec sleep 1000"
-        (directory / "program.sh").write_text(program)
-        terminal.play_all((Line("command", "sh program.sh"), Line("shown", "ready")))
-        pid = int((directory / "pid").read_text())
-        terminal.close()
-        state = subprocess.run(
-            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True
-        )
-        self.assertIn(state.stdout[:1], ("", "Z"))  # gone, or nobody has asked for its end yet
+        player = Player(directory)
+        code = "import signal, os, time; signal.signal(1, signal.SIG_IGN)"
+        code += '; signal.signal(2, signal.SIG_IGN); open("id", "w").write(str(os.getpid()))'
+        code += '; print("ready", flush=True); time.sleep(600)'
+        page = f".. code-block:: console\n\n   $ python3 -c '{code}'\n   ready\n"
+        player.play(self.page(page))
+        number = directory / "id"
+        process = int(number.read_text())
+        os.kill(process, 0)
+        player.close()
+        self.assertFalse(is_running(process))
 
     def test_times(self) -> None:
         """A time of the log stands for any other."""
