@@ -37,15 +37,22 @@ class SocketPeer:
     writes = 0
 
     def __init__(self, clock: TurningClock, reactor: EagerReactor) -> None:
-        ours, self.socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the kernel gives
+        self.ours, self.socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, 1
+        )  # the least that the kernel gives
         self.socket.setblocking(False)
         factory = ConnectionFactory.forProtocol(Member, clock=clock, stall_timeout=0)
         self.protocol: Any = factory.buildProtocol(None)
-        self.transport = Transport(ours, self.protocol, ("127.0.0.1", 1), None, 0, reactor)
+        self.transport = Transport(self.ours, self.protocol, ("127.0.0.1", 1), None, 0, reactor)
         self.protocol.makeConnection(self.transport)
         self.packets: list[bytes] = []
         self.reads = True
+
+    def close(self) -> None:
+        """Close both ends, whatever has become of the transport."""
+        self.socket.close()
+        self.ours.close()
 
     @property
     def given(self) -> bytes:
@@ -86,7 +93,7 @@ class LaneTests(SynchronousTestCase):
     def join(self, count: int) -> list[SocketPeer]:
         made = [SocketPeer(self.clock, self.reactor) for _ in range(count)]
         for peer in made:
-            self.addCleanup(peer.socket.close)
+            self.addCleanup(peer.close)
             self.broadcast.add(peer.protocol)
         self.peers += made
         return made
@@ -269,7 +276,7 @@ class LaneTests(SynchronousTestCase):
         other = Broadcast(self.clock, self.broadcast._scheduler)
         small = [SocketPeer(self.clock, self.reactor) for _ in range(3)]
         for peer in small:
-            self.addCleanup(peer.socket.close)
+            self.addCleanup(peer.close)
             other.add(peer.protocol)
         large = self.join(4)
         for number in range(3):
@@ -341,8 +348,8 @@ class LaneMachine(GroupMachine):
     def teardown(self) -> None:
         super().teardown()
         for peer in self.peers:
-            socket_of: Any = peer
-            socket_of.socket.close()
+            far_end: Any = peer
+            far_end.close()
         self.case.doCleanups()
 
 
