@@ -35,7 +35,7 @@ from twisted_net.store.redis.connection import (
     RedisConnection,
     RedisConnectionFactory,
 )
-from twisted_net.store.redis.errors import RedisDamaged, RedisReplyError, RedisUnavailable
+from twisted_net.store.redis.errors import RedisDamaged, RedisUnavailable
 from twisted_net.store.redis.framing import RedisCommand
 from twisted_net.store.redis.location import RedisLocation
 from twisted_net.store.redis.script import Script
@@ -151,17 +151,12 @@ class RedisClient:
     def run_script(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[str | bytes | int]
     ) -> Deferred[Any]:
-        """Run a script that was sealed. If the server has forgotten it, load it again, once."""
+        """Run a script that was sealed. If the server has forgotten it, it is loaded again."""
+        connection = self.connection
+        if connection is None:
+            return self._once_started(lambda: self.run_script(script, keys, arguments))
         command = ("EVALSHA", script.digest, len(keys), *keys, *arguments)
-        return self.execute(command).addErrback(self._script_failed, script, command)
-
-    def _script_failed(self, failure: Failure, script: Script, command: RedisCommand) -> Any:
-        error = failure.value
-        if isinstance(error, RedisReplyError) and error.code == "NOSCRIPT":
-            # Not by EVAL, which would run whatever a faulty network makes of it.
-            self.execute(("SCRIPT", "LOAD", script.text)).addErrback(lambda _: None)
-            return self.execute(command)
-        return failure
+        return connection.execute(command, (), script)
 
     def _abort(self, problem: str) -> None:
         if self.connection is not None:

@@ -22,6 +22,7 @@ from twisted_net.store.redis.errors import (
 from twisted_net.store.redis.framing import Push, RedisCommand, Resp, encode_command
 from twisted_net.store.redis.handshake import log_in
 from twisted_net.store.redis.location import RedisLocation
+from twisted_net.store.redis.script import Script
 
 MOST_COMMANDS = 20_000
 """Commands that may wait for their replies. Further ones fail at once."""
@@ -35,9 +36,10 @@ MOST_REPLY_BYTES = 64 << 20
 _Answer = TypeVar("_Answer")
 
 
-_Waiting: TypeAlias = tuple[Deferred[Any], float, int, Sequence[bytes]]
-"""A command that waits for its reply: its result, when it is due, its size, and the channels that
-it subscribes to or unsubscribes from: each is confirmed. A plain tuple, as there are many."""
+_Waiting: TypeAlias = tuple[Deferred[Any], float, bytes, Sequence[bytes], Script | None]
+"""A command that waits for its reply: its result, when it is due, the command itself, the channels
+that it subscribes to or unsubscribes from, as each is confirmed, and the script that it runs. It is
+a plain tuple, as there are many."""
 
 
 class RedisConnection(Connection):
@@ -50,6 +52,7 @@ class RedisConnection(Connection):
         self._commands: deque[_Waiting] = deque()
         self._bytes = 0
         self._confirmed = 0  # channels of the first command
+        self._gathered: list[bytes] | None = None  # what is sent while replies are handled
         self._reply_deadline: IDelayedCall | None = None
 
     # The beginning.
@@ -87,10 +90,16 @@ class RedisConnection(Connection):
 
     # Commands.
 
-    def execute(self, command: RedisCommand, channels: Sequence[bytes] = ()) -> Deferred[Any]:
+    def execute(
+        self,
+        command: RedisCommand,
+        channels: Sequence[bytes] = (),
+        script: Script | None = None,
+    ) -> Deferred[Any]:
         """Send a command.
 
         :param channels: what it subscribes to, or unsubscribes from.
+        :param script: what it runs: if the server has forgotten it, it is loaded again, once.
         :return: fires with the last reply. Fails with :exc:`RedisReplyError`; with
             :exc:`TooManyCommands` if too much waits, and nothing was sent; and with
             :exc:`RedisUnavailable` if the connection is lost, or the reply does not come in time.
@@ -98,18 +107,36 @@ class RedisConnection(Connection):
         if self.reason is not None:
             return fail(RedisUnavailable(self.detail or "the connection to Redis was lost"))
         data = encode_command(command)
-        commands, size = self._commands, len(data)
-        if len(commands) >= MOST_COMMANDS or self._bytes + size > MOST_COMMAND_BYTES:
+        commands = self._commands
+        if len(commands) >= MOST_COMMANDS or self._bytes + len(data) > MOST_COMMAND_BYTES:
             return fail(TooManyCommands(f"{len(commands)} commands wait for Redis already"))
+        result: Deferred[Any] = Deferred()
+        self._send(result, data, channels, script)
+        return result
+
+    def _send(
+        self, result: Deferred[Any], data: bytes, channels: Sequence[bytes], script: Script | None
+    ) -> None:
         factory = self.factory
         clock, timeout = factory.clock, factory.location.timeout
-        result: Deferred[Any] = Deferred()
-        commands.append((result, clock.seconds() + timeout, size, channels))
-        self._bytes += size
+        self._commands.append((result, clock.seconds() + timeout, data, channels, script))
+        self._bytes += len(data)
         if self._reply_deadline is None:
             self._reply_deadline = clock.callLater(timeout, self._check_deadline)
-        self.send_encoded(data)
-        return result
+        if self._gathered is None:
+            self.send_encoded(data)
+        else:
+            self._gathered.append(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        # What is sent because of these replies goes out together.
+        gathered = self._gathered = []
+        try:
+            super().dataReceived(data)
+        finally:
+            self._gathered = None
+            if gathered:
+                self.send_encoded(b"".join(gathered), len(gathered))
 
     def message_received(self, message: Any) -> None:
         is_push = type(message) is Push
@@ -119,7 +146,7 @@ class RedisConnection(Connection):
         if not self._commands:
             self.abort(detail="Redis sent a reply without a command")
             return
-        result, _, size, channels = self._commands[0]
+        result, _, data, channels, script = self._commands[0]
         is_error = isinstance(message, RedisReplyError)
         if (channels or is_push) and not is_error:
             if not is_confirmation(message, channels, self._confirmed):
@@ -130,9 +157,14 @@ class RedisConnection(Connection):
                 return
         self._confirmed = 0
         self._commands.popleft()
-        self._bytes -= size
+        self._bytes -= len(data)
         if not is_error:
             result.callback(message)
+            return
+        if script is not None and message.code == "NOSCRIPT":
+            # Not by EVAL, which would run whatever a faulty network makes of it.
+            self.execute(("SCRIPT", "LOAD", script.text)).addErrback(lambda _: None)
+            self._send(result, data, channels, None)
             return
         result.errback(message)
         if self.ready and ends_connection(message):

@@ -1,20 +1,19 @@
 """Messages as they are in Redis: JSON arrays of the fields of a message, and a checksum at the end.
 
 The checksum shows whether a record was changed where it is kept, or between a primary and its
-replica. It is the CRC-32 of the record without it.
+replica. It is the CRC-32 of what is before it, without the comma.
 """
 
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from twisted_net.store.interface import StoreError
 from twisted_net.store.log import Message, StoredMessage
 from twisted_net.store.redis.names import encoded
-
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class NewMessages(NamedTuple):
@@ -32,9 +31,13 @@ class NewMessages(NamedTuple):
 
 def append_arguments(message: Message) -> tuple[bytes, int, int, bytes]:
     """Return what the append script takes for a message: mark, size, milliseconds and record."""
-    text = _encode(message).encode("ascii")
-    record = b"%b,%d]" % (text[:-1], crc32(text))
-    return mark_of(message), message.size, max(0, int(message.time * 1000)), record
+    sender, text, time, action, origin, id = message
+    fields = (  # as JSONEncoder does, which takes three times as long
+        f"[{_quoted(sender)},{_quoted(text)},{time!r},{'true' if action else 'false'}"
+        f",{_quoted(origin)},{_quoted(id)}"
+    ).encode("ascii")
+    record = b"%b,%d]" % (fields, crc32(fields))
+    return mark_of(message), message.size, max(0, int(time * 1000)), record
 
 
 def mark_of(message: Message) -> bytes:
@@ -86,7 +89,7 @@ def decode_records(base: int, records: list[bytes]) -> tuple[list[StoredMessage]
     for offset, record in enumerate(records, base + 1):
         text, _, checksum = record[:-1].rpartition(b",")
         try:
-            if int(checksum) != crc32(text + b"]"):
+            if int(checksum) != crc32(text):
                 raise ValueError("the checksum is wrong")
             stored.append(StoredMessage(offset, _message(json.loads(record))))
         except (ValueError, TypeError, RecursionError):
