@@ -29,6 +29,39 @@ class AwayTests(SharedCase):
         self.assertEqual([each["text"] for each in prog.heard()], [BACK])
         self.assertFalse(ann.finished)
 
+    def test_notices_meanwhile(self) -> None:
+        """What a room was told elsewhere while the store was away is told when it is back, once."""
+        ann, boss = self.one.text("ann"), self.two.operator()
+        self.two.text("bob")
+        self.pass_presence()
+        self.one.store.cut()
+        self.lines(ann)
+        self.says(boss, "/topic milk first")
+        self.says(boss, "/mute bob 10")
+        self.one.store.heal()
+        self.pass_presence()
+        topic = "* boss changed the topic of #lobby: milk first"
+        told = [line for line in self.lines(ann) if "store" not in line]
+        self.assertEqual(told, [topic, "* bob may not speak for 10 minutes."])
+
+    def test_a_topic_that_was_read(self) -> None:
+        """It is announced once, although the order of who has set it comes after that."""
+        ann, boss = self.one.text("ann"), self.two.operator()
+        self.pass_presence()
+        self.one.store.cut()
+        self.says(boss, "/topic milk first")
+        late, self.hub.notices[:] = list(self.hub.notices), []
+        self.one.store.heal()
+        self.pass_presence()
+        self.assertEqual(len([line for line in self.lines(ann) if "milk first" in line]), 1)
+        for _ in range(2):
+            for topic, data, process in late:
+                self.one.store.notice(topic, data, process, 0)
+            self.settle()
+        # The second one is from somebody who has set the same topic again.
+        told = ["* boss changed the topic of #lobby: milk first"]
+        self.assertEqual([line for line in self.lines(ann) if "milk first" in line], told)
+
     def test_messages_are_refused(self) -> None:
         """Their senders may send them again."""
         prog = self.one.program("prog")

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import LoopingCall
+
 from tests.live.harness import Client
 from tests.live.redis_server import RedisServer
 from tests.live.test_upgrade import UpgradeCase, UpgradingServer
@@ -25,9 +27,9 @@ class SharedChatTests(UpgradeCase):
         self.redis = RedisServer(self.directory() / "redis")
         self.addCleanup(self.redis.kill)
 
-    async def pair(self, how: Path | None = None) -> tuple[UpgradingServer, int, int]:
+    async def pair(self, how: Path | None = None, *more: str) -> tuple[UpgradingServer, int, int]:
         """Start two processes. Return the first one, and the ports of both."""
-        flags = ("netchat", "--store", self.redis.url)
+        flags = ("netchat", "--store", self.redis.url, *more)
         server, port = await self.start(*flags, how=how)
         _, other = await self.start(*flags)
         return server, port, other
@@ -105,6 +107,35 @@ class SharedChatTests(UpgradeCase):
         # Who leaves is told to leave, as the leases are the new process's.
         person.send(b"/quit\n")
         await far.has(b'"event":"leave"')
+
+    async def test_notices(self) -> None:
+        """What the room is told elsewhere while nobody is served is told afterwards, once."""
+        server, port, other = await self.pair(None, "--topics", "0")
+        far, near = await self.program(other, "Far"), await self.program(port, "Near")
+        await far.has(b'"Near"')
+        count = 0
+
+        def change() -> None:
+            nonlocal count
+            count += 1
+            self.ask(far, type="topic", room="tea", topic=f"topic {count}")
+
+        def topics(program: Client) -> list[str]:
+            found = [each for each in events(program) if each["type"] == "topic"]
+            return [each["topic"] for each in found]
+
+        changing = LoopingCall(change)
+        changing.start(0.005)
+        for _ in range(3):
+            await server.upgrade()
+            seen = len(topics(near))
+            await near.until(lambda seen=seen: len(topics(near)) > seen + 3, "further topics")
+        changing.stop()
+        expected = [f"topic {number}" for number in range(1, count + 1)]
+        await far.until(lambda: topics(far)[-1:] == expected[-1:], "the last topic")
+        self.assertEqual(topics(far), expected)
+        await near.until(lambda: topics(near)[-1:] == expected[-1:], "the last topic")
+        self.assertEqual(topics(near), expected)
 
     async def test_failures(self) -> None:
         """If an upgrade fails, the old process goes on with its names and rooms."""

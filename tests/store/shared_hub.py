@@ -30,6 +30,7 @@ class Hub:
 
     :ivar delay: seconds until an answer, or what others are told, arrives.
     :ivar leases: the value and the process, by kind and key.
+    :ivar notices: the notifications for all: each the topic, the data and the sender.
     :ivar calls: how often each method was called.
     :ivar order: the calls: each the process and the method.
     """
@@ -40,6 +41,7 @@ class Hub:
         epochs = itertools.count(1)
         self.log = MemoryStore(clock.seconds, lambda: f"epoch-{next(epochs)}")
         self.leases: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+        self.notices: list[tuple[str, bytes, str]] = []
         self.stores: list[HubStore] = []
         self.calls: dict[str, int] = defaultdict(int)
         self.order: list[tuple[str, str]] = []
@@ -87,6 +89,8 @@ class HubStore:
         self._watchers: dict[str, list[LeaseWatcher]] = defaultdict(list)
         self._known: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         self._listeners: list[tuple[str, NotificationListener]] = []
+        self._noticed = 0  # the number of the last notification for all
+        self._is_moved = False
         self._troubled: list[Callable[[str], None]] = []
         self._loss_watchers: list[LossWatcher] = []
         self._expiry: IDelayedCall | None = None
@@ -112,6 +116,7 @@ class HubStore:
         for kind, watchers in self._watchers.items():
             if watchers:
                 self._tell_differences(kind)
+        self._tell_notices()
         for room, deliver, seen in self._subscribed:
             self._catch_up(room, deliver, seen)
         for changed in self._troubled:
@@ -166,10 +171,11 @@ class HubStore:
         return self._later("suspend", lambda: None).addBoth(suspended)
 
     def export_state(self) -> dict[str, Any]:
-        return {"process": self.process, "known": self._known}
+        return {"process": self.process, "known": self._known, "noticed": self._noticed}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
         self.process = state["process"]
+        self._noticed, self._is_moved = state["noticed"], True
         for kind, known in state["known"].items():
             self._known[kind] = {key: (value, owner) for key, (value, owner) in known.items()}
 
@@ -295,26 +301,52 @@ class HubStore:
 
     def notify(self, topic: str, data: bytes, process: str = "") -> Deferred[int]:
         def work() -> int:
+            number = 0
+            if not process:
+                self._hub.notices.append((topic, data, self.process))
+                number = len(self._hub.notices)
             reached = 0
             for store in self._hub.reached():
                 if store is not self and process in ("", store.process):
-                    reached += store.notice(topic, data, self.process)
+                    reached += store.notice(topic, data, self.process, number)
             return reached
 
         return self._later("notify", work)
 
-    def notice(self, topic: str, data: bytes, sender: str) -> bool:
+    def notice(self, topic: str, data: bytes, sender: str, number: int) -> bool:
         found = [received for name, received in self._listeners if name == topic]
         for received in found:
-            self._hub.clock.callLater(self._hub.delay, self._receive, received, data, sender)
+            self._hub.clock.callLater(
+                self._hub.delay, self._receive, received, data, sender, number
+            )
         return bool(found)
 
-    def _receive(self, received: NotificationListener, data: bytes, sender: str) -> None:
-        if self.is_reached:
+    def _receive(
+        self, received: NotificationListener, data: bytes, sender: str, number: int
+    ) -> None:
+        if self.is_reached and (not number or number > self._noticed):
+            self._noticed = number or self._noticed
             received(data, sender)
 
+    def _tell_notices(self) -> None:
+        """Tell the notifications for all that were missed."""
+        missed = self._hub.notices[self._noticed :]
+        self._noticed = len(self._hub.notices)
+        for topic, data, sender in missed:
+            for name, received in self._listeners:
+                if name == topic and sender != self.process:
+                    received(data, sender)
+
     def listen(self, topic: str, received: NotificationListener) -> Deferred[None]:
-        return self._later("listen", lambda: self._listeners.append((topic, received)))
+        def work() -> None:
+            self._listeners.append((topic, received))
+            if self._is_moved:
+                self._is_moved = False
+                self._tell_notices()
+            else:
+                self._noticed = len(self._hub.notices)
+
+        return self._later("listen", work)
 
     def unlisten(self, topic: str, received: NotificationListener) -> None:
         if (topic, received) in self._listeners:

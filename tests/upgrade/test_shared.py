@@ -74,6 +74,24 @@ class SharedMoveTests(SharedCase):
         self.assertIn("taken", self.says(ann, "/nick bob")[0])
         self.assertEqual(self.lines(bob)[-1:], [])
 
+    def test_notices_in_the_gap(self) -> None:
+        """What a room was told elsewhere meanwhile is told here, once and in order."""
+        ann, boss = self.one.text("ann"), self.two.operator()
+        self.two.text("bob")
+        self.pass_presence()
+        ann.take()
+        self.prepare()
+        self.says(boss, "/topic milk first")
+        self.says(boss, "/mute bob 10")
+        self.settle()
+        self.move(ann)
+        self.pass_presence()
+        topic = "* boss changed the topic of #lobby: milk first"
+        self.assertEqual(self.lines(ann), [topic, "* bob may not speak for 10 minutes."])
+        self.says(boss, "/mute bob 20")
+        self.settle()
+        self.assertEqual(self.lines(ann), ["* bob may not speak for 20 minutes."])
+
     def test_who_stays_leaves(self) -> None:
         """The name and the membership of a user who does not move end."""
         ann, eve, zoe = self.one.text("ann"), self.one.text("eve"), self.two.text("zoe")

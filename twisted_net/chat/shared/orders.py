@@ -17,6 +17,7 @@ from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.directory import RemoteUser
 from twisted_net.chat.shared.forwarding import muted_text
 from twisted_net.chat.shared.name_leases import NameLeases
+from twisted_net.chat.shared.rooms import SharedRoom
 from twisted_net.policy.close_reasons import CLOSED
 
 _log = Logger()
@@ -128,8 +129,11 @@ class Orders:
 
     def _topic(self, order: Order) -> Answer:
         room = self._registry.rooms.get(order["room"])
-        if room is not None:
-            room.topic = order["topic"]
+        if isinstance(room, SharedRoom):
+            is_told = room.is_topic_told and room.topic == order["topic"]
+            room.topic, room.is_topic_told = order["topic"], False
+            if is_told:
+                return _DONE
         self._announce_event(order, TopicEvent(order["room"], order["topic"], order["by"]))
         return _DONE
 

@@ -256,6 +256,7 @@ class RoomLeases:
                 return  # somebody was faster
             room.topic = topic
             if isinstance(room, SharedRoom) and room.is_known:
+                room.is_topic_told = True
                 self._chat.announce_here(room, TopicEvent(room.name, topic))
 
         return self._store.values(_topic_kind(room.name)).addCallback(read)

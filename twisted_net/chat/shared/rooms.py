@@ -82,16 +82,18 @@ class SharedRoom(Room):
     :ivar remote: their joins and leaves that are not announced yet.
     :ivar is_known: whether all that were in the room when it was opened here are in ``elsewhere``.
         Before, they are not announced.
+    :ivar is_topic_told: whether the topic was read and announced, so that the order of who has set
+        it, which comes later, is not announced again.
     """
 
-    __slots__ = ("elsewhere", "is_known", "remote")
+    __slots__ = ("elsewhere", "is_known", "is_topic_told", "remote")
 
     def __init__(self, name: str, told: Told) -> None:
         super().__init__(name)
         self.presence = SharedPresence(name, told)
         self.elsewhere: dict[str, str] = {}
         self.remote = Presence()
-        self.is_known = False
+        self.is_known = self.is_topic_told = False
 
     def lease_changed(self, key: str, value: str | None) -> tuple[str, str]:
         """Note that the lease of a member of another process has changed.
