@@ -71,7 +71,7 @@ PURE_BESIDES = {
         "endpoints.drain",
         "store.log",
         *(f"store.redis.{name}" for name in ("errors", "location", "names", "records", "ring")),
-        "store.redis.scripts",
+        *(f"store.redis.{name}" for name in ("script", "scripts", "seals", "shared_scripts")),
         *(
             f"terminal.{name}"
             for name in (

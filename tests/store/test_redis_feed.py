@@ -121,6 +121,18 @@ class FeedTests(SynchronousTestCase):
         self.answer(("after", 10, 500), Page("e", 13, [], 14))
         self.assertEqual(self.feed.position, ("e", 13))
 
+    def test_records_that_are_damaged(self) -> None:
+        """The feed goes on after them, tells that, and delivers what follows."""
+        self.feed.take(new(9))
+        self.answer(("open", "e", 3), Opened("e", 10, 1, "", 0))
+        self.answer(("after", 3, 500), Page("e", 10, stored(6, 2), 7))
+        self.assertEqual((self.heard.offsets, self.losses), ([7, 8], [("e", 6)]))
+        self.answer(("after", 8, 500), Page("e", 10, [], 10))
+        self.answer(("open", "e", 9), Opened("e", 10, 1, "", 0))
+        self.answer(("after", 9, 500), Page("e", 10, stored(9), 10))
+        self.assertEqual((self.heard.offsets, self.losses[1:]), ([7, 8, 10], [("e", 9)]))
+        self.assertTrue(self.feed.live)
+
     def test_an_epoch_that_continues(self) -> None:
         """If the old log is known to go on in the new epoch, nothing is missed."""
         self.feed.take(new(5, 1, "f"))

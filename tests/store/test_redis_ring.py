@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,6 +13,7 @@ from twisted_net.store.log import Bounds, Page, StoredMessage
 from twisted_net.store.redis.records import (
     append_arguments,
     decode_messages,
+    decode_records,
     mark_of,
     parse_header,
 )
@@ -79,6 +82,37 @@ class RecordTests(SynchronousTestCase):
         header = parse_header(published)
         self.assertEqual(header[:4], ("e", 4, 1, "p"))
         self.assertEqual(decode_messages(4, header.records), stored)
+
+    def test_a_list_of_records(self) -> None:
+        """Records that are whole are messages; others, and those before them, are left out."""
+        records = [append_arguments(make_message(str(number)))[3] for number in range(4)]
+        stored, damaged = decode_records(4, records)
+        self.assertEqual(([each.offset for each in stored], damaged), ([5, 6, 7, 8], 0))
+        for wrong in (
+            *(b"", b"{", b"7", b"[]", b"null", b"[1,2]", b"[" * 100_000, records[1][:-1]),
+            *(self.with_checksum(each) for each in (
+                b'["ann","x",1.0,false,"o"', b'["ann","x",1.0,false,"o","i","more"',
+                b'["ann",7,1.0,false,"o","i"', b'["ann","x","1",false,"o","i"',
+                b'["ann","x",NaN,false,"o","i"', b'["ann","x",Infinity,false,"o","i"',
+                b'["ann","x",1.0,0,"o","i"', b'["ann","x",1.0,false,null,"i"', b'{"a":"b"',
+            )),
+        ):  # fmt: skip
+            stored, damaged = decode_records(4, [records[0], wrong, *records[2:]])
+            self.assertEqual(([each.offset for each in stored], damaged), ([7, 8], 6), wrong)
+        self.assertEqual(decode_records(4, [records[0], b""]), ([], 6))
+
+    def with_checksum(self, fields: bytes) -> bytes:
+        """Return a record with a right checksum."""
+        return b"%b,%d]" % (fields, crc32(fields))
+
+    @settings(deadline=None, max_examples=150, database=None)
+    @given(st.text(), st.data())
+    def test_any_byte_that_changes(self, text: str, data: st.DataObject) -> None:
+        """It is noticed."""
+        record = bytearray(append_arguments(make_message(text, "id"))[3])
+        record[data.draw(st.integers(0, len(record) - 1))] ^= data.draw(st.integers(1, 255))
+        stored, damaged = decode_records(4, [bytes(record)])
+        self.assertTrue(damaged == 5 or stored == [StoredMessage(5, make_message(text, "id"))])
 
     def test_marks(self) -> None:
         """Marks of different origins and ids are different; without an id there is none."""

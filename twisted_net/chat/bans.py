@@ -61,6 +61,9 @@ class Sanction:
         try:
             found = json.loads(text)
             made = cls(**{**found, "marks": tuple(map(str, found["marks"]))})
+            texts = (made.target, made.by, made.text)
+            if not all(type(each) is str for each in texts):
+                raise ValueError("a field is no text")
             if not (made.marks and 0 <= made.until < _LATEST):
                 raise ValueError("no marks, or no end")
             for mark in made.marks:

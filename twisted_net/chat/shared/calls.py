@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_net.chat.shared.order_fields import is_answer
 from twisted_net.store.interface import SharedStore, StoreError
 
 TOPIC = "chat"
@@ -96,7 +97,9 @@ class Calls:
         try:
             order = json.loads(data)
             do = order["do"]
-        except (TypeError, ValueError, KeyError):
+            if type(do) is not str or (do == "answer" and not is_answer(order)):
+                raise ValueError(do)
+        except (TypeError, ValueError, KeyError, RecursionError):
             _log.error("Process {process} sent what is no order", process=process)
             return
         if do == "answer":

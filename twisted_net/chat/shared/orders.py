@@ -17,6 +17,7 @@ from twisted_net.chat.shared.chat import LocalChat
 from twisted_net.chat.shared.directory import RemoteUser
 from twisted_net.chat.shared.forwarding import muted_text
 from twisted_net.chat.shared.name_leases import NameLeases
+from twisted_net.chat.shared.order_fields import wrong_field
 from twisted_net.chat.shared.rooms import SharedRoom
 from twisted_net.policy.close_reasons import CLOSED
 
@@ -62,9 +63,14 @@ class Orders:
 
     async def carry_out(self, order: Order) -> Answer:
         """Carry out an order, and return the answer."""
-        what = _ORDERS.get(str(order["do"]))
+        do = order["do"]
+        what = _ORDERS.get(do)
         if what is None:  # a later version has more
-            _log.warn("Another process asked for {do!r}: unknown", do=order["do"])
+            _log.warn("Another process asked for {do!r}: unknown", do=do)
+            return _DONE
+        field = wrong_field(order)
+        if field:
+            _log.warn("Another process asked for {do!r} with a wrong {field!r}", do=do, field=field)
             return _DONE
         answer = what(self, order)
         return await answer if isinstance(answer, Awaitable) else answer

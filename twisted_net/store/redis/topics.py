@@ -22,7 +22,7 @@ from twisted_net.store.redis.errors import concerns_all
 from twisted_net.store.redis.names import Names
 from twisted_net.store.redis.shared_scripts import MISSED, NOTIFY
 
-KEPT = 1000
+NOTIFICATIONS_KEPT = 1000
 """Notifications that are kept for a topic."""
 
 KEPT_SECONDS = 60
@@ -69,7 +69,7 @@ class Topics:
         def reached(reply: list[bytes]) -> int:
             return max(0, int(reply[0]) - is_among)
 
-        kept = 0 if process else KEPT
+        kept = 0 if process else NOTIFICATIONS_KEPT
         channel = self._names.topic_channel(topic, process)
         arguments = (self._process, channel, data, kept, KEPT_SECONDS * 1000)
         return self._client.call(NOTIFY, (self._names.notifications(topic),), arguments, reached)
