@@ -86,6 +86,9 @@ class ChaosTests(RedisCase):
                 asking.ask("CLIENT", "KILL", "ID", line.split()[0].partition(b"=")[2])
 
     def restart(self) -> None:
+        # Each start begins an epoch. Who was away for two of them is told that messages were lost,
+        # as it cannot know.
+        self.pumped.until(lambda: not any(each.trouble for each in self.running), "all to be back")
         self.server.kill()
         self.server.start()
 

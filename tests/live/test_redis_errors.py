@@ -151,16 +151,18 @@ class StartTests(RedisCase):
         server, certificates = self.tls_server()
         server.ask(
             *("ACL", "SETUSER", "chat", "on", ">p@ss", "~{netchat*", "&{netchat*"),
-            *("+@read", "+@write", "+@pubsub", "+@scripting", "+@connection", "+info", "+time"),
-            *("+wait",),
+            *("+@read", "+@write", "+@pubsub", "+@scripting", "+@connection"),
+            *("-@dangerous", "+client|info", "+info", "+time", "+wait"),
         )
-        url = f"rediss://chat:p%40ss@{LOCALHOST}:{server.tls_port}"
+        url = f"rediss://chat:p%40ss@{LOCALHOST}:{server.tls_port}/3"
         store = self.begun(self.make(Bounds(), url, cafile=certificates.ca))
         heard = Heard()
         self.value(store.subscribe("a", heard))
         self.value(store.append("a", [make_message("x")]))
         self.assertEqual(heard.offsets, [1])
         self.assertIsNone(self.value(store.lease("name", ["a"], "x")))
+        self.assertEqual(self.value(store.notify("chat", b"x")), 0)
+        self.value(store.put("ban", "key", "value"))
         self.assertIn(f"name=netchat-{store.process} ".encode(), server.ask("CLIENT", "LIST"))
 
 

@@ -91,6 +91,46 @@ class AwayTests(OutageCase):
         self.check_new_epoch()
         self.assertEqual(self.told[-1], "")
 
+    def test_restarted_with_all_its_data(self) -> None:
+        """A new epoch begins although nothing was lost, as nobody can know that; see
+        docs/stores.rst. The history stays, and who has stayed misses nothing."""
+        self.say("1", "2", "3")
+        self.server.stop()
+        self.until_trouble("onnection")
+        self.server.start()
+        self.until_well()
+        self.assertEqual(self.say("4"), [4])
+        self.assertEqual((self.heard.offsets, self.losses), ([1, 2, 3, 4], []))
+        other = self.started()
+        page = self.value(other.before("a", None, 9))
+        self.assertEqual([each.offset for each in page.stored], [1, 2, 3, 4])
+        self.assertNotEqual(page.epoch, self.epoch)
+        for offset in (1, 3, 4):
+            self.assertIsNone(self.value(other.since("a", self.epoch, offset, 9)))
+        found = self.value(other.since("a", page.epoch, 3, 9))
+        assert found is not None
+        self.assertEqual([each.offset for each in found.stored], [4])
+
+    def test_an_end_that_nobody_has_seen(self) -> None:
+        """Redis starts without its last messages, and whoever has seen them has died: their
+        offsets are not used again in their epoch. Only a client knows them still."""
+        self.say("1", "2", "3")
+        with Asking(self.server.port) as asking:
+            kept = {key: asking.ask("DUMP", key) for key in (META, LOG)}
+        self.assertEqual(self.say("4", "5"), [4, 5])
+        self.value(self.store.stop())
+        self.server.stop()
+        self.server.start()
+        with Asking(self.server.port) as asking:
+            for key, value in kept.items():
+                asking.ask("RESTORE", key, 0, value, "REPLACE")
+        other = self.started()
+        appended = self.value(other.append("a", [make_message(text) for text in "xyz"]))
+        self.assertEqual(appended.offsets, [4, 5, 6])
+        self.assertNotEqual(appended.epoch, self.epoch)
+        for offset in (3, 4, 5, 6):
+            self.assertIsNone(self.value(other.since("a", self.epoch, offset, 9)))
+
     def test_stopped(self) -> None:
         """A Redis that does not answer is noticed, although its connections stay."""
         self.server.signal(signal.SIGSTOP)

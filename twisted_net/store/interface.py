@@ -116,9 +116,10 @@ class SharedStore(KeyValueStore, Protocol):
     def suspend(self) -> Deferred[None]:
         """Close the store, but keep the leases: another process is about to go on with them.
 
-        That one gets the state (:class:`MovableStore`). If nothing comes of it, :meth:`Store.start`
-        opens the store again, as after an interruption. From the moment on at which this process
-        hears nothing any more, :meth:`notify` of others says that it is not reached.
+        That one gets the state (:class:`MovableStore`), and hears what was sent to all meanwhile.
+        If nothing comes of it, :meth:`Store.start` opens the store again, as after an interruption.
+        From the moment on at which this process hears nothing any more, :meth:`notify` of others
+        says that it is not reached.
         """
 
     def lease(self, kind: str, keys: Sequence[str], value: str) -> Deferred[str | None]:
@@ -160,8 +161,9 @@ class SharedStore(KeyValueStore, Protocol):
     def notify(self, topic: str, data: bytes, process: Lessee = "") -> Deferred[int]:
         """Send something to all other processes that listen to a topic, or to one of them.
 
-        It arrives at most once: what is sent while a process is away is lost to that process. What
-        one process sends arrives in the order of the calls.
+        It arrives at most once. What is sent to one process while that is away is lost. What is
+        sent to all is told to those that were away when they are back, unless that takes a minute.
+        What one process sends arrives in the order of the calls.
 
         :param process: the only process to send it to; empty for all others.
         :return: fires with the number of processes that were reached; fails with
