@@ -190,7 +190,8 @@ class RedisClient:
     def _leave(self, channel: bytes) -> None:
         def left(_: object) -> None:
             self._leaving[channel] -= 1
-            self._leaving += Counter()  # forgets what is 0
+            if not self._leaving[channel]:
+                del self._leaving[channel]
 
         if self.connection is not None:
             self._leaving[channel] += 1

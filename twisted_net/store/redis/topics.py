@@ -166,15 +166,8 @@ class Topics:
         :raises StoreError: that cannot be read.
         """
         for topic, found in list(self._topics.items()):
-            if found.held is None or found.waiting is not None:
-                continue
-            try:
+            if found.held is not None and found.waiting is None:
                 await self._read_missed(topic, found)
-            except StoreError as error:
-                if concerns_all(error):
-                    raise
-                _log.error("Notifications were missed: {why}", why=error)
-                self._go_on(topic, found)
 
     def _read_missed(self, topic: str, found: _Topic) -> Deferred[None]:
         def read(reply: list[bytes]) -> None:
@@ -189,7 +182,15 @@ class Topics:
                 found.last = last.decode() or "0-0"
             self._go_on(topic, found, {id for id, _, _ in missed})
 
-        return self._client.call(MISSED, (self._names.notifications(topic),), (found.last,), read)
+        def not_read(failure: Failure) -> None:
+            if concerns_all(failure.value):
+                failure.raiseException()
+            why = failure.getErrorMessage()
+            _log.error("Notifications cannot be read, and may be missed: {why}", why=why)
+            self._go_on(topic, found)
+
+        keys = (self._names.notifications(topic),)
+        return self._client.call(MISSED, keys, (found.last,), read).addErrback(not_read)
 
     def _go_on(self, topic: str, found: _Topic, told: Collection[bytes] = ()) -> None:
         """Tell what was held, except for what was told already, and hold nothing any more."""
