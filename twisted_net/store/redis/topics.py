@@ -197,7 +197,10 @@ class Topics:
         held, found.held = found.held or [], None
         for each in held:
             if each.partition(b" ")[0] not in told:
-                self._published(topic, each)
+                try:
+                    self._published(topic, each)
+                except StoreError as error:
+                    _log.error("What was published for {topic}: {why}", topic=topic, why=error)
 
     # What others send.
 
