@@ -90,6 +90,13 @@ class CommandTests(SynchronousTestCase):
 
 
 class SnippetTests(SynchronousTestCase):
+    def tearDown(self) -> None:
+        """End what a page has begun, such as the clock of a web site."""
+        from twisted.internet import reactor
+
+        for call in reactor.getDelayedCalls():  # type: ignore[attr-defined]  # a module to mypy
+            call.cancel()
+
     def test_snippets_run(self) -> None:
         """Python without a file's name runs, block after block of a page in one namespace. What
         has a file's name is saved and run by the page's sessions."""

@@ -19,7 +19,7 @@ Programs, each with --help:
   netchat-passwd FILE NAME         makes accounts for netchat --auth file:FILE
 
 To import:
-  twisted_net                      Connection, ConnectionFactory, framings, limits,
+  twisted_net                      Connection, ConnectionFactory, framings,
                                    Broadcast, listen, connect, WebSocketFactory
   twisted_net.chat                 the chat: ChatFactory, ChatClient
   twisted_net.web                  the chat's page and the operators' view
