@@ -11,7 +11,7 @@ Services, each with --help:
   twistd -n netchat --port 8080    a chat for browsers, nc and programs
   twistd -n netecho --port 8080    sends every byte back
   twistd -n netidle --port 8080 --upstream tcp:127.0.0.1:6379
-                                   timeouts, limits and TLS in front of a service
+                                   timeouts, limits, TLS before a service
 
 Programs, each with --help:
   netchat-client HOST              talks in a chat from a terminal or a pipe
@@ -33,7 +33,7 @@ In other Twisted programs:
 
 The guide, in the source distribution and in a checkout:
   docs/course/index.rst            the course: from a first server to a cluster
-  docs/index.rst                   everything else; README.rst says how to build it
+  docs/index.rst                   everything else; README says how to build it
   examples/                        programs of fewer than 40 lines
 """
 
