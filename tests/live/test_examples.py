@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import signal
 import socket
@@ -463,6 +464,132 @@ class ApplicationTests(ExampleCase):
         await three.has(b"You are guest 3.")
         four = await self.connect(port)
         await self.hears(four, "You are guest 4. Others here: 2.")
+
+    async def test_chat_slow_readers(self) -> None:
+        """Who does not read is told afterwards how many lines were dropped; others go on."""
+        port = await self.serve_example("chat_slow_readers.py")
+        slow, fast = await self.connect(port), await self.connect(port)
+        await slow.has(b"Others here: 0.\n")
+        await fast.has(b"You are guest 2.")
+        slow.transport.pauseProducing()
+        fast.send((b"x" * 60_000 + b"\n") * (more_than_buffers() // 60_000))
+        late = await self.connect(port)
+        await late.has(b"You are guest 3.")
+        fast.send(b"end\n")
+        await late.has(b"<2> end\n")
+        slow.transport.resumeProducing()
+        await slow.has(b"<2> end\n")
+        await slow.has(b" lines.\n")
+        self.assertRegex(slow.received, rb"\* You have missed [1-9][0-9]* lines\.\n")
+
+    async def test_chat_names(self) -> None:
+        """A name has one owner at a time."""
+        port = await self.serve_example("chat_names.py")
+        one, two = await self.connect(port), await self.connect(port)
+        await self.hears(one, "What is your name?")
+        await self.hears(two, "What is your name?")
+        one.send(b"ann\n")
+        two.send(b"bob\nhello\n")
+        await self.hears(one, "<bob> hello")
+        three = await self.connect(port)
+        three.send(b"bob\ncarl\nhello\n")
+        await self.hears(one, "<carl> hello")
+
+    async def test_chat_history(self) -> None:
+        """Who joins is shown five lines, and then hears the others."""
+        port = await self.serve_example("chat_history.py")
+        one = await self.connect(port)
+        one.send(b"".join(b"%d\n" % number for number in range(8)))
+        other = await self.connect(port)
+        await other.has(b"<1> 7\n")
+        late = await self.connect(port)
+        await self.hears(late, *(f"<1> {number}" for number in range(3, 8)))
+        one.send(b"8\n")
+        await self.hears(late, "<1> 8")
+
+    async def test_recovering_client(self) -> None:
+        """It is sent what was said while it was away, and is told if that is lost."""
+        _, port = await self.serve("netchat")
+        client = self.start("recovering_client.py", port)
+        await client.expect(rb"^recovered: None$")
+        ann = await self.connect(port)
+        await ann.has(b"/help lists commands.\n")
+        ann.send(b"one\n")
+        await client.expect(rb"^1 guest-1 one$")
+        ann.send(b"two\n")
+        await client.expect(rb"^2 guest-1 two$")  # so the position after the first is in the file
+        client.signal(signal.SIGKILL)
+        await client.ended()
+        ann.send(b"three\n")
+        client = self.start("recovering_client.py", port)
+        await client.expect(rb"\Arecovered: True\n(2 guest-1 two\n)?3 guest-1 three\n\Z")
+        _, other = await self.serve("netchat")
+        client = self.start("recovering_client.py", other)
+        await client.expect(rb"^recovered: False$")
+
+    async def test_chat_limits(self) -> None:
+        """An address has two connections, and a line 500 bytes."""
+        example = self.start("chat_limits.py", 0)
+        port = await self.port(example)
+        one, two = await self.connect(port), await self.connect(port)
+        await self.hears(one, "You are guest 1.")
+        await self.hears(two, "You are guest 2.")
+        three = await self.connect(port)
+        await three.closed()
+        await example.expect(rb"^Refused: too-many$")
+        two.send(b"x" * 501)
+        await two.closed()
+        await example.expect(rb"^Connection 2 ended: too-long$")
+        one.send(b"".join(b"%d\n" % number for number in range(15)) + b"slow")
+        await example.expect(rb"^Connection 1 ended: unfinished$")
+
+    async def test_chat_service(self) -> None:
+        """SIGTERM is announced before the connections are closed."""
+        variables = (program("env"), "PORT=0")
+        command = (script("twistd"), "-n", "--pidfile=", "-y", str(EXAMPLES / "chat_service.tac"))
+        example: Program = self.spawn(*variables, *command)
+        port = int((await example.expect(rb"Listening on \S+:(\d+) \(tcp:0\)$"))[1])
+        ann = await self.connect(port)
+        await self.hears(ann, "You are guest 1.")
+        example.signal(signal.SIGTERM)
+        await self.hears(ann, "* The server is stopping.")
+        await ann.closed()
+        await example.expect(rb"Connection 1 from \S+ ended: draining, ")
+        await example.ended()
+
+    async def test_chat_watched(self) -> None:
+        """The view has the connections of the chat."""
+        example = self.start("chat_watched.py", 0, 0)
+        chat, view = await self.port(example), await self.port(example)
+        ann, bob = await self.connect(chat), await self.connect(chat)
+        await self.hears(ann, "You are guest 1.")
+        bob.send(b"hello\n")
+        await self.hears(ann, "<2> hello")
+        shown = json.loads(await self.curl(view, path="connections"))
+        self.assertEqual([row["bytes_received"] for row in shown["connections"]], [0, 6])
+
+    async def test_chat_upgrade(self) -> None:
+        """SIGUSR2 starts a new process, which goes on with the members."""
+        log = self.where / "log"
+        flags = f"-n --pidfile= --logfile={log} -y {EXAMPLES}/" + "chat_upgrade.tac"
+        # Without the pipes of this test, which would be the new process's as well.
+        command = f"PORT=0 exec {script('twistd')} {flags} < /dev/null > {self.where}/output 2>&1"
+        example: Program = self.spawn(program("sh"), "-c", command)
+
+        async def logged(pattern: str) -> int:
+            await self.poll(lambda: log.exists() and bool(re.search(pattern, log.read_text())))
+            return int(re.findall(pattern, log.read_text())[0])
+
+        port = await logged(r"Listening on \S+:(\d+) \(tcp:0\)")
+        ann, bob = await self.connect(port), await self.connect(port)
+        await self.hears(ann, "You are guest 1.")
+        await self.hears(bob, "You are guest 2.")
+        example.signal(signal.SIGUSR2)
+        new = await logged(r"process (\d+) goes on with 2 connections")
+        self.addCleanup(os.kill, new, signal.SIGKILL)
+        await example.ended()
+        bob.send(b"hello\n")
+        await self.hears(ann, "<2> hello")
 
     async def test_websocket_echo(self) -> None:
         """A browser gets back what it sends."""
