@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.test_broadcast_turns import GroupMachine, Member, TurningClock
-from twisted_net.connection.broadcast import Broadcast, WriteScheduler
+from twisted_net.connection.broadcast import MANY, Broadcast, WriteScheduler
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.lanes import NOWHERE, Lane
 from twisted_net.eager.ports import EagerServer
@@ -225,6 +225,26 @@ class LaneTests(SynchronousTestCase):
             self.assertNotIsInstance(peer.protocol.membership, Lane)
             self.broadcast.discard(peer.protocol)
             self.peers.remove(peer)
+
+    def test_many_in_no_lane(self) -> None:
+        """In a silent room, all leave their lanes for pings. They are in lanes again afterwards."""
+        peers = self.join(2 * MANY)
+        self.publish(b"1")
+        self.turn(2 * MANY)
+        for peer in peers:
+            peer.protocol.send(b"-")
+        self.turn()
+        self.assertEqual(self.lanes(), [])
+        self.assertIsNone(self.broadcast._others, "it takes memory")
+        self.broadcast.discard(peers[0].protocol)
+        self.peers.remove(peers[0])
+        self.join(1)
+        self.broadcast.publish(b"2")
+        self.turn(2 * MANY)
+        self.assertEqual(peers[0].given, b"1-")
+        self.assertEqual(self.heard(), [b"1-2"] * (2 * MANY - 1) + [b"2"])
+        self.broadcast.flush()
+        self.assertEqual(sum(len(lane) for lane in self.lanes()), 2 * MANY)
 
     def test_one_in_two_broadcasts(self) -> None:
         """It is in no lane until it has left one of them."""

@@ -38,6 +38,10 @@ MEMBERS_PER_TURN = 128
 """The members written to before the reactor handles other events. Writing to this many takes about
 a millisecond. A larger number delays all other connections; a smaller number costs more turns."""
 
+MANY = 64
+"""Members in no lane that are remembered in any broadcast. If they are more, and a quarter of all,
+they are looked for when they are needed. Meanwhile, that takes no memory."""
+
 MOST_BEHIND = 1 << 18
 """The bytes that a broadcast keeps for members not yet written to in this round. Past this limit it
 writes to all of them at once. The bytes then wait in each member's own send queue, which has a
@@ -154,7 +158,8 @@ class Broadcast:
         self._size = 0  # total bytes of the pending messages
         self.members: dict[Connection, int | _Diverged | Lane] = {}
         self._lanes: list[Lane] = []
-        self._others: dict[Connection, None] = {}  # the members that are in no lane
+        # The members that are in no lane; None if they are many, and have to be looked for.
+        self._others: dict[Connection, None] | None = {}
         self.is_writing = False  # a turn is scheduled: some members are still to be written to
         self._coalescer = AdaptiveCoalescer(SHORTEST_DELAY, LONGEST_DELAY)
         self._delayed: IDelayedCall | None = None
@@ -175,7 +180,7 @@ class Broadcast:
         if member in self.members:
             return
         self.members[member] = self._head
-        self._others[member] = None
+        self._note_other(member)
         if not member.broadcasts:
             member.membership = self._alone
             return
@@ -192,7 +197,9 @@ class Broadcast:
         # again.
         member.leave_lane()
         pieces = self._take(member)
-        del self.members[member], self._others[member]
+        del self.members[member]
+        if self._others is not None:
+            del self._others[member]
         others = tuple(each for each in member.broadcasts if each is not self)
         if len(others) > 1:
             member.membership = Membership(others)
@@ -233,7 +240,7 @@ class Broadcast:
         self._round_lanes.clear()
         for lane in list(self._lanes):
             self._write_lane(lane)
-        self._write_each(list(self._others))
+        self._write_each(self._list_others())
         self._drop_before(self._head)
 
     def skip(self, member: Connection) -> None:
@@ -299,7 +306,7 @@ class Broadcast:
         self._round_head = self._head
         self._fill_lanes()
         self._round_lanes = self._lanes[::-1]
-        self._round = list(reversed(self._others))
+        self._round = self._list_others()[::-1]
 
     def _end_round(self) -> None:
         self._drop_before(self._round_head)
@@ -351,19 +358,29 @@ class Broadcast:
         """Let the members into lanes of which nothing is known that the others do not have."""
         size, members = self._scheduler.size, self.members
         self._lanes = [lane for lane in self._lanes if lane.members]
-        if self._others:
-            others: dict[Connection, None] = {}  # a new one, because dictionaries never shrink
-            for member in self._others:
-                place = members[member]
-                if isinstance(place, int) and _join_lane(member.transport):
-                    lane = members[member] = self._lane_at(place, size)
-                    lane.add(member)
-                else:
-                    others[member] = None
-            self._others = others
-        count = len(members) - len(self._others)
+        before, self._others = self._list_others(), {}
+        for member in before:
+            place = members[member]
+            if isinstance(place, int) and _join_lane(member.transport):
+                lane = members[member] = self._lane_at(place, size)
+                lane.add(member)
+            else:
+                self._note_other(member)
+        count = sum(len(lane.members) for lane in self._lanes)
         if len(self._lanes) * size >= count + size:  # fewer would do
             self._join_lanes(size)
+
+    def _note_other(self, member: Connection) -> None:
+        """Note that a member is in no lane."""
+        if self._others is not None:
+            self._others[member] = None
+            if len(self._others) > MANY + len(self.members) // 4:
+                self._others = None  # they would only take memory, such as in a room of silence
+
+    def _list_others(self) -> list[Connection]:
+        if self._others is not None:
+            return list(self._others)
+        return [member for member, place in self.members.items() if not isinstance(place, Lane)]
 
     def _lane_at(self, position: int, size: int) -> Lane:
         """Return a lane in this position that has room for a member."""
@@ -390,7 +407,7 @@ class Broadcast:
     def left_lane(self, member: Connection, position: int) -> None:
         """Called by a lane: a member in this position has left it."""
         self.members[member] = position
-        self._others[member] = None
+        self._note_other(member)
         member.membership = self._alone
         if position < self._round_head:  # its lane has not been written to in this round
             self._round.append(member)
