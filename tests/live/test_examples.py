@@ -587,10 +587,11 @@ class ApplicationTests(ExampleCase):
     async def test_chat_names(self) -> None:
         """A name has one owner at a time."""
         port = await self.serve_example("chat_names.py")
-        one, two = await self.connect(port), await self.connect(port)
+        one = await self.connect(port)
         await self.hears(one, "What is your name?")
-        await self.hears(two, "What is your name?")
         one.send(b"ann\n")
+        two = await self.connect(port)
+        await self.hears(two, "What is your name?")  # after one has sent its name
         two.send(b"bob\nhello\n")
         await self.hears(one, "<bob> hello")
         three = await self.connect(port)

@@ -226,7 +226,8 @@ class ConsoleTests(SynchronousTestCase):
 
     def test_stopped_programs(self) -> None:
         """Ctrl-Z stops a program; what is stopped at the end of the page is ended with it."""
-        self.play("$ cat", "^Z", "[1]+  Stopped ... cat", "$ fg", "cat", "^C", "$ cat", "^Z", "...")
+        stopped = "[1]+  Stopped ... cat"
+        self.play("$ cat", "^Z", stopped, "$ fg", "cat", "^C", "$ cat", "^Z", stopped)
 
     def test_broken_pipes(self) -> None:
         """A program that nobody reads ends without a word, as in a reader's shell."""
