@@ -304,10 +304,6 @@ class Terminal:
             if self._at_prompt or time.monotonic() > deadline:
                 raise AssertionError(f"{self.name}: no program runs that could read; {self.seen}")
             time.sleep(0.005)
-        # Until it has become the program, the child of the shell ignores keys, as the shell does.
-        settled = time.monotonic() + 0.5  # a subshell stays one
-        while _is_shell(os.tcgetpgrp(self._child.child_fd)) and time.monotonic() < settled:
-            time.sleep(0.005)
 
     def _is_beginning(self) -> bool:
         """Return whether the shell has forked, and its child is no other program yet: a signal
@@ -343,14 +339,6 @@ class Terminal:
         shown = _COLOURS.sub("", self._child.before.replace("\r", ""))
         self.seen.append(shown)
         return shown
-
-
-def _is_shell(process: int) -> bool:
-    """Return whether a process is a shell, or a child of one that is no other program yet."""
-    try:
-        return Path(f"/proc/{process}/comm").read_text() == "bash\n"
-    except OSError:  # it has ended
-        return False
 
 
 def _default_signals() -> None:

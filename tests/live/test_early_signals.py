@@ -170,6 +170,6 @@ class EarlySignalTests(LiveTestCase):
         redis, server = self.redis(), self.start("--workers", "1")
         await self.asked()
         server.signal(signal.SIGUSR2)
-        await server.expect(rb"The workers are not replaced: some of them have never served yet")
+        await server.expect(rb"Upgrade failed: netchat is not ready")
         self.open(redis)
         await server.expect(rb"Worker 1 serves")
