@@ -137,11 +137,11 @@ class RoadTests(SynchronousTestCase):
             self.assertTrue(text.startswith(f'"""{first}'), path.name)
             self.assertTrue(first.endswith("."), path.name)
 
-    def test_each_solution_is_as_short(self) -> None:
-        """So does a solution of an exercise, and a page of the course shows it."""
+    def test_each_solution_is_short(self) -> None:
+        """A solution of an exercise fits on a page, and the course shows it."""
         pages = "".join(page.read_text() for page in (DOCS / "course").glob("solutions-*.rst"))
         for path in SOLUTIONS:
-            self.assertLess(len(path.read_text().splitlines()), 40, path.name)
+            self.assertLess(len(path.read_text().splitlines()), 50, path.name)
             self.assertIn(f".. literalinclude:: ../../examples/solutions/{path.name}\n", pages)
 
     def test_the_readme_names_each_once(self) -> None:
