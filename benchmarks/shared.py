@@ -6,7 +6,10 @@ time. So two workers can deliver as many times more as the busiest of them uses 
 the same messages. That keeps the load generator and Redis out of the figure, which have to run on
 the same machine. The rate is so low that each message is a round of its own in both: at a higher
 one, each batches as many messages as its time allows, and a second of CPU time is no measure.
-Nobody is pinned to a core.
+
+The server has one core, for both workers too, and the load generator and Redis have the other. So
+each worker counts as if it had a core of its own, and nobody measures the load generator's work in
+the caches.
 
 *Acks*: members who await the ack of a message before they send the next; the median of their
 latency.
@@ -15,6 +18,7 @@ latency.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import socket
 import subprocess
@@ -28,7 +32,7 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks.build import Built, build
-from benchmarks.machine import cpu_seconds, describe, family
+from benchmarks.machine import choose_cores, cpu_seconds, describe, family
 from benchmarks.processes import Load, MeasureError, Server
 from benchmarks.servers import ROOT, twistd_command
 
@@ -56,8 +60,8 @@ class Window(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status: 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared", description=__doc__)
-    parser.add_argument("--members", type=int, default=2000, metavar="N")
-    parser.add_argument("--rate", type=int, default=20, metavar="N", help="messages a second")
+    parser.add_argument("--members", type=int, default=5000, metavar="N")
+    parser.add_argument("--rate", type=int, default=10, metavar="N", help="messages a second")
     parser.add_argument("--waiting", type=int, default=4, metavar="N", help="members awaiting acks")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
     parser.add_argument("--seconds", type=float, default=3, metavar="S")
@@ -121,15 +125,17 @@ def _in_turns(
 @contextmanager
 def _served(built: Built, name: str) -> Iterator[tuple[Server, int | None]]:
     """Run a server, and Redis if it needs it."""
+    cores = choose_cores()
+    core = cores.server if cores else None
     command = [*twistd_command("eager"), "netchat", "--port", "0", "--interface", "127.0.0.1"]
     if name == ONE:
-        with Server(name, command, None, built.directory / "one.log", ROOT) as server:
+        with Server(name, command, core, built.directory / "one.log", ROOT) as server:
             yield server, None
         return
     with _redis(built.directory) as (redis, port):
         command += ["--workers", "2", "--store", f"redis://127.0.0.1:{port}"]
         log = built.directory / "two.log"
-        with Server(name, command, None, log, ROOT) as server:
+        with Server(name, command, core, log, ROOT) as server:
             _wait_until(lambda: log.read_text().count(" serves, pid ") == 2, "the workers")
             yield server, redis
 
@@ -140,6 +146,8 @@ def _redis(directory: Path) -> Iterator[tuple[int, int]]:
         port = int(taken.getsockname()[1])
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen([*command, "--dir", directory], stdout=subprocess.DEVNULL)
+    if cores := choose_cores():
+        os.sched_setaffinity(process.pid, {cores.load})
     try:
         _wait_until(lambda: _listens(port), "redis-server")
         yield process.pid, port
@@ -173,7 +181,10 @@ def _window(
 ) -> Window:
     more = ["rooms=1", "warmup=1", f"seconds={options.seconds}", "drain=5", f"port={server.port}"]
     command = [str(built.load), *work, *more]
-    with Load("the load generator", command, None, built.directory / "load.log") as load:
+    cores = choose_cores()
+    with Load(
+        "the load generator", command, cores.load if cores else None, built.directory / "load.log"
+    ) as load:
         load.wait_for("connected", 60)
         load.go()
         load.wait_for("begin", 20)
