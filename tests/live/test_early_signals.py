@@ -162,8 +162,10 @@ class EarlySignalTests(LiveTestCase):
         await self.asked()
         server.signal(signal.SIGUSR2)
         self.open(redis)
+        old = server.pid
+        # Both processes say a line, in either order. The line of the old one names the new one.
         await server.expect(rb"Upgrade: this process goes on")
-        self.assertNotEqual(server.serving, server.pid)
+        await server.until(lambda: server.serving != old, "the line of the old process")
 
     async def test_an_upgrade_while_workers_start(self) -> None:
         """SIGUSR2 is refused with one line, and the workers start."""
