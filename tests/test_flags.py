@@ -118,7 +118,11 @@ def program_flags(*arguments: str) -> set[str]:
 
 
 def _short_first(flag: str) -> str:
-    return ", ".join(sorted(flag.split(", "), key=lambda each: each.startswith("--")))
+    """Return a flag as the page spells it. Since Python 3.13, its value is only shown once."""
+    names = [each.split()[0] for each in flag.split(", ")]
+    value = flag.split(", ")[-1].partition(" ")[2]
+    names.sort(key=lambda each: each.startswith("--"))
+    return ", ".join(f"{name} {value}".rstrip() for name in names)
 
 
 class ServiceFlagTests(SynchronousTestCase):

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,15 @@ def break_worker(how: str, path: Path) -> None:
     if how == "import":
         sys.modules["twisted_net.services.workers.making"] = None  # type: ignore[assignment]
     elif how == "flags":
-        from twisted_net.services.workers import program
+        from twisted_net.services.workers import settings
 
-        arguments = program.twistd_arguments
-        program.twistd_arguments = lambda settings: [*arguments(settings), "--unknown-flag"]
+        read = settings.read_settings
+
+        def read_wrong(descriptor: int) -> settings.WorkerSettings:
+            found = read(descriptor)
+            return replace(found, words=(*found.words, "--unknown-flag"))
+
+        settings.read_settings = read_wrong
     elif how == "wait":
         new_process.Succession.wait = wait_first  # type: ignore[method-assign]
     else:
