@@ -39,6 +39,7 @@ exclude_patterns = ["_build"]
 if tags.has("spelling"):  # noqa: F821  # Sphinx provides it
     extensions.append("sphinxcontrib.spelling")
     spelling_lang = "en_GB"
+    spelling_ignore_contributor_names = False  # it would ask git, which a copy does not have
     spelling_word_list_filename = "spelling_words.txt"
     spelling_filters = ["spelling_filter.MixedCase"]
     spelling_show_suggestions = True
