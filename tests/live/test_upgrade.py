@@ -435,7 +435,7 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
         found = re.search(r"Listening on \S+:(\d+)", log.read_text())
         assert found is not None
         client = await self.connect(int(found[1]))
-        client.send(b"served")  # a signal that comes before the service has started is not obeyed
+        client.send(b"served")
         await client.has(b"served")
         os.kill(first, signal.SIGUSR2)
         await self.poll(lambda: "this process goes on with" in log.read_text())
