@@ -21,7 +21,7 @@ from tests.live.console import (
     pattern_of,
     read_page,
 )
-from tests.live.harness import program
+from tests.live.harness import LiveTestCase, program, script
 
 DOCS = CHECKOUT / "docs"
 
@@ -115,6 +115,28 @@ def _add_test(page: Page) -> None:
 for _page in pages():
     if any(session.played for session in _page.sessions):
         _add_test(_page)
+
+
+class ServedGuideTests(LiveTestCase):
+    """README's command that serves the pages."""
+
+    async def test_it_serves_them(self) -> None:
+        """It works as README has it, on a free port."""
+        found = re.search(
+            r"^ +\.venv/bin/twistd (.+ web --listen tcp:)8000 --path (docs/\S+)$",
+            (CHECKOUT / "README.rst").read_text(),
+            re.MULTILINE,
+        )
+        assert found is not None
+        where = self.directory()
+        (where / found[2]).mkdir(parents=True)
+        (where / found[2] / "index.html").write_text("the guide")
+        words = f"{found[1]}0:interface=127.0.0.1 --path {found[2]}".split()
+        serving = self.spawn(script("twistd"), *words, cwd=where)
+        port = int((await serving.expect(rb"Site starting on (\d+)"))[1])
+        fetching = self.spawn(program("curl"), "-sS", "--noproxy", "*", f"http://127.0.0.1:{port}/")
+        self.assertEqual(await fetching.ended(), 0, fetching)
+        self.assertEqual(bytes(fetching.output), b"the guide")
 
 
 class PageTests(SynchronousTestCase):
