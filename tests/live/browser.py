@@ -51,9 +51,11 @@ addEventListener('securitypolicyviolation', (event) => {
 
 
 # What the browser reports too, and the page handles: a refused connection; and, on a busy machine,
-# a request that came so late that the chat's port greeted a person with a terminal.
+# a request that came so late that the chat's port greeted a person with a terminal. A browser asks
+# for an icon by itself after a document that names none, as an error's does, at any later time.
 _LATE = "net::ERR_INVALID_HTTP_RESPONSE"
 _HANDLED = ("WebSocket connection to", _LATE)
+_ICON = "/favicon.ico"
 
 
 class Tab:
@@ -71,7 +73,9 @@ class Tab:
         tab.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
 
     def _logged(self, message: Any) -> None:
-        if message.type == "error" and not any(each in message.text for each in _HANDLED):
+        handled = any(each in message.text for each in _HANDLED)
+        handled = handled or message.location.get("url", "").endswith(_ICON)
+        if message.type == "error" and not handled:
             self.errors.append(message.text)
 
     async def do(self, action: Callable[[Any], Result]) -> Result:
