@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+import socket
+import struct
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.buffers import tcp_pair
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.admission import AdmissionRules
 from twisted_net.services.starting import NamedService
 from twisted_net.services.workers import worker as module
+from twisted_net.services.workers.handoff import ADMITTED, HandedConnection
 from twisted_net.services.workers.pool import WORKER_END_SECONDS
 from twisted_net.services.workers.shared_admission import SharedAdmission
 from twisted_net.services.workers.sockets import HandedSockets
@@ -31,6 +36,25 @@ class Reactor(Clock):
 
     def stop(self) -> None:
         self.has_stopped = True
+
+
+class AdoptTests(SynchronousTestCase):
+    """A connection that the supervisor has accepted."""
+
+    def test_the_peer_has_gone(self) -> None:
+        """It is an OSError, and no copy of the socket is left to the garbage collector."""
+        peer, accepted = tcp_pair()
+        self.addCleanup(accepted.close)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()  # a reset
+        handed = HandedConnection(0, accepted.fileno(), accepted.family, ADMITTED, "127.0.0.1")
+        factory = EchoFactory(clock=Reactor())
+        from twisted.internet import reactor
+
+        self.assertRaises(OSError, module.adopt, reactor, handed, factory)
+        gc.collect()
+        self.assertEqual(self.flushWarnings(), [])
+        self.assertEqual(factory.connections, {})
 
 
 class OrphanTests(SynchronousTestCase):

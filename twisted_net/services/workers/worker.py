@@ -61,6 +61,17 @@ class OperatorAnswers(Protocol):
         """Do what the supervisor says about a tap."""
 
 
+def adopt(reactor: Any, handed: HandedConnection, factory: Any) -> None:
+    """Serve a connection.
+
+    :raises OSError: the peer has gone.
+    """
+    # Twisted asks for the peer, too, but leaves its copy of the socket unclosed if it has gone.
+    with socket.socket(fileno=os.dup(handed.descriptor)) as connection:
+        connection.getpeername()
+    eager(reactor).adoptStreamConnection(handed.descriptor, handed.family, factory)
+
+
 class WorkerEnd:
     """Connects a service of this process with the supervisor.
 
@@ -212,8 +223,7 @@ class WorkerEnd:
         try:
             if port is not None and port.factory is not None:  # else it has just stopped listening
                 port.sessionno += 1
-                adopt = eager(self._reactor).adoptStreamConnection
-                adopt(handed.descriptor, handed.family, port.factory)
+                adopt(self._reactor, handed, port.factory)
         except OSError:  # the peer has gone
             pass
         finally:
