@@ -21,6 +21,7 @@ from tests.chat.chat_peers import ChatCase
 from twisted_net.connection.broadcast import (
     MEMBERS_PER_TURN,
     MOST_BEHIND,
+    SLICES_PER_TURN,
     Broadcast,
     WriteScheduler,
 )
@@ -47,6 +48,21 @@ class TurningClock(Clock):
                 self.calls.remove(call)
                 call.called = 1
                 call.func(*call.args, **call.kw)
+
+
+class AnsweringClock(TurningClock):
+    """A clock that can say, as the eager reactor can, whether anything waits for a turn to end.
+
+    :ivar asked: how often it was asked.
+    :ivar comes_after: the question at which something has come.
+    """
+
+    asked = 0
+    comes_after = -1
+
+    def is_awaited(self) -> bool:
+        self.asked += 1
+        return self.asked == self.comes_after
 
 
 class CountingPeer(Peer):
@@ -96,6 +112,53 @@ class SliceTests(SynchronousTestCase):
 
     def turns_due(self) -> int:
         return sum(call.func == self.scheduler._turn for call in self.clock.getDelayedCalls())
+
+    def test_nothing_waits(self) -> None:
+        """A turn goes on, up to a limit, while the reactor says that nothing else waits."""
+        clock = AnsweringClock()
+        scheduler = WriteScheduler(clock, 3)
+        broadcast = Broadcast(clock, scheduler)
+        peers = [member_of(clock, broadcast) for _ in range(3 * SLICES_PER_TURN + 4)]
+        broadcast.publish(b"x")
+        clock.turn()
+        self.assertEqual(sum(peer.writes for peer in peers), 3 * SLICES_PER_TURN)
+        clock.turn()
+        self.assertEqual([peer.writes for peer in peers], [1] * len(peers))
+        asked = clock.asked
+        clock.turn()  # nothing is left: nobody is asked, and no turn is taken
+        self.assertEqual((clock.asked, clock.getDelayedCalls()), (asked, []))
+
+    def test_something_waits(self) -> None:
+        """It goes on after the slice in which an event comes; that is handled first."""
+        clock = AnsweringClock()
+        broadcast = Broadcast(clock, WriteScheduler(clock, 3))
+        peers = [member_of(clock, broadcast) for _ in range(12)]
+        clock.comes_after = 2
+        broadcast.publish(b"x")
+        clock.turn()
+        self.assertEqual(sum(peer.writes for peer in peers), 6)
+        clock.turn()
+        self.assertEqual(sum(peer.writes for peer in peers), 12)
+
+    def test_published_in_a_turn(self) -> None:
+        """What is to be done before the next turn ends this one."""
+        clock = AnsweringClock()
+        scheduler = WriteScheduler(clock, 3)
+        broadcast = Broadcast(clock, scheduler)
+        peers = [member_of(clock, broadcast) for _ in range(9)]
+        done: list[int] = []
+        heard = peers[0].write
+
+        def write(data: bytes) -> None:
+            heard(data)
+            scheduler.before_next(lambda: done.append(sum(peer.writes for peer in peers)))
+
+        peers[0].write = write
+        broadcast.publish(b"x")
+        clock.turn()
+        self.assertEqual((sum(peer.writes for peer in peers), done), (3, []))
+        clock.turn()
+        self.assertEqual((sum(peer.writes for peer in peers), done), (9, [3]))
 
     def test_usual_size(self) -> None:
         """Broadcasts without a shared scheduler write in slices too."""
@@ -275,9 +338,11 @@ class RestTests(SynchronousTestCase):
 class GroupMachine(RuleBasedStateMachine):
     """Any steps with three broadcasts of six members, compared to what each should get."""
 
+    new_clock: type[TurningClock] = TurningClock
+
     def __init__(self) -> None:
         super().__init__()
-        self.clock = TurningClock()
+        self.clock = self.new_clock()
         scheduler = WriteScheduler(self.clock, 4)
         self.broadcasts = [Broadcast(self.clock, scheduler) for _ in range(3)]
         self.peers = [member_of(self.clock) for _ in range(6)]
@@ -388,13 +453,19 @@ class GroupMachine(RuleBasedStateMachine):
             assert not broadcast.is_writing
 
 
+class LongTurnMachine(GroupMachine):
+    """The same in turns that go on while nothing else waits."""
+
+    new_clock = AnsweringClock
+
+
 class ModelTests(SynchronousTestCase):
     def test_anything(self) -> None:
         """Every member gets what it should, once and in order, in one write per turn."""
-        run_state_machine_as_test(
-            GroupMachine,
-            settings=settings(max_examples=60, stateful_step_count=40, database=None),
-        )
+        for machine in (GroupMachine, LongTurnMachine):
+            run_state_machine_as_test(
+                machine, settings=settings(max_examples=60, stateful_step_count=40, database=None)
+            )
 
 
 class RoomTests(ChatCase):

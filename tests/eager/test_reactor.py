@@ -211,6 +211,32 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         self.reactor.doIteration(5)
         self.assertLess(self.reactor.seconds() - started, 5)
 
+    def test_is_awaited(self):
+        """A turn is awaited by an event, a call that is due, one from a thread, or a write."""
+        protocol, peer = self.connect()
+        self.turn()
+        self.assertFalse(self.reactor.is_awaited())
+        later = self.reactor.callLater(60, int)
+        self.assertFalse(self.reactor.is_awaited())
+        later.cancel()
+        self.reactor.callLater(0, int)
+        self.assertTrue(self.reactor.is_awaited())
+        self.turn()
+        self.assertFalse(self.reactor.is_awaited())
+        self.reactor.callFromThread(int)
+        self.assertTrue(self.reactor.is_awaited())
+        self.turn()
+        for size in (1, LARGE):
+            self.assertFalse(self.reactor.is_awaited())
+            protocol.transport.write(b"x" * size)
+            self.assertTrue(self.reactor.is_awaited())
+            self.turn()
+        peer.send(b"x")
+        self.assertTrue(self.reactor.is_awaited())
+        self.assertEqual(protocol.events, [])  # nothing is handled, and nothing is forgotten
+        self.turn()
+        self.assertEqual(protocol.events, [("data", b"x")])
+
     def test_large(self):
         """Large writes are sent after their event, small ones after the turn."""
         sizes = {LARGE: LARGE, LARGE - 1: None}

@@ -5,10 +5,10 @@ How a message reaches the members:
 1. :meth:`Broadcast.publish` adds it to the pending messages and asks the :class:`WriteScheduler`
    for a turn. A busy broadcast waits a few milliseconds first, so that one round carries more
    messages.
-2. In each turn, the broadcast writes to at most :data:`MEMBERS_PER_TURN` members, and continues in
-   the next turn. Each member gets everything published since its last write, in a single write.
-   Nearly all members are in lanes, and are sent to a lane at a time: see
-   :mod:`twisted_net.connection.lanes`.
+2. The broadcast writes to at most :data:`MEMBERS_PER_TURN` members, and continues in the next turn,
+   or in the same one if nothing else is waiting. Each member gets everything published since its
+   last write, in a single write. Nearly all members are in lanes, and are sent to a lane at a time:
+   see :mod:`twisted_net.connection.lanes`.
 3. When the round is over, the messages that all members have are dropped.
 """
 
@@ -38,6 +38,9 @@ MEMBERS_PER_TURN = 128
 """The members written to before the reactor handles other events. Writing to this many takes about
 a millisecond. A larger number delays all other connections; a smaller number costs more turns."""
 
+SLICES_PER_TURN = 8
+"""How often one turn writes to :data:`MEMBERS_PER_TURN` members while nothing else is waiting."""
+
 MANY = 64
 """Members in no lane that are remembered in any broadcast. If they are more, and a quarter of all,
 they are looked for when they are needed. Meanwhile, that takes no memory."""
@@ -51,15 +54,20 @@ limit and an overflow policy."""
 class WriteScheduler:
     """Share the reactor's turns between broadcasts: limit the writes per turn over all of them.
 
+    If the reactor can say that nothing else is waiting, as the ``eager`` one can, a turn goes on
+    with the next members. A turn for each would run the reactor's code each time, which has left
+    the processor's caches during the writes.
+
     :param clock: the reactor.
-    :param size: the number of members written to in one turn.
+    :param size: the number of members written to before the reactor handles what is waiting.
     :ivar size: the same.
     """
 
-    __slots__ = ("_broadcasts", "_clock", "_is_due", "_work", "size")
+    __slots__ = ("_broadcasts", "_clock", "_is_awaited", "_is_due", "_work", "size")
 
     def __init__(self, clock: IReactorTime, size: int = MEMBERS_PER_TURN) -> None:
         self._clock = clock
+        self._is_awaited: Callable[[], bool] = getattr(clock, "is_awaited", _unknown)
         self.size = size
         self._broadcasts: deque[Broadcast] = deque()
         self._work: list[Callable[[], None]] = []
@@ -91,6 +99,15 @@ class WriteScheduler:
                 each()
             except Exception:
                 _log.failure("What was to be broadcast failed")
+        for _ in range(SLICES_PER_TURN):
+            self._write_slice()
+            if not self._broadcasts or self._work or self._is_awaited():
+                break
+        self._is_due = False
+        if self._broadcasts or self._work:
+            self._call_soon()
+
+    def _write_slice(self) -> None:
         broadcasts, left = self._broadcasts, self.size
         for _ in range(len(broadcasts)):  # each once; what they publish now is for a later turn
             broadcast = broadcasts.popleft()
@@ -103,9 +120,11 @@ class WriteScheduler:
                 broadcasts.append(broadcast)
             if left <= 0:
                 break
-        self._is_due = False
-        if broadcasts or self._work:
-            self._call_soon()
+
+
+def _unknown() -> bool:
+    """Say for a reactor that cannot say it whether anything waits."""
+    return True
 
 
 class Broadcast:

@@ -138,6 +138,11 @@ class EagerReactor(EagerCalls, EPollReactor):
 
     doIteration = doPoll
 
+    def is_awaited(self) -> bool:
+        """Whether anything waits for this turn to end: an event, a call that is due, or a write."""
+        batch = self.batch
+        return bool(batch.waiting or batch.large or self.timeout() == 0 or self._poller.poll(0, 1))
+
     def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
         context = self._context
         batch = self.batch

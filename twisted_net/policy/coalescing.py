@@ -8,10 +8,10 @@ SHORTEST_DELAY, LONGEST_DELAY = 0.001, 0.010
 """In seconds; see :class:`AdaptiveCoalescer`. A round for a hundred members takes about a
 millisecond, which is also the resolution of the reactor's timers."""
 
-ROUNDS_LONG = 3
+ROUNDS_LONG = 2
 """The delay after a round, as a multiple of the time that the round took. With a shorter delay, a
-faster processor would only make more and smaller batches. A longer one would change little, because
-:data:`LONGEST_DELAY` ends it."""
+faster processor would only make more and smaller batches. A longer one saves little, and every
+message waits for it."""
 
 ENOUGH = 3
 """The number of pending messages that ends the delay early. Beyond this number, a larger batch
@@ -23,7 +23,7 @@ class AdaptiveCoalescer:
 
     A round for one message costs almost as much as a round for several. So each round is followed
     by a delay of :data:`ROUNDS_LONG` times as long, and messages collect during the delay. A
-    broadcast that is busy less than a quarter of the time is hardly delayed. Network cards use the
+    broadcast that is busy less than a third of the time is hardly delayed. Network cards use the
     same method, as adaptive interrupt coalescing.
 
     Times are in seconds, from any clock.
