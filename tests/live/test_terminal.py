@@ -95,23 +95,25 @@ class InTerminalTests(TerminalTestCase):
         ann = await self.chat(port)
         await ann.type("before")
         await ann.sees(r"<ann> before$")
-        # While it is stopped it cannot reconnect, so that messages are surely missed.
-        process = await ann.program_id()
-        os.kill(process, signal.SIGSTOP)
+        # The chat goes on at another port first, so that messages are surely missed.
+        await server.stop()
+        server, elsewhere = await self.serve("netchat", "--store", store)
+        bob = self.nc(elsewhere)
+        bob.write(b"/nick bob\none\ntwo\n/ping\n")
+        await bob.expect(rb"^\* pong\n")
         await server.stop()
         server = self.twistd(
             *("netchat", "--store", store, "--port", str(port), "--interface", LOCALHOST)
         )
         await server.port(f"--port {port}")
-        bob = self.nc(port)
-        bob.write(b"/nick bob\none\ntwo\n/ping\n")
-        await bob.expect(rb"^\* pong\n")
-        os.kill(process, signal.SIGCONT)
         await ann.sees(r"^! The connection was lost: .*Connecting again\.\.\.$")
         await ann.sees(
             r"^\* Back in #lobby after \d+ s\. You missed nothing: 2 messages were fetched\.\n"
-            r"(--- \S+, \S+ \S+ \d+ ---\n)?\d\d:\d\d <bob> one\n\d\d:\d\d <bob> two$"
+            r"(--- \S+, \S+ \S+ \d+ ---\n)?\d\d:\d\d <bob> one\n\d\d:\d\d <bob> two$",
+            seconds=60,
         )
+        bob = self.nc(port)
+        await bob.expect(rb"<bob> two\n")
         await ann.type("after")
         await bob.expect(rb"^<ann> after\n")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -40,18 +39,18 @@ class PictureTests(TerminalTestCase):
         await ann.sees("<ann> bob: then I tag it now")
         bob.write(b"ann: thank you!\n/me gets some cake\n/msg ann cake for you, too\n")
         await ann.sees(r"cake for you, too.*\* bob gets|\* bob gets.*cake for you, too")
-        process = await ann.program_id()
-        os.kill(process, signal.SIGSTOP)
+        # Eve speaks at another port first, so that ann surely comes back later.
+        await server.stop()
+        server, elsewhere = await self.serve("netchat", "--store", store)
+        eve = self.nc(elsewhere)
+        eve.write(b"/nick eve\nDid somebody restart the server?\n/join dev\nann, look at this\n")
+        await eve.expect(rb"in #dev now")
         await server.stop()
         server = self.twistd(
             *("netchat", "--store", store, "--port", str(port), "--interface", LOCALHOST)
         )
         await server.port(f"--port {port}")
-        eve = self.nc(port)
-        eve.write(b"/nick eve\nDid somebody restart the server?\n/join dev\nann, look at this\n")
-        await eve.expect(rb"in #dev now")
-        os.kill(process, signal.SIGCONT)
-        await ann.sees(r"eve> Did somebody.*\| #dev 1!")
+        await ann.sees(r"eve> Did somebody.*\| #dev 1!", seconds=60)
         await ann.type("Yes, and nothing was lo", enter=False)
         await ann.sees(r"nothing was lo\s")
         picture = draw(await ann.ask("capture-pane -e -p -N"), COLUMNS, TITLE)

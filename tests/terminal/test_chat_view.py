@@ -171,6 +171,27 @@ class RoomsTests(ViewCase):
         self.receive("left", room="dev")
         self.assertEqual((self.view.current, prompt(self.view)), ("", "> "))
 
+    def test_people_who_are_announced_after_they_were_listed(self) -> None:
+        """They are counted once."""
+        self.enter("lobby")
+        here = {"room": "lobby"}
+        self.receive("who", members=["me", "ann", "bob"], count=3, **here)
+        self.receive("presence", event="join", nick="bob", **here)
+        self.receive("presence", event="leave", nick="eve", **here)
+        self.assertIn("#lobby (3)", self.bar())
+        self.receive("presence", event="leave", nick="bob", **here)
+        self.assertIn("#lobby (2)", self.bar())
+
+    def test_people_who_are_not_listed(self) -> None:
+        """Not all members of a large room are listed, but all are counted."""
+        self.enter("lobby")
+        here = {"room": "lobby"}
+        self.receive("who", members=["me", "ann"], count=1200, **here)
+        self.receive("presence", event="leave", nick="eve", **here)
+        self.assertIn("#lobby (1199)", self.bar())
+        self.receive("presence", event="join", nick="ann", **here)
+        self.assertIn("#lobby (1199)", self.bar())
+
     def test_people_come_and_go(self) -> None:
         """In front this is shown; everywhere the members are kept."""
         self.enter("lobby", "dev")

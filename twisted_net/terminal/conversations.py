@@ -98,6 +98,17 @@ class Conversation:
         self.leave(old)
         self.members.add(new)
 
+    def has_heard_of(self, nick: str, is_here: bool) -> bool:
+        """Whether the list of members had it already that somebody has come or gone.
+
+        The list is the room's at that moment, and the server announces both a little later.
+        """
+        if is_here:
+            return nick in self.members
+        return (
+            nick not in self.members and len(self.members) == self.count
+        )  # else not all are listed
+
     def leave(self, nick: str) -> None:
         """Remove a member, if it is one."""
         key = names.fold(nick)

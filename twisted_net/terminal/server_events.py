@@ -180,8 +180,9 @@ def _presence(view: ChatView, message: dict[str, Any], now: float) -> Iterator[V
         text = f"{nick} is now {message['to']}."
     else:
         number = message.get("count", 1)
-        change = number if event == "join" else -number
-        conversation.count = max(1, conversation.count + change)
+        if not (nick and conversation.has_heard_of(nick, event == "join")):
+            change = number if event == "join" else -number
+            conversation.count = max(1, conversation.count + change)
         if nick and event == "join":
             conversation.members.add(nick)
         elif nick:

@@ -280,3 +280,17 @@ test('a conversation survives as JSON', () => {
     ['@bea', 100, 150, 51, 150],
   );
 });
+
+test('members are counted once, and those of a large room who are not listed, too', () => {
+  const room = new Room('lobby');
+  Object.assign(room, { members: new Set(['ann', 'bea']), count: 2 });
+  room.moved('join', 'bea'); // announced a little after she was listed
+  room.moved('leave', 'eve');
+  assert.equal(room.count, 2);
+  room.moved('leave', 'bea');
+  assert.equal(room.count, 1);
+  room.count = 1200;
+  room.moved('leave', 'eve');
+  room.moved('join', 'ann');
+  assert.equal(room.count, 1199);
+});

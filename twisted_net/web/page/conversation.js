@@ -94,9 +94,11 @@ export class Room extends Conversation {
   /** Count somebody who came, left, or has another name now. */
   moved(event, nick, to) {
     const had = this.members.size;
+    const areAllListed = had === this.count;
     if (event !== 'join') this.members.delete(nick);
     if (event !== 'leave') this.members.add(to ?? nick);
     this.count += this.members.size - had;
+    if (event === 'leave' && this.members.size === had && !areAllListed) this.count -= 1;
   }
 
   /**
