@@ -18,7 +18,7 @@ from twisted_net.connection.addresses import format_address
 from twisted_net.forward import ForwardFactory
 from twisted_net.testing import connect_peer
 from twisted_net.web import AdminFactory
-from twisted_net.web.admin.factory import KEEP_ALIVE_SECONDS
+from twisted_net.web.admin.factory import KEEP_ALIVE_SECONDS, MOVE_SECONDS
 
 ELSEWHERE = IPv4Address("TCP", "192.0.2.1", 9191)
 TOKEN = "0123456789abcdef"
@@ -57,6 +57,23 @@ class AdminFactoryTests(SynchronousTestCase):
         text = self.ask(view, "/metrics").body.decode()
         self.assertIn('twisted_net_rooms{service="talk"} 1.0', text)
         self.assertIn('twisted_net_received_bytes_total{service="talk"} 6.0', text)
+
+    def test_an_upgrade_waits_for_who_has_connected(self) -> None:
+        """Who has just connected is answered first; who says nothing is not waited for long."""
+        view = self.view()
+        self.own.doStart()  # type: ignore[no-untyped-call]
+        silent = connect_peer(view, clock=self.clock)
+        asking = connect_peer(view, clock=self.clock, host=LOOPBACK)
+        for connection in view.connections.values():
+            connection.pause_for_move()
+        waiting = view.prepare_move()
+        self.assertNoResult(waiting)
+        asking.send(request_bytes("/readyz"))
+        self.assertEqual(Answer(asking.received).body, b"ready\n")
+        self.clock.pump([MOVE_SECONDS / 2] * 2)
+        self.successResultOf(waiting)
+        silent.reset()
+        self.successResultOf(view.prepare_move())  # nobody is left to wait for
 
     def test_readiness(self) -> None:
         """A factory is ready while something listens with it and it accepts."""

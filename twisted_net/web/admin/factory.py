@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.connection import Connection
@@ -32,6 +34,12 @@ REQUEST_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 60.0
 """Seconds after an answer until the next request is complete. nginx allows 75 s."""
 
+MOVE_SECONDS = 0.25
+"""Seconds that an upgrade in place waits for the first requests on connections that are open. They
+do not move, so a load balancer that has just connected would hear nothing."""
+
+_LOOK = 0.002  # seconds between two looks
+
 Shown: TypeAlias = ConnectionFactory | ListenerService | ServiceView
 
 
@@ -53,6 +61,9 @@ class AdminConnection(GuardProtocol):
         """An answer is complete."""
         if self.reason is None:
             self.factory.kept_alive.start(self, self.factory.clock)
+
+    def pause_for_move(self) -> None:
+        """Read on: who has asked is answered, here."""
 
     def disconnected(self, reason: CloseReason) -> None:
         self.request_received()  # nothing is waited for any more
@@ -125,6 +136,15 @@ class AdminFactory(GuardFactory):
         for view in self.views:
             view.stop()
         super().stopFactory()  # type: ignore[no-untyped-call]
+
+    def prepare_move(self) -> Deferred[None]:
+        """Wait until who has connected has asked, for at most :data:`MOVE_SECONDS`."""
+        return Deferred.fromCoroutine(self._prepare_move())
+
+    async def _prepare_move(self) -> None:
+        until = self.clock.seconds() + MOVE_SECONDS
+        while len(self.without_request) and self.clock.seconds() < until:
+            await deferLater(self.clock, _LOOK)
 
     def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
         views = {view.name: view.export_state() for view in self.views}
