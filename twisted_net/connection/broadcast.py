@@ -39,7 +39,7 @@ MEMBERS_PER_TURN = 128
 a millisecond. A larger number delays all other connections; a smaller number costs more turns."""
 
 SLICES_PER_TURN = 8
-"""How often one turn writes to :data:`MEMBERS_PER_TURN` members while nothing else is waiting."""
+"""How many times one turn writes to :data:`MEMBERS_PER_TURN` members while nothing else waits."""
 
 MANY = 64
 """Members in no lane that are remembered in any broadcast. If they are more, and a quarter of all,
@@ -67,7 +67,7 @@ class WriteScheduler:
 
     def __init__(self, clock: IReactorTime, size: int = MEMBERS_PER_TURN) -> None:
         self._clock = clock
-        self._is_awaited: Callable[[], bool] = getattr(clock, "is_awaited", _unknown)
+        self._is_awaited: Callable[[], bool] = getattr(clock, "is_awaited", _always)
         self.size = size
         self._broadcasts: deque[Broadcast] = deque()
         self._work: list[Callable[[], None]] = []
@@ -122,8 +122,8 @@ class WriteScheduler:
                 break
 
 
-def _unknown() -> bool:
-    """Say for a reactor that cannot say it whether anything waits."""
+def _always() -> bool:
+    """Stand for ``is_awaited`` of reactors that do not have it: something may be waiting."""
     return True
 
 

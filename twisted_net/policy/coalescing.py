@@ -10,8 +10,8 @@ millisecond, which is also the resolution of the reactor's timers."""
 
 ROUNDS_LONG = 2
 """The delay after a round, as a multiple of the time that the round took. With a shorter delay, a
-faster processor would only make more and smaller batches. A longer one saves little, and every
-message waits for it."""
+faster processor would only make more and smaller batches. A longer one saves a little CPU time, and
+every message waits for it."""
 
 ENOUGH = 3
 """The number of pending messages that ends the delay early. Beyond this number, a larger batch

@@ -99,15 +99,14 @@ class Conversation:
         self.members.add(new)
 
     def has_heard_of(self, nick: str, is_here: bool) -> bool:
-        """Whether the list of members had it already that somebody has come or gone.
+        """Whether the list of members knew already that somebody has come or gone.
 
-        The list is the room's at that moment, and the server announces both a little later.
+        The server announces both a little later, and the list is that of the moment.
         """
         if is_here:
             return nick in self.members
-        return (
-            nick not in self.members and len(self.members) == self.count
-        )  # else not all are listed
+        are_all_listed = len(self.members) == self.count
+        return are_all_listed and nick not in self.members
 
     def leave(self, nick: str) -> None:
         """Remove a member, if it is one."""

@@ -143,7 +143,7 @@ class AdminFactory(GuardFactory):
 
     async def _prepare_move(self) -> None:
         until = self.clock.seconds() + MOVE_SECONDS
-        while len(self.without_request) and self.clock.seconds() < until:
+        while self.without_request and self.clock.seconds() < until:
             await deferLater(self.clock, _LOOK)
 
     def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
