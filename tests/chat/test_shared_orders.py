@@ -100,7 +100,7 @@ class WrongOrderTests(SharedCase):
         ):
             self.assertEqual(len(self.sent(data)), 1, data[:50])
 
-    @settings(max_examples=100, deadline=None, database=None)
+    @settings(max_examples=100, database=None)
     @given(st.sampled_from(ORDERS), st.data())
     def test_any_value(self, order: dict[str, Any], data: st.DataObject) -> None:
         """Whatever a field is, nothing fails."""

@@ -163,7 +163,7 @@ class FlippedTests(SynchronousTestCase):
         self.assertEqual(WHOLE.critical, [])
         self.assertEqual(WHOLE.connections, 1)
 
-    @settings(max_examples=300, deadline=None, database=None)
+    @settings(max_examples=300, database=None)
     @given(st.integers(0, WHOLE.sent - 1), st.integers(1, 255))
     def test_any_byte(self, at: int, how: int) -> None:
         """What arrives is right, or it is an error. No mistake of the code is logged."""

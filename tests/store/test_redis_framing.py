@@ -15,7 +15,7 @@ from twisted_net.store.redis.errors import SENTENCES, RedisReplyError
 from twisted_net.store.redis.framing import Push, Resp, encode_command
 from twisted_net.wire.framing import LocalProtocolError, RemoteProtocolError
 
-many = settings(deadline=None, max_examples=150, database=None)
+many = settings(max_examples=150, database=None)
 
 values = st.recursive(
     st.none() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=20),

@@ -21,7 +21,7 @@ from twisted_net.store.redis.ring import RoomRing
 
 
 class RoomRingTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=200, database=None)
+    @settings(max_examples=200, database=None)
     @given(
         st.integers(0, 12),
         st.lists(st.integers(0, 4), max_size=10),
@@ -70,7 +70,7 @@ class RoomRingTests(SynchronousTestCase):
 
 
 class RecordTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.text(), st.text(), st.text(max_size=5), st.text(max_size=5), st.booleans())
     def test_any_message(self, sender: str, text: str, origin: str, id: str, action: bool) -> None:
         """A message is the same after its way through Redis, whatever is in it."""
@@ -105,7 +105,7 @@ class RecordTests(SynchronousTestCase):
         """Return a record with a right checksum."""
         return b"%b,%d]" % (fields, crc32(fields))
 
-    @settings(deadline=None, max_examples=150, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.text(), st.data())
     def test_any_byte_that_changes(self, text: str, data: st.DataObject) -> None:
         """It is noticed."""

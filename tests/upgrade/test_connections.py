@@ -121,7 +121,7 @@ class AnyProgramTests(SynchronousTestCase):
             None if factory.admission is None else factory.admission.open,
         )
 
-    @settings(deadline=None, max_examples=300, database=None)
+    @settings(max_examples=300, database=None)
     @given(steps, st.sampled_from([0.0, 0.5, 2.0]), st.sets(st.integers(0, 30), max_size=4))
     def test_same_bytes(self, program: list[tuple[str, Any]], rate: float, moves: set[int]) -> None:
         """Wherever it is moved, and however often, the peer receives the same bytes."""

@@ -30,7 +30,7 @@ states = st.recursive(
 class StateTests(SynchronousTestCase):
     """States as JSON."""
 
-    @settings(deadline=None, database=None, max_examples=100)
+    @settings(max_examples=100, database=None)
     @given(states)
     def test_round_trip(self, state: Any) -> None:
         """JSON and bytes of any length arrive as they were."""

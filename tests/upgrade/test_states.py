@@ -7,7 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv6Address
 from twisted.internet.task import Clock
@@ -56,12 +56,7 @@ STREAMS: list[tuple[Callable[..., Any], bytes]] = [
     ),
 ]
 
-many = settings(
-    deadline=None,
-    max_examples=100,
-    database=None,
-    suppress_health_check=[HealthCheck.differing_executors],
-)
+many = settings(max_examples=100, database=None)
 
 
 class FramingTests(SynchronousTestCase):

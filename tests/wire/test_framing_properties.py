@@ -6,7 +6,7 @@ import contextlib
 from functools import partial
 from typing import Any, ClassVar, get_args
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,12 +26,7 @@ from twisted_net.wire.framing import (
 LIMIT = 12
 """A small limit, so that Hypothesis finds the edge cases."""
 
-many = settings(
-    max_examples=60,
-    database=None,
-    suppress_health_check=[HealthCheck.differing_executors],  # one property, many framings
-)
-
+many = settings(max_examples=60, database=None)
 
 cuts = st.lists(st.integers(0, 60), max_size=8)
 short = st.binary(max_size=LIMIT)

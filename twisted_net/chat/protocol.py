@@ -1099,7 +1099,10 @@ class ChatFactory(ConnectionFactory):
         if seconds is not None:
             self._announcement = self.clock.callLater(seconds, self._announce_presence)
         rooms = self.registry.rooms
-        for room in (*(rooms[name] for name in names if name in rooms), *rooms.values()):
+        for name in names:  # also if nothing is left to announce there: others wait for that time
+            if name in rooms:
+                self._announce_soon(rooms[name])
+        for room in rooms.values():
             if room.presence:
                 self._announce_soon(room)
         if self._announcement is not None and not self._unannounced:
