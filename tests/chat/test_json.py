@@ -5,20 +5,24 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chat.chat_peers import SCHEMA, ChatCase, Program
 from twisted_net.chat.codecs import json_codec, json_requests
+from twisted_net.chat.codecs.codec import format_time
 from twisted_net.chat.greeting import GREETING_DELAY
 from twisted_net.chat.limits import ChatLimits
-from twisted_net.chat.messages import RequestError
+from twisted_net.chat.messages import Ack, Delivered, HistoryPage, RequestError
 from twisted_net.chat.protocol import SILENT_PRESENCE_DELAY
 from twisted_net.policy.close_reasons import DRAINING
-from twisted_net.store.log import Position
+from twisted_net.store.log import Message, Position, StoredMessage
 from twisted_net.testing import connect_peer, same_for_every_split
+from twisted_net.wire.json_values import encode_json
 
 
 class HelloTests(ChatCase):
@@ -466,6 +470,59 @@ class BadInputTests(ChatCase):
             self.assertTrue(refused.code)
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+times = st.floats(0, 4e9)
+
+
+class WrittenTests(SynchronousTestCase):
+    """What is written in one piece is what a JSON library writes, byte for byte."""
+
+    codec = json_codec.JsonCodec("server", 45.0, {})
+
+    def test_a_time(self) -> None:
+        """RFC 3339, with as many milliseconds as have passed."""
+        for time, written in (
+            (0.0, "1970-01-01T00:00:00.000Z"),
+            (0.9996, "1970-01-01T00:00:00.999Z"),
+            (1_700_000_000.123, "2023-11-14T22:13:20.123Z"),
+            (1_700_000_000.9999999, "2023-11-14T22:13:21.000Z"),  # it was rounded to microseconds
+        ):
+            self.assertEqual(format_time(time), written)
+
+    @given(times)
+    def test_any_time(self, time: float) -> None:
+        """It is what ``datetime`` makes of it."""
+        expected = datetime.fromtimestamp(round(time, 6), UTC)
+        written = datetime.fromisoformat(format_time(time))
+        self.assertLessEqual(abs(expected - written), timedelta(milliseconds=1))
+
+    @given(texts, texts, texts, times, st.booleans(), st.integers(0), texts)
+    def test_a_message(
+        self, room: str, sender: str, text: str, time: float, action: bool, offset: int, id: str
+    ) -> None:
+        """A message, alone and in a page of the history."""
+        stored = StoredMessage(offset, Message(sender, text, time, action))
+        fields: dict[str, Any] = {"type": "message", "room": room, "offset": offset}
+        fields |= {"from": sender, "text": text, "time": format_time(time)}
+        fields |= {"action": True} if action else {}
+        with_id = {"id": id} if id else {}
+        written = self.codec.encode_message(room, stored, id)
+        self.assertEqual(written, encode_json(fields | with_id) + b"\n")
+        page = {"type": "history", "room": room, "epoch": sender, "messages": [fields, fields]}
+        written = self.codec.encode(HistoryPage(room, sender, [stored, stored], action), id)
+        self.assertEqual(written, encode_json(page | {"more": action} | with_id) + b"\n")
+
+    @given(texts, texts, st.integers(0))
+    def test_an_ack(self, id: str, room: str, offset: int) -> None:
+        """Of a message to a room, which has a position, and of one to somebody."""
+        ack = {"type": "ack", **({"id": id} if id else {})}
+        place = {"room": room, "offset": offset} if room else {}
+        for event, other in ((Ack(id, room, offset), ""), (Ack("", room, offset), id)):
+            written = self.codec.encode(event, other)
+            self.assertEqual(written, encode_json(ack | place) + b"\n")
+        self.assertEqual(self.codec.encode(Delivered("bob", room, id)), encode_json(ack) + b"\n")
+
+
 class WholeNumbersTests(ChatCase):
     """In JSON Schema, 1.0 is an integer."""
 
@@ -523,7 +580,7 @@ class SchemaTests(ChatCase):
         """The schema describes exactly the types of messages that the server sends."""
         sent = {name[7:] for name in SCHEMA["$defs"] if name.startswith("server-")}
         source = inspect.getsource(json_codec)
-        self.assertEqual(set(re.findall(r'"type": "([a-z]+)"', source)) | {"ping", "own"}, sent)
+        self.assertEqual(set(re.findall(r'"type": ?"([a-z]+)"', source)) | {"ping", "own"}, sent)
         for side in ("client", "server"):
             names = {name[7:] for name in SCHEMA["$defs"] if name.startswith(f"{side}-")}
             own = SCHEMA["$defs"][f"{side}-own"]["properties"]["type"]

@@ -237,6 +237,32 @@ class EagerTurnTests(TurnPromises, TurnsTestCase):
         self.turn()
         self.assertEqual(protocol.events, [("data", b"x")])
 
+    def test_call_soon(self):
+        """Calls come after the events that have arrived, once each, and the next ones a turn later.
+
+        No turn waits for them, and an error in one does not concern the others.
+        """
+        protocol, peer = self.connect()
+        self.turn()
+        called = []
+
+        def call():
+            called.append(list(protocol.events))
+            self.reactor.call_soon(lambda: called.append("later"))
+
+        self.reactor.call_soon(lambda: 1 // 0)
+        self.reactor.call_soon(call)
+        self.assertTrue(self.reactor.is_awaited())
+        peer.send(b"x")
+        self.reactor.doIteration(0)
+        self.assertEqual(called, [[("data", b"x")]])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        started = self.reactor.seconds()
+        self.reactor.doIteration(5)
+        self.assertLess(self.reactor.seconds() - started, 5)
+        self.assertEqual(called[1:], ["later"])
+        self.assertFalse(self.reactor.is_awaited())
+
     def test_large(self):
         """Large writes are sent after their event, small ones after the turn."""
         sizes = {LARGE: LARGE, LARGE - 1: None}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -63,10 +64,11 @@ class WriteScheduler:
     :ivar size: the same.
     """
 
-    __slots__ = ("_broadcasts", "_clock", "_is_awaited", "_is_due", "_work", "size")
+    __slots__ = ("_broadcasts", "_call_soon", "_is_awaited", "_is_due", "_work", "size")
 
     def __init__(self, clock: IReactorTime, size: int = MEMBERS_PER_TURN) -> None:
-        self._clock = clock
+        self._call_soon: Callable[[Callable[[], None]], object]
+        self._call_soon = getattr(clock, "call_soon", None) or partial(clock.callLater, 0)
         self._is_awaited: Callable[[], bool] = getattr(clock, "is_awaited", _always)
         self.size = size
         self._broadcasts: deque[Broadcast] = deque()
@@ -77,7 +79,7 @@ class WriteScheduler:
         """Call ``work`` at the start of the next turn, before any member is written to."""
         self._work.append(work)
         if not self._is_due:
-            self._call_soon()
+            self._ask_for_turn()
 
     def add(self, broadcast: Broadcast) -> None:
         """Write to the members of a broadcast from the next turn on.
@@ -86,11 +88,11 @@ class WriteScheduler:
         """
         self._broadcasts.append(broadcast)
         if not self._is_due:
-            self._call_soon()
+            self._ask_for_turn()
 
-    def _call_soon(self) -> None:
+    def _ask_for_turn(self) -> None:
         self._is_due = True
-        self._clock.callLater(0, self._turn)
+        self._call_soon(self._turn)
 
     def _turn(self) -> None:
         work, self._work = self._work, []
@@ -105,7 +107,7 @@ class WriteScheduler:
                 break
         self._is_due = False
         if self._broadcasts or self._work:
-            self._call_soon()
+            self._ask_for_turn()
 
     def _write_slice(self) -> None:
         broadcasts, left = self._broadcasts, self.size
@@ -385,8 +387,8 @@ class Broadcast:
                 lane.add(member)
             else:
                 self._note_other(member)
-        count = sum(len(lane.members) for lane in self._lanes)
-        if len(self._lanes) * size >= count + size:  # fewer would do
+        lengths = [len(lane.members) for lane in self._lanes]
+        if len(lengths) * size >= sum(lengths) + size:  # fewer would do
             self._join_lanes(size)
 
     def _note_other(self, member: Connection) -> None:

@@ -21,7 +21,7 @@ Delayed calls do not depend on the system's clock; see :mod:`twisted_net.eager.s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import EINTR
 from os import register_at_fork
 from typing import Any
@@ -58,19 +58,23 @@ class _TurnContext:
 
     :ivar selectable: the transport of the current event; None while Twisted's code makes a context
         of its own.
-    :ivar outer: the logging context in which the reactor runs.
     """
 
-    __slots__ = ("outer", "selectable")
+    __slots__ = ("selectable",)
 
     def __init__(self) -> None:
         self.selectable: Any = None
-        self.outer: dict[str, Any] = {}
 
     def __getitem__(self, key: object) -> dict[str, Any]:
-        if key is not ILogContext or self.selectable is None:
+        selectable = self.selectable
+        if key is not ILogContext or selectable is None:
             raise KeyError(key)
-        return {**self.outer, "system": self.selectable.logPrefix()}
+        self.selectable = None
+        try:
+            outer = context_get(ILogContext)  # that in which the reactor runs
+        finally:
+            self.selectable = selectable
+        return {**outer, "system": selectable.logPrefix()}
 
 
 _DONE = Failure(main.CONNECTION_DONE)
@@ -99,6 +103,7 @@ class EagerReactor(EagerCalls, EPollReactor):
         make_steady(self)
         self.batch = WriteBatch(always_open=True)
         self._context = _TurnContext()
+        self._soon: list[Callable[[], object]] = []
         super().__init__()
         known = ref(self)
 
@@ -119,6 +124,15 @@ class EagerReactor(EagerCalls, EPollReactor):
             batch.flush(TRANSPORTS_PER_FLUSH)
             if batch.waiting:  # the rest waits until after the events that have arrived
                 timeout = 0
+        if self._soon:
+            timeout = 0
+        self._handle_events(timeout)
+        if self._soon:
+            self._call_those_due()
+
+    doIteration = doPoll
+
+    def _handle_events(self, timeout: float | None) -> None:
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(self._selectables))
         except OSError as error:
@@ -128,20 +142,39 @@ class EagerReactor(EagerCalls, EPollReactor):
         if not events:
             return
         context = self._context
-        before = context.selectable, context.outer  # a handler may run the reactor
+        before = context.selectable  # a handler may run the reactor
         context.selectable = None
-        context.outer = context_get(ILogContext)
         try:
             call(context, self._dispatch, events)
         finally:
-            context.selectable, context.outer = before
+            context.selectable = before
 
-    doIteration = doPoll
+    def call_soon(self, work: Callable[[], object]) -> None:
+        """Call ``work`` when the events that have arrived are handled.
+
+        That is when ``callLater(0, work)`` would, but without a delayed call, which is much code
+        for each message. It cannot be cancelled.
+        """
+        self._soon.append(work)
+
+    def _call_those_due(self) -> None:
+        due, self._soon = self._soon, []
+        for work in due:
+            try:
+                work()
+            except Exception:
+                log.err()
 
     def is_awaited(self) -> bool:
         """Whether anything waits for this turn to end: an event, a call that is due, or a write."""
         batch = self.batch
-        return bool(batch.waiting or batch.large or self.timeout() == 0 or self._poller.poll(0, 1))
+        return bool(
+            batch.waiting
+            or batch.large
+            or self._soon
+            or self.timeout() == 0
+            or self._poller.poll(0, 1)
+        )
 
     def _dispatch(self, events: Iterable[tuple[int, int]]) -> None:
         context = self._context

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from json.encoder import encode_basestring
 from typing import Any
 
 
@@ -79,6 +80,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+quote_json: Callable[[str], str] = encode_basestring
+"""Return a text as a JSON string, with its quotes, as :func:`encode_json` writes it."""
 
 
 def encode_json(message: Any) -> bytes:

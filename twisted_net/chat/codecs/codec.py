@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 from twisted_net.chat.messages import Event, Request
@@ -46,4 +47,10 @@ def format_time(time: float) -> str:
 
     :param time: seconds since 1970.
     """
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, microseconds = divmod(round(time * 1_000_000), 1_000_000)
+    return f"{_format_second(second)}.{microseconds // 1000:03}Z"
+
+
+@lru_cache(maxsize=64)  # the messages of a busy room have the same few
+def _format_second(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat()[:-6]

@@ -110,7 +110,7 @@ def id_of(message: dict[str, Any]) -> str:
 def parse_request(
     message: dict[str, Any], own: Mapping[str, JsonRequest] = MappingProxyType({})
 ) -> Request:
-    """Return the request of a message. Unknown fields are ignored.
+    """Return the request of a message. Unknown fields are ignored. The id is checked here.
 
     :param own: the requests of the application, by type.
     :raises RequestError: ``missing``, ``bad-field`` or ``unknown-type``, with the field.
@@ -138,8 +138,9 @@ def _present(message: dict[str, Any], field: str) -> Any:
 
 def _text(message: dict[str, Any], field: str) -> str:
     """Return a text field as one printable line."""
-    value = raw(message, field)
-    text = printable(value.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
+    text = raw(message, field)
+    if not text.isprintable():  # true for most
+        text = printable(text.replace("\r\n", " ").replace("\n", " ").replace("\r", " "))
     if is_blank(text):
         raise RequestError("bad-field", f"{field} must have a visible character.", field)
     return text
@@ -150,10 +151,11 @@ def raw(message: dict[str, Any], field: str) -> str:
 
     :raises RequestError: ``missing`` or ``bad-field``.
     """
-    value = _present(message, field)
-    if not isinstance(value, str):
-        raise bad_field(field, "a string")
-    return value
+    value = message.get(field)
+    if isinstance(value, str):
+        return value
+    _present(message, field)
+    raise bad_field(field, "a string")
 
 
 def optional(
@@ -216,7 +218,10 @@ def _hello(message: dict[str, Any]) -> Hello:
 
 def _say(message: dict[str, Any]) -> SendMessage:
     return SendMessage(
-        _text(message, "text"), raw(message, "room"), _flag(message, "action"), id_of(message)
+        _text(message, "text"),
+        raw(message, "room"),
+        _flag(message, "action"),
+        message.get("id") or "",
     )
 
 
@@ -245,7 +250,7 @@ REQUESTS: dict[str, JsonRequest] = {
     "join": lambda m: Join(raw(m, "room"), optional(_position, m, "since")),
     "leave": lambda m: Leave(raw(m, "room")),
     "message": _say,
-    "private": lambda m: SendPrivate(raw(m, "to"), _text(m, "text"), id_of(m)),
+    "private": lambda m: SendPrivate(raw(m, "to"), _text(m, "text"), m.get("id") or ""),
     "nick": lambda m: Nick(raw(m, "nick")),
     "who": lambda m: Who(raw(m, "room")),
     "rooms": lambda m: Rooms(),
