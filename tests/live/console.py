@@ -271,6 +271,11 @@ class Terminal:
             if left.strip():
                 raise AssertionError(f"{self.name} shows {left!r}, which the page does not")
 
+    def wait_for_command(self) -> None:
+        """Wait until the last command has ended, if the page shows nothing of it."""
+        if self._last == "command":
+            self.wait_for_prompt()
+
     def finish(self) -> None:
         """Check that the last command, if it has ended, has shown nothing more.
 
@@ -368,13 +373,22 @@ class Player:
         self._ports: dict[str, str] = {}
 
     def play(self, page: Page) -> None:
-        """Save each file and play each session, in order."""
+        """Save each file and play each session, in order.
+
+        Before a key in one terminal, a command just typed in another has ended: the key may end a
+        program that the command needs.
+        """
+        before: Terminal | None = None
         for step in page.steps:
             if isinstance(step, Saved):
                 (self._directory / step.name).write_text(self._with_ports(step.text))
             elif step.played:
                 lines = tuple(Line(each.kind, self._with_ports(each.text)) for each in step.lines)
-                self._terminal(step.terminal).play_all(lines)
+                terminal = self._terminal(step.terminal)
+                if before and before is not terminal and lines[0].kind == "key":
+                    before.wait_for_command()
+                terminal.play_all(lines)
+                before = terminal
         for terminal in self._terminals.values():
             terminal.finish()
 
