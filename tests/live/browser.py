@@ -135,7 +135,8 @@ class Tab:
             await self.do(lambda tab: tab.wait_for_timeout(20))  # which takes its events, too
 
     async def texts(self, selector: str) -> list[str]:
-        """Return the texts of all elements of a selector."""
+        """Return the texts of all elements of a selector, once what is due is drawn."""
+        await self.waits("true")
         return await self.do(lambda tab: list(tab.locator(selector).all_text_contents()))
 
     async def evaluate(self, expression: str, argument: Any = None) -> Any:

@@ -1,14 +1,15 @@
 """Measure a server's latency from a separate process.
 
 ``python prober.py PORT TEXT [--tls]`` sends requests until its standard input ends, then prints its
-latencies in milliseconds, as JSON. It does nothing else, and has priority on its core: it measures
-the server, and not the load of its clients.
+latencies in milliseconds, as JSON. Its first line, ``begun``, comes with the first answer. It does
+nothing else, and has priority on its core: it measures the server, and not the load of its clients.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import socket
@@ -61,11 +62,16 @@ def main(port: str, text: str, *flags: str) -> None:
     sock = connected(int(port), "--tls" in flags)
     question = text.encode() + b"\n"
     end = b"pong" if text == "/ping" else question
-    latencies = []
-    due = time.perf_counter()
-    while not ended(due - time.perf_counter()):
+    latencies: list[float] = []
+    due, until = time.perf_counter(), math.inf
+    while due < until:  # also those that are late, because this process was held up
+        if until == math.inf and ended(due - time.perf_counter()):
+            until = time.perf_counter()
+            continue
         sock.sendall(question)
         answer(sock, end)
+        if not latencies:
+            print("begun", flush=True)
         latencies.append((time.perf_counter() - due) * 1000)
         due += PACE
     json.dump(latencies, sys.stdout)

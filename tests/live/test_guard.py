@@ -169,23 +169,24 @@ class GuardCase(LiveTestCase):
             os.sched_setaffinity(0, cores[1:])
             self.addCleanup(os.sched_setaffinity, 0, cores)
 
-    def probe(self, port: int, text: str = "/ping", *flags: str) -> Program:
-        """Start a prober, which runs until :meth:`probed`."""
+    async def probe(self, port: int, text: str = "/ping", *flags: str) -> Program:
+        """Start a prober, which runs until :meth:`probed`, and wait until it has begun."""
         words = (sys.executable, prober.__file__, str(port), text, *flags)
         running: Program = self.spawn(*words)
+        await running.expect(rb"begun\n")
         return running
 
     async def probed(self, probe: Program) -> list[float]:
         """Return the latency of each answer in ms."""
         probe.end_input()
         self.assertEqual(await probe.ended(), 0, probe)
-        latencies: list[float] = json.loads(probe.output)
+        latencies: list[float] = json.loads(probe.output.splitlines()[1])
         self.assertGreater(len(latencies), 10)
         return latencies
 
     async def quiet(self, port: int, text: str = "/ping", *flags: str) -> list[float]:
         """Measure for a while without load."""
-        probe = self.probe(port, text, *flags)
+        probe = await self.probe(port, text, *flags)
         await passing(4.0 if full_size() else 2.0)
         return await self.probed(probe)
 
@@ -204,10 +205,10 @@ class SlowTests(GuardCase):
         self.apart(server)
         quiet = await self.quiet(port)
         before = memory(server.pid)
-        coming = self.probe(port)
+        coming = await self.probe(port)
         clients = await self.crowd(port, count)
         arrived = await self.probed(coming)
-        probe = self.probe(port)
+        probe = await self.probe(port)
         turn = iter(range(1 << 30))
 
         def drip() -> None:
@@ -245,7 +246,7 @@ class SlowTests(GuardCase):
         readers = await self.crowd(port, count)
         await passing(1)  # in which the joins are announced
         text = b"x" * (4000 if full_size() else 8000)
-        probe = self.probe(port)
+        probe = await self.probe(port)
         quiet = await self.latency(port, 4.0 if full_size() else 2.0, text)
         quiet_pings = await self.probed(probe)
         for each in readers:
@@ -254,7 +255,7 @@ class SlowTests(GuardCase):
         await self.crowd(port, count, Deaf)
         await passing(1)
         began = time.monotonic()
-        probe = self.probe(port)
+        probe = await self.probe(port)
         # At full size, until they are full and closed.
         besieged = await self.latency(port, 25.0 if full_size() else 2.0, text)
         pings = await self.probed(probe)
@@ -289,7 +290,7 @@ class SlowTests(GuardCase):
         port = await server.port("--tls-port 0")
         quiet = await self.quiet(port, "still here", "--tls")
         before = memory(server.pid)
-        probe = self.probe(port, "still here", "--tls")
+        probe = await self.probe(port, "still here", "--tls")
         began = time.monotonic()
         clients = await self.crowd(port, count)
         await self.together(*(each.closed() for each in clients))

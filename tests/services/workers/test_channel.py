@@ -7,6 +7,7 @@ import json
 import os
 import select
 import socket
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -300,14 +301,12 @@ class FakeTaker:
     """A worker that takes connections, or has no room."""
 
     def __init__(self) -> None:
-        from collections import Counter
-
         self.may_take = True
         self.has_room = True
         self.places: Counter[str | None] = Counter()
         self.predecessor: FakeTaker | None = None
         self.successor: FakeTaker | None = None
-        self.stayed: list[str | None] = []
+        self.stayed: Counter[str | None] = Counter()
         self.taken: list[Decision] = []
 
     def take(
@@ -389,11 +388,12 @@ class DispatcherTests(SynchronousTestCase):
             self.dispatcher.left(old, ["10.0.0.1"])
             self.dispatcher.left(new, ["10.0.0.2", "10.0.0.1"])  # it has told before it was known
             if moves_first:
-                old.stayed = ["10.0.0.2"]
-                self.dispatcher.stayed(old, old.stayed)
+                old.stayed = Counter(["10.0.0.2"])
+                self.dispatcher.stayed(old)
             self.dispatcher.succeeded(new)
             if not moves_first:
-                self.dispatcher.stayed(old, ["10.0.0.2"])
+                old.stayed = Counter(["10.0.0.2"])
+                self.dispatcher.stayed(old)
             count = self.dispatcher.admission.open
             self.dispatcher.left(old, ["10.0.0.2"])
             self.assertEqual(self.dispatcher.admission.open, count - 1)
@@ -401,6 +401,26 @@ class DispatcherTests(SynchronousTestCase):
             self.dispatcher.worker_gone(old)
             self.dispatcher.worker_gone(new)
             self.assertEqual(self.dispatcher.admission.open, 0)
+
+    def test_what_stayed_has_left_at_once(self) -> None:
+        """A connection that has moved keeps its place, though others of its address leave.
+
+        They leave the old worker, which may end before the new one has said that it serves.
+        """
+        self.workers = [FakeTaker()]
+        self.dispatcher = self.make()
+        for _ in range(3):
+            self.connect()
+        old, new = self.workers[0], FakeTaker()
+        old.successor, new.predecessor = new, old
+        old.stayed = Counter(["10.0.0.1"] * 2)
+        self.dispatcher.stayed(old)
+        self.dispatcher.left(old, ["10.0.0.1"] * 2)
+        self.dispatcher.succeeded(new)
+        self.dispatcher.worker_gone(old)
+        self.assertEqual((self.dispatcher.admission.open, new.places), (1, {"10.0.0.1": 1}))
+        self.dispatcher.left(new, ["10.0.0.1"])
+        self.assertEqual(self.dispatcher.admission.open, 0)
 
     def test_new_code(self) -> None:
         """What waits, and the places of what is open, are known after a change of the program."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -34,7 +35,7 @@ class PoolTestCase(SynchronousTestCase):
         self.gone: list[int] = []
         self.left: list[tuple[int, list[str | None]]] = []
         self.succeeded: list[int] = []
-        self.stayed: list[tuple[int, list[str | None]]] = []
+        self.stayed: list[tuple[int, Counter[str | None]]] = []
         self.pool = self.make(2)
 
     def make(self, count: int, overlaps: bool = True) -> WorkerPool:
@@ -252,7 +253,7 @@ class UpgradeTests(PoolTestCase):
         self.assertEqual((new.settings.number, new.settings.succeeds), (1, True))
         self.assertEqual(self.pool.workers[1].pid, old.pid)
         old.tell("moved", count=3, stayed=["10.0.0.1"])
-        self.assertEqual(self.stayed, [(1, ["10.0.0.1"])])
+        self.assertEqual(self.stayed, [(1, {"10.0.0.1": 1})])
         self.assertNoResult(upgraded)
         new.tell("ready")
         self.successResultOf(upgraded)

@@ -74,8 +74,9 @@ class Dispatcher:
         that is not counted there is counted here.
         """
         for address in addresses:
+            _take_one(worker.stayed, address)  # it does not stay any more
             for each in (worker, worker.predecessor, worker.successor):
-                if each is not None and _take_place(each, address):
+                if each is not None and _take_one(each.places, address):
                     self.admission.leave(address)
                     break
 
@@ -84,14 +85,19 @@ class Dispatcher:
         before = worker.predecessor
         assert before is not None
         worker.places, before.places = before.places, Counter()
-        self.stayed(before, before.stayed)
+        self.stayed(before)
 
-    def stayed(self, before: WorkerHandle, addresses: Sequence[str | None]) -> None:
-        """Count connections that have not moved as those of the old worker."""
+    def stayed(self, before: WorkerHandle) -> None:
+        """Count connections that have not moved as those of the old worker.
+
+        If its successor has not said yet that it serves, :meth:`succeeded` does so.
+        """
         after = before.successor
-        for address in addresses if after is not None else ():
-            assert after is not None
-            if _take_place(after, address):
+        if after is None:
+            return
+        for address in list(before.stayed.elements()):
+            if _take_one(after.places, address):
+                _take_one(before.stayed, address)
                 before.places[address] += 1
 
     def worker_gone(self, worker: WorkerHandle) -> None:
@@ -171,13 +177,13 @@ class Dispatcher:
         self._hold(False)
 
 
-def _take_place(worker: WorkerHandle, address: str | None) -> bool:
+def _take_one(counts: Counter[str | None], address: str | None) -> bool:
     """Count out a connection, and return whether it was counted."""
-    if worker.places[address] < 1:
+    if counts[address] < 1:
         return False
-    worker.places[address] -= 1
-    if not worker.places[address]:
-        del worker.places[address]
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
     return True
 
 

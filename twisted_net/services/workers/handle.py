@@ -89,7 +89,8 @@ class WorkerHandle:
     :ivar predecessor: the worker whose connections it goes on with.
     :ivar successor: the new process that is to go on with its connections.
     :ivar has_moved: whether a successor has them. It closes what has stayed, and ends.
-    :ivar stayed: the addresses of those that have stayed and the supervisor has admitted.
+    :ivar stayed: the addresses of those that have stayed, which the supervisor has admitted, until
+        they are among its :attr:`places` again.
     :ivar must_reload: whether it is to read its files again once it serves.
     :ivar status: how its process has ended.
     :ivar adopted: the metrics that it has taken over from its predecessor.
@@ -108,7 +109,7 @@ class WorkerHandle:
         self.successor: WorkerHandle | None = None
         self.has_moved = self.must_reload = False
         self.status = 0
-        self.stayed: list[str | None] = []
+        self.stayed: Counter[str | None] = Counter()
         self.adopted: list[dict[str, Any]] = []
         self.started_at = clock.seconds()
         self.complaints: deque[str] = deque(maxlen=_REMEMBERED)
@@ -319,7 +320,7 @@ class WorkerHandle:
             self._tell_ready(True)
         elif name == "moved":
             self.has_moved = True
-            self.stayed = values["stayed"]
+            self.stayed = Counter(values["stayed"])
             self._owner.worker_moved(self)
         elif name == "not-moved":
             self._owner.worker_stayed(self, values["reason"])

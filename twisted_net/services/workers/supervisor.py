@@ -131,7 +131,7 @@ class Supervisor(ListenerService):
             gone=lambda worker: self._dispatcher.worker_gone(worker),
             left=lambda worker, addresses: self._dispatcher.left(worker, addresses),
             succeeded=lambda worker: self._dispatcher.succeeded(worker),
-            stayed=lambda worker: self._dispatcher.stayed(worker, worker.stayed),
+            stayed=lambda worker: self._dispatcher.stayed(worker),
             failed=self._fail,
         )
         self._reactor = reactor
