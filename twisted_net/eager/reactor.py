@@ -152,8 +152,8 @@ class EagerReactor(EagerCalls, EPollReactor):
     def call_soon(self, work: Callable[[], object]) -> None:
         """Call ``work`` when the events that have arrived are handled.
 
-        That is when ``callLater(0, work)`` would, but without a delayed call, which is much code
-        for each message. It cannot be cancelled.
+        ``callLater(0, work)`` calls it at the same time, but runs more code, and a busy broadcast
+        asks for each message. This call cannot be cancelled.
         """
         self._soon.append(work)
 

@@ -19,6 +19,7 @@ from twisted_net.services.workers.handoff import (
     encode_decision,
 )
 from twisted_net.services.workers.rotation import Rotation
+from twisted_net.services.workers.shared_admission import take_one
 
 _log = Logger()
 
@@ -74,9 +75,9 @@ class Dispatcher:
         that is not counted there is counted here.
         """
         for address in addresses:
-            _take_one(worker.stayed, address)  # it does not stay any more
+            take_one(worker.stayed, address)  # it does not stay any more
             for each in (worker, worker.predecessor, worker.successor):
-                if each is not None and _take_one(each.places, address):
+                if each is not None and take_one(each.places, address):
                     self.admission.leave(address)
                     break
 
@@ -96,8 +97,8 @@ class Dispatcher:
         if after is None:
             return
         for address in list(before.stayed.elements()):
-            if _take_one(after.places, address):
-                _take_one(before.stayed, address)
+            if take_one(after.places, address):
+                take_one(before.stayed, address)
                 before.places[address] += 1
 
     def worker_gone(self, worker: WorkerHandle) -> None:
@@ -175,16 +176,6 @@ class Dispatcher:
                 return
             self._held.popleft()
         self._hold(False)
-
-
-def _take_one(counts: Counter[str | None], address: str | None) -> bool:
-    """Count out a connection, and return whether it was counted."""
-    if counts[address] < 1:
-        return False
-    counts[address] -= 1
-    if not counts[address]:
-        del counts[address]
-    return True
 
 
 def bare_host(host: str) -> str:

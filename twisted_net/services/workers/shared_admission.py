@@ -86,11 +86,10 @@ class SharedAdmission(Admission):
             self._left(address)
 
     def leave(self, address: str | None) -> None:
-        if not self._handed[address]:
+        if take_one(self._handed, address):
+            self._left(address)
+        else:
             super().leave(address)
-            return
-        _take_one(self._handed, address)
-        self._left(address)
 
     # Moving to another process, as by an upgrade in place.
 
@@ -110,14 +109,17 @@ class SharedAdmission(Admission):
         self._expected.update(dict(state["handed"]))
 
     def count_moved(self, address: str | None) -> None:
-        if not self._expected[address]:
+        if take_one(self._expected, address):
+            self._handed[address] += 1
+        else:
             super().count_moved(address)
-            return
-        _take_one(self._expected, address)
-        self._handed[address] += 1
 
 
-def _take_one(counts: Counter[str | None], address: str | None) -> None:
+def take_one(counts: Counter[str | None], address: str | None) -> bool:
+    """Count out a connection, and return whether it was counted."""
+    if counts[address] < 1:
+        return False
     counts[address] -= 1
     if not counts[address]:
         del counts[address]
+    return True
