@@ -57,9 +57,7 @@ class ChatCase(SynchronousTestCase):
         self.clock.advance(0)
         registry = self.factory.registry
         self.assertEqual((len(self.factory), len(registry), registry.rooms), (0, 0, {}))
-        self.assertEqual(
-            (registry._sessions, registry.by_origin, registry.ignorers_of), ({}, {}, {})
-        )
+        self.assertEqual((registry.by_origin, registry.ignorers_of), ({}, {}))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 

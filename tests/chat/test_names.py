@@ -356,13 +356,14 @@ class WhoseTests(SessionCase):
     def test_a_session_does_not_give_a_reserved_name(self) -> None:
         """Who continues an operator's session without a login gets another name."""
         first = self.program()
-        first.receive(Hello("x", account="boss", password="x"), "", NOW)
+        token = "a" * 32
+        first.receive(Hello("x", account="boss", password="x", session=token), "", NOW)
         first.login_succeeded("boss", NOW)
         self.assertEqual(first.user.name, "boss")
-        second = self.program(Hello(session=first.user.session))
+        second = self.program(Hello(session=token))
         self.assertTrue(second.user.name.startswith("guest-"))
         third = self.program()
-        third.receive(Hello(account="boss", password="x", session=second.user.session), "", NOW)
+        third.receive(Hello(account="boss", password="x", session=token), "", NOW)
         third.login_succeeded("boss", NOW)
         self.assertEqual(third.user.name, "boss")
 

@@ -130,11 +130,12 @@ class SessionTests(ChatCase):
 
     def test_it_is_announced_by_its_name(self) -> None:
         """The others are told which name has left, if the session does not join again."""
-        ann, bob, eve = self.user("ann"), self.program("bob"), self.program("eve")
+        ann, bob = self.user("ann"), self.program("bob")
+        session = "a" * 32
+        eve = self.program("eve", session=session)
         self.pass_presence(ann, bob, eve)
         for nick, name in (("eve", "eve"), ("", "eve"), ("zoe", "eve")):
             with self.subTest(nick=nick):
-                session = eve.peer.protocol.user.session
                 eve = self.program(nick, "", session=session)
                 self.clock.advance(1)
                 left = {"type": "presence", "room": "lobby", "nick": name, "event": "leave"}

@@ -14,7 +14,14 @@ from twisted_net.chat.actions import Action, Announce, Append, End, Enter, Exit,
 from twisted_net.chat.codecs import text_commands
 from twisted_net.chat.codecs.text_codec import TextCodec
 from twisted_net.chat.limits import LISTED, LONGEST_NAME, LONGEST_TOPIC, ChatLimits
-from twisted_net.chat.messages import Hello, Join, PrivateMessage, RequestError, SendMessage
+from twisted_net.chat.messages import (
+    Hello,
+    Join,
+    PrivateMessage,
+    RequestError,
+    SendMessage,
+    Welcome,
+)
 from twisted_net.chat.registry import Registry, User
 from twisted_net.chat.session import (
     SESSION_TRANSITIONS,
@@ -33,6 +40,12 @@ INVISIBLE = (
     "\u200b", "\u200d \u2060", "\u00ad", "\u3164", "\uffa0\u115f", "\ufe0f", "\U000e0101",
     "\u2800", "\u034f",
 )  # fmt: skip
+
+
+def welcomed(actions: list[Action]) -> Welcome:
+    """Return the welcome that is among these actions."""
+    events = [action.event for action in actions if isinstance(action, SendEvent)]
+    return next(event for event in events if isinstance(event, Welcome))
 
 
 class SessionCase(SynchronousTestCase):
@@ -473,9 +486,10 @@ class RoomTests(SessionCase):
 
     def test_an_ignored_session_comes_back(self) -> None:
         """A program without an address of its own is known by its session."""
-        troll = self.program(Hello("troll", "lobby"))
+        token = "a" * 32
+        self.program(Hello("troll", "lobby", session=token))
         self.said(self.ann, "/ignore troll")
-        again = self.program(Hello("", "lobby", session=troll.user.session))
+        again = self.program(Hello("", "lobby", session=token))
         self.assertFalse(self.hears(again))
 
     def test_nothing_stays_of_ignoring(self) -> None:
@@ -536,8 +550,9 @@ class StateTests(SessionCase):
 
     def test_a_session_goes_on_elsewhere(self) -> None:
         """A session can continue on a new connection with its name; the old one is closed."""
-        old = self.program(Hello("eve", "lobby"))
-        token, origin = old.user.session, old.user.origin
+        old = self.program()
+        token = welcomed(old.receive(Hello("eve", "lobby"), "", NOW)).session
+        origin = old.user.origin
         new = self.program()
         exit, end, *_ = new.receive(Hello("eve", "", session=token), "", NOW)
         self.assertEqual((exit.user, end.user), (old.user, old.user))
@@ -549,8 +564,36 @@ class StateTests(SessionCase):
 
     def test_a_session_of_which_nobody_knows(self) -> None:
         """An unknown session is accepted, as after a restart."""
+        token = "a" * 32
+        welcome = welcomed(self.program().receive(Hello("eve", session=token), "", NOW))
+        self.assertEqual((welcome.nick, welcome.session), ("eve", token))
+
+    def test_a_session_of_a_user_who_has_left(self) -> None:
+        """Nobody is replaced by who continues a session that has ended, whose origin is known."""
+        token = "a" * 32
+        old = self.program(Hello("eve", "lobby", session=token))
+        old.end()
+        self.assertIs(self.registry.by_origin[old.user.origin], old.user)
+        new = self.program()
+        actions = new.receive(Hello("eve", session=token), "", NOW)
+        self.assertNotIn(End, map(type, actions))
+        self.assertEqual(new.user.origin, old.user.origin)
+
+    def test_the_secret_is_not_kept(self) -> None:
+        """Neither the user nor what an upgrade moves tells how to take the session over."""
         program = self.program(Hello("eve", session="a" * 32))
-        self.assertEqual(program.user.session, "a" * 32)
+        state = self.registry.export_user(program.user, NOW)
+        self.assertNotIn("a" * 32, repr([getattr(program.user, at) for at in User.__slots__]))
+        self.assertNotIn("a" * 32, repr(state))
+
+    def test_the_state_of_a_process_that_kept_the_secret(self) -> None:
+        """A session goes on after an upgrade from a version whose users had their secrets."""
+        program = self.program(Hello("eve", session="a" * 32))
+        state = self.registry.export_user(program.user, NOW) | {"session": "a" * 32}
+        moved, user = Registry(5, []), User(None, "")
+        moved.restore_user(user, state, NOW)
+        self.assertIs(moved.user_of_session(program.user.origin), user)
+        self.assertIs(moved.user_of_session("another"), None)
 
 
 class AccountTests(SessionCase):

@@ -299,10 +299,27 @@ class AcceptTests(AcceptingTestCase):
             stock = tcp.Server.getHost(transport)
             self.assertEqual(transport.getHost(), stock)
             self.assertEqual(transport.getPeer(), address)
+            self.assertEqual(transport.client, transport.socket.getpeername())
             self.assertEqual(address.port, client.getsockname()[1])
             self.assertEqual(transport.getHost().port, port.getHost().port)
             transport.abortConnection()
             self.reactor.runUntilCurrent()
+
+    def test_clients_with_the_same_address(self) -> None:
+        """They share the string, so that it takes memory once."""
+        made: list[Any] = []
+        factory = Factory()
+        factory.buildProtocol = lambda address: (  # type: ignore[method-assign]
+            made.append((address, Recorder())) or made[-1][1]
+        )
+        port = self.listen(factory)
+        for count in (1, 2):
+            self.connect(port)
+            self.turn_until(lambda count=count: len(made) == count)
+        (one, first), (other, second) = made
+        self.assertIs(one.host, other.host)
+        self.assertIs(first.transport.hostname, one.host)
+        self.assertIs(second.transport.hostname, one.host)
 
     def test_a_scope(self) -> None:
         """A link-local address has its scope, as in Twisted."""

@@ -32,7 +32,8 @@ class User:
     :ivar here: the name of the current room, to which a text user's lines go; may be empty.
     :ivar origin: identifies the user's messages in the store; never shown to users. A program has
         it from its welcome on, a text user from the first message on; it is empty before.
-    :ivar session: the secret with which a program continues its session on a new connection.
+    :ivar has_session: whether a program can continue the user's session on a new connection. Its
+        secret is not kept: the origin is made of it.
     :ivar account: the name of the account that the user logged in to; empty for a guest.
     :ivar host: the address, or its /64 for IPv6; empty if it does not identify the user, as for
         loopback addresses.
@@ -44,6 +45,7 @@ class User:
     __slots__ = (
         "account",
         "connection",
+        "has_session",
         "here",
         "host",
         "ignoring",
@@ -51,7 +53,6 @@ class User:
         "operator",
         "origin",
         "rooms",
-        "session",
     )
 
     def __init__(self, connection: Any, host: str = "") -> None:
@@ -61,7 +62,7 @@ class User:
         self.rooms: tuple[Room, ...] = ()
         self.here = ""
         self.origin = ""
-        self.session = ""
+        self.has_session = False
         self.account = ""
         self.operator = False
         self.ignoring: dict[tuple[str, ...], str] | None = None
@@ -136,7 +137,6 @@ class Registry:
         self._users: dict[str, User] = {}  # by the first key of the name
         self.change_accounts(operators, reserved)
         self._lookalikes: dict[str, User] = {}  # by the second key of the name, if there is one
-        self._sessions: dict[str, User] = {}
         self.by_origin: dict[str, User] = {}
         self.ignorers_of: dict[str, set[User]] = {}
         self._departed: dict[str, tuple[str, ...]] = {}  # by origin: the marks of ignored people
@@ -306,8 +306,7 @@ class Registry:
         The user's origin stays until :meth:`forget_origin`, so messages can still be acked.
         """
         self._forget_name(user)
-        if self._sessions.get(user.session) is user:
-            del self._sessions[user.session]
+        user.has_session = False
         for marks in list(user.ignoring or ()):
             self._hear(user, marks)
         self._rates.forget(user)
@@ -339,16 +338,16 @@ class Registry:
             self._last_origin += 1
             self.set_origin(user, f"{self._origin}.{self._last_origin}")
 
-    def begin_session(self, user: User, session: str, origin: str) -> None:
-        """Give a user a session. A former user of it loses it."""
+    def begin_session(self, user: User, origin: str) -> None:
+        """Give a user the session of this origin. A former user of it loses it."""
         self.by_origin.pop(user.origin, None)
-        self._sessions[session] = user
-        user.session = session
+        user.has_session = True
         self.set_origin(user, origin)
 
-    def session(self, session: str) -> User | None:
-        """Return the user of a session, if there is one."""
-        return self._sessions.get(session)
+    def user_of_session(self, origin: str) -> User | None:
+        """Return who has the session of this origin, if anybody has."""
+        user = self.by_origin.get(origin)
+        return user if user is not None and user.has_session else None
 
     def may_take_name_of(self, user: User, ghost: Person, nick: str) -> bool:
         """Return whether a user who continues ``ghost``'s session takes over the name as well.
@@ -583,6 +582,8 @@ class Registry:
             state["rooms"] = [room.name for room in user.rooms]
         if user.operator:
             state["operator"] = True
+        if user.has_session:
+            state["session"] = True
         if user.ignoring:
             state["ignoring"] = [[list(marks), name] for marks, name in user.ignoring.items()]
         if user.name and self.find(user.name) is not user:  # it was given back
@@ -603,8 +604,7 @@ class Registry:
         if user.name and "nameless" not in state:
             name, user.name = user.name, ""
             self._name(user, name)
-        if user.session:
-            self._sessions[user.session] = user
+        user.has_session = bool(state.get("session"))  # it was the secret once
         if user.origin:
             self.by_origin[user.origin] = user
         for marks, name in state.get("ignoring", ()):
@@ -628,7 +628,7 @@ class Registry:
         user.rooms = found[0].alone if len(found) == 1 else found
 
 
-_TEXTS_OF_USER = ("name", "here", "origin", "session", "account", "host")
+_TEXTS_OF_USER = ("name", "here", "origin", "account", "host")
 
 
 def no_such_nick(name: str) -> RequestError:

@@ -303,8 +303,8 @@ class Session:
         if registry.find(user.name) is not user:  # it was given back
             user.name = ""
         registry.check_ban("", user.account, user.host, now)  # they may be banned since the start
-        ghost = registry.session(hello.session) if hello.session else None
         origin = _origin_of(hello.session) if hello.session else ""
+        ghost = registry.user_of_session(origin) if origin else None
         keeps = ghost is not None and registry.may_take_name_of(user, ghost, nick)
         if not keeps or user.account:
             nick = prepare_name(registry, user, origin, nick, ghost, now)
@@ -322,7 +322,7 @@ class Session:
         if not user.name:
             registry.assign_guest_name(user)
         session = hello.session or self._token()
-        registry.begin_session(user, session, origin or _origin_of(session))
+        registry.begin_session(user, origin or _origin_of(session))
         self._step(Step.LET_IN)
         actions.append(LetIn(user))
         if user.account:
@@ -509,8 +509,11 @@ class Session:
 
 
 def _origin_of(session: str) -> str:
-    """Return the origin of a session. The store keeps this hash only, so reading the store does not
-    give access to sessions."""
+    """Return the origin of a session.
+
+    Only this hash is kept. Whoever reads the store, or what an upgrade moves, cannot continue a
+    session.
+    """
     return hashlib.blake2b(session.encode(), digest_size=12).hexdigest()
 
 

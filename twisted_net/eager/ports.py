@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Self
 
@@ -28,6 +29,21 @@ accepts 16, nginx one."""
 _WILDCARDS = ("0.0.0.0", "::")
 
 
+@lru_cache(maxsize=256)
+def _shared(host: str) -> str:
+    """Return one string for all clients with the same address, such as those behind a proxy."""
+    return host
+
+
+def _client(transport: EagerServer) -> tuple[Any, ...]:
+    host, numbers = transport.hostname, transport.numbers
+    return (host, *numbers) if isinstance(numbers, tuple) else (host, numbers)
+
+
+def _address_type(transport: EagerServer) -> type[IPv4Address | IPv6Address]:
+    return IPv6Address if isinstance(transport.numbers, tuple) else IPv4Address
+
+
 def _logstr(transport: EagerServer) -> str:
     return f"{transport.prefix},{transport.sessionno},{transport.hostname}"
 
@@ -41,6 +57,8 @@ class EagerServer(Eager, tcp.Server):
 
     :ivar prefix: the log prefix of the protocol that the transport was made for.
     :ivar kind: the class of that protocol.
+    :ivar numbers: what follows the host in the client's address. That is the port, which is kept
+        without a tuple to save memory; or for IPv6, a tuple of the port and two more numbers.
     :ivar is_shared: whether a fork of this process may have the socket as well. If not, closing it
         ends the connection, without ``shutdown``.
     """
@@ -49,7 +67,8 @@ class EagerServer(Eager, tcp.Server):
 
     server: Any  # an EagerPort; None for an adopted connection
     prefix: Any = LazyAttribute(lambda transport: transport.kind.__name__)
-    hostname: Any = LazyAttribute(lambda transport: transport.client[0])
+    client: Any = LazyAttribute(_client)
+    _addressType: Any = LazyAttribute(_address_type)
     logstr: Any = LazyAttribute(_logstr)
     repstr: Any = LazyAttribute(_repstr)
 
@@ -70,10 +89,9 @@ class EagerServer(Eager, tcp.Server):
         self.socket = sock
         self.protocol = protocol
         self._batch = batch = batch_of(reactor)
-        if len(client) != 2:
-            self._addressType = IPv6Address
         self.server = server
-        self.client = client
+        self.hostname = client[0]
+        self.numbers = client[1] if len(client) == 2 else client[1:]
         self.sessionno = sessionno
         self.kind = kind = type(protocol)
         if getattr(kind, "logPrefix", None) is not Protocol.logPrefix:  # which has the class's name
@@ -119,8 +137,17 @@ class EagerServer(Eager, tcp.Server):
 
 SHARED_KEYS = (
     *("reactor", "_tempDataBuffer", "_tempDataLen", "socket", "protocol", "_batch", "server"),
-    *("client", "sessionno", "prefix", "kind", "connected", "producer", "streamingProducer"),
-    *("_in_batch", "_room", "_is_plain", "dataBuffer", "offset", "producerPaused", "disconnected"),
+    *("hostname", "numbers", "sessionno", "prefix", "kind", "connected", "producer"),
+    *(
+        "streamingProducer",
+        "_in_batch",
+        "_room",
+        "_is_plain",
+        "dataBuffer",
+        "offset",
+        "producerPaused",
+        "disconnected",
+    ),
     *("closer", "is_shared"),
 )
 """All attributes that an accepted connection may get; see :func:`share_keys`."""
@@ -212,6 +239,8 @@ class _PatientPort(tcp.Port):
         if type(address) is tuple and len(address) == 4 and address[3]:
             names = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
             address = (names[0], *address[1:])
+        elif type(address) is tuple:
+            address = (_shared(address[0]), *address[1:])
         factory: Any = self.factory
         protocol: Any = None
         try:

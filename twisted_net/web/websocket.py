@@ -17,8 +17,7 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
-from sys import intern
+from functools import cache, lru_cache
 from typing import Any, ClassVar, NamedTuple, Unpack
 
 from twisted.internet.interfaces import IAddress
@@ -75,11 +74,16 @@ a handshake, which is a thousandth of a second or two."""
 
 
 class _Opened(NamedTuple):
-    """What an open WebSocket has, in one attribute: see :attr:`Connection.shared_keys`."""
+    """What a client has asked for, and got."""
 
-    websocket: WebSocket
     target: str
     subprotocol: str
+
+
+@lru_cache(maxsize=16)
+def _opened(target: str, subprotocol: str) -> _Opened:
+    """Return one object for all clients who ask for the same, as most do."""
+    return _Opened(target, subprotocol)
 
 
 class WebSocketConnection(Heartbeat):
@@ -114,9 +118,10 @@ class WebSocketConnection(Heartbeat):
 
     @property
     def websocket(self) -> WebSocket:
-        if self._opened is None:
+        framing = self.current_framing
+        if not isinstance(framing, WebSocket):
             raise AttributeError("a WebSocket has frames once it is open")
-        return self._opened.websocket
+        return framing
 
     def message_received(self, message: Any, /) -> Any:
         """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
@@ -177,8 +182,7 @@ class WebSocketConnection(Heartbeat):
         websocket = WebSocket(
             max_size=self.factory.limits.max_message, window_bits=answer.window_bits, listener=self
         )
-        # Most clients ask for the same, and then all have one string.
-        self._opened = _Opened(websocket, intern(request.target), intern(answer.subprotocol))
+        self._opened = _opened(request.target, answer.subprotocol)
         self.set_framing(websocket)
         self.stop_handshake_timeout()
         self.send_encoded(answer.data, 0)
@@ -238,9 +242,8 @@ class WebSocketConnection(Heartbeat):
             self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
 
     def moved_framing(self, state: Mapping[str, Any]) -> Framing[Any]:
-        websocket = WebSocket(max_size=self.factory.limits.max_message, listener=self)
-        self._opened = _Opened(websocket, *map(intern, state["opened"]))
-        return websocket
+        self._opened = _opened(*state["opened"])
+        return WebSocket(max_size=self.factory.limits.max_message, listener=self)
 
     def export_state(self) -> dict[str, Any]:
         state = {**super().export_state(), "opened": [self.target, self.subprotocol]}
