@@ -221,8 +221,10 @@ class LaneTests(SynchronousTestCase):
             self.publish(b"1")
             self.assertIsInstance(peer.protocol.membership, Lane)
             self.assertTrue(peer.transport.free())
+            self.assertEqual(peer.transport._tempDataBuffer, ())  # nothing can be added to it
             act(peer.transport)
             self.assertNotIsInstance(peer.protocol.membership, Lane)
+            self.assertIsInstance(peer.transport._tempDataBuffer, list)
             self.broadcast.discard(peer.protocol)
             self.peers.remove(peer)
 

@@ -652,7 +652,7 @@ def unsent_bytes(transport: Any) -> bytes:
 
 def drop_unsent(transport: Any) -> None:
     """Empty the buffers of a plain transport."""
-    transport._tempDataBuffer.clear()
+    transport._tempDataBuffer = []
     transport._tempDataLen = 0
     transport.dataBuffer, transport.offset = b"", 0
 

@@ -44,6 +44,7 @@ from twisted_net.eager.key_sharing import Fileno
 from twisted_net.eager.write_batch import LARGE, WriteBatch
 
 _IN_LANE = -1  # as the room of a transport: any write has to be checked
+_NO_QUEUE: Any = ()  # of a transport in a lane; a tuple, so that nothing can be added to it
 
 _send = socket.send  # called with the socket, which is quicker than looking its method up
 
@@ -174,15 +175,17 @@ class Eager(tcp.Connection):
         if self.closer is None or not self.free() or type(self.socket) is not socket:
             return False
         self._room = _IN_LANE
+        self._tempDataBuffer = _NO_QUEUE  # a list each would be a twentieth of an idle member
         return True
 
     def leave_lane(self) -> None:
         """Note that the user does not send on the socket any more."""
         if self._room == _IN_LANE:
             self._room = 0
+            self._tempDataBuffer = []
 
     def _tell_lane(self) -> None:
-        self._room = 0
+        self.leave_lane()
         self.closer.leave_lane()
 
     def _no_room(self) -> None:

@@ -123,6 +123,7 @@ def answer_upgrade(
         protocol.send_response(response)
         data = b"".join(protocol.data_to_send())
         return OpeningAnswer(data, why=_why(protocol.handshake_exc))
+    protocol.parser.close()  # so that no cycle keeps it in memory
     window_bits = _agreed(protocol.extensions)
     if not window_bits and "Sec-WebSocket-Extensions" in response.headers:
         del response.headers["Sec-WebSocket-Extensions"]
