@@ -713,11 +713,6 @@ class Connection(_Base):
         self._framing = framing
         self._is_unframed = self.state is _OPEN and type(framing) is Raw and self._bucket is None
 
-    @property
-    def current_framing(self) -> Framing[Any]:
-        """What :meth:`set_framing` was last called with, or the class's own framing."""
-        return self._framing
-
     def detach(self) -> Any:
         """Give the transport up and return it, for another protocol.
 

@@ -17,8 +17,9 @@ that the reason has in :mod:`twisted_net.policy.close_reasons`, its text the rea
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Any, ClassVar, NamedTuple, Unpack
+from functools import cache
+from sys import intern
+from typing import Any, ClassVar, Unpack
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -73,17 +74,15 @@ REFUSED_A_SECOND = 50
 a handshake, which is a thousandth of a second or two."""
 
 
-class _Opened(NamedTuple):
-    """What a client has asked for, and got."""
+class _OpenWebSocket(WebSocket):
+    """Its frames, and what its client has asked for: see :attr:`Connection.shared_keys`."""
 
-    target: str
-    subprotocol: str
+    __slots__ = ("subprotocol", "target")
 
-
-@lru_cache(maxsize=16)
-def _opened(target: str, subprotocol: str) -> _Opened:
-    """Return one object for all clients who ask for the same, as most do."""
-    return _Opened(target, subprotocol)
+    def __init__(self, target: str, subprotocol: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Most clients ask for the same, and then all have one string.
+        self.target, self.subprotocol = intern(target), intern(subprotocol)
 
 
 class WebSocketConnection(Heartbeat):
@@ -105,7 +104,7 @@ class WebSocketConnection(Heartbeat):
     factory: Any
     refusal: CloseReason | None = None
     forwarded: Forwarded | None = None
-    _opened: _Opened | None = None
+    _opened: _OpenWebSocket | None = None
     _ends = False
 
     @property
@@ -118,10 +117,9 @@ class WebSocketConnection(Heartbeat):
 
     @property
     def websocket(self) -> WebSocket:
-        framing = self.current_framing
-        if not isinstance(framing, WebSocket):
+        if self._opened is None:
             raise AttributeError("a WebSocket has frames once it is open")
-        return framing
+        return self._opened
 
     def message_received(self, message: Any, /) -> Any:
         """Called with each message: ``str`` if it is text, ``bytes`` if it is binary."""
@@ -179,10 +177,13 @@ class WebSocketConnection(Heartbeat):
         if request is None:
             self._refuse(answer)
             return None
-        websocket = WebSocket(
-            max_size=self.factory.limits.max_message, window_bits=answer.window_bits, listener=self
+        self._opened = websocket = _OpenWebSocket(
+            request.target,
+            answer.subprotocol,
+            max_size=self.factory.limits.max_message,
+            window_bits=answer.window_bits,
+            listener=self,
         )
-        self._opened = _opened(request.target, answer.subprotocol)
         self.set_framing(websocket)
         self.stop_handshake_timeout()
         self.send_encoded(answer.data, 0)
@@ -242,8 +243,10 @@ class WebSocketConnection(Heartbeat):
             self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
 
     def moved_framing(self, state: Mapping[str, Any]) -> Framing[Any]:
-        self._opened = _opened(*state["opened"])
-        return WebSocket(max_size=self.factory.limits.max_message, listener=self)
+        self._opened = _OpenWebSocket(
+            *state["opened"], max_size=self.factory.limits.max_message, listener=self
+        )
+        return self._opened
 
     def export_state(self) -> dict[str, Any]:
         state = {**super().export_state(), "opened": [self.target, self.subprotocol]}

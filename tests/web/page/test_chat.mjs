@@ -146,7 +146,42 @@ test('what was saved and is of no use is dropped', () => {
     text: 'session: it is what a welcome gave.',
     field: 'session',
   });
+  assert.deepEqual(sent.at(-1), { type: 'hello', nick: 'x y' });
+  chat.receive({ type: 'error', code: 'bad-name', text: 'A name has no space.', field: 'nick' });
   assert.deepEqual(sent.at(-1), { type: 'hello' });
+});
+
+test('a wrong name that was typed offline costs neither the session nor the name before', () => {
+  enter();
+  chat.disconnected();
+  chat.entrance.rename('a b', chat.online);
+  chat.connected();
+  chat.receive({ type: 'error', code: 'bad-name', text: 'A name has no space.', field: 'nick' });
+  assert.deepEqual(sent.at(-1), { type: 'hello', nick: 'ann', session: 's1' });
+  assert.deepEqual(told('notice').at(-1).text, 'A name has no space.');
+});
+
+test('who is banned does not come in under another name', () => {
+  enter();
+  chat.disconnected();
+  chat.connected();
+  sent.length = 0;
+  const text = 'You are banned for 5 minutes more.';
+  chat.receive({ type: 'error', code: 'banned', text });
+  assert.deepEqual([sent, told('banned')], [[], [{ on: 'banned', text }]]);
+  assert.equal(chat.entrance.session, 's1');
+});
+
+test('who is logged in stays so if a second login is refused', () => {
+  chat.connected();
+  chat.entrance.login('ann', 'right');
+  chat.receive(welcome());
+  chat.entrance.login('bea', 'other');
+  chat.receive({ type: 'error', code: 'again', text: 'You are logged in already.', id: 'login' });
+  assert.equal(told('login').length, 0);
+  sent.length = 0;
+  comeBack();
+  assert.equal(taken('hello')[0].user, 'ann');
 });
 
 test('whether one can log in is asked of the server', () => {
@@ -218,6 +253,19 @@ test('what is too long is not sent', () => {
   enter();
   chat.say('#lobby', 'ä'.repeat(100));
   assert.deepEqual([sent, chat.outbox.messages[0].why], [[], 'longer than 200 bytes']);
+});
+
+test('what became too long for the server, while it was away, is not sent', () => {
+  enter();
+  chat.disconnected();
+  chat.say('#lobby', 'a'.repeat(100));
+  chat.connected();
+  chat.receive({ ...welcome(), limits: { ...limits, message: 99 } });
+  sent.length = 0;
+  chat.receive(joined(0, { recovered: true }));
+  const [own] = chat.outbox.messages;
+  assert.deepEqual([own.state, taken('message')], ['failed', []]);
+  assert.equal(chat.takeBack(own).text.length, 100);
 });
 
 test('what was written offline is sent later, once, with its id', () => {
@@ -297,6 +345,34 @@ test('what is lost is said', () => {
     [shape(), told('back')],
     [['a', 'lost'], [{ on: 'back', fetched: 0, skipped: [], lost: ['lobby'] }]],
   );
+});
+
+test('where nothing was said, nothing is lost', () => {
+  enter();
+  chat.disconnected();
+  chat.connected();
+  chat.receive(welcome());
+  chat.receive(joined(0, { epoch: 'f', recovered: false }));
+  chat.receive({ ...page(), epoch: 'f' });
+  assert.deepEqual(told('back')[0].lost, []);
+  assert.deepEqual(
+    lobby().entries.filter((each) => each.kind === 'lost'),
+    [],
+  );
+});
+
+test('what is said in a new epoch is not of the past', () => {
+  enter();
+  chat.disconnected();
+  chat.connected();
+  chat.receive(welcome());
+  chat.receive(joined(9, { recovered: true }));
+  assert.equal(lobby().caughtUp, 9);
+  chat.disconnected();
+  chat.connected();
+  chat.receive(welcome());
+  chat.receive(joined(0, { epoch: 'f', recovered: false }));
+  assert.equal(lobby().caughtUp, -1);
 });
 
 test('too much to follow at once is not lost', () => {
@@ -389,6 +465,18 @@ test('whatever room there is is shown, if the one that was wanted cannot be join
   sent.length = 0;
   comeBack();
   assert.deepEqual(taken('join').map((each) => each.room), ['den']);
+});
+
+test('the lobby is shown if the room of the address cannot be joined', () => {
+  begin();
+  chat.join('lobby');
+  chat.join('no room');
+  chat.connected();
+  chat.receive(welcome());
+  chat.receive(joined(0));
+  const { id } = sent.find((each) => each.room === 'no room');
+  chat.receive({ type: 'error', code: 'bad-name', text: 'A room has no space.', id });
+  assert.equal(told('opened').at(-1).conversation.key, '#lobby');
 });
 
 test('a reload goes on from the last offset, and fetches what stood before', () => {

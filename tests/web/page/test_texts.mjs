@@ -43,6 +43,9 @@ test('only web addresses are links, without the end of the sentence', () => {
     ['https://a.example/x_(y)), no', 'https://a.example/x_(y)'],
     ['HTTP://A.example?', 'HTTP://A.example'],
     ['"http://a.example"', 'http://a.example'],
+    ['http://a.example/[x]}.).', 'http://a.example/[x]'],
+    [`http://a.example/${').'.repeat(200_000)}`, 'http://a.example/'], // in one pass
+    [`http://a.example/${'_'.repeat(200_000)}x`, `http://a.example/${'_'.repeat(200_000)}x`],
   ]) {
     assert.deepEqual(
       partsOf(text)
@@ -178,6 +181,7 @@ test('each line is a message', () => {
     { do: 'say', text: '/usr/bin' },
     { do: 'say', text: '/etc' },
   ]);
+  assert.deepEqual(stepsOf('```\n// a comment\n```')[1], { do: 'say', text: '// a comment' });
 });
 
 test('commands', () => {

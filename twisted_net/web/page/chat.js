@@ -7,7 +7,7 @@
 // again and not sent twice; after a join with "since" every missed message follows, once and in
 // order, or none does and "recovered" is false (docs/netchat.schema.json).
 
-import { Room, Talk } from './conversation.js';
+import { Room, Talk, entryOf } from './conversation.js';
 import { Entrance } from './entrance.js';
 import { Homecoming } from './homecoming.js';
 import { fold, mentions } from './names.js';
@@ -32,6 +32,7 @@ export class Chat {
     );
     this.ignored = new Set(saved.ignored ?? []);
     this.current = saved.current ?? `#${LOBBY}`;
+    this.shown = null; // the conversation on the screen, which is the current one if there is any
     this.limits = { message: 8192, nick: 24, topic: 300, history: CHUNK };
     this.attentive = false; // whether the reader sees the end of the current conversation
     this.online = false;
@@ -123,18 +124,24 @@ export class Chat {
     this.emit('notice', { text, isWrong });
   }
 
-  refused({ id = '', code, text }) {
+  refused({ id = '', code, text, field }) {
     const own = this.outbox.find(id);
     if (own !== null) {
       this.outbox.fail(own, text);
-      this.emit('unsent', { conversation: this.conversation(own.key) });
+      this.notSent(own);
       return;
     }
-    if (this.entrance.refused({ id, code, text })) return;
+    if (this.entrance.refused({ id, code, text, field })) return;
     if (this.joining.has(id)) this.notJoined(this.joining.get(id));
     const room = id.startsWith('history ') && this.rooms.get(id.slice(8));
     if (room) room.loading = false;
     this.notice(text, true);
+  }
+
+  /** Tell that one of our messages was refused, or cannot be sent. */
+  notSent(own) {
+    this.emit('unsent', { conversation: this.conversation(own.key) });
+    this.emit('notice', { text: `Not sent: ${own.why}.`, isWrong: true });
   }
 
   // Rooms.
@@ -200,8 +207,8 @@ export class Chat {
 
   /** See to it that some conversation is shown. */
   showAny() {
-    if (this.here !== undefined) return;
-    const [next] = this.conversations;
+    if (this.here !== undefined && this.here === this.shown) return;
+    const next = this.here ?? this.conversations[0];
     if (next) this.open(next.key);
     else if (!this.asked.has(LOBBY)) this.join(LOBBY);
   }
@@ -262,6 +269,7 @@ export class Chat {
     this.opening = null;
     if (key !== this.current) conversation.drawLine();
     this.current = key;
+    this.shown = conversation;
     this.emit('opened', { conversation });
     this.emit('list');
   }
@@ -351,8 +359,10 @@ export class Chat {
   /** Send a message, if there is a connection. */
   pass(own) {
     if (own.state !== 'pending' || !this.online) return;
-    own.sent = true;
-    this.world.send(requestOf(own));
+    // It may have been written when the limit was another.
+    own.sent = this.outbox.fits(own, this.limits.message);
+    if (own.sent) this.world.send(requestOf(own));
+    else this.notSent(own);
   }
 
   /** Take one of our messages off the list of those that are not sent. */
@@ -395,19 +405,11 @@ export class Chat {
   }
 }
 
-/** Return a message of the server as an entry of a conversation. */
-function entryOf({ offset, from, text, time, action }) {
-  const entry = { kind: 'message', offset, from, text, time: Date.parse(time) };
-  return action ? { ...entry, action } : entry;
-}
-
 const HANDLERS = {
   ...PEOPLE,
   welcome: (chat, message) => chat.welcomed(message),
   joined: (chat, message) => chat.joined(message),
-  left(chat, { room }) {
-    if (chat.rooms.has(room)) chat.forget(chat.rooms.get(room));
-  },
+  left: (chat, { room }) => chat.rooms.has(room) && chat.forget(chat.rooms.get(room)),
   message: (chat, message) => chat.said(message),
   private: (chat, message) => chat.told(message),
   ack: (chat, message) => chat.acked(message),

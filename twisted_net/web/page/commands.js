@@ -90,14 +90,15 @@ function mute(nick, minutes) {
  * Return what to do about a text that was entered: a list of steps, each with a "do". A wrong
  * command is one step, "error", and the text stays in the box.
  *
- * A message is one line, so several lines are as many messages; a command is the only line.
+ * A message is one line, so several lines are as many messages; a command is the only line. Only
+ * there, two slashes stand for one: in code, they begin a comment.
  */
 export function stepsOf(typed) {
   const lines = typed.split(/\r\n|\r|\n/u).filter((line) => line.trim());
   const first = lines[0] ?? '';
-  if (first.startsWith('/') && !first.startsWith('//') && lines.length === 1)
-    return [commandOf(first.trim())];
-  return lines.map((line) => ({ do: 'say', text: line.replace(/^\/\//u, '/') }));
+  if (lines.length !== 1) return lines.map((text) => ({ do: 'say', text }));
+  if (first.startsWith('//')) return [{ do: 'say', text: first.slice(1) }];
+  return [first.startsWith('/') ? commandOf(first.trim()) : { do: 'say', text: first }];
 }
 
 function commandOf(line) {

@@ -78,6 +78,7 @@ export class Connection {
   stop(why) {
     this.forget();
     this.why = why;
+    if (this.state === 'open') this.lostAt = this.world.now();
     if (this.state !== 'stopped') this.step('stop');
   }
 

@@ -86,9 +86,11 @@ export class Room extends Conversation {
    */
   restart(epoch, offset) {
     const { entries, epoch: old, offset: last, first, more } = this;
-    if (last > 0 || first !== null) this.attic = { entries, epoch: old, offset: last, first, more };
+    if (last > 0) this.attic = { entries, epoch: old, offset: last, first, more };
     if (epoch !== old) this.line = null;
-    Object.assign(this, { epoch, offset, entries: [], first: null, more: false, loading: false });
+    const left = last > 0 ? [] : entries; // if nothing was said, nothing is missing
+    Object.assign(this, { epoch, offset, entries: left, first: null, more: false, loading: false });
+    this.caughtUp = -1;
   }
 
   /** Count somebody who came, left, or has another name now. */
@@ -168,4 +170,10 @@ export class Talk extends Conversation {
     talk.first = entries[0]?.offset ?? null;
     return talk;
   }
+}
+
+/** Return a message of the server as an entry of a conversation. */
+export function entryOf({ offset, from, text, time, action }) {
+  const entry = { kind: 'message', offset, from, text, time: Date.parse(time) };
+  return action ? { ...entry, action } : entry;
 }

@@ -109,7 +109,17 @@ export class Dialogs {
     const like = [...found].filter(
       ([label]) => fold(label).startsWith(wanted) || fold(label.slice(1)).includes(wanted),
     );
-    const choices = like.map(([label, note]) => ({ label, note, go: label }));
+    // The name as it was typed comes first, then those that begin with it.
+    const rankOf = (label) =>
+      [label, label.slice(1)].some((each) => fold(each) === wanted)
+        ? 0
+        : [label, label.slice(1)].some((each) => fold(each).startsWith(wanted))
+          ? 1
+          : 2;
+    const choices = like
+      .map(([label, note]) => ({ label, note, go: label }))
+      .sort((one, other) => rankOf(one.label) - rankOf(other.label))
+      .slice(0, 49);
     const isNew =
       typed && !typed.startsWith('@') && !found.has(`#${fold(bareRoom(typed))}`) && bareRoom(typed);
     if (isNew)
@@ -118,7 +128,7 @@ export class Dialogs {
         note: 'join, or begin',
         go: `#${bareRoom(typed)}`,
       });
-    this.choices.show(choices.slice(0, 50));
+    this.choices.show(choices);
   }
 
   go(label) {

@@ -12,6 +12,7 @@ export class Entrance {
     this.account = '';
     this.accounts = ''; // what is known of logging in: "", "no", "tls" or "yes"
     this.credentials = null; // never saved
+    this.earlier = null; // those of the account, while others are tried
     this.isIn = false; // whether this connection has had its welcome
     this.rejected = 0; // names that were taken, on this connection
   }
@@ -54,17 +55,22 @@ export class Entrance {
 
   /** Log in, or come in with an account. */
   login(user, password) {
+    this.earlier = this.account ? this.credentials : null;
     this.credentials = { user, password };
     if (this.isIn) this.world.send({ type: 'login', user, password, id: 'login' });
     else this.hello('');
   }
 
   /** Take an error. Return whether it was about coming in. */
-  refused({ id, code, text }) {
+  refused({ id, code, text, field }) {
     if (id === 'accounts') {
       this.accounts = { missing: 'yes', 'not-secret': 'tls' }[code] ?? 'no';
       this.world.emit({ on: 'me' });
       return true;
+    }
+    if (id === 'login' && this.earlier !== null) {
+      this.credentials = this.earlier; // we are still logged in
+      return false;
     }
     if (code === 'login-failed' || code === 'login-first' || id === 'login') {
       this.askToLogIn(text);
@@ -74,21 +80,25 @@ export class Entrance {
       if (id === 'nick') this.wishes = this.nick;
       return false;
     }
-    this.notLetIn(code, text);
+    this.notLetIn(code, text, field);
     return true;
   }
 
-  notLetIn(code, text) {
+  notLetIn(code, text, field) {
     if (code === 'taken' && this.rejected < MOST_NAMES) {
       this.rejected += 1;
       const name = [...(this.wishes || this.nick)].slice(0, 20).join('');
       this.hello(`${name}-${this.rejected + 1}`);
+    } else if (code === 'banned') {
+      this.world.emit({ on: 'banned', text }); // another name would only hide it
     } else if (this.credentials) {
       this.askToLogIn(text);
     } else if (this.wishes || this.session) {
-      // what was saved is of no use here
-      this.wishes = this.session = '';
-      this.hello('');
+      // What was saved, or typed without a connection, is of no use here.
+      if (field === 'session' || !this.wishes) this.session = '';
+      else this.wishes = '';
+      this.world.emit({ on: 'notice', text, isWrong: true });
+      this.hello(this.wishes || (this.session && this.nick));
     } else {
       this.world.emit({ on: 'notice', text, isWrong: true });
     }
@@ -96,6 +106,8 @@ export class Entrance {
 
   askToLogIn(text) {
     this.credentials = null;
+    this.accounts = 'yes';
+    this.world.emit({ on: 'me' });
     this.world.emit({ on: 'login', text });
   }
 }

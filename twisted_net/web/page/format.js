@@ -35,12 +35,7 @@ export function partsOf(text, me = '') {
 
 /** Return a link, or null if what was found is none. The end of a sentence is not a part of it. */
 function linkOf(found) {
-  let value = found.replace(/[.,;:!?'*_]+$/u, '');
-  for (const [open, close] of ['()', '[]', '{}']) {
-    while (value.endsWith(close) && count(value, close) > count(value, open)) {
-      value = value.slice(0, -1).replace(/[.,;:!?'*_]+$/u, '');
-    }
-  }
+  const value = withoutEnd(found);
   let url;
   try {
     url = new URL(value);
@@ -53,7 +48,23 @@ function linkOf(found) {
   return { kind: 'link', value, href };
 }
 
-const count = (text, character) => text.split(character).length - 1;
+const PUNCTUATION = ".,;:!?'*_";
+const OPENING = { ')': '(', ']': '[', '}': '{' };
+
+/** Return a link without punctuation at its end, and brackets there that were not opened in it. */
+function withoutEnd(found) {
+  // One pass, since anybody may send a link with thousands of them.
+  const counts = {};
+  for (const each of found) counts[each] = (counts[each] ?? 0) + 1;
+  let end = found.length;
+  for (; end > 0; end -= 1) {
+    const last = found[end - 1];
+    const isOver = last in OPENING && counts[last] > (counts[OPENING[last]] ?? 0);
+    if (!isOver && !PUNCTUATION.includes(last)) break;
+    counts[last] -= 1;
+  }
+  return found.slice(0, end);
+}
 
 function addText(parts, text, me) {
   let end = 0;

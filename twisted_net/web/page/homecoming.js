@@ -14,6 +14,7 @@ export class Homecoming {
   /** Take a room that is back: recovered and epoch are those of its join. */
   joined(room, recovered, epoch) {
     if (!this.waiting.delete(room) || recovered !== false) return;
+    if (epoch !== room.epoch && room.offset <= 0) return; // nothing was said that could be lost
     (epoch === room.epoch ? this.skipped : this.lost).push(room.name);
   }
 

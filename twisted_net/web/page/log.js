@@ -6,7 +6,7 @@
 import { byId, make, oncePerFrame } from './dom.js';
 import { counted } from './format.js';
 import { Rows } from './rows.js';
-import { copyOf, rowsOf, startOfRows } from './timeline.js';
+import { copyOf, dayName, rowsOf, startOfRows } from './timeline.js';
 
 const PAGE = 50;
 const FIRST_PAGES = 2;
@@ -78,6 +78,7 @@ export class Log {
     } else {
       for (const entry of entries) this.addNewest(entry);
     }
+    if (this.start?.className === 'empty') this.beginning();
     if (this.isUnsentOld) this.drawUnsent();
     if (!this.following) this.missed += entries.filter((each) => each.kind === 'message').length;
     if (this.following) {
@@ -96,7 +97,15 @@ export class Log {
     page.entries.push(entry);
     const rows = rowsOf(page.state, entry, line);
     if (rows.some((each) => each.row === 'new')) this.eraseLine();
+    if (rows.some((each) => each.row === 'day')) this.nameDays();
     for (const row of rows) page.rows.add(row);
+  }
+
+  /** Name the days again: what was today may be yesterday. */
+  nameDays() {
+    for (const day of this.element.querySelectorAll('.day')) {
+      day.firstChild.textContent = dayName(Number(day.dataset.time), Date.now());
+    }
   }
 
   newPage(state, before = null) {

@@ -12,7 +12,7 @@ import { Log } from './log.js';
 import { bareRoom } from './names.js';
 import { Announcer, Notifications } from './notifications.js';
 import { Banner, Panels } from './panels.js';
-import { Saved } from './saved.js';
+import { BROWSER, Saved } from './saved.js';
 
 const SUBPROTOCOL = 'netchat.v1';
 const SAVE_AFTER = 300; // milliseconds
@@ -129,10 +129,15 @@ const EVENTS = {
   list: () => panels.drawList(),
   members: ({ conversation }) => conversation === chat.here && panels.drawMembers(),
   topic: ({ conversation }) => conversation === chat.here && panels.drawHead(),
+  renamed: ({ conversation }) => {
+    panels.drawHead();
+    nameAddress(conversation);
+  },
   me: () => panels.drawMe(),
   back: (event) => cameBack(event),
   heard: (event) => heard(event),
   login: ({ text }) => dialogs.openLogin(text),
+  banned: ({ text }) => connection.stop(text),
   notice: ({ text, isWrong }) => {
     announcer.say(text);
     if (chat.here === undefined) banner.show([text], { isBad: isWrong });
@@ -149,10 +154,14 @@ function shown(conversation) {
   log.show(conversation);
   panels.closePanels();
   panels.drawHead();
-  const fragment = conversation.isRoom ? conversation.title : `@${conversation.title}`;
-  history.replaceState(null, '', `#${encodeURIComponent(fragment)}`);
+  nameAddress(conversation);
   look();
   saveSoon();
+}
+
+/** Let the page's address name a conversation, for a reload and for others. */
+function nameAddress({ isRoom, title }) {
+  history.replaceState(null, '', `#${encodeURIComponent(isRoom ? title : `@${title}`)}`);
 }
 
 function openHere(key) {
@@ -234,7 +243,7 @@ function cameBack({ fetched, skipped, lost }) {
     banner.show([
       away,
       ['Much was said'],
-      ` in ${roomsOf(skipped)}: the newest is shown, scroll up for the rest.`,
+      ` in ${roomsOf(skipped)}: the newest is shown. Scroll up for what the server still has.`,
     ]);
   } else if (!isReload) {
     const what =
@@ -306,7 +315,7 @@ const DO = {
 function editUnsent(own) {
   const taken = chat.takeBack(own);
   if (taken === null) return;
-  composer.text = taken.action ? `/me ${taken.text}` : taken.text.replace(/^\//u, '//');
+  composer.text = [typedOf(taken), composer.text].filter((each) => each.trim()).join('\n');
   composer.focus();
 }
 
@@ -314,8 +323,11 @@ function takeLastUnsent() {
   const own = chat.outbox.lastTo(chat.current);
   if (own === null) return null;
   chat.takeBack(own);
-  return own.action ? `/me ${own.text}` : own.text.replace(/^\//u, '//');
+  return typedOf(own);
 }
+
+/** Return what has to be typed for a message. */
+const typedOf = ({ action, text }) => (action ? `/me ${text}` : text.replace(/^\//u, '//'));
 
 function renameMe(nick) {
   chat.entrance.rename(nick, chat.online);
@@ -358,6 +370,9 @@ byId('text').addEventListener('input', saveSoon);
 window.addEventListener('focus', look);
 window.addEventListener('blur', look);
 window.addEventListener('online', () => connection.hurry());
+window.addEventListener('storage', ({ key }) => {
+  if (key === BROWSER) chat.ignored = new Set(saved.ignored()); // another tab has changed it
+});
 window.addEventListener('hashchange', () => openFragment());
 document.addEventListener('visibilitychange', () => {
   look();
@@ -390,7 +405,7 @@ function openFragment() {
 
 const names = before.names ?? [];
 for (const name of names) chat.asked.add(name);
-if (chat.here) shown(chat.here);
+if (chat.here) chat.open(chat.current);
 else if (chat.conversations.length) chat.showAny();
 else chat.join(names.includes(LOBBY) ? LOBBY : (names[0] ?? LOBBY));
 openFragment();

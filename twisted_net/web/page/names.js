@@ -4,7 +4,8 @@
 export const COLOURS = 12;
 
 /** Return a name as it compares: the server's rule is stricter, and it alone decides. */
-export const fold = (name) => name.normalize('NFKC').toLowerCase();
+export const fold = (name) =>
+  name.normalize('NFKC').toLowerCase().replaceAll('ß', 'ss').replaceAll('ς', 'σ');
 
 /** Return the number of a name's colour: the same in every room and on every page (FNV-1a). */
 export function colourOf(name) {

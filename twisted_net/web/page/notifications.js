@@ -28,11 +28,20 @@ export class Notifications {
   tell(conversation, { from, text }) {
     if (!this.isOn) return;
     const title = conversation.isRoom ? `${from} in #${conversation.title}` : from;
-    const shown = new Notification(title, {
-      body: text.slice(0, 200),
-      tag: conversation.key,
-      icon: 'icon.svg',
-    });
+    let shown;
+    try {
+      shown = new Notification(title, {
+        body: text.slice(0, 200),
+        tag: conversation.key,
+        icon: 'icon.svg',
+      });
+    } catch {
+      this.isOn = false; // Chrome for Android has them for service workers alone
+      this.button.hidden = true;
+      this.draw();
+      this.hooks.changed();
+      return;
+    }
     shown.onclick = () => {
       window.focus();
       this.hooks.open(conversation.key);

@@ -25,10 +25,16 @@ export class Outbox {
    */
   add(message, most) {
     const own = { ...message, state: 'pending', sent: false, why: '' };
-    const { length } = encoder.encode(JSON.stringify(requestOf(own)));
-    if (length > most) this.fail(own, `longer than ${most.toLocaleString('en')} bytes`);
+    this.fits(own, most);
     this.messages.push(own);
     return own;
+  }
+
+  /** Return whether a request may have so many bytes; if not, the message is "failed". */
+  fits(own, most) {
+    const { length } = encoder.encode(JSON.stringify(requestOf(own)));
+    if (length > most) this.fail(own, `longer than ${most.toLocaleString('en')} bytes`);
+    return length <= most;
   }
 
   find(id) {

@@ -10,7 +10,8 @@ export class Panels {
   constructor(chat, hooks) {
     Object.assign(this, { chat, hooks });
     this.app = byId('app');
-    this.drawList = oncePerFrame(() => this.listed());
+    this.listSoon = oncePerFrame(() => this.listed());
+    this.listedFor = null; // the conversation that was the current one when the lists were drawn
     this.drawMembers = oncePerFrame(() => this.membersListed());
     byId('burger').addEventListener('click', () => this.openPanel('rooms'));
     byId('who').addEventListener('click', () => this.toggleMembers());
@@ -52,6 +53,11 @@ export class Panels {
 
   // The lists.
 
+  drawList() {
+    if (document.hidden) this.drawTitle(); // it is seen, but there are no frames
+    this.listSoon();
+  }
+
   listed() {
     const { chat } = this;
     this.keepFocus(
@@ -63,6 +69,10 @@ export class Panels {
       [...chat.talks.values()].map((talk) => this.itemOf(talk)),
     );
     byId('talks').hidden = chat.talks.size === 0;
+    if (this.listedFor !== chat.current) {
+      this.listedFor = chat.current;
+      byId('rooms').querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
+    }
     this.drawTitle();
   }
 

@@ -24,9 +24,11 @@ function renamed(chat, nick, to) {
   if (talk === undefined || (chat.talks.has(key) && chat.talks.get(key) !== talk)) return;
   chat.talks.delete(talk.key);
   for (const own of chat.outbox.to(talk.key)) Object.assign(own, { key, to });
-  if (chat.current === talk.key) chat.current = key;
+  const isCurrent = chat.current === talk.key;
+  if (isCurrent) chat.current = key;
   Object.assign(talk, { key, title: to });
   chat.talks.set(key, talk);
+  if (isCurrent) chat.emit('renamed', { conversation: talk });
 }
 
 /** Take the reader's own new name. */

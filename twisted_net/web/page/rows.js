@@ -43,7 +43,8 @@ export class Rows {
   }
 
   dayRow({ time }) {
-    return make('div', { class: 'day' }, make('span', {}, dayName(time, Date.now())));
+    const name = make('span', {}, dayName(time, Date.now()));
+    return make('div', { class: 'day', 'data-time': time }, name);
   }
 
   newRow() {

@@ -5,7 +5,7 @@
 // closes the older connection of the two. All tabs': the name, the names of the rooms, settings.
 
 const TAB = 'netchat.tab';
-const BROWSER = 'netchat.browser';
+export const BROWSER = 'netchat.browser';
 const OPEN = 'netchat.open';
 const VERSION = 1;
 const DOUBTFUL = 'this tab is a copy or was restored, and it may be sent already';
@@ -49,6 +49,11 @@ export class Saved {
       ...own,
       names: [],
     };
+  }
+
+  /** Return the names that are ignored, in whichever tab that was said. */
+  ignored() {
+    return read(this.browser, BROWSER).ignored ?? [];
   }
 
   save(chat, settings) {
