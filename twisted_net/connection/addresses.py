@@ -101,8 +101,8 @@ def restore_address(parts: Sequence[Any]) -> IAddress:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is a loopback IP address."""
+    """Return whether a host is a loopback IP address; also one that is mapped to IPv6."""
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host.removeprefix("::ffff:")).is_loopback
     except ValueError:
         return False

@@ -493,6 +493,16 @@ class Connection(_Base):
         self._enqueue(data, messages)
         return False
 
+    def send_last(self, data: bytes) -> None:
+        """Send what the peer gets before the connection closes, such as a close frame.
+
+        It is no message, and it is never dropped, however much waits.
+        """
+        if self.is_full and self.state in _WITH_TRANSPORT and not self.eof_written:
+            self._enqueue(data, 0, is_last=True)
+        else:
+            self.send_encoded(data, 0)
+
     def send_at_once(self, data: bytes, messages: int = 1) -> None:
         """Like :meth:`send_encoded`, but write to the socket now, without batching.
 
@@ -1107,7 +1117,7 @@ class Connection(_Base):
             position += 1
             self.messages_received += 1
             if self._bucket is not None:
-                self._count_by_rate(self._bucket)
+                self.count_by_rate()
             self.call_hook(self.message_received, message)
         self._delivering = False
         if position < len(inbox) and self.reason is None:
@@ -1198,15 +1208,19 @@ class Connection(_Base):
         elif not self._eof_received and (self.state is _OPEN or self.state is _HANDSHAKING):
             self.transport.resumeProducing()
 
-    def _count_by_rate(self, bucket: TokenBucket) -> None:
-        """Count a message.
+    def count_by_rate(self) -> None:
+        """Count a message, or what costs as much, such as a ping that the framing answers.
 
         If it was the last one allowed for now, pause until the next is allowed.
         """
-        clock = self.factory.clock
+        bucket, clock = self._bucket, self.factory.clock
+        if bucket is None:
+            return
         bucket.take(1, clock.seconds())
         delay = bucket.wait(1, clock.seconds())
-        if delay:
+        if self._rate_call is not None:  # several pings came at once
+            self._rate_call.reset(delay)
+        elif delay:
             self._pause_reading(PauseReason.RATE)
             self._rate_call = clock.callLater(delay, self._rate_pause_over)
 
@@ -1311,9 +1325,11 @@ class Connection(_Base):
         self.factory.full.discard(self)
         if queue is not None and queue.missed:
             self.factory.dropped += queue.missed
-            notice = self.missed_notice(queue.take_missed())
-            self.own_bytes_sent += len(notice)
-            self.transport.write(notice)
+            missed = queue.take_missed()
+            if self.reason is None:  # otherwise its last words are sent already
+                notice = self.missed_notice(missed)
+                self.own_bytes_sent += len(notice)
+                self.transport.write(notice)
         if self.reason is not None:
             self._close_transport()
             return
@@ -1346,13 +1362,13 @@ class Connection(_Base):
             self.own_messages_sent += messages
             self.transport.write(data)
 
-    def _enqueue(self, data: bytes, messages: int) -> None:
+    def _enqueue(self, data: bytes, messages: int, is_last: bool = False) -> None:
         limits, budget = self.factory.limits, self.factory.budget
         queue = self._send_queue
         if queue is None:
             queue = self._send_queue = SendQueue(limits.queue_limit, limits.overflow_policy)
         before = queue.size
-        if not queue.put(data, messages):
+        if not queue.put(data, messages, is_last):
             self.close(SLOW, f"{queue.size} bytes waited for it")
         elif budget is not None and budget.charge(self, queue.size - before):
             for worst in budget.shed():

@@ -39,14 +39,15 @@ class SendQueue:
         """Have another limit and policy from now on. What waits stays, even if it is more."""
         self._limit, self._rule = limit, rule
 
-    def put(self, data: bytes, messages: int = 1) -> bool:
+    def put(self, data: bytes, messages: int = 1, is_last: bool = False) -> bool:
         """Add ``data`` to the queue.
 
         :param messages: the number of messages in ``data``.
+        :param is_last: whether it is added although the limit is reached.
         :return: False if the policy is ``CLOSE`` and the limit is reached: ``data`` was not queued
             and the connection must be closed. Otherwise True.
         """
-        if self.size + len(data) > self._limit and self._entries:
+        if self.size + len(data) > self._limit and self._entries and not is_last:
             if self._rule is OverflowPolicy.CLOSE:
                 return False
             if self._rule is OverflowPolicy.DROP_NEWEST:

@@ -8,6 +8,7 @@ answered by a ``Site`` of ``twisted.web``, behind a guard.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Unpack, cast
 
@@ -97,6 +98,9 @@ class WebSocketMember(ChatProtocol, WebSocketConnection):
     def dataReceived(self, data: bytes) -> None:
         Connection.dataReceived(self, data)  # neither telnet nor HTTP is looked for
 
+    def has_more_time(self) -> bool:
+        return False  # nobody types the head of a request
+
     def message_received(self, message: Any) -> Any:
         if isinstance(message, bytes):
             self.send_event(ErrorReply("bad-json", "Send text frames, not binary ones."))
@@ -114,7 +118,8 @@ class _Refused(RefusedClient):
 
 
 def _is_chat(request: OpeningRequest) -> bool:
-    return request.target.partition("?")[0] == PATH
+    # Proxies may ask with the whole URL (RFC 9112, 3.2.2).
+    return re.sub("^https?://[^/?]*", "", request.target.partition("?")[0]) == PATH
 
 
 class ChatGateway:
@@ -136,7 +141,8 @@ class ChatGateway:
         trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         self.origins = origins
-        chat.trusted_proxies = trusted_proxies
+        if trusted_proxies is not None:  # otherwise those of another gateway stay
+            chat.trusted_proxies = trusted_proxies
         self._codecs: dict[int, FrameCodec] = {}
         self._chat = chat
         self._refusals = Refusals(chat, origins=origins)

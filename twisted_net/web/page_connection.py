@@ -11,6 +11,7 @@ request it is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +33,8 @@ class PageConnection(GuardProtocol):
 
     factory: PageFactory
     _heads: RequestHeads
+    _unanswered = 0  # requests that the site has begun to read and has not answered
+    _passes_all = False  # whatever comes is for the site, which closes behind its next answer
     _proxies: TrustedProxies | None = None  # if the peer is one of them
 
     @property
@@ -45,16 +48,38 @@ class PageConnection(GuardProtocol):
         self._heads = RequestHeads(max_size=0, is_last=is_upgrade)
         self.set_framing(self._heads)
         super().connected()
+        channel: Any = self.wrapped
+        channel.requestFactory = partial(self._make_request, channel.requestFactory)
+
+    def _make_request(self, make: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        request = make(*arguments, **named)
+        self._unanswered += 1
+        request.notifyFinish().addBoth(self._answered)
+        return request
+
+    def _answered(self, result: object) -> None:
+        self._unanswered -= 1
 
     def message_received(self, message: bytes) -> None:
-        # The site reads nothing while an answer waits to be sent, and so there is none.
-        if self._heads.is_over and is_upgrade(message):  # a body may look like one
+        is_last = not self._passes_all and self._heads.is_over and is_upgrade(message)
+        if is_last and self._is_idle:  # a body may look like one
             self.factory.upgrade(self, message + self._heads.rest)
         elif self._proxies is None or self._may_pass(self._proxies, message):
-            if self._proxies is not None and has_body(message):
+            if is_last:
+                # The answers to earlier requests come first, and this is answered as they are: a
+                # server may ignore that an upgrade is asked for (RFC 9110, 7.8).
+                message = asking_to_close(message) + self._heads.rest
+                self._proxies, self._passes_all = None, True
+                self.set_framing(Raw())
+            elif self._proxies is not None and has_body(message):
                 # What comes behind the body has no head that could be found: it is the last one.
                 self._proxies, message = None, asking_to_close(message)
             super().message_received(message)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether all requests are answered, and nothing waits to be sent."""
+        return not (self._unanswered or self.is_full or self.queued)
 
     def _may_pass(self, proxies: TrustedProxies, head: bytes) -> bool:
         """Return whether a request of a proxy's client may be answered; if not, refuse it."""

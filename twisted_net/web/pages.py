@@ -84,7 +84,7 @@ class _Pages(resource.Resource):
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
         host = getattr(request.getHost(), "host", "")
-        asked = request.getHeader("host") or ""
+        asked = (request.getHeader(b"host") or b"").decode("ascii", "replace")
         if is_loopback(host) and not is_local_host(asked, self._origins):
             return web_pages.forbidden(message="Ask by a name of this machine.")
         return super().getChildWithDefault(path, request)  # type: ignore[no-untyped-call]

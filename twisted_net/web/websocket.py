@@ -239,6 +239,7 @@ class WebSocketConnection(Heartbeat):
     # While it is open.
 
     def control_frame(self, frame: PingFrame | PongFrame, /) -> None:
+        self.count_by_rate()
         if isinstance(frame, PingFrame):
             self.send_encoded(self.websocket.encode(PongFrame(frame.data)), 0)
 
@@ -279,9 +280,9 @@ class WebSocketConnection(Heartbeat):
         elif reason is PEER_CLOSED:
             code = said if is_close_code(said) else NO_CODE  # the same as the peer's
         if code == NO_CODE:
-            self.send_encoded(self.websocket.encode(CloseFrame()), 0)
+            self.send_last(self.websocket.encode(CloseFrame()))
         elif is_close_code(code):
-            self.send_encoded(self.websocket.encode(CloseFrame(code, reason.code)), 0)
+            self.send_last(self.websocket.encode(CloseFrame(code, reason.code)))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
