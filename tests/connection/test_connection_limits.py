@@ -16,7 +16,7 @@ from tests.connection.recording import Recorder, Waiting, factory_of, made, made
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.connection.stalls import LOOKS_PER_TURN, PAUSE, StallCheck
 from twisted_net.policy.budget import MemoryBudget
-from twisted_net.policy.close_reasons import PEER_CLOSED
+from twisted_net.policy.close_reasons import CLOSED, PEER_CLOSED
 from twisted_net.policy.limits import OverflowPolicy
 from twisted_net.testing import connect_peer, connect_tls_peer
 from twisted_net.wire.framing import LengthPrefixed, SkippingLines, TooLong
@@ -466,6 +466,22 @@ class DropTests(SynchronousTestCase):
         connection.send(b"on")
         self.assertEqual(peer.take(), b"on\n")
         self.assertEqual((connection.reason, connection.messages_sent), (None, 6))
+
+    def test_last_words(self) -> None:
+        """They are not dropped, and nothing is sent behind them."""
+        for rule in OverflowPolicy:
+            connection, peer = made(Noticed, overflow_policy=rule, queue_limit=10)
+            peer.full()
+            for number in numbers(5):
+                connection.send(number)
+            if rule is not OverflowPolicy.CLOSE:
+                connection.send(b"5")
+            connection.send_last(b"goodbye")
+            connection.close(CLOSED)
+            self.assertEqual(connection.reason, CLOSED)
+            peer.drain()
+            self.assertTrue(peer.take().endswith(b"goodbye"))
+            self.assertTrue(peer.finished)
 
     def test_the_newest(self) -> None:
         _, peer = self.sent(OverflowPolicy.DROP_NEWEST)

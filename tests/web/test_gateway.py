@@ -6,7 +6,8 @@ import gc
 import json
 from typing import Any
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.logger import capturedLogs
 
 from tests.chat.chat_peers import GREETING_DELAY, ChatCase
 from tests.web.sockets import WebSocketPeer, opening
@@ -14,6 +15,7 @@ from twisted_net.chat.greeting import BROWSER_DELAY, BROWSER_MEMORY
 from twisted_net.chat.protocol import HTTP_ALPN
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.policy.limits import Limits
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 from twisted_net.web.bounded_request import MOST_BODY
 from twisted_net.web.gateway import ChatGateway, WebEndpoint, WebSocketMember
@@ -125,6 +127,37 @@ class MemberTests(GatewayCase):
         client.send(PongFrame())
         client.peer.advance(46)
         self.assertIsNone(client.peer.protocol.reason)
+
+    def test_a_slow_head(self) -> None:
+        """Nobody types it: byte by byte, it has no more time than at once."""
+        limits = Limits(handshake_timeout=10, message_timeout=10, max_message=8192)
+        peer = connect_peer(self.make(limits=limits))
+        peer.send(b"GET /ws HTTP/1.1\r\n")
+        for byte in b"X: " + b"x" * 30:
+            peer.send(bytes([byte]))
+            peer.advance(0.5)
+        self.assertFalse(peer.connected)
+
+    def test_pings_count(self) -> None:
+        """They are answered no faster than messages are taken."""
+        self.factory = self.make(limits=Limits(rate=10, burst=5, max_message=8192))
+        client = self.browser()
+        client.send(*[PingFrame(b"%d" % number) for number in range(20)])
+        self.assertEqual(len(self.heard(client)), 20)  # they came in one piece
+        client.send(PingFrame(b"more"))
+        client.peer.advance(1.4)
+        self.assertEqual(self.heard(client), [])
+        client.peer.advance(0.3)
+        self.assertEqual(self.heard(client), [PongFrame(b"more")])
+
+    def test_the_whole_url(self) -> None:
+        """A request may name the host in its first line."""
+        for url in ("http://192.0.2.1/ws", "https://192.0.2.1:8080/ws?x"):
+            client = WebSocketPeer(connect_peer(self.factory), opening(url))
+            self.assertEqual(client.status, 101, url)
+        for url in ("http://192.0.2.1/x", "http://192.0.2.1/x/ws", "//192.0.2.1/ws"):
+            client = WebSocketPeer(connect_peer(self.factory), opening(url))
+            self.assertEqual(client.status, 403, url)
 
     def test_binary(self) -> None:
         client = self.browser()
@@ -262,6 +295,22 @@ class PageTests(GatewayCase):
             peer.send(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
             self.clock.advance(0)
             self.assertEqual(peer.take().split()[1], status)
+
+    def test_rebinding_on_all_addresses(self) -> None:
+        """A port for IPv6 and IPv4 has a mapped address."""
+        local = IPv6Address("TCP", "::ffff:127.0.0.1", 8080)
+        for host, status in ((b"localhost", b"200"), (b"evil", b"403"), (b"\x80", b"403")):
+            peer = connect_peer(self.factory, host=local)
+            peer.send(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            self.clock.advance(0)
+            self.assertEqual(peer.take().split()[1], status)
+
+    def test_a_host_that_is_no_text(self) -> None:
+        """Where hosts are not looked at, it is no error; nothing of it is logged."""
+        with capturedLogs() as logs:
+            answer = self.page(b"GET / HTTP/1.1\r\nHost: \x80\r\n\r\n")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 "))
+        self.assertEqual([each for each in logs if each.get("log_failure")], [])
 
     def test_without_the_gateway(self) -> None:
         """Without it, HTTP is turned away with one sentence."""

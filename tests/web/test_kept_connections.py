@@ -79,6 +79,34 @@ class UpgradeTests(KeptCase):
         self.assertEqual(peer.received.count(b"HTTP/1.1 200 "), 1)
         self.assertIn(b"HTTP/1.1 101 ", peer.received)
 
+    def test_before_an_answer(self) -> None:
+        """A site that has not answered yet answers in order; the upgrade is then ignored."""
+        late: list[server.Request] = []
+
+        class Late(resource.Resource):
+            isLeaf = True
+
+            def render_GET(self, request: server.Request) -> int:
+                late.append(request)
+                return server.NOT_DONE_YET
+
+        site = server.Site(Late(), reactor=self.clock)  # type: ignore[no-untyped-call]
+        self.factory.gateway = ChatGateway(self.factory, site)
+        peer = connect_peer(self.factory)
+        peer.send(PAGE * 2)
+        peer.send(WS + b"what comes behind it")
+        for word in (b"one", b"two", b"three"):
+            self.clock.advance(0)
+            request = late.pop()
+            self.assertEqual(late, [])
+            request.write(word)
+            request.finish()  # type: ignore[no-untyped-call]
+        self.clock.advance(0)
+        for words in ((b"one", b"two"), (b"two", b"three")):
+            self.assertLess(*map(peer.received.index, words))
+        self.assertNotIn(b"HTTP/1.1 101 ", peer.received)
+        self.assertTrue(peer.finished)
+
     def test_refused(self) -> None:
         """The same rules hold as for a first request."""
         for request in (opening("/ws", "Origin: http://evil.example"), opening("/elsewhere")):

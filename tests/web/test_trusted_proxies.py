@@ -55,6 +55,7 @@ class ProxiedCase(GatewayCase):
         self.proxies = TrustedProxies(["10.0.0.0/8"], unix=True)
         site = self.site or page_site(self.clock)
         self.gateway = chat.gateway = ChatGateway(chat, site, trusted_proxies=self.proxies)
+        ChatGateway(chat, site)  # another one takes nothing away
         return chat
 
     def proxy(self, peer: Any = PROXY) -> Peer:
