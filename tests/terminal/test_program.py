@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import io
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.terminal import program
@@ -130,3 +132,29 @@ class StartTests(SynchronousTestCase):
         self.patch(os, "open", lambda *how: os.dup(2))
         self.patch(getpass, "getpass", interrupt)
         self.assertEqual(self.start("--user", "ann", "localhost"), 130)
+
+
+class ComplainTests(SynchronousTestCase):
+    """Lines on the standard error."""
+
+    def setUp(self) -> None:
+        self.errors = io.StringIO()
+        self.patch(sys, "stderr", self.errors)
+
+    def test_a_server_cannot_control_the_terminal(self) -> None:
+        """Its words are one line, without escape sequences and overrides, and stay readable."""
+        program.complain("h: bye \x1b[31m\x1b]0;OWNED\x07\n second line \u202e\x9b1mé")
+        self.assertEqual(self.errors.getvalue(), "netchat-client: h: bye  second line é\n")
+
+    def test_a_traceback(self) -> None:
+        """Keeps its lines. What the exception says is cleaned, too."""
+
+        class Failing:
+            async def run(self) -> int:
+                raise ValueError("a\x1b[2Jb")
+
+        running = Deferred.fromCoroutine(program._supervised(Failing()))
+        self.assertEqual(self.successResultOf(running), 1)
+        first, *more = self.errors.getvalue().splitlines()
+        self.assertEqual(first, "netchat-client: failed: Traceback (most recent call last):")
+        self.assertEqual(more[-1], "netchat-client: ValueError: ab")

@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
 
 from twisted_net.terminal.flags import ClientSettings, parse_flags
+from twisted_net.wire.text import printable
 
 NAME = "netchat-client"
 
@@ -64,8 +65,12 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
 
 
 def complain(line: str) -> None:
-    """Write a line to the standard error."""
-    print(f"{NAME}: {line}", file=sys.stderr, flush=True)
+    """Write a line to the standard error.
+
+    All that this program says there passes here, and a reason may be a server's own words. So it
+    is cleaned here: a server must not control the terminal, nor write a second line.
+    """
+    print(f"{NAME}: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def find_password(settings: ClientSettings) -> str:
@@ -163,9 +168,15 @@ async def _supervised(client: Any) -> int:
     except CancelledError:
         return 1  # a signal, whose number counts
     except Exception:
-        complain(f"failed: {traceback.format_exc()}")
+        _complain_of(traceback.format_exc(), complain)
         return 1
     return status
+
+
+def _complain_of(trace: str, say: Callable[[str], None]) -> None:
+    """Say a traceback, which has several lines."""
+    for line in f"failed: {trace}".splitlines():
+        say(line)
 
 
 def _log_failures(say: Callable[[str], None]) -> None:
@@ -174,7 +185,7 @@ def _log_failures(say: Callable[[str], None]) -> None:
     def observe(event: LogEvent) -> None:
         failure = event.get("log_failure")
         if event["log_level"] >= LogLevel.critical and failure is not None:
-            say(f"failed: {failure.getTraceback()}")
+            _complain_of(failure.getTraceback(), say)
 
     globalLogBeginner.beginLoggingTo(
         [cast(ILogObserver, observe)], discardBuffer=True, redirectStandardIO=False
