@@ -115,7 +115,8 @@ class FlagsTests(SynchronousTestCase):
     def test_passwords_are_not_sent_in_the_clear(self) -> None:
         """Only over TLS, within this machine, or if the user insists."""
         self.assertIn("--user ann: the password", self.refused("--user", "ann", "example.org"))
-        self.assertIn("--user ann: ", self.refused("--user", "ann", "localhost.example.org"))
+        for host in ("localhost.example.org", "127.example.org", "127.0.0.1.example.org", "127.1x"):
+            self.assertIn("--user ann: ", self.refused("--user", "ann", host))
         for words in (
             ("tls://example.org",),
             ("localhost",),

@@ -19,8 +19,6 @@ from twisted_net.wire.numbers import parse_decimal, parse_port, parse_whole, sho
 PLAIN_PORT = 8080
 TLS_PORT = 8443
 
-LOOPBACK = ("localhost", "::1")
-
 _DESCRIPTION = "Talk in a netchat server. In a pipe, send what is read."
 
 _EPILOG = """\
@@ -163,7 +161,12 @@ def _check_host(what: str, name: str) -> None:
 
 def _is_here(where: str | tuple[str, int]) -> bool:
     """Whether what is sent does not leave this machine."""
-    return isinstance(where, str) or where[0] in LOOPBACK or where[0].startswith("127.")
+    if isinstance(where, str) or where[0] == "localhost":
+        return True
+    try:  # a name such as 127.example.org is no address
+        return ipaddress.ip_address(where[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _parsed(flag: str, text: str, parse: Callable[[str], Any]) -> Any:
