@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
@@ -12,12 +13,16 @@ from twisted_net.policy.close_reasons import HANDSHAKE
 
 @implementer(IStreamClientEndpoint)
 class Never:
-    """An endpoint whose attempts last until they are cancelled."""
+    """An endpoint whose attempts last until they are cancelled.
+
+    :param error: how they fail then.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
     def connect(self, factory: object) -> Deferred[object]:
-        from twisted.internet.error import ConnectingCancelledError
-
-        return Deferred(lambda attempt: attempt.errback(ConnectingCancelledError(None)))  # type: ignore[arg-type]
+        return Deferred(lambda attempt: attempt.errback(self._error))
 
 
 class DisconnectedTests(ScriptedCase):
@@ -71,11 +76,15 @@ class DisconnectedTests(ScriptedCase):
         self.assertEqual(self.told, [])
 
     def test_an_attempt_that_is_cancelled(self) -> None:
-        """Stopping while the client connects is no failure."""
-        self.server.connect = Never().connect  # type: ignore[assignment]
-        client = self.client(on_disconnected=self.told.append)
-        client.stopService()
-        self.assertEqual(self.told, [])
+        """Stopping while the client connects is no failure, nor while it looks up a host name."""
+        for error in (
+            ConnectingCancelledError(None),  # type: ignore[arg-type]
+            DNSLookupError("Couldn't find the hostname 'localhost'."),
+        ):
+            self.server.connect = Never(error).connect  # type: ignore[method-assign]
+            client = self.client(on_disconnected=self.told.append)
+            client.stopService()
+            self.assertEqual(self.told, [])
 
     def test_a_callback_that_fails(self) -> None:
         """It is logged, and the client connects again."""

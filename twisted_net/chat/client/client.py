@@ -386,7 +386,9 @@ class ChatClient(Service):
 
     def _attempt_failed(self, why: str) -> None:
         self._trouble = why
-        self._delivery.tell("on_disconnected", self.on_disconnected, why)
+        # An attempt that was given up while it looked up a name fails as if there were no such one.
+        if self._ended() is None:
+            self._delivery.tell("on_disconnected", self.on_disconnected, why)
 
     def _connected(self, connection: _ClientConnection) -> None:
         self._connection = connection
