@@ -204,6 +204,19 @@ class CommandLineTests(SynchronousTestCase):
         self.patch(admin, "_who", interrupted)
         self.assertEqual(self.run_main("who")[0], 130)
 
+    def test_another_server_cannot_control_the_terminal(self) -> None:
+        """Its words in an error are one line, without escape sequences."""
+
+        def refused(server: Server, options: argparse.Namespace) -> None:
+            raise AdminError("http://h: HTTP 500 \x1b]0;OWNED\x07no\nmore\u202e")
+
+        def gone(server: Server, options: argparse.Namespace) -> None:
+            raise admin.http.client.BadStatusLine("\x1b[2Jno")
+
+        for action, said in ((refused, "HTTP 500 nomore\n"), (gone, "(no)\n")):
+            self.patch(admin, "_who", action)
+            self.assertTrue(self.run_main("who")[2].endswith(said))
+
     def test_an_address(self) -> None:
         """Must be usable."""
         self.assertRaises(AdminError, Server, "nonsense")

@@ -405,7 +405,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(Server(options.at, _token(options.token_file), options.service), options)
     except AdminError as error:
-        print(f"netchat-admin: {error}", file=sys.stderr)
+        _complain(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -413,9 +413,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, http.client.HTTPException) as error:  # in the middle of an answer
-        print(f"netchat-admin: {options.at}: the server has gone ({error})", file=sys.stderr)
+        _complain(f"{options.at}: the server has gone ({error})")
         return 1
     return 0
+
+
+def _complain(line: str) -> None:
+    """Write a line to the standard error. Another server's words must not control the terminal."""
+    print(f"netchat-admin: {printable(line)}", file=sys.stderr)
 
 
 if __name__ == "__main__":
