@@ -116,6 +116,18 @@ class SetTests(PasswdCase):
             self.assertEqual(errors.count("\n"), 1)
         self.assertEqual(self.path.read_bytes(), b"bob:x\n")
 
+    def test_a_closed_input(self) -> None:
+        """Is one line, and changes nothing."""
+        errors = io.StringIO()
+        self.patch(sys, "stdin", None)
+        self.patch(sys, "stderr", errors)
+        self.assertEqual(main([str(self.path), "ann"]), 1)
+        self.assertEqual(
+            errors.getvalue(),
+            "netchat-passwd: the standard input is closed; it has no password\n",
+        )
+        self.assertFalse(self.path.exists())
+
     def test_an_interrupt(self) -> None:
         """Ctrl-C at the prompt changes nothing, and shows no traceback."""
 

@@ -75,6 +75,21 @@ class StartTests(SynchronousTestCase):
             self.start("localhost")
         self.assertEqual((started, self.errors), ([True] * 4, []))
 
+    def test_closed_streams(self) -> None:
+        """A closed input is an empty pipe. What others say needs an output to go to."""
+        started: list[bool] = []
+        self.patch(program, "_run", lambda settings, password, is_piped: started.append(is_piped))
+        for name in ("stdin", "stdout", "stderr"):
+            self.patch(sys, name, None)
+        self.start("localhost")
+        self.assertEqual((started, self.errors, sys.stdin.read()), ([True], [], ""))
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            stream.close()
+        self.patch(sys, "stdout", None)
+        self.assertEqual(self.start("--listen", "localhost"), 1)
+        self.assertEqual(self.errors, ["--listen: the standard output is closed"])
+        sys.stdout.close()
+
     def test_a_terminal(self) -> None:
         """Both ends are a terminal: the client is for people."""
         started: list[bool] = []

@@ -139,6 +139,8 @@ def _check_name(name: str) -> bytes:
 
 
 def _ask(name: str) -> bytes:
+    if sys.stdin is None:
+        raise _Failed("the standard input is closed; it has no password")
     password = _prompted(name) if sys.stdin.isatty() else _piped()
     if not password:
         raise _Failed("the password is empty")

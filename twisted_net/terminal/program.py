@@ -33,6 +33,8 @@ IS_DUMB = (
     "pipe, this program works all the same"
 )
 
+IS_CLOSED = "--listen: the standard output is closed"
+
 LONGEST_PASSWORD = 4096
 """Bytes of the first line of a password's file."""
 
@@ -47,9 +49,13 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
     :return: its exit status: 0, 1 for a failure, 2 for a wrong command line, 128 and the number of
         the signal that has ended it.
     """
+    is_writable = sys.stdout is not None
+    open_standard_streams()
     settings = parse_flags(arguments)
     is_piped = settings.listen or not (sys.stdin.isatty() and sys.stdout.isatty())
     try:
+        if settings.listen and not is_writable:
+            raise _Impossible(IS_CLOSED)
         if not is_piped and find_spec("prompt_toolkit") is None:
             raise _Impossible(NEEDS_EXTRA)
         if not is_piped and os.environ.get("TERM", "") in DUMB_TERMINALS:
@@ -62,6 +68,18 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return 130
     return _run(settings, password, is_piped)
+
+
+def open_standard_streams() -> None:
+    """Open ``/dev/null`` for each standard stream that was closed when the program started.
+
+    A closed input is then an empty one. And no socket gets the number of a standard stream, which
+    lines would be read from or written to.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+            setattr(sys, name, os.fdopen(null, mode))
 
 
 def complain(line: str) -> None:
