@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from twisted_net.accounts.checker import PasswordFileChecker, PasswordFileFactory
+from twisted_net.accounts.plugin_kinds import MemoryFactory, UnixFactory
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.chat.names import nick
@@ -308,10 +309,12 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
 def account_kinds() -> dict[str, Any]:
     """Return the kinds of accounts for ``--auth`` by name: ours, and those of Twisted's plugins.
 
-    Our ``file`` replaces Twisted's, which reads plain text only.
+    Our ``file`` replaces Twisted's, which reads plain text only. ``plugin_kinds`` says why there
+    are others.
     """
     found = strcred.findCheckerFactories()  # type: ignore[no-untyped-call]
-    return {each.authType: each for each in (*found, PasswordFileFactory())}
+    ours = (PasswordFileFactory(), MemoryFactory(), UnixFactory())
+    return {each.authType: each for each in (*found, *ours)}
 
 
 class ChatService(NamedService):
