@@ -30,11 +30,13 @@ from prompt_toolkit.layout import (
     Layout,
     Window,
 )
+from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
 from prompt_toolkit.widgets.toolbars import CompletionsToolbar
 from twisted.internet.defer import Deferred
 
@@ -42,6 +44,7 @@ from twisted_net.terminal.interactive import ScreenUser
 from twisted_net.terminal.lines import STYLES, Fragments
 from twisted_net.terminal.status import pending_lines, prompt, toolbar
 from twisted_net.terminal.typed import completions, pasted_lines
+from twisted_net.wire.text import printable
 
 GATHERING = 0.05
 """Seconds in which lines are gathered before they are shown together. Nobody reads faster."""
@@ -145,29 +148,46 @@ class TerminalScreen:
     def _layout(self) -> Layout:
         typed = Window(
             BufferControl(self._buffer, input_processors=[BeforeInput(self._prompt)]),
+            height=Dimension(min=1),
             dont_extend_height=True,
             wrap_lines=True,
         )
+        # If the terminal is too low for all, this one gives way, and the others keep a row each.
         above = ConditionalContainer(
-            Window(FormattedTextControl(self._above), dont_extend_height=True, wrap_lines=True),
+            Window(FormattedTextControl(self._above), dont_extend_height=True),
             Condition(lambda: bool(self._pasted or self._user.view.pending)),
         )
+        question = ConditionalContainer(
+            Window(FormattedTextControl(self._question), height=1),
+            Condition(lambda: bool(self._pasted)),
+        )
         below = Window(FormattedTextControl(self._toolbar), height=1, style="class:toolbar")
-        return Layout(HSplit([above, typed, CompletionsToolbar(), below]), focused_element=typed)
+        return Layout(
+            HSplit([above, question, typed, CompletionsToolbar(), below]), focused_element=typed
+        )
 
     def _prompt(self) -> FormattedText:
         return FormattedText([("class:prompt", "" if self._pasted else prompt(self._user.view))])
 
     def _above(self) -> FormattedText:
+        """Return messages on their way, and the beginning of a pasted text: a row for each line."""
         lines = pending_lines(self._user.view)
         if self._pasted:
             pasted = pasted_lines(self._pasted)
             lines += [[("class:pending", f"  {line}")] for line in pasted[:PREVIEWED]]
             if len(pasted) > PREVIEWED:
                 lines.append([("class:pending", f"  ... {len(pasted) - PREVIEWED} more")])
-            to = self._user.view.current or "nobody"
-            lines.append([("class:question", f"Send {len(pasted)} lines to {to}? (y/n)")])
-        return _joined(lines)
+        columns = self._output.get_size().columns
+        return _joined([[(style, _cut(text, columns)) for style, text in line] for line in lines])
+
+    def _question(self) -> FormattedText:
+        """Return the question, as long as fits on one row."""
+        number = len(pasted_lines(self._pasted))
+        to = printable(self._user.view.current) or "nobody"
+        words = (f"Send {number} lines to {to}? (y/n)", f"Send {number} lines? (y/n)", "Send? y/n")
+        columns = self._output.get_size().columns
+        fitting = (each for each in words if get_cwidth(each) <= columns)
+        return FormattedText([("class:question", next(fitting, words[-1]))])
 
     def _toolbar(self) -> FormattedText:
         return FormattedText(toolbar(self._user.view))
@@ -270,6 +290,18 @@ def _complete(buffer: Buffer) -> None:
         buffer.complete_next()
     else:
         buffer.start_completion(insert_common_part=True)
+
+
+def _cut(text: str, columns: int) -> str:
+    """Return a text, or its beginning and dots if it does not fit on one row."""
+    width = end = 0
+    for character in text:
+        width += get_cwidth(character)
+        if width > columns:
+            return f"{text[:end]}..."
+        if width <= columns - len("..."):
+            end += 1
+    return text
 
 
 def _joined(lines: list[Fragments]) -> FormattedText:
