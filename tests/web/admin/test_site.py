@@ -116,6 +116,23 @@ class AnswersTests(AdminCase):
         self.assertIn(b" 413 ", peer.received)
         self.assertFalse(peer.connected)
 
+    def test_a_form(self) -> None:
+        """What its body says is no argument: only the URL chooses the service."""
+        first, second = self.view, self.watch(self.recorders(), name="second")
+        self.show(first, second)
+        peers = [connect_peer(view.factory, clock=self.clock) for view in (first, second)]
+        text = "see a&service=second&b"
+        for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            answer = self.ask("/drain?service=a%26b", "POST", b"", Content_Type=kind)
+            self.assertIn("'a&b'", answer.json()["error"])
+        answer = self.ask(
+            *("/connections/1/close", "POST", {"text": text}),
+            Content_Type="application/x-www-form-urlencoded",
+        )
+        self.assertEqual(answer.status, 200)
+        closing = [peer.protocol.reason is not None for peer in peers]
+        self.assertEqual(closing, [True, False])
+
     def test_no_text(self) -> None:
         """Headers that are no UTF-8 are as wrong as others, and nothing is logged."""
         self.token = b"0123456789abcdef"

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar, Protocol
+from urllib.parse import parse_qs
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
@@ -259,10 +260,13 @@ def _facts(request: Request, method: str) -> RequestFacts:
 
 
 def _arguments(request: Request) -> dict[str, str]:
-    return {
-        name.decode("latin-1"): values[-1].decode(errors="replace")
-        for name, values in request.args.items()
-    }
+    """Return the arguments in the URL.
+
+    Not ``request.args``: Twisted adds what is in the body of a form, and curl's ``--data`` says
+    that it is one. So a word of a text could choose the service.
+    """
+    query = request.uri.partition(b"?")[2].decode(errors="replace")
+    return {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
 
 
 def _body(request: Request, *known: str) -> dict[str, Any]:
