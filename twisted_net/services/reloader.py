@@ -20,6 +20,7 @@ from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.service_manager import ServiceManager, StateListener
 from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
+from twisted_net.web.admin.log_level import changes
 
 _log = Logger()
 
@@ -131,13 +132,13 @@ class CertificateReloader:
     def _reload_certificates(self, why: str) -> str:
         if any(each.from_disk for each in self._certificates):
             told = "reading the certificates again"
-            _log.info("{why}: {told}", why=why, told=told)
+            changes.info("{why}: {told}", why=why, told=told)
             for each in self._certificates:
                 each.reload()
             return told
         told = "there are no certificate files to read again"
         if self._config is None:
-            _log.info("{why}: {told}", why=why, told=told)
+            changes.info("{why}: {told}", why=why, told=told)
         return told
 
     def _reload_config(self, config: ConfigReloader, why: str) -> str:
@@ -146,5 +147,5 @@ class CertificateReloader:
         except ReloadError as error:
             _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
             raise
-        _log.info("{why}: {told}", why=why, told=told)
+        changes.info("{why}: {told}", why=why, told=told)
         return told

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import FakeWorker
@@ -23,6 +23,7 @@ from twisted_net.services.workers.channel import ChannelError
 from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question
+from twisted_net.web.admin.log_level import set_log_level
 from twisted_net.web.admin.views import ServiceView
 
 
@@ -193,10 +194,13 @@ class PoolAnswersTests(PoolTestCase):
         self.patch(module, "set_log_level", self.set_level)
         self.patch(module, "log_level", lambda: LogLevel.levelWithName(self.level))
         self.level = "debug"
-        asked = self.ask("set_log_level", body={"level": "warn"})
-        for worker in (self.first, self.second):
-            self.reply(worker, {"level": "warn"})
-        self.assertEqual(self.successResultOf(asked), {"level": "warn"})
+        with capturedLogs() as logs:
+            asked = self.ask("set_log_level", body={"level": "warn"})
+            for worker in (self.first, self.second):
+                self.assertNotIn("who", self.reply(worker, {"level": "warn"}))
+            self.assertEqual(self.successResultOf(asked), {"level": "warn"})
+        lines = [formatEvent(event) for event in logs]
+        self.assertEqual(lines, ["An operator sets the log level to warn"])
         self.assertEqual(self.level, "warn")
         self.assertEqual(self.restarted()["body"], {"level": "warn"})
         self.level = "info"
@@ -300,6 +304,13 @@ class WorkerAnswersTests(SynchronousTestCase):
             family["samples"],
             [["twisted_net_received_bytes_total", {"service": "netecho"}, 5.0]],
         )
+
+    def test_what_all_workers_do(self) -> None:
+        """The supervisor logs it, once; it is not in the log of each worker."""
+        self.addCleanup(set_log_level, LogLevel.debug)
+        with capturedLogs() as logs:
+            self.answer("set_log_level", {"body": {"level": "debug"}})
+        self.assertEqual(logs, [])
 
     def test_looking_on(self) -> None:
         """Nothing is told before the operator is ready, or after it is gone."""

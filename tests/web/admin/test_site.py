@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent, globalLogPublisher
 
 from tests.connection.recording import Recorder
 from tests.web.admin.operating import LOOPBACK, AdminCase, Answer, request_bytes
@@ -578,8 +578,6 @@ class ReloadTests(AdminCase):
 class LogLevelTests(AdminCase):
     def test_it_changes(self) -> None:
         """Events below the level are not written any more, and then again."""
-        from twisted.logger import Logger, globalLogPublisher
-
         seen: list[str] = []
         observer = lambda event: seen.append(str(formatEvent(event)))  # noqa: E731
         globalLogPublisher.addObserver(observer)
@@ -600,6 +598,33 @@ class LogLevelTests(AdminCase):
         self.do("/log-level", level="debug")
         self.assertIs(log_level(), LogLevel.debug)
         self.assertEqual(self.do("/log-level", level="loud").status, 400)
+
+    def test_what_operators_do_is_logged_at_every_level(self) -> None:
+        """A change of the level itself, and whatever is done while the level is high."""
+        seen: list[str] = []
+        observer = lambda event: seen.append(str(formatEvent(event)))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.addCleanup(set_log_level, LogLevel.debug)
+        factory = ConnectionFactory.forProtocol(
+            Recorder, clock=self.clock, admission=Admission(AdmissionRules())
+        )
+        self.watch(factory)
+        for level in ("info", "warn", "error", "critical", "warn", "debug", "critical"):
+            seen.clear()
+            self.do("/log-level", level=level)
+            (line,) = seen
+            self.assertRegex(line, f"^An operator from .* sets the log level to {level}$")
+        peer = connect_peer(factory, clock=self.clock)
+        seen.clear()
+        viewer = self.open(request_bytes("/connections/1/tap"))
+        viewer.reset()
+        self.do("/connections/1/close", text="why")
+        self.do("/bans", target="192.0.2.0/24", minutes=1)
+        self.do("/drain")
+        peer.turn()
+        words = [line.partition(" from ")[2].split()[1] for line in seen]
+        self.assertEqual(words, ["looks", "looks", "closes", "bans:", "drains"])
 
 
 class NothingWithoutOperatorsTests(AdminCase):

@@ -37,7 +37,7 @@ from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
 from twisted_net.services.workers.supervisor_reexec import SupervisorReexec
 from twisted_net.services.workers.supervisor_upgrade import SupervisorUpgrade, ignore_failure
-from twisted_net.web.admin.log_level import set_log_level
+from twisted_net.web.admin.log_level import changes, set_log_level
 
 _log = Logger()
 
@@ -311,7 +311,7 @@ class Supervisor(ListenerService):
             except ReloadError as error:
                 _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
                 raise
-        _log.info("{why}: {told}", why=why, told=told)
+        changes.info("{why}: {told}", why=why, told=told)
         return told
 
     def _apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 
 from twisted_net.connection.connection import Connection, State
 from twisted_net.policy.close_reasons import KICKED
@@ -21,7 +21,7 @@ from twisted_net.web.admin.listing import (
     parse_query,
     parse_room_query,
 )
-from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
+from twisted_net.web.admin.log_level import LEVELS, changes, log_level, set_log_level
 from twisted_net.web.admin.metrics import CONTENT_TYPE, read_metrics
 from twisted_net.web.admin.tap import Tap
 from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
@@ -31,8 +31,6 @@ LONGEST_BAN = 99_999_999
 """Minutes: 190 years, as in the chat."""
 
 _LONGEST_TEXT = 400
-
-_log = Logger()
 
 
 class BadRequest(Exception):
@@ -53,7 +51,7 @@ class Question:
     :ivar arguments: those of the URL.
     :ivar number: the number of a connection, if the path has one.
     :ivar body: the JSON object of a request that changes something.
-    :ivar who: who asks, for the log.
+    :ivar who: who asks, for the log. Empty if the supervisor asks all workers: it logs by itself.
     """
 
     arguments: dict[str, str] = field(default_factory=dict)
@@ -209,14 +207,14 @@ class ServiceAnswers:
         _, connection = self._found(question)
         number = question.number
         text = text_in(question.body, "text")
-        _log.info("{who} closes connection {id}: {text}", who=question.who, id=number, text=text)
+        changes.info("{who} closes connection {id}: {text}", who=question.who, id=number, text=text)
         connection.close(KICKED, text)
         return {"done": f"Connection {number} is being closed."}
 
     def _drain(self, question: Question) -> dict[str, Any]:
         view = self._view(question)
         if not view.service.is_draining:
-            _log.info("{who} drains {name}", who=question.who, name=view.name)
+            changes.info("{who} drains {name}", who=question.who, name=view.name)
             view.service.begin_drain()
         return {"done": f"{view.name} is draining.", "open": view.connection_count}
 
@@ -233,7 +231,7 @@ class ServiceAnswers:
         view = self._view(question)
         if view.upgrade is None:
             raise BadRequest(501, f"{view.name} cannot be upgraded in place.")
-        _log.info("{who} upgrades {name}", who=question.who, name=view.name)
+        changes.info("{who} upgrades {name}", who=question.who, name=view.name)
         upgrading = view.upgrade()
         answer: Deferred[str] = Deferred()  # who asks may go away: that stops nothing
         upgrading.addCallbacks(answer.callback, answer.errback)
@@ -250,7 +248,7 @@ class ServiceAnswers:
                 done = await view.ban(target, minutes, text)
         except CannotBan as error:
             raise BadRequest(400, str(error)) from None
-        _log.info("{who} bans: {done}", who=question.who, done=done)
+        changes.info("{who} bans: {done}", who=question.who, done=done)
         return {"done": done}
 
     def _set_log_level(self, question: Question) -> dict[str, Any]:
@@ -259,7 +257,8 @@ class ServiceAnswers:
             raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
         if not set_log_level(LogLevel.levelWithName(name)):
             raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
-        _log.info("{who} sets the log level to {name}", who=question.who, name=name)
+        if question.who:
+            changes.info("{who} sets the log level to {name}", who=question.who, name=name)
         return {"level": name}
 
     # Looking on.

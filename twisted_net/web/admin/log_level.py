@@ -8,6 +8,7 @@ from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogPublisher,
@@ -19,10 +20,16 @@ from twisted_net.eager.privates import log_observers
 LEVELS = tuple(level.name for level in LogLevel.iterconstants())
 """The names of all levels, from the least to the greatest."""
 
+_CHANGES = "twisted_net.changes"
+
+changes = Logger(namespace=_CHANGES)
+"""Logs what operators do. Its lines are written at every level: who raises the level, or does
+something while it is high, has a line, too."""
+
 
 @implementer(ILogObserver)
 class LevelFilter:
-    """Passes on events of a level and above.
+    """Passes on events of a level and above, and what operators do.
 
     :ivar observer: gets them.
     :ivar level: the least level, one of Twisted's ``LogLevel``.
@@ -31,9 +38,9 @@ class LevelFilter:
     def __init__(self, observer: Any, level: Any) -> None:
         self.observer = observer
         self.level = level
-        self._filter = FilteringLogObserver(
-            observer, [LogLevelFilterPredicate(defaultLogLevel=level)]
-        )
+        predicate: Any = LogLevelFilterPredicate(defaultLogLevel=level)
+        predicate.setLogLevelForNamespace(_CHANGES, LogLevel.debug)
+        self._filter = FilteringLogObserver(observer, [predicate])
 
     def __call__(self, event: LogEvent) -> None:
         self._filter(event)

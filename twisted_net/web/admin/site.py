@@ -38,6 +38,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.web.admin.access import OPEN_PATHS, RequestFacts, find_refusal
 from twisted_net.web.admin.answers import Answers, BadRequest, Plain, Question
+from twisted_net.web.admin.log_level import changes
 from twisted_net.web.admin.responses import answer, answer_error, answer_json, begin_answer
 from twisted_net.web.bounded_request import BoundedRequest
 from twisted_net.wire.json_values import check_depth, make_decoder
@@ -206,11 +207,11 @@ class AdminResource(Resource):
             request.unregisterProducer()
             raise BadRequest(501, "The transport of this connection cannot be watched.") from None
         who, number = question.who, question.number
-        _log.info("{who} looks on at connection {id}", who=who, id=number)
+        changes.info("{who} looks on at connection {id}", who=who, id=number)
 
         def over(_: object) -> None:
             lines, missed = tap.over()
-            _log.info(
+            changes.info(
                 "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
                 who=who,
                 id=number,

@@ -31,7 +31,7 @@ from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in
 from twisted_net.web.admin.endings import REMEMBERED
 from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
-from twisted_net.web.admin.log_level import LEVELS, log_level, set_log_level
+from twisted_net.web.admin.log_level import LEVELS, changes, log_level, set_log_level
 from twisted_net.web.admin.metrics import CONTENT_TYPE
 from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
 
@@ -109,8 +109,7 @@ class PoolAnswers:
         """Tell a new worker what operators have set, and count once what it has taken over."""
         self._sums.subtract(worker.adopted)
         if self._level and self._level == log_level().name:  # else SIGHUP has changed it since
-            body = {"level": self._level}
-            worker.ask("set_log_level", body=body, who="The supervisor").addErrback(_ignore)
+            worker.ask("set_log_level", body={"level": self._level}).addErrback(_ignore)
         if self._decides_bans:
             for row in self._view.bans():
                 if row["seconds"] is not None:
@@ -239,7 +238,7 @@ class PoolAnswers:
 
     async def _drain(self, question: Question) -> dict[str, Any]:
         if not self._supervisor.is_draining:
-            _log.info("{who} drains {name}", who=question.who, name=self._view.name)
+            changes.info("{who} drains {name}", who=question.who, name=self._view.name)
             self._supervisor.begin_drain()
         count = self._supervisor.pool.connections
         return {"done": f"{self._view.name} is draining.", "open": count}
@@ -252,7 +251,7 @@ class PoolAnswers:
             raise BadRequest(400, f"{error}; nothing has changed") from None
 
     async def _upgrade(self, question: Question) -> dict[str, Any]:
-        _log.info("{who} upgrades {name}", who=question.who, name=self._view.name)
+        changes.info("{who} upgrades {name}", who=question.who, name=self._view.name)
         assert self._view.upgrade is not None
         upgrading = self._view.upgrade()
         answer: Deferred[str] = Deferred()  # who asks may go away: that stops nothing
@@ -281,10 +280,11 @@ class PoolAnswers:
         name = text_in(question.body, "level")
         if name not in LEVELS:
             raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
-        await self._ask_all("set_log_level", body=question.body, who=question.who)
+        await self._ask_all("set_log_level", body=question.body)
         if not set_log_level(LogLevel.levelWithName(name)):
             raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
         self._level = name
+        changes.info("{who} sets the log level to {name}", who=question.who, name=name)
         return {"level": name}
 
     # Looking on.
