@@ -24,6 +24,7 @@ from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question
 from twisted_net.web.admin.log_level import set_log_level
+from twisted_net.web.admin.tap import MOST_QUEUED
 from twisted_net.web.admin.views import ServiceView
 
 
@@ -260,8 +261,41 @@ class PoolAnswersTests(PoolTestCase):
         self.second.tell("tap-line", tap=4, text="{}\n")
         self.second.tell("tap-line", tap=5, text="of nobody\n")
         self.assertEqual(lines, [b"{}\n"])
+        closed = tap.over()
+        self.assertEqual(self.reply(self.second, {"lines": 9, "missed": 7})["number"], 4)
+        self.assertEqual((ends, self.successResultOf(closed)), ([], (1, 7)))
+
+    def opened(self) -> tuple[Any, list[bool]]:
+        """Return a tap at a connection of the second worker, and its ends."""
+        ends: list[bool] = []
+        opening = Deferred.fromCoroutine(
+            self.answers.open_tap(Question(number=7), lambda _: None, lambda: ends.append(True))
+        )
+        self.reply(self.second, {"tap": 4})
+        return self.successResultOf(opening), ends
+
+    def test_the_worker_of_a_tap_ends(self) -> None:
+        """Nobody knows what its viewer has missed."""
+        tap, ends = self.opened()
         self.second.end(killed_by=9)
-        self.assertEqual((ends, tap.over()), ([True], (1, 0)))
+        closed = tap.over()
+        self.reactor.advance(ANSWER_SECONDS)
+        self.assertEqual((ends, self.successResultOf(closed)), ([True], (0, None)))
+
+    def test_a_viewer_who_has_gone_before(self) -> None:
+        """A tap that comes too late is closed, so that others can look on."""
+        for leave in (
+            lambda opening: opening.cancel(),
+            lambda opening: self.reactor.advance(ANSWER_SECONDS),
+        ):
+            opening = Deferred.fromCoroutine(
+                self.answers.open_tap(Question(number=7), lambda _: None, lambda: None)
+            )
+            asked = self.asked(self.second)
+            leave(opening)
+            self.failureResultOf(opening)
+            self.second.send({"id": asked["id"], "answer": {"tap": 4}})
+            self.assertIn({"tell": "end-tap", "tap": 4}, self.second.heard())
 
 
 class WorkerAnswersTests(SynchronousTestCase):
@@ -316,6 +350,7 @@ class WorkerAnswersTests(SynchronousTestCase):
         """Nothing is told before the operator is ready, or after it is gone."""
         opened = self.answer("open-tap", {"number": 1})
         self.assertEqual((opened, self.told), ({"tap": 1}, []))
+        self.assertEqual(self.refuse("open-tap", {"number": 1}), 409)
         self.answers.told("begin-tap", {"tap": 1})
         self.peer.send(b"look")
         names = [name for name, _ in self.told]
@@ -326,4 +361,21 @@ class WorkerAnswersTests(SynchronousTestCase):
         self.answers.told("end-tap", {"tap": 1})
         self.peer.send(b"again")
         self.assertEqual(len(self.told), 3)
-        self.assertEqual(self.answer("open-tap", {"number": 1}), {"tap": 3})
+        self.assertEqual(self.answer("open-tap", {"number": 1}), {"tap": 4})
+        self.answers.told("begin-tap", {"tap": 4})
+        self.answers.told("pause-tap", {"tap": 4})
+        for _ in range(MOST_QUEUED // 1000):
+            self.peer.send(b"x" * 1000)
+        counts = self.answer("close-tap", {"number": 4})
+        self.assertEqual(counts["lines"], 1)
+        self.assertGreater(counts["missed"], 100)
+        self.assertEqual(self.refuse("close-tap", {"number": 4}), 404)
+
+    def test_the_end_before_a_tap_begins(self) -> None:
+        """The viewer hears of it, and nothing is changed that has ended."""
+        self.answer("open-tap", {"number": 1})
+        connection = self.peer.protocol
+        self.peer.reset()
+        self.assertEqual([name for name, _ in self.told], ["tap-line", "tap-ended"])
+        self.answers.told("begin-tap", {"tap": 1})
+        self.assertNotIn("message_received", vars(connection))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import LogLevel
 
 from twisted_net.connection.connection import Connection, State
@@ -73,7 +73,10 @@ class Plain:
 
 
 class OpenTap(Protocol):
-    """What an operator looks on at. It is the producer of the answer, too."""
+    """What an operator looks on at. It is the producer of the answer, too.
+
+    Nobody else can look on at the connection from now on, until it is over.
+    """
 
     def begin(self) -> None:
         """Begin.
@@ -81,10 +84,11 @@ class OpenTap(Protocol):
         :raises AttributeError: the connection cannot be watched.
         """
 
-    def over(self) -> tuple[int, int]:
+    def over(self) -> Deferred[tuple[int, int | None]]:
         """The operator is gone, or the connection.
 
-        :return: the lines that the operator got, and those that did not fit.
+        :return: fires with the lines that the operator got, and those that did not fit; None if
+            nobody knows how many.
         """
 
     def pauseProducing(self) -> None: ...
@@ -286,20 +290,20 @@ class _LocalTap:
         self._view = view
         self._connection = connection
         self._tapped = tapped
+        tapped.add(connection)  # with workers, others may ask before it begins
+        view.endings.tell(connection, tap.connection_ended)
         self.pauseProducing = tap.pauseProducing
         self.resumeProducing = tap.resumeProducing
         self.stopProducing = tap.stopProducing
 
     def begin(self) -> None:
         self._tap.begin()
-        self._tapped.add(self._connection)
-        self._view.endings.tell(self._connection, self._tap.connection_ended)
 
-    def over(self) -> tuple[int, int]:
+    def over(self) -> Deferred[tuple[int, int | None]]:
         self._tap.end()
         self._view.endings.forget(self._connection)
         self._tapped.discard(self._connection)
-        return self._tap.queue.lines, self._tap.queue.missed
+        return succeed((self._tap.queue.lines, self._tap.queue.missed))
 
 
 def text_in(body: dict[str, Any], name: str) -> str:

@@ -205,21 +205,22 @@ class AdminResource(Resource):
             tap.begin()
         except AttributeError:
             request.unregisterProducer()
+            tap.over()
             raise BadRequest(501, "The transport of this connection cannot be watched.") from None
         who, number = question.who, question.number
         changes.info("{who} looks on at connection {id}", who=who, id=number)
 
-        def over(_: object) -> None:
-            lines, missed = tap.over()
+        def over(counts: tuple[int, int | None]) -> None:
+            lines, missed = counts
             changes.info(
                 "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
                 who=who,
                 id=number,
                 lines=lines,
-                missed=missed,
+                missed="an unknown number" if missed is None else missed,
             )
 
-        request.notifyFinish().addBoth(over)
+        request.notifyFinish().addBoth(lambda _: tap.over()).addCallback(over)
 
 
 @cache

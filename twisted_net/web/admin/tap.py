@@ -118,14 +118,18 @@ class Tap:
         self._framing = (kind.sent_framing or kind.framing)(max_size=_LARGEST_SENT)
         self._received = connection.message_received
         self._sent = connection.transport.write
+        self._looks_on = self._has_ended = False
 
     def begin(self) -> None:
-        """Begin to look on.
+        """Begin to look on, unless the connection has ended meanwhile.
 
         :raises AttributeError: the transport's methods cannot be replaced; then nothing is.
         """
+        if self._has_ended:
+            return
         connection, transport = self._connection, self._transport
         transport.write = self._write  # raises if it has slots
+        self._looks_on = True
         transport.free = _not_free
         connection.leave_lane()
         connection.message_received = self._receive  # type: ignore[method-assign]
@@ -140,6 +144,9 @@ class Tap:
 
     def end(self) -> None:
         """Stop looking on: the connection is as it was before."""
+        if not self._looks_on:
+            return
+        self._looks_on = False
         for owner, name in (
             (self._transport, "write"),
             (self._transport, "free"),
@@ -149,6 +156,7 @@ class Tap:
 
     def connection_ended(self, ended: Ended) -> None:
         """Tell the viewer why the connection has ended."""
+        self._has_ended = True
         self.end()
         line: dict[str, Any] = {"time": self._now(), "ended": ended.reason}
         if ended.detail:

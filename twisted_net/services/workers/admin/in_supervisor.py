@@ -42,6 +42,8 @@ _CLOSED = re.compile(r"; (\d+) connections closed")
 
 _log = Logger()
 
+Ask = Callable[..., Deferred[Any]]
+
 
 class PoolAnswers:
     """Asks the workers, and makes one answer of theirs.
@@ -293,8 +295,29 @@ class PoolAnswers:
         self, question: Question, write: Callable[[bytes], object], ended: Callable[[], None], /
     ) -> RemoteTap:
         worker, number = self._found(question)
-        opened = await self._ask_one(worker, "open-tap", number=number, who=question.who)
-        return RemoteTap(worker, opened["tap"], write, ended)
+        opening = self._ask_for_tap(worker, number=number, who=question.who)
+        opened = await self._wait(worker, number, opening)
+        return RemoteTap(worker, opened["tap"], write, ended, self._ask)
+
+    def _ask_for_tap(self, worker: WorkerHandle, **values: Any) -> Deferred[Any]:
+        """Ask for a tap, and close it if it comes when nobody waits for it any more.
+
+        Else nobody could look on at that connection as long as it is open.
+        """
+        opened: Deferred[Any] = Deferred()
+
+        def come(answer: dict[str, Any]) -> None:
+            if opened.called:
+                worker.tell("end-tap", tap=answer["tap"])
+            else:
+                opened.callback(answer)
+
+        def refused(failure: Failure) -> None:
+            if not opened.called:
+                opened.errback(failure)
+
+        worker.ask("open-tap", **values).addCallbacks(come, refused)
+        return self._in_time(worker, opened)
 
     # Asking workers.
 
@@ -306,10 +329,17 @@ class PoolAnswers:
         return worker, own
 
     async def _ask_one(self, worker: WorkerHandle, name: str, **values: Any) -> Any:
+        return await self._wait(worker, values["number"], self._ask(worker, name, **values))
+
+    async def _wait(self, worker: WorkerHandle, number: int, asked: Deferred[Any]) -> Any:
+        """Return what a worker answers about a connection.
+
+        :param number: the connection's number there.
+        :raises BadRequest: it refuses. The text has the number that operators know.
+        """
         try:
-            return await self._ask(worker, name, **values)
+            return await asked
         except ChannelError as error:
-            number = values["number"]
             shown = number_of(worker.number, number, self._supervisor.pool.count)
             text = str(error).replace(f"connection {number}", f"connection {shown}")
             raise BadRequest(
@@ -345,7 +375,9 @@ class PoolAnswers:
         return found
 
     def _ask(self, worker: WorkerHandle, name: str, **values: Any) -> Deferred[Any]:
-        asked = worker.ask(name, **values)
+        return self._in_time(worker, worker.ask(name, **values))
+
+    def _in_time(self, worker: WorkerHandle, asked: Deferred[Any]) -> Deferred[Any]:
         asked.addTimeout(ANSWER_SECONDS, self._clock)
 
         def late(failure: Failure) -> Failure:
@@ -360,6 +392,7 @@ class RemoteTap:
     """Looks on at a connection of a worker.
 
     :param number: the tap's number there.
+    :param ask: asks the worker.
     """
 
     def __init__(
@@ -368,7 +401,9 @@ class RemoteTap:
         number: int,
         write: Callable[[bytes], object],
         ended: Callable[[], None],
+        ask: Ask,
     ) -> None:
+        self._ask = ask
         self._worker = worker
         self._number = number
         self._write = write
@@ -380,11 +415,14 @@ class RemoteTap:
     def begin(self) -> None:
         self._worker.tell("begin-tap", tap=self._number)
 
-    def over(self) -> tuple[int, int]:
+    def over(self) -> Deferred[tuple[int, int | None]]:
         self._is_over = True
         self._worker.taps.pop(self._number, None)
-        self._worker.tell("end-tap", tap=self._number)
-        return self._lines, 0
+        closed = self._ask(self._worker, "close-tap", number=self._number)
+        # Only the worker knows what did not fit.
+        return closed.addCallbacks(
+            lambda counts: (self._lines, counts["missed"]), lambda _: (self._lines, None)
+        )
 
     # For the worker.
 

@@ -52,6 +52,8 @@ class WorkerAnswers:
         try:
             if name == "open-tap":
                 return await self._open_tap(question)
+            if name == "close-tap":
+                return await self._close_tap(question.number)
             found = await self._answers.answer(name, question)
         except BadRequest as error:
             raise ChannelError(error.status, str(error)) from None
@@ -89,6 +91,13 @@ class WorkerAnswers:
         elif name == "end-tap":
             del self._taps[values["tap"]]
             tap.over()
+
+    async def _close_tap(self, number: int) -> dict[str, Any]:
+        tap = self._taps.pop(number, None)
+        if tap is None:
+            raise BadRequest(404, f"There is no tap {number}.")
+        lines, missed = await tap.over()
+        return {"lines": lines, "missed": missed}
 
     async def _open_tap(self, question: Question) -> dict[str, Any]:
         self._last_tap += 1
