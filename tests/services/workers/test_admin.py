@@ -65,6 +65,18 @@ class PageTests(SynchronousTestCase):
             by_figure = self.pages("queued", limit)
             self.assertEqual(by_figure, [(1, 4), (2, 2), (1, 1), (2, 1), (1, 2), (1, 3), (2, 3)])
 
+    def test_a_place_before_the_first(self) -> None:
+        """A page that begins there is the first one, of each worker."""
+        for count in (1, 2, 5):
+            for worker in range(1, count + 1):
+                for number in range(3 * count):
+                    own = int(after_in(str(number), worker, count))
+                    self.assertGreaterEqual(own, 0)
+                    self.assertGreater(number_of(worker, own + 1, count), number)
+                    if own:
+                        self.assertLessEqual(number_of(worker, own, count), number)
+        self.assertEqual(after_in("99:0", 2, 2), "99:0")
+
     def test_rooms(self) -> None:
         """Members are added up."""
         rows = [

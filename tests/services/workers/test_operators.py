@@ -108,6 +108,18 @@ class PoolAnswersTests(PoolTestCase):
         self.reply(self.second, {"rooms": [row], "next": None})
         self.assertEqual(self.successResultOf(asked)["rooms"], [row])
 
+    def test_who_refuses_what_others_answer(self) -> None:
+        """Is in the log: the answer is without it."""
+        asked = self.ask("ended")
+        question = self.asked(self.first)
+        self.first.send({"id": question["id"], "error": "No.", "status": 400})
+        with capturedLogs() as logs:
+            self.reply(self.second, {"ended": []})
+        self.assertEqual(self.successResultOf(asked), {"ended": []})
+        self.assertEqual(
+            [formatEvent(event) for event in logs], ["A worker refuses what others answer: No."]
+        )
+
     def test_ready(self) -> None:
         """One that is ready is enough; if none is, they say why."""
         asked = self.ask("readiness")

@@ -372,6 +372,8 @@ class PoolAnswers:
                 )
         if refused and not found:
             raise BadRequest(refused[0].status, str(refused[0]))
+        for error in refused:
+            _log.warn("A worker refuses what others answer: {why}", why=str(error))
         return found
 
     def _ask(self, worker: WorkerHandle, name: str, **values: Any) -> Deferred[Any]:

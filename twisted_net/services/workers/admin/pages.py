@@ -32,7 +32,8 @@ def with_worker(row: Row, worker: int, count: int) -> Row:
 def after_in(after: str, worker: int, count: int) -> str:
     """Return where a page begins in one worker's list, if this is where it begins in all lists."""
     figure, colon, number = after.rpartition(":")
-    return f"{figure}{colon}{(int(number) - (worker - 1)) // count}"
+    own = (int(number) - (worker - 1)) // count
+    return f"{figure}{colon}{max(0, own)}"  # before the first one, it is below 0
 
 
 def merge_pages(
