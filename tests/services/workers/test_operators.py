@@ -17,7 +17,7 @@ from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.services.workers.admin import in_supervisor as module
-from twisted_net.services.workers.admin.in_supervisor import ANSWER_SECONDS, PoolAnswers
+from twisted_net.services.workers.admin.in_supervisor import ANSWER_SECONDS, PoolAnswers, open_in
 from twisted_net.services.workers.admin.in_worker import WorkerAnswers
 from twisted_net.services.workers.channel import ChannelError
 from twisted_net.testing import connect_peer
@@ -66,9 +66,18 @@ class PoolAnswersTests(PoolTestCase):
         return asked
 
     def metrics(self, worker: FakeWorker, count: int) -> None:
-        samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
+        """Answer with metrics: a counter, and as many open connections in each of two states."""
+        own = {"service": "netecho"}
+        gauge = [
+            ["twisted_net_connections", {**own, "state": state}, count] for state in ("open", "x")
+        ]
+        samples = [["twisted_net_x_total", own, count]]
         self.reply(
-            worker, [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
+            worker,
+            [
+                {"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples},
+                {"name": "twisted_net_connections", "help": "", "type": "gauge", "samples": gauge},
+            ],
         )
 
     def scraped(self) -> list[str]:
@@ -85,6 +94,9 @@ class PoolAnswersTests(PoolTestCase):
         lines = self.scraped()
         self.assertIn('twisted_net_x_total{service="netecho"} 3.0', lines)
         self.assertIn('twisted_net_worker_up{worker="1"} 1.0', lines)
+        for number in (1, 2):  # as of now
+            line = f'twisted_net_worker_connections{{worker="{number}"}} {2 * number}.0'
+            self.assertIn(line, lines)
         self.assertIn("twisted_net_worker_starts_total 2.0", lines)
         self.first.end(killed_by=9)
         lines = self.scraped()
@@ -152,6 +164,16 @@ class PoolAnswersTests(PoolTestCase):
         )
         error = self.failureResultOf(asked, BadRequest).value
         self.assertEqual((error.status, str(error)), (404, "There is no connection 7."))
+
+    def test_draining(self) -> None:
+        """The connections that are open now are counted, not those of the last answers."""
+        for counts in ((3, 7), (0, 4), (0, 0)):
+            asked = self.ask("drain")
+            for worker, count in zip((self.first, self.second), counts, strict=True):
+                found = [each for each in worker.heard() if each.get("ask") == "ping"]
+                worker.send({"id": found[-1]["id"], "answer": {"connections": count}})
+            expected = {"done": "netecho is draining.", "open": sum(counts)}
+            self.assertEqual(self.successResultOf(asked), expected)
 
     def test_bans(self) -> None:
         """The supervisor refuses them from now on, all workers close theirs, new ones hear it."""
@@ -342,9 +364,9 @@ class WorkerAnswersTests(SynchronousTestCase):
 
     def test_metrics(self) -> None:
         """They are told with their names, types and labels."""
-        (family,) = [
-            each for each in self.answer("metrics", {}) if "received_bytes" in each["name"]
-        ]
+        families = self.answer("metrics", {})
+        self.assertEqual(open_in(families), 1)
+        (family,) = [each for each in families if "received_bytes" in each["name"]]
         self.assertEqual(family["type"], "counter")
         self.assertEqual(
             family["samples"],

@@ -125,6 +125,7 @@ class PoolAnswers:
         for worker, families in (await self._ask_all("metrics", workers=pool.everybody)).items():
             if not worker.has_ended:
                 self._sums.add(worker, families)
+                worker.connections = open_in(families)
         numbers = [str(number) for number in range(1, pool.count + 1)]
         running = {str(worker.number): worker for worker in pool.running}
         own = [
@@ -242,8 +243,12 @@ class PoolAnswers:
         if not self._supervisor.is_draining:
             changes.info("{who} drains {name}", who=question.who, name=self._view.name)
             self._supervisor.begin_drain()
-        count = self._supervisor.pool.connections
-        return {"done": f"{self._view.name} is draining.", "open": count}
+        pool = self._supervisor.pool
+        # Not as of their last answers: who waits for 0 would go while some are open.
+        serving = [each for each in pool.everybody if each.has_served]
+        for worker, found in (await self._ask_all("ping", workers=serving)).items():
+            worker.connections = found["connections"]
+        return {"done": f"{self._view.name} is draining.", "open": pool.connections}
 
     async def _reload(self, question: Question) -> dict[str, Any]:
         assert self._view.reload is not None
@@ -448,6 +453,12 @@ class RemoteTap:
 
     def stopProducing(self) -> None:
         self._worker.tell("pause-tap", tap=self._number)
+
+
+def open_in(families: list[MetricFamily]) -> int:
+    """Return how many open connections a worker's metrics have."""
+    samples = (each["samples"] for each in families if each["name"] == "twisted_net_connections")
+    return int(sum(value for found in samples for _, _, value in found))
 
 
 def _as_text(families: list[MetricFamily]) -> bytes:
