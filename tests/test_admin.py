@@ -100,6 +100,19 @@ class FormatTests(SynchronousTestCase):
         self.assertIn("messages 10/s in", now.summary(before, 2)[1])
         self.assertIn("messages 0/s in", now.summary(None, 2)[1])
 
+    def test_figures_of_one_service(self) -> None:
+        """Only its own, and those of the process; its name may have any character."""
+        text = (
+            'twisted_net_connections{service="a",state="open"} 3.0\n'
+            'twisted_net_connections{form="x",service="b \\\\ \\" , service=\\"a\\""} 4.0\n'
+            'twisted_net_connections{otherservice="a",service="aa"} 5.0\n'
+            "twisted_net_reactor_turn_duration_seconds_count 7.0\n"
+        )
+        for service, count in (("a", 3), ('b \\ " , service="a"', 4), ("", 12), ("c", 0)):
+            figures = Figures(text, service)
+            self.assertEqual(figures["connections"], count)
+            self.assertEqual(figures["reactor_turn_duration_seconds_count"], 7)
+
 
 class CommandLineTests(SynchronousTestCase):
     def run_main(self, *words: str) -> tuple[Any, str, str]:
@@ -128,10 +141,50 @@ class CommandLineTests(SynchronousTestCase):
             (("--at", "localhost", "who"), "--at localhost: must be a URL"),
             (("--at", "unix:/nonexistent/x", "who"), "No such file or directory"),
             (("--token-file", "/nonexistent", "who"), "--token-file /nonexistent: No such file"),
+            (("--token-file", "/", "who"), "--token-file /: Is a directory"),
+            (("--at", "http://[::1", "who"), "--at http://[::1: must be a URL, or unix:PATH: "),
+            (("--at", "http://127.0.0.1:abc", "who"), "--at http://127.0.0.1:abc: must be a URL"),
+            (("--at", "http://127.0.0.1:70000", "who"), "127.0.0.1:70000: must be a URL"),
+            (("--at", f"http://{'x' * 64}.\xe9", "who"), f"http://{'x' * 64}.\xe9: "),
+            (("--at", "http://\r\n[::1", "who"), "--at http://[::1: must be"),
         ):
             status, output, errors = self.run_main(*words)
             self.assertEqual((status, output, errors.count("\n")), (1, "", 1), errors)
             self.assertIn(text, errors)
+
+    def test_a_token_that_cannot_be_sent(self) -> None:
+        """Is one line that names the file, and does not show what may be a secret."""
+        for token in (b"\xe2\x82\xac", b"\xff", "caf\xe9".encode(), b"a b", b"a\x7f", b"", b"\n"):
+            path = self.mktemp()
+            with open(path, "wb") as file:
+                file.write(token)
+            status, output, errors = self.run_main("--token-file", path, "who")
+            self.assertEqual((status, output), (1, ""))
+            expected = f"--token-file {path}: its first line must be ASCII, without spaces"
+            self.assertEqual(errors, f"netchat-admin: {expected}\n")
+
+    def test_what_is_no_text(self) -> None:
+        """Bytes of the command line that are no UTF-8 go to the server as they are."""
+        asked: list[str] = []
+
+        def ask(server: object, path: str) -> Any:
+            asked.append(path)
+            return {"connections": [], "next": None}
+
+        self.patch(Server, "ask", ask)
+        status, _, _ = self.run_main("--service", "\udcff", "who", "--room", "\udcfe")
+        self.assertEqual(status, 0)
+        self.assertIn("room=%FE", asked[0])
+
+    def test_an_output_without_wide_characters(self) -> None:
+        """A name that its encoding does not have is shown all the same."""
+        page = {"connections": [{**ROW, "name": "\u5b89"}], "next": None}
+        self.patch(Server, "ask", lambda *_: page)
+        data = io.BytesIO()
+        with io.TextIOWrapper(data, encoding="ascii", write_through=True) as output:
+            with contextlib.redirect_stdout(output):
+                self.assertEqual(main(["who"]), 0)
+            self.assertIn(rb"\u5b89", data.getvalue())
 
     def test_wrong_arguments(self) -> None:
         """The parser names the argument and the value."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import io
 import json
 import os
 import re
@@ -25,6 +26,8 @@ USUAL_ADDRESS = "http://127.0.0.1:9191"
 
 PATIENCE = 10.0
 """Seconds to wait for an answer."""
+
+_MOST_TOKEN = 65536  # bytes of a line
 
 NOT_OURS = "this is no --admin of twisted_net"
 UPGRADE_PATIENCE = 120.0
@@ -64,16 +67,21 @@ class Server:
 
     :param address: a URL, or ``unix:PATH``.
     :param token: its token, if it has one.
-    :param service: which of its services is meant; by default, the first one.
+    :ivar service: which of its services is meant; empty for the first one.
     :raises AdminError: the address is none.
     """
 
     def __init__(self, address: str, token: str = "", service: str = "") -> None:
         self.address = address
-        self._query = urlencode({"service": service}) if service else ""
+        self.service = service
+        self._query = _query({"service": service}) if service else ""
         self._token = token
         if not address.startswith("unix:"):
-            parts = urlsplit(address)
+            try:
+                parts = urlsplit(address)
+                _ = parts.port  # raises if it is no number
+            except ValueError as error:
+                raise AdminError(f"--at {address}: must be a URL, or unix:PATH: {error}") from None
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise AdminError(f"--at {address}: must be a URL, or unix:PATH")
             self._host = parts.netloc.rpartition("@")[2]
@@ -106,7 +114,7 @@ class Server:
         try:
             connection.request("GET" if body is None else "POST", path, data, headers)
             answer = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # or it cannot be sent
             connection.close()
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise AdminError(f"{self.address}: {why}") from None
@@ -123,6 +131,11 @@ class Server:
             return json.loads(self.open(path, body).read())
         except (OSError, ValueError, http.client.HTTPException):
             raise AdminError(f"{self.address}: {NOT_OURS}") from None
+
+
+def _query(values: Mapping[str, str]) -> str:
+    """Return values as a part of a URL. What is no UTF-8 goes to the server as it was typed."""
+    return urlencode(values, errors="surrogateescape")
 
 
 def _error_text(answer: http.client.HTTPResponse) -> str:
@@ -191,7 +204,7 @@ def _pages(server: Server, options: argparse.Namespace) -> Iterator[list[dict[st
         query["room"] = options.room.lstrip("#")
     while left > 0:
         query["limit"] = str(min(left, 1000))
-        page = server.ask(f"/connections?{urlencode(query)}")
+        page = server.ask(f"/connections?{_query(query)}")
         yield page["connections"]
         left -= len(page["connections"])
         if page["next"] is None:
@@ -211,7 +224,8 @@ def _top(server: Server, options: argparse.Namespace) -> None:
     seen: Figures | None = None
     while True:
         began = time.monotonic()
-        figures = Figures(server.open("/metrics").read().decode())
+        text = server.open("/metrics").read().decode(errors="replace")
+        figures = Figures(text, server.service)
         rows = next(_pages(server, options), [])
         lines = [*figures.summary(seen, options.every), "", *format_table(rows)]
         if sys.stdout.isatty() and not options.once:
@@ -230,13 +244,18 @@ class Figures:
     """The sums of metrics.
 
     :param text: Prometheus' text format.
+    :param service: the service whose figures are summed up, with those of the process; empty for
+        all services.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, service: str = "") -> None:
         self._sums: dict[str, float] = {}
-        found = re.findall(r"^twisted_net_([a-z_]+)(?:\{[^\n]*\})? (\S+)$", text, re.MULTILINE)
-        for name, value in found:
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        found = re.findall(r"^twisted_net_([a-z_]+)(?:\{([^\n]*)\})? (\S+)$", text, re.MULTILINE)
+        escaped = re.sub(r'([\\"])', r"\\\1", service).replace("\n", r"\n")
+        for name, labels, value in found:
+            of = re.search(r'(?:^|,)service="((?:[^"\\]|\\.)*)"', labels)
+            if not service or of is None or of[1] == escaped:
+                self._sums[name] = self._sums.get(name, 0.0) + float(value)
 
     def __getitem__(self, name: str) -> float:
         return self._sums.get(name, 0.0)
@@ -392,16 +411,20 @@ def _token(path: str | None) -> str:
     if path is None:
         return ""
     try:
-        with open(path) as file:
-            return file.readline().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "is not text"
-        raise AdminError(f"--token-file {path}: {why}") from None
+        with open(path, "rb") as file:
+            token = file.readline(_MOST_TOKEN).strip()
+    except OSError as error:
+        raise AdminError(f"--token-file {path}: {error.strerror}") from None
+    if not re.fullmatch(rb"[!-~]+", token):  # what the server takes, and a header can carry
+        raise AdminError(f"--token-file {path}: its first line must be ASCII, without spaces")
+    return token.decode()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program, and return its exit status: 0, 1 for an error, or 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have what its encoding has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options.run(Server(options.at, _token(options.token_file), options.service), options)
     except AdminError as error:
