@@ -179,9 +179,12 @@ class PoolAnswersTests(PoolTestCase):
         """The supervisor refuses them from now on, all workers close theirs, new ones hear it."""
         asked = self.ask("ban", body={"target": "10.0.0.0/8", "minutes": 5})
         text = "10.0.0.0/8 may not connect for 5 minutes; 2 connections closed."
-        for worker in (self.first, self.second):
-            self.reply(worker, {"done": text})
-        self.assertEqual(self.successResultOf(asked)["done"], text.replace("; 2", "; 4"))
+        with capturedLogs() as logs:
+            for worker in (self.first, self.second):
+                self.assertNotIn("who", self.reply(worker, {"done": text}))
+        done = text.replace("; 2", "; 4")
+        self.assertEqual(self.successResultOf(asked)["done"], done)
+        self.assertEqual([formatEvent(event) for event in logs], [f"An operator bans: {done}"])
         admission = self.service.factory.admission
         self.assertIsNotNone(admission.admit("10.1.2.3", 0.0))
         self.first.end(killed_by=9)
@@ -190,6 +193,26 @@ class PoolAnswersTests(PoolTestCase):
         successor.tell("ready")
         self.assertEqual(self.asked(successor)["body"], {"target": "10.0.0.0/8", "minutes": 5})
         self.view.stop()
+
+    def test_a_ban_that_not_all_workers_hear(self) -> None:
+        """The answer says so. In a chat, which has no ban without them, it is an error."""
+        body = {"target": "10.0.0.0/8", "minutes": 5}
+        text = "10.0.0.0/8 may not connect for 5 minutes; 2 connections closed."
+        asked = self.ask("ban", body=body)
+        self.reply(self.first, {"done": text})
+        self.reactor.advance(ANSWER_SECONDS)
+        expected = f"{text} 1 of 2 workers have not done so."
+        self.assertEqual(self.successResultOf(asked)["done"], expected)
+        asked = self.ask("ban", body=body)
+        self.reactor.advance(ANSWER_SECONDS)
+        expected = f"{text.replace('2 c', '0 c')} 2 of 2 workers have not done so."
+        self.assertEqual(self.successResultOf(asked)["done"], expected)
+        self.view.stop()
+        self.answers = PoolAnswers(self.reactor, self.service, self.view, decides_bans=False)
+        asked = self.ask("ban", body={"target": "bob"})
+        self.reactor.advance(ANSWER_SECONDS)
+        error = self.failureResultOf(asked, BadRequest).value
+        self.assertEqual((error.status, str(error)), (504, "No worker answers."))
 
     def test_an_upgrade(self) -> None:
         """The supervisor does it; who asks hears what was done, or why it has failed."""
@@ -335,7 +358,7 @@ class PoolAnswersTests(PoolTestCase):
 class WorkerAnswersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.factory = EchoFactory(clock=self.clock)
+        self.factory = EchoFactory(clock=self.clock, admission=Admission(AdmissionRules()))
         self.told: list[Any] = []
         self.answers = WorkerAnswers(
             self.clock,
@@ -378,6 +401,7 @@ class WorkerAnswersTests(SynchronousTestCase):
         self.addCleanup(set_log_level, LogLevel.debug)
         with capturedLogs() as logs:
             self.answer("set_log_level", {"body": {"level": "debug"}})
+            self.answer("ban", {"body": {"target": "10.0.0.0/8"}})
         self.assertEqual(logs, [])
 
     def test_looking_on(self) -> None:

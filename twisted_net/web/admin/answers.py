@@ -252,7 +252,8 @@ class ServiceAnswers:
                 done = await view.ban(target, minutes, text)
         except CannotBan as error:
             raise BadRequest(400, str(error)) from None
-        changes.info("{who} bans: {done}", who=question.who, done=done)
+        if question.who:
+            changes.info("{who} bans: {done}", who=question.who, done=done)
         return {"done": done}
 
     def _set_log_level(self, question: Question) -> dict[str, Any]:

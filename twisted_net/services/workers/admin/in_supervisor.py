@@ -116,7 +116,7 @@ class PoolAnswers:
             for row in self._view.bans():
                 if row["seconds"] is not None:
                     body = {"target": row["target"], "minutes": -(-row["seconds"] // 60)}
-                    worker.ask("ban", body=body, who="The supervisor").addErrback(_ignore)
+                    worker.ask("ban", body=body).addErrback(_ignore)
 
     # What is asked.
 
@@ -276,12 +276,20 @@ class PoolAnswers:
                 done = await self._view.ban(target, minutes, text)
             except CannotBan as error:
                 raise BadRequest(400, str(error)) from None
-        answers = await self._ask_all("ban", body=question.body, who=question.who)
+        workers = self._supervisor.pool.running
+        answers = await self._ask_all("ban", workers=workers, body=question.body)
         texts = [answer["done"] for answer in answers.values()]
         if self._decides_bans:
             closed = sum(int(found[1]) for found in map(_CLOSED.search, texts) if found)
             done = _CLOSED.sub(f"; {closed} connections closed", done)
-        return {"done": done or " ".join(dict.fromkeys(texts))}
+        elif not answers:
+            raise BadRequest(504, "No worker answers.")
+        done = done or " ".join(dict.fromkeys(texts))
+        silent = len(workers) - len(answers)
+        if silent:
+            done += f" {silent} of {len(workers)} workers have not done so."
+        changes.info("{who} bans: {done}", who=question.who, done=done)
+        return {"done": done}
 
     async def _set_log_level(self, question: Question) -> dict[str, Any]:
         name = text_in(question.body, "level")
