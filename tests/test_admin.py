@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted_net.admin import (
     AdminError,
     Figures,
     Server,
+    escape_json,
     format_bytes,
     format_seconds,
     format_table,
@@ -84,6 +86,18 @@ class FormatTests(SynchronousTestCase):
             ({"time": 0, "tap": 3, "peer": "p", "name": ""}, "looking on at 3 p"),
         ):
             self.assertTrue(format_tapped(line).endswith(text), format_tapped(line))
+
+    def test_a_tap_in_json(self) -> None:
+        """It is the same value, of what terminals show only: other characters are escaped."""
+        text = "h\xe9 \u5b89 \U0001f600 \x7f\x9b2J\u202e\u2028\u200f\ufeff\U000e0041\\\t"
+        value = {"time": 0.1, "dir": "in", "text": text}
+        line = escape_json(json.dumps(value, ensure_ascii=False) + "\n")
+        self.assertEqual(json.loads(line), value)
+        self.assertTrue(line.isprintable())
+        self.assertIn("h\xe9 \u5b89 \U0001f600", line)
+        for each in (line, "[1]"):
+            narrow = escape_json(each, "iso8859-1")
+            self.assertEqual((json.loads(narrow), narrow.isascii()), (json.loads(each), True))
 
     def test_figures(self) -> None:
         """Sums over labels, and rates between two looks."""
@@ -241,6 +255,20 @@ class CommandLineTests(SynchronousTestCase):
         ):
             self.assertEqual(self.run_main("--service", "a b", *words)[0], 1)
             self.assertEqual(asked.pop(), path)
+
+    def test_looking_on(self) -> None:
+        """Each line of the server is one line that is shown; another server's are an error."""
+        line = '{"time":0,"dir":"in","text":"a\x9b2J\u202eb"}\n'.encode()
+        for words, lines, status, shown in (
+            (("--json",), line, 0, '{"time":0,"dir":"in","text":"a\\u009b2J\\u202eb"}'),
+            ((), line, 0, "-> ab"),
+            ((), b"<p>\n", 1, ""),
+            (("--json",), b"\xff\n", 1, ""),
+        ):
+            self.patch(Server, "open", lambda *_, lines=lines, **__: io.BytesIO(lines))
+            found, output, errors = self.run_main("tap", "7", *words)
+            self.assertEqual((found, errors.count("\n")), (status, status))
+            self.assertTrue(output.endswith(f"{shown}\n" if shown else ""), output)
 
     def test_the_end_of_an_answer(self) -> None:
         """A server that goes away is one line, and so is Ctrl-C."""

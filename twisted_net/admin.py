@@ -317,9 +317,30 @@ def _upgrade(server: Server, options: argparse.Namespace) -> None:
 def _tap(server: Server, options: argparse.Namespace) -> None:
     answer = server.open(f"/connections/{options.id}/tap", timeout=None)
     while line := answer.readline():
-        text = line.decode() if options.json else f"{format_tapped(json.loads(line))}\n"
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            if options.json:
+                text = escape_json(line.decode(), sys.stdout.encoding or "utf-8")
+            else:
+                text = format_tapped(json.loads(line))
+        except ValueError:
+            raise AdminError(f"{server.address}: {NOT_OURS}") from None
+        print(text, flush=True)
+
+
+def escape_json(line: str, encoding: str = "utf-8") -> str:
+    """Return a line of JSON with escapes for what could control a terminal, or reorder the text.
+
+    :param encoding: of the output. If it may not have all characters, only ASCII is left.
+    """
+    line = line.strip()
+    is_wide = encoding.lower().startswith("utf")
+    if line.isprintable() and (is_wide or line.isascii()):  # true for most lines
+        return line
+    # Outside its texts, JSON has nothing of the kind.
+    return "".join(
+        each if each.isprintable() and (is_wide or each.isascii()) else json.dumps(each)[1:-1]
+        for each in line
+    )
 
 
 def format_tapped(line: Mapping[str, Any]) -> str:
