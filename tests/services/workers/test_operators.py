@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import FakeWorker
 from tests.services.workers.test_pool import PoolTestCase
+from tests.web.admin.operating import LOOPBACK, request_bytes
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.listening import ListenerService
@@ -24,6 +25,7 @@ from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question
 from twisted_net.web.admin.log_level import set_log_level
+from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.tap import MOST_QUEUED
 from twisted_net.web.admin.views import ServiceView
 
@@ -277,6 +279,28 @@ class PoolAnswersTests(PoolTestCase):
         successor.tell("ready")
         asked = [each for each in successor.heard() if each.get("ask") == "set_log_level"]
         return asked[0] if asked else None
+
+    def test_who_asks_goes_away(self) -> None:
+        """Nothing of it is an error, and what is done is done, with its line in the log."""
+        site: Any = AdminSite(AdminResource(self.answers, self.reactor), reactor=self.reactor)
+        with capturedLogs() as logs:
+            for request in (
+                *(request_bytes(f"/connections{path}") for path in ("", "/7", "/7/tap")),
+                request_bytes("/bans", "POST", {"target": "10.0.0.0/8", "minutes": 0}),
+            ):
+                peer = connect_peer(site, clock=self.reactor, host=LOOPBACK)
+                peer.send(request)
+                self.reactor.advance(0)
+                peer.reset()
+                for worker in (self.first, self.second):
+                    for asked in worker.heard():
+                        if asked.get("ask") == "ban":
+                            worker.send({"id": asked["id"], "answer": {"done": "x"}})
+                        elif "id" in asked:
+                            worker.send({"id": asked["id"], "error": "Gone.", "status": 404})
+        (line,) = [str(formatEvent(event)) for event in logs if event["log_level"].name == "info"]
+        self.assertIn(" bans: 10.0.0.0/8 was not banned.", line)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_what_nobody_knows(self) -> None:
         """A question that only a process by itself can answer is refused."""

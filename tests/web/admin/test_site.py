@@ -19,6 +19,7 @@ from twisted_net.store.redis.store import RedisStore
 from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin import log_level as log_level_module
+from twisted_net.web.admin import slices
 from twisted_net.web.admin.log_level import log_level, set_log_level
 from twisted_net.web.admin.views import CannotReload
 from twisted_net.web.bounded_request import MOST_BODY
@@ -423,6 +424,23 @@ class BansTests(AdminCase):
         self.clock.advance(61)
         self.assertFalse(self.admission.denies(host))
         self.assertEqual(self.ask("/bans").json(), {"bans": []})
+
+    def test_who_bans_goes_away(self) -> None:
+        """The ban goes on: all connections of the range end, and the log says who it was."""
+        self.patch(slices, "SLICE", 2)
+        peers = [connect_peer(self.view.factory, clock=self.clock) for _ in range(5)]
+        body = {"target": peers[0].getPeer().host, "minutes": 1}
+        with capturedLogs() as logs:
+            asked = connect_peer(self.site, clock=self.clock, host=LOOPBACK)
+            asked.protocol.dataReceived(request_bytes("/bans", "POST", body))
+            self.one_turn()
+            asked.reset()
+            for _ in range(5):
+                self.one_turn()
+        reasons = [peer.protocol.reason.code for peer in peers]
+        self.assertEqual(reasons, ["denied"] * 5)
+        lines = [str(formatEvent(event)) for event in logs]
+        self.assertIn("5 connections closed.", " ".join(line for line in lines if "bans" in line))
 
     def test_lifting(self) -> None:
         """A ban is lifted by 0 minutes; one that is not there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import LogLevel
@@ -31,6 +31,8 @@ LONGEST_BAN = 99_999_999
 """Minutes: 190 years, as in the chat."""
 
 _LONGEST_TEXT = 400
+
+_Result = TypeVar("_Result")
 
 
 class BadRequest(Exception):
@@ -236,15 +238,15 @@ class ServiceAnswers:
         if view.upgrade is None:
             raise BadRequest(501, f"{view.name} cannot be upgraded in place.")
         changes.info("{who} upgrades {name}", who=question.who, name=view.name)
-        upgrading = view.upgrade()
-        answer: Deferred[str] = Deferred()  # who asks may go away: that stops nothing
-        upgrading.addCallbacks(answer.callback, answer.errback)
         try:
-            return {"done": await answer}
+            return {"done": await unstopped(view.upgrade())}
         except UpgradeFailed as error:
             raise BadRequest(409, f"The upgrade has failed: {error}.") from None
 
     async def _ban(self, question: Question) -> dict[str, Any]:
+        return await unstopped(Deferred.fromCoroutine(self._ban_all(question)))
+
+    async def _ban_all(self, question: Question) -> dict[str, Any]:
         view = self._view(question)
         target, minutes, text = ban_in(question.body)
         try:
@@ -305,6 +307,16 @@ class _LocalTap:
         self._view.endings.forget(self._connection)
         self._tapped.discard(self._connection)
         return succeed((self._tap.queue.lines, self._tap.queue.missed))
+
+
+def unstopped(doing: Deferred[_Result]) -> Deferred[_Result]:
+    """Return what fires as ``doing`` does, and stops nothing if it is cancelled.
+
+    It is, when who asks goes away.
+    """
+    answer: Deferred[_Result] = Deferred()
+    doing.addCallbacks(answer.callback, answer.errback)
+    return answer
 
 
 def text_in(body: dict[str, Any], name: str) -> str:

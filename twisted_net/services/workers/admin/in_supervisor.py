@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -28,7 +28,7 @@ from twisted_net.services.workers.channel import ChannelError
 from twisted_net.services.workers.handle import WorkerHandle
 from twisted_net.services.workers.supervisor import Supervisor
 from twisted_net.upgrade.frames import UpgradeFailed
-from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in
+from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in, unstopped
 from twisted_net.web.admin.endings import REMEMBERED
 from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
 from twisted_net.web.admin.log_level import LEVELS, changes, log_level, set_log_level
@@ -88,7 +88,8 @@ class PoolAnswers:
             raise BadRequest(404, f"There is no service {service!r} here, but {self._view.name}.")
         if name not in self._answers:
             raise BadRequest(501, "This cannot be done with --workers.")
-        return await self._answers[name](question)
+        # The workers do it, or look, whether or not who asks is still there.
+        return await unstopped(Deferred.fromCoroutine(self._answers[name](question)))
 
     # For the supervisor.
 
@@ -260,11 +261,8 @@ class PoolAnswers:
     async def _upgrade(self, question: Question) -> dict[str, Any]:
         changes.info("{who} upgrades {name}", who=question.who, name=self._view.name)
         assert self._view.upgrade is not None
-        upgrading = self._view.upgrade()
-        answer: Deferred[str] = Deferred()  # who asks may go away: that stops nothing
-        upgrading.addCallbacks(answer.callback, answer.errback)
         try:
-            return {"done": await answer}
+            return {"done": await self._view.upgrade()}
         except UpgradeFailed as error:
             raise BadRequest(409, f"The upgrade has failed: {error}.") from None
 
@@ -396,7 +394,7 @@ class PoolAnswers:
         asked.addTimeout(ANSWER_SECONDS, self._clock)
 
         def late(failure: Failure) -> Failure:
-            if not isinstance(failure.value, CancelledError | DeferredTimeout):
+            if not isinstance(failure.value, DeferredTimeout):
                 return failure
             raise ChannelError(504, f"Worker {worker.number} does not answer.")
 
