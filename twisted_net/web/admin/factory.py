@@ -17,8 +17,10 @@ from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.policy.close_reasons import IDLE, CloseReason
+from twisted_net.policy.close_reasons import DRAINING, IDLE, CloseReason
 from twisted_net.web.admin.answers import Answers, ServiceAnswers
+from twisted_net.web.admin.counters import Counters
+from twisted_net.web.admin.figures import count_all, open_to_end
 from twisted_net.web.admin.probe import TurnProbe
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.token_file import check_token
@@ -111,6 +113,7 @@ class AdminFactory(GuardFactory):
         self.views = [_view(name, shown) for name, shown in services.items()]
         self.without_request: Countdown[AdminConnection] = Countdown(REQUEST_SECONDS, _close_idle)
         self.kept_alive: Countdown[AdminConnection] = Countdown(KEEP_ALIVE_SECONDS, _close_idle)
+        self._counted: dict[str, Any] = {}  # by another process, until all is adopted
         self._probe = TurnProbe(clock)
         shows = answers or ServiceAnswers(self.views, self._probe.turns)
         resource = AdminResource(shows, clock, _token(token), hosts)
@@ -148,12 +151,31 @@ class AdminFactory(GuardFactory):
 
     def export_state(self, moving: Sequence[Connection]) -> dict[str, Any]:
         views = {view.name: view.export_state() for view in self.views}
-        return {**super().export_state(moving), "views": views}
+        counted = {
+            view.name: {"counters": count_all(view).export_state(), "open": open_to_end(view)}
+            for view in self.views
+        }
+        return {**super().export_state(moving), "views": views, "counted": counted}
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
         super().restore_state(state)
         for view in self.views:
             view.restore_state(state["views"].get(view.name, {}))
+        self._counted = state.get("counted", {})  # code that knows only the bans has none
+
+    def all_adopted(self) -> None:
+        """Remember what the other process has counted, and this one has not got otherwise."""
+        super().all_adopted()
+        counted, self._counted = self._counted, {}
+        for view in self.views:
+            known = counted.get(view.name)
+            if known is None:
+                continue
+            earlier = Counters.restored(known["counters"])
+            earlier.subtract(count_all(view))
+            # Nobody will ask the other process how those have ended that it has kept.
+            earlier.endings[DRAINING.code] += known["open"] - open_to_end(view)
+            view.earlier = earlier
 
 
 class _OwnListening(ListenerService):

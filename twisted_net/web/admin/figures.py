@@ -13,6 +13,7 @@ from typing import Any
 from twisted_net.connection.connection import Connection, State
 from twisted_net.connection.lanes import bytes_sent_to, messages_sent_to
 from twisted_net.endpoints.tls import endpoint_certificates
+from twisted_net.web.admin.counters import Counters
 from twisted_net.web.admin.slices import Slices
 from twisted_net.web.admin.views import ServiceView
 
@@ -51,13 +52,13 @@ async def read_figures(view: ServiceView) -> ServiceFigures:
     Connections may end meanwhile. The sums are those of the connections that were open in the
     beginning, and of all that had ended by then. So no sum is ever less than before.
     """
-    slices, endings = Slices(view.factory.clock), view.endings
+    slices, ended = Slices(view.factory.clock), _traffic_of_ended(view)
     figures = ServiceFigures(
         Counter(),
-        *(endings.bytes_received, endings.bytes_sent),
-        *(endings.messages_received, endings.messages_sent),
+        *(ended["bytes_received"], ended["bytes_sent"]),
+        *(ended["messages_received"], ended["messages_sent"]),
     )
-    figures.dropped_messages = sum(each.dropped for each in view.factories)
+    figures.dropped_messages = ended["dropped_messages"]
     full = [connection for each in view.factories for connection in each.full]
     async for part in slices.of([*chain(*(each.connections.values() for each in view.factories))]):
         count_connections(part, figures.connections)
@@ -85,11 +86,75 @@ def count_connections(connections: Sequence[Connection], counts: Counter[tuple[s
                     counts[connection.form, state.name.lower()] += 1
 
 
+def _traffic_of_ended(view: ServiceView) -> Counter[str]:
+    """Return the traffic of connections that have ended, those of earlier processes too."""
+    endings = view.endings
+    found = Counter(
+        bytes_received=endings.bytes_received,
+        bytes_sent=endings.bytes_sent,
+        messages_received=endings.messages_received,
+        messages_sent=endings.messages_sent,
+        dropped_messages=sum(each.dropped for each in view.factories),
+    )
+    found.update(view.earlier.traffic)
+    return found
+
+
+def count_all(view: ServiceView) -> Counters:
+    """Return all that a service has counted. It takes one turn, as an upgrade in place does."""
+    connections = [*chain(*(each.connections.values() for each in view.factories))]
+    traffic = _traffic_of_ended(view)
+    traffic.update(
+        bytes_received=sum(map(_bytes_received, connections)),
+        bytes_sent=sum(bytes_sent_to(connections)),
+        messages_received=sum(map(_messages_received, connections)),
+        messages_sent=sum(messages_sent_to(connections)),
+        dropped_messages=sum(full.missed for each in view.factories for full in each.full),
+        compressed_bytes=view.factory.compressed_bytes,  # the earlier ones are there already
+    )
+    return Counters(
+        Counter(accepted_by_listener(view)),
+        ended_by_reason(view),
+        handshakes_by_version(view),
+        traffic,
+    )
+
+
+def open_to_end(view: ServiceView) -> int:
+    """Return how many open connections will count as ended."""
+    return sum(len(each) for each in view.factories if each.counts_ends)
+
+
+def ended_by_reason(view: ServiceView) -> Counter[str]:
+    """Return how many connections have ended for which reason."""
+    found = view.earlier.endings.copy()
+    for factory in view.factories:
+        if factory.counts_ends:
+            found.update(factory.endings)
+    return found
+
+
+def handshakes_by_version(view: ServiceView) -> Counter[str]:
+    """Return how many TLS handshakes were completed, by version."""
+    found = view.earlier.handshakes.copy()
+    found.update(view.endings.handshakes)
+    return found
+
+
+def compressed_bytes(view: ServiceView) -> int:
+    """Return the bytes of compressed WebSocket messages."""
+    return view.factory.compressed_bytes + view.earlier.traffic["compressed_bytes"]
+
+
 def accepted_by_listener(view: ServiceView) -> dict[str, int]:
     """Return how many connections each listener has accepted, as its port counts them."""
     ports: Mapping[str, Any] = view.service.ports_by_label
-    found = {label: getattr(port, "sessionno", None) for label, port in ports.items()}
-    return {flag_of(label): count for label, count in found.items() if isinstance(count, int)}
+    found = view.earlier.accepted.copy()  # of listeners that are gone, too
+    for label, port in ports.items():
+        count = getattr(port, "sessionno", None)
+        if isinstance(count, int):
+            found[flag_of(label)] += count
+    return dict(found)
 
 
 def flag_of(label: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import ssl
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -27,6 +26,9 @@ from twisted_net.web.admin.figures import (
     ServiceFigures,
     accepted_by_listener,
     certificate_expiries,
+    compressed_bytes,
+    ended_by_reason,
+    handshakes_by_version,
     read_figures,
 )
 from twisted_net.web.admin.histogram import Histogram
@@ -140,7 +142,7 @@ class ServiceCollector(Collector):
         yield _counter(
             "websocket_compressed_bytes",
             "Bytes of compressed WebSocket messages, each counted once for all its receivers.",
-            {(each.name,): each.factory.compressed_bytes for each in views},
+            {(each.name,): compressed_bytes(each) for each in views},
             ("service",),
         )
         rooms: dict[tuple[str, ...], float] = {
@@ -154,7 +156,7 @@ class ServiceCollector(Collector):
         yield _counter(
             "tls_handshakes",
             "Completed TLS handshakes, by version.",
-            _by_label(views, lambda view: view.endings.handshakes),
+            _by_label(views, handshakes_by_version),
             ("service", "version"),
         )
         expiries = _by_label(views, certificate_expiries)
@@ -215,10 +217,7 @@ def _by_label(
 
 
 def _endings(view: ServiceView) -> dict[str, float]:
-    endings: Counter[str] = Counter()
-    for factory in view.factories:
-        if factory.counts_ends:
-            endings.update(factory.endings)
+    endings = ended_by_reason(view)
     return {code: endings[code] for code in {**REASONS, **endings}}  # programs may have their own
 
 

@@ -23,6 +23,7 @@ from twisted_net.endpoints.listening import ListenerService
 from twisted_net.forward import ForwardProtocol
 from twisted_net.policy.ranges import Network, parse_range
 from twisted_net.store.interface import SharedStore, Store
+from twisted_net.web.admin.counters import Counters
 from twisted_net.web.admin.endings import Endings
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.redaction import hide_secrets, hide_typed_secrets
@@ -51,6 +52,7 @@ class ServiceView:
     :ivar upgrade: lets new code go on in another process; None if that is not possible. Fires with
         what was done, or fails.
     :ivar appends: how long the store's appends take; None if there is no store.
+    :ivar earlier: what earlier processes have counted, and this one does not count itself.
     """
 
     forms: ClassVar[tuple[str, ...]] = ("bytes",)
@@ -72,6 +74,7 @@ class ServiceView:
         self.appends = appends
         self._shared = store if isinstance(store, SharedStore) else None
         self.endings = Endings(now)
+        self.earlier = Counters()
         self.upgrade: Callable[[], Deferred[str]] | None = None
         self._bans: dict[Network, IDelayedCall] = {}
 
