@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 import socket
@@ -14,12 +15,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.buffers import tcp_pair
 from twisted_net.echo import EchoFactory
 from twisted_net.policy.admission import AdmissionRules
+from twisted_net.policy.close_reasons import TOO_FAST
 from twisted_net.services.starting import NamedService
 from twisted_net.services.workers import worker as module
-from twisted_net.services.workers.handoff import ADMITTED, HandedConnection
+from twisted_net.services.workers.handoff import (
+    ADMITTED,
+    LEFT_TO_WORKER,
+    Decision,
+    HandedConnection,
+)
 from twisted_net.services.workers.pool import WORKER_END_SECONDS
 from twisted_net.services.workers.shared_admission import SharedAdmission
-from twisted_net.services.workers.sockets import HandedSockets
+from twisted_net.services.workers.sockets import HandedPort, HandedSockets
 from twisted_net.services.workers.worker import WorkerEnd
 from twisted_net.testing import connect_peer
 
@@ -55,6 +62,52 @@ class AdoptTests(SynchronousTestCase):
         gc.collect()
         self.assertEqual(self.flushWarnings(), [])
         self.assertEqual(factory.connections, {})
+
+
+class GoneTests(SynchronousTestCase):
+    """A connection whose peer has gone before the worker takes it."""
+
+    def setUp(self) -> None:
+        self.factory = EchoFactory(clock=Reactor())
+        self.sockets = HandedSockets()
+        self.sockets.ports[0] = self.port = HandedPort(self.factory, self.sockets)
+        self.addCleanup(self.port.stopListening)
+        self.end = WorkerEnd(Reactor(), self.sockets)
+        self.admission = SharedAdmission(AdmissionRules(), 2, self.end.left)
+        self.end.serve(NamedService("netecho", self.factory, []), self.admission, None)
+
+    def take(self, decision: Decision) -> None:
+        """Let the worker take a connection that was reset."""
+        peer, accepted = tcp_pair()
+        self.addCleanup(accepted.close)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        self.end._take(
+            HandedConnection(0, accepted.fileno(), accepted.family, decision, "127.0.0.1")
+        )
+
+    def test_it_has_ended(self) -> None:
+        """It counts as one that was reset; else there would be more accepted than ended."""
+        self.take(ADMITTED)
+        self.take(LEFT_TO_WORKER)
+        self.assertEqual((self.port.sessionno, self.factory.endings), (2, {"peer-reset": 2}))
+        self.assertEqual(sum(self.admission.refused.values()), 0)
+
+    def test_it_was_refused(self) -> None:
+        """It counts as refused, as any other one."""
+        self.take(Decision(refusal=TOO_FAST))
+        self.assertEqual(self.admission.refused["too-fast"], 1)
+        self.assertEqual((self.port.sessionno, self.factory.endings), (1, {}))
+
+    def test_no_descriptor(self) -> None:
+        """It was this process's fault."""
+
+        def dup(descriptor: int) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(module.os, "dup", dup)
+        self.take(ADMITTED)
+        self.assertEqual(self.factory.endings, {"failed": 1})
 
 
 class OrphanTests(SynchronousTestCase):

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from errno import EMFILE, ENFILE
 from types import FrameType
 from typing import Any, Protocol
 
@@ -16,11 +17,11 @@ from twisted.logger import Logger
 
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager
-from twisted_net.policy.close_reasons import DRAINING
+from twisted_net.policy.close_reasons import DRAINING, FAILED, PEER_RESET
 from twisted_net.services.starting import NamedService
 from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
-from twisted_net.services.workers.handoff import HandedConnection, HandoffReader
+from twisted_net.services.workers.handoff import Decision, HandedConnection, HandoffReader
 from twisted_net.services.workers.moving import NewWorker
 from twisted_net.services.workers.pool import WORKER_END_SECONDS
 from twisted_net.services.workers.settings import CONTROL_FD, HANDOFF_FD
@@ -224,10 +225,19 @@ class WorkerEnd:
             if port is not None and port.factory is not None:  # else it has just stopped listening
                 port.sessionno += 1
                 adopt(self._reactor, handed, port.factory)
-        except OSError:  # the peer has gone
-            pass
+        except OSError as error:
+            self._count_unserved(handed.decision, error)
         finally:
             admission.settle(handed.host)
+
+    def _count_unserved(self, decision: Decision, error: OSError) -> None:
+        """Count a connection whose peer has gone before it came here: it counts as accepted."""
+        assert self._admission is not None and self._service is not None
+        if decision.refusal is not None:
+            self._admission.refused[decision.refusal.code] += 1
+        else:
+            reason = FAILED if error.errno in (EMFILE, ENFILE) else PEER_RESET
+            self._service.factory.endings[reason.code] += 1
 
     def _tell_left(self) -> None:
         gone, self._gone = self._gone, []
