@@ -143,6 +143,34 @@ class SumTests(SynchronousTestCase):
         self.sums.end(4)  # one that was never asked
         self.assertEqual(self.values(), {"c_total": 11, "g": 5})
 
+    def test_open_connections_end(self) -> None:
+        """Those that a process had count as ended with it, so as many end as were accepted."""
+        opened, ended = "twisted_net_connections", "twisted_net_connections_ended"
+        for worker in (1, 2):
+            states = [
+                [opened, {"service": "s", "form": "text", "state": "open"}, 3],
+                [opened, {"service": "s", "form": "json", "state": "closing"}, 1],
+            ]
+            ends = [
+                [f"{ended}_total", {"service": "s", "reason": reason}, count]
+                for reason, count in (("quit", 5), ("failed", 1))
+            ]
+            self.sums.add(
+                worker, [family(opened, "gauge", *states), family(ended, "counter", *ends)]
+            )
+        self.sums.end(1, "failed")
+        self.sums.end(3, "failed")  # one that was never asked
+        self.sums.add(4, [family("c", "counter", ["c_total", {}, 5])])
+        self.sums.end(4, "failed")  # it has told nothing of connections
+        found = {
+            sample[1].get("reason", sample[1].get("state")): sample[2]
+            for each in self.sums.totals()
+            for sample in each["samples"]
+        }
+        self.assertEqual(
+            found, {"open": 3, "closing": 1, "quit": 10, "failed": 1 + 1 + 3 + 1, None: 5}
+        )
+
     def test_the_last_value_counts(self) -> None:
         """A worker that was asked twice counts once."""
         for value in (1, 7):

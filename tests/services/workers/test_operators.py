@@ -113,6 +113,40 @@ class PoolAnswersTests(PoolTestCase):
         self.first.end()
         self.assertIn('twisted_net_x_total{service="netecho"} 12.0', self.scraped())
 
+    def test_connections_of_the_dead(self) -> None:
+        """They have ended with their worker, unless its successor has them."""
+        name, labels = "twisted_net_connections", {"service": "netecho"}
+        opened = [[name, {**labels, "state": "open"}, 4]]
+        ended = [
+            [f"{name}_ended_total", {**labels, "reason": reason}, 1]
+            for reason in ("failed", "draining")
+        ]
+        told = [
+            {"name": name, "help": "X.", "type": "gauge", "samples": opened},
+            {"name": f"{name}_ended", "help": "X.", "type": "counter", "samples": ended},
+        ]
+
+        def ends() -> dict[str, float]:
+            return {
+                sample[1]["reason"]: sample[2]
+                for family in self.answers._sums.totals()
+                for sample in family["samples"]
+                if "reason" in sample[1]
+            }
+
+        first, second = self.pool.running
+        for worker in (first, second):
+            self.answers.metrics_known(worker, told)
+        self.first.end(killed_by=9)
+        self.assertEqual(ends(), {"failed": 6, "draining": 2})
+        self.pool._retire(second)
+        self.second.end(killed_by=9)
+        self.assertEqual(ends(), {"failed": 6, "draining": 6})
+        self.answers.metrics_known(first, told)
+        first.has_moved = True
+        self.answers.worker_gone(first)
+        self.assertEqual(ends(), {"failed": 7, "draining": 7})
+
     def test_who_does_not_answer(self) -> None:
         """After some seconds, the answer is without it."""
         asked = self.ask("rooms")

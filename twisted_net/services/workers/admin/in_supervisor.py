@@ -13,6 +13,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from twisted_net.policy.close_reasons import DRAINING, FAILED
 from twisted_net.services.workers.admin.pages import (
     after_in,
     merge_bans,
@@ -98,8 +99,12 @@ class PoolAnswers:
         self._sums.add(worker, families)
 
     def worker_gone(self, worker: WorkerHandle) -> None:
-        """Note that a worker has ended."""
-        self._sums.end(worker)
+        """Note that a worker has ended, and its connections with it, unless another one has them.
+
+        One that ends in good order has none by then, and has said so.
+        """
+        reason = DRAINING if worker.was_stopped else FAILED
+        self._sums.end(worker, "" if worker.has_moved else reason.code)
 
     def export_state(self) -> dict[str, Any]:
         return {"bans": self._view.export_state(), "sums": self._sums.export_state()}

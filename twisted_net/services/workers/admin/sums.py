@@ -2,11 +2,13 @@
 
 The same rules as those of ``prometheus_client``'s multiprocess mode: counters and histograms of a
 process that has ended stay in the sum, because a counter that falls looks like a restart to
-Prometheus; gauges of it are gone.
+Prometheus; gauges of it are gone. Connections that were open have ended with it, though, and count
+so: otherwise more would be accepted than ever end.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ _CUMULATIVE = ("counter", "histogram")
 
 _SMALLEST = ("twisted_net_certificate_expiry_timestamp_seconds",)
 _LARGEST = ("twisted_net_build_info", "twisted_net_ready")
+
+_OPEN, _ENDED = "twisted_net_connections", "twisted_net_connections_ended"
 
 MetricFamily = dict[str, Any]
 """A family of metrics: ``name``, ``help``, ``type`` and ``samples``, each of which is a list of the
@@ -33,9 +37,15 @@ class MetricSums:
         """Note what a process has now."""
         self._last[process] = families
 
-    def end(self, process: Hashable) -> None:
-        """Note that a process has ended."""
+    def end(self, process: Hashable, reason: str = "") -> None:
+        """Note that a process has ended.
+
+        :param reason: the code of the reason for which the connections have ended that it still had
+            when it told its metrics the last time; empty if another process has them.
+        """
         families = self._last.pop(process, [])
+        if reason:
+            families = [*families, *_ends_of_open(families, reason)]
         self._ended = _by_name([*self._ended.values(), *_cumulative(families)])
 
     def subtract(self, families: list[MetricFamily]) -> None:
@@ -62,6 +72,21 @@ class MetricSums:
 
 def _cumulative(families: Iterable[MetricFamily]) -> list[MetricFamily]:
     return [each for each in families if each["type"] in _CUMULATIVE]
+
+
+def _ends_of_open(families: Iterable[MetricFamily], reason: str) -> list[MetricFamily]:
+    """Return the open connections of a process as connections that have ended."""
+    known = {each["name"]: each for each in families}
+    if _OPEN not in known or _ENDED not in known:
+        return []
+    counts: Counter[str] = Counter()
+    for _, labels, value in known[_OPEN]["samples"]:
+        counts[labels["service"]] += value
+    samples = [
+        [f"{_ENDED}_total", {"service": service, "reason": reason}, count]
+        for service, count in counts.items()
+    ]
+    return [{**known[_ENDED], "samples": samples}]
 
 
 def _by_name(families: Iterable[MetricFamily]) -> dict[str, MetricFamily]:
