@@ -283,6 +283,22 @@ class PoolAnswersTests(PoolTestCase):
         self.answers.restore_state(json.loads(json.dumps(state)))
         self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
 
+    def test_a_successor_that_dies(self) -> None:
+        """What it has taken over stays in the sum, also if nobody has asked it for anything."""
+
+        def known(count: int) -> list[Any]:
+            samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
+            return [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
+
+        self.scraped()
+        self.pool.upgrade_worker(1)
+        new = self.spawner.started[2]
+        new.tell("ready", metrics=known(4))
+        self.first.tell("final", metrics=known(5))
+        self.first.end()
+        new.end(killed_by=9)
+        self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
+
     def test_the_log_level(self) -> None:
         """Workers that start later get the level, too, until the configuration has another one."""
         self.patch(module, "set_log_level", self.set_level)

@@ -116,6 +116,7 @@ class PoolAnswers:
     def worker_ready(self, worker: WorkerHandle) -> None:
         """Tell a new worker what operators have set, and count once what it has taken over."""
         self._sums.subtract(worker.adopted)
+        self._sums.add(worker, worker.adopted)  # until it answers; it may die before
         if self._level and self._level == log_level().name:  # else SIGHUP has changed it since
             worker.ask("set_log_level", body={"level": self._level}).addErrback(_ignore)
         if self._decides_bans:
