@@ -56,7 +56,7 @@ class Costs:
     subscribe: float = 30.0
     heartbeat: float = 26.0
     heartbeats: float = 45.0
-    memory: float = 2400.0
+    memory: float = 1800.0
     tls_memory: float = 22400.0
     kernel: float = 5200.0
 
