@@ -40,6 +40,7 @@ class RedactionTests(SynchronousTestCase):
             {"type": "hello", "session": SECRET, "password": SECRET},
             {"type": "welcome", "nick": "ann", "session": SECRET},
             {"a": [{"b": {"Password": SECRET}}]},
+            ["login", {"password": SECRET}],
         ):
             for before in ("", "\ufeff", "  "):
                 shown = hide_typed_secrets((before + json.dumps(line)).encode())
@@ -53,9 +54,33 @@ class RedactionTests(SynchronousTestCase):
             f'{{"type":"login","password":"{SECRET}"',
             f'{{"type":"login","password":"{SECRET}',
             f'{{"p\\u0061ssword":"{SECRET}"',
+            f'["login",{{"p\\u0061ssword":"{SECRET}"',
+            f'["login",{{"password": a {SECRET}',
         ):
             self.assertNotIn(SECRET.encode(), hide_typed_secrets(line.encode()))
         self.assertEqual(hide_typed_secrets(b'{"type":"m'), b'{"type":"m')
+
+    def test_a_name_twice(self) -> None:
+        """A parser keeps one of two values only, so all of them are hidden."""
+        for line in (
+            f'{{"type":"login","password":"{SECRET}","password":""}}',
+            f'{{"type":"login","password":"","password":"{SECRET}"}}',
+            f'{{"a":{{"p\\u0061ssword":"{SECRET}"}},"a":1}}',
+            f'[{{"a":{{"password":"{SECRET}"}},"a":1}}]',
+        ):
+            self.assertNotIn(SECRET.encode(), hide_typed_secrets(line.encode()))
+        line = '{"text":"a","text":"b"}'
+        self.assertEqual(hide_typed_secrets(line.encode()), line.encode())
+
+    def test_an_escaped_name(self) -> None:
+        """JSON may write any letter as an escape, in an array, too."""
+        for line in (
+            f'{{"pass\\u0077ord":"{SECRET}"}}',
+            f'["password","x",{{"pass\\u0077ord":"{SECRET}"}}]',
+        ):
+            shown = hide_typed_secrets(line.encode())
+            self.assertNotIn(SECRET.encode(), shown)
+            self.assertIn(b'"password":"***"', shown)
 
     def test_other_protocols(self) -> None:
         """The usual places of passwords in other protocols are hidden."""
@@ -63,15 +88,30 @@ class RedactionTests(SynchronousTestCase):
             f"AUTH {SECRET}\r\n",
             f"auth default {SECRET}\r\n",
             f"AUTH PLAIN {SECRET}\r\n",
+            f"HELLO 3 AUTH default {SECRET}\r\n",
+            f"hello 2 setname x auth default {SECRET}\r\n",
             f"USER ann\r\nPASS {SECRET}\r\n",
+            f"{{}}\r\nPASS {SECRET}\r\n",
+            f"[INFO]\r\nPASS {SECRET}\r\n",
             f"*2\r\n$4\r\nAUTH\r\n$7\r\n{SECRET}\r\n",
             f"GET / HTTP/1.1\r\nAuthorization: Basic {SECRET}\r\nHost: x\r\n\r\n",
             f"GET / HTTP/1.1\r\nCookie: id={SECRET}\r\n\r\n",
+            f"GET / HTTP/1.1\r\nX-Auth-Token: {SECRET}\r\n\r\n",
+            f"GET / HTTP/1.1\r\nAuthorization:\r\n {SECRET}\r\nHost: x\r\n\r\n",
+            f"GET / HTTP/1.1\r\nAuthorization: Basic\n\t{SECRET}\n\n",
+            f"GET / HTTP/1.1\r\nCookie: a=b;\r\n  c=d;\r\n  id={SECRET}\r\n\r\n",
             f'POST / HTTP/1.1\r\n\r\n{{"password": "{SECRET}"}}',
         ):
             shown = hide_secrets(data.encode())
             self.assertNotIn(SECRET.encode(), shown)
             self.assertIn(b"***", shown)
+
+    def test_the_rest_of_a_request_stays(self) -> None:
+        """The headers after a secret, and the body."""
+        request = b"GET / HTTP/1.1\r\nAuthorization: a\r\n b\r\nHost: x\r\n\r\n body"
+        self.assertEqual(
+            hide_secrets(request), b"GET / HTTP/1.1\r\nAuthorization: ***\r\nHost: x\r\n\r\n body"
+        )
 
     def test_what_stays(self) -> None:
         """Everything else stays byte for byte."""
@@ -81,6 +121,8 @@ class RedactionTests(SynchronousTestCase):
             b"I forgot my password",
             b"the passage is authentic: /nick ann",
             b'{"type":"message",  "text":"what is my password?"}',
+            b' [1,  {"text":"what is my password?"}]',
+            b"[12:00] hello 3 times; it is in C:\\users",
             b"\xff\xfe\x00\x01",
             b"",
         ):
