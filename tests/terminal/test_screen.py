@@ -8,6 +8,7 @@ from typing import Any
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import DummyInput
+from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.vt100 import Vt100_Output
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,6 +24,20 @@ class Typing:
         self.view.nick = "ann"
         self.view.online = True
         self.view.turn_to("#lobby")
+
+
+class KeyTests(SynchronousTestCase):
+    """Keys that do what ``/help`` and the guide say."""
+
+    def test_ctrl_c(self) -> None:
+        """It forgets the line; on an empty one, it leaves."""
+        with create_app_session(input=DummyInput()):
+            screen: Any = TerminalScreen(DummyOutput())
+        screen._buffer.text = "typed"
+        for typed, is_left in (("typed", False), ("", True)):
+            self.assertEqual(screen._buffer.text, typed)
+            screen._clear(None)
+            self.assertEqual(screen._is_left, is_left)
 
 
 class DrawnTests(SynchronousTestCase):

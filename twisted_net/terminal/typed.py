@@ -20,7 +20,7 @@ MSG_HELP = "/msg NAME: talk to somebody alone. What you type goes there until yo
 KEYS_HELP = (
     "Alt-Up and Alt-Down turn to another room or person, as /join does.",
     "Tab completes commands, #rooms and names. Up and Down show what you typed before.",
-    "Ctrl-D leaves the chat.",
+    "Ctrl-C clears the line. On an empty line, it leaves the chat, and so does Ctrl-D.",
 )
 """What ``/help`` says besides the commands."""
 
