@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 from prompt_toolkit.application import create_app_session
@@ -50,7 +51,7 @@ class DrawnTests(SynchronousTestCase):
         with create_app_session(input=DummyInput(), output=output):
             screen: Any = TerminalScreen(output)
         screen._user = Typing()
-        screen._pasted = pasted
+        screen._paste(SimpleNamespace(data=pasted))
         for number in range(pending):
             screen._user.view.sending(PendingMessage("#lobby", f"{number}" * 3000))
         screen._buffer.text = "typed"

@@ -65,6 +65,7 @@ class TerminalScreen:
         self._is_due = False
         self._is_left = False
         self._pasted = ""
+        self._pasted_lines: list[str] = []  # those of the text, which is read once: it may be long
         self._user: Any = None
         self._buffer = Buffer(
             completer=_UserCompleter(self),
@@ -173,7 +174,7 @@ class TerminalScreen:
         """Return messages on their way, and the beginning of a pasted text: a row for each line."""
         lines = pending_lines(self._user.view)
         if self._pasted:
-            pasted = pasted_lines(self._pasted)
+            pasted = self._pasted_lines
             lines += [[("class:pending", f"  {line}")] for line in pasted[:PREVIEWED]]
             if len(pasted) > PREVIEWED:
                 lines.append([("class:pending", f"  ... {len(pasted) - PREVIEWED} more")])
@@ -182,7 +183,7 @@ class TerminalScreen:
 
     def _question(self) -> FormattedText:
         """Return the question, as long as fits on one row."""
-        number = len(pasted_lines(self._pasted))
+        number = len(self._pasted_lines)
         to = printable(self._user.view.current) or "nobody"
         words = (f"Send {number} lines to {to}? (y/n)", f"Send {number} lines? (y/n)", "Send? y/n")
         columns = self._output.get_size().columns
@@ -229,7 +230,7 @@ class TerminalScreen:
         """Ask before a pasted text becomes several messages."""
         lines = pasted_lines(event.data)
         if len(lines) > 1:
-            self._pasted = event.data
+            self._pasted, self._pasted_lines = event.data, lines
         elif lines:
             self._buffer.insert_text(lines[0])
 
