@@ -299,6 +299,20 @@ class PoolAnswersTests(PoolTestCase):
         new.end(killed_by=9)
         self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
 
+    def test_a_worker_dies_after_an_upgrade(self) -> None:
+        """New code of the supervisor asks at once what workers have counted that go on."""
+        self.scraped()
+        state = self.answers.export_state()
+        self.answers = PoolAnswers(self.reactor, self.service, self.view, decides_bans=True)
+        self.pool.observer = self.answers
+        self.answers.restore_state(json.loads(json.dumps(state)))
+        for worker in self.pool.running:
+            self.answers.worker_adopted(worker)
+        self.metrics(self.first, 5)
+        self.first.end(killed_by=9)
+        self.second.end(killed_by=9)  # has not answered
+        self.assertIn('twisted_net_x_total{service="netecho"} 5.0', self.scraped())
+
     def test_the_log_level(self) -> None:
         """Workers that start later get the level, too, until the configuration has another one."""
         self.patch(module, "set_log_level", self.set_level)

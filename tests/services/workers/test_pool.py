@@ -506,6 +506,9 @@ class TellingTests(PoolTestCase):
             def worker_ready(self, worker: WorkerHandle) -> None:
                 heard.append(("ready", worker.number))
 
+            def worker_adopted(self, worker: WorkerHandle) -> None:
+                heard.append(("adopted", worker.number))
+
             def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]]) -> None:
                 heard.append((families, worker.number))
 
@@ -523,3 +526,13 @@ class TellingTests(PoolTestCase):
         first.tell("final", metrics=[])
         first.end()
         self.assertEqual(heard, [("ready", 1), ("ready", 2), ([], 1), ("gone", 1)])
+        heard.clear()
+        for name in ("restore_state", "adopt"):
+            self.patch(WorkerHandle, name, lambda worker, known: None)
+        new = self.make(2)
+        new.observer = Observer()
+        known = [{"number": number, "is_retired": False} for number in (1, 2)]
+        new.adopt({"workers": known, "starts": 2, "is_proven": True, "has_served": True})
+        self.assertEqual(heard, [])
+        new.resume_adopted()
+        self.assertEqual(heard, [("adopted", 1), ("adopted", 2)])

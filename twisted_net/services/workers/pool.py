@@ -37,6 +37,9 @@ class PoolObserver(Protocol):
     def worker_ready(self, worker: WorkerHandle, /) -> None:
         """A worker has begun to serve."""
 
+    def worker_adopted(self, worker: WorkerHandle, /) -> None:
+        """A worker is heard again, after the supervisor has become new code."""
+
     def metrics_known(self, worker: WorkerHandle, families: list[dict[str, Any]], /) -> None:
         """A worker has told its last metrics."""
 
@@ -195,6 +198,8 @@ class WorkerPool:
         adopted, self._adopted = self._adopted, []
         for worker, known in adopted:
             worker.adopt(known)
+            if self.observer is not None:
+                self.observer.worker_adopted(worker)
             if known["is_retired"]:
                 self._later(self.drain + WORKER_END_SECONDS, self._kill, worker)
             elif worker.number > self.count:  # there are to be fewer now

@@ -98,6 +98,11 @@ class PoolAnswers:
         """Note the metrics of a worker."""
         self._sums.add(worker, families)
 
+    def worker_adopted(self, worker: WorkerHandle) -> None:
+        """Ask a worker what it has counted: it may die before an operator asks."""
+        asked = worker.ask("metrics")
+        asked.addCallbacks(lambda families: self._sums.add(worker, families), _ignore)
+
     def worker_gone(self, worker: WorkerHandle) -> None:
         """Note that a worker has ended, and its connections with it, unless another one has them.
 
