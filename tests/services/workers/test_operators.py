@@ -423,9 +423,14 @@ class PoolAnswersTests(PoolTestCase):
         """Nobody knows what its viewer has missed."""
         tap, ends = self.opened()
         self.second.end(killed_by=9)
-        closed = tap.over()
-        self.reactor.advance(ANSWER_SECONDS)
-        self.assertEqual((ends, self.successResultOf(closed)), ([True], (0, None)))
+        self.assertEqual((ends, self.successResultOf(tap.over())), ([True], (0, None)))
+
+    def test_the_connection_of_a_tap_ends(self) -> None:
+        """Its worker has said what was missed, and is not asked: it may end, too."""
+        tap, ends = self.opened()
+        self.second.tell("tap-ended", tap=4, failed=False, missed=3)
+        self.assertEqual((ends, self.successResultOf(tap.over())), ([True], (0, 3)))
+        self.assertEqual([each for each in self.second.heard() if each.get("ask") != "ping"], [])
 
     def test_a_viewer_who_has_gone_before(self) -> None:
         """A tap that comes too late is closed, so that others can look on."""
@@ -523,5 +528,6 @@ class WorkerAnswersTests(SynchronousTestCase):
         connection = self.peer.protocol
         self.peer.reset()
         self.assertEqual([name for name, _ in self.told], ["tap-line", "tap-ended"])
+        self.assertEqual(self.told[1][1], {"tap": 1, "failed": False, "missed": 0})
         self.answers.told("begin-tap", {"tap": 1})
         self.assertNotIn("message_received", vars(connection))

@@ -66,8 +66,11 @@ class TapEnd(Protocol):
     def add_line(self, text: str, /) -> None:
         """Get a line."""
 
-    def end(self) -> None:
-        """There are no more."""
+    def end(self, missed: int | None = None, /) -> None:
+        """There are no more.
+
+        :param missed: how many lines did not fit; None if nobody knows.
+        """
 
 
 Spawn = Callable[[WorkerProcess, WorkerSettings], WorkerEnds]
@@ -333,7 +336,7 @@ class WorkerHandle:
         elif name == "tap-line" and values["tap"] in self.taps:
             self.taps[values["tap"]].add_line(values["text"])
         elif name == "tap-ended" and values["tap"] in self.taps:
-            self.taps.pop(values["tap"]).end()
+            self.taps.pop(values["tap"]).end(values.get("missed"))
 
     def _asked(self, name: str, values: dict[str, Any]) -> Any:
         raise ValueError(f"a worker asks for {name}")

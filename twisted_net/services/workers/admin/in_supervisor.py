@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -433,7 +433,8 @@ class RemoteTap:
         self._write = write
         self._ended = ended
         self._lines = 0
-        self._is_over = False
+        self._missed: int | None = None
+        self._is_over = self._has_ended = False
         worker.taps[number] = self
 
     def begin(self) -> None:
@@ -442,6 +443,8 @@ class RemoteTap:
     def over(self) -> Deferred[tuple[int, int | None]]:
         self._is_over = True
         self._worker.taps.pop(self._number, None)
+        if self._has_ended:
+            return succeed((self._lines, self._missed))
         closed = self._ask(self._worker, "close-tap", number=self._number)
         # Only the worker knows what did not fit.
         return closed.addCallbacks(
@@ -455,8 +458,9 @@ class RemoteTap:
         self._lines += 1
         self._write(text.encode())
 
-    def end(self) -> None:
+    def end(self, missed: int | None = None, /) -> None:
         """The connection, or its worker, has ended."""
+        self._has_ended, self._missed = True, missed
         if not self._is_over:
             self._ended()
 

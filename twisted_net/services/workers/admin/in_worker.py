@@ -83,7 +83,7 @@ class WorkerAnswers:
             try:
                 tap.begin()
             except AttributeError:
-                self._tell("tap-ended", tap=values["tap"], failed=True)
+                self._tap_ended(values["tap"], failed=True)
         elif name == "pause-tap":
             tap.pauseProducing()
         elif name == "resume-tap":
@@ -91,6 +91,14 @@ class WorkerAnswers:
         elif name == "end-tap":
             del self._taps[values["tap"]]
             tap.over()
+
+    def _tap_ended(self, number: int, failed: bool) -> None:
+        """Tell that a tap has ended, with what its viewer has missed: this process may end soon."""
+
+        def tell(counts: tuple[int, int | None]) -> None:
+            self._tell("tap-ended", tap=number, failed=failed, missed=counts[1])
+
+        self._taps.pop(number).over().addCallback(tell)
 
     async def _close_tap(self, number: int) -> dict[str, Any]:
         tap = self._taps.pop(number, None)
@@ -107,7 +115,7 @@ class WorkerAnswers:
             self._tell("tap-line", tap=number, text=data.decode())
 
         def ended() -> None:
-            self._tell("tap-ended", tap=number, failed=False)
+            self._tap_ended(number, failed=False)
 
         self._taps[number] = await self._answers.open_tap(question, write, ended)
         return {"tap": number}
