@@ -127,6 +127,16 @@ test('a guest keeps the name that the server gave, in its session only', () => {
   assert.deepEqual(sent, [{ type: 'hello', nick: 'bea' }]);
 });
 
+test('a name that is typed between the hello and the welcome is asked for', () => {
+  begin().connected();
+  chat.entrance.rename('ann', chat.online);
+  assert.deepEqual(taken('nick'), []);
+  chat.receive(welcome('guest-1'));
+  assert.deepEqual(taken('nick'), [{ type: 'nick', nick: 'ann', id: 'nick' }]);
+  comeBack();
+  assert.deepEqual(taken('nick'), []); // the hello has it
+});
+
 test('a name that is taken is varied', () => {
   begin({ wishes: 'ann' }).connected();
   const refuse = () => chat.receive({ type: 'error', code: 'taken', text: 'The name is taken.' });

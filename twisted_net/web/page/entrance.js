@@ -15,6 +15,7 @@ export class Entrance {
     this.earlier = null; // those of the account, while others are tried
     this.isIn = false; // whether this connection has had its welcome
     this.rejected = 0; // names that were taken, on this connection
+    this.began = ''; // the name that the reader had chosen when this connection said hello
   }
 
   toJSON() {
@@ -26,6 +27,7 @@ export class Entrance {
   begin() {
     this.isIn = false;
     this.rejected = 0;
+    this.began = this.wishes;
     this.hello(this.wishes || (this.session && this.nick));
   }
 
@@ -39,6 +41,8 @@ export class Entrance {
     Object.assign(this, { nick, session, isIn: true, account: this.credentials?.user ?? '' });
     // Nobody can log in without a name and a password; the answer tells whether there are accounts.
     if (!this.account) this.world.send({ type: 'login', user: '', password: '', id: 'accounts' });
+    // It may have been typed after the hello.
+    if (this.wishes && this.wishes !== this.began) this.rename(this.wishes, true);
     this.world.emit({ on: 'me' });
   }
 
