@@ -40,6 +40,12 @@ class Service(ListenerService):
         self.startService()
 
 
+def counted(count: int) -> list[Any]:
+    """Return the metrics of a worker that has counted so much."""
+    samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
+    return [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
+
+
 class PoolAnswersTests(PoolTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -266,15 +272,11 @@ class PoolAnswersTests(PoolTestCase):
     def test_metrics_of_a_successor(self) -> None:
         """What it has taken over counts once; nothing falls, also if the supervisor is replaced."""
 
-        def known(count: int) -> list[Any]:
-            samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
-            return [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
-
         self.scraped()
         self.pool.upgrade_worker(1)
         new = self.spawner.started[2]
-        new.tell("ready", metrics=known(1))
-        self.first.tell("final", metrics=known(5))
+        new.tell("ready", metrics=counted(1))
+        self.first.tell("final", metrics=counted(5))
         self.first.end()
         self.first = new
         self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
@@ -286,15 +288,11 @@ class PoolAnswersTests(PoolTestCase):
     def test_a_successor_that_dies(self) -> None:
         """What it has taken over stays in the sum, also if nobody has asked it for anything."""
 
-        def known(count: int) -> list[Any]:
-            samples = [["twisted_net_x_total", {"service": "netecho"}, count]]
-            return [{"name": "twisted_net_x", "help": "X.", "type": "counter", "samples": samples}]
-
         self.scraped()
         self.pool.upgrade_worker(1)
         new = self.spawner.started[2]
-        new.tell("ready", metrics=known(4))
-        self.first.tell("final", metrics=known(5))
+        new.tell("ready", metrics=counted(4))
+        self.first.tell("final", metrics=counted(5))
         self.first.end()
         new.end(killed_by=9)
         self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
