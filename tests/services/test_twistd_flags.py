@@ -13,6 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.test_options import SERVICES
+from twisted_net.accounts import plugin_kinds
 from twisted_net.services import echo, options
 from twisted_net.services.privileges import FilesInUse
 from twisted_net.services.starting import StartError
@@ -329,6 +330,10 @@ class PrivilegesTests(FlagsCase):
         files = made.files_in_use()
         self.assertEqual(files.read_again, [f"{self.here}/users.txt"])
         self.assertEqual(files.directories, [f"{self.here}/d"])
+
+    def test_the_accounts_of_the_machine(self) -> None:
+        """They count too, on a Python that can check their passwords."""
+        self.patch(plugin_kinds, "find_spec", lambda name: object())
         made = SERVICES[2].Options()
         made.parseOptions(["--auth", "unix"])
         self.assertEqual(made.files_in_use().read_again, ["/etc/shadow"])
