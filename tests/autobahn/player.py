@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
-from autobahntestsuite.case import Cases
 from twisted.internet import reactor
+
+CLOSE_SECONDS = 2.0
+"""The time for the answer to a close frame; a case without one is ``UNCLEAN``. autobahn lets it end
+with a whole second of the clock, the last one in that time: with its own limit, 1, a close frame
+that is sent a millisecond before must be answered within this millisecond. So 2 is 1 at least."""
 
 
 def number(case: type) -> str:
@@ -64,7 +68,7 @@ class Player(WebSocketClientProtocol):
         super().connectionLost(reason)
         case = self.runCase
         case.onConnectionLost(self.failedByMe)
-        self.factory.finished(case)
+        self.factory.finished(case, self.wasNotCleanReason or "")
 
     # What the case is told.
 
@@ -134,7 +138,7 @@ class Players(WebSocketClientFactory):
 
     def __init__(self, port: int, cases: list[type]) -> None:
         super().__init__(f"ws://127.0.0.1:{port}")
-        self.setProtocolOptions(failByDrop=False)
+        self.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_SECONDS)
         self.logFrames = True
         self.results: dict[str, dict[str, str]] = {}
         self.error = ""
@@ -150,13 +154,17 @@ class Players(WebSocketClientFactory):
             self.case = case
             reactor.connectTCP("127.0.0.1", self._port, self)
 
-    def finished(self, case: Any) -> None:
-        """Note what the suite thinks of a case."""
+    def finished(self, case: Any, why_unclean: str) -> None:
+        """Note what the suite thinks of a case.
+
+        :param why_unclean: what autobahn says of the end of the connection: which of its limits has
+            passed, or how the connection was lost.
+        """
         self.results[number(self.case)] = {
             "behavior": case.behavior,
             "close": case.behaviorClose,
             "why": str(case.result),
-            "why_close": case.resultClose,
+            "why_close": "; ".join(filter(None, (case.resultClose, why_unclean))),
         }
 
     def clientConnectionLost(self, connector: Any, reason: Any) -> None:
@@ -169,6 +177,8 @@ class Players(WebSocketClientFactory):
 
 def main(port: str, report: str, *patterns: str) -> None:
     """Play the cases, and write the report."""
+    from autobahntestsuite.case import Cases
+
     players = Players(int(port), select(Cases, list(patterns)))
     reactor.callWhenRunning(players.next)
     reactor.run()
