@@ -7,7 +7,6 @@ the status 0 only if everything was ``OK`` or ``INFORMATIONAL``.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -22,15 +21,13 @@ from tests.autobahn.porting import SUITE
 
 ARCHIVE = f"{SUITE}==25.10.1"
 CLIENT = "autobahn[twisted]==26.10.2"
+PORTER = "fissix==24.4.24"
 REACTORS = ("default", "eager")
 GOOD = ("OK", "INFORMATIONAL")
 SECONDS = 3600
 """The most that the cases may take. All of them take some minutes."""
 
 _HERE = Path(__file__).parent
-_NO_PYTHON = (
-    "The cases are for Python 2, and lib2to3, which ports them, is in Python 3.11 and 3.12 only."
-)
 
 
 class Suite:
@@ -50,14 +47,12 @@ class Suite:
         _run(sys.executable, "-m", "venv", str(self._directory / "venv"))
         pip = (self._python, "-m", "pip", "--quiet", "--disable-pip-version-check")
         _run(*pip, "download", "--no-deps", "--dest", str(self._directory), ARCHIVE)
-        _run(*pip, "install", CLIENT)
+        _run(*pip, "install", CLIENT, PORTER)
         (archive,) = self._directory.glob("*.tar.gz")
         _run("tar", "-xzf", str(archive), "-C", str(self._directory))
         source = next(self._directory.glob(f"{SUITE}-*/{SUITE}"))
         unfinished = self._directory / "unfinished"
-        # lib2to3 is deprecated; what will replace it is not needed here.
-        port = (self._python, "-W", "ignore", str(_HERE / "porting.py"))
-        _run(*port, str(source), str(unfinished / SUITE))
+        _run(self._python, str(_HERE / "porting.py"), str(source), str(unfinished / SUITE))
         unfinished.rename(self._directory / "ported")
 
     def play(self, reactor: str, patterns: list[str]) -> dict[str, dict[str, str]]:
@@ -131,8 +126,6 @@ def main() -> str | int:
     )
     parser.add_argument("--keep", metavar="DIR", help="keep the suite there for the next time")
     asked = parser.parse_args()
-    if importlib.util.find_spec("lib2to3") is None:
-        return _NO_PYTHON
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(asked.keep or temporary).absolute()
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Make a Python 3 package of the suite's cases: ``python porting.py SOURCE DESTINATION``.
 
-``lib2to3`` does most of it. What it cannot know are the types: the cases take bytes for text, and
-here they go on doing so. A byte is the character with its number (Latin-1), and the player
-translates. ``lib2to3`` is part of Python up to 3.12.
+``fissix`` does most of it: it is Python's own ``lib2to3``, which 3.13 has removed. What it cannot
+know are the types: the cases take bytes for text, and here they go on doing so. A byte is the
+character with its number (Latin-1), and the player translates.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class pkg_resources:
 def ported(name: str, text: str, tool: Any) -> str:
     """Return the text of one file for Python 3.
 
-    :param tool: of ``lib2to3``.
+    :param tool: of ``fissix``.
     """
     text = str(tool.refactor_string(text.expandtabs(8) + "\n", name))
     for pattern, replacement in _TABLE:
@@ -94,12 +94,9 @@ def port(source: Path, destination: Path) -> None:
 
     :param source: the package in the suite's archive.
     """
-    from lib2to3.refactor import (
-        RefactoringTool,
-        get_fixers_from_package,
-    )
+    from fissix.refactor import RefactoringTool, get_fixers_from_package
 
-    fixers = get_fixers_from_package("lib2to3.fixes")
+    fixers = get_fixers_from_package("fissix.fixes")
     tool = RefactoringTool([each for each in fixers if not each.endswith("fix_unicode")])
     (destination / "case").mkdir(parents=True)
     for path in (source / "caseset.py", *(source / "case").glob("*.py")):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
-
-from twisted.trial.unittest import SkipTest
 
 from tests.live.harness import LiveTestCase
 
@@ -19,8 +16,6 @@ class AutobahnTests(LiveTestCase):
 
     async def test_strict(self) -> None:
         """All are OK or informational, with both reactors."""
-        if importlib.util.find_spec("lib2to3") is None:
-            raise SkipTest("this Python has no lib2to3, which makes Python 3 of the suite")
         running = self.spawn(sys.executable, "-P", "-m", "tests.autobahn", *PATTERNS)
         await running.until(lambda: running.status is not None, "the sums", SECONDS)
         self.assertEqual(running.status, 0, running)

@@ -16,7 +16,8 @@ from tests.live.harness import LOCALHOST, Client, LiveTestCase, program
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "backup.rst"
 
 PYTHON_BACKUP = (
-    "import sqlite3, sys; s, t = map(sqlite3.connect, sys.argv[1:]); s.backup(t, pages=int(50))"
+    "import sqlite3, sys; s, t = map(sqlite3.connect, sys.argv[1:]); s.backup(t, pages=int(50));"
+    "s.close(); t.close()"
 )
 
 
