@@ -645,6 +645,71 @@ test('nothing is heard of somebody who is ignored', () => {
   assert.deepEqual(taken('join'), []);
 });
 
+test('who is ignored raises nothing, whatever else is unread', () => {
+  enter();
+  chat.receive(said(1));
+  chat.ignore('eve');
+  events.length = 0;
+  chat.receive(said(2, 'hi ann', { from: 'eve' }));
+  chat.receive(said(3, 'hi ann', { from: 'Eve' }));
+  assert.deepEqual([told('heard'), lobby().unread, lobby().mentions, lobby().line], [[], 1, 0, 0]);
+  chat.receive(said(4));
+  assert.equal(lobby().unread, 2);
+  begin({ ...JSON.parse(JSON.stringify(chat)), ignored: ['eve'] });
+  assert.equal(lobby().unread, 2);
+  chat.connected();
+  chat.receive(welcome());
+  chat.receive(joined(5, { recovered: true }));
+  chat.receive(said(5, 'x', { from: 'eve' }));
+  chat.receive(page(1, 2, 3, 4, 5)); // they are not counted again
+  assert.equal(lobby().unread, 2);
+  lobby().markRead();
+  chat.receive(said(6, 'x', { from: 'eve' }));
+  chat.receive(said(7));
+  assert.deepEqual([lobby().unread, lobby().line], [1, 6]);
+});
+
+test('who is ignored raises nothing in what is fetched because it was too much to follow', () => {
+  enter();
+  chat.ignore('eve');
+  chat.receive(said(1));
+  comeBack();
+  chat.receive(joined(6, { recovered: false }));
+  const fetched = (from, ...offsets) => ({
+    ...page(),
+    messages: offsets.map((each) => said(each, 'x', { from })),
+    more: true,
+  });
+  chat.receive(fetched('eve', 4, 5, 6));
+  chat.receive(fetched('eve', 4, 5, 6));
+  assert.equal(lobby().unread, 3);
+  chat.receive(fetched('bea', 1, 2, 3));
+  assert.equal(lobby().unread, 3);
+  begin({ ...JSON.parse(JSON.stringify(chat)), ignored: ['eve'] });
+  assert.equal(lobby().unread, 3);
+  comeBack();
+  chat.receive(joined(1, { epoch: 'other', recovered: false }));
+  assert.equal(lobby().unread, 1);
+  chat.receive({ ...fetched('eve', 1), epoch: 'other' });
+  assert.equal(lobby().unread, 0);
+});
+
+test('own messages need no reading, and hide nothing that does', () => {
+  enter();
+  chat.say('#lobby', 'one');
+  chat.receive(said(1));
+  chat.receive({ type: 'ack', id: 't1', room: 'lobby', offset: 2 });
+  chat.receive(said(3, 'from elsewhere', { from: 'ann' }));
+  assert.equal(lobby().unread, 1);
+  chat.receive({ type: 'private', from: 'bea', text: 'psst', time: '2026-11-26T06:33:00.000Z' });
+  const talk = chat.talkWith('bea');
+  talk.markRead();
+  chat.say('@bea', 'two');
+  chat.receive({ type: 'private', from: 'bea', text: 'psst', time: '2026-11-26T06:33:00.000Z' });
+  chat.receive({ type: 'ack', id: 't2' });
+  assert.equal(talk.unread, 1);
+});
+
 test('leaving goes to another conversation, and the lobby is always there', () => {
   enter();
   chat.receive(joined(0, { room: 'ops' }));

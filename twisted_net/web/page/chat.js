@@ -9,13 +9,13 @@
 
 import { Room, Talk, entryOf } from './conversation.js';
 import { Entrance } from './entrance.js';
+import { CHUNK, fetchHistory, receiveHistory } from './history.js';
 import { Homecoming } from './homecoming.js';
 import { fold, mentions } from './names.js';
 import { Outbox, requestOf } from './outbox.js';
 import { PEOPLE } from './people.js';
 
 export const LOBBY = 'lobby';
-export const CHUNK = 50; // messages of history in one request
 
 export class Chat {
   /**
@@ -220,27 +220,8 @@ export class Chat {
     this.emit('back', summary);
   }
 
-  /** Ask for the messages before an offset, or for the last ones. */
-  fetch(room, before = room.first ?? undefined) {
-    if (!this.online || !room.joined || room.loading) return;
-    room.loading = true;
-    const limit = Math.min(CHUNK, this.limits.history);
-    this.world.send({
-      type: 'history',
-      room: room.name,
-      ...(before && { before }),
-      limit,
-      id: `history ${room.name}`,
-    });
-  }
-
-  history({ room: name, epoch, messages, more }) {
-    const room = this.rooms.get(name);
-    if (room === undefined) return;
-    room.loading = false;
-    if (epoch !== room.epoch) return;
-    const count = room.prepend(messages.map(entryOf), more, (each) => !this.isIgnored(each.from));
-    this.emit('prepend', { conversation: room, count });
+  fetch(room, before) {
+    fetchHistory(this, room, before);
   }
 
   /** Leave a room, or close a private conversation. */
@@ -293,7 +274,7 @@ export class Chat {
     const own = this.took(message.id);
     if (own || this.isMe(entry.from)) this.shownAsRead(room, entry);
     else if (!this.isIgnored(entry.from)) this.heard(room, entry, mentions(entry.text, this.nick));
-    else if (room.unread === 1) room.markRead();
+    else room.passOver();
   }
 
   told(message) {
@@ -315,7 +296,7 @@ export class Chat {
 
   /** Show what needs no reading, such as a message of our own. It hides nothing that does. */
   shownAsRead(conversation, entry) {
-    if (conversation.unread === 1) conversation.markRead();
+    conversation.passOver();
     this.show(conversation, entry);
   }
 
@@ -413,7 +394,7 @@ const HANDLERS = {
   message: (chat, message) => chat.said(message),
   private: (chat, message) => chat.told(message),
   ack: (chat, message) => chat.acked(message),
-  history: (chat, message) => chat.history(message),
+  history: receiveHistory,
   rooms: (chat, { rooms }) => chat.emit('rooms', { rooms }),
   notice: (chat, { text }) => chat.notice(text),
   error: (chat, message) => chat.refused(message),

@@ -20,6 +20,7 @@ export class Conversation {
     this.more = false; // whether the server has earlier ones
     this.loading = false;
     this.read = { epoch: '', offset: 0 };
+    this.quiet = 0; // messages after those that were read that need no reading either
     this.line = null; // the last message above the line "New"; null: there is no line
     this.mentions = 0;
     this.draft = '';
@@ -30,22 +31,31 @@ export class Conversation {
   }
 
   get unread() {
-    if (this.offset < 0) return 0;
-    const read = this.read.epoch === this.epoch ? this.read.offset : 0;
-    return Math.max(0, this.offset - read);
+    return this.offset < 0 ? 0 : Math.max(0, this.offset - this.readTo - this.quiet);
+  }
+
+  /** The last message that was read, in this epoch. */
+  get readTo() {
+    return this.read.epoch === this.epoch ? this.read.offset : 0;
   }
 
   /** Count everything as read. */
   markRead() {
     const changed = this.unread > 0 || this.mentions > 0;
     this.read = { epoch: this.epoch, offset: Math.max(0, this.offset) };
-    this.mentions = 0;
+    this.quiet = this.mentions = 0;
     return changed;
+  }
+
+  /** Take it that the last message needs no reading. It hides nothing before it that does. */
+  passOver() {
+    this.quiet += 1;
+    if (this.unread === 0) this.markRead();
   }
 
   /** Draw the line "New" above what has not been read. */
   drawLine() {
-    this.line = this.unread ? this.offset - this.unread : null;
+    this.line = this.unread ? this.readTo : null;
   }
 
   append(entry) {
@@ -74,6 +84,7 @@ export class Room extends Conversation {
     this.topic = '';
     this.attic = null; // entries before a gap that may be closed by fetching
     this.caughtUp = -1; // the last message that came late, after a lost connection
+    this.gap = null; // messages that are unread as far as is known: those after..before
   }
 
   get since() {
@@ -87,7 +98,8 @@ export class Room extends Conversation {
   restart(epoch, offset) {
     const { entries, epoch: old, offset: last, first, more } = this;
     if (last > 0) this.attic = { entries, epoch: old, offset: last, first, more };
-    if (epoch !== old) this.line = null;
+    if (epoch !== old) Object.assign(this, { line: null, quiet: 0 });
+    this.gap = { after: epoch === old ? Math.max(0, last) : 0, before: offset + 1 };
     const left = last > 0 ? [] : entries; // if nothing was said, nothing is missing
     Object.assign(this, { epoch, offset, entries: left, first: null, more: false, loading: false });
     this.caughtUp = -1;
@@ -101,6 +113,18 @@ export class Room extends Conversation {
     if (event !== 'leave') this.members.add(to ?? nick);
     this.count += this.members.size - had;
     if (event === 'leave' && this.members.size === had && !areAllListed) this.count -= 1;
+  }
+
+  /** Look in a page of history, once, for unread messages that need no reading. */
+  countPast(messages, needsReading) {
+    const { gap, readTo } = this;
+    if (gap === null || !messages.length) return;
+    const after = Math.max(gap.after, readTo);
+    this.quiet += messages.filter(
+      (each) => each.offset > after && each.offset < gap.before && !needsReading(each),
+    ).length;
+    this.gap = { ...gap, before: Math.min(gap.before, messages[0].offset) };
+    if (this.unread === 0) this.markRead();
   }
 
   /**
@@ -135,12 +159,14 @@ export class Room extends Conversation {
   }
 
   toJSON() {
-    const { name, epoch, offset, read, line, mentions, draft } = this;
-    return { name, epoch, offset, read, line, mentions, draft };
+    const { name, epoch, offset, read, quiet, gap, line, mentions, draft } = this;
+    return { name, epoch, offset, read, quiet, gap, line, mentions, draft };
   }
 
-  static from({ name, epoch, offset, read, line, mentions, draft }) {
-    return Object.assign(new Room(name), { epoch, offset, read, line, mentions, draft });
+  // An earlier version of the page may have saved it.
+  static from({ name, quiet = 0, gap = null, epoch, offset, read, line, mentions, draft }) {
+    const saved = { quiet, gap, epoch, offset, read, line, mentions, draft };
+    return Object.assign(new Room(name), saved);
   }
 }
 
@@ -160,13 +186,14 @@ export class Talk extends Conversation {
   }
 
   toJSON() {
-    const { nick, offset, read, line, mentions, draft } = this;
+    const { nick, offset, read, quiet, line, mentions, draft } = this;
     const entries = this.entries.filter((each) => each.kind === 'message').slice(-KEPT_PRIVATE);
-    return { nick, offset, read, line, mentions, draft, entries };
+    return { nick, offset, read, quiet, line, mentions, draft, entries };
   }
 
-  static from({ nick, entries, offset, read, line, mentions, draft }) {
-    const talk = Object.assign(new Talk(nick), { entries, offset, read, line, mentions, draft });
+  static from({ nick, quiet = 0, entries, offset, read, line, mentions, draft }) {
+    const saved = { quiet, entries, offset, read, line, mentions, draft };
+    const talk = Object.assign(new Talk(nick), saved);
     talk.first = entries[0]?.offset ?? null;
     return talk;
   }
