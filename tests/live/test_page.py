@@ -60,6 +60,18 @@ AXE = """
 axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>
   [id, nodes.map((node) => [node.html.slice(0, 200), node.failureSummary])]))
 """
+LONG_TOPIC = "see https://example.org/" + " for what is planned" * 10
+# How many lines of the topic can be read, and what its button says.
+TOPIC = """
+(() => {
+  const topic = document.getElementById('topic');
+  const { height, width, left, right } = topic.getBoundingClientRect();
+  const isSeen = width > 100 && left >= 0 && right <= innerWidth;
+  const lines = isSeen ? height / parseFloat(getComputedStyle(topic).lineHeight) : 0;
+  const more = document.getElementById('topic-more');
+  return [Math.round(lines), more.getAttribute('aria-expanded')];
+})()
+"""
 HEIGHT = "document.getElementById('log').scrollHeight"
 
 
@@ -196,6 +208,31 @@ class TogetherTests(PageTestCase):
         program.request(type="quit")
         await ann.waits("!document.getElementById('member-list').textContent.includes('zoe')")
         await ann.shows("left", ".fold")
+
+    async def test_a_topic_that_does_not_fit(self) -> None:
+        """One line of it is shown on phones and wide windows, and all of it on demand."""
+        await self.chat()
+        program = await self.program("bea")
+        program.request(type="topic", room="lobby", topic=LONG_TOPIC)
+        for size in (PHONE, WIDE):
+            tab = await self.open(self.url, size=size)
+            await tab.shows(LONG_TOPIC, "#topic")
+            await tab.waits("!document.getElementById('topic-more').hidden")
+            self.assertEqual(await tab.evaluate(TOPIC), [1, "false"])
+            await tab.do(lambda page: page.focus("#topic-more"))
+            await tab.press("Enter")
+            lines, is_expanded = await tab.evaluate(TOPIC)
+            self.assertEqual((lines > 1, is_expanded), (True, "true"))
+            await tab.do(lambda page: page.click("#topic", position={"x": 3, "y": 3}))
+            self.assertEqual(await tab.evaluate(TOPIC), [1, "false"])
+            await tab.evaluate("document.getElementById('topic-more').click()")
+            self.assertEqual((await tab.evaluate(TOPIC))[1], "true")
+            await tab.say("/join ops")
+            await tab.shows("ops", "#title")
+            await tab.waits("document.getElementById('topic-more').hidden")
+            await tab.press("Alt+ArrowUp")
+            await tab.shows(LONG_TOPIC, "#topic")
+            self.assertEqual(await tab.evaluate(TOPIC), [1, "false"])
 
     async def test_an_account(self) -> None:
         """With accounts, the page offers a login; a wrong password is told."""
@@ -682,7 +719,7 @@ class AccessibilityTests(PageTestCase):
         source = axe_source()
         await self.chat()
         program = await self.program("bea")
-        program.request(type="topic", room="lobby", topic="see https://example.org/")
+        program.request(type="topic", room="lobby", topic=LONG_TOPIC)
         program.say("hello", "`code` https://example.org/", "```", "long " * 60, "```", "hi ann")
         for scheme in ("light", "dark"):
             for size in (WIDE, PHONE):
@@ -702,6 +739,7 @@ class AccessibilityTests(PageTestCase):
             ("find-room", ""),
             ("help", ""),
             ("rename", ""),
+            ("topic-more", ""),
             ("burger", ""),
             ("who", ""),
             ("text", "@b"),

@@ -4,12 +4,14 @@
 import { byId, make, oncePerFrame, set, spoken } from './dom.js';
 import { fold, sorted } from './names.js';
 import { nodesOf, square } from './rows.js';
+import { Topic } from './topic.js';
 
 export class Panels {
   /** @param hooks - open(key), talk(nick) */
   constructor(chat, hooks) {
     Object.assign(this, { chat, hooks });
     this.app = byId('app');
+    this.topic = new Topic();
     this.listSoon = oncePerFrame(() => this.listed());
     this.listedFor = null; // the conversation that was the current one when the lists were drawn
     this.drawMembers = oncePerFrame(() => this.membersListed());
@@ -150,12 +152,11 @@ export class Panels {
       ? make('span', { class: 'hash', 'aria-hidden': 'true' }, '#')
       : square(title);
     byId('title').replaceChildren(mark, title);
-    byId('topic').replaceChildren(
-      ...(isRoom
+    this.topic.show(
+      isRoom
         ? nodesOf(here.topic, '')
-        : ['Only the two of you see this. The server keeps nothing of it.']),
+        : ['Only the two of you see this. The server keeps nothing of it.'],
     );
-    byId('topic').title = isRoom ? here.topic : '';
     const where = isRoom ? `#${title}` : title;
     byId('log').setAttribute(
       'aria-label',
