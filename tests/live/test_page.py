@@ -788,6 +788,33 @@ class LongTests(PageTestCase):
         texts = await ann.texts("#pages .m p")
         self.assertEqual(texts, [f"m{number}" for number in range(1, 401)])
 
+    async def test_code_that_begins_before_what_is_shown(self) -> None:
+        """It is code, and what follows is not; as soon as more is known, pages below are right."""
+        await self.chat()
+        program = await self.program("bea")
+        before = [f"t{number}" for number in range(1, 46)]
+        code = [f"k{number}" for number in range(1, 61)]
+        program.say("```", *code, "```", *before[:30], room="lobby")
+        await program.until(lambda: len(program.messages("ack")) == 92, "all acks")
+        ann = await self.person("ann")
+        await ann.shows("t30")
+        shown = "document.querySelector('#pages pre').textContent"
+        self.assertTrue((await ann.evaluate(shown)).endswith("k59\nk60"))
+        self.assertEqual((await ann.texts("#pages .m p"))[-30:], before[:30])
+        program.request(type="join", room="ops", id="join ops")
+        await program.has(b'"room":"ops"')
+        program.say(*before, "```", *code, room="ops")  # its end is not written yet
+        await program.until(lambda: len(program.messages("ack")) == 198, "all acks")
+        await ann.say("/join ops")
+        await ann.shows("k60")
+        for _ in range(40):
+            if await ann.evaluate("document.querySelector('.began') !== null"):
+                break
+            await ann.evaluate("log.scrollTop = 0; null")
+            await ann.waits("true")
+        self.assertEqual(await ann.texts("#pages .m p"), before)
+        self.assertEqual("\n".join(await ann.texts("#pages pre")).split(), code)
+
     async def test_ten_thousand_messages(self) -> None:
         """A new message is shown within a frame, and a reload shows the newest within a second."""
         await self.chat()

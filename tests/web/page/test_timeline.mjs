@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { MOST_ENTRIES, Room, Talk } from './page/conversation.js';
+import { fencesAt } from './page/fences.js';
+import * as timeline from './page/timeline.js';
 import { copyOf, dayName, foldedText, presenceText, rowsOf, startOfRows } from './page/timeline.js';
 
 const NOON = new Date(2026, 10, 25, 12).getTime();
@@ -137,6 +139,74 @@ test("another's message does not end a block, and time does", () => {
 test('a block within one message opens none', () => {
   const rows = rowsOfAll([message(1, 'bea', '```x```'), message(2, 'bea', 'y')]);
   assert.equal(brief(rows), 'day, message, more');
+});
+
+/** Return the code of the entries from a place on, as far as those that are known tell. */
+function codeFrom(index, entries) {
+  const state = { ...startOfRows(), fences: fencesAt(entries, index) };
+  return timeline
+    .rowsOfAll(state, entries.slice(index))
+    .filter((each) => each.row === 'message')
+    .map((each) => each.code);
+}
+
+const bea = (...texts) => texts.map((text, index) => message(index + 5, 'bea', text));
+
+test('a block that began before what is shown is code, and what follows is not', () => {
+  const block = ['```', 'a', '', 'b', '```', 'so'];
+  assert.deepEqual(codeFrom(2, bea(...block)), ['', 'b', '', null]);
+  assert.deepEqual(codeFrom(0, bea(...block.slice(1))), ['a', '', 'b', '', null]);
+  assert.deepEqual(codeFrom(0, bea('a', '```', 'b', '```', 'c', '```')), [
+    ...['a', '', null, '', 'c', ''],
+  ]);
+});
+
+test('before what is shown, fences tell where a line stands', () => {
+  for (const texts of [
+    ['see', '```js', 'a', '```', 'so'],
+    ['see', '```', 'a', '```', 'so', '```js'],
+    ['see `x`', '```', 'a', '```', 'so', '```x```', '```'],
+    ['see', '```', 'a', '```', 'so', 'b ```x```', '```'],
+  ])
+    assert.deepEqual(codeFrom(0, bea(...texts)).slice(0, 5), [null, '', 'a', '', null], texts);
+  assert.deepEqual(codeFrom(0, bea('a', 'b```', 'so', '```', 'c')), ['a', 'b', null, '', 'c']);
+  assert.deepEqual(codeFrom(0, bea('so', 'no more', 'see `x`')), [null, null, null]);
+});
+
+test('where a conversation begins, no block is open', () => {
+  const entries = [message(1, 'bea', 'see'), message(2, 'bea', '```'), message(3, 'bea', 'a')];
+  assert.deepEqual(codeFrom(0, entries), [null, '', 'a']);
+});
+
+test("before what is shown, others' blocks and old ones are not open", () => {
+  const entries = [
+    message(5, 'ann', 'x'),
+    message(6, 'bea', 'a'),
+    message(7, 'ann', 'y'),
+    message(8, 'bea', '```'),
+    message(9, 'ann', 'z', 1),
+    message(10, 'ann', '```', 1),
+    message(11, 'eve', '```', 1),
+    message(12, 'eve', 'b', 1),
+  ];
+  assert.deepEqual(codeFrom(0, entries), [null, 'a', null, '', null, '', '', 'b']);
+});
+
+test('after a gap, it is as if nothing came before', () => {
+  const entries = [...bea('```js', 'a'), { kind: 'lost' }, ...bea('b', '```', 'so')];
+  assert.deepEqual(codeFrom(0, entries), ['', 'a', 'b', '', null]);
+  assert.deepEqual(codeFrom(4, entries), ['', null]);
+});
+
+test('states are the same if the same rows follow', () => {
+  const after = (entries) => {
+    const state = startOfRows();
+    timeline.rowsOfAll(state, entries);
+    return state;
+  };
+  const end = message(9, 'ann', 'x', 5);
+  assert.ok(timeline.isSame(after([message(5, 'bea', '```'), end]), after([end])));
+  assert.ok(!timeline.isSame(after([end, ...bea('```')]), after([end, ...bea('x')])));
 });
 
 test('earlier messages come before, once', () => {

@@ -4,9 +4,10 @@
 // (content-visibility). New ones are added once a frame, however many have come.
 
 import { byId, make, oncePerFrame } from './dom.js';
+import { fencesAt } from './fences.js';
 import { counted } from './format.js';
 import { Rows } from './rows.js';
-import { copyOf, dayName, rowsOf, startOfRows } from './timeline.js';
+import { copyOf, dayName, isSame, rowsOf, rowsOfAll, startOfRows } from './timeline.js';
 
 const PAGE = 50;
 const FIRST_PAGES = 2;
@@ -129,26 +130,41 @@ export class Log {
     page.state = copyOf(start);
     page.element.replaceChildren();
     page.rows = new Rows(page.element, this.chat.nick);
-    for (const entry of page.entries)
-      for (const row of rowsOf(page.state, entry, line)) page.rows.add(row);
+    for (const row of rowsOfAll(page.state, page.entries, line)) page.rows.add(row);
   }
 
   /** Show up to a page more, above what is shown. */
   showOlder() {
+    const { entries } = this.conversation;
     const from = Math.max(0, this.hidden - PAGE);
-    const next = this.pages[0];
-    const page = this.newPage(startOfRows(), next?.element ?? null);
-    page.entries = this.conversation.entries.slice(from, this.hidden);
+    const page = this.newPage(startOfRows(), this.pages[0]?.element ?? null);
+    page.entries = entries.slice(from, this.hidden);
     this.hidden = from;
-    this.draw(page, startOfRows());
+    this.draw(page, { ...startOfRows(), fences: fencesAt(entries, from) });
     // What was the first page may belong to the same day, sender or block of code.
-    if (next) this.draw(next, page.state);
+    this.drawFrom(1, page.state);
     this.beginning();
+  }
+
+  /** Draw a page again after another state, and those below as far as that changes them. */
+  drawFrom(index, state) {
+    for (const page of this.pages.slice(index)) {
+      if (isSame(page.start, state)) return;
+      this.draw(page, state);
+      state = page.state;
+    }
   }
 
   /** Take earlier messages that have been fetched. */
   prepended(count) {
     this.hidden += count;
+    const start = this.pages[0]?.start;
+    if (start) {
+      // Now it is known whether a block of code was open.
+      const fences = fencesAt(this.conversation.entries, this.hidden);
+      if (!isSame(start, { ...start, fences }))
+        this.keepPlace(() => this.drawFrom(0, { ...start, fences }));
+    }
     this.more();
   }
 
@@ -193,12 +209,11 @@ export class Log {
     );
     const place = seen?.getBoundingClientRect().top;
     const page = seen?.closest('.page');
-    const index = page
-      ? [...page.querySelectorAll('.m')].indexOf(seen) - page.querySelectorAll('.m').length
-      : 0;
     change();
     if (!seen) return;
-    const now = seen.isConnected ? seen : [...page.querySelectorAll('.m')].at(index);
+    // It may have been drawn again, or belong to a block of code now.
+    const isNow = (each) => Number(each.dataset.offset) <= Number(seen.dataset.offset);
+    const now = seen.isConnected ? seen : [...page.querySelectorAll('.m')].findLast(isNow);
     if (now) scroller.scrollTop += now.getBoundingClientRect().top - place;
     this.lastTop = scroller.scrollTop;
   }

@@ -90,7 +90,7 @@ export class Rows {
   }
 
   messageRow({ entry, more, code, joins }) {
-    if (joins && this.code) {
+    if (joins && (this.code || !code)) {
       if (code) this.code.append(this.code.textContent ? `\n${code}` : code);
       return null;
     }
@@ -101,6 +101,7 @@ export class Rows {
     const article = make('article', {
       class: classes,
       title: new Date(time).toLocaleString('en-GB'),
+      'data-offset': entry.offset,
     });
     if (action) {
       article.append(...this.actionOf(entry));

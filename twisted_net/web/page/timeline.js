@@ -3,11 +3,11 @@
 // A conversation is a list of entries; the rows for the next entry depend on a small state that the
 // entries before it leave behind. So rows can be made from any place on, and one at a time.
 
-import { FENCE, counted } from './format.js';
+import { PATIENCE, fenced, openBefore } from './fences.js';
+import { counted } from './format.js';
 
-// Messages of one sender within this time stand under one name; so do lines of fenced code.
+// Messages of one sender within this time stand under one name.
 const GROUP = 5 * 60_000;
-const FENCE_PATIENCE = 60_000;
 
 /** Return the state before the first entry. */
 export const startOfRows = () => ({
@@ -20,6 +20,23 @@ export const startOfRows = () => ({
 });
 
 export const copyOf = (state) => ({ ...state, fences: new Map(state.fences) });
+
+/** Return whether the same rows follow two states. */
+export const isSame = (one, other) => textOf(one) === textOf(other);
+
+const textOf = ({ fences, ...rest }) => {
+  const open = [...fences].filter(([, time]) => rest.time - time < PATIENCE);
+  return JSON.stringify([rest, open.sort()]);
+};
+
+/** Return the rows of several entries, and change the state. */
+export function rowsOfAll(state, entries, line = null) {
+  return entries.flatMap((entry, index) => {
+    // Where messages were lost, so was the begin of a block, or its end.
+    if (entry.kind === 'lost') state.fences = openBefore(entries, index + 1);
+    return rowsOf(state, entry, line);
+  });
+}
 
 /**
  * Return the rows that an entry adds, and change the state.
@@ -60,31 +77,9 @@ function addDay(rows, state, time) {
 function messageRow(state, entry) {
   const { from, time } = entry;
   const more = state.sender === from && !entry.action && time - state.time < GROUP;
-  const [code, joins] = entry.action ? [null, false] : fenced(state, entry);
+  const [code, joins] = entry.action ? [null, false] : fenced(state.fences, entry);
   Object.assign(state, { sender: entry.action ? null : from, time });
   return { row: 'message', entry, more, code, joins: joins && more };
-}
-
-/**
- * Return the line of fenced code that a message is, null for none; and whether it goes on with the
- * code of the sender's last message. A message is one line, so a block of code is several messages.
- */
-function fenced(state, { from, text, time }) {
-  const open = state.fences.get(from);
-  if (open !== undefined && time - open < FENCE_PATIENCE) {
-    const end = text.trimEnd();
-    if (!end.endsWith(FENCE)) {
-      state.fences.set(from, time);
-      return [text, true];
-    }
-    state.fences.delete(from);
-    return [end.slice(0, -FENCE.length), true];
-  }
-  state.fences.delete(from);
-  if (!text.startsWith(FENCE) || text.indexOf(FENCE, FENCE.length) > 0) return [null, false];
-  state.fences.set(from, time);
-  const first = text.slice(FENCE.length);
-  return [/^\s*[\w+#.-]*\s*$/u.test(first) ? '' : first, false]; // a word there names the language
 }
 
 /** Return the local day of a time, as a text that compares. */
