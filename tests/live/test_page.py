@@ -72,6 +72,19 @@ TOPIC = """
   return [Math.round(lines), more.getAttribute('aria-expanded')];
 })()
 """
+AT_END = """
+document.getElementById('jump').hidden &&
+  log.scrollHeight - log.scrollTop - log.clientHeight < 2
+"""
+# The message box grows.
+GROW = "text.value = 'x\\n'.repeat(7); text.rows = 8; null"
+# A phone is turned: the browser keeps in place what it finds best, and may tell so at any time.
+TURN = """
+document.getElementById('app').style.setProperty('width', '700px');
+document.getElementById('app').style.setProperty('height', '300px');
+log.scrollTop;
+log.dispatchEvent(new Event('scroll'));
+"""
 HEIGHT = "document.getElementById('log').scrollHeight"
 
 
@@ -787,6 +800,30 @@ class LongTests(PageTestCase):
             self.assertLess(abs(await ann.evaluate("placeOf", text) - place), 3, text)
         texts = await ann.texts("#pages .m p")
         self.assertEqual(texts, [f"m{number}" for number in range(1, 401)])
+
+    async def test_the_end_stays_in_sight(self) -> None:
+        """A window, a keyboard or a message box of another size moves nobody from the newest."""
+        await self.chat()
+        program = await self.program("bea")
+        program.say(*(f"m{number} " + "word " * (number * 7 % 60) for number in range(80)))
+        for size in (WIDE, PHONE):
+            ann = await self.open(self.url, size=size)
+            await ann.shows("m79")
+            await ann.waits(AT_END)
+            for width, height in ((700, 760), (1180, 400), (390, 300), (390, 780)):
+                what = {"width": width, "height": height}
+                await ann.do(lambda tab, what=what: tab.set_viewport_size(what))
+                await ann.waits(f"innerWidth === {width} && innerHeight === {height}")
+                await ann.waits(AT_END)
+            await ann.evaluate(GROW)
+            await ann.waits(AT_END)
+            await ann.evaluate(TURN)
+            for _ in range(3):
+                await ann.waits("true")
+            self.assertTrue(await ann.evaluate(AT_END))
+            # Who scrolls by himself is not held back.
+            await ann.evaluate("log.scrollTop -= 200; null")
+            await ann.waits("!document.getElementById('jump').hidden")
 
     async def test_code_that_begins_before_what_is_shown(self) -> None:
         """It is code, and what follows is not; as soon as more is known, pages below are right."""

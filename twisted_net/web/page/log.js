@@ -29,7 +29,8 @@ export class Log {
     this.missed = 0; // messages that have come below what is in sight
     this.queue = [];
     this.isUnsentOld = false;
-    this.lastTop = 0;
+    this.lastTop = 0; // where it was scrolled to
+    this.lastSize = ''; // of all of it, and of what is in sight
     this.flush = oncePerFrame(() => this.flushed());
     this.scroller.addEventListener('scroll', () => this.scrolled(), { passive: true });
     this.jump.addEventListener('click', () => this.toEnd());
@@ -215,7 +216,7 @@ export class Log {
     const isNow = (each) => Number(each.dataset.offset) <= Number(seen.dataset.offset);
     const now = seen.isConnected ? seen : [...page.querySelectorAll('.m')].findLast(isNow);
     if (now) scroller.scrollTop += now.getBoundingClientRect().top - place;
-    this.lastTop = scroller.scrollTop;
+    this.measure();
   }
 
   /** Say where the conversation begins, or that it is empty. */
@@ -270,19 +271,31 @@ export class Log {
 
   stick() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
-    this.lastTop = this.scroller.scrollTop;
+    this.measure();
+  }
+
+  /** Keep how it stands. Return whether it has another size than before. */
+  measure() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    const size = `${scrollHeight} ${clientHeight}`;
+    const isResized = size !== this.lastSize;
+    Object.assign(this, { lastTop: scrollTop, lastSize: size });
+    return isResized;
   }
 
   scrolled() {
-    const { scrollTop } = this.scroller;
+    const { lastTop } = this;
+    const isResized = this.measure();
     if (this.isAtEnd) {
       this.following = true;
       this.missed = 0;
       this.hooks.looked();
-    } else if (scrollTop < this.lastTop - 1) {
+    } else if (this.following && isResized) {
+      // The browser has scrolled: the window, the message box or a message has another size.
+      this.stick();
+    } else if (this.lastTop < lastTop - 1) {
       this.following = false;
     }
-    this.lastTop = scrollTop;
     this.drawJump();
     this.more();
   }
