@@ -49,6 +49,14 @@ window.requestAnimationFrame = (action) => frame((time) => {
 });
 null
 """
+# The most rows that stood at a time for messages that are not sent.
+COUNT_UNSENT = """
+window.most = 0;
+const unsent = document.getElementById('unsent');
+new MutationObserver(() => (window.most = Math.max(window.most, unsent.children.length)))
+  .observe(unsent, { childList: true });
+null
+"""
 READ_OUT = """
 window.read = [];
 const announcer = document.getElementById('announcer');
@@ -824,6 +832,24 @@ class LongTests(PageTestCase):
             # Who scrolls by himself is not held back.
             await ann.evaluate("log.scrollTop -= 200; null")
             await ann.waits("!document.getElementById('jump').hidden")
+
+    async def test_a_paste_of_many_lines(self) -> None:
+        """Few of them are drawn while they wait, and all come in order, as fast as is allowed."""
+        await self.chat("--rate", "500", "--burst", "20")
+        program = await self.program("bea")
+        ann = await self.open(self.url)
+        await ann.evaluate(COUNT_UNSENT)
+        lines = [f"line {number}" for number in range(1, 1501)]
+        begin = time.monotonic()
+        await ann.say("\n".join(lines))
+        await ann.shows(" more messages to be sent", "#unsent")
+        await ann.waits(ALL_SENT)
+        self.assertGreater(time.monotonic() - begin, 2)
+        await ann.shows("line 1500", NEWEST)
+        self.assertLess(await ann.evaluate("window.most"), 60)
+        await program.until(lambda: len(program.messages("message")) == 1500, "all messages")
+        self.assertEqual([each["text"] for each in program.messages("message")], lines)
+        self.assertEqual(await ann.texts("#unsent *"), [])
 
     async def test_code_that_begins_before_what_is_shown(self) -> None:
         """It is code, and what follows is not; as soon as more is known, pages below are right."""

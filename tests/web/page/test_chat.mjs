@@ -248,6 +248,24 @@ test('a message is pending, then acked', () => {
   assert.deepEqual([chat.outbox.messages, shape(), lobby().unread], [[], ['hi'], 0]);
 });
 
+test('of thousands of messages, each ack is found at once, and the order stays', () => {
+  enter();
+  const count = 40_000;
+  for (let number = 1; number <= count; number += 1) chat.say('#lobby', String(number));
+  assert.deepEqual(
+    sent.map((each) => each.text),
+    Array.from({ length: count }, (_, index) => String(index + 1)),
+  );
+  const begin = performance.now();
+  for (let number = count; number > 2; number -= 1)
+    chat.receive({ type: 'ack', id: `t${number}`, room: 'lobby', offset: 0 });
+  assert.ok(performance.now() - begin < 1000);
+  assert.deepEqual(
+    chat.outbox.messages.map((each) => each.text),
+    ['1', '2'],
+  );
+});
+
 test('a refused message has failed, and can be taken back', () => {
   enter();
   chat.say('#lobby', 'hi');

@@ -162,6 +162,12 @@ test('names, rooms and commands are completed', () => {
     assert.deepEqual(offered(text, true), []);
 });
 
+test('the word at the caret of a long text is found in one pass', () => {
+  const begin = performance.now();
+  assert.deepEqual(offered(`${'x'.repeat(60_000)} @do`), ['@Dominic', '@dora']);
+  assert.ok(performance.now() - begin < 1000);
+});
+
 test('a choice replaces the word at the caret', () => {
   const found = completionsAt('hi @do there', 6, known);
   assert.deepEqual(withChoice('hi @do there', found, found.choices[1]), {

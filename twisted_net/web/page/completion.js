@@ -15,8 +15,10 @@ const MOST = 8;
  */
 export function completionsAt(text, caret, known, asked = false) {
   const before = text.slice(0, caret);
-  const word = /\S*$/u.exec(before)[0];
-  const from = caret - word.length;
+  // No pattern that ends at the caret: it would begin anew at each letter of a long text.
+  let from = caret;
+  while (from > 0 && !/\s/u.test(text[from - 1])) from -= 1;
+  const word = before.slice(from);
   const choices = choicesOf(word, from, before, known, asked).slice(0, MOST);
   return choices.length ? { from, to: caret, choices } : null;
 }

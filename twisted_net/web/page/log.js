@@ -12,6 +12,7 @@ import { copyOf, dayName, isSame, rowsOf, rowsOfAll, startOfRows } from './timel
 const PAGE = 50;
 const FIRST_PAGES = 2;
 const MOST_PAGES = 250; // in the document; above, the oldest are taken out of it
+const MOST_UNSENT = 50; // messages in the document; of more, as after a large paste, the number
 const NEAR = 600; // pixels from the upper end at which more is shown, or fetched
 
 export class Log {
@@ -249,11 +250,13 @@ export class Log {
     const rows = new Rows(this.unsent, this.chat.nick);
     const own = this.chat.outbox.to(conversation.key);
     const last = this.pages.at(-1)?.state.sender;
-    this.unsent.replaceChildren(
-      ...own.map((each, index) =>
+    const shown = own
+      .slice(0, MOST_UNSENT)
+      .map((each, index) =>
         rows.unsent(each, index > 0 || last === this.chat.nick, this.hooks),
-      ),
-    );
+      );
+    if (own.length > MOST_UNSENT) shown.push(rows.moreUnsent(own.length - MOST_UNSENT));
+    this.unsent.replaceChildren(...shown);
     if (own.length && this.start?.className === 'empty') this.start.remove();
   }
 

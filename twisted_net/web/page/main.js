@@ -5,7 +5,7 @@ import { stepsOf } from './commands.js';
 import { Composer } from './composer.js';
 import { Connection } from './connection.js';
 import { Dialogs } from './dialogs.js';
-import { byId } from './dom.js';
+import { byId, oncePerFrame } from './dom.js';
 import { counted, lasted } from './format.js';
 import { listenToKeys } from './keyboard.js';
 import { Log } from './log.js';
@@ -121,10 +121,11 @@ const EVENTS = {
   trim: ({ conversation, count }) => conversation === chat.here && log.trimmed(count),
   reset: ({ conversation }) => conversation === chat.here && log.reset(),
   unsent: ({ conversation }) => conversation === chat.here && log.unsentChanged(),
-  said: () => {
+  // A paste may be thousands of lines, and each is a message.
+  said: oncePerFrame(() => {
     log.eraseLine();
     log.toEnd();
-  },
+  }),
   opened: ({ conversation }) => shown(conversation),
   list: () => panels.drawList(),
   members: ({ conversation }) => conversation === chat.here && panels.drawMembers(),

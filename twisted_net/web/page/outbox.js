@@ -7,7 +7,12 @@ const encoder = new TextEncoder();
 export class Outbox {
   /** @param saved - the messages that an earlier page had */
   constructor(saved = []) {
-    this.messages = saved;
+    this.byId = new Map(saved.map((each) => [each.id, each])); // in the order of writing
+  }
+
+  /** All messages, the oldest first. */
+  get messages() {
+    return [...this.byId.values()];
   }
 
   toJSON() {
@@ -26,7 +31,7 @@ export class Outbox {
   add(message, most) {
     const own = { ...message, state: 'pending', sent: false, why: '' };
     this.fits(own, most);
-    this.messages.push(own);
+    this.byId.set(own.id, own);
     return own;
   }
 
@@ -38,7 +43,7 @@ export class Outbox {
   }
 
   find(id) {
-    return this.messages.find((each) => each.id === id) ?? null;
+    return this.byId.get(id) ?? null;
   }
 
   fail(own, why) {
@@ -47,8 +52,8 @@ export class Outbox {
 
   /** Take a message off the list, because it is acked. */
   take(id) {
-    const own = id ? this.find(id) : null;
-    if (own !== null) this.messages.splice(this.messages.indexOf(own), 1);
+    const own = this.find(id);
+    this.byId.delete(id);
     return own;
   }
 
@@ -64,7 +69,7 @@ export class Outbox {
 
   /** Forget what was to be sent to a conversation. */
   drop(key) {
-    this.messages = this.messages.filter((each) => each.key !== key);
+    for (const own of this.to(key)) this.byId.delete(own.id);
   }
 }
 

@@ -1,7 +1,7 @@
 // The elements of a conversation's rows.
 
 import { make, spoken } from './dom.js';
-import { partsOf } from './format.js';
+import { counted, partsOf } from './format.js';
 import { colourOf, initialOf, mentions } from './names.js';
 import { clockOf, dayName, foldedText, presenceText } from './timeline.js';
 
@@ -146,5 +146,9 @@ export class Rows {
     }
     article.append(make('p', {}, ...said));
     return article;
+  }
+  /** Return the row that stands for messages of our own that are not shown. */
+  moreUnsent(count) {
+    return make('p', { class: 'aside' }, `and ${counted(count, 'more message')} to be sent`);
   }
 }
