@@ -436,6 +436,21 @@ class RestartTests(PageTestCase):
             self.assertEqual(len(texts), len(set(texts)), texts)
             self.assertEqual(texts[0], "before")
 
+    async def test_a_stalled_connection(self) -> None:
+        """A server that does not answer is shown before the connection is given up."""
+        server = await self.chat()
+        ann = await self.person("ann", size=PHONE)
+        for trouble in ("dispatchEvent(new Event('offline'))", "null"):
+            server.signal(signal.SIGSTOP)
+            await ann.say(f"kept, {trouble}")
+            await ann.evaluate(trouble)
+            await ann.shows("No answer…", "#conn")
+            await ann.shows("The server does not answer.", "#banner:not([hidden])")
+            server.signal(signal.SIGCONT)
+            await ann.connected()
+            await ann.waits("document.getElementById('banner').hidden")
+            await ann.waits(ALL_SENT)
+
     async def test_killed_again_and_again(self) -> None:
         """Whatever is written while the server is killed is in the room once, in one order."""
         store = f"sqlite:{self.directory() / 'chat.db'}"

@@ -8,7 +8,7 @@ import { Announcer } from './page/notifications.js';
 import { Saved } from './page/saved.js';
 import { Chat } from './page/chat.js';
 
-let sockets, timers, now, states, received, connection;
+let sockets, timers, now, states, received, connection, isSeen;
 
 class Socket {
   constructor() {
@@ -52,7 +52,7 @@ function pass(milliseconds) {
 }
 
 beforeEach(() => {
-  [sockets, timers, now, states, received] = [[], [], 0, [], []];
+  [sockets, timers, now, states, received, isSeen] = [[], [], 0, [], [], false];
   connection = new Connection(
     'ws://x/ws',
     {
@@ -65,6 +65,7 @@ beforeEach(() => {
         return timer;
       },
       cancel: (timer) => timers.includes(timer) && timers.splice(timers.indexOf(timer), 1),
+      isSeen: () => isSeen,
     },
     {
       opened: () => connection.send({ type: 'hello' }),
@@ -197,6 +198,87 @@ test('pings are answered, and silence is asked about', () => {
     ['waiting', 'The server does not answer.', 1000],
   );
   assert.equal(socket.onclose, null);
+});
+
+const pings = (socket) => socket.sent.filter((each) => each.type === 'ping').length;
+
+test('who looks at the page sees soon that nobody answers', () => {
+  isSeen = true;
+  const socket = open();
+  pass(20_000);
+  assert.deepEqual([pings(socket), connection.state], [1, 'open']);
+  pass(3000);
+  assert.equal(connection.state, 'probing');
+  socket.says({ type: 'pong' });
+  assert.equal(connection.state, 'open');
+  pass(20_000);
+  pass(3000);
+  pass(7000);
+  assert.deepEqual(
+    [states.slice(1), connection.why, connection.lostAt],
+    [['open', 'probing', 'open', 'probing', 'waiting'], 'The server does not answer.', 53_000],
+  );
+});
+
+test('a request without an answer is asked about, however many follow', () => {
+  const socket = open();
+  for (let second = 0; second < 5; second += 1) {
+    connection.send({ type: 'message' });
+    pass(1000);
+  }
+  assert.equal(pings(socket), 1);
+  connection.send({ type: 'message' });
+  connection.hurry();
+  pass(10_000);
+  assert.deepEqual([pings(socket), connection.state], [1, 'waiting']);
+});
+
+test('an answer to a request is enough', () => {
+  const socket = open();
+  connection.send({ type: 'message' });
+  pass(4000);
+  socket.says({ type: 'ack' });
+  pass(44_000);
+  assert.equal(pings(socket), 0);
+});
+
+test('without a network it is doubtful at once, and a server on this machine answers', () => {
+  const socket = open();
+  connection.suspect();
+  assert.deepEqual([pings(socket), connection.state], [1, 'probing']);
+  connection.suspect();
+  socket.says({ type: 'pong' });
+  assert.deepEqual([pings(socket), connection.state], [1, 'open']);
+  connection.suspect();
+  pass(7000);
+  assert.equal(connection.state, 'waiting');
+  connection.suspect();
+  assert.equal(connection.state, 'waiting');
+});
+
+test('a page that slept, or whose timers are late, asks once more before it gives up', () => {
+  const socket = open();
+  pass(60_000); // a hidden tab, where timers end once a minute
+  assert.deepEqual([pings(socket), connection.state], [1, 'open']);
+  pass(60_000);
+  assert.deepEqual([pings(socket), connection.state], [2, 'open']);
+  socket.says({ type: 'pong' });
+  pass(60_000);
+  pass(60_000);
+  assert.deepEqual([pings(socket), connection.state], [4, 'open']);
+  pass(60_000);
+  assert.equal(connection.state, 'waiting');
+});
+
+test('a connection that is closed while it is doubtful was lost', () => {
+  const socket = open();
+  connection.suspect();
+  socket.ends(1006);
+  assert.deepEqual([connection.state, connection.why], ['waiting', 'The connection was lost.']);
+  open();
+  connection.suspect();
+  connection.stop('Bye.');
+  assert.deepEqual([connection.state, connection.why], ['stopped', 'Bye.']);
 });
 
 test('an attempt that nobody answers is given up', () => {

@@ -1,15 +1,17 @@
 // The connection to the server: a WebSocket, and when to try again.
 //
 // It begins in "waiting". Every attempt is "connecting" until the server has sent its welcome; then
-// it is "open". After its end comes "waiting", for a time with jitter that grows with each attempt
-// that failed; or "stopped", if the server has said that coming back is of no use.
+// it is "open", and "probing" while it may be dead. After its end comes "waiting", for a time with
+// jitter that grows with each attempt that failed; or "stopped", if the server has said that coming
+// back is of no use.
 
 import { REASONS } from './reasons.js';
 
 const STEPS = {
   waiting: { attempt: 'connecting', stop: 'stopped' },
   connecting: { welcome: 'open', lost: 'waiting', stop: 'stopped' },
-  open: { lost: 'waiting', stop: 'stopped' },
+  open: { doubt: 'probing', lost: 'waiting', stop: 'stopped' },
+  probing: { answer: 'open', lost: 'waiting', stop: 'stopped' },
   stopped: { attempt: 'connecting' },
 };
 
@@ -21,7 +23,12 @@ const LONGEST = 30_000;
 const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 
 const OPENING = 10_000; // milliseconds until an attempt is given up
+// Milliseconds of silence before a ping. Where nobody looks, it is the heartbeat of the welcome.
+const WATCHED = 20_000; // while somebody looks at the page
+const ASKED = 5_000; // after a request, since each has an answer
+const DOUBT = 3_000; // milliseconds without an answer to a ping until that is shown
 const ANSWERING = 10_000; // milliseconds until a ping has to be answered
+const SLEPT = 5_000; // milliseconds that a timer may be late
 
 /** Return the milliseconds to wait before an attempt; the first is 1. As in policy/backoff.py. */
 export const delayOf = (attempt, random) =>
@@ -30,7 +37,8 @@ export const delayOf = (attempt, random) =>
 export class Connection {
   /**
    * @param {string} url
-   * @param world - open(url) makes a WebSocket; now(), random(), later(f, ms), cancel(timer)
+   * @param world - open(url) makes a WebSocket; now(), random(), later(f, ms), cancel(timer);
+   *     isSeen(): whether somebody may be looking at the page
    * @param hooks - opened(): say hello; received(message); changed(state)
    */
   constructor(url, world, hooks) {
@@ -44,6 +52,14 @@ export class Connection {
     this.goodbye = null;
     this.socket = null;
     this.timer = null;
+    this.dueAt = Infinity; // when the timer ends
+    this.isAsking = false; // whether a ping is not answered
+    this.isAskedAgain = false;
+  }
+
+  /** Whether there is a connection, as far as is known. */
+  get isUp() {
+    return this.state === 'open' || this.state === 'probing';
   }
 
   step(name) {
@@ -55,7 +71,7 @@ export class Connection {
 
   /** Connect, now. Does nothing while there is a connection. */
   start() {
-    if (this.state === 'connecting' || this.state === 'open') return;
+    if (this.state === 'connecting' || this.isUp) return;
     this.setTimer(() => this.drop('The server does not answer.'), OPENING);
     this.goodbye = null;
     this.attempts += 1;
@@ -71,20 +87,33 @@ export class Connection {
   /** Connect now rather than later, for example because the network is back. */
   hurry() {
     if (this.state === 'waiting') this.start();
-    else if (this.state === 'open') this.ping();
+    else if (this.isUp && !this.isAsking) this.ping();
+  }
+
+  /** Take it that there is no network. A server on this machine answers all the same. */
+  suspect() {
+    if (this.state !== 'open') return;
+    if (!this.isAsking) this.ping();
+    this.doubt();
   }
 
   /** End the connection, and do not come back. */
   stop(why) {
     this.forget();
     this.why = why;
-    if (this.state === 'open') this.lostAt = this.world.now();
+    if (this.isUp) this.lostAt = this.world.now();
     if (this.state !== 'stopped') this.step('stop');
   }
 
   /** Send a message. A message to no connection is lost: the chat sends it again. */
   send(message) {
-    if (this.socket?.readyState === 1) this.socket.send(JSON.stringify(message));
+    if (this.socket?.readyState !== 1) return;
+    this.socket.send(JSON.stringify(message));
+    const isRequest = message.type !== 'ping' && message.type !== 'pong';
+    // A later one does not put it off.
+    const isSooner = this.world.now() + ASKED < this.dueAt;
+    if (isRequest && this.isUp && !this.isAsking && isSooner)
+      this.setTimer(() => this.ping(), ASKED);
   }
 
   receive(data) {
@@ -102,19 +131,42 @@ export class Connection {
       this.why = '';
       this.step('welcome');
     }
-    if (this.state === 'open') this.listen();
+    if (this.isUp) this.listen();
     return this.hooks.received(message);
   }
 
   // A browser answers the protocol's pings by itself and shows them to nobody. So this asks with a
   // ping of its own, when nothing has been heard for some time.
   listen() {
-    this.setTimer(() => this.ping(), this.heartbeat);
+    this.isAsking = this.isAskedAgain = false;
+    if (this.state === 'probing') this.step('answer');
+    const most = this.world.isSeen() ? WATCHED : Infinity;
+    this.setTimer(() => this.ping(), Math.min(this.heartbeat, most));
   }
 
   ping() {
+    this.isAsking = true;
     this.send({ type: 'ping' });
-    this.setTimer(() => this.drop('The server does not answer.'), ANSWERING);
+    // Where nobody looks, browsers let timers end once a minute, so one has to do.
+    if (this.world.isSeen() && this.state === 'open') this.setTimer(() => this.doubt(), DOUBT);
+    else this.giveUpIn(ANSWERING);
+  }
+
+  /** Show that a ping is not answered. */
+  doubt() {
+    this.step('doubt');
+    this.giveUpIn(ANSWERING - DOUBT);
+  }
+
+  giveUpIn(milliseconds) {
+    const due = this.world.now() + milliseconds;
+    this.setTimer(() => {
+      // If this page slept, the answer may be behind the timer.
+      const hasSlept = this.world.now() - due > SLEPT;
+      if (!hasSlept || this.isAskedAgain) return this.drop('The server does not answer.');
+      this.isAskedAgain = true;
+      return this.ping();
+    }, milliseconds);
   }
 
   /** Give a connection up that may be dead: its close may never be told. */
@@ -130,7 +182,7 @@ export class Connection {
     else
       this.lost(
         text ||
-          (this.state === 'open' ? 'The connection was lost.' : 'The server cannot be reached.'),
+          (this.isUp ? 'The connection was lost.' : 'The server cannot be reached.'),
       );
   }
 
@@ -143,7 +195,7 @@ export class Connection {
 
   lost(why) {
     const wait = delayOf(Math.max(1, this.attempts), this.world.random());
-    if (this.state === 'open') this.lostAt = this.world.now();
+    if (this.isUp) this.lostAt = this.world.now();
     this.why = why;
     this.retryAt = this.world.now() + wait;
     this.setTimer(() => this.start(), wait);
@@ -153,6 +205,7 @@ export class Connection {
   forget() {
     const { socket } = this;
     this.setTimer(null);
+    this.isAsking = this.isAskedAgain = false;
     this.socket = null;
     if (socket === null) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
@@ -162,5 +215,6 @@ export class Connection {
   setTimer(action, milliseconds) {
     if (this.timer !== null) this.world.cancel(this.timer);
     this.timer = action && this.world.later(action, milliseconds);
+    this.dueAt = action ? this.world.now() + milliseconds : Infinity;
   }
 }

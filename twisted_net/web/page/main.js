@@ -23,7 +23,7 @@ const token = () =>
     .map((each) => each.toString(16).padStart(2, '0'))
     .join('');
 
-const saved = new Saved(sessionStorageOrNull(), localStorageOrNull());
+const saved = new Saved(storageOrNull('sessionStorage'), storageOrNull('localStorage'));
 const before = saved.load();
 const url = new URL('ws', document.baseURI);
 url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -36,6 +36,7 @@ const connection = new Connection(
     random: Math.random,
     later: (action, milliseconds) => setTimeout(action, milliseconds),
     cancel: (timer) => clearTimeout(timer),
+    isSeen: () => document.visibilityState === 'visible',
   },
   {
     opened: () => chat.connected(),
@@ -82,17 +83,9 @@ const dialogs = new Dialogs({
   login: (user, password) => logIn(user, password),
 });
 
-function sessionStorageOrNull() {
+function storageOrNull(name) {
   try {
-    return window.sessionStorage;
-  } catch {
-    return null;
-  }
-}
-
-function localStorageOrNull() {
-  try {
-    return window.localStorage;
+    return window[name];
   } catch {
     return null;
   }
@@ -200,6 +193,14 @@ function stateChanged(state) {
   if (state === 'open') {
     panels.drawState(state, 'Connected');
     banner.hide('offline');
+    return;
+  }
+  if (state === 'probing') {
+    panels.drawState(state, 'No answer…');
+    banner.show(['The server does not answer. What you write is kept.'], {
+      isBad: true,
+      kind: 'offline',
+    });
     return;
   }
   chat.disconnected();
@@ -371,6 +372,7 @@ byId('text').addEventListener('input', saveSoon);
 window.addEventListener('focus', look);
 window.addEventListener('blur', look);
 window.addEventListener('online', () => connection.hurry());
+window.addEventListener('offline', () => connection.suspect());
 window.addEventListener('storage', ({ key }) => {
   if (key === BROWSER) chat.ignored = new Set(saved.ignored()); // another tab has changed it
 });
