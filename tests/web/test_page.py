@@ -9,6 +9,8 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+import unicodedata
 from collections.abc import Iterator
 from configparser import ConfigParser
 from itertools import product
@@ -18,6 +20,7 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import twisted_net.web
+from twisted_net.chat.names import fold
 from twisted_net.policy.close_reasons import REASONS
 
 PAGE = Path(twisted_net.web.__file__).with_name("page")
@@ -64,6 +67,48 @@ class ModulesTests(SynchronousTestCase):
         """Each file of tests has a test here."""
         run = set(re.findall(r'run_tests\("(.*?)"\)', Path(__file__).read_text()))
         self.assertEqual({path.name for path in TESTS.glob("*.mjs")}, run)
+
+
+# Prints how the page folds each character, if not to itself, and a list of names; null for those
+# that Node's version of Unicode does not know.
+FOLD = """
+import { fold } from './page/names.js';
+const all = {};
+for (let code = 0; code <= 0x10ffff; code += 1) {
+  if (code >= 0xd800 && code <= 0xdfff) continue;
+  const character = String.fromCodePoint(code);
+  const folded = /\\p{Cn}/u.test(character) ? null : fold(character);
+  if (folded !== character) all[character] = folded;
+}
+console.log(JSON.stringify([all, JSON.parse(process.argv[2]).map(fold)]));
+"""
+
+
+class FoldTests(SynchronousTestCase):
+    def test_names_compare_as_on_the_server(self) -> None:
+        """The page folds each character as the server does, and names of several."""
+        texts = ["ΟΔΟΣ", "όδος", "Straße", "STRASSE", "İpek", "IPEK", "\u0131pek", "ᏣᎳᎩ", "ꮳꮃꭹ"]
+        texts += ["\uff21nn", "e\u0301A", "A\u0345\u0301", "\u0399\u0308\u0301", "ﬃ", "ẞß", "ǅ"]
+        node = shutil.which("node")
+        if node is None:
+            raise SkipTest("node is not installed")
+        root = Path(self.mktemp())
+        shutil.copytree(PAGE, root / "page")
+        (root / "package.json").write_text('{"type": "module"}')
+        (root / "fold.js").write_text(FOLD)
+        command = [node, "fold.js", json.dumps(texts)]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.stderr, "")
+        each, together = json.loads(done.stdout)
+        self.assertEqual(together, [fold(text) for text in texts])
+        for code in filter(_is_character, range(sys.maxunicode + 1)):
+            found = each.get(chr(code), chr(code))
+            if found is not None and found != fold(chr(code)):
+                self.fail(f"U+{code:04X} is {found!r}, and on the server {fold(chr(code))!r}")
+
+
+def _is_character(code: int) -> bool:
+    return unicodedata.category(chr(code)) not in ("Cn", "Cs")
 
 
 class ReasonsTests(SynchronousTestCase):

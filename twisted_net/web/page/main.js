@@ -9,7 +9,7 @@ import { byId, oncePerFrame } from './dom.js';
 import { counted, lasted } from './format.js';
 import { listenToKeys } from './keyboard.js';
 import { Log } from './log.js';
-import { bareRoom } from './names.js';
+import { bareRoom, fold } from './names.js';
 import { Announcer, Notifications } from './notifications.js';
 import { Banner, Panels } from './panels.js';
 import { BROWSER, Saved } from './saved.js';
@@ -291,7 +291,7 @@ function entered(text) {
 const DO = {
   say: ({ text, action }) => chat.say(chat.current, text, action),
   join: ({ room }) => joinRoom(room),
-  leave: ({ room }) => chat.leave(room ? `#${room.toLowerCase()}` : chat.current),
+  leave: ({ room }) => chat.leave(room ? `#${fold(room)}` : chat.current),
   talk: ({ to, text }) => {
     talkTo(to);
     if (text) chat.say(chat.talkWith(to).key, text);

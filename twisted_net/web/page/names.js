@@ -3,9 +3,25 @@
 // How many colours page.css has: .c0 to .c11.
 export const COLOURS = 12;
 
-/** Return a name as it compares: the server's rule is stricter, and it alone decides. */
-export const fold = (name) =>
-  name.normalize('NFKC').toLowerCase().replaceAll('ß', 'ss').replaceAll('ς', 'σ');
+/**
+ * Return a name as it compares: without its case, as the server's fold() does (chat/names.py). The
+ * server takes names for the same that only look alike, too: it alone decides.
+ */
+export function fold(name) {
+  if (/^[\0-\x7f]*$/u.test(name)) return name.toLowerCase();
+  const folded = Array.from(name.normalize('NFKC'), withoutCase).join('').normalize('NFKC');
+  return folded.replaceAll('i\u0307', 'i'); // of the Turkish capital İ
+}
+
+/**
+ * Return a character without its case. JavaScript has no case folding; but the small form of the
+ * capital is the same (ß: SS: ss), except in Cherokee, which folds to capitals, and for ı.
+ */
+function withoutCase(character) {
+  if (character === 'ı') return character;
+  if (/\p{Script=Cherokee}/u.test(character)) return character.toUpperCase();
+  return character.toLowerCase().toUpperCase().toLowerCase();
+}
 
 /** Return the number of a name's colour: the same in every room and on every page (FNV-1a). */
 export function colourOf(name) {
