@@ -74,6 +74,46 @@ class Program:
         return self.heard()
 
 
+class Members:
+    """The list of a room's members that a program keeps, as clients do.
+
+    :ivar nick: the program's own name.
+    :ivar is_known: False from when joins or leaves were only counted until it joins again.
+    """
+
+    def __init__(self, room: str = "lobby") -> None:
+        self.room = room
+        self.nick = ""
+        self.names: set[str] = set()
+        self.count = 0
+        self.is_known = False
+
+    def read(self, message: dict[str, Any]) -> None:
+        """Take the next message."""
+        had = len(self.names)
+        match message:
+            case {"type": "welcome", "nick": nick}:
+                self.nick = nick
+            case {"type": "joined", "room": self.room, "members": members, "count": count}:
+                self.names, self.is_known = set(members), True
+                had, self.count = len(self.names), count
+            case {"type": "nick", "nick": nick}:
+                if self.nick in self.names:
+                    self.names.remove(self.nick)
+                    self.names.add(nick)
+                self.nick = nick
+            case {"type": "presence", "room": self.room, "count": _}:
+                self.is_known = False
+            case {"type": "presence", "room": self.room, "event": "join", "nick": nick}:
+                self.names.add(nick)
+            case {"type": "presence", "room": self.room, "event": "leave", "nick": nick}:
+                self.names.discard(nick)
+            case {"type": "presence", "room": self.room, "nick": nick, "to": to}:
+                self.names.discard(nick)
+                self.names.add(to)
+        self.count += len(self.names) - had
+
+
 class ChatCase(SynchronousTestCase):
     """A chat server with a fake clock."""
 

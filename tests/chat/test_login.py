@@ -240,6 +240,19 @@ class LoginTests(ChatCase):
             self.assertEqual(peer.protocol.user.operator, name == "boss")
             self.clock.advance(60)
 
+    def test_the_next_login(self) -> None:
+        """Who logs in as somebody who has just left is a member; the one who left is not."""
+        bot = self.program("bot")
+        first = self.tls()
+        first.send(b"/login ann secret-1\n")
+        second = self.tls()
+        self.pass_presence(bot)
+        first.reset()
+        second.send(b"/login ann secret-1\n")
+        self.clock.pump([0.1] * 10)
+        told = [(each["event"], each["nick"]) for each in bot.heard()]
+        self.assertEqual(told, [("leave", "ann"), ("nick", "guest-2")])
+
     def test_a_login_after_a_space(self) -> None:
         """``/login`` after a space or a byte order mark logs in: the password is not said."""
         ann2 = self.user("ann2")

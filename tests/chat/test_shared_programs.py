@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
 
+from tests.chat.chat_peers import Members
 from tests.chat.shared_chat import Process, SharedCase
 from twisted_net.chat import names
 from twisted_net.chat.shared.cluster import RETRY
@@ -23,42 +23,22 @@ MOST_USERS = 3  # in a process; more leaves at once than NAMED_AT_MOST are not t
 
 
 class Watcher:
-    """A program that keeps a list of the members of the lobby, as clients do."""
+    """A program in the lobby."""
 
     def __init__(self, process: Process, session: str = "") -> None:
         self.process = process
         self.peer: Peer = process.connect()
         self.session = session
-        self.nick = ""
-        self.members: set[str] = set()
-        self.is_in = False  # or it does not know who is, as joins or leaves were only counted
+        self.members = Members()
         hello = {"type": "hello", "room": "lobby", **({"session": session} if session else {})}
         self.peer.send(json.dumps(hello).encode() + b"\n")
 
     def read(self) -> None:
         for line in self.peer.take().splitlines():
             if line.startswith(b"{"):
-                self._read(json.loads(line))
-
-    def _read(self, message: dict[str, Any]) -> None:
-        match message:
-            case {"type": "welcome", "session": session, "nick": nick}:
-                self.session, self.nick = session, nick
-            case {"type": "joined", "members": members}:
-                self.members, self.is_in = set(members), True
-            case {"type": "nick", "nick": nick}:
-                self.members.discard(self.nick)
-                self.members.add(nick)
-                self.nick = nick
-            case {"type": "presence", "count": _}:
-                self.is_in = False
-            case {"type": "presence", "event": "join", "nick": nick}:
-                self.members.add(nick)
-            case {"type": "presence", "event": "leave", "nick": nick}:
-                self.members.discard(nick)
-            case {"type": "presence", "event": "nick", "nick": nick, "to": to}:
-                self.members.discard(nick)
-                self.members.add(to)
+                message = json.loads(line)
+                self.session = message.get("session", self.session)
+                self.members.read(message)
 
 
 class ProgramsTests(SharedCase):
@@ -90,20 +70,21 @@ class ProgramsTests(SharedCase):
         return [each for each in self.processes if each.store.is_alive]
 
     def step(self, chance: random.Random) -> None:
-        self.announce()
-        what = chance.choice(("come", "come", "go", "nick", "nick", "nick", "move", "cut", "die"))
+        whats = ("come", "come", "go", "nick", "nick", "nick", "say", "move", "cut", "die")
+        what = chance.choice(whats)
         process = chance.choice(self.alive())
         here = [each for each in self.users if each[0] is process]
         if what == "come" and len(here) < MOST_USERS:
             peer = process.connect()
             peer.send(f"/nick {chance.choice(NICKS)}\n".encode())
             self.users.append((process, peer))
-            self.announce()
         elif what == "go" and here:
             self.users.remove(gone := chance.choice(here))
             gone[1].reset()
         elif what == "nick" and here:
             chance.choice(here)[1].send(f"/nick {chance.choice(NICKS)}\n".encode())
+        elif what == "say" and here:
+            chance.choice(here)[1].send(b"hello\n")
         elif what == "move" and self.watchers:
             watcher = chance.choice(self.watchers)
             watcher.read()
@@ -118,11 +99,6 @@ class ProgramsTests(SharedCase):
             self.watchers = [each for each in self.watchers if each.process is not process]
             self.users = [each for each in self.users if each[0] is not process]
 
-    def announce(self) -> None:
-        """Let joins be announced. Who joins before hears of nobody who leaves, or has another name,
-        before that: in one process it is the same."""
-        self.clock.pump([0.05] * 10)
-
     def check(self, about: str) -> None:
         found = {process: list(process.chat.registry) for process in self.alive()}
         everybody = sorted(user.name for users in found.values() for user in users)
@@ -136,8 +112,10 @@ class ProgramsTests(SharedCase):
         for process in self.alive():
             room = process.chat.registry.rooms.get("lobby")
             if room is not None:
-                self.assertEqual(sorted(room.names()), members, about)
+                self.assertEqual(sorted(room.names(None)), members, about)
         for watcher in self.watchers:
             watcher.read()
-            if watcher.is_in and not watcher.peer.finished:
-                self.assertEqual(sorted(watcher.members), members, f"{about} {watcher.nick}")
+            known = watcher.members
+            if known.is_known and not watcher.peer.finished:
+                self.assertEqual(sorted(known.names), members, f"{about} {known.nick}")
+                self.assertEqual(known.count, len(members), f"{about} {known.nick}")

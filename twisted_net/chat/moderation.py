@@ -45,11 +45,14 @@ users join at once, each of them receives one line instead of a thousand."""
 
 def announce_name(user: User, old: str) -> list[Action]:
     """Announce a user's new name to the rooms that know the user by the old one."""
-    return [
-        Announce(room, NickChanged(room.name, old, user.name), user)
-        for room in user.rooms
-        if room.presence.renamed(old, user.name)
-    ]
+    actions: list[Action] = []
+    for room in user.rooms:
+        # First, that the name's former user left. The user has the name already, and is not told.
+        if room.take_leave(user.name):
+            actions.append(Announce(room, MemberLeft(room.name, user.name), user))
+        if room.presence.renamed(old, user.name):
+            actions.append(Announce(room, NickChanged(room.name, old, user.name), user))
+    return actions
 
 
 def announce_presence(registry: Registry, room: Room, until: float = math.inf) -> list[Action]:

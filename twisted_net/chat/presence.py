@@ -81,6 +81,21 @@ class Presence:
         """
         return self.arrivals.pop(name, None) is not None
 
+    def former(self, own: str = "") -> list[str]:
+        """Return the names of users who left, whose leaves are not announced yet.
+
+        :param own: a name that is left out, because the user who is told has it now.
+        """
+        return [name for name in self.departures if name != own]
+
+    def difference(self, own: str = "") -> int:
+        """Return how many more users have been announced than there are.
+
+        :param own: the name of the user who is told, and needs no announcement of it.
+        """
+        unknown = len(self.arrivals) - (own in self.arrivals)
+        return len(self.departures) - (own in self.departures) - unknown
+
     def take_leave(self, name: str) -> bool:
         """Drop the pending leave of ``name``.
 

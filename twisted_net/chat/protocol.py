@@ -81,6 +81,7 @@ from twisted_net.chat.messages import (
     Goodbye,
     HistoryPage,
     MemberJoined,
+    MemberLeft,
     Notice,
     Request,
     RequestError,
@@ -702,6 +703,8 @@ class ChatFactory(ConnectionFactory):
         """Tell the members of a room in this process that messages were lost."""
         here = self.registry.rooms.get(room)
         if here is not None and here in self._channels:
+            # All get the same list of members, and each has to find itself in it.
+            self.act(moderation.announce_presence(self.registry, here))
             self._channels[here].tell_loss(at)
 
     def expel(self, user: User, room: Room) -> None:
@@ -805,6 +808,8 @@ class ChatFactory(ConnectionFactory):
         channel = self._channel(room)
         if message.sender in room.presence.arrivals:  # announce the sender's join first
             room.presence.introduce(message.sender)
+            if room.take_leave(message.sender):  # the name's former user
+                channel.announce(MemberLeft(room.name, message.sender), user.connection)
             channel.announce(MemberJoined(room.name, message.sender), user.connection)
         try:
             channel.submit(message)

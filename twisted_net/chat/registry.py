@@ -90,16 +90,34 @@ class Room:
         self.presence = Presence()
         self.alone = (self,)
 
-    @property
-    def count(self) -> int:
-        """The number of users, those of other processes included."""
-        return len(self.users) + len(self.elsewhere)
+    def count(self, viewer: User | None) -> int:
+        """Return the number of the :meth:`names`."""
+        own = "" if viewer is None else viewer.name
+        return len(self.users) + len(self.elsewhere) + self.presence.difference(own)
 
-    def names(self) -> Iterator[str]:
-        """Yield the names of all users, those of this process first."""
+    def names(self, viewer: User | None) -> Iterator[str]:
+        """Yield the names of the users as members have been told of them, those of this process
+        first.
+
+        A user whose join is not announced yet is left out, and one whose leave is not announced yet
+        is still in. So the announcements that follow keep the list right.
+
+        :param viewer: the user who is told, and is in it in any case; None for several.
+        """
+        own = "" if viewer is None else viewer.name
+        waiting = self.presence.arrivals
         for user in self.users:
-            yield user.name
+            if user is viewer or user.name not in waiting:
+                yield user.name
+        yield from self.presence.former(own)
         yield from self.elsewhere.values()
+
+    def take_leave(self, name: str) -> bool:
+        """Drop the pending leave of ``name``, whose next user is about to be announced.
+
+        :return: whether there was one; announce it now.
+        """
+        return self.presence.take_leave(name)
 
 
 class Registry:

@@ -48,7 +48,6 @@ from twisted_net.chat.messages import (
     Leave,
     Login,
     LoginRequired,
-    MemberLeft,
     Mute,
     Nick,
     NickSet,
@@ -425,13 +424,11 @@ class Session:
                 raise RequestError("not-allowed", "Your name is that of your account.", "nick")
         self._registry.count_request(user, "nicks", now)
         self._registry.rename(user, name, now)
-        told: list[Action] = [LogName(user, old), SendEvent(user, NickSet(name))]
-        told += [  # first, that the name's former user left
-            Announce(room, MemberLeft(room.name, name))
-            for room in user.rooms
-            if room.presence.take_leave(name)
+        return [
+            LogName(user, old),
+            SendEvent(user, NickSet(name)),
+            *moderation.announce_name(user, old),
         ]
-        return told + moderation.announce_name(user, old)
 
     # Rooms.
 

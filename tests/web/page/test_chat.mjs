@@ -650,6 +650,8 @@ test('members come and go, and the reader stays', () => {
   assert.equal(taken('who').length, 1);
   chat.receive({ type: 'nick', nick: 'anna' });
   assert.deepEqual([chat.nick, [...lobby().members]], ['anna', ['carl', 'anna']]);
+  chat.receive({ type: 'nick', nick: 'carl' }); // whose user has left; nobody says so to us
+  assert.deepEqual([[...lobby().members], lobby().count], [['carl'], 1]);
 });
 
 test('nothing is heard of somebody who is ignored', () => {

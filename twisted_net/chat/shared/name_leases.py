@@ -211,7 +211,8 @@ class NameLeases:
             name = user.name
             self._act(moderation.give_guest_name(self._chat.registry, user, said))
             for room in user.rooms:
-                if name in room.names():  # members have heard only that nobody has it any more
+                # Members have heard only that nobody has it any more.
+                if name in room.elsewhere.values():
                     self._chat.announce_here(room, MemberJoined(room.name, name))
 
     async def enough_guests(self, count: int) -> None:

@@ -116,8 +116,7 @@ class RoomLeases:
     def _announce_former(self, room: SharedRoom, come: Sequence[str]) -> None:
         """Announce that the former users of these names have left, before others have them."""
         for name in come:
-            left_here, left_there = room.presence.take_leave(name), room.remote.take_leave(name)
-            if left_here or left_there:
+            if room.take_leave(name):
                 now = self._chat.registry.find(name)
                 self._chat.announce_here(room, MemberLeft(room.name, name), now)
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from twisted_net.chat.presence import Presence
-from twisted_net.chat.registry import Room
+from twisted_net.chat.registry import Room, User
 
 Told = Callable[[str, Sequence[str], Sequence[str], str], None]
 """Called with a room, the names of who left and of who joined it, and the former name of the only
@@ -116,17 +116,19 @@ class SharedRoom(Room):
             self.remote.came(name)
         return "", ""
 
-    @property
-    def count(self) -> int:
-        return super().count - len(self.remote.arrivals)
+    def count(self, viewer: User | None) -> int:
+        own = "" if viewer is None else viewer.name
+        return super().count(viewer) + self.remote.difference(own)
 
-    def names(self) -> Iterator[str]:
-        waiting = self.remote.arrivals  # who joins now is told of them when all are
-        for user in self.users:
-            yield user.name
-        for name in self.elsewhere.values():
-            if name not in waiting:
-                yield name
+    def names(self, viewer: User | None) -> Iterator[str]:
+        own = "" if viewer is None else viewer.name
+        waiting = self.remote.arrivals
+        yield from (name for name in super().names(viewer) if name not in waiting)
+        yield from self.remote.former(own)
+
+    def take_leave(self, name: str) -> bool:
+        left_here, left_there = super().take_leave(name), self.remote.take_leave(name)
+        return left_here or left_there
 
     def local_members(self) -> list[str]:
         """Return the names of the users of this process whose joins are announced."""

@@ -34,7 +34,7 @@ function renamed(chat, nick, to) {
 /** Take the reader's own new name. */
 function named(chat, message) {
   for (const room of chat.rooms.values()) {
-    if (room.members.delete(chat.nick)) room.members.add(message.nick);
+    if (room.members.has(chat.nick)) room.moved('nick', chat.nick, message.nick);
     chat.emit('members', { conversation: room });
   }
   chat.entrance.named(message);
