@@ -279,6 +279,7 @@ class PageTests(GatewayCase):
             self.clock.advance(0)
             self.assertTrue(peer.take().startswith(b"HTTP/1.1 413 "))
             self.assertTrue(peer.finished)
+            peer.write_eof()  # Twisted closes the file with what has come
 
     def test_rebinding(self) -> None:
         """On loopback, a page is served only by a name of the loopback interface."""
