@@ -175,6 +175,21 @@ class MessageTimeoutTests(SynchronousTestCase):
         peer.advance(3)
         self.assertEqual((connection.asked, connection.reason.code), (10, "unfinished"))
 
+    def test_the_answer(self) -> None:
+        """A subclass may tell a peer that its message took too long, before the end."""
+
+        class Telling(Recorder):
+            def overdue_answer(self) -> bytes:
+                return b"too late\n"
+
+        connection, peer = made(Telling, message_timeout=5)
+        peer.send(b"x")
+        peer.advance(4)
+        self.assertEqual(peer.received, b"")
+        peer.advance(2)
+        self.assertEqual((peer.received, peer.finished), (b"too late\n", True))
+        self.assertEqual(connection.reason.code, "unfinished")
+
     def test_progress(self) -> None:
         """Complete messages count as progress, even if one is always unfinished."""
         connection, peer = made(message_timeout=2)

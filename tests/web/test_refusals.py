@@ -113,6 +113,8 @@ class ToldTests(RefusedCase):
             peer = connect_peer(factory)
             peer.send(half)
             peer.advance(8)
+            self.assertEqual(peer.received[:13], b"HTTP/1.1 408 " if half == WS[:-1] else b"")
+            peer.advance(8)
             self.assertFalse(peer.connected, half)
 
     def test_a_page(self) -> None:
@@ -140,8 +142,8 @@ class ToldTests(RefusedCase):
         self.check_told(peer, 1013, "full")
         peer = connect_peer(self.web_port(), clock=self.clock)
         peer.send(b"hello\n")
-        peer.advance(8)
-        self.assertEqual((peer.received, peer.connected), (b"", False))
+        self.assertEqual(peer.received[:13], b"HTTP/1.1 400 ")
+        self.assertTrue(peer.finished)
 
     def test_over_tls(self) -> None:
         """Who offers ``http/1.1`` speaks HTTP, however late; others get the line."""

@@ -217,9 +217,9 @@ class Connection(_Base):
     :meth:`handshake_failed`, :meth:`missed_notice` and :meth:`name_for_log`. Classes that build on
     this one may also use :attr:`state`, :attr:`ready`, :attr:`is_full`, :attr:`eof_written`,
     :attr:`is_listening`, :meth:`fail`, :meth:`call_hook`, :meth:`set_idle_timeout`,
-    :meth:`start_handshake_timeout`, :meth:`waits_for_reader`, :meth:`has_more_time` and
-    :attr:`is_incomplete`. With :meth:`save_state` and :meth:`load_state`, an upgrade in place moves
-    the connections of a class to the new process.
+    :meth:`start_handshake_timeout`, :meth:`waits_for_reader`, :meth:`has_more_time`,
+    :meth:`overdue_answer` and :attr:`is_incomplete`. With :meth:`save_state` and
+    :meth:`load_state`, an upgrade in place moves the connections of a class to the new process.
 
     :cvar framing: makes the connection's framing: a class of the library, one of your own, or any
         callable that takes ``max_size``, such as ``partial(LengthPrefixed, 2)``.
@@ -362,6 +362,14 @@ class Connection(_Base):
             message.
         """
         return False
+
+    def overdue_answer(self) -> bytes:
+        """Called when the connection closes because a message, or a handshake of its class's own,
+        is not complete in time.
+
+        :return: what to send before, encoded; if empty, nothing.
+        """
+        return b""
 
     def name_for_log(self) -> str:
         """Return the name of the user or program at the other end, for the log.
@@ -1037,7 +1045,12 @@ class Connection(_Base):
 
     def _handshake_expired(self) -> None:
         self._deadline = None
-        self.abort(HANDSHAKE, "it took too long")
+        answer = self.overdue_answer() if self.state is _OPEN else b""
+        if answer:
+            self.send_encoded(answer, 0)
+            self.close(HANDSHAKE, "it took too long")
+        else:
+            self.abort(HANDSHAKE, "it took too long")
 
     def _enter(self, state: State) -> None:
         if state not in self.state.following:
@@ -1286,6 +1299,7 @@ class Connection(_Base):
         if self._pause_reasons:  # the rest may have arrived, but the peer is not being read
             self._expect_rest(False)
         else:
+            self.send_encoded(self.overdue_answer(), 0)
             self.close(UNFINISHED)
 
     def _cancel_deadline(self) -> None:

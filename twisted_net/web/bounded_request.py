@@ -1,10 +1,14 @@
-"""Requests whose body is bounded, for the sites of this package."""
+"""Requests whose head and body are bounded, for the sites of this package."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from twisted.web.server import Request
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request, Site
+
+from twisted_net.web.plain_answers import fault_answer, overdue_answer
+from twisted_net.web.request_head import MAX_HEAD, HeadFault, find_line_fault, too_long
 
 MOST_BODY = 65536
 """The most bytes in the body of a request."""
@@ -36,3 +40,63 @@ class BoundedRequest(Request):
         channel: Any = self.channel
         channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
         channel.transport.loseConnection()
+
+
+class BoundedChannel(HTTPChannel):
+    """A connection that says why it does not read a request.
+
+    Twisted itself answers none whose first line is too long, and none that takes too long.
+    """
+
+    MAX_LENGTH = maxHeaders = MAX_HEAD
+
+    transport: Any  # while anything comes, there is one
+    _first = b""  # the first line of the head that is being read
+    _size = 0  # the bytes of that head so far
+
+    def lineReceived(self, line: bytes) -> None:
+        fault = None
+        if not line:
+            self._first, self._size = b"", 0  # the head is complete, or has not begun
+        elif self.persistent:  # otherwise, Twisted drops what comes behind the last request
+            fault = self._find_fault(line)
+        if fault is None:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+        else:
+            self._refuse(fault)
+
+    def _find_fault(self, line: bytes) -> HeadFault | None:
+        """Return what is wrong with a head, of which this is the next line."""
+        self._first = self._first or line
+        before = self._size
+        self._size += len(line) + len(self.delimiter)
+        if before + len(line) > MAX_HEAD:
+            return too_long(len(self._first), self._first)
+        return None if before else find_line_fault(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse(too_long(len(self._first or line), self._first or line))
+
+    def _refuse(self, fault: HeadFault) -> None:
+        self.transport.write(fault_answer(fault))
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def has_begun(self) -> bool:
+        """Return whether a request has begun. What has come of an incomplete line is dropped."""
+        return bool(self.requests or self.clearLineBuffer())  # type: ignore[no-untyped-call]
+
+    def timeoutConnection(self) -> None:
+        if self.has_begun():
+            self.transport.write(overdue_answer())
+        super().timeoutConnection()  # type: ignore[no-untyped-call]
+
+
+class BoundedSite(Site):
+    """A site whose requests are bounded. It speaks HTTP/1.1 alone."""
+
+    protocol = BoundedChannel  # type: ignore[assignment]  # the declared one may change to HTTP/2
+    requestFactory = BoundedRequest
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what is spoken by TLS: a connection of HTTP/2 has many requests at a time."""
+        return [b"http/1.1"]

@@ -19,8 +19,14 @@ from twisted.internet.protocol import connectionDone
 
 from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.connection.trusted_proxies import TrustedProxies
-from twisted_net.web.plain_answers import plain_answer, refusing_answer
-from twisted_net.web.request_head import RequestHeads, asking_to_close, has_body
+from twisted_net.policy.close_reasons import BAD_INPUT, CLOSED, TOO_LONG, CloseReason
+from twisted_net.web.plain_answers import (
+    fault_answer,
+    overdue_answer,
+    plain_answer,
+    refusing_answer,
+)
+from twisted_net.web.request_head import HeadFault, RequestHeads, asking_to_close, has_body
 from twisted_net.web.upgrade import is_upgrade
 from twisted_net.wire.framing import Raw, RemoteProtocolError
 
@@ -36,6 +42,7 @@ class PageConnection(GuardProtocol):
     _unanswered = 0  # requests that the site has begun to read and has not answered
     _passes_all = False  # whatever comes is for the site, which closes behind its next answer
     _proxies: TrustedProxies | None = None  # if the peer is one of them
+    _refusing: tuple[bytes, CloseReason, str] | None = None  # behind the answers before it
 
     @property
     def form(self) -> str:
@@ -59,8 +66,16 @@ class PageConnection(GuardProtocol):
 
     def _answered(self, result: object) -> None:
         self._unanswered -= 1
+        if self._refusing is not None:
+            self._refuse(*self._refusing)
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: bytes | HeadFault) -> None:
+        if self._refusing is not None:
+            return
+        if isinstance(message, HeadFault):
+            reason = TOO_LONG if message.is_too_long else BAD_INPUT
+            self._refuse(fault_answer(message), reason, message.text)
+            return
         is_last = not self._passes_all and self._heads.is_over and is_upgrade(message)
         if is_last and self._is_idle:  # a body may look like one
             self.factory.upgrade(self, message + self._heads.rest)
@@ -94,9 +109,17 @@ class PageConnection(GuardProtocol):
             self._refuse(refusing_answer(head, reason))
         return reason is None
 
-    def _refuse(self, answer: bytes) -> None:
-        self.send_encoded(answer)
-        self.close()
+    def _refuse(self, answer: bytes, reason: CloseReason = CLOSED, detail: str = "") -> None:
+        """Send the last answer, behind those that the site still owes, and close."""
+        if self._unanswered:
+            self._refusing = answer, reason, detail
+            self.set_framing(Raw())  # what still comes is dropped, and none of it kept
+        else:
+            self.send_encoded(answer)
+            self.close(reason, detail)
+
+    def overdue_answer(self) -> bytes:
+        return b"" if self._unanswered else overdue_answer()
 
     def give_up(self) -> None:
         """Tell the site that the connection is not its any more."""

@@ -11,7 +11,7 @@ from twisted.web import http, resource, server
 from twisted.web import pages as web_pages
 
 from twisted_net.connection.addresses import is_loopback
-from twisted_net.web.bounded_request import BoundedRequest
+from twisted_net.web.bounded_request import BoundedSite
 from twisted_net.web.upgrade import is_local_host
 
 POLICY = "; ".join(
@@ -102,7 +102,7 @@ def page_site(clock: Any, origins: Collection[str] = ()) -> server.Site:
         root.putChild(name.encode(), PageFile(content, kind))
         if name == "index.html":
             root.putChild(b"", PageFile(content, kind))
-    site = server.Site(root, BoundedRequest, reactor=clock)  # type: ignore[no-untyped-call]
+    site = BoundedSite(root, reactor=clock)  # type: ignore[no-untyped-call]
     site.displayTracebacks = False
     return site
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from twisted_net.policy.close_reasons import DENIED, TOO_FAST, CloseReason
+from twisted_net.web.request_head import HeadFault
 
 RETRY_AFTER = 5
 """The seconds after which who wanted a page shall come back."""
 
+_PHRASES = {HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long"}  # Python has RFC 2616's up to 3.12
 _STATUS = {DENIED: HTTPStatus.FORBIDDEN, TOO_FAST: HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -20,7 +22,7 @@ def plain_answer(head: bytes, status: HTTPStatus, text: str, *fields: str) -> by
     """
     body = f"{text}\n".encode()
     lines = (
-        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"HTTP/1.1 {status.value} {_PHRASES.get(status, status.phrase)}",
         "Content-Type: text/plain; charset=utf-8",
         "X-Content-Type-Options: nosniff",
         f"Content-Length: {len(body)}",
@@ -29,6 +31,17 @@ def plain_answer(head: bytes, status: HTTPStatus, text: str, *fields: str) -> by
     )
     answer = "\r\n".join(lines).encode()
     return answer if head.startswith(b"HEAD ") else answer + body
+
+
+def fault_answer(fault: HeadFault) -> bytes:
+    """Return the answer to a request whose head cannot be read."""
+    return plain_answer(fault.head.lstrip(b"\r\n"), fault.status, fault.text)
+
+
+def overdue_answer() -> bytes:
+    """Return the answer to a request of which only a part has come in time."""
+    text = "The request took too long to arrive."
+    return plain_answer(b"", HTTPStatus.REQUEST_TIMEOUT, text)
 
 
 def refusing_answer(head: bytes, reason: CloseReason) -> bytes:

@@ -19,6 +19,7 @@ from twisted_net.chat.protocol import HTTP_ALPN, ChatFactory, negotiated_protoco
 from twisted_net.connection.countdown import Countdown
 from twisted_net.policy.close_reasons import DRAINING, CloseReason
 from twisted_net.web.plain_answers import refusing_answer
+from twisted_net.web.request_head import HeadFault
 from twisted_net.web.websocket import (
     MOST_REFUSED,
     REFUSED_A_SECOND,
@@ -57,7 +58,7 @@ class RefusedClient(WebSocketConnection):
             self.factory.undecided.start(self, self.factory.clock)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._start is not None:
+        if self._start is not None and self.reason is None:
             start = self._start = self._start + data
             line, line_feed, _ = start.partition(b"\n")
             if MAY_BE_REQUEST.match(start) is None or (line_feed and not _is_http(line)):
@@ -86,6 +87,15 @@ class RefusedClient(WebSocketConnection):
             if line:
                 self.send_encoded(line)
             self.close(self.refusal)
+
+    def bad_head(self, fault: HeadFault, /) -> None:
+        if self._start is not None and recognise(fault.head, whole=False) is None:
+            self.tell_line()
+        else:
+            super().bad_head(fault)
+
+    def overdue_answer(self) -> bytes:
+        return super().overdue_answer() if self._start is None else b""
 
     def plain_request(self, head: bytes, rest: bytes, /) -> None:
         self.send_encoded(refusing_answer(head, self.refusal))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, NoReturn
 
 from twisted_net.wire.framing import (
     BaseFraming,
@@ -18,9 +20,85 @@ MAX_HEAD = 8192
 
 _END = b"\r\n\r\n"
 
+# A method, a target and a version (RFC 9112, 3); and how much of that can be seen without the end.
+_LINE = re.compile(rb"[!#-'*+.^_`|~\w-]+ [^\x00-\x20\x7f]+ HTTP/(\d+(?:\.\d+)?)", re.ASCII)
+_BEGINNING = re.compile(rb"\Z|[!#-'*+.^_`|~\w-]+(?:\Z| )", re.ASCII)
+_VERSION = re.compile(rb"1\.\d")
+
 _BODY = re.compile(
     rb"\r\n(?:content-length[ \t]*:(?![ \t]*0+[ \t]*\r)|transfer-encoding[ \t]*:)", re.I
 )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFault:
+    """Why a request is not read any further. What comes behind it cannot be understood.
+
+    :ivar status: of the answer.
+    :ivar text: a sentence for the answer, and for the log.
+    :ivar head: what is known of the head.
+    """
+
+    status: HTTPStatus
+    text: str
+    head: bytes = field(default=b"", repr=False)  # it may have a password
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether nothing is wrong with it but its length."""
+        return self.status in _TOO_LONG
+
+
+_TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+
+def find_line_fault(line: bytes) -> HeadFault | None:
+    """Return what is wrong with a request line, without its end; None if nothing is."""
+    match = _LINE.fullmatch(line)
+    if match is None or match[1] == b"1":
+        text = "The first line of a request is METHOD TARGET HTTP/1.1, and ends with CR LF."
+        return HeadFault(HTTPStatus.BAD_REQUEST, text, line)
+    if _VERSION.fullmatch(match[1]) is None:
+        text = "This server speaks HTTP/1.1."
+        return HeadFault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, text, line)
+    return None
+
+
+def too_long(line_size: int, head: bytes = b"") -> HeadFault:
+    """Return the fault of a head that is longer than :data:`MAX_HEAD`.
+
+    :param line_size: the bytes of its first line. It is what has to be made shorter if it has more
+        than half of the head.
+    """
+    if line_size > MAX_HEAD // 2:
+        text = f"The URL is too long: with it, the head of a request has at most {MAX_HEAD} bytes."
+        return HeadFault(HTTPStatus.REQUEST_URI_TOO_LONG, text, head)
+    text = f"The head of a request has at most {MAX_HEAD} bytes."
+    return HeadFault(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text, head)
+
+
+def find_fault(head: bytes, is_whole: bool, checked: int = 0) -> HeadFault | None:
+    """Return what is wrong with a head; None if nothing is known to be.
+
+    :param head: the head without the empty line at its end, as far as it has come.
+    :param is_whole: whether all of it has come.
+    :param checked: the bytes in which nothing was found.
+    """
+    # Empty lines before it are ignored (RFC 9112, 2.2).
+    start = len(head) - len(head.lstrip(b"\r\n"))
+    end = head.find(b"\n", start)
+    if len(head) > MAX_HEAD + (0 if is_whole else len(_END) - 1):  # its end may have begun
+        return too_long((end if end >= 0 else len(head)) - start, head)
+    if end >= 0 or is_whole:
+        # Without its CR, the line keeps its LF, and is refused: so the empty line at the end of the
+        # head is not waited for, which would be none either.
+        line = head[start:] if end < 0 else head[start : end + 1].removesuffix(b"\r\n")
+        return find_line_fault(line) if is_whole or end >= checked else None
+    return None if _BEGINNING.match(head, start) else find_line_fault(head)
+
+
+def _fail(fault: HeadFault) -> NoReturn:
+    raise RemoteProtocolError("too-long" if fault.is_too_long else "bad-input", fault.text)
 
 
 class RequestHead:
@@ -28,17 +106,21 @@ class RequestHead:
 
     :param on_head: called once, with the head and what has come after it. Returns the framing that
         reads the rest, or None if nothing more is read here.
+    :param on_fault: called instead, as soon as it is known that the head is none or too long.
+        Nothing is read after that.
     """
 
-    __slots__ = ("_buffer", "_next", "_on_head")
+    __slots__ = ("_buffer", "_next", "_on_fault", "_on_head")
 
     def __init__(
         self,
         *,
         max_size: int = MAX_HEAD,
         on_head: Callable[[bytes, bytes], Framing[Any] | None] = lambda head, rest: None,
+        on_fault: Callable[[HeadFault], object] = _fail,
     ) -> None:
         self._buffer = b""
+        self._on_fault = on_fault
         self._on_head: Callable[[bytes, bytes], Framing[Any] | None] | None = on_head
         self._next: Framing[Any] | None = None
 
@@ -50,15 +132,20 @@ class RequestHead:
     def feed(self, data: bytes, /) -> list[Any]:
         """Take the next bytes. Return the messages that came behind the head.
 
-        :raises RemoteProtocolError: the head is too long; or what the next framing raises.
+        :raises RemoteProtocolError: there is a fault, and no ``on_fault``; or what the next framing
+            raises.
         """
         if self._on_head is None:
             return [] if self._next is None else self._next.feed(data)
-        searched = max(0, len(self._buffer) - len(_END) + 1)
+        before = len(self._buffer)
         self._buffer += data
-        end = self._buffer.find(_END, searched)
-        if end > MAX_HEAD or (end < 0 and len(self._buffer) > MAX_HEAD):
-            raise _too_long()
+        end = self._buffer.find(_END, max(0, before - len(_END) + 1))
+        start = self._buffer if end < 0 else self._buffer[:end]
+        fault = find_fault(start, end >= 0, before)
+        if fault is not None:
+            self._on_head, self._buffer = None, b""
+            self._on_fault(fault)
+            return []
         if end < 0:
             return []
         end += len(_END)
@@ -72,24 +159,25 @@ class RequestHead:
         raise LocalProtocolError("the WebSocket is not open yet; send in connected(), or later")
 
 
-class RequestHeads(BaseFraming[bytes]):
+class RequestHeads(BaseFraming[bytes | HeadFault]):
     """Cuts the requests of a connection at their heads: each head is a message.
 
     After the head of a request with a body, everything is passed on as it comes, because a body may
-    look like a head.
+    look like a head. In place of a head that is none, or too long, the last message is a
+    :class:`HeadFault`.
 
     :param is_last: returns whether a head is the last one. What comes behind it is kept in
         :attr:`rest`, for somebody else.
     :ivar is_over: whether the last head was found.
     """
 
-    __slots__ = ("_buffer", "_is_last", "_is_open_ended", "is_over")
+    __slots__ = ("_buffer", "_is_faulty", "_is_last", "_is_open_ended", "is_over")
 
     def __init__(self, *, max_size: int, is_last: Callable[[bytes], bool] | None = None) -> None:
         super().__init__(max_size=max_size)
         self._buffer = b""
         self._is_last = is_last
-        self._is_open_ended = self.is_over = False
+        self._is_open_ended = self._is_faulty = self.is_over = False
 
     @property
     def rest(self) -> bytes:
@@ -104,18 +192,21 @@ class RequestHeads(BaseFraming[bytes]):
     def drop_buffers(self) -> None:
         self._buffer = b""
 
-    def parse(self, data: bytes, messages: list[bytes]) -> None:
-        """:raises RemoteProtocolError: if a head is longer than :data:`MAX_HEAD`."""
-        if self.is_over:
-            self._buffer += data
+    def parse(self, data: bytes, messages: list[bytes | HeadFault]) -> None:
+        if self.is_over or self._is_faulty:
+            self._buffer += data if self.is_over else b""
             return
-        searched = max(0, len(self._buffer) - len(_END) + 1)
+        checked = len(self._buffer)
         data = self._buffer + data
         start = 0
         while not self._is_open_ended:
-            end = data.find(_END, max(start, searched))
-            if (end if end >= 0 else len(data)) - start > MAX_HEAD:
-                raise _too_long()
+            end = data.find(_END, max(start, checked - len(_END) + 1))
+            fault = find_fault(data[start:] if end < 0 else data[start:end], end >= 0, checked)
+            checked = 0
+            if fault is not None:
+                self._is_faulty, self._buffer = True, b""
+                messages.append(fault)
+                return
             if end < 0:
                 self._buffer = data[start:]
                 return
@@ -132,8 +223,9 @@ class RequestHeads(BaseFraming[bytes]):
         if start < len(data):
             messages.append(data[start:])
 
-    def encode(self, message: bytes, /) -> bytes:
+    def encode(self, message: bytes | HeadFault, /) -> bytes:
         """Return the bytes as they are: answers have no framing here."""
+        assert isinstance(message, bytes)
         return message
 
 
@@ -146,7 +238,3 @@ def asking_to_close(head: bytes) -> bytes:
     """Return the head of a request with the wish that the connection closes after the answer."""
     line, _, fields = head.lstrip(b"\r\n").partition(b"\r\n")
     return line + b"\r\nConnection: close\r\n" + fields
-
-
-def _too_long() -> RemoteProtocolError:
-    return RemoteProtocolError("too-long", f"the head of a request is longer than {MAX_HEAD} bytes")

@@ -43,7 +43,8 @@ from twisted_net.policy.close_reasons import (
     CloseReason,
 )
 from twisted_net.policy.rate import TokenBucket
-from twisted_net.web.request_head import RequestHead
+from twisted_net.web.plain_answers import fault_answer, overdue_answer
+from twisted_net.web.request_head import HeadFault, RequestHead
 from twisted_net.web.upgrade import (
     OpeningAnswer,
     OpeningRequest,
@@ -136,6 +137,15 @@ class WebSocketConnection(Heartbeat):
         """
         self._refuse(self._answer(head))
 
+    def bad_head(self, fault: HeadFault, /) -> None:
+        """Called if what has come is no request, or its head is too long. Answers, and closes."""
+        self.send_encoded(fault_answer(fault), 0)
+        self.close(TOO_LONG if fault.is_too_long else BAD_INPUT, fault.text)
+
+    def overdue_answer(self) -> bytes:
+        # Who has asked for nothing, such as a browser that has connected in advance, gets none.
+        return overdue_answer() if self.is_incomplete and not self.ready else b""
+
     @property
     def encoder(self) -> Callable[[str | bytes], bytes]:
         """Encodes messages for this WebSocket, and for all others with the same compression.
@@ -163,7 +173,7 @@ class WebSocketConnection(Heartbeat):
     def become_ready(self) -> None:
         """Wait for the opening request. It may take ``handshake_timeout`` seconds."""
         self.start_handshake_timeout()
-        self.set_framing(RequestHead(on_head=self._opening))
+        self.set_framing(RequestHead(on_head=self._opening, on_fault=self.bad_head))
 
     def _opening(self, head: bytes, rest: bytes) -> WebSocket | None:
         if not is_upgrade(head):

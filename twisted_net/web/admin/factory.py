@@ -17,7 +17,7 @@ from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.connection.timers import reactor_clock
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.policy.close_reasons import DRAINING, IDLE, CloseReason
+from twisted_net.policy.close_reasons import DRAINING, IDLE, UNFINISHED, CloseReason
 from twisted_net.web.admin.answers import Answers, ServiceAnswers
 from twisted_net.web.admin.counters import Counters
 from twisted_net.web.admin.figures import count_all, open_to_end
@@ -25,6 +25,8 @@ from twisted_net.web.admin.probe import TurnProbe
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.token_file import check_token
 from twisted_net.web.admin.views import ChatServiceView, ServiceView
+from twisted_net.web.bounded_request import BoundedChannel
+from twisted_net.web.plain_answers import overdue_answer
 
 MOST_CONNECTIONS = 64
 """Connections to the operator's view, half of them from one address of another machine. A browser
@@ -49,6 +51,7 @@ class AdminConnection(GuardProtocol):
     """A connection to the operator's view. Without requests, it does not keep its place."""
 
     factory: AdminFactory
+    wrapped: BoundedChannel
 
     def connected(self) -> None:
         super().connected()
@@ -187,7 +190,11 @@ class _OwnListening(ListenerService):
 
 
 def _close_idle(connection: AdminConnection) -> None:
-    connection.close(IDLE)
+    if connection.wrapped.has_begun():
+        connection.send_encoded(overdue_answer(), 0)
+        connection.close(UNFINISHED)
+    else:
+        connection.close(IDLE)
 
 
 def _view(name: str, shown: Shown) -> ServiceView:

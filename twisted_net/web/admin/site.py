@@ -33,14 +33,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from twisted_net.connection.addresses import format_address, is_loopback
 from twisted_net.web.admin.access import OPEN_PATHS, RequestFacts, find_refusal
 from twisted_net.web.admin.answers import Answers, BadRequest, Plain, Question
 from twisted_net.web.admin.log_level import changes
 from twisted_net.web.admin.responses import answer, answer_error, answer_json, begin_answer
-from twisted_net.web.bounded_request import BoundedRequest
+from twisted_net.web.bounded_request import BoundedSite
 from twisted_net.wire.json_values import check_depth, make_decoder
 from twisted_net.wire.text import printable
 
@@ -63,15 +63,10 @@ class Requester(Protocol):
         """Its answer is complete."""
 
 
-class AdminSite(Site):
+class AdminSite(BoundedSite):
     """The HTTP server of the operator's view. It has no access log; changes are logged."""
 
-    requestFactory = BoundedRequest
     noisy = False
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Return what is spoken by TLS: a connection of HTTP/2 has many requests at a time."""
-        return [b"http/1.1"]
 
     def log(self, request: HTTPRequest) -> None:
         """Log nothing: Prometheus asks all the time."""
