@@ -172,7 +172,13 @@ class LimitTests(ProxiedCase):
             client.peer.write_eof()
         self.assertEqual([each for each in events if "ended" in formatEvent(each)], [])
         self.assertEqual(self.factory.endings[reason], ends + 1)
-        self.assertEqual(self.asks(self.proxy(), page(came_from(ANN))), status)
+        kept = self.proxy()
+        with capturedLogs() as events:
+            self.assertEqual(self.asks(kept, page(came_from(ANN))), status)
+            kept.write_eof()
+            self.clock.advance(0)
+        self.assertEqual([each for each in events if "ended" in formatEvent(each)], [])
+        self.assertEqual(sum(each.endings[reason] for each in self.factory.auxiliaries), 1)
         address = IPv4Address("TCP", ANN, 0)
         self.assertEqual(self.refused, [(address, reason)] * 2)
         self.assertEqual(self.asks(self.proxy(), page(came_from(BOB))), 200)
@@ -355,6 +361,42 @@ class MalformedTests(ProxiedCase):
             ],
         )
         self.assertEqual((self.proxies.malformed, self.refused), (5, []))
+
+    def test_the_count(self) -> None:
+        """It counts as an end, as what else is refused: of an opening request, or of a page's."""
+        for ended, request in (
+            (self.factory.endings, opening(*CHAT, came_from("x"))),
+            (self.factory.auxiliaries[2].endings, page(came_from("x"))),
+        ):
+            peer = self.proxy()
+            with capturedLogs() as events:
+                self.asks(peer, request)
+                peer.write_eof()
+                self.clock.advance(0)
+            self.assertEqual(ended, {"handshake" if b"/ws" in request else "bad-input": 1})
+            self.assertEqual([each for each in events if "ended" in formatEvent(each)], [])
+
+    def test_a_server_of_ones_own(self) -> None:
+        """It counts what is refused after the request has come, too; who is refused before, not."""
+        admission = Admission(AdmissionRules(deny=(parse_range("r", ANN),), max_connections=1))
+        factory = WebSocketFactory.forProtocol(
+            WebSocketConnection,
+            clock=self.clock,
+            admission=admission,
+            trusted_proxies=self.proxies,
+            on_refused=lambda address, reason: self.refused.append((address, reason.code)),
+        )
+        for address, status in (("x", 400), (ANN, 101)):
+            peer = connect_peer(factory, peer=PROXY)
+            self.assertEqual(WebSocketPeer(peer, opening("/", came_from(address))).status, status)
+            peer.write_eof()
+        self.assertEqual(factory.endings, {"handshake": 1, "denied": 1})
+        connect_peer(factory, peer=PROXY)
+        peer = connect_peer(factory, peer=PROXY)
+        self.assertEqual(WebSocketPeer(peer).close_frame().reason, "full")
+        peer.write_eof()
+        self.assertEqual(factory.endings, {"handshake": 1, "denied": 1})
+        self.assertEqual([code for _, code in self.refused], ["denied", "full"])
 
 
 class EncryptionTests(ProxiedCase):

@@ -19,7 +19,7 @@ from twisted.internet.protocol import connectionDone
 
 from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.connection.trusted_proxies import TrustedProxies
-from twisted_net.policy.close_reasons import BAD_INPUT, CLOSED, TOO_LONG, CloseReason
+from twisted_net.policy.close_reasons import BAD_INPUT, TOO_LONG, CloseReason
 from twisted_net.web.plain_answers import (
     fault_answer,
     overdue_answer,
@@ -101,16 +101,24 @@ class PageConnection(GuardProtocol):
         try:
             said = proxies.read(self.peer, head, self.factory.clock.seconds())
         except RemoteProtocolError as error:
-            self._refuse(plain_answer(head, HTTPStatus.BAD_REQUEST, str(error)))
+            answer = plain_answer(head, HTTPStatus.BAD_REQUEST, str(error))
+            self._refuse(answer, BAD_INPUT, str(error), is_noted=True)
             return False
         client = None if said is None else proxies.client(said.nodes)
         reason = None if client is None else self.factory.check_client(client)
         if reason is not None:
-            self._refuse(refusing_answer(head, reason))
+            self._refuse(refusing_answer(head, reason), reason, is_noted=True)
         return reason is None
 
-    def _refuse(self, answer: bytes, reason: CloseReason = CLOSED, detail: str = "") -> None:
-        """Send the last answer, behind those that the site still owes, and close."""
+    def _refuse(
+        self, answer: bytes, reason: CloseReason, detail: str = "", is_noted: bool = False
+    ) -> None:
+        """Send the last answer, behind those that the site still owes, and close.
+
+        :param is_noted: whether the refusal is in the log already: the end is only counted.
+        """
+        if is_noted:
+            self.refusal = reason
         if self._unanswered:
             self._refusing = answer, reason, detail
             self.set_framing(Raw())  # what still comes is dropped, and none of it kept

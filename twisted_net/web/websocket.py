@@ -104,6 +104,7 @@ class WebSocketConnection(Heartbeat):
 
     factory: Any
     refusal: CloseReason | None = None
+    was_rejected = False  # when it came: it counts as refused, and not as ended
     forwarded: Forwarded | None = None
     _opened: _OpenWebSocket | None = None
     _ends = False
@@ -344,7 +345,7 @@ class WebSocketFactory(ConnectionFactory):
         told = self.make(addr) if reason in _TOLD and self._may_tell() else None
         if not isinstance(told, WebSocketConnection):
             return super().reject(addr, reason)
-        told.refusal = reason
+        told.refusal, told.was_rejected = reason, True
         self._told.add(told)
         return told
 
@@ -358,7 +359,7 @@ class WebSocketFactory(ConnectionFactory):
         return True
 
     def note_end(self, connection: Connection, reason: CloseReason) -> None:
-        if connection.refusal is None:  # otherwise, that was noted when it came
+        if not (isinstance(connection, WebSocketConnection) and connection.was_rejected):
             super().note_end(connection, reason)
 
     def forget(self, connection: Connection) -> None:
