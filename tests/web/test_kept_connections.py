@@ -163,6 +163,136 @@ class UpgradeTests(KeptCase):
             self.assertEqual((peer.connected, self.gateway.pages), (False, 0))
 
 
+class DrainingTests(KeptCase):
+    """A server that stops, or is upgraded, answers the requests that it has begun to read."""
+
+    def drain(self) -> None:
+        """Close all connections, as a listening service does."""
+        for each in (*self.factory.auxiliaries, self.factory):
+            each.close(DRAINING)
+
+    def check_last(self, peer: Peer) -> None:
+        """Check that a page has come, and that the connection ends."""
+        self.clock.advance(0)
+        answer = peer.take()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer[:100])
+        self.assertIn(
+            b"\r\nconnection: close\r\n", answer.partition(b"\r\n\r\n")[0].lower() + b"\r\n"
+        )
+        self.assertTrue(peer.finished)
+        peer.write_eof()
+        self.clock.advance(0)
+        self.assertEqual((peer.connected, peer.protocol.reason), (False, DRAINING))
+
+    def test_idle(self) -> None:
+        """Between requests, a connection just ends. What came during an upgrade is answered."""
+        peer, late = self.kept(), self.kept()
+        late.protocol.pause_for_move()
+        late.send(PAGE, PAGE)
+        self.assertEqual(late.take(), b"")
+        late.protocol.resume_after_move()
+        self.drain()
+        self.clock.advance(0)
+        self.assertEqual((peer.take(), peer.finished), (b"", True))
+        self.check_last(late)
+
+    def test_after_an_upgrade(self) -> None:
+        """What is answered before the connections are closed says that it is the last answer."""
+        peer = self.kept()
+        for each in self.factory.auxiliaries:
+            each.accepts = False
+        peer.send(PAGE)
+        self.assertIn(b"\r\nConnection: close\r\n", peer.take())
+        self.assertTrue(peer.finished)
+
+    def test_half_a_head(self) -> None:
+        """Its rest is waited for, whatever comes before the end of the time to stop."""
+        for size in (1, len(PAGE) - 1):
+            for more in (b"", PAGE, PAGE[:9]):
+                peer = self.kept()
+                peer.send(PAGE[:size])
+                self.drain()
+                self.clock.advance(1)
+                self.assertEqual((peer.take(), peer.finished), (b"", False))
+                peer.send(PAGE[size:] + more)
+                self.check_last(peer)
+
+    def test_half_a_body(self) -> None:
+        site = server.Site(Form(), reactor=self.clock)  # type: ignore[no-untyped-call]
+        self.factory.gateway = ChatGateway(self.factory, site)
+        post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+        for before, after in ((post[:9], post[9:] + b"abcd"), (post[:9], post[9:] + b"\r\n\r\n")):
+            peer = self.kept()
+            peer.send(before)
+            self.drain()
+            self.clock.advance(1)
+            peer.send(after)
+            self.clock.advance(0)
+            self.assertIn(b"got " + after[-4:], peer.received)
+            self.check_last(peer)
+
+    def test_late_answers(self) -> None:
+        """A site that has not answered yet does so."""
+        late: list[server.Request] = []
+
+        class Late(resource.Resource):
+            isLeaf = True
+
+            def render_GET(self, request: server.Request) -> int:
+                late.append(request)
+                return server.NOT_DONE_YET
+
+        site = server.Site(Late(), reactor=self.clock)  # type: ignore[no-untyped-call]
+        self.factory.gateway = ChatGateway(self.factory, site)
+        for half in (b"", PAGE[:9]):
+            peer = connect_peer(self.factory)
+            peer.send(PAGE + half)
+            self.drain()
+            self.clock.advance(1)
+            request = late.pop()
+            request.write(b"here it is")
+            request.finish()  # type: ignore[no-untyped-call]
+            self.clock.advance(0)
+            self.assertIn(b"here it is", peer.take())
+            self.assertEqual(peer.finished, not half)
+
+    def test_the_end_of_the_time(self) -> None:
+        """Who never sends the rest does not keep the server."""
+        peer = self.kept()
+        peer.send(PAGE[:9])
+        stopped = self.gateway.stop(5)
+        self.clock.advance(4)
+        self.assertNoResult(stopped)
+        self.clock.advance(2)
+        self.successResultOf(stopped)
+        self.assertFalse(peer.connected)
+
+    def test_a_first_request(self) -> None:
+        """Half of one that may be an upgrade is answered with 503, if it is one for sure."""
+        peer, undecided = connect_peer(self.factory), connect_peer(self.factory)
+        peer.send(WS[:-4])
+        undecided.send(WS[:9])
+        self.drain()
+        self.assertTrue(peer.received.startswith(b"HTTP/1.1 503 "), peer.received)
+        self.assertIn(b"\r\nRetry-After: ", peer.received)
+        self.assertNotIn(b"HTTP/", undecided.received)
+        self.assertTrue(peer.finished)
+        silent = connect_peer(self.factory)
+        self.drain()
+        self.assertNotIn(b"HTTP/", silent.received)
+
+    def test_an_upgrade(self) -> None:
+        """Half a request for a WebSocket: it opens, and asks to come back."""
+        peer = self.kept()
+        peer.send(WS[:-4])
+        self.factory.accepts = False
+        self.drain()
+        self.clock.advance(1)
+        client = WebSocketPeer(peer, WS[-4:])
+        self.assertEqual(client.status, 101)
+        self.assertEqual(client.close_frame(), CloseFrame(1012, "draining"))
+
+
 class Form(resource.Resource):
     isLeaf = True
 

@@ -17,9 +17,10 @@ from typing import Any
 
 from twisted.internet.protocol import connectionDone
 
+from twisted_net.connection.connection import State
 from twisted_net.connection.guard import GuardFactory, GuardProtocol
 from twisted_net.connection.trusted_proxies import TrustedProxies
-from twisted_net.policy.close_reasons import BAD_INPUT, TOO_LONG, CloseReason
+from twisted_net.policy.close_reasons import BAD_INPUT, CLOSED, DRAINING, TOO_LONG, CloseReason
 from twisted_net.web.plain_answers import (
     fault_answer,
     overdue_answer,
@@ -42,6 +43,8 @@ class PageConnection(GuardProtocol):
     _unanswered = 0  # requests that the site has begun to read and has not answered
     _passes_all = False  # whatever comes is for the site, which closes behind its next answer
     _proxies: TrustedProxies | None = None  # if the peer is one of them
+    _is_behind_body = False  # what comes now need not be a head
+    _is_draining = False  # it closes as soon as what has been asked is answered
     _refusing: tuple[bytes, CloseReason, str] | None = None  # behind the answers before it
 
     @property
@@ -68,6 +71,8 @@ class PageConnection(GuardProtocol):
         self._unanswered -= 1
         if self._refusing is not None:
             self._refuse(*self._refusing)
+        elif self._is_draining:
+            self._close_if_idle()
 
     def message_received(self, message: bytes | HeadFault) -> None:
         if self._refusing is not None:
@@ -80,13 +85,17 @@ class PageConnection(GuardProtocol):
         if is_last and self._is_idle:  # a body may look like one
             self.factory.upgrade(self, message + self._heads.rest)
         elif self._proxies is None or self._may_pass(self._proxies, message):
-            if is_last:
-                # The answers to earlier requests come first, and this is answered as they are: a
-                # server may ignore that an upgrade is asked for (RFC 9110, 7.8).
+            is_head = not (self._is_behind_body or self._passes_all)
+            self._is_behind_body = self._is_behind_body or (is_head and has_body(message))
+            # Another process accepts, after an upgrade: this connection is closed in a moment.
+            ends = self._is_draining or not self.factory.accepts
+            if is_last or (is_head and ends):
+                # The answers to earlier requests come first, and an upgrade is answered as they
+                # are: a server may ignore that it is asked for (RFC 9110, 7.8).
                 message = asking_to_close(message) + self._heads.rest
                 self._proxies, self._passes_all = None, True
                 self.set_framing(Raw())
-            elif self._proxies is not None and has_body(message):
+            elif self._proxies is not None and self._is_behind_body:
                 # What comes behind the body has no head that could be found: it is the last one.
                 self._proxies, message = None, asking_to_close(message)
             super().message_received(message)
@@ -125,6 +134,22 @@ class PageConnection(GuardProtocol):
         else:
             self.send_encoded(answer)
             self.close(reason, detail)
+
+    def close(self, reason: CloseReason = CLOSED, detail: str = "") -> None:
+        if self._is_draining and reason is CLOSED:
+            reason = DRAINING
+        elif reason is DRAINING and not self._is_draining and self.state is State.OPEN:
+            self._is_draining = True
+            # In the next turn: what is here by now, such as what has waited in the kernel during an
+            # upgrade, is read before.
+            self.factory.clock.callLater(0, self._close_if_idle)
+            return
+        super().close(reason, detail)
+
+    def _close_if_idle(self) -> None:
+        """Close, unless a part of a request is here, or an answer is still to come."""
+        if not (self._unanswered or self._heads.pending):
+            self.close()
 
     def overdue_answer(self) -> bytes:
         return b"" if self._unanswered else overdue_answer()

@@ -94,8 +94,9 @@ class RefusedClient(WebSocketConnection):
         else:
             super().bad_head(fault)
 
-    def overdue_answer(self) -> bytes:
-        return super().overdue_answer() if self._start is None else b""
+    @property
+    def has_half_a_head(self) -> bool:
+        return self._start is None and super().has_half_a_head
 
     def plain_request(self, head: bytes, rest: bytes, /) -> None:
         self.send_encoded(refusing_answer(head, self.refusal))

@@ -43,7 +43,7 @@ from twisted_net.policy.close_reasons import (
     CloseReason,
 )
 from twisted_net.policy.rate import TokenBucket
-from twisted_net.web.plain_answers import fault_answer, overdue_answer
+from twisted_net.web.plain_answers import fault_answer, overdue_answer, refusing_answer
 from twisted_net.web.request_head import HeadFault, RequestHead
 from twisted_net.web.upgrade import (
     OpeningAnswer,
@@ -145,7 +145,12 @@ class WebSocketConnection(Heartbeat):
 
     def overdue_answer(self) -> bytes:
         # Who has asked for nothing, such as a browser that has connected in advance, gets none.
-        return overdue_answer() if self.is_incomplete and not self.ready else b""
+        return overdue_answer() if self.has_half_a_head else b""
+
+    @property
+    def has_half_a_head(self) -> bool:
+        """Whether the opening request has begun, but is not complete."""
+        return self.is_incomplete and not self.ready
 
     @property
     def encoder(self) -> Callable[[str | bytes], bytes]:
@@ -282,6 +287,8 @@ class WebSocketConnection(Heartbeat):
         if self.reason is None and self.ready and not self._ends:
             self._ends = True
             self._send_close(reason)
+        elif reason is DRAINING and self.has_half_a_head:
+            self.send_encoded(refusing_answer(b"", reason), 0)
         super().close(reason, detail)
 
     def _send_close(self, reason: CloseReason) -> None:
