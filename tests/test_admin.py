@@ -139,6 +139,19 @@ class CommandLineTests(SynchronousTestCase):
                 status = error.code
         return status, output.getvalue(), errors.getvalue()
 
+    def test_workers_that_do_not_answer(self) -> None:
+        """A list without theirs says so: ``who`` behind it, ``top`` above it."""
+        page: dict[str, Any] = {"connections": [ROW], "next": None, "missing_workers": [3, 1]}
+        self.patch(Server, "ask", lambda *_: page)
+        self.patch(Server, "open", lambda *_: io.BytesIO(b"twisted_net_ready 1.0\n"))
+        line = "not answering, and missing here: worker 1, 3"
+        status, output, errors = self.run_main("who")
+        self.assertEqual((status, errors), (0, f"netchat-admin: {line}\n"))
+        self.assertIn("192.0.2.1", output)
+        self.assertIn(line, self.run_main("top", "--once")[1].splitlines())
+        page.pop("missing_workers")
+        self.assertEqual(self.run_main("who")[2], "")
+
     def test_help(self) -> None:
         """Every command has help, of at most 80 columns."""
         self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})

@@ -14,7 +14,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -198,26 +198,36 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
-def _pages(server: Server, options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+def _pages(server: Server, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     left, query = options.limit, {"sort": options.sort}
     if options.room:
         query["room"] = options.room.lstrip("#")
     while left > 0:
         query["limit"] = str(min(left, 1000))
         page = server.ask(f"/connections?{_query(query)}")
-        yield page["connections"]
+        yield page
         left -= len(page["connections"])
         if page["next"] is None:
             return
         query["after"] = page["next"]
 
 
+def describe_missing(numbers: Iterable[int]) -> str:
+    """Say that workers have not answered, so that a list is not taken for the whole of it."""
+    named = ", ".join(map(str, sorted(numbers)))
+    return f"not answering, and missing here: worker {named}"
+
+
 # The commands.
 
 
 def _who(server: Server, options: argparse.Namespace) -> None:
-    rows = [row for page in _pages(server, options) for row in page]
-    print("\n".join(format_table(rows)))
+    pages = list(_pages(server, options))
+    print("\n".join(format_table([row for page in pages for row in page["connections"]])))
+    missing = {number for page in pages for number in page.get("missing_workers", ())}
+    if missing:
+        sys.stdout.flush()  # before the line about it
+        _complain(describe_missing(missing))
 
 
 def _top(server: Server, options: argparse.Namespace) -> None:
@@ -226,8 +236,14 @@ def _top(server: Server, options: argparse.Namespace) -> None:
         began = time.monotonic()
         text = server.open("/metrics").read().decode(errors="replace")
         figures = Figures(text, server.service)
-        rows = next(_pages(server, options), [])
-        lines = [*figures.summary(seen, options.every), "", *format_table(rows)]
+        page: dict[str, Any] = next(_pages(server, options), {"connections": []})
+        missing = page.get("missing_workers")
+        lines = [
+            *figures.summary(seen, options.every),
+            *([describe_missing(missing)] if missing else []),
+            "",
+            *format_table(page["connections"]),
+        ]
         if sys.stdout.isatty() and not options.once:
             size = os.get_terminal_size()
             shown = [line[: size.columns] for line in lines[: size.lines - 1]]

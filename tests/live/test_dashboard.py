@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import sys
 from typing import Any
 
@@ -151,6 +154,24 @@ class DashboardTests(BrowserTestCase):
         await tab.shows("not answering", "#state-text")
         await server.ended()
         tab.errors.clear()  # the browser's own words about a server that does not answer
+
+    async def test_workers_that_hang(self) -> None:
+        """The page says which one is missing in its lists, and what is wrong if all are."""
+        server = self.twistd("netecho", "--port", "0", "--workers", "2", "--admin", ADMIN)
+        url = f"http://localhost:{await server.port(f'--admin {ADMIN}')}/"
+        serves = re.compile(rb"Worker (\d) serves, pid (\d+)")
+        await server.until(lambda: len(serves.findall(server.output)) == 2, "two workers")
+        pids = {int(number): int(pid) for number, pid in serves.findall(server.output)}
+        tab = await self.open(url, is_connected=False)
+        await tab.shows("ready", "#state-text")
+        for number, text in (1, "missing here: worker 1"), (2, "No worker answers."):
+            os.kill(pids[number], signal.SIGSTOP)
+            self.addCleanup(os.kill, pids[number], signal.SIGCONT)
+            await tab.shows(text, "#problem")
+        for number in pids:
+            os.kill(pids[number], signal.SIGCONT)
+        await tab.waits("document.getElementById('problem').hidden")
+        tab.errors.clear()  # the browser's own words about the answers
 
     async def test_axe_finds_nothing(self) -> None:
         """Light and dark, wide and narrow, with each dialog; and nothing is wider than a phone."""

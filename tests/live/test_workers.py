@@ -298,6 +298,21 @@ class SharedTests(WorkersTestCase):
         for client in clients:
             await client.closed()
 
+    async def test_workers_that_hang(self) -> None:
+        """What is shown says whose part is missing; if all hang, it is an error."""
+        admin = f"tcp:0:interface={LOCALHOST}"
+        server, port = await self.serve_with(2, "netecho", "--admin", admin)
+        view = await server.port(f"--admin {admin}")
+        await self.echoes(port, 4)
+        pids = self.pids(server)
+        for number in (1, 2):
+            os.kill(pids[number], signal.SIGSTOP)
+            self.addCleanup(os.kill, pids[number], signal.SIGCONT)
+            if number == 1:
+                page = await self.ask(view, "/connections")
+                self.assertEqual((page["total"], page["missing_workers"]), (2, [1]))
+        self.assertEqual(await self.ask(view, "/connections"), {"error": "No worker answers."})
+
     async def test_the_log_as_json(self) -> None:
         """Each line of a worker is one object, with its number."""
         server = self.twistd("netecho", "--port", "0", "--workers", "2", "--log-format", "json")

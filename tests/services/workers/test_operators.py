@@ -154,22 +154,89 @@ class PoolAnswersTests(PoolTestCase):
         self.assertEqual(ends(), {"failed": 7, "draining": 7})
 
     def test_who_does_not_answer(self) -> None:
-        """After some seconds, the answer is without it."""
-        asked = self.ask("rooms")
-        self.reactor.advance(ANSWER_SECONDS)
-        self.assertNoResult(asked)
+        """After some seconds, the answer is without it, and says so."""
+        empty = {"connections": [], "total": 0, "next": None}
         row = {"name": "a", "topic": "", "members": 1}
-        self.reply(self.second, {"rooms": [row], "next": None})
-        self.assertEqual(self.successResultOf(asked)["rooms"], [row])
+        self.answers = self.of_a_chat()
+        for name, answer in (
+            ("connections", empty),
+            ("rooms", {"rooms": [row], "next": None, "total": 1}),
+            ("ended", {"ended": []}),
+            ("bans", {"bans": []}),
+        ):
+            asked = self.ask(name)
+            self.reply(self.second, answer)
+            self.assertNoResult(asked)
+            self.reactor.advance(ANSWER_SECONDS)
+            found = self.successResultOf(asked)
+            self.assertEqual(found, {**answer, "missing_workers": [1]}, name)
+
+    def test_nobody_answers(self) -> None:
+        """That is an error, and no empty list."""
+        self.answers = self.of_a_chat()
+        for name in ("metrics", "connections", "rooms", "ended", "bans"):
+            asked = self.ask(name)
+            self.reactor.advance(ANSWER_SECONDS)
+            error = self.failureResultOf(asked, BadRequest).value
+            self.assertEqual((error.status, str(error)), (503, "No worker answers."), name)
+
+    def test_nobody_serves(self) -> None:
+        """Then nobody is connected: the lists are empty, but for bans, which hold all the same."""
+        self.answers = self.of_a_chat()
+        self.scraped()
+        for worker in (self.first, self.second):
+            worker.end(killed_by=9)
+        self.assertEqual(self.successResultOf(self.ask("rooms"))["rooms"], [])
+        text = self.successResultOf(self.ask("metrics")).body
+        self.assertIn(b'twisted_net_x_total{service="netecho"} 3.0', text)
+        self.assertEqual(self.failureResultOf(self.ask("bans"), BadRequest).value.status, 503)
+
+    def test_one_that_dies_is_not_missing(self) -> None:
+        """Its connections have ended with it."""
+        asked = self.ask("ended")
+        self.first.end(killed_by=9)
+        self.reply(self.second, {"ended": []})
+        self.assertEqual(self.successResultOf(asked), {"ended": []})
+
+    def test_metrics_of_one_that_does_not_answer(self) -> None:
+        """Those that are known are in the sums, and it is said whose these are."""
+        lines = self.scraped()
+        self.assertIn('twisted_net_worker_answered{worker="1"} 1.0', lines)
+        asked = self.ask("metrics")
+        self.metrics(self.second, 7)
+        self.reactor.advance(ANSWER_SECONDS)
+        lines = self.successResultOf(asked).body.decode().splitlines()
+        self.assertIn('twisted_net_x_total{service="netecho"} 8.0', lines)
+        self.assertIn('twisted_net_worker_answered{worker="1"} 0.0', lines)
+        self.assertIn('twisted_net_worker_answered{worker="2"} 1.0', lines)
+
+    def test_a_change_that_not_all_workers_hear(self) -> None:
+        """The answer says whose is missing."""
+        self.patch(module, "set_log_level", lambda _: True)
+        asked = self.ask("set_log_level", body={"level": "warn"})
+        self.reply(self.second, {"level": "warn"})
+        self.reactor.advance(ANSWER_SECONDS)
+        expected: dict[str, Any] = {"level": "warn", "missing_workers": [1]}
+        self.assertEqual(self.successResultOf(asked), expected)
+        asked = self.ask("drain")
+        self.reactor.advance(ANSWER_SECONDS)
+        self.assertEqual(self.successResultOf(asked)["missing_workers"], [1, 2])
+
+    def of_a_chat(self) -> PoolAnswers:
+        """Return the answers of a service whose workers decide who is banned."""
+        answers = PoolAnswers(self.reactor, self.service, self.view, decides_bans=False)
+        self.pool.observer = answers
+        return answers
 
     def test_who_refuses_what_others_answer(self) -> None:
-        """Is in the log: the answer is without it."""
+        """Is in the log, and missing in the answer."""
         asked = self.ask("ended")
         question = self.asked(self.first)
         self.first.send({"id": question["id"], "error": "No.", "status": 400})
         with capturedLogs() as logs:
             self.reply(self.second, {"ended": []})
-        self.assertEqual(self.successResultOf(asked), {"ended": []})
+        expected: dict[str, Any] = {"ended": [], "missing_workers": [1]}
+        self.assertEqual(self.successResultOf(asked), expected)
         self.assertEqual(
             [formatEvent(event) for event in logs], ["A worker refuses what others answer: No."]
         )
@@ -254,7 +321,7 @@ class PoolAnswersTests(PoolTestCase):
         asked = self.ask("ban", body={"target": "bob"})
         self.reactor.advance(ANSWER_SECONDS)
         error = self.failureResultOf(asked, BadRequest).value
-        self.assertEqual((error.status, str(error)), (504, "No worker answers."))
+        self.assertEqual((error.status, str(error)), (503, "No worker answers."))
 
     def test_an_upgrade(self) -> None:
         """The supervisor does it; who asks hears what was done, or why it has failed."""

@@ -145,6 +145,11 @@ class WorkerHandle:
         return self.ready and not self._is_late
 
     @property
+    def is_gone(self) -> bool:
+        """Whether its process has ended, or is about to: nobody hears it any more."""
+        return self.has_ended or self._channel.is_lost
+
+    @property
     def why_it_is_lost(self) -> str:
         """Why new code of the supervisor could not go on with it; empty if it can.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -134,10 +134,14 @@ class PoolAnswers:
 
     async def _metrics(self, question: Question) -> Plain:
         pool = self._supervisor.pool
-        for worker, families in (await self._ask_all("metrics", workers=pool.everybody)).items():
+        asked = pool.everybody
+        answers = await self._ask_all("metrics", workers=asked)
+        for worker, families in answers.items():
             if not worker.has_ended:
                 self._sums.add(worker, families)
                 worker.connections = open_in(families)
+        old = missing_in(asked, answers)
+        answered = {each.number for each in answers}.difference(old)
         numbers = [str(number) for number in range(1, pool.count + 1)]
         running = {str(worker.number): worker for worker in pool.running}
         own = [
@@ -152,6 +156,12 @@ class PoolAnswers:
                 "Open connections of a worker.",
                 "worker",
                 {each: running[each].connections if each in running else 0 for each in numbers},
+            ),
+            gauge(
+                "twisted_net_worker_answered",
+                "Whether a worker has answered: 1, or 0 if only its last figures are known.",
+                "worker",
+                {each: float(int(each) in answered) for each in numbers},
             ),
             {
                 "name": "twisted_net_worker_starts",
@@ -206,7 +216,8 @@ class PoolAnswers:
             asked[worker] = self._ask(worker, "connections", arguments=arguments)
         answers = await self._gather(asked)
         by_number = {worker.number: answer for worker, answer in answers.items()}
-        return merge_pages(by_number, query.sort, query.limit, count)
+        page = merge_pages(by_number, query.sort, query.limit, count)
+        return with_missing(page, asked, answers)
 
     async def _connection(self, question: Question) -> dict[str, Any]:
         worker, number = self._found(question)
@@ -218,28 +229,40 @@ class PoolAnswers:
             limit, after = parse_room_query(question.arguments)
         except ValueError as error:
             raise BadRequest(400, f"{error}.") from None
-        return merge_rooms(await self._all_rooms(), limit, after)
+        # All rooms of each worker: only they show which room has most members.
+        asked = {
+            each: Deferred.fromCoroutine(self._rooms_of(each))
+            for each in self._supervisor.pool.running
+        }
+        answers = await self._gather(asked)
+        rows = [row for found in answers.values() for row in found]
+        return with_missing(merge_rooms(rows, limit, after), asked, answers)
 
-    async def _all_rooms(self) -> list[dict[str, Any]]:
-        """Return the rooms of each worker: only all of them show which room has most members."""
+    async def _rooms_of(self, worker: WorkerHandle) -> list[dict[str, Any]]:
+        """Return the rooms of a worker, which answers with a page of them at a time."""
         rows: list[dict[str, Any]] = []
-        for worker in self._supervisor.pool.running:
-            arguments = {"limit": str(MOST)}
-            while arguments:
-                asked = {worker: self._ask(worker, "rooms", arguments=arguments)}
-                page = (await self._gather(asked)).get(worker, {"rooms": [], "next": None})
-                rows += page["rooms"]
-                arguments = {} if page["next"] is None else {**arguments, "after": page["next"]}
+        arguments = {"limit": str(MOST)}
+        while arguments:
+            page = await self._ask(worker, "rooms", arguments=arguments)
+            rows += page["rooms"]
+            arguments = {} if page["next"] is None else {**arguments, "after": page["next"]}
         return rows
 
     async def _ended(self, question: Question) -> dict[str, Any]:
-        answers = {each.number: found for each, found in (await self._ask_all("ended")).items()}
-        return merge_ended(answers, REMEMBERED, self._supervisor.pool.count)
+        asked = self._supervisor.pool.running
+        answers = await self._ask_all("ended", workers=asked)
+        by_number = {each.number: found for each, found in answers.items()}
+        found = merge_ended(by_number, REMEMBERED, self._supervisor.pool.count)
+        return with_missing(found, asked, answers)
 
     async def _bans(self, question: Question) -> dict[str, Any]:
         if self._decides_bans:
             return {"bans": self._view.bans()}
-        return merge_bans(list((await self._ask_all("bans")).values()))
+        asked = self._supervisor.pool.running
+        answers = await self._ask_all("bans", workers=asked)
+        if not answers:  # also if none runs: what is banned is banned all the same
+            raise nobody_answers()
+        return with_missing(merge_bans(list(answers.values())), asked, answers)
 
     async def _log_level(self, question: Question) -> dict[str, Any]:
         return {"level": log_level().name}
@@ -258,9 +281,11 @@ class PoolAnswers:
         pool = self._supervisor.pool
         # Not as of their last answers: who waits for 0 would go while some are open.
         serving = [each for each in pool.everybody if each.has_served]
-        for worker, found in (await self._ask_all("ping", workers=serving)).items():
+        answers = await self._ask_all("ping", workers=serving)
+        for worker, found in answers.items():
             worker.connections = found["connections"]
-        return {"done": f"{self._view.name} is draining.", "open": pool.connections}
+        done = {"done": f"{self._view.name} is draining.", "open": pool.connections}
+        return done | missing_field(missing_of(serving, answers))
 
     async def _reload(self, question: Question) -> dict[str, Any]:
         assert self._view.reload is not None
@@ -292,7 +317,7 @@ class PoolAnswers:
             closed = sum(int(found[1]) for found in map(_CLOSED.search, texts) if found)
             done = _CLOSED.sub(f"; {closed} connections closed", done)
         elif not answers:
-            raise BadRequest(504, "No worker answers.")
+            raise nobody_answers()
         done = done or " ".join(dict.fromkeys(texts))
         silent = len(workers) - len(answers)
         if silent:
@@ -304,12 +329,13 @@ class PoolAnswers:
         name = text_in(question.body, "level")
         if name not in LEVELS:
             raise BadRequest(400, f"level: must be one of {', '.join(LEVELS)}.")
-        await self._ask_all("set_log_level", body=question.body)
+        asked = self._supervisor.pool.running
+        answers = await self._ask_all("set_log_level", workers=asked, body=question.body)
         if not set_log_level(LogLevel.levelWithName(name)):
             raise BadRequest(501, "The log of this version of Twisted cannot be changed.")
         self._level = name
         changes.info("{who} sets the log level to {name}", who=question.who, name=name)
-        return {"level": name}
+        return {"level": name} | missing_field(missing_of(asked, answers))
 
     # Looking on.
 
@@ -369,10 +395,9 @@ class PoolAnswers:
             ) from None
 
     async def _ask_all(
-        self, name: str, *, workers: list[WorkerHandle] | None = None, **values: Any
+        self, name: str, *, workers: Iterable[WorkerHandle], **values: Any
     ) -> dict[WorkerHandle, Any]:
-        asked = self._supervisor.pool.running if workers is None else workers
-        return await self._gather({each: self._ask(each, name, **values) for each in asked})
+        return await self._gather({each: self._ask(each, name, **values) for each in workers})
 
     async def _gather(self, asked: dict[WorkerHandle, Deferred[Any]]) -> dict[WorkerHandle, Any]:
         """Return the answers of those that answer.
@@ -474,6 +499,46 @@ class RemoteTap:
 
     def stopProducing(self) -> None:
         self._worker.tell("pause-tap", tap=self._number)
+
+
+def missing_of(asked: Iterable[WorkerHandle], answers: Mapping[WorkerHandle, object]) -> list[int]:
+    """Return the numbers of the workers whose part is missing in an answer.
+
+    One that does not serve yet, or any more, has nothing that could be missing.
+    """
+    silent = [each for each in asked if each not in answers]
+    return sorted({each.number for each in silent if each.has_served and not each.is_gone})
+
+
+def missing_in(asked: Iterable[WorkerHandle], answers: Mapping[WorkerHandle, object]) -> list[int]:
+    """Return as :func:`missing_of`.
+
+    :raises BadRequest: there is nothing but what is missing.
+    """
+    missing = missing_of(asked, answers)
+    if missing and not answers:
+        raise nobody_answers()
+    return missing
+
+
+def with_missing(
+    found: dict[str, Any], asked: Iterable[WorkerHandle], answers: Mapping[WorkerHandle, object]
+) -> dict[str, Any]:
+    """Return what was found, and whose part is missing, if it is.
+
+    :raises BadRequest: as :func:`missing_in`.
+    """
+    return found | missing_field(missing_in(asked, answers))
+
+
+def missing_field(numbers: list[int]) -> dict[str, Any]:
+    """Return what an answer has about workers that have not answered."""
+    return {"missing_workers": numbers} if numbers else {}
+
+
+def nobody_answers() -> BadRequest:
+    """Return the error if all workers hang. As that of ``/readyz``, it may soon be over."""
+    return BadRequest(503, "No worker answers.")
 
 
 def open_in(families: list[MetricFamily]) -> int:

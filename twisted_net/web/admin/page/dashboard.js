@@ -287,11 +287,12 @@ async function listConnections() {
   }
   byId("connections-head").replaceChildren(head);
   fill(byId("connections-body"), page.connections.map(connectionRow), connectionColumns().length);
+  return page;
 }
 
 async function listEnded() {
-  const { ended } = await askJson("/ended");
-  const rows = ended.map((each) => {
+  const page = await askJson("/ended");
+  const rows = page.ended.map((each) => {
     const tr = make("tr");
     const why = each.detail ? `${each.reason} (${each.detail})` : each.reason;
     tr.append(
@@ -301,18 +302,20 @@ async function listEnded() {
     return tr;
   });
   fill(byId("ended"), rows, 8);
+  return page;
 }
 
 async function listRooms(metrics) {
-  if (!metrics.has("rooms")) return;
+  if (!metrics.has("rooms")) return {};
   byId("rooms-section").hidden = byId("room-label").hidden = false;
-  const { rooms, total } = await askJson("/rooms");
-  byId("rooms-title").textContent = `Rooms: ${count(total)}`;
-  fill(byId("rooms"), rooms.map((room) => {
+  const page = await askJson("/rooms");
+  byId("rooms-title").textContent = `Rooms: ${count(page.total)}`;
+  fill(byId("rooms"), page.rooms.map((room) => {
     const tr = make("tr");
     tr.append(cell(`#${room.name}`, "text"), cell(count(room.members), "number"));
     return tr;
   }), 2);
+  return page;
 }
 
 let closing = null;
@@ -389,6 +392,13 @@ function complain(error) {
   problem.textContent = error instanceof Refused ? error.message : "The server does not answer.";
 }
 
+function showMissing(workers) {
+  const problem = byId("problem");
+  const text = workers.size ? `Not answering, and missing here: worker ${[...workers].sort((a, b) => a - b).join(", ")}` : "";
+  problem.hidden = !text;
+  if (problem.textContent !== text) problem.textContent = text;
+}
+
 function state(text, className) {
   byId("state").className = className;
   if (byId("state-text").textContent !== text) byId("state-text").textContent = text;
@@ -420,13 +430,16 @@ async function read() {
     }
     for (const each of reasons) each.add(now, time);
     [before, readAt] = [now, time];
-    const build = now.get("build_info")[0].labels;
-    byId("build").textContent = `twisted_net ${build.version}, Twisted ${build.twisted}, Python ${build.python}, OpenSSL ${build.openssl}`;
-    showServices(now.get("ready").map(({ labels }) => labels.service));
-    if (sum(now, "ready") === now.get("ready").length) state("ready", "ready");
+    // While no worker serves, there is neither of them.
+    const build = now.get("build_info")?.[0].labels;
+    if (build) byId("build").textContent = `twisted_net ${build.version}, Twisted ${build.twisted}, Python ${build.python}, OpenSSL ${build.openssl}`;
+    const ready = now.get("ready") ?? [];
+    if (ready.length) showServices(ready.map(({ labels }) => labels.service));
+    if (ready.length && sum(now, "ready") === ready.length) state("ready", "ready");
     else state(await (await fetch("/readyz", { cache: "no-store" })).text(), "bad");
-    byId("login").hidden = byId("problem").hidden = true;
-    await Promise.all([listConnections(), listEnded(), listRooms(now)]);
+    byId("login").hidden = true;
+    const lists = await Promise.all([listConnections(), listEnded(), listRooms(now)]);
+    showMissing(new Set(lists.flatMap((list) => list.missing_workers ?? [])));
   } catch (error) {
     state("not answering", "bad");
     complain(error);
