@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -24,6 +25,7 @@ from twisted_net.services.workers.channel import ChannelError
 from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question
+from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.log_level import set_log_level
 from twisted_net.web.admin.site import AdminResource, AdminSite
 from twisted_net.web.admin.tap import MOST_QUEUED
@@ -364,19 +366,79 @@ class PoolAnswersTests(PoolTestCase):
         new.end(killed_by=9)
         self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
 
-    def test_a_worker_dies_after_an_upgrade(self) -> None:
-        """New code of the supervisor asks at once what workers have counted that go on."""
-        self.scraped()
-        state = self.answers.export_state()
+    def become_new_code(self) -> None:
+        """Go on as new code of the supervisor does: it knows what was exported, and no more."""
+        state = json.loads(json.dumps(self.answers.export_state()))
         self.answers = PoolAnswers(self.reactor, self.service, self.view, decides_bans=True)
         self.pool.observer = self.answers
-        self.answers.restore_state(json.loads(json.dumps(state)))
-        for worker in self.pool.running:
+        self.answers.restore_state(state)
+        for worker in self.pool.everybody:
             self.answers.worker_adopted(worker)
+
+    def test_a_worker_dies_after_an_upgrade(self) -> None:
+        """New code of the supervisor asks at once what workers have counted that go on.
+
+        Of one that has not answered until its end, it knows what the old code knew.
+        """
+        self.scraped()
+        self.become_new_code()
         self.metrics(self.first, 5)
         self.first.end(killed_by=9)
         self.second.end(killed_by=9)  # has not answered
-        self.assertIn('twisted_net_x_total{service="netecho"} 5.0', self.scraped())
+        self.assertIn('twisted_net_x_total{service="netecho"} 7.0', self.scraped())
+
+    def test_a_worker_hangs_after_an_upgrade(self) -> None:
+        """What the old code knew of it stays in the sums."""
+        self.scraped()
+        self.become_new_code()
+        asked = self.ask("metrics")
+        self.metrics(self.first, 1)
+        self.reactor.advance(ANSWER_SECONDS)
+        body = self.successResultOf(asked).body
+        self.assertIn(b'twisted_net_x_total{service="netecho"} 3.0', body)
+
+    def test_no_counter_falls(self) -> None:
+        """Of a killed worker, every one that it had told stays, and its successor counts on."""
+        clock = Clock()
+        factory = EchoFactory(clock=clock, admission=Admission(AdmissionRules()))
+        view = ServiceView("netecho", Service(factory), appends=Histogram())
+        worker = WorkerAnswers(clock, view, lambda *_, **__: None)
+        worker.start()
+        self.addCleanup(worker.stop)
+        new = self.successResultOf(Deferred.fromCoroutine(worker.metrics()))
+        peer = connect_peer(factory, clock=clock)
+        peer.send(b"hello")
+        assert view.appends is not None
+        view.appends.observe(0.01)
+        clock.pump([0.5] * 4)
+        families = self.successResultOf(Deferred.fromCoroutine(worker.metrics()))
+
+        def counters() -> dict[str, float]:
+            body = self.successResultOf(asked).body.decode()
+            return {
+                f"{each.name}{sorted(each.labels.items())}": each.value
+                for family in text_string_to_metric_families(body)
+                for each in family.samples
+                if family.type in ("counter", "histogram")
+            }
+
+        asked = self.ask("metrics")
+        for fake in (self.first, self.second):
+            self.reply(fake, families)
+        before = counters()
+        self.assertGreater(len([each for each in before.values() if each]), 10)
+        self.assertTrue(any("_bucket" in name for name in before))
+        for _ in range(2):
+            self.spawner.started[-1].end(killed_by=9)
+            self.reactor.advance(10)
+            self.spawner.started[-1].tell("ready")
+            asked = self.ask("metrics")
+            for fake, told in (self.first, families), (self.spawner.started[-1], new):
+                self.reply(fake, told)
+            after = counters()
+            fallen = [name for name in before if after.get(name, -1) < before[name]]
+            self.assertEqual(fallen, [])
+            before = after
 
     def test_the_log_level(self) -> None:
         """Workers that start later get the level, too, until the configuration has another one."""

@@ -64,6 +64,7 @@ class PoolAnswers:
         self._view = view
         self._decides_bans = decides_bans
         self._sums = MetricSums()
+        self._told: dict[str, list[MetricFamily]] = {}  # to older code of this process, by pid
         self._level = ""  # of the log, as an operator has set it last
         self._answers: dict[str, Callable[[Question], Any]] = {
             "metrics": self._metrics,
@@ -99,7 +100,8 @@ class PoolAnswers:
         self._sums.add(worker, families)
 
     def worker_adopted(self, worker: WorkerHandle) -> None:
-        """Ask a worker what it has counted: it may die before an operator asks."""
+        """Know what a worker had told, and ask what it has counted: it may hang, or die."""
+        self._sums.add(worker, self._told.pop(str(worker.pid), []))
         asked = worker.ask("metrics")
         asked.addCallbacks(lambda families: self._sums.add(worker, families), _ignore)
 
@@ -112,11 +114,17 @@ class PoolAnswers:
         self._sums.end(worker, "" if worker.has_moved else reason.code)
 
     def export_state(self) -> dict[str, Any]:
-        return {"bans": self._view.export_state(), "sums": self._sums.export_state()}
+        told = {str(each.pid): self._sums.last_of(each) for each in self._supervisor.pool.everybody}
+        return {
+            "bans": self._view.export_state(),
+            "sums": self._sums.export_state(),
+            "told": told,
+        }
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
         self._view.restore_state(state["bans"])
         self._sums.restore_state(state["sums"])
+        self._told = dict(state.get("told", {}))  # older code did not tell it
 
     def worker_ready(self, worker: WorkerHandle) -> None:
         """Tell a new worker what operators have set, and count once what it has taken over."""

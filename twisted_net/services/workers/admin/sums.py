@@ -56,8 +56,12 @@ class MetricSums:
         ]
         self._ended = _by_name([*self._ended.values(), *negative])
 
+    def last_of(self, process: Hashable) -> list[MetricFamily]:
+        """Return what a process had when it told its metrics the last time."""
+        return self._last.get(process, [])
+
     def export_state(self) -> list[MetricFamily]:
-        """Return what must not be lost: the counters of processes that have ended."""
+        """Return the counters of processes that have ended: nobody else knows them any more."""
         return list(self._ended.values())
 
     def restore_state(self, state: list[MetricFamily]) -> None:
