@@ -141,19 +141,22 @@ class EarlySignalTests(LiveTestCase):
         await server.expect(rb"SIGHUP: .*max-connections 1 -> 3")
 
     async def test_a_reload_while_workers_start(self) -> None:
-        """Workers that have read their flags before get SIGHUP once they serve."""
+        """Workers that have read their flags before do so again once they serve."""
         redis, config = self.redis(), self.directory() / "chat.conf"
-        config.write_text("max-connections = 1\n")
+        config.write_text("idle-timeout = 0\n")
         server = self.start("--config", str(config), "--workers", "2")
         await self.asked(2)
-        config.write_text("max-connections = 3\n")
+        config.write_text("idle-timeout = 0.5\n")
         server.signal(signal.SIGHUP)
-        await server.expect(rb"SIGHUP: .*max-connections 1 -> 3")
+        await server.expect(rb"SIGHUP: .*idle-timeout 0 -> 0.5")
         self.open(redis)
-        for who in (r"\[worker 1\]", r"\[worker 2\]"):
-            await server.until(
-                lambda who=who: server.log(rf"{who} SIGHUP: .*max-connections 1 -> 3"), who
-            )
+        await server.until(lambda: len(server.log("serves, pid")) == 2, "two workers")
+        port = await server.port()
+        for client in [await self.connect(port) for _ in range(4)]:  # in turn to each of them
+            await client.closed()
+        for who in ("1", "2"):
+            said = rf"\[worker {who}\] .*ended: idle"
+            await server.until(lambda said=said: len(server.log(said)) == 2, said)
 
     async def test_an_upgrade(self) -> None:
         """SIGUSR2 is obeyed as soon as the service runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ class ReloadTests(AdminLiveCase):
 
     async def test_the_log_level(self) -> None:
         """It changes for the whole service, with workers, too."""
-        for more, whose in ((), ("",)), (("workers = 2",), ("[worker 1] ", "[worker 2] ", "")):
+        for more in (), ("workers = 2",):
             lines = ("port = 0", f"admin = {ADMIN}", *more)
             server, _ = await self.serve_file("netecho", *lines)
             if more:
@@ -95,9 +94,8 @@ class ReloadTests(AdminLiveCase):
             for level in ("info", "debug"):
                 self.write(*lines, f"log-level = {level}")
                 server.signal(signal.SIGHUP)
-                for who in whose:
-                    said = f"{re.escape(who)}SIGHUP: .*log-level {before} -> {level}"
-                    await server.until(lambda s=server, said=said: s.log(said), said)
+                said = f"SIGHUP: .*log-level {before} -> {level}$"
+                await server.until(lambda s=server, said=said: s.log(said), said)
                 self.assertEqual(await self.ask(f"{url}/log-level"), {"level": level})
                 before = level
             await server.stop()

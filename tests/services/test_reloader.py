@@ -7,14 +7,33 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tls.handshakes import NOW, Issued, Visitor
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.reloader import CertificateReloader, SignalHandler
 from twisted_net.tls.certificates import Certificates
 from twisted_net.tls.key_pairs import self_signed_pair
+
+
+class Config:
+    """A file that can be read again.
+
+    :ivar error: raised in place of that.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.error: ReloadError | None = None
+
+    def reload(self) -> str:
+        if self.error is not None:
+            raise self.error
+        self.count += 1
+        return "read"
 
 
 class Direct(MemoryReactorClock):
@@ -106,6 +125,19 @@ class UpkeepTests(SignalCase):
         reloader.stop()
         self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_who_asks_logs_it(self) -> None:
+        """Without a reason, as in a worker, nothing is logged, and the line is returned."""
+        clock: Any = Clock()
+        config: Any = Config()
+        reloader = CertificateReloader([], clock, config=config)
+        with capturedLogs() as logs:
+            self.assertEqual(reloader.reload(""), "read")
+            self.assertIn("no certificate files", reloader.reload("", config=False))
+            config.error = ReloadError("wrong")
+            self.assertRaises(ReloadError, reloader.reload, "")
+        self.assertEqual(logs, [])
+        self.assertEqual(config.count, 1)
 
     def test_nothing_to_reload(self) -> None:
         """Without files, SIGHUP is logged, and has no other effect of its own."""

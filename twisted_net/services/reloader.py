@@ -22,6 +22,9 @@ from twisted_net.tls.certificate_watch import CertificateWatch
 from twisted_net.tls.certificates import Certificates
 from twisted_net.web.admin.log_level import changes
 
+READING = "reading the certificates again"
+NOTHING_TO_READ = "there are no certificate files to read again"
+
 _log = Logger()
 
 
@@ -117,27 +120,31 @@ class CertificateReloader:
         with suppress(ReloadError):  # it is in the log
             self.reload("SIGHUP")
 
-    def reload(self, why: str) -> str:
+    def reload(self, why: str, *, config: bool = True) -> str:
         """Read the certificates and the ``--config`` file again, and log what came of it.
 
-        :param why: what asks for it, for the log.
+        :param why: what asks for it, for the log; empty if who asks logs it.
+        :param config: whether the file is read.
         :return: a line about what has changed.
         :raises ReloadError: the file is wrong, and nothing of it is obeyed. The certificates are
             read all the same.
         """
         with self._manager.reloading():
             told = self._reload_certificates(why)
-            return told if self._config is None else self._reload_config(self._config, why)
+            if self._config is None or not config:
+                return told
+            return self._reload_config(self._config, why)
 
     def _reload_certificates(self, why: str) -> str:
         if any(each.from_disk for each in self._certificates):
-            told = "reading the certificates again"
-            changes.info("{why}: {told}", why=why, told=told)
+            told = READING
+            if why:
+                changes.info("{why}: {told}", why=why, told=told)
             for each in self._certificates:
                 each.reload()
             return told
-        told = "there are no certificate files to read again"
-        if self._config is None:
+        told = NOTHING_TO_READ
+        if self._config is None and why:
             changes.info("{why}: {told}", why=why, told=told)
         return told
 
@@ -145,7 +152,9 @@ class CertificateReloader:
         try:
             told = config.reload()
         except ReloadError as error:
-            _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
+            if why:
+                _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
             raise
-        changes.info("{why}: {told}", why=why, told=told)
+        if why:
+            changes.info("{why}: {told}", why=why, told=told)
         return told

@@ -310,16 +310,17 @@ class NamedService(ListenerService):
         self._reloader.start()
         self._tell_if_ready()
 
-    def reload(self, why: str) -> str:
+    def reload(self, why: str, *, config: bool = True) -> str:
         """Read the certificates and the ``--config`` file again, as SIGHUP does.
 
-        :param why: what asks for it, for the log.
+        :param why: what asks for it, for the log; empty if who asks logs it.
+        :param config: whether the file is read.
         :return: a line about what has changed.
         :raises ReloadError: the file is wrong, and nothing of it is obeyed.
         """
         if self._reloader is None:
             raise ReloadError(f"{self.command} does not run")
-        return self._reloader.reload(why)
+        return self._reloader.reload(why, config=config)
 
     def apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
         """Obey flags that have changed while the service runs.

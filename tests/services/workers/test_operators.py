@@ -19,9 +19,10 @@ from twisted_net.echo import EchoFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.services.workers.admin import in_supervisor as module
-from twisted_net.services.workers.admin.in_supervisor import ANSWER_SECONDS, PoolAnswers, open_in
+from twisted_net.services.workers.admin.in_supervisor import PoolAnswers, open_in
 from twisted_net.services.workers.admin.in_worker import WorkerAnswers
 from twisted_net.services.workers.channel import ChannelError
+from twisted_net.services.workers.handle import ANSWER_SECONDS
 from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question

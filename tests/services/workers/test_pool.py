@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner, FakeWorker
@@ -272,9 +273,15 @@ class UpgradeTests(PoolTestCase):
         _, new, _ = self.begin()
         for worker in self.pool.everybody:
             worker.reload()
-        self.assertEqual([each.signals for each in self.spawner.started], [["HUP"], ["HUP"], []])
+        asked = [[each.get("ask") for each in one.heard()] for one in self.spawner.started]
+        self.assertEqual(["reload" in each for each in asked], [True, True, False])
         new.tell("ready")
-        self.assertEqual(new.signals, ["HUP"])
+        (question,) = [each for each in new.heard() if each.get("ask") == "reload"]
+        with capturedLogs() as logs:
+            new.send({"id": question["id"], "error": "a.conf: gone", "status": 400})
+        self.assertEqual(
+            [formatEvent(each) for each in logs], ["Worker 1 goes on as before: a.conf: gone"]
+        )
 
     def test_it_cannot_start(self) -> None:
         """The old worker goes on; the reason has what the new process has said last."""

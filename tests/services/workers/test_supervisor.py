@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.services.workers.fake_processes import SIGKILL, FakeReactor, FakeSpawner
@@ -16,6 +17,7 @@ from twisted_net.policy.admission import Admission, AdmissionRules
 from twisted_net.services.echo import Options
 from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.workers import supervisor as module
+from twisted_net.services.workers.handle import ANSWER_SECONDS
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
 from twisted_net.services.workers.supervisor import (
@@ -198,18 +200,77 @@ class SupervisorTests(SynchronousTestCase):
         self.spawner.started[0].tell("ready")
         self.write("max-connections = 5")
         os.kill(os.getpid(), signal.SIGHUP)
-        self.assertEqual([each.signals for each in self.spawner.started], [["HUP"], []])
+        self.assertEqual([len(each) for each in self.reloads()], [1, 0])
         self.assertEqual(self.service.admission.rules.max_connections, 5)
         self.write("drain = 3")
-        told = self.service.reload("An operator")
-        self.assertIn("drain 10 -> 3", told)
+        reloading = self.service.reload("An operator")
+        self.reply(done="x")
+        self.assertIn("drain 10 -> 3", self.successResultOf(reloading))
         self.assertEqual((self.service.drain, self.service.pool.drain), (3.0, 3.0))
         self.assertGreater(self.service.admission.rules.max_connections, 5)  # as the system allows
 
+    def reloads(self) -> list[list[dict[str, Any]]]:
+        """Return what each worker is asked to read again."""
+        return [
+            [each for each in worker.heard() if each.get("ask") == "reload"]
+            for worker in self.spawner.started
+        ]
+
+    def reply(self, **answer: Any) -> None:
+        """Answer the first worker's question."""
+        (question,) = self.reloads()[0]
+        self.spawner.started[0].send({"id": question["id"], "answer": answer})
+
+    def reload(self, why: str, act: Any) -> tuple[Deferred[str], list[str]]:
+        """Read again; return what comes of it, and the lines in the log."""
+        with capturedLogs() as logs:
+            reloading = self.service.reload(why)
+            act()
+        return reloading, [str(formatEvent(each)) for each in logs]
+
+    def test_one_line_for_one_change(self) -> None:
+        """It says who has done it, and what; also which workers have not done so."""
+        self.ready()
+        self.write("max-connections = 5")
+        done, lines = self.reload("An operator", lambda: self.answer_all({"answer": {"done": "x"}}))
+        told = f"netecho: {self.config}: changed: max-connections 1 -> 5"
+        self.assertEqual((lines, self.successResultOf(done)), ([f"An operator: {told}"], told))
+        self.write("max-connections = 6")
+        error = {"error": "a.conf: Permission denied", "status": 400}
+        done, lines = self.reload("An operator", lambda: self.answer_all(error, count=1))
+        self.assertEqual((lines, self.service.admission.rules.max_connections), ([], 6))
+        with capturedLogs() as logs:
+            self.reactor.advance(ANSWER_SECONDS)
+        told = f"netecho: {self.config}: changed: max-connections 5 -> 6"
+        told += "; not in worker 1: a.conf: Permission denied; not in worker 2: it does not answer"
+        self.assertEqual(self.successResultOf(done), told)
+        self.assertEqual([formatEvent(each) for each in logs], [f"An operator: {told}"])
+
+    def test_a_worker_that_ends_meanwhile(self) -> None:
+        """It is no failure: its successor reads what is new at its start."""
+        self.ready()
+        reloading = self.service.reload("SIGHUP")
+        self.spawner.started[0].end(killed_by=SIGKILL)
+        self.answer_all({"answer": {}}, of=self.spawner.started[1:])
+        self.assertNotIn("not in worker", self.successResultOf(reloading))
+
+    def answer_all(self, answer: dict[str, Any], count: int = 2, of: Any = None) -> None:
+        """Answer what workers are asked to read again."""
+        for worker in (of or self.spawner.started)[:count]:
+            (question,) = [each for each in worker.heard() if each.get("ask") == "reload"]
+            worker.send({"id": question["id"], **answer})
+
     def test_a_wrong_file(self) -> None:
-        """Nothing changes, and who asks hears why."""
+        """Nothing changes, and who asks hears why; the workers read certificates alone."""
+        self.ready()
         self.write("max-connections = x")
-        self.assertRaises(ReloadError, self.service.reload, "An operator")
+        reloading = self.service.reload("An operator")
+        self.assertEqual([each["config"] for (each,) in self.reloads()], [False, False])
+        with capturedLogs() as logs:
+            self.reactor.advance(ANSWER_SECONDS)
+        self.failureResultOf(reloading, ReloadError)
+        (line,) = [str(formatEvent(each)) for each in logs]
+        self.assertIn("; nothing has changed; not in worker 1: it does not answer", line)
         self.assertEqual(self.service.admission.rules.max_connections, 1)
 
     def test_new_code(self) -> None:

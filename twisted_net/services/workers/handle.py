@@ -27,6 +27,9 @@ from twisted_net.services.workers.spawning import WorkerEnds, WorkerProcess
 
 _log = Logger()
 
+ANSWER_SECONDS = 5.0
+"""Seconds that a worker has to answer what concerns all; then it is done without it."""
+
 HUNG_SECONDS = 60.0
 """Seconds after which a worker that does not answer is killed. gunicorn has 30."""
 
@@ -269,11 +272,21 @@ class WorkerHandle:
         """Send it a signal."""
         self._process.signal(number)
 
-    def reload(self) -> None:
-        """Let it read its files again, as soon as it serves."""
+    def reload(self, *, config: bool = True) -> Deferred[Any]:
+        """Let it read its files again, as soon as it serves.
+
+        It is asked, and gets no SIGHUP: who asks all workers logs one line, and not each of them.
+
+        :param config: whether also the ``--config`` file.
+        :return: fires when it has read them, or will; fails with :exc:`ChannelError`.
+        """
         self.must_reload = not self.has_served
-        if self.has_served:
-            self.signal(signal.SIGHUP)
+        return self.ask("reload", config=config) if self.has_served else succeed(None)
+
+    def _not_reloaded(self, failure: Failure) -> None:
+        if not self.is_gone:
+            why = failure.getErrorMessage()
+            _log.error("Worker {worker} goes on as before: {why}", worker=self.number, why=why)
 
     # Going on after the supervisor has become new code.
 
@@ -324,7 +337,7 @@ class WorkerHandle:
             self.adopted = values.get("metrics", [])
             self._owner.worker_ready(self)
             if self.must_reload:
-                self.reload()
+                self.reload().addErrback(self._not_reloaded)
             self._tell_ready(True)
         elif name == "moved":
             self.has_moved = True

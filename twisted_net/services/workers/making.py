@@ -20,7 +20,7 @@ from twisted_net.eager.session_tickets import (
 from twisted_net.endpoints.descriptors import most_connections
 from twisted_net.endpoints.listening import Listener, without_place
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.services.admin_flags import admin_service, reloading, view_of
+from twisted_net.services.admin_flags import admin_service, view_of
 from twisted_net.services.options import ServiceOptions
 from twisted_net.services.reexec import end_trial
 from twisted_net.services.starting import NamedService, StartError
@@ -155,7 +155,7 @@ def _add_admin(supervisor: Supervisor, options: ServiceOptions, reactor: Any) ->
     from twisted_net.services.workers.admin.in_supervisor import PoolAnswers
     from twisted_net.web.admin.views import ServiceView
 
-    view = ServiceView(options.command, supervisor, reload=reloading(supervisor))
+    view = ServiceView(options.command, supervisor)
     view.upgrade = supervisor.upgrade
     answers = PoolAnswers(reactor, supervisor, view, decides_bans=options.command != "netchat")
     supervisor.pool.observer = answers

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import Listener, ListenerService, ListenFailed
@@ -20,7 +21,7 @@ from twisted_net.policy.ranges import Network
 from twisted_net.services import early_signals
 from twisted_net.services.config_reloader import ConfigReloader, change_rules
 from twisted_net.services.live_flags import ReloadError
-from twisted_net.services.reloader import SignalHandler
+from twisted_net.services.reloader import NOTHING_TO_READ, READING, SignalHandler
 from twisted_net.services.service_manager import ServiceManager
 from twisted_net.services.starting import (
     StartError,
@@ -31,7 +32,7 @@ from twisted_net.services.starting import (
 )
 from twisted_net.services.upgrading import Launch
 from twisted_net.services.workers.dispatcher import Dispatcher
-from twisted_net.services.workers.handle import Spawn
+from twisted_net.services.workers.handle import ANSWER_SECONDS, Spawn
 from twisted_net.services.workers.pool import WORKER_END_SECONDS, WorkerPool
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.sockets import AcceptingSockets
@@ -291,28 +292,49 @@ class Supervisor(ListenerService):
     # Signals.
 
     def _hung_up(self) -> None:
-        with suppress(ReloadError):  # it is in the log
-            self.reload("SIGHUP")
+        self.reload("SIGHUP").addErrback(_was_logged)
 
-    def reload(self, why: str) -> str:
+    def reload(self, why: str) -> Deferred[str]:
         """Read the ``--config`` file again, and let all workers do so, and read certificates.
 
+        One line in the log says what has changed, and which workers have not done so.
+
         :param why: what asks for it, for the log.
-        :return: a line about what has changed.
-        :raises ReloadError: the file is wrong, and nothing of it is obeyed.
+        :return: fires with that line when all have, or have not answered in time; fails with
+            :exc:`ReloadError` if the file is wrong, and nothing of it is obeyed. The workers read
+            the certificates all the same.
         """
+        return Deferred.fromCoroutine(self._reload(why))
+
+    async def _reload(self, why: str) -> str:
         with self._manager.reloading():
-            for worker in self.pool.everybody:
-                worker.reload()
-            told = "the workers get it, too"
+            told, error = [], None
             try:
                 if self._config is not None:
-                    told = self._config.reload()
-            except ReloadError as error:
-                _log.error("{why}: {error}; nothing has changed", why=why, error=str(error))
-                raise
-        changes.info("{why}: {told}", why=why, told=told)
-        return told
+                    told.append(self._config.reload())
+            except ReloadError as wrong:
+                error = wrong
+            used = [each.certificates for each in self.listeners if each.certificates is not None]
+            if any(each.from_disk for each in used):
+                told.append(READING)
+            workers = self.pool.everybody
+            asked = [each.reload(config=error is None) for each in workers]
+            for each in asked:
+                each.addTimeout(ANSWER_SECONDS, self._reactor)
+            results = await DeferredList(asked, consumeErrors=True)
+        failures = [
+            f"not in worker {worker.number}: {_why(failure)}"
+            for worker, (is_done, failure) in zip(workers, results, strict=True)
+            if not is_done and not worker.is_gone
+        ]
+        if error is not None:
+            text = "; ".join([f"{error}; nothing has changed", *failures])
+            _log.error("{why}: {text}", why=why, text=text)
+            raise error
+        text = "; ".join([*(told or [NOTHING_TO_READ]), *failures])
+        level = LogLevel.warn if failures else LogLevel.info
+        changes.emit(level, "{why}: {text}", why=why, text=text)
+        return text
 
     def _apply_flags(self, before: Any, now: Any, changed: Collection[str]) -> None:
         """Obey what concerns this process: who may connect, the log, and the end."""
@@ -368,3 +390,15 @@ class Supervisor(ListenerService):
         key = self._renew_ticket_key()
         for worker in self.pool.everybody:
             worker.tell("ticket-key", key=key)
+
+
+def _why(failure: Failure) -> str:
+    """Return why a worker has not done what all do."""
+    is_late = isinstance(failure.value, WaitedTooLong)
+    return "it does not answer" if is_late else failure.getErrorMessage()
+
+
+def _was_logged(failure: Failure) -> None:
+    """A wrong file has its line in the log."""
+    if not isinstance(failure.value, ReloadError):
+        _log.failure("The files could not be read again", failure)

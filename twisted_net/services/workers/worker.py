@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.reactor_interfaces import eager
 from twisted_net.policy.close_reasons import DRAINING, FAILED, PEER_RESET
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.starting import NamedService
 from twisted_net.services.workers.channel import ChannelError, ControlChannel, open_channel
 from twisted_net.services.workers.dispatcher import bare_host
@@ -319,9 +320,19 @@ class WorkerEnd:
         assert self._service is not None
         if name == "ping":
             return {"connections": sum(map(len, self._factories()))}
+        if name == "reload":
+            return self._reload(values["config"])
         if self._answers is None:
             raise ChannelError(404, "There is no operator's view.")
         return Deferred.fromCoroutine(self._answers.answer(name, values))
+
+    def _reload(self, config: bool) -> dict[str, Any]:
+        """Read the files again. The supervisor logs what has changed, once for all workers."""
+        assert self._service is not None
+        try:
+            return {"done": self._service.reload("", config=config)}
+        except ReloadError as error:
+            raise ChannelError(400, str(error)) from None
 
     def _factories(self) -> list[ConnectionFactory]:
         assert self._service is not None

@@ -14,6 +14,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from twisted_net.policy.close_reasons import DRAINING, FAILED
+from twisted_net.services.live_flags import ReloadError
 from twisted_net.services.workers.admin.pages import (
     after_in,
     merge_bans,
@@ -26,7 +27,7 @@ from twisted_net.services.workers.admin.pages import (
 )
 from twisted_net.services.workers.admin.sums import MetricFamily, MetricSums, gauge
 from twisted_net.services.workers.channel import ChannelError
-from twisted_net.services.workers.handle import WorkerHandle
+from twisted_net.services.workers.handle import ANSWER_SECONDS, WorkerHandle
 from twisted_net.services.workers.supervisor import Supervisor
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin.answers import BadRequest, Plain, Question, ban_in, text_in, unstopped
@@ -34,10 +35,7 @@ from twisted_net.web.admin.endings import REMEMBERED
 from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
 from twisted_net.web.admin.log_level import LEVELS, changes, log_level, set_log_level
 from twisted_net.web.admin.metrics import CONTENT_TYPE
-from twisted_net.web.admin.views import CannotBan, CannotReload, ServiceView
-
-ANSWER_SECONDS = 5.0
-"""Seconds that a worker has to answer; then the answer is without it."""
+from twisted_net.web.admin.views import CannotBan, ServiceView
 
 _CLOSED = re.compile(r"; (\d+) connections closed")
 
@@ -296,10 +294,9 @@ class PoolAnswers:
         return done | missing_field(missing_of(serving, answers))
 
     async def _reload(self, question: Question) -> dict[str, Any]:
-        assert self._view.reload is not None
         try:
-            return {"done": self._view.reload(question.who)}
-        except CannotReload as error:
+            return {"done": await self._supervisor.reload(question.who)}
+        except ReloadError as error:
             raise BadRequest(400, f"{error}; nothing has changed") from None
 
     async def _upgrade(self, question: Question) -> dict[str, Any]:
