@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import ssl
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -138,6 +139,30 @@ class CommandLineTests(SynchronousTestCase):
             except SystemExit as error:
                 status = error.code
         return status, output.getvalue(), errors.getvalue()
+
+    def test_a_certificate_that_is_refused(self) -> None:
+        """The reason is there without Python's own words; so are the names that it is for."""
+
+        class Refusing:
+            host, port = "chat.example", 443
+
+            def request(self, *_: object) -> None:
+                raise error
+
+            def close(self) -> None:
+                """Close it."""
+
+        error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] (_ssl.c:1)")
+        self.patch(Server, "_connection", lambda *_: Refusing())
+        self.patch(admin, "certificate_names", lambda *where: ["a.example", "b\n"])
+        at = ("--at", "https://chat.example")
+        for code, text, said in (
+            (18, "self-signed certificate", "self-signed certificate"),
+            (62, "Hostname mismatch.", "Hostname mismatch; it is for 'a.example', 'b\\n'"),
+        ):
+            error.verify_code, error.verify_message = code, text
+            expected = f"netchat-admin: {at[1]}: certificate verify failed: {said}\n"
+            self.assertEqual(self.run_main(*at, "who"), (1, "", expected))
 
     def test_workers_that_do_not_answer(self) -> None:
         """A list without theirs says so: ``who`` behind it, ``top`` above it."""

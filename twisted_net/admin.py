@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,9 @@ PATIENCE = 10.0
 """Seconds to wait for an answer."""
 
 _MOST_TOKEN = 65536  # bytes of a line
+
+_MISMATCHES = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
+_MOST_NAMES = 5  # of a certificate, in an error
 
 NOT_OURS = "this is no --admin of twisted_net"
 UPGRADE_PATIENCE = 120.0
@@ -114,6 +118,10 @@ class Server:
         try:
             connection.request("GET" if body is None else "POST", path, data, headers)
             answer = connection.getresponse()
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            why = _why_refused(error, connection.host, connection.port)
+            raise AdminError(f"{self.address}: {why}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:  # or it cannot be sent
             connection.close()
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -131,6 +139,33 @@ class Server:
             return json.loads(self.open(path, body).read())
         except (OSError, ValueError, http.client.HTTPException):
             raise AdminError(f"{self.address}: {NOT_OURS}") from None
+
+
+def _why_refused(error: ssl.SSLCertVerificationError, host: str, port: int) -> str:
+    """Return why a certificate is refused, without Python's own words around it."""
+    why = f"certificate verify failed: {error.verify_message.rstrip('.')}"
+    if error.verify_code in _MISMATCHES:
+        names = certificate_names(host, port)
+        why += f"; it is for {', '.join(map(repr, names))}" if names else ""
+    return why
+
+
+def certificate_names(host: str, port: int) -> list[str]:
+    """Return the names of a server's certificate; empty if it is not to be trusted, either.
+
+    Python tells them only of one that is accepted, so another connection asks for any name.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    try:
+        with (
+            socket.create_connection((host, port), timeout=PATIENCE) as connection,
+            context.wrap_socket(connection, server_hostname=host) as tls,
+        ):
+            found: Any = tls.getpeercert() or {}
+    except (OSError, ValueError):
+        return []
+    return [str(value) for _, value in found.get("subjectAltName", ())][:_MOST_NAMES]
 
 
 def _query(values: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import IOPump
 
@@ -110,7 +110,51 @@ class TrustTests(TLSKeywordsCase):
         client.startService()
         self.addCleanup(client.stopService)
         self.serve()
-        self.assertEqual(failed, ["handshake (certificate verify failed)"])
+        why = "certificate verify failed: self-signed certificate ('chat.example')"
+        self.assertEqual(failed, [f"handshake ({why})"])
+
+    def test_why_a_certificate_is_refused(self) -> None:
+        """The error has OpenSSL's reason and what it is about, in one line."""
+        authority = Issued("CA")
+        for issued, ca, why in (
+            (Issued("chat.example", common="X\x1b[2J\n"), authority, r"self-signed .*\\x1b\[2J\\n"),
+            (Issued("chat.example", issuer=authority), Issued("B"), "unable to get local issuer "),
+            (Issued("chat.example", days=-1, issuer=authority), authority, "has expired .*on 20"),
+            (
+                Issued("chat.example", days=9, since=5, issuer=authority),
+                authority,
+                "not yet valid .*before 20.* UTC.; is the clock right",
+            ),
+        ):
+            attempt = self.attempt(ca=ca.cert)
+            self.serve(Certificates.from_pem(issued.cert, issued.key, allow_expired=True))
+            text = str(self.assertFailure(attempt, "CERTIFICATE", *WHERE))
+            self.assertRegex(text, f"certificate verify failed: .*{why}")
+            self.assertTrue(text.isprintable())
+
+    def test_the_names_of_a_certificate(self) -> None:
+        """They are in the error, if it is for others; of a hundred names, the first ones."""
+        names = [f"{each}.example" for each in range(100)]
+        for found, why in (
+            (names[:2], "'0.example', '1.example', not for chat.example"),
+            (names, "'4.example' and 95 more, not for chat.example"),
+            ([], "no host name, not for chat.example"),
+        ):
+            issued = Issued(*found)
+            attempt = self.attempt(ca=issued.cert)
+            self.serve(Certificates.from_pem(issued.cert, issued.key))
+            text = str(self.assertFailure(attempt, "CERTIFICATE", *WHERE))
+            self.assertIn("the certificate is for ", text)
+            self.assertTrue(text.endswith(why), text)
+
+    def test_the_server_hears_why(self) -> None:
+        """It gets OpenSSL's alert, as without the reason here."""
+        attempt = self.attempt(ca=Issued("CA").cert)
+        with capturedLogs() as logs:
+            self.serve().flush()
+        self.assertFailure(attempt, "CERTIFICATE", *WHERE)
+        ends = [formatEvent(event) or "" for event in logs]
+        self.assertTrue([end for end in ends if "alert unknown ca" in end], ends)
 
     def test_errors(self) -> None:
         """The error names the keyword and the file."""

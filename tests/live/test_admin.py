@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import ssl
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import trustme
 
 from tests.live.harness import LOCALHOST, LiveTestCase, Program, Server, program, script
+from tests.live.test_tls_reload import Authority
 
 ADMIN = "tcp:0:interface=127.0.0.1"
 
@@ -273,6 +275,24 @@ class CommandLiveTests(AdminLiveCase):
         lines = who.errors.decode().splitlines()
         self.assertEqual(len(lines), 1, lines)
         self.assertIn("HTTP 404 Not Found: this is no --admin of twisted_net", lines[0])
+
+    async def test_a_certificate_that_is_not_trusted(self) -> None:
+        """The line says why, and which names it is for if it is for others."""
+        directory = self.directory()
+        authority, cert, key = Authority(directory), directory / "cert.pem", directory / "key.pem"
+        authority.issue(cert, key, "chat.example", "other.example")
+        admin = f"nettls:0:interface={LOCALHOST}:cert={cert}:key={key}"
+        server = self.twistd("netecho", "--port", "0", "--admin", admin)
+        url = f"https://{LOCALHOST}:{await server.port(f'--admin {admin}')}"
+        for trusts, why in (
+            (os.devnull, "unable to get local issuer certificate"),
+            (authority.ca, "IP address mismatch.*; it is for 'chat.example', 'other.example'"),
+        ):
+            command = ("env", f"SSL_CERT_FILE={trusts}", script("netchat-admin"), "--at", url)
+            who: Program = self.spawn(*command, "who")
+            self.assertEqual(await who.ended(), 1)
+            line = f"^netchat-admin: {url}: certificate verify failed: {why}\n$"
+            self.assertRegex(who.errors.decode(), line)
 
     async def test_a_ban_and_the_log_level(self) -> None:
         """By ``curl``, as the documents show."""

@@ -29,6 +29,7 @@ from typing import Any
 
 from twisted.logger import Logger, LogPublisher, globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 
 _log = Logger()
 
@@ -747,6 +748,15 @@ def context_address(context: Any) -> int | None:
 
     ffi: Any = SSL._ffi  # type: ignore[attr-defined]
     return int(ffi.cast("uintptr_t", context._context))
+
+
+def prefer_reason(tls: Any, reason: Exception) -> None:
+    """Let a TLS transport tell its protocol this reason if it fails, in place of OpenSSL's.
+
+    With an unknown Twisted, OpenSSL's is told.
+    """
+    if usable(Group.TLS) and getattr(tls, "_reason", reason) is None:
+        tls._reason = Failure(reason)
 
 
 def is_resumed(connection: Any) -> bool:

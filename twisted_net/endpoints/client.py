@@ -44,6 +44,7 @@ from twisted_net.policy.keywords import check_keywords
 from twisted_net.tls.client_settings import ClientTLS, ClientTLSSettings
 from twisted_net.tls.key_pairs import handshake_text
 from twisted_net.tls.sessions import TLSSessions
+from twisted_net.tls.verification import CertificateRefused
 from twisted_net.wire.numbers import parse_port, shorten
 
 EndpointSpec: TypeAlias = str | tuple[str, int] | ClientEndpoint
@@ -327,7 +328,9 @@ def _code_and_text(reason: BaseException | None) -> tuple[str, str]:
         case error.DNSLookupError():
             return "ENOTFOUND", "host not found"
         case VerificationError():
-            return "CERTIFICATE", "the certificate is for another name"
+            return "CERTIFICATE", text
+        case CertificateRefused():
+            return "CERTIFICATE", text
         case SSL.Error():
             said = handshake_text(reason, "the server")
             return "CERTIFICATE" if "certificate verify failed" in said else "HANDSHAKE", said

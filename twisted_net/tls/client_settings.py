@@ -27,6 +27,7 @@ from twisted_net.tls.key_pairs import CertificateError, KeyPair, parse_certifica
 from twisted_net.tls.passphrases import Passphrase, passphrase_bytes
 from twisted_net.tls.sessions import TLSSessions
 from twisted_net.tls.validity import check_authorities, check_chain, utc_now
+from twisted_net.tls.verification import ExplainingCreator
 
 PEM: TypeAlias = str | bytes | os.PathLike[str]
 """The path of a PEM file, or its text: bytes, or a string that begins with ``-----BEGIN``."""
@@ -149,8 +150,9 @@ class ClientTLS(AnyInterface):
             acceptableProtocols=list(self._alpn) or None,
             extraCertificateOptions=more,
         )
+        creator = ExplainingCreator(options, self._name)
         identity = (self._name, roots, _Same(self._trust), pair, self._alpn, self._min_tls)
-        return options, identity
+        return creator, identity
 
     def _read_roots(self) -> tuple[x509.Certificate, ...]:
         if self._ca is None:
