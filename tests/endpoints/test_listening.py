@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any
 
+from twisted.application.service import MultiService
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
@@ -177,6 +179,22 @@ class FailureTests(ListeningCase):
         ):
             error = self.assertRaises(ListenFailed, self.service(Endpoint(cause)).startService)
             self.assertEqual(str(error), f"--0: {text}")
+
+    def test_in_an_application(self) -> None:
+        """The start of a .tac file ends with the line alone; who catches it has the same error."""
+        clock: Any = Clock()
+        cause = CannotListenError("", 80, OSError(errno.EADDRINUSE, "Address already in use"))
+        for running, has_parent in (False, True), (False, False), (True, True):
+            clock.running = running
+            service = ListenerService(EchoFactory(clock=clock), [Listener(Endpoint(cause), "--x")])
+            if has_parent:
+                service.setServiceParent(MultiService())
+            error: Any = self.assertRaises(ListenFailed, service.privilegedStartService)
+            self.assertEqual(isinstance(error, SystemExit), has_parent and not running)
+            self.assertEqual((str(error), error.port), ("--x: Address already in use", 80))
+            self.assertEqual(error.code, "EADDRINUSE")
+            if has_parent and not running:
+                self.assertEqual(str(error.code), "--x: Address already in use")
 
     def test_for_programs(self) -> None:
         """The error has the errno, its name, the address and the port, and the cause."""

@@ -9,6 +9,17 @@ import time
 from tests.live.harness import LOCALHOST, LiveTestCase, script
 from tests.live.test_tls import Certificates
 
+APPLICATION = """
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+from twisted_net import EchoFactory, Listener, ListenerService
+
+application = Application("echo")
+endpoint = serverFromString(reactor, "tcp:{port}:interface=127.0.0.1")
+ListenerService(EchoFactory(), [Listener(endpoint, "the echo")]).setServiceParent(application)
+"""
+
 AT_MOST = 2.0
 """Seconds until a mistake is reported, without the start of Python and Twisted."""
 
@@ -49,6 +60,16 @@ class UserErrorsTests(LiveTestCase):
         busy.bind((LOCALHOST, 0))
         busy.listen()
         return int(busy.getsockname()[1])
+
+    async def test_a_busy_port_of_an_application(self) -> None:
+        """A .tac file has the line in its log, status 1, and no traceback either."""
+        path = self.directory() / "echo.tac"
+        path.write_text(APPLICATION.format(port=self.taken()))
+        program = self.spawn(script("twistd"), "-n", "--pidfile=", "-y", str(path))
+        self.assertEqual(await program.ended(), 1)
+        output = program.output + program.errors
+        self.assertRegex(output.decode(), r"(?m) the echo: Address already in use$")
+        self.assertNotIn(b"Traceback", output)
 
     async def test_a_busy_port(self) -> None:
         """A busy port fails with --port, --tls-port and --listen, in every service."""

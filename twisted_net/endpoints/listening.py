@@ -59,6 +59,7 @@ class ListenFailed(TwistedNetError):
 
     The error of the endpoint is its ``__cause__``.
 
+    :ivar label: what the listener is called.
     :ivar code: the name of an errno such as ``"EADDRINUSE"`` or ``"EACCES"``; ``"ENOTFOUND"`` (the
         name of the interface is unknown), or ``"EFAILED"``.
     :ivar errno: the errno itself; None if there is none.
@@ -69,6 +70,7 @@ class ListenFailed(TwistedNetError):
 
     def __init__(self, label: str, cause: BaseException | None) -> None:
         super().__init__(f"{label}: {_reason(cause)}")
+        self.label = label
         self.__cause__ = cause
         below = cause.socketError if isinstance(cause, CannotListenError) else cause
         number = below.errno if isinstance(below, OSError) else None
@@ -80,6 +82,35 @@ class ListenFailed(TwistedNetError):
         unknown = "ENOTFOUND" if isinstance(below, socket.gaierror) else "EFAILED"
         self.code = errorcode.get(number or 0, unknown)
         self.address, self.port = _place(cause)
+
+
+class StartFailed(ListenFailed, SystemExit):  # type: ignore[misc]  # code is no number here
+    """A service of an application cannot listen when it starts.
+
+    An application, such as a ``.tac`` file, has no code that could catch it: the program ends with
+    the message as its one line, and status 1, in place of a traceback.
+    """
+
+    def __init__(self, label: str, cause: BaseException | None) -> None:
+        super().__init__(label, cause)
+        self.code = _ExitCode(self.code, str(self))
+
+
+class _ExitCode(str):
+    """The code of an error, which Python writes as a line when the error ends the program.
+
+    For who catches it, it is equal to the code.
+    """
+
+    _line: str
+
+    def __new__(cls, code: str, line: str) -> _ExitCode:
+        made = super().__new__(cls, code)
+        made._line = line
+        return made
+
+    def __str__(self) -> str:
+        return self._line
 
 
 class ListenerService(Service):
@@ -218,7 +249,13 @@ class ListenerService(Service):
             for port in self.ports:
                 port.stopListening()
             self.ports.clear()
-            raise failures[0]
+            raise self._as_raised(failures[0])
+
+    def _as_raised(self, failure: ListenFailed) -> ListenFailed:
+        is_starting = not getattr(self.factory.clock, "running", True)  # then others may catch it
+        if self.parent is None or not is_starting:
+            return failure
+        return StartFailed(failure.label, failure.__cause__)
 
     def _listen_on(self, listener: Listener, failures: list[ListenFailed]) -> None:
         starting = waiting = True
