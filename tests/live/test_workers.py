@@ -16,10 +16,20 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 
-from tests.live.harness import LOCALHOST, PATIENCE, Client, LiveTestCase, Server
+from tests.live.harness import LOCALHOST, PATIENCE, Client, LiveTestCase, Server, script
 from tests.live.test_tls_reload import Authority
 
 _SERVES = re.compile(r"Worker (\d+) serves, pid (\d+)")
+
+
+LIMITED = """
+import os, resource, sys
+
+number = os.dup2(1, 251)
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 class WorkersTestCase(LiveTestCase):
@@ -372,7 +382,8 @@ class SharedTests(WorkersTestCase):
         server.signal(signal.SIGHUP)
         await server.until(lambda: server.log("#info] SIGHUP: reading the certificates"), "a line")
         for number in (1, 2):  # what is new, each of them says, as after a renewal without SIGHUP
-            self.assertTrue(server.log(rf"\[worker {number}\] Certificate {cert}"))
+            said = rf"\[worker {number}\] Certificate .* for localhost"
+            await server.until(lambda s=said: len(server.log(s)) == 2, "the renewed certificate")
         self.assertEqual(len(server.log("SIGHUP")), 1)
 
     async def test_the_configuration_is_read_again(self) -> None:
@@ -455,6 +466,20 @@ class WrongTests(WorkersTestCase):
             *("--upstream", "unix:/does/not/exist"),
         )
         self.assertEqual(line, "netidle: --upstream unix:/does/not/exist: path not found")
+
+    async def test_few_file_descriptors(self) -> None:
+        """Too few end the start; enough are enough, also if the shell has left higher ones open."""
+        for limit, count in (40, 8), (200, 2):
+            command = self.command("netecho", "--port", "0", "--workers", str(count))
+            limited = (script("python"), "-c", LIMITED, str(limit), *command)
+            server: Server = self.spawn(*limited, kind=Server)
+            if limit == 200:
+                await self.serving(server, count)
+                continue
+            self.assertEqual(await server.ended(), 1)
+            why = "netecho: --workers 8: this takes 56 file descriptors, and the limit is 40: raise"
+            self.assertTrue(server.errors.decode().startswith(why), server)
+            self.assertEqual(server.errors.count(b"\n"), 1)
 
     async def test_a_port_in_use(self) -> None:
         """The supervisor says so, before it starts workers."""

@@ -1,9 +1,12 @@
-"""The limit on file descriptors: how many connections it allows, and what is logged at the
-limit."""
+"""The limit on file descriptors: how many connections it allows, what is logged at the limit, and
+what is above it."""
 
 from __future__ import annotations
 
+import os
 import resource
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -16,6 +19,9 @@ from twisted_net.eager.privates import log_of_port, set_log_of_port
 RESERVE = 64
 """Descriptors kept free for listeners, logs, a store, name lookups and rejected connections."""
 
+_FIRST_DESCRIPTORS = 1024
+"""Those that are looked at if the system does not list them, as with ``--chroot``."""
+
 
 def most_connections(each: int = 1) -> int:
     """Return how many connections the limit on file descriptors allows, minus the reserve.
@@ -27,6 +33,27 @@ def most_connections(each: int = 1) -> int:
     if limit == resource.RLIM_INFINITY:
         return 0
     return max(1, (limit - min(RESERVE, limit // 2)) // each)
+
+
+def open_descriptors() -> Iterable[int]:
+    """Return the descriptors that are open now, and perhaps some that are not."""
+    try:
+        return [int(each) for each in os.listdir("/dev/fd")]
+    except OSError:
+        return range(_FIRST_DESCRIPTORS)
+
+
+def keep_high_descriptors() -> None:
+    """Let child processes not inherit descriptors above the limit.
+
+    A shell may have opened them before the limit was lowered. Twisted closes them in a child by
+    posix_spawn(3), which refuses numbers above the limit: no child could be started.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for each in open_descriptors():
+        if each >= limit != resource.RLIM_INFINITY:
+            with suppress(OSError):  # it is not open
+                os.set_inheritable(each, False)
 
 
 def log_rarely(port: Any, clock: IReactorTime) -> None:

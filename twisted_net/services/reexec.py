@@ -21,6 +21,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from twisted_net.endpoints.descriptors import keep_high_descriptors
 from twisted_net.upgrade import launcher
 from twisted_net.upgrade.frames import StateEncoder, UpgradeFailed, decode_state
 from twisted_net.upgrade.old_process import START_SECONDS
@@ -156,6 +157,7 @@ class SelfReplacement:
             saved = self._save(values, kept)
             words, environment, passed = self._program(f"{saved},{_TRIAL}", kept)
             descriptors = {0: null, 1: null, 2: "r"} | {each: each for each in (saved, *passed)}
+            keep_high_descriptors()
             reactor.spawnProcess(
                 *(trial, words[0], words),
                 env=environment,

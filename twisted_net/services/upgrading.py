@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from twisted_net.connection.factory import flush_log
 from twisted_net.connection.timers import reactor_clock
+from twisted_net.endpoints.descriptors import open_descriptors
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.services.reexec import SavedState
 from twisted_net.services.reloader import SignalHandler
@@ -37,9 +38,6 @@ from twisted_net.upgrade.old_process import Moved, Upgrade
 from twisted_net.upgrade.program import NewProgram, StartCommand
 
 _log = Logger()
-
-_FIRST_DESCRIPTORS = 1024
-"""Those that are looked at if the system does not list them, as with ``--chroot``."""
 
 
 class Launch:
@@ -73,7 +71,7 @@ class Launch:
             return  # one descriptor, which both have
         with suppress(OSError):
             log = os.stat(path)
-            for each in _open_descriptors():
+            for each in open_descriptors():
                 with suppress(OSError):  # it is not open
                     if os.path.samestat(os.fstat(each), log):
                         flags = fcntl.fcntl(each, fcntl.F_GETFL)
@@ -301,13 +299,6 @@ class UpgradableService(MultiService):
 
     def _drain_rest(self) -> Deferred[Any]:
         return DeferredList([each.begin_drain() for each in self._services.values()])
-
-
-def _open_descriptors() -> Iterable[int]:
-    try:
-        return [int(each) for each in os.listdir("/dev/fd")]
-    except OSError:
-        return range(_FIRST_DESCRIPTORS)
 
 
 def was_logged(failure: Failure) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,11 @@ from twisted_net.endpoints.listening import Listener
 from twisted_net.policy.admission import AdmissionRules
 from twisted_net.policy.backoff import Backoff
 from twisted_net.policy.close_reasons import FULL, TOO_MANY
+from twisted_net.services.echo import Options
 from twisted_net.services.starting import StartError
 from twisted_net.services.workers.deaths import MOST_QUICK_DEATHS, QUICK, Deaths
 from twisted_net.services.workers.handoff import ADMITTED, LEFT_TO_WORKER, Decision
-from twisted_net.services.workers.making import check_same_listeners
+from twisted_net.services.workers.making import check_same_listeners, make_supervisor
 from twisted_net.services.workers.numbers import available_cpus, parse_workers
 from twisted_net.services.workers.privileges import keep_privileges, twistd_flags
 from twisted_net.services.workers.program import twistd_arguments
@@ -270,6 +272,20 @@ class PrivilegeTests(SynchronousTestCase):
         self.assertEqual(twistd_flags(flags), ())
         keep_privileges(flags)
         self.assertEqual(flags, {"reactor": None})
+
+
+class DescriptorTests(SynchronousTestCase):
+    def test_too_few(self) -> None:
+        """The start ends with a line that has the number, before anything is started."""
+        options = Options()
+        options.parseOptions(["--workers", "8"])
+        self.patch(resource, "getrlimit", lambda _: (55, 55))
+        error = self.assertRaises(StartError, make_supervisor, options, None, 8)
+        self.assertEqual(
+            str(error),
+            "netecho: --workers 8: this takes 56 file descriptors, and the limit is 55: raise it "
+            "(ulimit -n, LimitNOFILE= in systemd), or start fewer workers",
+        )
 
 
 class EnvironmentTests(SynchronousTestCase):

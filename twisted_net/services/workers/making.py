@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from twisted_net.services.upgrading import Launch
 from twisted_net.services.workers.settings import PYTHONPATH, WorkerSettings
 from twisted_net.services.workers.shared_admission import SharedAdmission, share_of
 from twisted_net.services.workers.sockets import AcceptingSockets, HandedSockets
-from twisted_net.services.workers.spawning import Spawner, reactor_flags
+from twisted_net.services.workers.spawning import DESCRIPTORS_PER_WORKER, Spawner, reactor_flags
 from twisted_net.services.workers.supervisor import Supervisor, SupervisorParts
 from twisted_net.services.workers.worker import OperatorAnswers, WorkerEnd
 
@@ -39,6 +40,10 @@ _FLAG_FOR = {
     "perAddress": "max-per-address",
     "acceptRate": "accept-rate",
 }
+
+_OWN_DESCRIPTORS = 24
+"""File descriptors of a supervisor with its log, a few listeners, and the connections that it has
+just accepted. It starts with 12, and needs 6 more while it starts a worker."""
 
 _log = Logger()
 
@@ -98,6 +103,7 @@ def make_supervisor(options: ServiceOptions, reactor: Any, count: int) -> Superv
     :raises StartError: something that the command line names cannot be used.
     """
     _check_listeners(options)
+    _check_descriptors(options, count)
     launch = options.launch or Launch()
     known: dict[str, Any] = {} if launch.saved is None else launch.saved.values
     sockets = AcceptingSockets()
@@ -167,6 +173,21 @@ def _rules_for_all(options: ServiceOptions, count: int) -> AdmissionRules:
     if options["max-connections"] is None:  # each worker has its own descriptors
         return replace(rules, max_connections=count * most_connections(options.descriptors))
     return rules
+
+
+def _check_descriptors(options: ServiceOptions, count: int) -> None:
+    """Refuse more workers than the limit on file descriptors allows.
+
+    Else the start would fail in the middle, when some of them run.
+    """
+    needed = _OWN_DESCRIPTORS + DESCRIPTORS_PER_WORKER * count
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise StartError(
+            f"{options.command}: {options.spell('workers')}: this takes {needed} file descriptors, "
+            f"and the limit is {limit}: raise it (ulimit -n, LimitNOFILE= in systemd), or start "
+            "fewer workers"
+        )
 
 
 def _check_listeners(options: ServiceOptions) -> None:

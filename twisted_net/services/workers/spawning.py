@@ -18,6 +18,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from twisted_net.eager.reactor_interfaces import plain
+from twisted_net.endpoints.descriptors import keep_high_descriptors
 from twisted_net.services.workers.handoff import make_pair
 from twisted_net.services.workers.settings import (
     CONTROL_FD,
@@ -32,6 +33,9 @@ _PROGRAM = "twisted_net.services.workers.program"
 
 _OF_SUPERVISOR = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 """What systemd tells the process that it has started, and no other."""
+
+DESCRIPTORS_PER_WORKER = 4
+"""File descriptors that the supervisor has for each: two sockets, and the pipes of its output."""
 
 _LONGEST_LINE = 1 << 20
 
@@ -207,6 +211,7 @@ class Spawner:
         reading = write_settings(settings)
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
+            keep_high_descriptors()
             self._reactor.spawnProcess(
                 process,
                 command[0],
