@@ -42,6 +42,13 @@ class Viewer:
         return found
 
 
+class RawRecorder(Recorder):
+    framing = Raw  # type: ignore[assignment]
+
+    def message_received(self, message: Any) -> None:
+        self.messages = [*getattr(self, "messages", []), message]
+
+
 class TapCase(SynchronousTestCase):
     def tapped(self, protocol: Any = Recorder, **settings: Any) -> tuple[Any, Any, Viewer, Tap]:
         """Return a connection, its peer, and a viewer who looks on."""
@@ -59,6 +66,29 @@ class TapCase(SynchronousTestCase):
 
 
 class TapTests(TapCase):
+    def test_a_password_in_two_pieces(self) -> None:
+        """It is hidden either way, also if it has no end; the service gets each piece at once."""
+        connection, peer, viewer, tap = self.tapped(RawRecorder)
+        endings = Endings(lambda: 5.0)
+        connection.factory.observer = endings
+        endings.tell(connection, tap.connection_ended)
+        peer.send(b"USER ann\r\nPASS sec", b"ret\r\n")
+        connection.transport.write(b"Set-Cookie: se")
+        self.assertEqual(connection.messages, [b"USER ann\r\nPASS sec", b"ret\r\n"])
+        connection.transport.write(b"cret\r\n\r\nAUTH x")
+        peer.write_eof()
+        lines = viewer.lines()
+        self.assertEqual(
+            [(line["dir"], line["text"]) for line in lines[:-1]],
+            [
+                ("in", "USER ann\r\n"),
+                ("in", "PASS ***\r\n"),
+                ("out", "Set-Cookie: ***\r\n\r\n"),
+                ("out", "AUTH ***"),
+            ],
+        )
+        self.assertEqual(lines[-1]["ended"], "peer-closed")
+
     def test_the_first_line(self) -> None:
         """It says whose tap it is."""
         peer = connect_peer(factory_of(Recorder))

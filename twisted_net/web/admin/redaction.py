@@ -3,8 +3,8 @@
 These are hidden: the password of ``/login`` and of a program's ``hello`` and ``login``, the secret
 of a session, and the passwords of other protocols that a service may carry: ``AUTH`` of Redis and
 SMTP, ``PASS`` of FTP, POP and IRC, and the headers in which HTTP has secrets. Passwords that other
-protocols have elsewhere are not recognised, nor those that arrive in two pieces at a service that
-has no messages of its own, as ``netidle --upstream``.
+protocols have elsewhere are not recognised. Those that arrive in several pieces are joined before:
+see :mod:`~twisted_net.web.admin.split_secrets`.
 """
 
 from __future__ import annotations

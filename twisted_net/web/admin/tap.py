@@ -20,7 +20,8 @@ from twisted_net.connection.addresses import format_address
 from twisted_net.connection.connection import Connection
 from twisted_net.connection.factory import user_for_log
 from twisted_net.web.admin.endings import Ended
-from twisted_net.wire.framing import RemoteProtocolError, TooLong
+from twisted_net.web.admin.split_secrets import SplitSecrets
+from twisted_net.wire.framing import Raw, RemoteProtocolError, TooLong
 from twisted_net.wire.json_values import encode_json
 
 MOST_QUEUED = 256 * 1024
@@ -115,7 +116,13 @@ class Tap:
         self._now = now
         self._tell_ended = ended
         kind = type(connection)
-        self._framing = (kind.sent_framing or kind.framing)(max_size=_LARGEST_SENT)
+        sent_framing = kind.sent_framing or kind.framing
+        self._framing = sent_framing(max_size=_LARGEST_SENT)
+        self._streams = {
+            direction: SplitSecrets()
+            for direction, framing in (("in", kind.framing), ("out", sent_framing))
+            if framing is Raw  # else each message has its secrets whole
+        }
         self._received = connection.message_received
         self._sent = connection.transport.write
         self._looks_on = self._has_ended = False
@@ -158,6 +165,9 @@ class Tap:
         """Tell the viewer why the connection has ended."""
         self._has_ended = True
         self.end()
+        for direction, stream in self._streams.items():
+            for piece in stream.flush():
+                self._add(direction, piece)
         line: dict[str, Any] = {"time": self._now(), "ended": ended.reason}
         if ended.detail:
             line["detail"] = ended.detail
@@ -180,6 +190,11 @@ class Tap:
             self._show("out", message)
 
     def _show(self, direction: str, message: Any) -> None:
+        stream = self._streams.get(direction)
+        for piece in [message] if stream is None else stream.feed(bytes(message)):
+            self._add(direction, piece)
+
+    def _add(self, direction: str, message: Any) -> None:
         line: dict[str, Any] = {"time": self._now(), "dir": direction}
         if isinstance(message, TooLong):
             line["too_long"] = True  # its beginning may be a password
