@@ -199,6 +199,7 @@ class Terminal:
         self._interrupted = False
         self._skipping = False  # after a line "..."
         self._last = ""  # the kind of the last line
+        self._has_ended = False  # see leave()
         search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         omitted = ("PYTHONPATH", "PYTHONWARNINGS")
         self._child = pexpect.spawn(
@@ -276,12 +277,17 @@ class Terminal:
         if self._last == "command":
             self.wait_for_prompt()
 
-    def finish(self) -> None:
-        """Check that the last command, if it has ended, has shown nothing more.
+    def leave(self) -> None:
+        """Note whether the last command has ended: what another terminal does now may end it.
 
         After a command of which the page shows nothing, nobody knows whether it has begun.
         """
-        if self._last == "shown" and not self._skipping and self._shell_waits():
+        self._has_ended = self._last == "shown" and not self._skipping and self._shell_waits()
+
+    def finish(self) -> None:
+        """Check that the last command, if it had ended when the page left it, has shown nothing
+        more."""
+        if self._has_ended:
             self.wait_for_prompt()
 
     def close(self) -> None:
@@ -385,10 +391,14 @@ class Player:
             elif step.played:
                 lines = tuple(Line(each.kind, self._with_ports(each.text)) for each in step.lines)
                 terminal = self._terminal(step.terminal)
+                if before and before is not terminal:
+                    before.leave()
                 if before and before is not terminal and lines[0].kind == "key":
                     before.wait_for_command()
                 terminal.play_all(lines)
                 before = terminal
+        if before:
+            before.leave()
         for terminal in self._terminals.values():
             terminal.finish()
 
