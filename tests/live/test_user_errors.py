@@ -32,12 +32,20 @@ class UserErrorsTests(LiveTestCase):
     async def refused(
         self, *arguments: str, says: str, extra: float = 0.0, before: tuple[str, ...] = ()
     ) -> None:
-        """Check a start that fails.
+        """Check a start that fails, and does so soon. It may be late twice: the machine is busy.
 
         :param before: flags of twistd.
         :param says: a regular expression that must match the whole line.
         :param extra: seconds that a machine's resolver takes.
         """
+        took: list[float] = []
+        while len(took) < 3 and (not took or took[-1] > AT_MOST + extra):
+            took.append(await self.start(*arguments, says=says, before=before))
+        self.assertLess(took[-1], AT_MOST + extra, took)
+
+    async def start(self, *arguments: str, says: str, before: tuple[str, ...]) -> float:
+        """Check a start that fails, and return the seconds that it took, without the start of
+        Python and Twisted."""
         began = time.monotonic()
         await self.spawn(script("twistd"), arguments[0], "--version").ended()
         started = time.monotonic()
@@ -51,7 +59,7 @@ class UserErrorsTests(LiveTestCase):
         self.assertIn(status, (1, 2))
         self.assertNotIn(b"Traceback", server.output)
         self.assertNotIn(b"Unhandled", server.output)
-        self.assertLess(took, AT_MOST + (started - began) + extra)
+        return took - (started - began)
 
     def taken(self) -> int:
         """Return a port that is in use."""
