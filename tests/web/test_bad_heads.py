@@ -208,7 +208,7 @@ class ChatPortTests(GatewayCase, BadHeadCase):
     def test_half_a_body(self) -> None:
         """It gets 408 when the site does not wait for it any longer."""
         peer = connect_peer(self.factory)
-        peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+        peer.send(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
         peer.advance(61)
         self.check_answer(peer.take(), 408)
 

@@ -269,7 +269,7 @@ class PageTests(GatewayCase):
 
     def test_a_large_body(self) -> None:
         """It is refused before it has come: Twisted would keep any number of bytes in a file."""
-        start = b"POST / HTTP/1.1\r\nHost: x\r\n"
+        start = b"GET / HTTP/1.1\r\nHost: x\r\n"
         for rest in (
             b"Content-Length: %d\r\n\r\n" % (MOST_BODY + 1),
             b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (1 << 30) + b"x" * (MOST_BODY + 1),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
-from twisted_net.web.plain_answers import fault_answer, overdue_answer
+from twisted_net.web.plain_answers import fault_answer, method_answer, overdue_answer
 from twisted_net.web.request_head import MAX_HEAD, HeadFault, find_line_fault, too_long
 
 MOST_BODY = 65536
@@ -51,19 +52,33 @@ class BoundedChannel(HTTPChannel):
     MAX_LENGTH = maxHeaders = MAX_HEAD
 
     transport: Any  # while anything comes, there is one
+    site: Any
     _first = b""  # the first line of the head that is being read
     _size = 0  # the bytes of that head so far
 
     def lineReceived(self, line: bytes) -> None:
-        fault = None
-        if not line:
-            self._first, self._size = b"", 0  # the head is complete, or has not begun
+        answer = b""
+        if not line:  # the head is complete, or has not begun
+            if self._first:
+                answer = self._find_other_method()
+            self._first, self._size = b"", 0
         elif self.persistent:  # otherwise, Twisted drops what comes behind the last request
             fault = self._find_fault(line)
-        if fault is None:
-            super().lineReceived(line)  # type: ignore[no-untyped-call]
+            answer = b"" if fault is None else fault_answer(fault)
+        if answer:
+            self._refuse(answer)
         else:
-            self._refuse(fault)
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def _find_other_method(self) -> bytes:
+        """Return the answer to a head whose method the site does not have; empty if it has it.
+
+        Its body is not waited for, and what comes behind it is not obeyed: a form in somebody's
+        browser chooses both.
+        """
+        methods: Collection[str] | None = self.site.methods
+        method = self._first.partition(b" ")[0].decode("ascii")  # otherwise it has a fault
+        return b"" if methods is None or method in methods else method_answer(methods)
 
     def _find_fault(self, line: bytes) -> HeadFault | None:
         """Return what is wrong with a head, of which this is the next line."""
@@ -75,10 +90,10 @@ class BoundedChannel(HTTPChannel):
         return None if before else find_line_fault(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._refuse(too_long(len(self._first or line), self._first or line))
+        self._refuse(fault_answer(too_long(len(self._first or line), self._first or line)))
 
-    def _refuse(self, fault: HeadFault) -> None:
-        self.transport.write(fault_answer(fault))
+    def _refuse(self, answer: bytes) -> None:
+        self.transport.write(answer)
         self.loseConnection()  # type: ignore[no-untyped-call]
 
     def has_begun(self) -> bool:
@@ -92,8 +107,13 @@ class BoundedChannel(HTTPChannel):
 
 
 class BoundedSite(Site):
-    """A site whose requests are bounded. It speaks HTTP/1.1 alone."""
+    """A site whose requests are bounded. It speaks HTTP/1.1 alone.
 
+    :cvar methods: requests with another one get 405, and are the last of their connection. None if
+        the resources decide about that.
+    """
+
+    methods: Collection[str] | None = None
     protocol = BoundedChannel  # type: ignore[assignment]  # the declared one may change to HTTP/2
     requestFactory = BoundedRequest
 

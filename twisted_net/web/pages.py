@@ -90,6 +90,10 @@ class _Pages(resource.Resource):
         return super().getChildWithDefault(path, request)  # type: ignore[no-untyped-call]
 
 
+class _PageSite(BoundedSite):
+    methods = ("GET", "HEAD")
+
+
 def page_site(clock: Any, origins: Collection[str] = ()) -> server.Site:
     """Return the site of the page.
 
@@ -102,7 +106,7 @@ def page_site(clock: Any, origins: Collection[str] = ()) -> server.Site:
         root.putChild(name.encode(), PageFile(content, kind))
         if name == "index.html":
             root.putChild(b"", PageFile(content, kind))
-    site = BoundedSite(root, reactor=clock)  # type: ignore[no-untyped-call]
+    site = _PageSite(root, reactor=clock)  # type: ignore[no-untyped-call]
     site.displayTracebacks = False
     return site
 

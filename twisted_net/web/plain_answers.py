@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 
 from twisted_net.policy.close_reasons import DENIED, TOO_FAST, CloseReason
@@ -36,6 +37,13 @@ def plain_answer(head: bytes, status: HTTPStatus, text: str, *fields: str) -> by
 def fault_answer(fault: HeadFault) -> bytes:
     """Return the answer to a request whose head cannot be read."""
     return plain_answer(fault.head.lstrip(b"\r\n"), fault.status, fault.text)
+
+
+def method_answer(methods: Collection[str]) -> bytes:
+    """Return the answer to a request whose method is none of these, whatever it asks for."""
+    text = f"Only {' and '.join(methods)} are answered here."
+    allowed = f"Allow: {', '.join(methods)}"
+    return plain_answer(b"", HTTPStatus.METHOD_NOT_ALLOWED, text, allowed)
 
 
 def overdue_answer() -> bytes:
