@@ -114,7 +114,7 @@ def _view_of(clock: Clock, connections: int) -> Callable[[str], Peer]:
     for _ in range(3):
         clock.advance(1)
     resource = AdminResource(ServiceAnswers([view], Histogram()), clock)
-    site: Any = AdminSite(resource, reactor=clock)  # type: ignore[no-untyped-call]
+    site: Any = AdminSite(resource, reactor=clock)
 
     def ask(path: str) -> Peer:
         peer = connect_peer(site, clock=clock, host=_HOST)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twisted_net.web.plain_answers import fault_answer, method_answer, overdue_answer
 from twisted_net.web.request_head import MAX_HEAD, HeadFault, find_line_fault, too_long
 
 MOST_BODY = 65536
 """The most bytes in the body of a request."""
+
+_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n"
 
 
 class BoundedRequest(Request):
@@ -39,8 +44,29 @@ class BoundedRequest(Request):
             return
         self._is_refused = True
         channel: Any = self.channel
-        channel.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
-        channel.transport.loseConnection()
+        channel.refuse(_TOO_LARGE)
+
+    def render(self, resrc: Any) -> None:
+        bodiless = self.method == b"HEAD"
+        super().render(_WithoutBody(resrc) if bodiless else resrc)  # type: ignore[no-untyped-call]
+
+
+class _WithoutBody:
+    """A resource for HEAD: the answer has the length of the body, and no body.
+
+    Twisted's own request does the same, but logs each such answer as somebody's mistake.
+    """
+
+    def __init__(self, resource: Any) -> None:
+        self._resource = resource
+
+    def render(self, request: BoundedRequest) -> Any:
+        body = self._resource.render(request)
+        if body is NOT_DONE_YET:
+            return body
+        if body:  # otherwise it may be 304, which has the length of nothing
+            request.setHeader("Content-Length", str(len(body)))  # type: ignore[no-untyped-call]
+        return b""
 
 
 class BoundedChannel(HTTPChannel):
@@ -55,6 +81,7 @@ class BoundedChannel(HTTPChannel):
     site: Any
     _first = b""  # the first line of the head that is being read
     _size = 0  # the bytes of that head so far
+    _aborting: IDelayedCall | None = None
 
     def lineReceived(self, line: bytes) -> None:
         answer = b""
@@ -66,7 +93,7 @@ class BoundedChannel(HTTPChannel):
             fault = self._find_fault(line)
             answer = b"" if fault is None else fault_answer(fault)
         if answer:
-            self._refuse(answer)
+            self.refuse(answer)
         else:
             super().lineReceived(line)  # type: ignore[no-untyped-call]
 
@@ -90,9 +117,17 @@ class BoundedChannel(HTTPChannel):
         return None if before else find_line_fault(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._refuse(fault_answer(too_long(len(self._first or line), self._first or line)))
+        self.refuse(fault_answer(too_long(len(self._first or line), self._first or line)))
 
-    def _refuse(self, answer: bytes) -> None:
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
+        except ValueError:  # a length of more digits than Python reads
+            self.refuse(_TOO_LARGE)
+            return False
+
+    def refuse(self, answer: bytes) -> None:
+        """Send an answer that is the last one."""
         self.transport.write(answer)
         self.loseConnection()  # type: ignore[no-untyped-call]
 
@@ -101,9 +136,23 @@ class BoundedChannel(HTTPChannel):
         return bool(self.requests or self.clearLineBuffer())  # type: ignore[no-untyped-call]
 
     def timeoutConnection(self) -> None:
+        # Without Twisted's own, which logs each: anybody can connect, and say nothing.
         if self.has_begun():
             self.transport.write(overdue_answer())
-        super().timeoutConnection()  # type: ignore[no-untyped-call]
+        if self.abortTimeout is not None:
+            later: Any = self.callLater
+            self._aborting = later(self.abortTimeout, self._abort)
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def _abort(self) -> None:
+        self._aborting = None
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._aborting is not None:
+            self._aborting.cancel()
+            self._aborting = None
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 class BoundedSite(Site):
@@ -116,6 +165,11 @@ class BoundedSite(Site):
     methods: Collection[str] | None = None
     protocol = BoundedChannel  # type: ignore[assignment]  # the declared one may change to HTTP/2
     requestFactory = BoundedRequest
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        # Forms are not read: nothing here has any, and Twisted fails on some that are malformed.
+        named = {"parsePOSTFormSubmission": False, **named}
+        super().__init__(*arguments, **named)  # type: ignore[no-untyped-call]
 
     def acceptableProtocols(self) -> list[bytes]:
         """Return what is spoken by TLS: a connection of HTTP/2 has many requests at a time."""

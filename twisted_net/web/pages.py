@@ -106,7 +106,7 @@ def page_site(clock: Any, origins: Collection[str] = ()) -> server.Site:
         root.putChild(name.encode(), PageFile(content, kind))
         if name == "index.html":
             root.putChild(b"", PageFile(content, kind))
-    site = _PageSite(root, reactor=clock)  # type: ignore[no-untyped-call]
+    site = _PageSite(root, reactor=clock)
     site.displayTracebacks = False
     return site
 

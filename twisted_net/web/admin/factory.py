@@ -121,7 +121,7 @@ class AdminFactory(GuardFactory):
         shows = answers or ServiceAnswers(self.views, self._probe.turns)
         resource = AdminResource(shows, clock, _token(token), hosts)
         super().__init__(
-            AdminSite(resource, reactor=clock),  # type: ignore[no-untyped-call]
+            AdminSite(resource, reactor=clock),
             clock=clock,
             admission=Admission(
                 AdmissionRules(

@@ -257,11 +257,7 @@ def _facts(request: Request, method: str) -> RequestFacts:
 
 
 def _arguments(request: Request) -> dict[str, str]:
-    """Return the arguments in the URL.
-
-    Not ``request.args``: Twisted adds what is in the body of a form, and curl's ``--data`` says
-    that it is one. So a word of a text could choose the service.
-    """
+    """Return the arguments in the URL: the last of each name, whatever bytes it has."""
     query = request.uri.partition(b"?")[2].decode(errors="replace")
     return {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
 
