@@ -16,7 +16,8 @@ WHAT_THIS_IS = "This port speaks the chat: lines of text, or JSON."
 TLS_RECORD = b"\x16\x03"
 """How a TLS handshake begins (RFC 8446, 5.1). It need not contain a line feed."""
 
-_TARGET = rb"(?:/|\*|[a-z]+[a-z\d+.-]*:|\S+:\d)"  # how each form of it begins (RFC 9112, 3.2)
+# How each form of it begins (RFC 9112, 3.2).
+_TARGET = rb"(?:/|\*|(?i:https?)://|[a-z]+[a-z\d+.-]*:|\S+:\d)"
 
 # A method, a target and a version (RFC 9112, 3). RTSP, SIP and ICAP have taken the form over, and
 # the preface of HTTP/2 has it on purpose (RFC 9113, 3.4).

@@ -12,7 +12,13 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twisted_net.web.plain_answers import fault_answer, method_answer, overdue_answer
-from twisted_net.web.request_head import MAX_HEAD, HeadFault, find_line_fault, too_long
+from twisted_net.web.request_head import (
+    MAX_HEAD,
+    HeadFault,
+    find_line_fault,
+    split_target,
+    too_long,
+)
 
 MOST_BODY = 65536
 """The most bytes in the body of a request."""
@@ -45,6 +51,14 @@ class BoundedRequest(Request):
         self._is_refused = True
         channel: Any = self.channel
         channel.refuse(_TOO_LARGE)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        host, target = split_target(path.decode("latin-1"))
+        if host and len(self.requestHeaders.getRawHeaders(b"Host", [])) < 2:  # more are refused
+            self.requestHeaders.setRawHeaders(b"Host", [host.encode("latin-1")])
+        super().requestReceived(  # type: ignore[no-untyped-call]
+            command, target.encode("latin-1"), version
+        )
 
     def render(self, resrc: Any) -> None:
         bodiless = self.method == b"HEAD"

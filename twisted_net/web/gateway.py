@@ -8,7 +8,6 @@ answered by a ``Site`` of ``twisted.web``, behind a guard.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any, Unpack, cast
 
@@ -118,8 +117,7 @@ class _Refused(RefusedClient):
 
 
 def _is_chat(request: OpeningRequest) -> bool:
-    # Proxies may ask with the whole URL (RFC 9112, 3.2.2).
-    return re.sub("^https?://[^/?]*", "", request.target.partition("?")[0]) == PATH
+    return request.target.partition("?")[0] == PATH
 
 
 class ChatGateway:

@@ -84,7 +84,10 @@ class _Pages(resource.Resource):
 
     def getChildWithDefault(self, path: bytes, request: Any) -> Any:
         host = getattr(request.getHost(), "host", "")
-        asked = (request.getHeader(b"host") or b"").decode("ascii", "replace")
+        hosts = request.requestHeaders.getRawHeaders(b"Host", [])
+        if len(hosts) > 1:
+            return web_pages.errorPage(http.BAD_REQUEST, "Bad Request", "A request has one Host.")
+        asked = b"".join(hosts).decode("ascii", "replace")
         if is_loopback(host) and not is_local_host(asked, self._origins):
             return web_pages.forbidden(message="Ask by a name of this machine.")
         return super().getChildWithDefault(path, request)  # type: ignore[no-untyped-call]

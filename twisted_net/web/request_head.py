@@ -21,9 +21,11 @@ MAX_HEAD = 8192
 _END = b"\r\n\r\n"
 
 # A method, a target and a version (RFC 9112, 3); and how much of that can be seen without the end.
-_LINE = re.compile(rb"[!#-'*+.^_`|~\w-]+ [^\x00-\x20\x7f]+ HTTP/(\d+(?:\.\d+)?)", re.ASCII)
+_LINE = re.compile(rb"([!#-'*+.^_`|~\w-]+) ([^\x00-\x20\x7f]+) HTTP/(\d+(?:\.\d+)?)", re.ASCII)
 _BEGINNING = re.compile(rb"\Z|[!#-'*+.^_`|~\w-]+(?:\Z| )", re.ASCII)
 _VERSION = re.compile(rb"1\.\d")
+
+_URL = re.compile(r"https?://([^/?#@]+)((?:[/?].*)?)", re.IGNORECASE)
 
 _BODY = re.compile(
     rb"\r\n(?:content-length[ \t]*:(?![ \t]*0+[ \t]*\r)|transfer-encoding[ \t]*:)", re.I
@@ -55,13 +57,38 @@ _TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_T
 def find_line_fault(line: bytes) -> HeadFault | None:
     """Return what is wrong with a request line, without its end; None if nothing is."""
     match = _LINE.fullmatch(line)
-    if match is None or match[1] == b"1":
+    if match is None or match[3] == b"1":
         text = "The first line of a request is METHOD TARGET HTTP/1.1, and ends with CR LF."
         return HeadFault(HTTPStatus.BAD_REQUEST, text, line)
-    if _VERSION.fullmatch(match[1]) is None:
+    if _VERSION.fullmatch(match[3]) is None:
         text = "This server speaks HTTP/1.1."
         return HeadFault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, text, line)
+    if not _may_ask(match[1], match[2]):
+        text = "The target of a request is a path, or a URL of http or https with a host."
+        return HeadFault(HTTPStatus.BAD_REQUEST, text, line)
     return None
+
+
+def _may_ask(method: bytes, target: bytes) -> bool:
+    """Return whether a target has one of the forms that its method may have (RFC 9112, 3.2)."""
+    if method == b"CONNECT":
+        return True
+    if target == b"*":
+        return method not in (b"GET", b"HEAD", b"POST")
+    return target.startswith(b"/") or _URL.fullmatch(target.decode("latin-1")) is not None
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return the host that a request's target names, and the path and the query.
+
+    A client may ask for a whole URL, as a proxy's has to. Then its host is the one that is asked
+    for, whatever ``Host`` says (RFC 9112, 3.2.2). Otherwise the host is empty.
+    """
+    match = _URL.fullmatch(target)
+    if match is None:
+        return "", target
+    path = match[2]
+    return match[1], path if path.startswith("/") else f"/{path}"
 
 
 def too_long(line_size: int, head: bytes = b"") -> HeadFault:

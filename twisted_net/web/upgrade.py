@@ -24,6 +24,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from twisted_net.web.request_head import split_target
 from twisted_net.wire.websocket import LEAST_WINDOW_BITS, WINDOW_BITS
 
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\bwebsocket\b", re.IGNORECASE)
@@ -39,8 +40,8 @@ _DEFLATE = ServerPerMessageDeflateFactory(
 class OpeningRequest:
     """A request to open a WebSocket.
 
-    :ivar target: the path and the query.
-    :ivar headers: its fields; ``headers.get(name)`` ignores case.
+    :ivar target: the path and the query, also if the client has asked for a whole URL.
+    :ivar headers: its fields; ``headers.get(name)`` ignores case. ``Host`` is the one of that URL.
     """
 
     target: str
@@ -115,6 +116,10 @@ def answer_upgrade(
         return _refusal(protocol, HTTPStatus.BAD_REQUEST, _why(protocol.handshake_exc))
     request = requests[0]
     assert isinstance(request, Request)
+    host, target = split_target(request.path)
+    if host and len(request.headers.get_all("Host")) == 1:  # otherwise it is refused
+        del request.headers["Host"]
+        request.headers["Host"] = host
     forbidden = _forbidden(request.headers, origins, on_loopback, secure)
     if forbidden:
         return _refusal(protocol, HTTPStatus.FORBIDDEN, forbidden)
@@ -129,7 +134,7 @@ def answer_upgrade(
         del response.headers["Sec-WebSocket-Extensions"]
     return OpeningAnswer(
         response.serialize(),
-        OpeningRequest(request.path, request.headers),
+        OpeningRequest(target, request.headers),
         protocol.subprotocol or "",
         window_bits,
     )
