@@ -198,6 +198,26 @@ class StoppingLiveTests(AdminLiveCase):
         self.assertEqual((await self.curl(f"{url}/readyz"))[0], 503)
 
 
+class StoreLiveTests(AdminLiveCase):
+    async def test_a_file_that_is_away(self) -> None:
+        """A chat is not ready while its file is away, and ready again when it is back."""
+        path = self.directory() / "chat.db"
+        server, port, url = await self.operated("netchat", "--store", f"sqlite:{path}")
+        client = await self.connect(port)
+        client.send(b"hello\n")
+        await client.has(b"You are guest-1 in #lobby")
+        self.assertEqual((await self.curl(f"{url}/readyz"))[0], 200)
+        path.rename(path.with_name("away"))
+        client.send(b"is it stored?\n")
+        await client.has(b"the server cannot store it now")
+        why = "netchat: the store cannot be written: chat.db was removed while it was open\n"
+        self.assertEqual(await self.curl(f"{url}/readyz"), (503, why))
+        self.assertEqual(await self.metric(url, r"ready\{.*\}"), 0)
+        path.with_name("away").rename(path)
+        await server.until(lambda: b"The store works: " in server.output, "the file to be used")
+        self.assertEqual((await self.curl(f"{url}/readyz"))[0], 200)
+
+
 class PagesLiveTests(AdminLiveCase):
     async def test_browsers_that_fetch_the_page(self) -> None:
         """Their connections are shown, counted, tapped and closed as all others."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.store_contract import NOW, Heard, StoreCase, StoreContract, make_message
@@ -20,7 +21,7 @@ from twisted_net.store import sqlite_log
 from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Bounds
 from twisted_net.store.memory import MemoryStore
-from twisted_net.store.sqlite import SWEEP, SqliteStore
+from twisted_net.store.sqlite import CHECK, SWEEP, SqliteStore
 from twisted_net.store.sqlite_log import _MIGRATIONS, SqliteLog
 from twisted_net.store.url import store_from_url
 
@@ -168,6 +169,122 @@ class SqliteStoreTests(StoreContract, SqliteCase):
         database.execute("PRAGMA max_page_count = 100000")
         self.assertEqual(self.value(store.append("a", [make_message("y")])).offsets, [4])
         self.assertEqual(heard.offsets, [4])
+
+    def test_a_store_that_cannot_write_says_so(self) -> None:
+        """It says why until it can write again, which it finds out without anybody's message."""
+        store, lines = self.watched()
+        os.rename(self.path, self.path + ".away")
+        why = f"the store cannot be written: {os.path.basename(self.path)} was removed while"
+        for _ in range(3):
+            self.settle()
+            refused = store.append("a", [make_message("x")])
+            self.settle()
+            self.failureResultOf(refused, StoreError)
+            self.assertEqual(store.trouble, f"{why} it was open")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 2)  # the sweep, and one check
+        for _ in range(3):
+            self.clock.advance(CHECK)
+            self.assertEqual(len(self.worker.jobs), 1)  # the worker tries, and not the reactor
+            self.clock.advance(CHECK)
+            self.assertEqual(len(self.worker.jobs), 1)
+            self.worker.work()
+            self.assertTrue(store.trouble)
+        os.rename(self.path + ".away", self.path)
+        self.clock.advance(CHECK)
+        self.worker.work()
+        self.assertEqual(store.trouble, "")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.assertEqual(
+            lines,
+            [
+                f"The store is in trouble. {self.path}: {why} it was open",
+                f"The store works: {self.path}",
+            ],
+        )
+        self.assertEqual(self.rows_of_checks(store), 0)
+
+    def test_each_write_shows_whether_the_store_works(self) -> None:
+        """A room that cannot be opened shows trouble, also a ban, and a sweep where all is quiet.
+
+        A message that could be stored shows that it is over.
+        """
+        store, lines = self.watched()
+        database: Any = store._log._db  # type: ignore[union-attr]
+
+        def sweep() -> None:
+            self.clock.advance(SWEEP)
+            self.worker.work()
+
+        for write in (
+            lambda: store.subscribe("new", Heard()).addErrback(lambda failure: None),
+            lambda: store.put("ban", "a", "1").addErrback(lambda failure: None),
+            sweep,
+        ):
+            database.execute("PRAGMA query_only = ON")
+            write()
+            self.settle()
+            self.assertIn("readonly database", store.trouble)
+            database.execute("PRAGMA query_only = OFF")
+            self.value(store.append("a", [make_message("x")]))
+            self.assertEqual(store.trouble, "")
+            self.clock.advance(CHECK)
+            self.worker.work()
+        self.assertEqual(len(lines), 6)
+
+    def test_a_disk_stays_full_for_a_check(self) -> None:
+        """A check needs as much room as a message: it does not end a trouble that goes on."""
+        store, _ = self.watched()
+        database: Any = store._log._db  # type: ignore[union-attr]
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        refused = store.append("a", [make_message("x" * 5000)])
+        self.settle()
+        self.failureResultOf(refused, StoreError)
+        self.clock.advance(CHECK)
+        self.worker.work()
+        self.assertIn("is full", store.trouble)
+        database.execute("PRAGMA max_page_count = 100000")
+        self.clock.advance(CHECK)
+        self.worker.work()
+        self.assertEqual((store.trouble, self.rows_of_checks(store)), ("", 0))
+
+    def test_a_closed_store_does_not_try(self) -> None:
+        """No check is left of a store that stops in trouble; one that opens again has none."""
+        store, _ = self.watched()
+        os.rename(self.path, self.path + ".away")
+        refused = store.append("a", [make_message("x")])
+        self.settle()
+        self.failureResultOf(refused, StoreError)
+        self.value(store.stop())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        os.mkdir(self.path)
+        self.assertRaises(StoreError, store.start)
+        self.assertIn("directory", store.trouble)
+        os.rmdir(self.path)
+        store.start()
+        self.assertEqual(store.trouble, "")
+
+    def watched(self) -> tuple[SqliteStore, list[str]]:
+        """Return a store with a room, and what it logs of its trouble."""
+        store = self.started()
+        assert isinstance(store, SqliteStore)
+        self.fill(store, "a", 1)
+        lines: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            if event.get("log_namespace") == "twisted_net.store.sqlite":
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return store, lines
+
+    def rows_of_checks(self, store: SqliteStore) -> int:
+        """Return the rows that belong to no room."""
+        database: Any = store._log._db  # type: ignore[union-attr]
+        found = database.execute("SELECT count(*) FROM entries WHERE room = 0").fetchone()[0]
+        assert isinstance(found, int)
+        return found
 
     def test_old_entries_go_where_nothing_happens(self) -> None:
         """Old messages in quiet rooms are deleted step by step."""

@@ -112,6 +112,7 @@ from twisted_net.store.interface import (
     StoreError,
     export_store,
     restore_store,
+    store_trouble,
 )
 from twisted_net.store.log import Message, Page, Position
 from twisted_net.store.memory import MemoryStore
@@ -530,6 +531,11 @@ class ChatFactory(ConnectionFactory):
                 self._cluster.start()
             else:
                 self._stored_bans.load(self._end_banned)
+
+    @property
+    def store_trouble(self) -> str:
+        """Why the store cannot be used now, in one sentence; empty if it can."""
+        return store_trouble(self._store)
 
     def _end_banned(self) -> None:
         self.act(moderation.end_banned(self.registry, self.now()))

@@ -67,7 +67,6 @@ def view_of(service: NamedService, options: Any, appends: Histogram | None) -> S
         service,
         appends=appends,
         reload=reloading(service),
-        store=options.store,
     )
     if service.upgrades_in_place:
         view.upgrade = service.upgrade

@@ -268,7 +268,6 @@ class Options(ServiceOptions, strcred.AuthOptionMixin):
             raise StartError(f"{self.command}: {self.spell('store')}: {error}") from None
         if self["admin"] is not None:
             store, self.appends = measured(store)
-        self.store = store
         checkers: list[ICredentialsChecker] = self["credCheckers"]
         chat = ChatFactory(
             store=store,

@@ -73,7 +73,6 @@ from twisted_net.wire.numbers import (
 )
 
 if TYPE_CHECKING:
-    from twisted_net.store.interface import Store
     from twisted_net.web.admin.histogram import Histogram
 
 
@@ -93,7 +92,6 @@ class ServiceOptions(ConfigurableOptions):
     :ivar make_admission: makes what decides who may connect.
     :ivar parts: the number of workers, in one of them.
     :ivar appends: how long the store takes, if there is one, and operators ask.
-    :ivar store: the store, if there is one.
     """
 
     command: ClassVar[str]
@@ -129,7 +127,6 @@ class ServiceOptions(ConfigurableOptions):
         self.sockets: ListeningSockets = OwnSockets()
         self.make_admission: Callable[[AdmissionRules], Admission] = Admission
         self.appends: Histogram | None = None
-        self.store: Store | None = None
         self.parts = 1
 
     def _working_directory(self) -> str:

@@ -94,7 +94,20 @@ class KeyValueStore(Protocol):
 
 
 @runtime_checkable
-class SharedStore(KeyValueStore, Protocol):
+class CheckedStore(Protocol):
+    """A store that knows whether it works. A store may do without: it is taken to work.
+
+    A service whose store is in trouble is not ready for clients, and so may hear no messages that
+    would show that the store works again. The store has to find that out by itself.
+    """
+
+    @property
+    def trouble(self) -> str:
+        """Why the store cannot be used now, in one sentence for operators; empty if it can."""
+
+
+@runtime_checkable
+class SharedStore(KeyValueStore, CheckedStore, Protocol):
     """A store that several processes share. It also carries what they have to know of each other.
 
     A *lease* is a text under a key of some kind, and belongs to the process that took it. It ends
@@ -179,10 +192,6 @@ class SharedStore(KeyValueStore, Protocol):
     def unlisten(self, topic: str, received: NotificationListener) -> None:
         """Undo :meth:`listen`."""
 
-    @property
-    def trouble(self) -> str:
-        """Why the store cannot be used now, in one sentence for operators; empty if it can."""
-
     def watch_trouble(self, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with :attr:`trouble` each time it begins, changes, or ends ("")."""
 
@@ -206,6 +215,11 @@ class MovableStore(Protocol):
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
         """Take everything that another process has stored. The store is new."""
+
+
+def store_trouble(store: Store) -> str:
+    """Return why a store cannot be used now; empty if it can, or if it does not say."""
+    return store.trouble if isinstance(store, CheckedStore) else ""
 
 
 def export_store(store: Store) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_net.store.interface import StoreError, Subscriber
@@ -22,7 +23,12 @@ FILE_BOUNDS = Bounds(count=100_000, bytes=64 << 20, age=0.0, rooms=10_000)
 SWEEP = 60.0
 """Seconds between two sweeps, which delete what is beyond the bounds in quiet rooms, too."""
 
+CHECK = 1.0
+"""Seconds until a store that could not write tries again by itself."""
+
 Result = TypeVar("Result")
+
+_log = Logger()
 
 
 class Worker(Protocol):
@@ -86,6 +92,8 @@ class SqliteStore(LocalSubscribers):
     :param token: returns a random text for a room's epoch, different each time.
     :param bounds: the bounds of the store.
     :param power_safe: as for :class:`SqliteLog`.
+    :ivar trouble: why nothing can be written now; empty if it can. After a failure, the store tries
+        by itself each :data:`CHECK` seconds, without anybody's message.
     """
 
     def __init__(
@@ -109,9 +117,18 @@ class SqliteStore(LocalSubscribers):
         self._committing = False
         self._opening: list[str] = []  # rooms whose subscriptions are on their way
         self._sweeping: IDelayedCall | None = None
+        self._path = path
+        self._checking: IDelayedCall | None = None
+        self._is_checked = False  # whether the worker is about to try
+        self.trouble = ""
 
     def start(self) -> None:
-        self._log = self._open()
+        try:
+            self._log = self._open()
+        except StoreError as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
         self._worker = self._make_worker()
         self._sweeping = self._clock.callLater(SWEEP, self._sweep)
 
@@ -122,9 +139,11 @@ class SqliteStore(LocalSubscribers):
             self._commit()
         if self._sweeping is not None:
             self._sweeping.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
         log, worker = self._log, self._worker
         closed = worker.run(log.close)
-        self._log = self._worker = self._sweeping = None
+        self._log = self._worker = self._sweeping = self._checking = None
 
         def stop(result: object) -> Deferred[None]:
             return worker.stop()
@@ -149,7 +168,7 @@ class SqliteStore(LocalSubscribers):
 
     def subscribe(self, room: str, deliver: Subscriber) -> Deferred[Position]:
         self._opening.append(room)
-        opened = self._run(lambda log: log.open_room(room, self._now()))
+        opened = self._write(lambda log: log.open_room(room, self._now()))
 
         def done(result: Position | Failure) -> Position | Failure:
             self._opening.remove(room)
@@ -160,7 +179,7 @@ class SqliteStore(LocalSubscribers):
         return opened.addBoth(done)
 
     def put(self, kind: str, key: str, value: str | None) -> Deferred[None]:
-        return self._run(lambda log: log.put(kind, key, value))
+        return self._write(lambda log: log.put(kind, key, value))
 
     def values(self, kind: str) -> Deferred[dict[str, str]]:
         return self._run(lambda log: log.values(kind))
@@ -173,6 +192,40 @@ class SqliteStore(LocalSubscribers):
             self._commit()  # a read sees every append before it
         return worker.run(lambda: job(log))
 
+    def _write(self, job: Callable[[SqliteLog], Result]) -> Deferred[Result]:
+        written = self._run(job)
+        written.addBoth(self._note)
+        return written
+
+    def _note(self, result: Result) -> Result:
+        """Note whether something could be written."""
+        if self._worker is None:
+            return result  # it is closed, and says so
+        if not isinstance(result, Failure):
+            if self.trouble:
+                self.trouble = ""
+                _log.info("The store works: {path}", path=self._path)
+        elif isinstance(result.value, StoreError):
+            text = result.getErrorMessage()
+            if not self.trouble:
+                _log.error("The store is in trouble. {path}: {text}", path=self._path, text=text)
+            self.trouble = text
+            if self._checking is None and not self._is_checked:
+                self._checking = self._clock.callLater(CHECK, self._check)
+        return result
+
+    def _check(self) -> None:
+        """Try to write. It waits for the worker, and never blocks the reactor."""
+
+        def checked(result: object) -> None:
+            self._is_checked = False
+            self._note(result)
+
+        self._checking = None
+        if not self._is_checked:
+            self._is_checked = True
+            self._run(lambda log: log.check()).addBoth(checked)
+
     def _commit(self) -> None:
         log, worker = self._log, self._worker
         if log is None or worker is None:
@@ -184,6 +237,7 @@ class SqliteStore(LocalSubscribers):
         requests = [request for request, _ in waiting]
         now = self._now()
         commit = worker.run(lambda: log.append(requests, now))
+        commit.addBoth(self._note)
 
         def committed(results: list[Appended]) -> None:
             for ((room, _), result), appended in zip(waiting, results, strict=True):
@@ -203,6 +257,8 @@ class SqliteStore(LocalSubscribers):
 
         def again(more: bool | Failure) -> None:
             if self._worker is not None:
+                if isinstance(more, Failure) and self._checking is None:
+                    self._check()  # perhaps nothing can be written, and nobody has tried
                 self._sweeping = self._clock.callLater(0.1 if more is True else SWEEP, self._sweep)
 
         self._sweeping = None

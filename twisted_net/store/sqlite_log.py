@@ -37,6 +37,11 @@ _MIGRATIONS = (
 )
 """The SQL from each version of the schema to the next. A new file goes through all of them."""
 
+_INTO_ENTRIES = (
+    "INTO entries (room, offset, time, sender, text, origin, id, action)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
 _VALUES = """
     CREATE TABLE IF NOT EXISTS texts (
         kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (kind, key))
@@ -46,6 +51,9 @@ can use the file, and does not know of the table."""
 
 _TRIM_STEP = 256
 """Maximum number of rows that an append deletes, in addition to two for each row that it adds."""
+
+_PROBE_SIZE = 16384
+"""Characters of the text that :meth:`SqliteLog.check` stores: more than most appends have."""
 
 BUSY_TIMEOUT = 2.0
 """Seconds that a commit waits for another program that writes to the file, such as ``sqlite3``."""
@@ -189,6 +197,20 @@ class SqliteLog:
         self._reading(lambda: self._db.execute("PRAGMA incremental_vacuum(256)").fetchall())
         return more
 
+    def check(self) -> None:
+        """Find out whether messages can be stored: store a text in no room, and delete it.
+
+        Less would not show that a disk is full. What is left of it if this ends in the middle is
+        in nobody's way, and goes with the next check.
+
+        :raises StoreError: they cannot.
+        """
+        values = (0, 1, 0.0, "", "x" * _PROBE_SIZE, "", "", 0)  # the first room has number 1
+        in_transaction, execute = self._in_transaction, self._db.execute
+        in_transaction(lambda: None)  # nothing is written to a file that is not in its place
+        in_transaction(lambda: execute(f"INSERT OR REPLACE {_INTO_ENTRIES}", values))
+        in_transaction(lambda: execute("DELETE FROM entries WHERE room = 0"))
+
     # What is not a message.
 
     def put(self, kind: str, key: str, value: str | None) -> None:
@@ -306,8 +328,7 @@ class SqliteLog:
             offsets.append(room.top)
             fresh.append(StoredMessage(room.top, message))
         self._db.executemany(
-            "INSERT INTO entries (room, offset, time, sender, text, origin, id, action)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT {_INTO_ENTRIES}",
             [(room.id, at, e.time, e.sender, e.text, e.origin, e.id, e.action) for at, e in fresh],
         )
         self._trim(room, _TRIM_STEP + 2 * len(fresh), now)

@@ -13,6 +13,7 @@ from tests.connection.recording import Recorder
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
+from twisted_net.store.memory import MemoryStore
 from twisted_net.testing import Peer, connect_peer
 from twisted_net.web.admin.answers import ServiceAnswers
 from twisted_net.web.admin.histogram import Histogram
@@ -52,6 +53,14 @@ def _unchunked(data: bytes) -> bytes:
         found += data[:length]
         data = data[length + 2 :]
     return found
+
+
+class FailingStore(MemoryStore):
+    """A store that says what a test tells it to say of itself."""
+
+    def __init__(self, trouble: str = "") -> None:
+        super().__init__(lambda: 5.0, lambda: "epoch")
+        self.trouble = trouble
 
 
 class AdminCase(SynchronousTestCase):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder
 from tests.test_forward import Upstreams
-from tests.web.admin.operating import LOOPBACK, Answer, request_bytes
+from tests.web.admin.operating import LOOPBACK, Answer, FailingStore, request_bytes
 from twisted_net import ConnectionFactory, Listener, ListenerService
 from twisted_net.chat import ChatFactory
 from twisted_net.connection.addresses import format_address
@@ -57,6 +57,21 @@ class AdminFactoryTests(SynchronousTestCase):
         text = self.ask(view, "/metrics").body.decode()
         self.assertIn('twisted_net_rooms{service="talk"} 1.0', text)
         self.assertIn('twisted_net_received_bytes_total{service="talk"} 6.0', text)
+
+    def test_a_store_in_trouble(self) -> None:
+        """A chat is not ready while its store, of any kind, says that it does not work."""
+        store = FailingStore()
+        chat = ChatFactory(clock=self.clock, store=store)
+        chat.doStart()  # type: ignore[no-untyped-call]
+        view = self.view({"talk": chat})
+        self.assertEqual(self.ask(view, "/readyz").body, b"ready\n")
+        store.trouble = "the disk is full"
+        answer = self.ask(view, "/readyz")
+        self.assertEqual((answer.status, answer.body), (503, b"talk: the disk is full\n"))
+        ready = 'twisted_net_ready{service="talk"}'
+        self.assertIn(f"{ready} 0.0", self.ask(view, "/metrics").body.decode())
+        store.trouble = ""
+        self.assertIn(f"{ready} 1.0", self.ask(view, "/metrics").body.decode())
 
     def test_an_upgrade_waits_for_who_has_connected(self) -> None:
         """Who has just connected is answered first; who says nothing is not waited for long."""

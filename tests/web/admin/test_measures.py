@@ -136,6 +136,14 @@ class TimedStoreTests(SynchronousTestCase):
         one.cut()
         self.assertEqual(shared.trouble, told[-1])
 
+    def test_trouble(self) -> None:
+        """What a store says of itself is passed on; one that says nothing is taken to work."""
+        slow: Any = SlowStore()
+        store = self.timed(slow)
+        self.assertEqual(store.trouble, "")
+        slow.trouble = "The disk is full."
+        self.assertEqual(store.trouble, "The disk is full.")
+
     def test_kinds(self) -> None:
         """It keeps texts if, and only if, the store does."""
         self.assertNotIsInstance(self.timed(SlowStore()), KeyValueStore)

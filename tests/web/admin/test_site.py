@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from unittest.mock import Mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent, globalLogPublisher
 
 from tests.connection.recording import Recorder
-from tests.web.admin.operating import LOOPBACK, AdminCase, Answer, request_bytes
+from tests.web.admin.operating import LOOPBACK, AdminCase, Answer, FailingStore, request_bytes
 from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.eager.privates import log_observers
 from twisted_net.policy.admission import Admission, AdmissionRules
-from twisted_net.store.redis.store import RedisStore
 from twisted_net.testing import connect_peer
 from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.web.admin import log_level as log_level_module
@@ -233,8 +231,7 @@ class HealthTests(AdminCase):
 
     def test_after_an_upgrade(self) -> None:
         """Who still asks the old process hears that new clients are served: by the new one."""
-        store: Any = Mock(spec=RedisStore, trouble="Redis at h:1: it is full")
-        service = self.watch(self.recorders(), store=store).service
+        service = self.watch_chat(store=FailingStore("Redis at h:1: it is full")).service
         service.release_ports()
         service.begin_drain()
         self.assertEqual(self.ask("/readyz").status, 200)
@@ -242,12 +239,12 @@ class HealthTests(AdminCase):
         self.assertEqual(self.ask("/readyz").status, 503)
 
     def test_a_store_in_trouble(self) -> None:
-        """A service whose shared store is in trouble is not ready, and says why."""
-        store: Any = Mock(spec=RedisStore, trouble="Redis at h:1: it is full")
-        self.watch(self.recorders(), store=store)
+        """A service whose store, of any kind, is in trouble is not ready, and says why."""
+        store = FailingStore("Redis at h:1: it is full")
+        self.watch_chat(store=store)
         answer = self.ask("/readyz")
         self.assertEqual(
-            (answer.status, answer.body), (503, b"netecho: Redis at h:1: it is full\n")
+            (answer.status, answer.body), (503, b"netchat: Redis at h:1: it is full\n")
         )
         store.trouble = ""
         self.assertEqual(self.ask("/readyz").status, 200)

@@ -90,7 +90,7 @@ class ServiceCollector(Collector):
             )
         yield self._each(
             "ready",
-            "Whether the service accepts connections: 1 or 0.",
+            "Whether the service accepts connections and its store works: 1 or 0.",
             lambda view: float(not view.not_ready),
         )
 

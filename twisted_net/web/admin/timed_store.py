@@ -18,6 +18,7 @@ from twisted_net.store.interface import (
     Subscriber,
     export_store,
     restore_store,
+    store_trouble,
 )
 from twisted_net.store.log import Appended, Message, Page, Position
 from twisted_net.web.admin.histogram import Histogram
@@ -51,6 +52,10 @@ class TimedStore:
 
     def start(self) -> None:
         self._store.start()
+
+    @property
+    def trouble(self) -> str:
+        return store_trouble(self._store)
 
     def export_state(self) -> dict[str, Any] | None:
         return export_store(self._store)
@@ -97,10 +102,6 @@ class TimedSharedStore(TimedKeyValueStore):
     @property
     def process(self) -> Lessee:
         return self._shared.process
-
-    @property
-    def trouble(self) -> str:
-        return self._shared.trouble
 
     def suspend(self) -> Deferred[None]:
         return self._shared.suspend()

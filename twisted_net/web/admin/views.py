@@ -22,7 +22,6 @@ from twisted_net.connection.factory import ConnectionFactory
 from twisted_net.endpoints.listening import ListenerService
 from twisted_net.forward import ForwardProtocol
 from twisted_net.policy.ranges import Network, parse_range
-from twisted_net.store.interface import SharedStore, Store
 from twisted_net.web.admin.counters import Counters
 from twisted_net.web.admin.endings import Endings
 from twisted_net.web.admin.histogram import Histogram
@@ -45,7 +44,6 @@ class ServiceView:
 
     :cvar forms: what its clients usually speak; see :attr:`Connection.form`.
     :param name: the service's name, the label of its metrics.
-    :param store: what the service needs to be ready, if it is one that several processes share.
     :param now: returns the time, in seconds since 1970.
     :param reload: reads the configuration again, and returns a line about it; raises
         :exc:`CannotReload`. It is called with who asks, for the log. None if there is none.
@@ -63,7 +61,6 @@ class ServiceView:
         service: ListenerService,
         *,
         appends: Histogram | None = None,
-        store: Store | None = None,
         now: Callable[[], float] = time.time,
         reload: Callable[[str], str] | None = None,
     ) -> None:
@@ -72,7 +69,6 @@ class ServiceView:
         self.service = service
         self.now = now
         self.appends = appends
-        self._shared = store if isinstance(store, SharedStore) else None
         self.endings = Endings(now)
         self.earlier = Counters()
         self.upgrade: Callable[[], Deferred[str]] | None = None
@@ -128,8 +124,12 @@ class ServiceView:
             return f"{self.name} {problem}"
         if self.service.is_succeeded:
             return ""  # whatever this process lacks
-        if self._shared is not None and self._shared.trouble:
-            return f"{self.name}: {self._shared.trouble}"
+        trouble = self.store_trouble
+        return f"{self.name}: {trouble}" if trouble else ""
+
+    @property
+    def store_trouble(self) -> str:
+        """Why the service's store cannot be used; empty if it can, or if there is none."""
         return ""
 
     def describe(self, connection: Connection) -> dict[str, Any]:
@@ -249,6 +249,10 @@ class ChatServiceView(ServiceView):
         factory = self.factory
         assert isinstance(factory, ChatFactory)
         return factory
+
+    @property
+    def store_trouble(self) -> str:
+        return self.chat.store_trouble
 
     def describe(self, connection: Connection) -> dict[str, Any]:
         user: User | None = getattr(connection, "user", None)
