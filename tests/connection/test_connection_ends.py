@@ -159,7 +159,7 @@ class EndTests(SynchronousTestCase):
                 [formatEvent(event) for event in events],
                 [f"Connection {number} from 192.0.2.2:54321 ended: {line}{HELLO}"],
             )
-            self.assertEqual(events[0].get("user", ""), line.partition(", user ")[2])
+            self.assertEqual(events[0]["name"], line.partition(", user ")[2])
 
     def test_a_name_that_fails(self) -> None:
         """A hook that fails costs neither the line nor the end."""

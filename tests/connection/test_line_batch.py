@@ -271,7 +271,7 @@ class OtherObserverTests(BatchTestCase):
         return events
 
     def test_an_observer_sees_events(self) -> None:
-        """Observers see the fields that they always had."""
+        """Observers see the fields that ``/ended`` has, and no brackets around them."""
         (event,) = self.events_with()
         self.assertFalse(self.clock.waits)
         self.assertEqual(
@@ -280,7 +280,8 @@ class OtherObserverTests(BatchTestCase):
                 "id": 1,
                 "peer": "192.0.2.2:54321",
                 "reason": "kicked",
-                "detail": " (by ann)",
+                "detail": "by ann",
+                "name": "",
                 "seconds": 0.0,
                 "bytes_received": 6,
                 "bytes_sent": 0,
@@ -289,7 +290,7 @@ class OtherObserverTests(BatchTestCase):
             },
         )
         self.assertEqual(event["log_level"], LogLevel.info)
-        beginning = "Connection {id} from {peer} ended: {reason}{detail}, {seconds} s, "
+        beginning = "Connection {id} from {peer} ended: {reason} ({detail}), {seconds} s, "
         self.assertTrue(event["log_format"].startswith(beginning), event["log_format"])
         self.assertEqual(
             formatEvent(event),

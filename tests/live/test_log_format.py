@@ -30,7 +30,7 @@ class LogFormatTests(LiveTestCase):
             await server.stop()
             entries = self.entries((server.output or server.errors).decode())
             (end,) = (each for each in entries if each.get("reason") == "quit")
-            self.assertEqual((end["id"], end["user"], end["peer"]), (1, "ann", client.address))
+            self.assertEqual((end["id"], end["name"], end["peer"]), (1, "ann", client.address))
             self.assertEqual((end["bytes_received"], end["messages_received"]), (16, 2))
             self.assertGreater(end["bytes_sent"], 50)
             self.assertGreaterEqual(end["seconds"], 0)

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.connection.recording import Recorder, factory_of
 from tests.services.test_options import SERVICES
+from twisted_net.policy.close_reasons import KICKED
 from twisted_net.services.log_format import format_json, json_observer, use_json
 from twisted_net.services.starting import StartError
 from twisted_net.testing import connect_peer
@@ -52,7 +53,7 @@ class FormatTests(SynchronousTestCase):
                 "peer": "192.0.2.2:54321",
                 "reason": "peer-closed",
                 "detail": "",
-                "user": "ann",
+                "name": "ann",
                 "seconds": 90.0,
                 "bytes_received": 10,
                 "bytes_sent": 6,
@@ -60,6 +61,20 @@ class FormatTests(SynchronousTestCase):
                 "messages_sent": 1,
             },
         )
+
+    def test_an_end_that_needs_words(self) -> None:
+        """The detail is the text itself, as in ``/ended``; only the line has it in brackets."""
+        seen: list[Any] = []
+        from twisted_net.connection import factory as module
+
+        self.patch(module, "_log", Logger("here", observer=seen.append))
+        peer = connect_peer(factory_of(Recorder))
+        peer.protocol.close(KICKED, "go away")
+        peer.advance(0)
+        peer.write_eof()
+        line = json.loads(format_json(seen[-1]))
+        self.assertEqual((line["detail"], line["name"]), ("go away", ""))
+        self.assertIn(" ended: kicked (go away), ", line["message"])
 
     def test_events(self) -> None:
         """A time of RFC 3339, what is plain, and nothing that is not."""

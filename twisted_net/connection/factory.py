@@ -637,15 +637,16 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
     def _log_end(self, connection: Connection, reason: CloseReason) -> None:
         level = LogLevel.info  # so that twist shows the same as twistd
         peer = format_address(connection.peer)
-        detail = connection.detail and f" ({connection.detail})"
-        user = user_for_log(connection)
+        name, detail = user_for_log(connection), connection.detail
         clock = self.clock
         seconds = self.age(connection.id)
         if _ends.is_usable(clock):
             number = connection.id
-            text = f"Connection {number} from {peer} ended: {reason.code}{detail}"
-            if user:
-                text += f", user {user}"
+            text = f"Connection {number} from {peer} ended: {reason.code}"
+            if detail:
+                text += f" ({detail})"
+            if name:
+                text += f", user {name}"
             # The same as _FIGURES, in half the time.
             text += (
                 f", {seconds:.1f} s, bytes {connection.bytes_received} in, "
@@ -654,17 +655,17 @@ class ConnectionFactory(Factory[Connection], AnyInterface):
             )
             if _ends.add(clock, level, text):
                 return
-        known: dict[str, Any] = {"user": user} if user else {}
         _log.emit(
             level,
-            "Connection {id} from {peer} ended: {reason}{detail}"
-            + (", user {user}" if user else "")
+            "Connection {id} from {peer} ended: {reason}"
+            + (" ({detail})" if detail else "")
+            + (", user {name}" if name else "")
             + _FIGURES,
             id=connection.id,
             peer=peer,
             reason=reason.code,
             detail=detail,
-            **known,
+            name=name,
             seconds=round(seconds, 1),
             bytes_received=connection.bytes_received,
             bytes_sent=connection.bytes_sent,

@@ -235,10 +235,10 @@ class _HeaderReader(Protocol):
             return
         _log.emit(
             LogLevel.info if self.reason.notable else LogLevel.debug,
-            "Connection from {peer} ended: {reason}{detail}",
+            "Connection from {peer} ended: {reason}" + (" ({detail})" if self.detail else ""),
             peer=format_peer(self.transport),
             reason=code,
-            detail=self.detail and f" ({self.detail})",
+            detail=self.detail,
         )
 
     def close(self, reason: CloseReason, detail: str = "") -> None:
