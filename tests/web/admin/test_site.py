@@ -337,6 +337,24 @@ class ConnectionsTests(AdminCase):
         self.assertTrue(any("closes connection 1: too loud" in line for line in lines), lines)
         self.assertEqual(self.do("/connections/9/close").status, 404)
 
+    def test_seconds(self) -> None:
+        """They are exact to a tenth, as in the log, which has the same fields as a row."""
+        view = self.watch(self.recorders())
+        peer = connect_peer(view.factory, clock=self.clock)
+        with capturedLogs() as events:
+            for passed, shown in ((0.8, 0.8), (1.1, 1.9)):
+                self.clock.advance(passed)
+                (row,) = self.ask("/connections").json()["connections"]
+                self.assertEqual(row["seconds"], shown)
+                self.assertEqual(self.ask("/connections/1").json()["seconds"], shown)
+            peer.send(b"hi\n")
+            peer.write_eof()
+        (ended,) = self.ask("/ended").json()["ended"]
+        (event,) = (each for each in events if each.get("reason") == "peer-closed")
+        same = sorted(ended.keys() - {"form", "service", "time"})
+        self.assertEqual([event[name] for name in same], [ended[name] for name in same])
+        self.assertEqual(event["seconds"], 1.9)
+
     def test_ended_connections(self) -> None:
         """The last hundred and why, the newest first."""
         view = self.watch(self.recorders())

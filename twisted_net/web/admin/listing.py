@@ -219,7 +219,7 @@ def connection_row(view: ServiceView, connection: Connection) -> dict[str, Any]:
         **view.describe(connection),
         "form": connection.form,
         "state": connection.state.name.lower(),
-        "seconds": int(connection.factory.age(connection.id)),
+        "seconds": round(connection.factory.age(connection.id), 1),
         "bytes_received": connection.bytes_received,
         "bytes_sent": connection.bytes_sent,
         "messages_received": connection.messages_received,
@@ -256,7 +256,7 @@ def ended_row(view: ServiceView, ended: Ended) -> dict[str, Any]:
         "reason": ended.reason,
         "detail": ended.detail,
         "time": ended.at,
-        "seconds": int(ended.seconds),
+        "seconds": round(ended.seconds, 1),  # as in the log
         "bytes_received": ended.bytes_received,
         "bytes_sent": ended.bytes_sent,
         "messages_received": ended.messages_received,
