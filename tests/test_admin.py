@@ -177,6 +177,33 @@ class CommandLineTests(SynchronousTestCase):
         page.pop("missing_workers")
         self.assertEqual(self.run_main("who")[2], "")
 
+    def test_a_server_that_is_not_ready(self) -> None:
+        """``top`` says why; a server that is ready has no such line."""
+        answers = {
+            "/metrics": (200, b"twisted_net_ready 0.0\n"),
+            "/readyz": (503, b"netchat: the disk\x07 is full\n"),
+        }
+
+        class Answering:
+            def request(self, method: str, path: str, *_: object) -> None:
+                self.status, self.body = answers.get(path, (200, b'{"connections":[],"next":null}'))
+
+            def getresponse(self) -> Any:
+                return self
+
+            def read(self, size: int = -1) -> bytes:
+                return self.body
+
+        self.patch(Server, "_connection", lambda *_: Answering())
+        status, output, errors = self.run_main("top", "--once")
+        self.assertEqual((status, errors), (0, ""))
+        self.assertIn("not ready: netchat: the disk is full", output.splitlines())
+        answers["/metrics"] = (200, b"twisted_net_ready 1.0\n")
+        self.assertNotIn("not ready", self.run_main("top", "--once")[1])
+        answers["/metrics"] = (200, b"twisted_net_ready 0.0\n")
+        answers["/readyz"] = (200, b"ready\n")  # it has become ready in between
+        self.assertNotIn("not ready:", self.run_main("top", "--once")[1])
+
     def test_help(self) -> None:
         """Every command has help, of at most 80 columns."""
         self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})

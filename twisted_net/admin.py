@@ -98,11 +98,16 @@ class Server:
         return kind(self._host, timeout=timeout)
 
     def open(
-        self, path: str, body: Mapping[str, Any] | None = None, timeout: float | None = PATIENCE
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        timeout: float | None = PATIENCE,
+        expected: Sequence[int] = (),
     ) -> http.client.HTTPResponse:
         """Ask for a path.
 
         :param body: an object to send with POST; without one, it is GET.
+        :param expected: statuses that are no errors, besides 200.
         :raises AdminError: there is no answer, or it is an error.
         """
         headers = {"Connection": "close"}
@@ -126,9 +131,19 @@ class Server:
             connection.close()
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise AdminError(f"{self.address}: {why}") from None
-        if answer.status != 200:
+        if answer.status not in (200, *expected):
             raise AdminError(f"{self.address}: {_error_text(answer)}")
         return answer
+
+    def problem(self) -> str:
+        """Return why the server is not ready, on one line; empty if it is.
+
+        :raises AdminError: as :meth:`open`.
+        """
+        answer = self.open("/readyz", expected=(503,))
+        if answer.status == 200:
+            return ""
+        return printable(answer.read(65536).decode(errors="replace").strip())
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON value of an answer.
@@ -271,10 +286,12 @@ def _top(server: Server, options: argparse.Namespace) -> None:
         began = time.monotonic()
         text = server.open("/metrics").read().decode(errors="replace")
         figures = Figures(text, server.service)
+        problem = "" if figures["ready"] else server.problem()
         page: dict[str, Any] = next(_pages(server, options), {"connections": []})
         missing = page.get("missing_workers")
         lines = [
             *figures.summary(seen, options.every),
+            *([f"not ready: {problem}"] if problem else []),
             *([describe_missing(missing)] if missing else []),
             "",
             *format_table(page["connections"]),
