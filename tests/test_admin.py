@@ -73,7 +73,7 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(lines[1].split()[2], "10.0.0.1:6379")
         (heading, _) = format_table([{**ROW, "name": "", "rooms": []}])
         self.assertEqual(heading.split(), ["ID", "FROM", "FORM", "OPEN", "IN", "OUT", "QUEUED"])
-        self.assertEqual(len(format_table([])), 1)
+        self.assertEqual(format_table([]), ["  ".join(heading.split())])  # whatever the service
 
     def test_a_tap(self) -> None:
         """Each kind of line."""

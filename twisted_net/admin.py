@@ -203,6 +203,7 @@ class Column(NamedTuple):
     heading: str
     show: Callable[[Mapping[str, Any]], str]
     right: bool = False
+    some: bool = False  # only some services have it
 
 
 def format_bytes(number: float) -> str:
@@ -225,9 +226,15 @@ def format_seconds(seconds: float) -> str:
 _COLUMNS = (
     Column("ID", lambda row: str(row["id"]), True),
     Column("FROM", lambda row: printable(row["peer"])),
-    Column("UPSTREAM", lambda row: printable((row.get("upstream") or {}).get("peer", ""))),
-    Column("NAME", lambda row: printable(row.get("name", ""))),
-    Column("ROOMS", lambda row: printable(" ".join(f"#{room}" for room in row.get("rooms", ())))),
+    Column(
+        "UPSTREAM", lambda row: printable((row.get("upstream") or {}).get("peer", "")), some=True
+    ),
+    Column("NAME", lambda row: printable(row.get("name", "")), some=True),
+    Column(
+        "ROOMS",
+        lambda row: printable(" ".join(f"#{room}" for room in row.get("rooms", ()))),
+        some=True,
+    ),
     Column("FORM", lambda row: printable(row["form"])),
     Column("OPEN", lambda row: format_seconds(row["seconds"]), True),
     Column("IN", lambda row: format_bytes(row["bytes_received"]), True),
@@ -241,7 +248,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = []
     for column in _COLUMNS:
         cells = [column.show(row) for row in rows]
-        if any(cells) or not rows:
+        if any(cells) or not (rows or column.some):
             width = max(map(len, [column.heading, *cells]))
             pad = str.rjust if column.right else str.ljust
             columns.append([pad(cell, width) for cell in (column.heading, *cells)])
