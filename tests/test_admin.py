@@ -204,6 +204,28 @@ class CommandLineTests(SynchronousTestCase):
         answers["/readyz"] = (200, b"ready\n")  # it has become ready in between
         self.assertNotIn("not ready:", self.run_main("top", "--once")[1])
 
+    def test_a_room_that_all_have_left(self) -> None:
+        """``top`` goes on, because they may come back; a room that was never there is an error."""
+        pages: list[Any] = [{"connections": [ROW], "next": None}, AdminError("gone", 404)]
+
+        def ask(*_: object) -> Any:
+            if isinstance(pages[0], AdminError):
+                raise pages.pop(0)
+            return pages.pop(0)
+
+        def sleep(seconds: float) -> None:
+            if not pages:
+                raise KeyboardInterrupt
+
+        self.patch(Server, "ask", ask)
+        self.patch(Server, "open", lambda *_: io.BytesIO(b"twisted_net_ready 1.0\n"))
+        self.patch(admin.time, "sleep", sleep)
+        status, output, errors = self.run_main("top", "--room", "tea")
+        self.assertEqual((status, errors, output.count("ready   ")), (130, "", 2))
+        pages.append(AdminError("gone", 404))
+        status, _, errors = self.run_main("top", "--room", "tea")
+        self.assertEqual((status, errors), (1, "netchat-admin: gone\n"))
+
     def test_help(self) -> None:
         """Every command has help, of at most 80 columns."""
         self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})

@@ -50,7 +50,14 @@ _AT_HELP = (
 
 
 class AdminError(Exception):
-    """The server cannot be asked, or refuses. The text is one line for the user."""
+    """The server cannot be asked, or refuses. The text is one line for the user.
+
+    :param status: of HTTP, if the server has answered; otherwise 0.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -132,7 +139,7 @@ class Server:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise AdminError(f"{self.address}: {why}") from None
         if answer.status not in (200, *expected):
-            raise AdminError(f"{self.address}: {_error_text(answer)}")
+            raise AdminError(f"{self.address}: {_error_text(answer)}", answer.status)
         return answer
 
     def problem(self) -> str:
@@ -294,7 +301,12 @@ def _top(server: Server, options: argparse.Namespace) -> None:
         text = server.open("/metrics").read().decode(errors="replace")
         figures = Figures(text, server.service)
         problem = "" if figures["ready"] else server.problem()
-        page: dict[str, Any] = next(_pages(server, options), {"connections": []})
+        try:
+            page: dict[str, Any] = next(_pages(server, options), {"connections": []})
+        except AdminError as error:
+            if error.status != 404 or not options.room or seen is None:
+                raise
+            page = {"connections": []}  # all have left the room, and may come back
         missing = page.get("missing_workers")
         lines = [
             *figures.summary(seen, options.every),

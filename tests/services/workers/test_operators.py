@@ -114,6 +114,22 @@ class PoolAnswersTests(PoolTestCase):
         self.assertIn('twisted_net_x_total{service="netecho"} 3.0', lines)
         self.assertIn('twisted_net_worker_up{worker="1"} 0.0', lines)
 
+    def test_a_room_of_one_worker(self) -> None:
+        """A room is unknown if no worker knows it, and if all have answered."""
+        problem = "There is no room #tea here, or nobody is in it."
+        page = {"connections": [], "total": 1, "next": None}
+        asked = self.ask("connections", arguments={"room": "tea"})
+        self.reply(self.first, page | {"problem": problem})
+        self.reply(self.second, page)
+        found = self.successResultOf(asked)
+        self.assertEqual(found["total"], 2)
+        self.assertNotIn("missing_workers", found)
+        asked = self.ask("connections", arguments={"room": "tea"})
+        for worker in (self.first, self.second):
+            self.reply(worker, page | {"problem": problem})
+        refused = self.failureResultOf(asked, BadRequest).value
+        self.assertEqual((refused.status, str(refused)), (404, problem))
+
     def test_a_last_word(self) -> None:
         """What a worker has counted until its end is in the sum, even if nobody has asked."""
         samples = [["twisted_net_x_total", {"service": "netecho"}, 10]]

@@ -355,6 +355,12 @@ class ConnectionsTests(AdminCase):
         self.assertEqual([event[name] for name in same], [ended[name] for name in same])
         self.assertEqual(event["seconds"], 1.9)
 
+    def test_a_service_without_rooms(self) -> None:
+        """It says so, instead of an empty list."""
+        self.watch(self.recorders())
+        answer = self.ask("/connections?room=tea")
+        self.assertEqual((answer.status, answer.json()["error"]), (400, "netecho has no rooms."))
+
     def test_ended_connections(self) -> None:
         """The last hundred and why, the newest first."""
         view = self.watch(self.recorders())
@@ -394,7 +400,17 @@ class ChatTests(AdminCase):
         self.assertEqual(shown[1:], [("bob", ["lobby"], "text"), ("carl", ["tea"], "json")])
         in_tea = self.ask("/connections?room=tea").json()["connections"]
         self.assertEqual([row["name"] for row in in_tea], ["ann", "carl"])
-        self.assertEqual(self.ask("/connections?room=x").json()["connections"], [])
+        for written in ("%23tea", "TEA", "%23T%65a", "%EF%BD%94ea"):
+            found = self.ask(f"/connections?room={written}").json()["connections"]
+            self.assertEqual(found, in_tea, written)
+        unknown = self.ask("/connections?room=x")
+        text = "There is no room #x here, or nobody is in it."
+        self.assertEqual((unknown.status, unknown.json()["error"]), (404, text))
+        wrong = self.ask("/connections?room=a%20b")
+        self.assertEqual(wrong.status, 400)
+        self.assertIn("A room's name", wrong.json()["error"])
+        after = self.ask("/connections?room=x&after=1")  # all have left since the first page
+        self.assertEqual(after.json()["connections"], [])
         rooms = self.ask("/rooms").json()["rooms"]
         self.assertEqual({row["name"]: row["members"] for row in rooms}, {"tea": 2, "lobby": 2})
 

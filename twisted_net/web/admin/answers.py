@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -172,15 +172,34 @@ class ServiceAnswers:
         text = "; ".join(problems) or "ready"
         return Plain(f"{text}\n".encode(), status=503 if problems else 200)
 
-    async def _connections(self, question: Question) -> dict[str, Any]:
+    async def page(self, question: Question) -> dict[str, Any]:
+        """Return a page of connections. Its ``problem`` says that there is no such room, if so:
+        another process may have it.
+
+        :raises BadRequest: an argument is wrong.
+        """
         view = self._view(question)
         try:
             query = parse_query(question.arguments)
         except ValueError as error:
             raise BadRequest(400, f"{error}.") from None
+        if query.room:
+            try:
+                query = replace(query, room=view.room_name(query.room))
+            except ValueError as error:
+                raise BadRequest(400, str(error)) from None
         async with self._lock:
             rows, more = await list_connections(view, query)
-        return {"connections": rows, "total": view.connection_count, "next": more}
+        page = {"connections": rows, "total": view.connection_count, "next": more}
+        if query.room and query.after is None and not rows:
+            page["problem"] = f"There is no room #{query.room} here, or nobody is in it."
+        return page
+
+    async def _connections(self, question: Question) -> dict[str, Any]:
+        page = await self.page(question)
+        if "problem" in page:
+            raise BadRequest(404, page["problem"])
+        return page
 
     def _connection(self, question: Question) -> dict[str, Any]:
         view, connection = self._found(question)

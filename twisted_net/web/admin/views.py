@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from twisted_net.chat import moderation
+from twisted_net.chat import moderation, names
 from twisted_net.chat.messages import Ban, Event, Notice, RequestError
 from twisted_net.chat.protocol import ChatFactory
 from twisted_net.chat.registry import Room, User
@@ -161,8 +161,15 @@ class ServiceView:
         """Return the rooms, in any order."""
         return []
 
+    def room_name(self, text: str) -> str:
+        """Return the name of the room that an operator means.
+
+        :raises ValueError: there cannot be such a room. The text says why.
+        """
+        raise ValueError(f"{self.name} has no rooms.")
+
     def members(self, room: str) -> list[Connection]:
-        """Return the connections in a room, in any order."""
+        """Return the connections in a room, in any order; none if there is no such room."""
         return []
 
     # Bans.
@@ -270,6 +277,12 @@ class ChatServiceView(ServiceView):
 
     def rooms(self) -> list[Room]:
         return list(self.chat.registry.rooms.values())
+
+    def room_name(self, text: str) -> str:
+        try:
+            return names.room(text)
+        except RequestError as error:
+            raise ValueError(error.text) from None
 
     def members(self, room: str) -> list[Connection]:
         found = self.chat.registry.rooms.get(room)

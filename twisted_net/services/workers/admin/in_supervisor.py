@@ -221,6 +221,9 @@ class PoolAnswers:
                 arguments["after"] = after_in(arguments["after"], worker.number, count)
             asked[worker] = self._ask(worker, "connections", arguments=arguments)
         answers = await self._gather(asked)
+        problems = [answer.get("problem", "") for answer in answers.values()]
+        if problems and len(answers) == len(asked) and all(problems):
+            raise BadRequest(404, problems[0])
         by_number = {worker.number: answer for worker, answer in answers.items()}
         page = merge_pages(by_number, query.sort, query.limit, count)
         return with_missing(page, asked, answers)

@@ -54,6 +54,8 @@ class WorkerAnswers:
                 return await self._open_tap(question)
             if name == "close-tap":
                 return await self._close_tap(question.number)
+            if name == "connections":
+                return await self._answers.page(question)
             found = await self._answers.answer(name, question)
         except BadRequest as error:
             raise ChannelError(error.status, str(error)) from None
