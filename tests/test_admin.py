@@ -80,9 +80,10 @@ class FormatTests(SynchronousTestCase):
         for line, text in (
             ({"time": 0, "dir": "in", "text": "hi\x07"}, "-> hi"),
             ({"time": 0, "dir": "out", "text": "ho"}, "<- ho"),
-            ({"time": 0, "dir": "out", "base64": "/w==", "size": 1}, "<- 1 bytes in base64: /w=="),
+            ({"time": 0, "dir": "out", "base64": "/w==", "size": 1}, "<- 1 byte in base64: /w=="),
             ({"time": 0, "dir": "in", "too_long": True}, "-> a message over the limit"),
             ({"gap": 3}, "... 3 lines were missed ..."),
+            ({"gap": 1}, "... 1 line was missed ..."),
             ({"time": 0, "ended": "slow", "detail": "x"}, "ended: slow x"),
             ({"time": 0, "tap": 3, "peer": "p", "name": ""}, "looking on at 3 p"),
         ):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from twisted_net import __version__
-from twisted_net.wire.text import printable
+from twisted_net.wire.text import counted, printable
 
 USUAL_ADDRESS = "http://127.0.0.1:9191"
 """Where a server is asked by default; the variable ``NETCHAT_ADMIN`` replaces it."""
@@ -363,7 +363,7 @@ class Figures:
         turn = since("reactor_turn_duration_seconds_sum") / max(1.0, turns)
         return [
             f"{'ready' if self['ready'] else 'NOT READY'}"
-            f"   {self['connections']:.0f} connections,"
+            f"   {counted(int(self['connections']), 'connection')},"
             f" {rate('connections_accepted_total'):.1f}/s new"
             f"   refused {self['connections_refused_total']:.0f}"
             f"   ended {self['connections_ended_total']:.0f}",
@@ -382,9 +382,13 @@ def _close(server: Server, options: argparse.Namespace) -> None:
         print(server.ask(f"/connections/{number}/close", {"text": options.text})["done"])
 
 
+def _open(count: int) -> str:
+    return f"{counted(count, 'connection')} {'is' if count == 1 else 'are'} open"
+
+
 def _drain(server: Server, options: argparse.Namespace) -> None:
     done = server.ask("/drain", {})
-    print(f"{done['done']} {done['open']} connections are open.", flush=True)
+    print(f"{done['done']} {_open(done['open'])}.", flush=True)
     while options.wait and done["open"]:
         time.sleep(0.5)
         done = server.ask("/drain", {})
@@ -433,7 +437,8 @@ def escape_json(line: str, encoding: str = "utf-8") -> str:
 def format_tapped(line: Mapping[str, Any]) -> str:
     """Return a line of a tap for people."""
     if "gap" in line:
-        return f"... {line['gap']} lines were missed ..."
+        were = "was" if line["gap"] == 1 else "were"
+        return f"... {counted(line['gap'], 'line')} {were} missed ..."
     clock = time.strftime("%H:%M:%S", time.localtime(line["time"]))
     if "tap" in line:
         return printable(
@@ -443,7 +448,7 @@ def format_tapped(line: Mapping[str, Any]) -> str:
         return printable(f"{clock} ended: {line['ended']} {line.get('detail', '')}").rstrip()
     arrow = "->" if line["dir"] == "in" else "<-"
     if "base64" in line:
-        return f"{clock} {arrow} {line['size']} bytes in base64: {line['base64']}"
+        return f"{clock} {arrow} {counted(line['size'], 'byte')} in base64: {line['base64']}"
     return f"{clock} {arrow} {printable(line.get('text', 'a message over the limit'))}"
 
 

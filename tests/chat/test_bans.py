@@ -89,6 +89,7 @@ class RangeTests(OperatorCase):
         """An address is banned, and not the user of that name: nobody is called so."""
         self.assertEqual(self.orders("/ban 192.0.2.7"), ["* 192.0.2.7 is kept out for 60 minutes."])
         self.assertFalse(self.comes_in("192.0.2.7"))
+        self.assertEqual(self.orders("/ban 192.0.2.9 1"), ["* 192.0.2.9 is kept out for 1 minute."])
         self.assertTrue(self.comes_in("192.0.2.8"))
 
     def test_what_is_no_range(self) -> None:

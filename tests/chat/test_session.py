@@ -379,7 +379,7 @@ class RoomTests(SessionCase):
         """Rooms are listed by their number of users, the largest first."""
         self.said(self.ann, "/join cellar")
         self.said(self.ann, "/topic wine & cheese")
-        self.assertAnswer("/rooms", "* #lobby: 2 people\n* #cellar: 1 people, wine & cheese")
+        self.assertAnswer("/rooms", "* #lobby: 2 people\n* #cellar: 1 person, wine & cheese")
 
     def test_topics(self) -> None:
         """A topic can be shown, set and removed, and has a maximum length."""

@@ -66,10 +66,10 @@ class PresenceTests(SharedCase):
         self.says(bob, "/join tea")
         self.says(bob, "/topic milk first")
         found = self.says(ann, "/rooms")
-        self.assertEqual(found, ["* #lobby: 2 people", "* #tea: 1 people, milk first"])
+        self.assertEqual(found, ["* #lobby: 2 people", "* #tea: 1 person, milk first"])
         bob.send(b"/quit\n")
         self.pass_presence()
-        self.assertEqual(self.says(ann, "/rooms"), ["* #lobby: 1 people"])
+        self.assertEqual(self.says(ann, "/rooms"), ["* #lobby: 1 person"])
 
     def test_lists_are_read_seldom(self) -> None:
         """Who asks again and again does not make the server read all again."""
@@ -143,7 +143,7 @@ class PresenceTests(SharedCase):
         self.clock.pump([1] * int(LEASE_SECONDS + 2))
         self.assertEqual(sorted(self.lines(ann)), [f"* bob{n} left #lobby." for n in range(3)])
         self.assertEqual(self.says(ann, "/who"), ["* 1 in #lobby: ann"])
-        self.assertEqual(self.says(ann, "/rooms"), ["* #lobby: 1 people"])
+        self.assertEqual(self.says(ann, "/rooms"), ["* #lobby: 1 person"])
 
     def test_many_of_a_process_that_died(self) -> None:
         """Many of them are counted."""
@@ -311,7 +311,7 @@ class MessageTests(SharedCase):
         limits = ChatLimits(ignored=1)
         self.one.chat.change_chat_limits(limits)
         self.assertEqual(self.says(ann, "/ignore bob")[-1], "* You hear nothing of bob now.")
-        self.assertEqual(self.says(ann, "/ignore cid"), ["! You ignore 1 people already."])
+        self.assertEqual(self.says(ann, "/ignore cid"), ["! You ignore 1 person already."])
         self.one.chat.change_chat_limits(replace(limits, ignored=2))
         self.assertEqual(self.says(ann, "/ignore cid"), ["* You hear nothing of cid now."])
 

@@ -385,7 +385,7 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
         how.write_text("")
         admin = self.spawn(script("netchat-admin"), "--at", at, "upgrade")
         self.assertEqual(await admin.ended(), 0)
-        self.assertRegex(bytes(admin.output), rb"Process \d+ goes on with 1 connections")
+        self.assertRegex(bytes(admin.output), rb"Process \d+ goes on with 1 connection\.")
         client.send(b"after")
         await client.has(b"after")
         listing: Any = self.spawn(script("netchat-admin"), "--at", at, "who")

@@ -234,7 +234,7 @@ class Server:
         os.kill(self.pid, signal.SIGUSR2)
         processes = self._workers or 1
         await self.hears("this process goes on with", number * processes)
-        pattern = r"goes on with \d+ connections and (\d+) unsent bytes after ([\d.]+) s"
+        pattern = r"goes on with \d+ connections? and (\d+) unsent bytes? after ([\d.]+) s"
         found = (await self.hears(pattern, number * processes))[-processes:]
         if self._workers:
             await self.hears("this supervisor goes on with", number)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_net.wire.framing import RemoteProtocolError
-from twisted_net.wire.text import decode_line, is_blank, printable
+from twisted_net.wire.text import counted, decode_line, is_blank, noun_for, printable
 
 many = settings(max_examples=300, database=None)
 
@@ -154,3 +154,17 @@ class PrintableTests(SynchronousTestCase):
     def test_text_without_controls_is_not_touched(self, text: str) -> None:
         """Text without control characters is unchanged."""
         self.assertEqual(printable(text), text)
+
+
+class CountedTests(SynchronousTestCase):
+    def test_one_and_several(self) -> None:
+        """A noun stands in the plural, except after 1."""
+        for number, noun, text in (
+            (0, "line", "0 lines"),
+            (1, "line", "1 line"),
+            (99_999_999, "minute", "99999999 minutes"),
+            (1, "person", "1 person"),
+            (2, "person", "2 people"),
+        ):
+            self.assertEqual(counted(number, noun), text)
+        self.assertEqual(noun_for(0.5, "second"), "seconds")

@@ -35,6 +35,7 @@ from twisted_net.connection.broadcast import Broadcast, WriteScheduler
 from twisted_net.policy.close_reasons import DRAINING
 from twisted_net.store.interface import Store, StoreError
 from twisted_net.store.log import Appended, Message, Page, Position, StoredMessage
+from twisted_net.wire.text import noun_for
 
 _log = Logger()
 
@@ -200,8 +201,9 @@ class Channel:
     def _not_stored(self, failure: Failure, messages: list[Message]) -> None:
         self._storing = False
         why = store_error_text(failure)
+        were = "was" if len(messages) == 1 else "were"
         _log.error(
-            "{count} messages in #{room} were refused: {why}",
+            f"{{count}} {noun_for(len(messages), 'message')} in #{{room}} {were} refused: {{why}}",
             count=len(messages),
             room=self.name,
             why=why,

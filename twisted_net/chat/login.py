@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from twisted_net.chat.login_throttle import Limit, LoginThrottle
 from twisted_net.chat.messages import RequestError
+from twisted_net.wire.text import counted
 
 LONGEST_WAIT = 30.0
 """Seconds after which an attempt that still waits for its turn is refused (``try-later``)."""
@@ -129,5 +130,5 @@ class Accounts:
 
 def _try_later(seconds: float) -> RequestError:
     seconds = max(1, math.ceil(seconds))
-    text = f"Too many logins have failed. Try again in {seconds} seconds."
+    text = f"Too many logins have failed. Try again in {counted(seconds, 'second')}."
     return RequestError("try-later", text, "password", retry_after=seconds)

@@ -37,6 +37,7 @@ from twisted_net.chat.messages import (
 from twisted_net.chat.registry import Registry, Room, User
 from twisted_net.policy.close_reasons import CLOSED, KICKED
 from twisted_net.policy.ranges import Network
+from twisted_net.wire.text import counted
 
 NAMED_AT_MOST = 5
 """Joins or leaves at one time that are announced by name. More are only counted: if a thousand
@@ -165,7 +166,7 @@ def ban(registry: Registry, user: User, request: Ban, now: float) -> list[Action
     actions += [KeepBan(user, each.key, None) for each in dropped]
     for found in others:
         actions += throw_out(found, user.name, "banned", request.text)
-    said = f"{target} is kept out for {request.minutes} minutes."
+    said = f"{target} is kept out for {counted(request.minutes, 'minute')}."
     return [*actions, SendEvent(user, Notice(said))]
 
 
@@ -258,7 +259,7 @@ def mute(registry: Registry, user: User, request: Mute, now: float) -> list[Acti
         ]
     found = registry.require_user(request.nick)
     registry.mute(found, now + 60 * request.minutes, now)
-    said = f"{found.name} may not speak for {request.minutes} minutes."
+    said = f"{found.name} may not speak for {counted(request.minutes, 'minute')}."
     told: list[Action] = [Announce(room, Notice(said), user) for room in found.rooms]
     return [*told, SendEvent(user, Notice(said))]
 

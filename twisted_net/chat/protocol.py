@@ -120,7 +120,7 @@ from twisted_net.tls.key_pairs import peer_subject
 from twisted_net.wire.framing import SkippingLines, TooLong
 from twisted_net.wire.line_editing import edit_line
 from twisted_net.wire.telnet import Telnet
-from twisted_net.wire.text import printable, strip_invisible
+from twisted_net.wire.text import counted, printable, strip_invisible
 
 HTTP_ALPN = b"http/1.1"
 """What browsers offer by ALPN (RFC 7301). Programs of the chat, and ``openssl``, offer nothing."""
@@ -316,7 +316,9 @@ class ChatProtocol(Member):
         self.factory.leave(self)
 
     def missed_notice(self, count: int) -> bytes:
-        return self.codec.encode(Notice(f"You read too slowly and missed {count} lines."))
+        return self.codec.encode(
+            Notice(f"You read too slowly and missed {counted(count, 'line')}.")
+        )
 
     def close(self, reason: CloseReason = CLOSED, detail: str = "", id: str = "") -> None:
         """Say goodbye and close.

@@ -17,7 +17,7 @@ from twisted_net.chat.presence import Presence
 from twisted_net.chat.request_rates import RequestKind, RequestRates
 from twisted_net.chat.shared.directory import IsElsewhere, NameDirectory, Person, RemoteUser
 from twisted_net.policy.ranges import client_host
-from twisted_net.wire.text import printable
+from twisted_net.wire.text import counted, printable
 
 LOBBY = "lobby"
 
@@ -467,7 +467,7 @@ class Registry:
         if user.ignoring is None:
             user.ignoring = {}
         if len(user.ignoring) >= most and marks not in user.ignoring:
-            raise RequestError("too-many", f"You ignore {most} people already.", "nick")
+            raise RequestError("too-many", f"You ignore {counted(most, 'person')} already.", "nick")
         user.ignoring[marks] = found.name
         for mark in marks:
             self.ignorers_of.setdefault(mark, set()).add(user)
@@ -532,7 +532,7 @@ class Registry:
         until = self.bans.until(marks, host)
         if until > now:
             minutes = math.ceil((until - now) / 60)
-            raise RequestError("banned", f"You are banned for {minutes} minutes more.")
+            raise RequestError("banned", f"You are banned for {counted(minutes, 'minute')} more.")
 
     def mute(self, user: User | RemoteUser, until: float, now: float) -> None:
         """Stop a user from sending messages, under any name."""
@@ -556,7 +556,7 @@ class Registry:
             until = self.mutes.until([*_marks(user), f"origin {user.origin}"])
             if until > now:
                 raise RequestError(
-                    "muted", f"You may speak again in {math.ceil(until - now)} seconds."
+                    "muted", f"You may speak again in {counted(math.ceil(until - now), 'second')}."
                 )
 
     # Moving to another process, as by an upgrade in place.

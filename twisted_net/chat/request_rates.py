@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from twisted_net.chat.limits import ChatLimits
 from twisted_net.chat.messages import RequestError
 from twisted_net.policy.rate import TokenBuckets
+from twisted_net.wire.text import counted
 
 RequestKind: TypeAlias = Literal["joins", "nicks", "topics", "new_rooms"]
 """The field of :class:`ChatLimits` that has the number."""
@@ -61,7 +62,7 @@ class RequestRates:
         wait = self._buckets.wait((kind, who), now)
         if wait:
             seconds = math.ceil(wait)
-            text = f"{_TEXT[kind]} Try again in {seconds} second{'s' if seconds > 1 else ''}."
+            text = f"{_TEXT[kind]} Try again in {counted(seconds, 'second')}."
             raise RequestError("rate-limited", text, _FIELD[kind], retry_after=seconds)
         self._buckets.take((kind, who), now)
 

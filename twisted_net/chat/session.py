@@ -71,6 +71,7 @@ from twisted_net.chat.naming import prepare_account_name, prepare_name, take_acc
 from twisted_net.chat.registry import LOBBY, Registry, User
 from twisted_net.policy.close_reasons import CLOSED, LOGIN, QUIT
 from twisted_net.store.log import Message
+from twisted_net.wire.text import counted, noun_for
 
 MOST_FAILURES = 5
 """Failed logins after which the connection is closed (``login``)."""
@@ -395,7 +396,9 @@ class Session:
             return []
         seconds = self._settings.limits.login_timeout
         what = "say hello" if self.state is SessionState.JSON_OUT else "log in"
-        problem = ErrorReply("login-late", f"You have to {what} within {seconds:g} seconds.")
+        problem = ErrorReply(
+            "login-late", f"You have to {what} within {seconds:g} {noun_for(seconds, 'second')}."
+        )
         return [SendEvent(self.user, problem), End(self.user, LOGIN, "it took too long")]
 
     def change_settings(self, settings: SessionSettings) -> None:
@@ -447,7 +450,7 @@ class Session:
                 return [SendEvent(user, Notice(f"You talk in #{name} now."))]
         if len(user.rooms) >= self._settings.limits.rooms:
             most = self._settings.limits.rooms
-            raise RequestError("too-many-rooms", f"You may be in {most} rooms.", "room")
+            raise RequestError("too-many-rooms", f"You may be in {counted(most, 'room')}.", "room")
         registry.count_request(user, "joins", now)
         if name not in registry.rooms:
             registry.count_request(user, "new_rooms", now)

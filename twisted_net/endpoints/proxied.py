@@ -52,6 +52,7 @@ from twisted_net.policy.close_reasons import (
 from twisted_net.policy.ranges import Ranges
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.proxy_protocol import Endpoint, Family, ProxyHeader, ProxyParser
+from twisted_net.wire.text import counted
 
 _log = Logger()
 
@@ -221,7 +222,9 @@ class _HeaderReader(Protocol):
                 self.reason, self.detail = CLOSED, "the reactor has stopped"
             elif self._heard:
                 self.reason = HANDSHAKE
-                self.detail = f"the peer was gone {self._heard} bytes into its PROXY header"
+                self.detail = (
+                    f"the peer was gone {counted(self._heard, 'byte')} into its PROXY header"
+                )
             else:
                 self.reason = (
                     PEER_CLOSED if isinstance(reason.value, ConnectionDone) else PEER_RESET

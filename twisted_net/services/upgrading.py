@@ -36,6 +36,7 @@ from twisted_net.upgrade.frames import UpgradeFailed
 from twisted_net.upgrade.new_process import Succession
 from twisted_net.upgrade.old_process import Moved, Upgrade
 from twisted_net.upgrade.program import NewProgram, StartCommand
+from twisted_net.wire.text import counted, noun_for
 
 _log = Logger()
 
@@ -167,7 +168,8 @@ class Upgrader:
         gc.enable()
         self._launch.restore_pid_file()
         _log.info(
-            "Upgrade: this process goes on with {count} connections of process {old}",
+            f"Upgrade: this process goes on with {{count}} {noun_for(count, 'connection')} "
+            "of process {old}",
             count=count,
             old=succession.old_pid,
         )
@@ -212,7 +214,7 @@ class Upgrader:
             self._is_running = False
         self.has_moved = True
         self._end(reactor, attempt, moved)
-        return f"Process {moved.pid} goes on with {moved.count} connections."
+        return f"Process {moved.pid} goes on with {counted(moved.count, 'connection')}."
 
     def cancel(self) -> None:
         """Give an upgrade up that is running, because the service stops. The new process ends."""

@@ -20,6 +20,7 @@ from twisted_net.terminal.lines import (
     private_line,
     rule_line,
 )
+from twisted_net.wire.text import counted
 
 LISTED_NAMES = 50
 """Names that a line lists, and rooms that ``/rooms`` lists."""
@@ -60,7 +61,7 @@ def _joined(view: ChatView, message: dict[str, Any], now: float) -> Iterator[Vie
             yield from view.turn_to(conversation.title)
         topic = f" Topic: {conversation.topic}" if conversation.topic else ""
         others = conversation.count - 1
-        text = f"You are in {conversation.title} now, with {_count(others, 'other')}.{topic}"
+        text = f"You are in {conversation.title} now, with {counted(others, 'other')}.{topic}"
         yield from view.place(conversation, notice_line(text))
         yield from _ask_history(view, conversation, message)
     elif conversation.is_coming_back:
@@ -80,7 +81,7 @@ def _came_back(
         text = f"{back} You missed nothing"
         if fetched:
             were = "was" if fetched == 1 else "were"
-            text += f": {_count(fetched, 'message')} {were} fetched"
+            text += f": {counted(fetched, 'message')} {were} fetched"
         yield from view.place(conversation, notice_line(f"{text}."))
         return
     line = error_line(f"{back} Messages were lost here.")
@@ -188,7 +189,7 @@ def _presence(view: ChatView, message: dict[str, Any], now: float) -> Iterator[V
         elif nick:
             conversation.leave(nick)
         did = "joined" if event == "join" else "left"
-        text = f"{nick if 'count' not in message else _count(number, 'person')} {did} {title}."
+        text = f"{nick if 'count' not in message else counted(number, 'person')} {did} {title}."
     if title == view.current:
         yield from view.place(conversation, dim_line(text))
 
@@ -208,7 +209,7 @@ def _rooms(view: ChatView, message: dict[str, Any], now: float) -> Iterator[View
         yield Show(notice_line("There are no rooms."))
     for each in message["rooms"][:LISTED_NAMES]:
         topic = f", {each['topic']}" if each["topic"] else ""
-        people = _count(each["count"], "person")
+        people = counted(each["count"], "person")
         yield Show(notice_line(f"#{each['room']}: {people}{topic}"))
     more = message["count"] - len(message["rooms"][:LISTED_NAMES])
     if more > 0:
@@ -249,11 +250,6 @@ def _notice(view: ChatView, message: dict[str, Any], now: float) -> Iterator[Vie
 
 def _error(view: ChatView, message: dict[str, Any], now: float) -> Iterator[ViewOutput]:
     yield Show(error_line(message["text"]))
-
-
-def _count(number: int, noun: str) -> str:
-    many = {"person": "people"}.get(noun, f"{noun}s")
-    return f"{number} {noun if number == 1 else many}"
 
 
 def _listing(listed: list[str], count: int) -> str:

@@ -11,6 +11,7 @@ from cryptography.x509.oid import NameOID
 from twisted.logger import Logger
 
 from twisted_net.tls.key_pairs import CertificateError, KeyPair
+from twisted_net.wire.text import noun_for
 
 WARN_BEFORE = datetime.timedelta(days=14)
 """How long before a certificate expires the warnings begin: what is renewed by itself, such as
@@ -118,10 +119,12 @@ def _warn(label: str, expires: datetime.datetime, now: datetime.datetime) -> Non
             expires=expires,
         )
     else:
+        days = (expires - now).days
         _log.warn(
-            "{label} expires in {days} days, on {expires:%Y-%m-%d %H:%M} UTC: renew it",
+            f"{{label}} expires in {{days}} {noun_for(days, 'day')}, "
+            "on {expires:%Y-%m-%d %H:%M} UTC: renew it",
             label=_capital(label),
-            days=(expires - now).days,
+            days=days,
             expires=expires,
         )
 

@@ -29,6 +29,7 @@ from twisted_net.upgrade.frames import (
 from twisted_net.upgrade.held_signals import HeldSignals
 from twisted_net.upgrade.new_process import STATE_VERSION
 from twisted_net.upgrade.program import Successor
+from twisted_net.wire.text import noun_for
 
 _log = Logger()
 
@@ -66,9 +67,11 @@ class Moved:
 
     def log(self) -> None:
         """Log what was done."""
+        stay, they = ("stays", "it is") if self.stayed == 1 else ("stay", "they are")
         _log.info(
-            "Upgrade: process {pid} goes on with {count} connections and {unsent} unsent bytes "
-            "after {seconds} s; {stayed} stay here until they are closed",
+            f"Upgrade: process {{pid}} goes on with {{count}} {noun_for(self.count, 'connection')} "
+            f"and {{unsent}} unsent {noun_for(self.unsent, 'byte')} "
+            f"after {{seconds}} s; {{stayed}} {stay} here until {they} closed",
             pid=self.pid,
             count=self.count,
             unsent=self.unsent,

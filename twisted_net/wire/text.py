@@ -11,6 +11,9 @@ import unicodedata
 
 from twisted_net.wire.framing import RemoteProtocolError
 
+_MANY = {"person": "people"}
+"""What is said of several, where it is not said with an ``s``."""
+
 # Match whole sequences first, so that no harmless-looking tail such as "[31m" is left.
 _SEQUENCE = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor movements
@@ -98,3 +101,13 @@ def printable(text: str) -> str:
     if text.isprintable():  # true for most lines, and as fast as one search
         return text
     return _FORBIDDEN.sub(r"\1", _SEQUENCE.sub("", text.replace("\t", " ")))
+
+
+def noun_for(number: float, noun: str) -> str:
+    """Return a noun as it follows a number: ``line`` after 1, otherwise ``lines``."""
+    return noun if number == 1 else _MANY.get(noun, f"{noun}s")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and what it counts, such as ``1 line`` or ``2 lines``."""
+    return f"{number} {noun_for(number, noun)}"

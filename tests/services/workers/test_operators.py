@@ -329,7 +329,7 @@ class PoolAnswersTests(PoolTestCase):
         asked = self.ask("ban", body=body)
         self.reply(self.first, {"done": text})
         self.reactor.advance(ANSWER_SECONDS)
-        expected = f"{text} 1 of 2 workers have not done so."
+        expected = f"{text} 1 of 2 workers has not done so."
         self.assertEqual(self.successResultOf(asked)["done"], expected)
         asked = self.ask("ban", body=body)
         self.reactor.advance(ANSWER_SECONDS)

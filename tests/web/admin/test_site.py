@@ -57,6 +57,8 @@ class AnswersTests(AdminCase):
         ):
             answer = self.ask(path, method, X_Netchat_Admin="1")
             self.assertEqual((answer.status, answer.headers["allow"]), (405, allowed))
+            work = "GET and POST work" if "," in allowed else f"{allowed} works"
+            self.assertEqual(answer.json()["error"], f"Only {work} here.")
         self.assertFalse(self.view.service.is_draining)
 
     def test_head(self) -> None:
@@ -448,7 +450,7 @@ class BansTests(AdminCase):
         host = peer.getPeer().host
         network = f"{host.rpartition('.')[0]}.0/24"
         answer = self.do("/bans", target=network, minutes=1)
-        self.assertIn("1 connections closed", answer.json()["done"])
+        self.assertIn("; 1 connection closed.", answer.json()["done"])
         self.assertEqual(peer.protocol.reason.code, "denied")
         self.assertEqual(self.ask("/bans").json()["bans"][0]["seconds"], 60)
         self.assertTrue(self.admission.denies(host))

@@ -42,7 +42,7 @@ from twisted_net.chat.messages import (
 from twisted_net.store.log import StoredMessage
 from twisted_net.wire.framing import RemoteProtocolError
 from twisted_net.wire.line_editing import edit_line
-from twisted_net.wire.text import clean_line, is_blank, strip_invisible
+from twisted_net.wire.text import clean_line, counted, is_blank, strip_invisible
 
 # A password that is said by mistake stays in the history of the room. So a line that looks like a
 # login is never said: neither /login after a space, nor what a program sends to log in.
@@ -141,7 +141,7 @@ def _present(event: MemberList) -> str:
 
 def _listing(event: RoomList) -> str:
     lines = [
-        f"* #{name}: {count} people{topic and f', {topic}'}"
+        f"* #{name}: {counted(count, 'person')}{topic and f', {topic}'}"
         for name, count, topic in event.rooms[:LISTED]
     ]
     if event.count > len(lines):
@@ -196,7 +196,8 @@ _TEXT: dict[type, Callable[[Any], str]] = {
     MemberJoined: lambda event: f"* {event.nick} joined #{event.room}.",
     MemberLeft: lambda event: f"* {event.nick} left #{event.room}.",
     PresenceSummary: lambda event: (
-        f"* {event.count} people {'joined' if event.event == 'join' else 'left'} #{event.room}."
+        f"* {counted(event.count, 'person')} "
+        f"{'joined' if event.event == 'join' else 'left'} #{event.room}."
     ),
     NickChanged: lambda event: f"* {event.nick} is now {event.to}.",
     MemberList: _present,

@@ -20,6 +20,7 @@ from twisted_net.chat.messages import (
 )
 from twisted_net.chat.registry import Registry, User, no_such_nick
 from twisted_net.chat.shared.directory import RemoteUser
+from twisted_net.wire.text import counted
 
 
 def forward(
@@ -80,4 +81,4 @@ def answered(
 
 def muted_text(name: str, minutes: int) -> str:
     """Return what a room is told of somebody who was muted."""
-    return f"{name} may not speak for {minutes} minutes."
+    return f"{name} may not speak for {counted(minutes, 'minute')}."

@@ -18,6 +18,7 @@ from twisted_net.services.workers.handle import Spawn, WorkerHandle, describe_en
 from twisted_net.services.workers.settings import WorkerSettings
 from twisted_net.services.workers.worker_upgrade import WorkerUpgrade
 from twisted_net.upgrade.frames import UpgradeFailed
+from twisted_net.wire.text import noun_for
 
 _log = Logger()
 
@@ -435,7 +436,8 @@ class WorkerPool:
 
     def _log_death(self, worker: WorkerHandle) -> None:
         _log.error(
-            "Worker {worker} {how}, after {seconds} s, with {connections} connections{why}",
+            "Worker {worker} {how}, after {seconds} s, with {connections} "
+            f"{noun_for(worker.connections, 'connection')}{{why}}",
             worker=worker.number,
             how=describe_end(worker.status),
             seconds=round(worker.lifetime, 1),

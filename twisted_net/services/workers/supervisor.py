@@ -39,6 +39,7 @@ from twisted_net.services.workers.sockets import AcceptingSockets
 from twisted_net.services.workers.supervisor_reexec import SupervisorReexec
 from twisted_net.services.workers.supervisor_upgrade import SupervisorUpgrade, ignore_failure
 from twisted_net.web.admin.log_level import changes, set_log_level
+from twisted_net.wire.text import counted
 
 _log = Logger()
 
@@ -273,7 +274,7 @@ class Supervisor(ListenerService):
     def _describe(self) -> str:
         count, pool = self.pool.connections, self.pool
         serving = sum(worker.ready for worker in pool.running)
-        return f"{count} connection{'s' if count != 1 else ''}, {serving} of {pool.count} workers"
+        return f"{counted(count, 'connection')}, {serving} of {counted(pool.count, 'worker')}"
 
     def _abort_connections(self) -> None:
         for worker in self.pool.everybody:

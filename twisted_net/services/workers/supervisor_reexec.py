@@ -23,6 +23,7 @@ from twisted_net.services.upgrading import Launch
 from twisted_net.services.workers.pool import WorkerPool
 from twisted_net.services.workers.supervisor_upgrade import ServiceEnds
 from twisted_net.upgrade.frames import UpgradeFailed
+from twisted_net.wire.text import noun_for
 
 _log = Logger()
 
@@ -161,8 +162,10 @@ class SupervisorReexec:
         pool.adopt(state["pool"])
         count()
         pool.resume_adopted()
+        running = len(pool.running)
         _log.info(
-            "Upgrade: this supervisor goes on with {count} workers and {connections} connections",
-            count=len(pool.running),
+            f"Upgrade: this supervisor goes on with {{count}} {noun_for(running, 'worker')} "
+            f"and {{connections}} {noun_for(pool.connections, 'connection')}",
+            count=running,
             connections=pool.connections,
         )

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from twisted_net.services.workers.pool import WorkerPool
 from twisted_net.upgrade.frames import UpgradeFailed
+from twisted_net.wire.text import counted, noun_for
 
 _log = Logger()
 
@@ -88,11 +89,15 @@ class SupervisorUpgrade:
             raise
         Deferred.fromCoroutine(self._become())
         done = f"All {self._pool.count} workers and the supervisor run the new code"
-        return f"{done}; {self._pool.connections} connections were kept."
+        were = "was" if self._pool.connections == 1 else "were"
+        return f"{done}; {counted(self._pool.connections, 'connection')} {were} kept."
 
     async def _upgrade_workers(self) -> None:
         pool = self._pool
-        _log.info("Upgrade: starting the new code of {count} workers", count=pool.count)
+        _log.info(
+            f"Upgrade: starting the new code of {{count}} {noun_for(pool.count, 'worker')}",
+            count=pool.count,
+        )
         for done, number in enumerate(range(1, pool.count + 1)):
             try:
                 await pool.upgrade_worker(number)

@@ -42,7 +42,7 @@ from twisted_net.web.admin.log_level import changes
 from twisted_net.web.admin.responses import answer, answer_error, answer_json, begin_answer
 from twisted_net.web.bounded_request import BoundedSite
 from twisted_net.wire.json_values import check_depth, make_decoder
-from twisted_net.wire.text import printable
+from twisted_net.wire.text import noun_for, printable
 
 _FIELDS = {"close": ("text",), "ban": ("target", "minutes", "text"), "set_log_level": ("level",)}
 
@@ -163,7 +163,8 @@ class AdminResource(Resource):
             raise BadRequest(404, "There is no such page.")
         if method not in allowed:
             request.setHeader("Allow", ", ".join(allowed))
-            raise BadRequest(405, f"Only {' and '.join(allowed)} work here.")
+            work = "works" if len(allowed) == 1 else "work"
+            raise BadRequest(405, f"Only {' and '.join(allowed)} {work} here.")
         if path in OPEN_PATHS:
             kind, body = page_file(path)
             answer(request, 200, kind, body)
@@ -208,7 +209,8 @@ class AdminResource(Resource):
         def over(counts: tuple[int, int | None]) -> None:
             lines, missed = counts
             changes.info(
-                "{who} looks on at connection {id} no more: {lines} lines, {missed} missed",
+                "{who} looks on at connection {id} no more: {lines} "
+                f"{noun_for(lines, 'line')}, {{missed}} missed",
                 who=who,
                 id=number,
                 lines=lines,

@@ -27,6 +27,7 @@ from twisted_net.web.admin.endings import Endings
 from twisted_net.web.admin.histogram import Histogram
 from twisted_net.web.admin.redaction import hide_secrets, hide_typed_secrets
 from twisted_net.web.admin.slices import Slices
+from twisted_net.wire.text import counted
 
 _number_of: Callable[[Connection], int] = attrgetter("id")
 
@@ -217,7 +218,8 @@ class ServiceView:
             for factory in self.factories:
                 own = [each for each in part if each.factory is factory]
                 closed += factory.close_denied(own) if own else 0
-        return f"{network} may not connect for {minutes} minutes; {closed} connections closed."
+        done = f"{network} may not connect for {counted(minutes, 'minute')}"
+        return f"{done}; {counted(closed, 'connection')} closed."
 
     # Moving to another process, as by an upgrade in place.
 

@@ -36,8 +36,9 @@ from twisted_net.web.admin.listing import MOST, parse_query, parse_room_query
 from twisted_net.web.admin.log_level import LEVELS, changes, log_level, set_log_level
 from twisted_net.web.admin.metrics import CONTENT_TYPE
 from twisted_net.web.admin.views import CannotBan, ServiceView
+from twisted_net.wire.text import counted
 
-_CLOSED = re.compile(r"; (\d+) connections closed")
+_CLOSED = re.compile(r"; (\d+) connections? closed")
 
 _log = Logger()
 
@@ -323,13 +324,14 @@ class PoolAnswers:
         texts = [answer["done"] for answer in answers.values()]
         if self._decides_bans:
             closed = sum(int(found[1]) for found in map(_CLOSED.search, texts) if found)
-            done = _CLOSED.sub(f"; {closed} connections closed", done)
+            done = _CLOSED.sub(f"; {counted(closed, 'connection')} closed", done)
         elif not answers:
             raise nobody_answers()
         done = done or " ".join(dict.fromkeys(texts))
         silent = len(workers) - len(answers)
         if silent:
-            done += f" {silent} of {len(workers)} workers have not done so."
+            have = "has" if silent == 1 else "have"
+            done += f" {silent} of {counted(len(workers), 'worker')} {have} not done so."
         changes.info("{who} bans: {done}", who=question.who, done=done)
         return {"done": done}
 
