@@ -631,6 +631,28 @@ class TextTests(PageTestCase):
         await ann.shows("three")
         self.assertTrue(await ann.evaluate(above))
 
+    async def test_mentions_of_a_new_name(self) -> None:
+        """With another name, what is shown is drawn again, also where the reader has scrolled up."""
+        await self.chat()
+        ann = await self.open(self.url)
+        program = await self.program("bea")
+        program.say("is ann here?")
+        await ann.shows("is ann here?")
+        self.assertEqual(await ann.texts(".hit p"), [])
+        await ann.say("/nick ann")
+        await ann.shows("is ann here?", ".hit p")
+        program.say("hi @ann")
+        await ann.shows("hi @ann", ".hit p")
+        await self.fill(program, 60)
+        await ann.shows("m60")
+        await ann.evaluate(WATCH_PLACE)
+        text, place = await ann.evaluate("scrollUp()")
+        await ann.say("/nick m7")
+        await ann.shows("m7", ".hit p")
+        self.assertEqual(await ann.texts(".hit p"), ["m7"])
+        now = await ann.evaluate("(text) => placeOf(text)", text)
+        self.assertLess(abs(now - place), 2)
+
     async def test_notifications(self) -> None:
         """A mention in another room makes one, once they are switched on."""
         await self.chat()

@@ -24,6 +24,7 @@ export class Log {
     this.unsent = byId('unsent');
     this.jump = byId('jump');
     this.conversation = null;
+    this.me = chat.nick; // the name whose mentions are marked
     this.pages = [];
     this.hidden = 0; // entries before those on the screen
     this.following = true; // whether the end stays in sight
@@ -60,6 +61,24 @@ export class Log {
   /** Show it anew, because more than its ends has changed. */
   reset() {
     if (this.conversation) this.show(this.conversation);
+  }
+
+  /**
+   * Take the reader's name, which may be another. What is shown is drawn again: mentions of the name
+   * that the reader has now are marked, in earlier messages too, as they are after a reload.
+   */
+  named() {
+    if (this.me === this.chat.nick) return;
+    this.me = this.chat.nick;
+    if (this.conversation === null) return;
+    if (this.following) {
+      this.reset();
+      return;
+    }
+    this.keepPlace(() => {
+      for (const page of this.pages) this.draw(page, page.start);
+    });
+    this.drawUnsent();
   }
 
   /** Show a new entry, with the next frame. */
@@ -119,7 +138,7 @@ export class Log {
       entries: [],
       start: copyOf(state),
       state,
-      rows: new Rows(element, this.chat.nick),
+      rows: new Rows(element, this.me),
     };
     if (before === null) this.pages.push(page);
     else this.pages.unshift(page);
@@ -131,7 +150,7 @@ export class Log {
     page.start = copyOf(start);
     page.state = copyOf(start);
     page.element.replaceChildren();
-    page.rows = new Rows(page.element, this.chat.nick);
+    page.rows = new Rows(page.element, this.me);
     for (const row of rowsOfAll(page.state, page.entries, line)) page.rows.add(row);
   }
 
@@ -247,14 +266,12 @@ export class Log {
   drawUnsent() {
     this.isUnsentOld = false;
     const { conversation } = this;
-    const rows = new Rows(this.unsent, this.chat.nick);
+    const rows = new Rows(this.unsent, this.me);
     const own = this.chat.outbox.to(conversation.key);
     const last = this.pages.at(-1)?.state.sender;
     const shown = own
       .slice(0, MOST_UNSENT)
-      .map((each, index) =>
-        rows.unsent(each, index > 0 || last === this.chat.nick, this.hooks),
-      );
+      .map((each, index) => rows.unsent(each, index > 0 || last === this.me, this.hooks));
     if (own.length > MOST_UNSENT) shown.push(rows.moreUnsent(own.length - MOST_UNSENT));
     this.unsent.replaceChildren(...shown);
     if (own.length && this.start?.className === 'empty') this.start.remove();

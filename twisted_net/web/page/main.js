@@ -127,7 +127,10 @@ const EVENTS = {
     panels.drawHead();
     nameAddress(conversation);
   },
-  me: () => panels.drawMe(),
+  me: () => {
+    panels.drawMe();
+    log.named();
+  },
   back: (event) => cameBack(event),
   heard: (event) => heard(event),
   login: ({ text }) => dialogs.openLogin(text),
