@@ -124,19 +124,41 @@ class DashboardTests(BrowserTestCase):
         ann.transport.loseConnection()
         await tab.shows("kicked (too loud)", "#ended")
 
+    async def test_the_dialog_that_asks(self) -> None:
+        """It is as high as what is in it. The focus stays in the list, however that has changed."""
+        _, port, tab = await self.dashboard()
+        ann = await self.person(port, "ann")
+        await tab.shows("ann", "#connections-body")
+        for keys in ("Escape",), ("Enter",):
+            await tab.do(lambda page: page.focus("[data-key=close-1]"))
+            await tab.press("Enter")
+            await tab.waits("document.activeElement.id === 'why'")
+            height = "document.getElementById('sure').getBoundingClientRect().height"
+            self.assertLess(await tab.evaluate(height), 250)
+            # Until the list is drawn again:
+            await tab.evaluate("document.querySelector('[data-key=close-1]').isOld = true")
+            await tab.waits("document.querySelector('[data-key=close-1]').isOld === undefined")
+            await tab.press(*keys)
+            if keys == ("Escape",):
+                await tab.waits("document.activeElement.dataset.key === 'close-1'")
+        await ann.has(b"closed the connection")
+        ann.transport.loseConnection()
+        await tab.shows("none", "#connections-body")
+        await tab.waits("document.activeElement.matches('#connections .scroll')")
+
     async def test_a_token(self) -> None:
         """The dashboard asks for it, and keeps it only in the page."""
         token = self.directory() / "token"
         token.write_text("0123456789abcdef")
         _, _, tab = await self.dashboard("--admin-token-file", str(token))
-        await tab.waits("!document.getElementById('login').hidden")
+        await tab.waits("document.activeElement.id === 'token'")
         for text in ("wrong wrong wrong", "0123456789abcdef"):
-            await tab.do(lambda page, text=text: page.fill("#token", text))
-            await tab.press("Tab", "Enter")
+            await tab.type(text, "Enter")
             if text != "0123456789abcdef":
                 await tab.shows("This token is wrong.", "#login-error")
         await tab.shows("ready", "#state-text")
         await tab.waits("document.getElementById('login').hidden")
+        self.assertEqual(await tab.evaluate("document.activeElement.id"), "main")
         self.assertEqual(await tab.evaluate("localStorage.length + sessionStorage.length"), 0)
         self.assertEqual(await tab.evaluate("document.cookie"), "")
         self.assertTrue(all("401" in each for each in tab.errors), tab.errors)

@@ -227,7 +227,7 @@ const cell = (text, className = "") => {
 };
 
 function fill(body, rows, columns) {
-  const kept = document.activeElement?.dataset?.key;
+  const kept = body.contains(document.activeElement) && document.activeElement.dataset.key;
   body.replaceChildren(...rows);
   if (!rows.length) {
     const tr = make("tr");
@@ -236,7 +236,13 @@ function fill(body, rows, columns) {
     tr.append(td);
     body.append(tr);
   }
-  if (kept) body.querySelector(`[data-key="${CSS.escape(kept)}"]`)?.focus();
+  if (kept) focusOn(body, kept);
+}
+
+/** Focus a button of a list. If its row is gone, another row's is not meant: the list itself. */
+function focusOn(body, key) {
+  const button = body.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  (button ?? body.closest(".scroll")).focus();
 }
 
 let after = null, next = null, hasNames = false;
@@ -268,14 +274,22 @@ function connectionRow(each) {
   return tr;
 }
 
+/** Enable a button or disable it. If that had the focus, the list has it. */
+function setEnabled(id, isEnabled) {
+  const button = byId(id);
+  const hadFocus = button === document.activeElement;
+  button.disabled = !isEnabled;
+  if (hadFocus && !isEnabled) byId("connections-body").closest(".scroll").focus();
+}
+
 async function listConnections() {
   const query = new URLSearchParams({ sort: byId("sort").value });
   if (after) query.set("after", after);
   if (byId("room").value) query.set("room", byId("room").value.replace(/^#/, ""));
   const page = await askJson(`/connections?${query}`);
   next = page.next;
-  byId("more").disabled = !next;
-  byId("first").disabled = !after;
+  setEnabled("more", next);
+  setEnabled("first", after);
   byId("connections-title").textContent = `Connections: ${count(page.connections.length)} of ${count(page.total)}`;
   if (page.connections.length) hasNames = "rooms" in page.connections[0];
   const head = make("tr");
@@ -333,19 +347,22 @@ async function closeNow() {
   await listConnections().catch(complain);
 }
 
+// The list has been drawn again meanwhile, so the browser cannot give the focus back by itself.
+byId("sure").addEventListener("close", () => focusOn(byId("connections-body"), `close-${closing}`));
 byId("sure-yes").addEventListener("click", closeNow);
 byId("sure-no").addEventListener("click", () => byId("sure").close());
 byId("why").addEventListener("keydown", (event) => { if (event.key === "Enter") closeNow(); });
 
 // Looking on at one connection.
 
-let looking = null;
+let looking = null, lookingAt = null;
 
 async function look({ id, name }) {
   const log = byId("tap-log");
   log.replaceChildren();
   byId("tap-title").textContent = name ? `Connection ${id}: ${name}` : `Connection ${id}`;
   byId("tap").showModal();
+  lookingAt = id;
   looking = new AbortController();
   try {
     const answer = await ask(`/connections/${id}/tap`, { signal: looking.signal });
@@ -366,7 +383,7 @@ async function look({ id, name }) {
 function showLine(log, line) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   let text = "", kind = line.dir ?? "";
-  if (line.gap) [text, kind] = [`… ${line.gap} lines were missed …`, "gap"];
+  if (line.gap) [text, kind] = [`… ${line.gap} ${line.gap === 1 ? "line was" : "lines were"} missed …`, "gap"];
   else if (line.ended) text = `ended: ${line.ended} ${line.detail ?? ""}`;
   else if (line.tap) text = `looking on at ${line.peer}`;
   else text = `${line.dir === "in" ? "→" : "←"} ${line.text ?? (line.base64 ? `${line.size} bytes: ${line.base64}` : "a message over the limit")}`;
@@ -376,7 +393,10 @@ function showLine(log, line) {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
-byId("tap").addEventListener("close", () => looking?.abort());
+byId("tap").addEventListener("close", () => {
+  looking?.abort();
+  focusOn(byId("connections-body"), `look-${lookingAt}`);
+});
 byId("tap-close").addEventListener("click", () => byId("tap").close());
 
 // Reading, again and again.
@@ -385,6 +405,8 @@ function complain(error) {
   if (error.status === 401) {
     byId("login").hidden = false;
     byId("login-error").textContent = headers.Authorization ? "This token is wrong." : "";
+    byId("token").focus();
+    byId("token").select(); // a wrong one is typed over
     return;
   }
   const problem = byId("problem");
@@ -437,7 +459,9 @@ async function read() {
     if (ready.length) showServices(ready.map(({ labels }) => labels.service));
     if (ready.length && sum(now, "ready") === ready.length) state("ready", "ready");
     else state(await (await fetch("/readyz", { cache: "no-store" })).text(), "bad");
+    const isTyping = byId("login").contains(document.activeElement);
     byId("login").hidden = true;
+    if (isTyping) byId("main").focus();
     const lists = await Promise.all([listConnections(), listEnded(), listRooms(now)]);
     showMissing(new Set(lists.flatMap((list) => list.missing_workers ?? [])));
   } catch (error) {
