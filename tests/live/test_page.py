@@ -288,6 +288,40 @@ class TogetherTests(PageTestCase):
         await tab.shows("Nothing has been said")
 
 
+class ComposerTests(PageTestCase):
+    async def test_rooms_of_commands(self) -> None:
+        """Tab completes a room that somebody else has begun; Enter joins what was typed."""
+        await self.chat()
+        await self.program("bea", "kitchen")
+        ann = await self.person("ann")
+        await ann.do(lambda tab: tab.focus("#text"))
+        await ann.type("/join ki")
+        await ann.waits("text.value === '/join ki'")
+        await ann.press("Control+k")  # its list of rooms comes after the one for the completion
+        await ann.shows("kitchen", "#rooms-found")
+        await ann.press("Escape", "Tab")
+        self.assertEqual(await ann.evaluate("text.value"), "/join #kitchen ")
+        await ann.press("Enter")
+        await ann.shows("kitchen", "#title")
+        await ann.type("/join ki", "Enter")
+        await ann.waits("document.getElementById('title').textContent === '#ki'")
+
+    async def test_enter_after_a_name(self) -> None:
+        """A name that is typed to its end needs no second Enter, and Tab adds the space."""
+        await self.chat()
+        program = await self.program("bob")
+        await self.program("bobby")
+        ann = await self.person("ann")
+        await ann.shows("bobby", "#member-list")
+        await ann.do(lambda tab: tab.focus("#text"))
+        await ann.type("thanks @bob", "Enter")
+        await program.has(b"thanks @bob")
+        await ann.type("@bobby", "Tab")
+        self.assertEqual(await ann.evaluate("text.value"), "@bobby ")
+        await ann.type("hi @bobb", "Enter")
+        self.assertEqual(await ann.evaluate("text.value"), "@bobby hi @bobby ")
+
+
 class LoadingTests(PageTestCase):
     async def test_a_file_that_did_not_come(self) -> None:
         """The page is loaded again, until all of its files are there."""

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { COMMANDS, stepsOf } from './page/commands.js';
-import { completionsAt, withChoice } from './page/completion.js';
+import { completionsAt, isWhole, knownOf, withChoice } from './page/completion.js';
 import { counted, lasted, partsOf } from './page/format.js';
 import { nameOf } from './page/keyboard.js';
 import { COLOURS, colourOf, initialOf, mentions, sorted } from './page/names.js';
@@ -156,10 +156,63 @@ test('names, rooms and commands are completed', () => {
   assert.deepEqual(offered('#o'), ['#ops']);
   assert.deepEqual(offered('/le'), ['/leave [ROOM]']);
   assert.deepEqual(offered('/msg do'), ['Dominic', 'dora']);
+  assert.deepEqual(offered('/msg @do'), ['Dominic', 'dora']);
   assert.deepEqual(offered('do'), []);
   assert.deepEqual(offered('do', true), ['@Dominic', '@dora']);
   for (const text of ['', 'x /le', 'a@do', '@nobody', 'hi '])
     assert.deepEqual(offered(text, true), []);
+});
+
+test('the rooms of commands are completed when asked, with and without a number sign', () => {
+  for (const text of ['/join o', '/join #o', '/leave o', '/JOIN  #O']) {
+    assert.deepEqual(offered(text, true), ['#ops'], text);
+    assert.deepEqual(offered(text), [], text); // Enter joins a new room
+  }
+  assert.deepEqual(offered('/join ', true), []);
+  assert.deepEqual(offered('/join x', true), []);
+  assert.deepEqual(offered('/join ops do', true), ['@Dominic', '@dora']);
+});
+
+test('a word that is complete is told from one that is not', () => {
+  for (const [text, is] of [
+    ['hi @dora', true],
+    ['@DORA', true],
+    ['@dor', false],
+    ['#ops', true],
+    ['/msg dora', true],
+    ['/msg do', false],
+    ['/who', true],
+    ['/wh', false],
+  ]) {
+    const found = completionsAt(text, text.length, known);
+    assert.equal(isWhole(text, found, found.choices[0]), is, text);
+  }
+});
+
+test('people and rooms that are known', () => {
+  const room = (name, members) => ({ name, members: new Set(members), count: members.length });
+  const [ops, lobby] = [room('ops', ['ann', 'bea', 'eve']), room('lobby', ['ann', 'bea'])];
+  const rooms = new Map([ops, lobby].map((each) => [each.name, each]));
+  const here = { ...lobby, isRoom: true };
+  const found = knownOf({ here, rooms, nick: 'ann' }, [
+    { room: 'ops', count: 9 },
+    { room: 'zoo', count: 4, topic: 'animals' },
+  ]);
+  assert.deepEqual(
+    [...found.people],
+    [
+      ['bea', 'here'],
+      ['eve', 'in #ops'],
+    ],
+  );
+  assert.deepEqual(
+    [...found.rooms],
+    [
+      ['ops', '3 here'],
+      ['lobby', '2 here'],
+      ['zoo', '4 here, animals'],
+    ],
+  );
 });
 
 test('the word at the caret of a long text is found in one pass', () => {

@@ -19,6 +19,11 @@ export class Choices {
     return this.choices.length > 0;
   }
 
+  /** The choice that is selected. */
+  get choice() {
+    return this.choices[this.selected];
+  }
+
   /** Show choices: objects with a label and a note. None hides the list. */
   show(choices) {
     this.choices = choices;
@@ -50,6 +55,6 @@ export class Choices {
   }
 
   takeSelected() {
-    if (this.isOpen) this.take(this.choices[this.selected]);
+    if (this.isOpen) this.take(this.choice);
   }
 }

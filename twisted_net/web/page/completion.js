@@ -1,6 +1,6 @@
 // Completion of names, rooms and commands in the message box.
 
-import { fold, sorted } from './names.js';
+import { bareRoom, fold, sorted } from './names.js';
 import { COMMANDS } from './commands.js';
 
 const MOST = 8;
@@ -25,16 +25,13 @@ export function completionsAt(text, caret, known, asked = false) {
 
 function choicesOf(word, from, before, known, asked) {
   if (word.startsWith('/') && from === 0) return commandsLike(word);
-  if (word.startsWith('#')) {
-    return like(known.rooms, word.slice(1)).map(([name, note]) => ({
-      insert: `#${name} `,
-      label: `#${name}`,
-      note,
-    }));
-  }
+  const isRoom = /^\/(?:join|leave)\s+\S*$/iu.test(before);
+  // Only when asked: what is typed there may be a new room, and Enter has to take it as it is.
+  if (isRoom) return asked && word ? roomsLike(known.rooms, word) : [];
+  if (word.startsWith('#')) return roomsLike(known.rooms, word);
   const isName = /^\/(?:msg|kick|ban|mute|unban|ignore|unignore)\s+\S*$/iu.test(before);
   if (isName) {
-    return like(known.people, word).map(([name, note]) => ({
+    return like(known.people, word.replace(/^@/u, '')).map(([name, note]) => ({
       insert: `${name} `,
       label: name,
       note,
@@ -44,6 +41,13 @@ function choicesOf(word, from, before, known, asked) {
   const found = like(known.people, word.replace(/^@/u, ''));
   return found.map(([name, note]) => ({ insert: `@${name} `, label: `@${name}`, note }));
 }
+
+const roomsLike = (rooms, word) =>
+  like(rooms, bareRoom(word)).map(([name, note]) => ({
+    insert: `#${name} `,
+    label: `#${name}`,
+    note,
+  }));
 
 const commandsLike = (word) =>
   COMMANDS.filter((each) => each.word.startsWith(word.toLowerCase())).map((each) => ({
@@ -58,6 +62,25 @@ function like(map, beginning) {
   return sorted(notes.keys())
     .filter((name) => fold(name).startsWith(start))
     .map((name) => [name, notes.get(name)]);
+}
+
+/** Return whether a choice says no more than what is typed already: Enter is not meant for it. */
+export const isWhole = (text, { from, to }, { insert }) =>
+  fold(text.slice(from, to)) === fold(insert.trim());
+
+/** Return what can be completed: people, and rooms that were joined or are in the server's list. */
+export function knownOf(chat, listed) {
+  const { here } = chat;
+  const people = new Map();
+  for (const room of chat.rooms.values())
+    for (const nick of room.members) people.set(nick, `in #${room.name}`);
+  const nearest = here?.isRoom ? here.members : [here?.title].filter(Boolean);
+  for (const nick of nearest) people.set(nick, 'here');
+  people.delete(chat.nick);
+  const rooms = new Map([...chat.rooms.values()].map((room) => [room.name, `${room.count} here`]));
+  for (const { room, count, topic } of listed)
+    if (!rooms.has(room)) rooms.set(room, `${count} here${topic ? `, ${topic}` : ''}`.slice(0, 60));
+  return { people, rooms };
 }
 
 /** Return the text and the caret after a choice was taken. */

@@ -1,7 +1,7 @@
 // The message box: several lines, completion, and taking back what has not been sent.
 
 import { Choices } from './choices.js';
-import { completionsAt, withChoice } from './completion.js';
+import { completionsAt, isWhole, withChoice } from './completion.js';
 import { byId } from './dom.js';
 
 export class Composer {
@@ -56,11 +56,16 @@ export class Composer {
         ? completionsAt(value, selectionStart, this.hooks.known(), isAsked)
         : null;
     const choices = this.found?.choices ?? [];
-    // A command that is complete needs no more help.
-    this.choices.show(
-      choices.length === 1 && choices[0].insert.trim() === value.trim() ? [] : choices,
-    );
+    // A word that is complete needs no more help; Tab adds the space, if one belongs there.
+    const isOver = (choice) =>
+      isAsked ? choice.insert === this.word : isWhole(value, this.found, choice);
+    this.choices.show(choices.length === 1 && isOver(choices[0]) ? [] : choices);
     return this.choices.isOpen;
+  }
+
+  /** The word that is being completed. */
+  get word() {
+    return this.text.slice(this.found.from, this.found.to);
   }
 
   offerNothing() {
@@ -101,7 +106,8 @@ export class Composer {
         return true;
       case 'Enter':
         if (event.shiftKey) return false;
-        this.choices.takeSelected();
+        if (isWhole(this.text, this.found, this.choices.choice)) this.enter();
+        else this.choices.takeSelected();
         return true;
       default:
         return false;

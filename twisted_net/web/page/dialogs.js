@@ -23,7 +23,7 @@ export class Dialogs {
    */
   constructor(hooks) {
     this.hooks = hooks;
-    this.rooms = [];
+    this.rooms = []; // the server's list, when it was asked for last
     for (const button of document.querySelectorAll('[data-close]')) {
       button.addEventListener('click', () => button.closest('dialog').close());
     }
@@ -100,10 +100,6 @@ export class Dialogs {
     const { rooms, people } = this.hooks.known();
     const found = new Map();
     for (const [name, note] of rooms) found.set(`#${name}`, note);
-    for (const { room, count, topic } of this.rooms) {
-      if (!found.has(`#${room}`))
-        found.set(`#${room}`, `${count} here${topic ? `, ${topic}` : ''}`.slice(0, 60));
-    }
     for (const [name, note] of people) found.set(`@${name}`, note);
     const wanted = fold(typed);
     const like = [...found].filter(

@@ -2,6 +2,7 @@
 
 import { Chat, LOBBY } from './chat.js';
 import { stepsOf } from './commands.js';
+import { knownOf } from './completion.js';
 import { Composer } from './composer.js';
 import { Connection } from './connection.js';
 import { Dialogs } from './dialogs.js';
@@ -72,12 +73,16 @@ const log = new Log(chat, {
 });
 const composer = new Composer({
   enter: (text) => entered(text),
-  known: () => known(),
+  known: () => {
+    // One may join any room: the server's list is asked for once, with the first letter.
+    if (/^\/join\s+#?[^#\s]$/iu.test(composer.text)) askForRooms();
+    return knownOf(chat, dialogs.rooms);
+  },
   up: () => takeLastUnsent(),
 });
 const dialogs = new Dialogs({
-  known: () => known(),
-  refresh: () => connection.send({ type: 'rooms' }),
+  known: () => knownOf(chat, dialogs.rooms),
+  refresh: () => askForRooms(),
   go: (label) => (label[0] === '@' ? talkTo(label.slice(1)) : joinRoom(label)),
   rename: (nick) => nick && renameMe(nick),
   login: (user, password) => logIn(user, password),
@@ -90,6 +95,8 @@ function storageOrNull(name) {
     return null;
   }
 }
+
+const askForRooms = () => connection.send({ type: 'rooms' });
 
 // Saving.
 
@@ -265,17 +272,6 @@ function logIn(user, password) {
 }
 
 // What the reader enters.
-
-function known() {
-  const here = chat.here?.isRoom ? chat.here.members : new Set([chat.here?.title].filter(Boolean));
-  const people = new Map();
-  for (const room of chat.rooms.values())
-    for (const nick of room.members) people.set(nick, `in #${room.name}`);
-  for (const nick of here) people.set(nick, 'here');
-  people.delete(chat.nick);
-  const rooms = new Map([...chat.rooms.values()].map((room) => [room.name, `${room.count} here`]));
-  return { people, rooms };
-}
 
 /** Do what was typed. Return whether the box may be emptied. */
 function entered(text) {
