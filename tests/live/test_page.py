@@ -582,6 +582,49 @@ class RestartTests(PageTestCase):
         self.assertEqual(await ann.evaluate("document.getElementById('text').value"), "x" * 400)
         await ann.waits("document.querySelector('.failed') === null")
 
+    async def test_where_the_focus_goes(self) -> None:
+        """A button that takes itself away hands the focus on, by itself or with its message."""
+        server = await self.chat("--max-message", "300")
+        ann = await self.person("ann")
+        for _ in range(3):
+            await ann.say("x" * 400)
+        await ann.waits("document.querySelectorAll('.failed').length === 3")
+        await ann.do(lambda tab: tab.focus(".failed >> text=Discard >> nth=1"))
+        await ann.press("Enter")
+        await ann.waits("document.querySelectorAll('.failed').length === 2")
+        second = "document.querySelectorAll('.failed')[1].contains(document.activeElement)"
+        self.assertTrue(await ann.evaluate(second))
+        self.assertEqual(await ann.evaluate("document.activeElement.textContent"), "Discard")
+        for left in (1, 0):
+            await ann.do(lambda tab: tab.focus(".failed >> text=Discard >> nth=-1"))
+            await ann.press("Enter")
+            await ann.waits(f"document.querySelectorAll('.failed').length === {left}")
+            self.assertEqual(await ann.evaluate(FOCUSED), "text")
+        await server.stop()
+        await ann.waits("!document.getElementById('banner-action').hidden")
+        await ann.do(lambda tab: tab.focus("#banner-action"))
+        await self.chat("--max-message", "300", again=True)
+        await ann.press("Enter")
+        await ann.connected()
+        await ann.waits("document.getElementById('banner-action').checkVisibility() === false")
+        self.assertEqual(await ann.evaluate(FOCUSED), "text")
+        await ann.waits("document.getElementById('banner').checkVisibility()")
+        await ann.do(lambda tab: tab.focus("#banner-close"))
+        await ann.press("Enter")
+        self.assertEqual(await ann.evaluate(FOCUSED), "text")
+
+    async def test_the_focus_of_a_member_who_leaves(self) -> None:
+        """It goes to the next one, then to the message box; that of the others stays."""
+        await self.chat()
+        ann = await self.person("ann")
+        people = [await self.program(nick) for nick in ("bea", "cas", "dan")]
+        await ann.shows("dan", "#member-list")
+        await ann.do(lambda tab: tab.focus("#member-list [data-key=cas]"))
+        for person, nick in zip(people, ("cas", "dan", "text")):
+            person.request(type="quit")
+            await ann.waits("(nick) => nick === (document.activeElement.dataset.key ??"
+                            " document.activeElement.id)", nick)  # fmt: skip
+
     async def test_an_operators_kick_is_final(self) -> None:
         """Who is kicked does not come back by itself, and is told why."""
         users = self.directory() / "users"

@@ -1,5 +1,7 @@
 // What a reconnection has brought, told once all rooms are back.
 
+import { counted } from './format.js';
+
 export class Homecoming {
   /** @param rooms - all that were joined; earlier - one that was interrupted, or null */
   constructor(rooms, earlier = null) {
@@ -32,4 +34,26 @@ export class Homecoming {
     for (const [room, offset] of this.offsets) fetched += Math.max(0, room.caughtUp - offset);
     return { fetched, skipped: this.skipped, lost: this.lost };
   }
+}
+
+/**
+ * Return what to tell of it: parts for a banner, and whether it is bad. Null if there is nothing.
+ * @param {string} lasted - how long the connection was away; empty after a reload
+ */
+export function sentencesOf({ fetched, skipped, lost }, lasted) {
+  const away = lasted && `Back after ${lasted}. `;
+  const roomsOf = (names) => names.map((each) => `#${each}`).join(', ');
+  if (lost.length) {
+    const what = ` the server no longer has what was said in ${roomsOf(lost)} meanwhile.`;
+    return { parts: [away, ['Messages were lost here:'], what], isBad: true };
+  }
+  if (skipped.length) {
+    const newest = 'the newest is shown. Scroll up for what the server still has.';
+    const parts = [away, ['Much was said'], ` in ${roomsOf(skipped)}: ${newest}`];
+    return { parts, isBad: false };
+  }
+  if (!lasted) return null;
+  const was = fetched === 1 ? 'was' : 'were';
+  const what = fetched ? ` ${counted(fetched, 'message')} ${was} fetched.` : ' nothing was said.';
+  return { parts: [away, ['You missed nothing:'], what], isBad: false };
 }

@@ -3,7 +3,7 @@
 // Entries stand in pages of 50, which the browser does not lay out while they are out of sight
 // (content-visibility). New ones are added once a frame, however many have come.
 
-import { byId, make, oncePerFrame } from './dom.js';
+import { byId, hide, make, oncePerFrame, replaceItems } from './dom.js';
 import { fencesAt } from './fences.js';
 import { counted } from './format.js';
 import { Rows } from './rows.js';
@@ -16,7 +16,7 @@ const MOST_UNSENT = 50; // messages in the document; of more, as after a large p
 const NEAR = 600; // pixels from the upper end at which more is shown, or fetched
 
 export class Log {
-  /** @param hooks - edit(own), discard(own), looked(), seen(): whether the reader looks at all */
+  /** @param hooks - edit(own), discard(own), looked(); left(): what had the focus is gone */
   constructor(chat, hooks) {
     Object.assign(this, { chat, hooks });
     this.scroller = byId('log');
@@ -149,6 +149,8 @@ export class Log {
     const { line } = this.conversation;
     page.start = copyOf(start);
     page.state = copyOf(start);
+    // Code and folded lists in it can have the focus.
+    if (page.element.contains(document.activeElement)) this.scroller.focus({ preventScroll: true });
     page.element.replaceChildren();
     page.rows = new Rows(page.element, this.me);
     for (const row of rowsOfAll(page.state, page.entries, line)) page.rows.add(row);
@@ -273,7 +275,7 @@ export class Log {
       .slice(0, MOST_UNSENT)
       .map((each, index) => rows.unsent(each, index > 0 || last === this.me, this.hooks));
     if (own.length > MOST_UNSENT) shown.push(rows.moreUnsent(own.length - MOST_UNSENT));
-    this.unsent.replaceChildren(...shown);
+    replaceItems(this.unsent, shown, this.hooks.left);
     if (own.length && this.start?.className === 'empty') this.start.remove();
   }
 
@@ -322,7 +324,7 @@ export class Log {
 
   drawJump() {
     const { jump, missed } = this;
-    jump.hidden = this.following;
+    hide(jump, this.following, this.hooks.left);
     const text = missed ? `↓ ${counted(missed, 'new message')}` : '↓ Newest';
     if (jump.textContent !== text) jump.textContent = text;
   }

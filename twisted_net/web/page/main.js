@@ -7,13 +7,15 @@ import { Composer } from './composer.js';
 import { Connection } from './connection.js';
 import { Dialogs } from './dialogs.js';
 import { byId, oncePerFrame } from './dom.js';
-import { counted, lasted } from './format.js';
+import { lasted } from './format.js';
+import { sentencesOf } from './homecoming.js';
 import { listenToKeys } from './keyboard.js';
 import { Log } from './log.js';
 import { bareRoom, fold } from './names.js';
 import { Announcer, Notifications } from './notifications.js';
+import { typedOf } from './outbox.js';
 import { Banner, Panels } from './panels.js';
-import { BROWSER, Saved } from './saved.js';
+import { BROWSER, Saved, storageOrNull } from './saved.js';
 
 const SUBPROTOCOL = 'netchat.v1';
 const SAVE_AFTER = 300; // milliseconds
@@ -59,8 +61,12 @@ const chat = new Chat(
   before,
 );
 
-const panels = new Panels(chat, { open: (key) => openHere(key), talk: (nick) => talkTo(nick) });
-const banner = new Banner();
+const panels = new Panels(chat, {
+  open: (key) => openHere(key),
+  talk: (nick) => talkTo(nick),
+  left: () => goOn(),
+});
+const banner = new Banner(() => goOn());
 const announcer = new Announcer(byId('announcer'));
 const notifications = new Notifications(before.notify ?? false, {
   open: (key) => openHere(key),
@@ -70,6 +76,7 @@ const log = new Log(chat, {
   looked: () => look(),
   edit: (own) => editUnsent(own),
   discard: (own) => chat.takeBack(own),
+  left: () => goOn(),
 });
 const composer = new Composer({
   enter: (text) => entered(text),
@@ -87,14 +94,6 @@ const dialogs = new Dialogs({
   rename: (nick) => nick && renameMe(nick),
   login: (user, password) => logIn(user, password),
 });
-
-function storageOrNull(name) {
-  try {
-    return window[name];
-  } catch {
-    return null;
-  }
-}
 
 const askForRooms = () => connection.send({ type: 'rooms' });
 
@@ -170,6 +169,11 @@ function nameAddress({ isRoom, title }) {
 
 function openHere(key) {
   chat.open(key);
+  goOn();
+}
+
+/** Let the keyboard go on in the message box; on a phone that would bring up another keyboard. */
+function goOn() {
   if (!matchMedia('(pointer: coarse)').matches) composer.focus();
 }
 
@@ -238,32 +242,10 @@ function stateChanged(state) {
 }
 
 /** Say what a reconnection has brought; of a reload, only what is missing. */
-function cameBack({ fetched, skipped, lost }) {
-  const isReload = connection.lostAt === null;
-  const away = isReload ? '' : `Back after ${lasted(now() - connection.lostAt)}. `;
-  const roomsOf = (names) => names.map((each) => `#${each}`).join(', ');
-  if (lost.length) {
-    banner.show(
-      [
-        away,
-        ['Messages were lost here:'],
-        ` the server no longer has what was said in ${roomsOf(lost)} meanwhile.`,
-      ],
-      { isBad: true },
-    );
-  } else if (skipped.length) {
-    banner.show([
-      away,
-      ['Much was said'],
-      ` in ${roomsOf(skipped)}: the newest is shown. Scroll up for what the server still has.`,
-    ]);
-  } else if (!isReload) {
-    const what =
-      fetched === 0
-        ? ' nothing was said.'
-        : ` ${counted(fetched, 'message')} ${fetched === 1 ? 'was' : 'were'} fetched.`;
-    banner.show([away, ['You missed nothing:'], what]);
-  }
+function cameBack(summary) {
+  const away = connection.lostAt === null ? '' : lasted(now() - connection.lostAt);
+  const told = sentencesOf(summary, away);
+  if (told) banner.show(told.parts, { isBad: told.isBad });
 }
 
 function logIn(user, password) {
@@ -326,9 +308,6 @@ function takeLastUnsent() {
   chat.takeBack(own);
   return typedOf(own);
 }
-
-/** Return what has to be typed for a message. */
-const typedOf = ({ action, text }) => (action ? `/me ${text}` : text.replace(/^\//u, '//'));
 
 function renameMe(nick) {
   chat.entrance.rename(nick, chat.online);

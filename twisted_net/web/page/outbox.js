@@ -79,3 +79,6 @@ export function requestOf({ id, key, to, text, action }) {
   if (key[0] === '@') return { type: 'private', to, text: action ? `* ${text}` : text, id };
   return { type: 'message', room: key.slice(1), text, ...(action && { action }), id };
 }
+
+/** Return what has to be typed for a message. */
+export const typedOf = ({ action, text }) => (action ? `/me ${text}` : text.replace(/^\//u, '//'));

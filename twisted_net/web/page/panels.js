@@ -1,13 +1,13 @@
 // What stands around the messages: rooms, private conversations, members, the title and the state
 // of the connection.
 
-import { byId, make, oncePerFrame, set, spoken } from './dom.js';
+import { byId, hide, make, oncePerFrame, replaceItems, set, spoken } from './dom.js';
 import { fold, sorted } from './names.js';
 import { nodesOf, square } from './rows.js';
 import { Topic } from './topic.js';
 
 export class Panels {
-  /** @param hooks - open(key), talk(nick) */
+  /** @param hooks - open(key), talk(nick); left(): what had the focus is gone */
   constructor(chat, hooks) {
     Object.assign(this, { chat, hooks });
     this.app = byId('app');
@@ -62,32 +62,15 @@ export class Panels {
 
   listed() {
     const { chat } = this;
-    this.keepFocus(
-      byId('room-list'),
-      [...chat.rooms.values()].map((room) => this.itemOf(room)),
-    );
-    this.keepFocus(
-      byId('talk-list'),
-      [...chat.talks.values()].map((talk) => this.itemOf(talk)),
-    );
+    const itemsOf = (conversations) => [...conversations].map((each) => this.itemOf(each));
+    replaceItems(byId('room-list'), itemsOf(chat.rooms.values()), this.hooks.left);
+    replaceItems(byId('talk-list'), itemsOf(chat.talks.values()), this.hooks.left);
     byId('talks').hidden = chat.talks.size === 0;
     if (this.listedFor !== chat.current) {
       this.listedFor = chat.current;
       byId('rooms').querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
     }
     this.drawTitle();
-  }
-
-  /** Replace a list's items. What had the focus has it afterwards. */
-  keepFocus(list, items) {
-    const focused = list.contains(document.activeElement)
-      ? document.activeElement.dataset.key
-      : null;
-    list.replaceChildren(...items);
-    if (focused)
-      [...list.querySelectorAll('[data-key]')]
-        .find((each) => each.dataset.key === focused)
-        ?.focus();
   }
 
   itemOf(conversation) {
@@ -178,10 +161,8 @@ export class Panels {
     byId('members').setAttribute('aria-label', `Members of ${here.title}`);
     const me = [...here.members].filter((each) => this.chat.isMe(each));
     const others = sorted([...here.members].filter((each) => !this.chat.isMe(each)));
-    this.keepFocus(
-      byId('member-list'),
-      [...me, ...others].map((nick) => this.memberOf(nick)),
-    );
+    const items = [...me, ...others].map((nick) => this.memberOf(nick));
+    replaceItems(byId('member-list'), items, this.hooks.left);
   }
 
   memberOf(nick) {
@@ -206,7 +187,7 @@ export class Panels {
     const guest =
       { yes: 'guest', tls: 'guest (login over TLS only)' }[accounts] ?? 'guest, no login';
     byId('my-account').textContent = account ? `logged in as ${account}` : guest;
-    byId('log-in').hidden = accounts !== 'yes' || Boolean(account);
+    hide(byId('log-in'), accounts !== 'yes' || Boolean(account), this.hooks.left);
   }
 
   /** Show the state of the connection. */
@@ -218,7 +199,9 @@ export class Panels {
 
 /** A line above the messages that says what happened, until it is dismissed or out of date. */
 export class Banner {
-  constructor() {
+  /** @param left - what had the focus is gone */
+  constructor(left) {
+    this.left = left;
     this.action = null;
     byId('banner-close').addEventListener('click', () => this.hide());
     byId('banner-action').addEventListener('click', () => this.action?.());
@@ -235,13 +218,13 @@ export class Banner {
       ...parts.map((each) => (Array.isArray(each) ? make('b', {}, ...each) : each)),
     );
     byId('banner').className = isBad ? 'banner bad' : 'banner';
-    byId('banner-action').hidden = !label;
+    hide(byId('banner-action'), !label, this.left);
     byId('banner-action').textContent = label;
     byId('banner').hidden = false;
   }
 
   /** Hide it; or only if it is of a kind. */
   hide(kind) {
-    if (kind === undefined || kind === this.kind) byId('banner').hidden = true;
+    if (kind === undefined || kind === this.kind) hide(byId('banner'), true, this.left);
   }
 }

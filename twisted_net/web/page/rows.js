@@ -138,8 +138,9 @@ export class Rows {
         make('span', { class: 'state', title: 'Not confirmed yet' }, '◌', spoken(' sending')),
       );
     } else {
-      const edit = make('button', { type: 'button' }, 'Edit');
-      const discard = make('button', { type: 'button' }, 'Discard');
+      const keyOf = (action) => ({ type: 'button', 'data-key': `${own.id} ${action}` });
+      const edit = make('button', keyOf('edit'), 'Edit');
+      const discard = make('button', keyOf('discard'), 'Discard');
       edit.addEventListener('click', () => hooks.edit(own));
       discard.addEventListener('click', () => hooks.discard(own));
       said.push(make('span', { class: 'state' }, `Not sent: ${own.why}.`, edit, discard));

@@ -10,6 +10,15 @@ const OPEN = 'netchat.open';
 const VERSION = 1;
 const DOUBTFUL = 'this tab is a copy or was restored, and it may be sent already';
 
+/** Return one of the browser's storages; null where the reader has forbidden it. */
+export function storageOrNull(name) {
+  try {
+    return window[name];
+  } catch {
+    return null;
+  }
+}
+
 export class Saved {
   /** @param tab, browser - storages as sessionStorage and localStorage; either may fail */
   constructor(tab, browser) {
