@@ -278,7 +278,13 @@ class TogetherTests(PageTestCase):
         users.write_text("ann:secret\n")
         await self.chat("--auth", f"file:{users}", "--allow-plain-login")
         tab = await self.open(self.url, is_connected=False)
-        await tab.shows("A user and a password are needed.", "#login-dialog[open]")
+        await tab.shows("This server requires a login.", "#login-dialog[open]")
+        self.assertEqual(await tab.evaluate("document.querySelector('#login-why.bad')"), None)
+        await tab.press("Escape")
+        await tab.shows("Not logged in", "#conn")
+        await tab.shows("not logged in", "#my-account")
+        await tab.waits("document.getElementById('who').hidden")
+        await tab.do(lambda page: page.click("#banner-action"))
         await tab.do(lambda page: (
             page.fill("#login-user", "ann"), page.fill("#login-password", "secret"),
             page.press("#login-password", "Enter"),
@@ -286,6 +292,41 @@ class TogetherTests(PageTestCase):
         await tab.connected()
         await tab.shows("logged in as ann", "#my-account")
         await tab.shows("Nothing has been said")
+
+    async def test_no_password_in_plain(self) -> None:
+        """Where passwords are taken over TLS only, the page says so and asks for none."""
+        users = self.directory() / "users"
+        users.write_text("ann:secret\n")
+        for flags in ((), ("--allow-anonymous",)):
+            await self.chat("--auth", f"file:{users}", *flags)
+            tab = await self.open(self.url, is_connected=bool(flags))
+            if not flags:
+                await tab.shows("Passwords are taken over TLS only", "#banner:not([hidden])")
+                await tab.shows("Not logged in", "#conn")
+                await tab.shows("not logged in", "#my-account")
+            else:
+                await tab.shows("guest (login over TLS only)", "#my-account")
+            await tab.say("/login")
+            await tab.shows("Passwords are taken over TLS only", "#log" if flags else "#banner")
+            self.assertFalse(await tab.evaluate("document.getElementById('login-dialog').open"))
+            self.assertTrue(await tab.evaluate("document.getElementById('log-in').hidden"))
+
+    async def test_the_time_for_a_login_ends(self) -> None:
+        """It is no failed login; the way to log in is still there."""
+        users = self.directory() / "users"
+        users.write_text("ann:secret\n")
+        flags = ("--auth", f"file:{users}", "--allow-plain-login", "--login-timeout", "1")
+        await self.chat(*flags)
+        tab = await self.open(self.url, is_connected=False)
+        await tab.shows("You are not logged in.", "#banner:not([hidden])")
+        await tab.evaluate("void (window.old = document.getElementById('banner-text').firstChild)")
+        await tab.waits("window.old !== document.getElementById('banner-text').firstChild")
+        await tab.shows("You are not logged in.", "#banner:not([hidden])")
+        await tab.do(lambda page: (
+            page.fill("#login-user", "ann"), page.fill("#login-password", "secret"),
+            page.press("#login-password", "Enter"),
+        ))  # fmt: skip
+        await tab.shows("logged in as ann", "#my-account")
 
 
 class ComposerTests(PageTestCase):
@@ -620,7 +661,7 @@ class RestartTests(PageTestCase):
         people = [await self.program(nick) for nick in ("bea", "cas", "dan")]
         await ann.shows("dan", "#member-list")
         await ann.do(lambda tab: tab.focus("#member-list [data-key=cas]"))
-        for person, nick in zip(people, ("cas", "dan", "text")):
+        for person, nick in zip(people, ("cas", "dan", "text"), strict=True):
             person.request(type="quit")
             await ann.waits("(nick) => nick === (document.activeElement.dataset.key ??"
                             " document.activeElement.id)", nick)  # fmt: skip
@@ -709,7 +750,7 @@ class TextTests(PageTestCase):
         self.assertTrue(await ann.evaluate(above))
 
     async def test_mentions_of_a_new_name(self) -> None:
-        """With another name, what is shown is drawn again, also where the reader has scrolled up."""
+        """What is shown is drawn again, and stays in place where the reader has scrolled up."""
         await self.chat()
         ann = await self.open(self.url)
         program = await self.program("bea")

@@ -85,9 +85,13 @@ function enter(offset = 0) {
 }
 
 /** Lose the connection, and come back as far as the welcome. */
-function comeBack() {
+function reconnect() {
   chat.disconnected();
   chat.connected();
+}
+
+function comeBack() {
+  reconnect();
   chat.receive(welcome());
 }
 
@@ -190,8 +194,9 @@ test('who is logged in stays so if a second login is refused', () => {
   chat.receive({ type: 'error', code: 'again', text: 'You are logged in already.', id: 'login' });
   assert.equal(told('login').length, 0);
   sent.length = 0;
-  comeBack();
-  assert.equal(taken('hello')[0].user, 'ann');
+  reconnect();
+  chat.receive({ type: 'error', code: 'missing', text: 'x', id: 'accounts' });
+  assert.equal(taken('hello')[1].user, 'ann');
 });
 
 test('whether one can log in is asked of the server', () => {
@@ -210,10 +215,48 @@ test('whether one can log in is asked of the server', () => {
   assert.equal(told('login').length, 0);
 });
 
-test('a server that wants a login gets one, and again after a lost connection', () => {
+const wantLogin = (code) => {
   chat.connected();
   chat.receive({ type: 'error', code: 'login-first', text: 'A user and a password are needed.' });
-  assert.equal(told('login').length, 1);
+  assert.deepEqual(sent.at(-1), { type: 'hello', user: '?', id: 'accounts' });
+  assert.equal(told('login').length, 0);
+  chat.receive({ type: 'error', code, text: 'x', field: 'user', id: 'accounts' });
+};
+
+test('a server that wants a login over TLS only gets no password', () => {
+  begin({ wishes: 'bea' });
+  wantLogin('not-secret');
+  assert.deepEqual(told('login'), [{ on: 'login', text: '' }]);
+  assert.match(chat.entrance.whyNot, /TLS only/u);
+  assert.ok(chat.entrance.isOutside);
+  chat.receive({ type: 'error', code: 'login-late', text: 'You have to say hello.' });
+  assert.equal(chat.entrance.wishes, 'bea');
+  assert.ok(!JSON.stringify(sent).includes('password'));
+});
+
+test('whoever is banned is not asked to log in again', () => {
+  wantLogin('missing');
+  chat.entrance.login('ann', 'secret');
+  chat.receive({ type: 'error', code: 'banned', text: 'You are banned.' });
+  assert.equal(told('banned').length, 1);
+  assert.ok(!chat.entrance.isOutside);
+});
+
+test('no password goes over a connection that is not secret any more', () => {
+  wantLogin('missing');
+  chat.entrance.login('ann', 'secret');
+  chat.receive(welcome());
+  sent.length = 0;
+  reconnect();
+  chat.receive({ type: 'error', code: 'not-secret', text: 'x', id: 'accounts' });
+  assert.ok(!JSON.stringify(sent).includes('secret'));
+  assert.match(chat.entrance.whyNot, /TLS only/u);
+});
+
+test('a server that wants a login gets one, and again after a lost connection', () => {
+  wantLogin('missing');
+  assert.deepEqual(told('login'), [{ on: 'login', text: '' }]);
+  assert.equal(chat.entrance.whyNot, '');
   chat.entrance.login('ann', 'secret');
   assert.deepEqual(sent.at(-1), { type: 'hello', user: 'ann', password: 'secret' });
   chat.receive({
@@ -227,8 +270,9 @@ test('a server that wants a login gets one, and again after a lost connection', 
   chat.receive(welcome());
   assert.equal(chat.entrance.account, 'ann');
   sent.length = 0;
-  comeBack();
-  assert.equal(taken('hello')[0].password, 'right');
+  reconnect();
+  chat.receive({ type: 'error', code: 'missing', text: 'x', id: 'accounts' });
+  assert.equal(taken('hello')[1].password, 'right');
   assert.ok(!JSON.stringify(chat).includes('right'));
 });
 

@@ -142,8 +142,9 @@ export class Dialogs {
     field.select();
   }
 
-  openLogin(why = '') {
+  openLogin(why = '', isWrong = false) {
     byId('login-why').textContent = why;
+    byId('login-why').className = isWrong ? 'bad' : '';
     this.open('login-dialog');
     byId(byId('login-user').value ? 'login-password' : 'login-user').focus();
   }

@@ -2,6 +2,14 @@
 
 const MOST_NAMES = 20; // that are tried one after another, if they are taken
 
+// Why nobody can log in here, by what is known of it.
+const WHY_NOT = {
+  '': 'There is no connection yet that could tell whether one can log in.',
+  no: 'There are no accounts here.',
+  tls: 'Passwords are taken over TLS only: open this page at an https address.',
+  yes: '',
+};
+
 export class Entrance {
   /** @param world - send(message), emit(event); saved - what toJSON() gave */
   constructor(world, saved) {
@@ -14,6 +22,7 @@ export class Entrance {
     this.credentials = null; // never saved
     this.earlier = null; // those of the account, while others are tried
     this.isIn = false; // whether this connection has had its welcome
+    this.isOutside = false; // whether the server wants a login that it does not have
     this.rejected = 0; // names that were taken, on this connection
     this.began = ''; // the name that the reader had chosen when this connection said hello
   }
@@ -28,7 +37,32 @@ export class Entrance {
     this.isIn = false;
     this.rejected = 0;
     this.began = this.wishes;
-    this.hello(this.wishes || (this.session && this.nick));
+    if (this.credentials) this.askForAccounts();
+    else this.hello(this.wishes || (this.session && this.nick));
+  }
+
+  /** Why one cannot log in; empty if one can. */
+  get whyNot() {
+    return WHY_NOT[this.accounts];
+  }
+
+  /**
+   * Ask whether there are accounts, and whether this connection is secret enough for a password.
+   * Nobody can log in without one; what is missing tells. No password goes on its way before.
+   */
+  askForAccounts() {
+    if (this.isIn) this.world.send({ type: 'login', user: '', password: '', id: 'accounts' });
+    else this.world.send({ type: 'hello', user: '?', id: 'accounts' });
+  }
+
+  /** Take the answer. */
+  accountsAre(code) {
+    this.accounts = { missing: 'yes', 'not-secret': 'tls' }[code] ?? 'no';
+    this.world.emit({ on: 'me' });
+    if (this.isIn) return;
+    if (this.credentials && this.accounts === 'yes')
+      this.hello(this.wishes || (this.session && this.nick));
+    else this.askToLogIn('');
   }
 
   hello(nick) {
@@ -39,8 +73,8 @@ export class Entrance {
 
   welcomed({ nick, session }) {
     Object.assign(this, { nick, session, isIn: true, account: this.credentials?.user ?? '' });
-    // Nobody can log in without a name and a password; the answer tells whether there are accounts.
-    if (!this.account) this.world.send({ type: 'login', user: '', password: '', id: 'accounts' });
+    this.isOutside = false;
+    if (!this.account) this.askForAccounts();
     // It may have been typed after the hello.
     if (this.wishes && this.wishes !== this.began) this.rename(this.wishes, true);
     this.world.emit({ on: 'me' });
@@ -68,15 +102,18 @@ export class Entrance {
   /** Take an error. Return whether it was about coming in. */
   refused({ id, code, text, field }) {
     if (id === 'accounts') {
-      this.accounts = { missing: 'yes', 'not-secret': 'tls' }[code] ?? 'no';
-      this.world.emit({ on: 'me' });
+      this.accountsAre(code);
       return true;
     }
     if (id === 'login' && this.earlier !== null) {
       this.credentials = this.earlier; // we are still logged in
       return false;
     }
-    if (code === 'login-failed' || code === 'login-first' || id === 'login') {
+    if (code === 'login-first' && !this.isIn) {
+      this.askForAccounts();
+      return true;
+    }
+    if (code === 'login-failed' || id === 'login') {
       this.askToLogIn(text);
       return true;
     }
@@ -89,12 +126,14 @@ export class Entrance {
   }
 
   notLetIn(code, text, field) {
+    if (code === 'login-late') return; // a goodbye follows; what was chosen is of use all the same
     if (code === 'taken' && this.rejected < MOST_NAMES) {
       this.rejected += 1;
       const name = [...(this.wishes || this.nick)].slice(0, 20).join('');
       this.hello(`${name}-${this.rejected + 1}`);
     } else if (code === 'banned') {
-      this.world.emit({ on: 'banned', text }); // another name would only hide it
+      this.isOutside = false; // another login is of no use, and another name would only hide it
+      this.world.emit({ on: 'banned', text });
     } else if (this.credentials) {
       this.askToLogIn(text);
     } else if (this.wishes || this.session) {
@@ -108,9 +147,10 @@ export class Entrance {
     }
   }
 
+  /** @param text - what went wrong; empty if nothing was tried */
   askToLogIn(text) {
     this.credentials = null;
-    this.accounts = 'yes';
+    this.isOutside = !this.isIn;
     this.world.emit({ on: 'me' });
     this.world.emit({ on: 'login', text });
   }

@@ -64,8 +64,8 @@ export class Log {
   }
 
   /**
-   * Take the reader's name, which may be another. What is shown is drawn again: mentions of the name
-   * that the reader has now are marked, in earlier messages too, as they are after a reload.
+   * Take the reader's name, which may be another. What is shown is drawn again: mentions of the
+   * name that the reader has now are marked, in earlier messages too, as after a reload.
    */
   named() {
     if (this.me === this.chat.nick) return;

@@ -11,6 +11,7 @@ import { lasted } from './format.js';
 import { sentencesOf } from './homecoming.js';
 import { listenToKeys } from './keyboard.js';
 import { Log } from './log.js';
+import { Login } from './login.js';
 import { bareRoom, fold } from './names.js';
 import { Announcer, Notifications } from './notifications.js';
 import { typedOf } from './outbox.js';
@@ -95,6 +96,8 @@ const dialogs = new Dialogs({
   login: (user, password) => logIn(user, password),
 });
 
+const login = new Login({ chat, panels, banner, dialogs });
+
 const askForRooms = () => connection.send({ type: 'rooms' });
 
 // Saving.
@@ -139,7 +142,7 @@ const EVENTS = {
   },
   back: (event) => cameBack(event),
   heard: (event) => heard(event),
-  login: ({ text }) => dialogs.openLogin(text),
+  login: ({ text }) => login.wanted(text),
   banned: ({ text }) => connection.stop(text),
   notice: ({ text, isWrong }) => {
     announcer.say(text);
@@ -230,6 +233,8 @@ function stateChanged(state) {
         { isBad: true, kind: 'offline', label: 'Try now', action: () => connection.hurry() },
       );
     }
+  } else if (chat.entrance.isOutside) {
+    login.drawOutside(); // the server does not wait for ever
   } else {
     panels.drawState(state, 'Not connected');
     banner.show([connection.why], {
@@ -286,7 +291,7 @@ const DO = {
   rooms: () => dialogs.openRooms(),
   ignore: ({ nick }) => chat.ignore(nick),
   unignore: ({ nick }) => chat.ignore(nick, false),
-  login: () => dialogs.openLogin(),
+  login: () => login.open(),
   help: () => dialogs.openHelp(),
   quit: () => {
     connection.send({ type: 'quit' });
@@ -339,7 +344,7 @@ listenToKeys(document, {
 
 byId('find-room').addEventListener('click', () => dialogs.openRooms());
 byId('rename').addEventListener('click', () => dialogs.openName(chat.nick, chat.limits.nick));
-byId('log-in').addEventListener('click', () => dialogs.openLogin());
+byId('log-in').addEventListener('click', () => login.open());
 byId('help').addEventListener('click', () => dialogs.openHelp());
 byId('skip').addEventListener('click', (event) => {
   event.preventDefault();

@@ -149,15 +149,15 @@ export class Panels {
     byId('text').placeholder = this.phone.matches
       ? `Message ${where}`
       : `Message ${where}   ( / for commands, Tab completes names )`;
-    byId('who').hidden = !isRoom;
     this.drawMembers();
   }
 
   membersListed() {
     const { here } = this.chat;
+    byId('who').hidden = !here?.count; // of a room that was not joined, nobody knows
     if (!here?.isRoom) return;
     byId('who').textContent = `${here.count} here`;
-    byId('members-title').textContent = `Here, ${here.count}`;
+    byId('members-title').textContent = here.count ? `Here, ${here.count}` : 'Here';
     byId('members').setAttribute('aria-label', `Members of ${here.title}`);
     const me = [...here.members].filter((each) => this.chat.isMe(each));
     const others = sorted([...here.members].filter((each) => !this.chat.isMe(each)));
@@ -181,12 +181,13 @@ export class Panels {
 
   /** Show who the reader is. */
   drawMe() {
-    const { nick, account, accounts } = this.chat.entrance;
+    const { nick, account, accounts, isOutside } = this.chat.entrance;
     byId('my-name').textContent = nick || '…';
     byId('my-square').replaceWith(Object.assign(square(nick || '?'), { id: 'my-square' }));
     const guest =
       { yes: 'guest', tls: 'guest (login over TLS only)' }[accounts] ?? 'guest, no login';
-    byId('my-account').textContent = account ? `logged in as ${account}` : guest;
+    const who = isOutside ? 'not logged in' : guest;
+    byId('my-account').textContent = account && !isOutside ? `logged in as ${account}` : who;
     hide(byId('log-in'), accounts !== 'yes' || Boolean(account), this.hooks.left);
   }
 
