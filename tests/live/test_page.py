@@ -735,7 +735,9 @@ class TextTests(PageTestCase):
         program = await self.program("bea", "ops")
         program.say("one", "hi ann", "three", room="ops")
         await ann.waits("document.title.startsWith('(1) #lobby')")
-        await ann.shows("1", "#room-list .badge.mention")
+        await ann.shows(", mentioned, 1 time", "#room-list .badge.mention")
+        await ann.shows(", mentioned, 1 time", "#burger-badge")
+        self.assertEqual(await ann.texts(".badge.mention"), [", mentioned, 1 time"] * 2)
         for _ in range(2):
             await ann.reload()
             await ann.shows("1", "#room-list .badge.mention")

@@ -6,6 +6,8 @@ import { fold, sorted } from './names.js';
 import { nodesOf, square } from './rows.js';
 import { Topic } from './topic.js';
 
+const timesOf = (number) => (number === 1 ? ' time' : ' times');
+
 export class Panels {
   /** @param hooks - open(key), talk(nick); left(): what had the focus is gone */
   constructor(chat, hooks) {
@@ -90,7 +92,7 @@ export class Panels {
             { class: mentions ? 'badge mention' : 'badge' },
             mentions && isRoom ? spoken(', mentioned, ') : spoken(', '),
             number > 999 ? '999+' : String(number),
-            spoken(mentions && isRoom ? ' times' : ' unread'),
+            spoken(mentions && isRoom ? timesOf(mentions) : ' unread'),
           );
     const link = make(
       'a',
@@ -122,7 +124,7 @@ export class Panels {
     byId('burger-badge').replaceChildren(
       spoken(', mentioned, '),
       String(mentioned),
-      spoken(' times'),
+      spoken(timesOf(mentioned)),
     );
   }
 

@@ -86,6 +86,7 @@ function quantile(now, before, name, part) {
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const count = (value) => (value >= 100 || Number.isInteger(value) ? whole : short).format(value);
+const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
 function bytes(value) {
   for (const unit of ["B", "KB", "MB", "GB"]) {
@@ -383,10 +384,10 @@ async function look({ id, name }) {
 function showLine(log, line) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   let text = "", kind = line.dir ?? "";
-  if (line.gap) [text, kind] = [`… ${line.gap} ${line.gap === 1 ? "line was" : "lines were"} missed …`, "gap"];
+  if (line.gap) [text, kind] = [`… ${counted(line.gap, "line was", "lines were")} missed …`, "gap"];
   else if (line.ended) text = `ended: ${line.ended} ${line.detail ?? ""}`;
   else if (line.tap) text = `looking on at ${line.peer}`;
-  else text = `${line.dir === "in" ? "→" : "←"} ${line.text ?? (line.base64 ? `${line.size} bytes: ${line.base64}` : "a message over the limit")}`;
+  else text = `${line.dir === "in" ? "→" : "←"} ${line.text ?? (line.base64 ? `${counted(line.size, "byte")}: ${line.base64}` : "a message over the limit")}`;
   const time = line.time ? `${new Date(line.time * 1000).toLocaleTimeString()} ` : "";
   log.append(make("span", `${time}${text}\n`, kind));
   while (log.childElementCount > 2000) log.firstElementChild.remove();
