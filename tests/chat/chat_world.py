@@ -345,9 +345,7 @@ class World:
         missed = model.missed(person, room) if more else []
         model.see(person, room)
         agree(joined["topic"], model.topics.get(room, ""), f"the topic of {room}")
-        pending = self.chat.registry.rooms[joined["room"]].presence
-        found = set(joined["members"]) - pending.departures.keys() | pending.arrivals.keys()
-        agree(found, model.members(room), f"the members of {room}")
+        agree(set(joined["members"]), model.members(room), f"the members of {room}")
         expected = [("room", room, *each) for each in missed or ()]
         agree(heard, expected, f"what was missed in {room}")
         agree(joined["recovered"], (missed is not None) if more else None, f"recovery in {room}")

@@ -11,7 +11,6 @@ from tests.chat.client_peers import WELCOME, ChatClientCase
 from twisted_net.chat.client.client_state import ClientState
 from twisted_net.chat.client.outputs import Deliver, GapDetected, SendRequest
 from twisted_net.chat.messages import ChatError
-from twisted_net.chat.protocol import SILENT_PRESENCE_DELAY
 
 
 def is_join(output: Any) -> bool:
@@ -147,7 +146,6 @@ class ChatClientTests(ChatClientCase):
         client.leave("cellar")
         self.turn()
         self.assertNotIn("cellar", self.factory.registry.rooms)
-        self.clock.advance(SILENT_PRESENCE_DELAY)
         client.request(type="who", room="lobby")
         self.turn()
         self.assertEqual(client._delivery.waiting[-1]["members"], ["ann", "bot"])

@@ -112,7 +112,7 @@ class ProgramsTests(SharedCase):
         for process in self.alive():
             room = process.chat.registry.rooms.get("lobby")
             if room is not None:
-                self.assertEqual(sorted(room.names(None)), members, about)
+                self.assertEqual(sorted(room.names()), members, about)
         for watcher in self.watchers:
             watcher.read()
             known = watcher.members

@@ -183,7 +183,6 @@ class InteractiveTests(InteractiveCase):
     def test_requests(self) -> None:
         """Commands are requests of the JSON form, and their answers are shown."""
         self.user("ann")
-        self.pass_presence()
         self.open()
         self.assertEqual(self.type("/who"), ["* 2 in #lobby: ann, me"])
         self.assertEqual(self.type("/rooms"), ["* #lobby: 2 people"])

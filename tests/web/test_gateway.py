@@ -60,7 +60,6 @@ class MemberTests(GatewayCase):
     def test_one_room_for_all(self) -> None:
         """A browser, ``nc`` and a program are in one room, on one port."""
         ann, bot = self.user("ann"), self.program("bot")
-        self.pass_presence()  # so that the browser is told of them
         client = self.browser()
         welcome, joined = self.says(client, type="hello", nick="web", room="lobby")
         self.assertEqual((welcome["nick"], joined["members"]), ("web", ["ann", "bot", "web"]))

@@ -323,7 +323,7 @@ class Channel:
         self.at = at
         for codec, broadcast in self._broadcasts.items():
             if broadcast.members:
-                broadcast.enqueue(codec.encode(self._joined_event(None, codec, False)))
+                broadcast.enqueue(codec.encode(self._joined_event(codec, False)))
         for joining in list(self._joining.values()):
             heard = [each for each in joining.heard if isinstance(each, bytes)]
             joining.heard.clear()  # its messages were before the loss
@@ -498,13 +498,12 @@ class Channel:
 
     def _send_joined(self, joining: JoiningMember, recovered: bool | None) -> None:
         codec = joining.codec
-        joined = self._joined_event(joining.user, codec, recovered)
+        joined = self._joined_event(codec, recovered, joining.user.name)
         joining.connection.send_encoded(codec.encode(joined, joining.id))
 
-    def _joined_event(
-        self, viewer: User | None, codec: Codec, recovered: bool | None
-    ) -> RoomJoined:
+    def _joined_event(self, codec: Codec, recovered: bool | None, to: str = "") -> RoomJoined:
         room = self.room
-        members = list(islice(room.names(viewer), codec.listed))
-        count = room.count(viewer)
-        return RoomJoined(self.name, self.at, members, count, room.topic, recovered)
+        members = list(islice(room.names(), codec.listed))
+        if not codec.is_text:  # which says only how many there are
+            room.presence.listed(to)
+        return RoomJoined(self.name, self.at, members, room.count, room.topic, recovered)

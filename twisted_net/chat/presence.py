@@ -1,6 +1,7 @@
 """Batches the joins and leaves of a room for a short delay before they are announced.
 
-A user who joins and leaves within that delay (a health check, a port scan) is not announced. The
+A user who joins and leaves within that delay (a health check, a port scan) is not announced, unless
+somebody was told a list of the members meanwhile: who keeps that list has to hear of the leave. The
 caller decides how long the delay of each is. Times are those at which it is over.
 """
 
@@ -15,13 +16,15 @@ class Presence:
 
     :ivar arrivals: the names of users who joined, each with the time from which to announce it.
     :ivar departures: the same for users who left.
+    :ivar unlisted: the names of those who joined and are in no list that somebody was told.
     """
 
-    __slots__ = ("arrivals", "departures")
+    __slots__ = ("arrivals", "departures", "unlisted")
 
     def __init__(self) -> None:
         self.arrivals: dict[str, float] = {}
         self.departures: dict[str, float] = {}
+        self.unlisted: dict[str, None] = {}
 
     def __bool__(self) -> bool:
         """Return whether there is anything to announce."""
@@ -36,6 +39,7 @@ class Presence:
         rest = Presence()
         rest.arrivals.update(self.arrivals)
         rest.departures.update(self.departures)
+        rest.unlisted.update(self.unlisted)
         for name in gone:
             rest.left(name, due)
         return [
@@ -44,13 +48,22 @@ class Presence:
         ]
 
     def restore_state(self, state: Sequence[Mapping[str, float]], now: float) -> None:
-        """Go on where another process has stopped."""
+        """Go on where another process has stopped. All who joined count as listed."""
         for into, left in zip((self.arrivals, self.departures), state, strict=True):
             into.update((name, now + seconds) for name, seconds in left.items())
 
     def came(self, name: str, due: float = 0.0) -> None:
         """Record that ``name`` joined."""
         self.arrivals[name] = due
+        self.unlisted[name] = None
+
+    def listed(self, to: str = "") -> None:
+        """Record that somebody was told who is in the room.
+
+        :param to: the name of who was told, which nobody else has heard by that.
+        """
+        if self.unlisted:
+            self.unlisted = {to: None} if to in self.unlisted else {}
 
     def hasten(self, name: str, due: float) -> None:
         """Announce the join of ``name`` from ``due`` on, if it is not announced yet."""
@@ -58,20 +71,27 @@ class Presence:
             self.arrivals[name] = min(due, self.arrivals[name])
 
     def left(self, name: str, due: float = 0.0) -> None:
-        """Record that ``name`` left. If the join is not announced yet, announce neither."""
-        if name in self.arrivals:
-            del self.arrivals[name]
-        else:
+        """Record that ``name`` left. If nobody has heard of the join, announce neither."""
+        if not self._forget(name):
             self.departures[name] = due
+
+    def _forget(self, name: str) -> bool:
+        """Drop the pending join of ``name``. Return whether nobody has heard of it."""
+        is_new = self.arrivals.pop(name, None) is not None
+        return self.unlisted.pop(name, "") is None and is_new
 
     def renamed(self, old: str, new: str) -> bool:
         """Record that ``old`` is now called ``new``.
 
-        :return: whether to announce it, because ``old`` was announced before.
+        :return: whether to announce it, because ``old`` was announced before. Otherwise ``new``
+            will join, and ``old`` leave if it is in a list.
         """
-        if old not in self.arrivals:
+        due = self.arrivals.get(old)
+        if due is None:
             return True
-        self.arrivals[new] = self.arrivals.pop(old)
+        if not self._forget(old):
+            self.departures[old] = due
+        self.came(new, due)
         return False
 
     def introduce(self, name: str) -> bool:
@@ -79,22 +99,8 @@ class Presence:
 
         :return: whether there was one; announce it before the message.
         """
+        self.unlisted.pop(name, None)
         return self.arrivals.pop(name, None) is not None
-
-    def former(self, own: str = "") -> list[str]:
-        """Return the names of users who left, whose leaves are not announced yet.
-
-        :param own: a name that is left out, because the user who is told has it now.
-        """
-        return [name for name in self.departures if name != own]
-
-    def difference(self, own: str = "") -> int:
-        """Return how many more users have been announced than there are.
-
-        :param own: the name of the user who is told, and needs no announcement of it.
-        """
-        unknown = len(self.arrivals) - (own in self.arrivals)
-        return len(self.departures) - (own in self.departures) - unknown
 
     def take_leave(self, name: str) -> bool:
         """Drop the pending leave of ``name``.
@@ -119,4 +125,5 @@ class Presence:
             del self.departures[name]
         for name in come:
             del self.arrivals[name]
+            self.unlisted.pop(name, None)
         return gone, come

@@ -711,8 +711,6 @@ class ChatFactory(ConnectionFactory):
         """Tell the members of a room in this process that messages were lost."""
         here = self.registry.rooms.get(room)
         if here is not None and here in self._channels:
-            # All get the same list of members, and each has to find itself in it.
-            self.act(moderation.announce_presence(self.registry, here))
             self._channels[here].tell_loss(at)
 
     def expel(self, user: User, room: Room) -> None:

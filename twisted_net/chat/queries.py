@@ -19,7 +19,9 @@ def who(registry: Registry, user: User, request: Who) -> list[Action]:
     """
     name = names.room(request.room) if request.room else registry.room_of(user, "").name
     room = registry.rooms.get(name)
-    nicks = sorted(room.names(user), key=str.casefold) if room else []
+    nicks = sorted(room.names(), key=str.casefold) if room else []
+    if room:
+        room.presence.listed(user.name)
     return [SendEvent(user, MemberList(name, nicks[:LISTED_JSON], len(nicks)))]
 
 

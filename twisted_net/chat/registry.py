@@ -90,26 +90,18 @@ class Room:
         self.presence = Presence()
         self.alone = (self,)
 
-    def count(self, viewer: User | None) -> int:
-        """Return the number of the :meth:`names`."""
-        own = "" if viewer is None else viewer.name
-        return len(self.users) + len(self.elsewhere) + self.presence.difference(own)
+    @property
+    def count(self) -> int:
+        """The number of users, those of other processes included."""
+        return len(self.users) + len(self.elsewhere)
 
-    def names(self, viewer: User | None) -> Iterator[str]:
-        """Yield the names of the users as members have been told of them, those of this process
-        first.
+    def names(self) -> Iterator[str]:
+        """Yield the names of all users, those of this process first.
 
-        A user whose join is not announced yet is left out, and one whose leave is not announced yet
-        is still in. So the announcements that follow keep the list right.
-
-        :param viewer: the user who is told, and is in it in any case; None for several.
+        Who tells them to somebody says so to ``presence.listed``.
         """
-        own = "" if viewer is None else viewer.name
-        waiting = self.presence.arrivals
         for user in self.users:
-            if user is viewer or user.name not in waiting:
-                yield user.name
-        yield from self.presence.former(own)
+            yield user.name
         yield from self.elsewhere.values()
 
     def take_leave(self, name: str) -> bool:

@@ -250,7 +250,7 @@ class Session:
     def _is_unseen(self) -> bool:
         """Return whether nobody was told of this user, who has said nothing."""
         user = self.user
-        return not user.account and all(user.name in room.presence.arrivals for room in user.rooms)
+        return not user.account and all(user.name in room.presence.unlisted for room in user.rooms)
 
     def end(self) -> list[Action]:
         """End the session, because the connection is closed or about to be closed."""

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from twisted_net.chat.presence import Presence
-from twisted_net.chat.registry import Room, User
+from twisted_net.chat.registry import Room
 
 Told = Callable[[str, Sequence[str], Sequence[str], str], None]
 """Called with a room, the names of who left and of who joined it, and the former name of the only
@@ -116,15 +116,26 @@ class SharedRoom(Room):
             self.remote.came(name)
         return "", ""
 
-    def count(self, viewer: User | None) -> int:
-        own = "" if viewer is None else viewer.name
-        return super().count(viewer) + self.remote.difference(own)
+    @property
+    def count(self) -> int:
+        return super().count - len(self.remote.arrivals) + len(self._leaving())
 
-    def names(self, viewer: User | None) -> Iterator[str]:
-        own = "" if viewer is None else viewer.name
+    def names(self) -> Iterator[str]:
+        # Of other processes, those who have been announced: who joins now is told of the others
+        # when all are, and nobody is told of those who were gone for a moment only.
         waiting = self.remote.arrivals
-        yield from (name for name in super().names(viewer) if name not in waiting)
-        yield from self.remote.former(own)
+        for user in self.users:
+            yield user.name
+        for name in self.elsewhere.values():
+            if name not in waiting:
+                yield name
+        yield from self._leaving()
+
+    def _leaving(self) -> list[str]:
+        """Return the names of those who have left another process, and are not here."""
+        leaving = self.remote.departures
+        here = {user.name for user in self.users} if leaving else ()
+        return [name for name in leaving if name not in here]
 
     def take_leave(self, name: str) -> bool:
         left_here, left_there = super().take_leave(name), self.remote.take_leave(name)
