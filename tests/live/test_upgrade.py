@@ -441,7 +441,7 @@ class OperatorTests(UpgradeCase, ManagedTestCase):
         await self.poll(lambda: "this process goes on with" in log.read_text())
         second = int(pid.read_text())
         self.assertNotEqual(first, second)
-        self.assertIn(f"connections of process {first}", log.read_text())
+        self.assertIn(f"goes on with 1 connection of process {first}", log.read_text())
         client.send(b"hello")
         await client.has(b"hello")
         os.kill(second, signal.SIGTERM)
