@@ -102,3 +102,15 @@ class PresenceTests(SynchronousTestCase):
         self.presence.left("ann")
         self.presence.came("ann")
         self.assertEqual(self.presence.take(), (["ann"], ["ann"]))
+
+    def test_what_goes_on_in_another_process(self) -> None:
+        """Who is in no list is in none there either, and is announced to nobody."""
+        self.presence.came("ann", 3.0)
+        self.presence.listed()
+        self.presence.came("bob", 3.0)
+        other = Presence()
+        other.restore_state(self.presence.export_state(1.0, (), 1.0), 10.0)
+        self.assertEqual(other.arrivals, {"ann": 12.0, "bob": 12.0})
+        other.left("ann")
+        other.left("bob")
+        self.assertEqual(other.take(), (["ann"], []))

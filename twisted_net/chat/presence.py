@@ -42,15 +42,18 @@ class Presence:
         rest.unlisted.update(self.unlisted)
         for name in gone:
             rest.left(name, due)
+        unlisted = dict.fromkeys(rest.unlisted, now)
         return [
             {name: max(0.0, when - now) for name, when in each.items()}
-            for each in (rest.arrivals, rest.departures)
+            for each in (rest.arrivals, rest.departures, unlisted)
         ]
 
     def restore_state(self, state: Sequence[Mapping[str, float]], now: float) -> None:
-        """Go on where another process has stopped. All who joined count as listed."""
-        for into, left in zip((self.arrivals, self.departures), state, strict=True):
+        """Go on where another process has stopped."""
+        arrivals, departures, *unlisted = state  # an earlier version does not know who is in lists
+        for into, left in ((self.arrivals, arrivals), (self.departures, departures)):
             into.update((name, now + seconds) for name, seconds in left.items())
+        self.unlisted.update((name, None) for names in unlisted for name in names)
 
     def came(self, name: str, due: float = 0.0) -> None:
         """Record that ``name`` joined."""
