@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web import resource, server
 
 from tests.web.admin.operating import LOOPBACK, request_bytes
 from tests.web.sockets import opening
@@ -17,7 +16,6 @@ from twisted_net.policy.limits import Limits
 from twisted_net.testing import Peer, connect_peer, connect_tls_peer
 from twisted_net.web import AdminFactory
 from twisted_net.web.admin.factory import KEEP_ALIVE_SECONDS, REQUEST_SECONDS
-from twisted_net.web.gateway import ChatGateway
 from twisted_net.web.pages import page_site
 from twisted_net.web.request_head import MAX_HEAD, HeadFault, RequestHead, RequestHeads
 
@@ -149,17 +147,7 @@ class ChatPortTests(GatewayCase, BadHeadCase):
 
     def test_behind_a_late_answer(self) -> None:
         """A site that has not answered yet does so first."""
-        late: list[server.Request] = []
-
-        class Late(resource.Resource):
-            isLeaf = True
-
-            def render_GET(self, request: server.Request) -> int:
-                late.append(request)
-                return server.NOT_DONE_YET
-
-        site = server.Site(Late(), reactor=self.clock)  # type: ignore[no-untyped-call]
-        self.factory.gateway = ChatGateway(self.factory, site)
+        late = self.answer_late()
         peer = connect_peer(self.factory)
         peer.send(PAGE * 2 + FAULTS[0][0], PAGE, opening("/ws"))
         for word in (b"one", b"two"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import capturedLogs
+from twisted.web import resource, server
 
 from tests.chat.chat_peers import GREETING_DELAY, ChatCase
 from tests.web.sockets import WebSocketPeer, opening
@@ -47,6 +48,21 @@ class GatewayCase(ChatCase):
     def heard(self, client: WebSocketPeer) -> list[Any]:
         self.clock.advance(0)
         return [json.loads(each) if isinstance(each, str) else each for each in client.take()]
+
+    def answer_late(self) -> list[server.Request]:
+        """Let the site answer nothing by itself, and return where its requests will be."""
+        late: list[server.Request] = []
+
+        class Late(resource.Resource):
+            isLeaf = True
+
+            def render_GET(self, request: server.Request) -> int:
+                late.append(request)
+                return server.NOT_DONE_YET
+
+        site = server.Site(Late(), reactor=self.clock)  # type: ignore[no-untyped-call]
+        self.factory.gateway = ChatGateway(self.factory, site)
+        return late
 
     def page(self, request: bytes) -> bytes:
         """Return the answer to a request on the chat's port."""

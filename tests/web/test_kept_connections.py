@@ -80,17 +80,7 @@ class UpgradeTests(KeptCase):
 
     def test_before_an_answer(self) -> None:
         """A site that has not answered yet answers in order; the upgrade is then ignored."""
-        late: list[server.Request] = []
-
-        class Late(resource.Resource):
-            isLeaf = True
-
-            def render_GET(self, request: server.Request) -> int:
-                late.append(request)
-                return server.NOT_DONE_YET
-
-        site = server.Site(Late(), reactor=self.clock)  # type: ignore[no-untyped-call]
-        self.factory.gateway = ChatGateway(self.factory, site)
+        late = self.answer_late()
         peer = connect_peer(self.factory)
         peer.send(PAGE * 2)
         peer.send(WS + b"what comes behind it")
@@ -233,17 +223,7 @@ class DrainingTests(KeptCase):
 
     def test_late_answers(self) -> None:
         """A site that has not answered yet does so."""
-        late: list[server.Request] = []
-
-        class Late(resource.Resource):
-            isLeaf = True
-
-            def render_GET(self, request: server.Request) -> int:
-                late.append(request)
-                return server.NOT_DONE_YET
-
-        site = server.Site(Late(), reactor=self.clock)  # type: ignore[no-untyped-call]
-        self.factory.gateway = ChatGateway(self.factory, site)
+        late = self.answer_late()
         for half in (b"", PAGE[:9]):
             peer = connect_peer(self.factory)
             peer.send(PAGE + half)

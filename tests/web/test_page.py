@@ -27,17 +27,23 @@ PAGE = Path(twisted_net.web.__file__).with_name("page")
 TESTS = Path(__file__).with_name("page")
 
 
+def prepare_node(case: SynchronousTestCase) -> tuple[str, Path]:
+    """Return Node, and a directory with the page in which it takes ``.js`` for modules."""
+    node = shutil.which("node")
+    if node is None:
+        raise SkipTest("node is not installed")
+    root = Path(case.mktemp())
+    shutil.copytree(PAGE, root / "page")
+    (root / "package.json").write_text('{"type": "module"}')
+    return node, root
+
+
 class ModulesTests(SynchronousTestCase):
     """The tests in ``tests/web/page``, which need no browser."""
 
     def run_tests(self, *names: str) -> None:
-        """Run them in a directory of their own, where Node takes ``.js`` for modules."""
-        node = shutil.which("node")
-        if node is None:
-            raise SkipTest("node is not installed")
-        root = Path(self.mktemp())
-        shutil.copytree(PAGE, root / "page")
-        (root / "package.json").write_text('{"type": "module"}')
+        """Run them in a directory of their own."""
+        node, root = prepare_node(self)
         for name in names:
             shutil.copy(TESTS / name, root)
         done = subprocess.run(
@@ -89,12 +95,7 @@ class FoldTests(SynchronousTestCase):
         """The page folds each character as the server does, and names of several."""
         texts = ["ΟΔΟΣ", "όδος", "Straße", "STRASSE", "İpek", "IPEK", "\u0131pek", "ᏣᎳᎩ", "ꮳꮃꭹ"]
         texts += ["\uff21nn", "e\u0301A", "A\u0345\u0301", "\u0399\u0308\u0301", "ﬃ", "ẞß", "ǅ"]
-        node = shutil.which("node")
-        if node is None:
-            raise SkipTest("node is not installed")
-        root = Path(self.mktemp())
-        shutil.copytree(PAGE, root / "page")
-        (root / "package.json").write_text('{"type": "module"}')
+        node, root = prepare_node(self)
         (root / "fold.js").write_text(FOLD)
         command = [node, "fold.js", json.dumps(texts)]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)

@@ -16,7 +16,7 @@ class Presence:
 
     :ivar arrivals: the names of users who joined, each with the time from which to announce it.
     :ivar departures: the same for users who left.
-    :ivar unlisted: the names of those who joined and are in no list that somebody was told.
+    :ivar unlisted: those of the arrivals who are in no list that somebody else was told.
     """
 
     __slots__ = ("arrivals", "departures", "unlisted")
@@ -63,7 +63,7 @@ class Presence:
     def listed(self, to: str = "") -> None:
         """Record that somebody was told who is in the room.
 
-        :param to: the name of who was told, which nobody else has heard by that.
+        :param to: the name of the user who was told. To be in one's own list tells nobody else.
         """
         if self.unlisted:
             self.unlisted = {to: None} if to in self.unlisted else {}
@@ -80,8 +80,10 @@ class Presence:
 
     def _forget(self, name: str) -> bool:
         """Drop the pending join of ``name``. Return whether nobody has heard of it."""
-        is_new = self.arrivals.pop(name, None) is not None
-        return self.unlisted.pop(name, "") is None and is_new
+        is_new = name in self.unlisted
+        self.unlisted.pop(name, None)
+        self.arrivals.pop(name, None)
+        return is_new
 
     def renamed(self, old: str, new: str) -> bool:
         """Record that ``old`` is now called ``new``.
